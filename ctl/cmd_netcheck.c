@@ -40,7 +40,21 @@ struct known {
     char server[PV_NETPROBE_TEXT_MAX]; /* its coordinator; "": none */
     bool elsewhere;                    /* UDP reaches others from here */
     char exit[PV_NAME_BUF];            /* the member by whom all goes; "": none */
+    bool shut;                         /* nothing does: it is blocked, and nobody carries it */
 };
+
+/* The reason for which nothing is reached. */
+static const char *say_exit(const struct known *known, const char *server, const char *remedy,
+                            char text[static 400])
+{
+    snprintf(text, 400,
+             known->shut ? "%.100s is not reached: nothing goes out while the exit %.63s does not "
+                           "carry it: `p2pvpnctl exit off`%s"
+                         : "%.100s does not answer by way of the exit %.63s, which reaches nothing "
+                           "of its own addresses: `p2pvpnctl exit off`%s",
+             server, known->exit, remedy);
+    return text;
+}
 
 static void ask_daemon(struct pv_cli *cli, struct known *ret)
 {
@@ -54,9 +68,9 @@ static void ask_daemon(struct pv_cli *cli, struct known *ret)
     const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
     if (strlen(a) < sizeof(ret->server))
         memcpy(ret->server, a, strlen(a) + 1);
-    if (pv_json_bool(exit, "works") ||
-        (pv_json_bool(exit, "block") && !pv_json_bool(exit, "down") &&
-         !pv_json_bool(exit, "refused")))
+    ret->shut =
+        pv_json_bool(exit, "block") && !pv_json_bool(exit, "down") && !pv_json_bool(exit, "works");
+    if (pv_json_bool(exit, "works") || ret->shut)
         snprintf(ret->exit, sizeof(ret->exit), "%s", pv_json_text(exit, "peer", ""));
     ret->elsewhere = pv_json_is(body, "udp", "blocked-there");
     json_decref(body);
@@ -364,14 +378,9 @@ static const char *judge(struct check *c)
             FAMILY_TEXT[has], FAMILY_TEXT[1 - has], FAMILY_TEXT[1 - has]);
         return c->text;
     }
-    if (!reached(c) && c->known.exit[0] != '\0') {
-        snprintf(
-            c->text, sizeof(c->text),
-            "The server does not answer by way of the exit %.63s, which reaches nothing of its "
-            "own addresses: `p2pvpnctl exit off`, and this machine's own way is measured.",
-            c->known.exit);
-        return c->text;
-    }
+    if (!reached(c) && c->known.exit[0] != '\0')
+        return say_exit(&c->known, "The server", ", and this machine's own way is measured.",
+                        c->text);
     if (!reached(c))
         return "The server answers neither by UDP nor by TCP, nor by TLS on port 443: it is down, "
                "or this machine has no way out.";
@@ -393,8 +402,11 @@ static int netcheck(struct pv_cli *cli)
         return code;
     if (c.known.exit[0] != '\0' && !cli->json)
         pv_cli_note(cli,
-                    "all goes by the exit %s: this is about its way out; `p2pvpnctl exit off` "
-                    "measures this machine's own",
+                    c.known.shut
+                        ? "nothing goes out while the exit %s does not carry it; `p2pvpnctl exit "
+                          "off` measures this machine's own way"
+                        : "all goes by the exit %s: this is about its way out; `p2pvpnctl exit "
+                          "off` measures this machine's own",
                     c.known.exit);
     if (c.lifetime && !cli->json)
         pv_cli_note(cli, "leaving bindings alone; this takes up to 190 seconds");
@@ -408,13 +420,15 @@ static int netcheck(struct pv_cli *cli)
     code = cli->json ? print_json(cli, &c) : print_text(cli, &c);
     /* The report was printed all the same; the exit code tells a script that it is about
      * nothing. */
-    if (code == 0 && missed(&c))
+    if (code == 0 && missed(&c) && !c.known.shut)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "the server was not asked: it has no address that this machine could "
                            "reach");
     if (code == 0 && !reached(&c) && !is_blocked(&c))
-        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
-                           "no answer from the server: is its name right, and is it running?");
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s",
+                           c.known.shut ? "the server was not reached: nothing goes out"
+                                        : "no answer from the server: is its name right, and is it "
+                                          "running?");
     return code;
 }
 
@@ -485,10 +499,8 @@ static int stun(struct pv_cli *cli)
     if (code == 0 && !any)
         ask_daemon(cli, &known);
     if (known.exit[0] != '\0')
-        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
-                           "%.100s does not answer by way of the exit %s, which reaches nothing of "
-                           "its own addresses: `p2pvpnctl exit off` asks without it",
-                           cli->args.word[0], known.exit);
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s",
+                           say_exit(&known, cli->args.word[0], " asks without it", (char[400]){0}));
     if (code == 0 && !any)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "%.100s does not answer: is the name right, and is it a STUN server?",

@@ -48,8 +48,9 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
     if (json_is_null(x) || x == NULL)
         return;
     if (pv_json_bool(x, "refused")) {
-        fprintf(cli->out, "exit: %s, which this machine cannot use: all goes out as ever\n",
-                pv_json_text(x, "peer", "?"));
+        fprintf(
+            cli->out, "exit: %s, which this machine cannot use: %s\n", pv_json_text(x, "peer", "?"),
+            pv_json_bool(x, "block") ? "nothing goes out until it can" : "all goes out as ever");
         return;
     }
     if (pv_json_bool(x, "down")) {

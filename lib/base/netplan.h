@@ -50,7 +50,11 @@ struct pv_netplan {
     uint8_t exit;
     uint8_t exit4, exit6; /* families that the exit carries; the other one is blocked */
     uint8_t exit_lan;     /* the networks this host is connected to are left alone */
-    uint8_t exit_block;   /* nothing goes around the exit, even when this daemon has died */
+    uint8_t exit_block;   /* nothing goes around the exit, even when this daemon has died, or the
+                             host cannot use it */
+    /* A user waits for it: an exit that this host cannot use is an error then, and leaves the one
+     * that it has as it is. Not a part of what shall be. */
+    uint8_t exit_asked;
 };
 
 enum pv_netplan_kind {
@@ -83,6 +87,7 @@ struct pv_netplan_host {
     size_t n_overlaps;
     /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
+    bool exit_refused; /* the exit cannot be used, the fault says why; it is tried again */
     bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
     /* The first name servers that this host's programs ask, be they on the host itself; the rest is
      * PV_AF_NONE. Without a port. Told where something is offered to members. */
@@ -91,7 +96,7 @@ struct pv_netplan_host {
 
 /* PV_ERR_MALFORMED: not a plan that can be set, whatever bytes it is. */
 PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);
-/* Do both say the same? Plans have passed the check. */
+/* Do both say the same, whoever waits? Plans have passed the check. */
 bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b);
 bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b);
 /* The range that an address of an interface lies in: the host bits become zero. */

@@ -56,7 +56,7 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     equal(rows, [["0.0.0.0/0", "exit", "used"], ["::/0", "exit", "used"]], "what exit alone shows")
     # Rules hold for what is carried, and who loses it by them is told.
     alice.ctl("deny", "any", "0.0.0.0/0", "tcp/443")
-    wait("what is wrong", lambda: "HTTPS by the exit exit is denied by rule" in alice.ctl("status", check_rc=False).out)
+    wait("what is wrong", lambda: "HTTPS is denied by rule 1 where it goes by the exit exit" in alice.ctl("status", check_rc=False).out)
     check("HTTPS is denied by rule" in alice.ctl("exit").out, "the rule in the table of exits")
     alice.ctl("rules", "remove", "1")
     wait("nothing to be wrong", lambda: "is denied by" not in alice.ctl("status", check_rc=False).out)
@@ -271,7 +271,8 @@ def an_admin_who_removes_a_machine_opens_no_block(lab):
 
 @scenario
 def a_plan_that_is_refused_opens_no_block(lab):
-    """Another VPN stands in the way of what is used beside the exit; the one in force is kept."""
+    """Another VPN stands in the way of the exit, or nft does not work: what is in force is kept, and nothing goes out
+    where there is none yet."""
     _, _, alice, exit_, web = world(lab)
     up = Uplink(alice, web)
     use(alice, "--block")
@@ -285,11 +286,31 @@ def a_plan_that_is_refused_opens_no_block(lab):
     alice.ctl("route", "use", "all")
     wait("the refusal", lambda: "stop that VPN" in alice.ctl("status", check_rc=False).out)
     check("nothing goes around it" in alice.ctl("exit").out, "exit beside another VPN")
+    r = alice.ctl("exit", "use", "exit", "--lan", "--block", check_rc=False)
+    check(r.code == 1 and "stop that VPN" in r.err, f"exit use beside another VPN: {r}")
+    up.tight("a command beside another VPN")
+    alice.restart_daemon()
+    wait("the refusal at the start", lambda: "cannot use" in alice.ctl("exit").out)
+    check("nothing goes out until it can" in alice.ctl("exit").out, "exit started beside another VPN")
+    check("nothing goes out while the exit exit" in alice.ctl("netcheck", check_rc=False).err, "netcheck of a block")
+    up.tight("a start beside another VPN")
+    alice.ctl("down")
+    up.open("down")
+    alice.ctl("up")
+    wait("the refusal after up", lambda: "nothing goes out until it can" in alice.ctl("exit").out)
+    up.forget()
+    up.tight("up beside another VPN")
     alice.ip("route del 0.0.0.0/1 dev other0")
-    up.tight("another VPN")
     through(alice, exit_, web)
-    wait("the next try", lambda: "stop that VPN" not in alice.ctl("status", check_rc=False).out)
+    check("cannot use" not in alice.ctl("exit").out, "the exit after the other VPN")
     up.tight("the other VPN is gone")
+    alice.run("mount", "--bind", "/usr/bin/false", "/usr/sbin/nft")
+    alice.restart_daemon()
+    wait("nft to be missed", lambda: "nft says" in alice.ctl("status", check_rc=False).out)
+    up.tight("a start without nft")
+    alice.run("umount", "/usr/sbin/nft")
+    through(alice, exit_, web)
+    up.tight("nft is back")
 
 
 @scenario

@@ -133,7 +133,7 @@ export function network(main) {
     const r = data.routes, can = state.status?.self?.admin;
     return el("section", { class: "card" }, el("h2", {}, "Routes and exits"), r.fault && el("p", {}, r.fault),
       r.named?.length > 0 && el("p", { class: "quiet" }, `By p2pvpnctl route use: ${r.named.map(x => `${x.what} is ${x.use ? "used" : "not used"}`).join(", ")}.`),
-      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Everything goes out by ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? " once this machine is up." : r.exit.refused ? ", which this machine cannot use." : ", which does not answer."),
+      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Everything goes out by ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? " once this machine is up." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? ": nothing goes out until it can" : ""}.` : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit is used.", "exit_off", {}) }, "Stop")) : null,
       table(["Prefix", "By", "State", ""], r.routes.map(x => [isAll(x) ? `everything (${x.prefix === "::/0" ? "IPv6" : "IPv4"})` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
         el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, "It is allowed.", "route_allow", { peer: x.peer, prefix: x.prefix }) }, "Allow"),

@@ -90,9 +90,28 @@ static const struct pv_gateway *gateway_of(const struct pv_route *route, const s
     return NULL;
 }
 
-/* Rules may know ports: of what is carried this one is asked about, which nearly everybody needs,
- * and named. */
-#define PROBE ((struct pv_port_range){.proto = 6, .first = 443, .last = 443})
+/* The traffic by a member that a rule denies. */
+struct denial {
+    const char *what; /* "HTTPS is", ...; NULL: nothing of what is asked about */
+    uint16_t rule;
+};
+
+/* Rules may know ports: of what is carried those are asked about that nearly everybody needs. */
+static struct denial denied_there(const struct pv_node *n, const uint8_t *pk,
+                                  const struct pv_prefix *prefix)
+{
+    static const struct pv_port_range https = {.proto = 6, .first = 443, .last = 443},
+                                      dns = {.proto = 17, .first = 53, .last = 53};
+    const uint8_t *self = n->identity->sign_pk;
+    const struct pv_verdict v = pv_rules_decide_beyond(n, self, pk, prefix, https);
+    const struct pv_verdict d =
+        prefix->bits == 0 ? pv_rules_decide_beyond(n, self, pk, prefix, dns) : v;
+    return (struct denial){.what = v.allow && d.allow            ? NULL
+                                   : v.allow                     ? "DNS is"
+                                   : d.allow || prefix->bits > 0 ? "HTTPS is"
+                                                                 : "HTTPS and DNS are",
+                           .rule = v.allow ? d.rule : v.rule};
+}
 
 /* A prefix that is used, at one of those who carry it. */
 static void say_used(struct row *row, const struct pv_node *n, const struct pv_route *route,
@@ -103,13 +122,12 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
     bool alive = g != NULL && pv_gateway_is_alive(g);
     if (alive && is_in_front(route, p)) {
         row->state = "used";
-        const struct pv_verdict v =
-            pv_rules_decide_beyond(n, n->identity->sign_pk, pv_peer_pk(p), &route->prefix, PROBE);
-        if (v.allow)
+        const struct denial x = denied_there(n, pv_peer_pk(p), &route->prefix);
+        if (x.what == NULL)
             snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
         else
-            snprintf(row->why, sizeof(row->why), "packets go by %s; HTTPS is denied by %s",
-                     row->peer, PV_RULE_STR(v.rule));
+            snprintf(row->why, sizeof(row->why), "packets go by %s; %s denied by %s", row->peer,
+                     x.what, PV_RULE_STR(x.rule));
     } else if (alive) {
         row->state = "standby";
         snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
@@ -145,9 +163,6 @@ static void say_refused(struct row *row, const struct pv_route *route)
     else if (route->why == PV_ROUTE_CONNECTED)
         snprintf(row->why, sizeof(row->why), "this machine is in that network itself, by %s",
                  route->ifname);
-    else if (route->why == PV_ROUTE_NO_EXIT)
-        snprintf(row->why, sizeof(row->why),
-                 "this machine cannot use it: `p2pvpnctl status` says why");
     else if (route->why == PV_ROUTE_TAKEN)
         snprintf(row->why, sizeof(row->why), "a static peer has it in its allowed-ips");
     else
@@ -201,6 +216,11 @@ static void say_route(struct row *row, const struct pv_node *n, const struct pv_
     if (route->why == PV_ROUTE_HERE) {
         row->state = "refused";
         snprintf(row->why, sizeof(row->why), "this node carries it itself");
+    } else if (route->why == PV_ROUTE_USED && g->wanted && route->prefix.bits == 0 &&
+               pv_routes_is_refused(n)) {
+        row->state = "refused";
+        snprintf(row->why, sizeof(row->why),
+                 "this machine cannot use it: `p2pvpnctl status` says why");
     } else if (route->why == PV_ROUTE_USED && g->wanted) {
         say_used(row, n, route, p, g->flags);
         say_overlap(row, n, route);
@@ -301,10 +321,10 @@ static void list_unoffered(struct listing *l)
 struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
-    bool works;                /* packets go by it now */
-    char denied[PV_RULE_TEXT]; /* the rule that denies HTTPS by it; "": none */
-    bool down;                 /* none do before this machine is up again, and nothing is blocked */
-    bool refused;              /* the host cannot use it: the same until a try succeeds */
+    bool works;           /* packets go by it now */
+    struct denial denied; /* of what goes by it */
+    bool down;            /* none do before this machine is up again, and nothing is blocked */
+    bool refused;         /* the host cannot use it until a try succeeds */
 };
 
 static json_t *exit_json(const struct exit *x)
@@ -327,15 +347,14 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
                      .down = !n->up,
                      .refused = pv_routes_is_refused(n)};
     x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
-    for (size_t i = 0; !x.down && i < n_routes; i++) {
+    for (size_t i = 0; !x.down && !x.refused && i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
             continue;
         for (size_t k = 0; k < all[i].gateways.n; k++)
             x.works = x.works || pv_gateway_is_alive(&all[i].gateways.g[k]);
-        const struct pv_verdict v =
-            pv_rules_decide_beyond(n, n->identity->sign_pk, use->exit_pk, &all[i].prefix, PROBE);
-        if (!v.allow)
-            snprintf(x.denied, sizeof(x.denied), "%s", PV_RULE_STR(v.rule));
+        const struct denial d = denied_there(n, use->exit_pk, &all[i].prefix);
+        if (d.what != NULL)
+            x.denied = d;
     }
     return x;
 }
@@ -407,19 +426,34 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
  * or everything is seen by the network that was to be avoided. */
 static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
-    if (x->peer != NULL && x->works && x->denied[0] != '\0') {
-        const char *denied =
-            PV_STR("HTTPS by the exit %.96s is denied by %s: an admin's `p2pvpnctl allow any "
-                   "0.0.0.0/0 all`, and the same of ::/0, let it out",
-                   x->peer, x->denied);
-        pv_statuspage_problem(st, denied, "");
+    if (x->peer != NULL && x->works && x->denied.what != NULL) {
+        const uint16_t rule = x->denied.rule;
+        const char *remedy =
+            rule == PV_RULE_DEFAULT
+                ? ": an admin's `p2pvpnctl allow any 0.0.0.0/0 all`, and the same of ::/0, let it "
+                  "out"
+            : rule <= PV_RULES_MAX
+                ? PV_STR(": an admin's `p2pvpnctl rules remove %u` lets it out, or an allow with "
+                         "--before %u",
+                         rule, rule)
+                : "";
+        pv_statuspage_problem(st,
+                              PV_STR("%s denied by %s where it goes by the exit %.96s%s",
+                                     x->denied.what, PV_RULE_STR(rule), x->peer, remedy),
+                              "");
     }
-    if (x->peer == NULL || x->works || x->down || x->refused)
+    if (x->peer == NULL || x->works || x->down || (x->refused && !x->block))
         return;
     const char *text =
-        PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
-               x->block ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
-                        : "all goes out as without it");
+        x->refused
+            ? PV_STR("this machine cannot use the exit %.96s: nothing goes out until it can: "
+                     "`p2pvpnctl "
+                     "exit off` goes without it",
+                     x->peer)
+            : PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
+                     x->block
+                         ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
+                         : "all goes out as without it");
     pv_statuspage_problem(st, text, "");
 }
 

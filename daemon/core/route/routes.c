@@ -45,35 +45,25 @@ struct pv_routes {
     pv_ns away_at;          /* when one was said to be away; 0: never */
     struct pv_netplan plan; /* the last one that was handed on; */
     size_t n_plans;         /* so many were */
-    bool failed;            /* it is not in force */
-    bool has_exit;          /* the host uses one, which it keeps where it cannot set a later plan */
-    /* Why the host cannot set the plan until the user says something else, or the next try: an exit
-     * that it does not have yet is left out of it. "" = it can. */
+    /* Why the host did not set it, which is tried again; "" = it is in force. An exit that it
+     * cannot use is none of that: the host says so (pv_netplan_host). */
     char fault[PV_JOB_ERROR_MAX];
-    pv_ns try_at;
-    bool fault_logged;
-    uint64_t asked; /* the client that changed the choice and waits; 0 = none */
-    bool setting;   /* for the host */
-    bool saving;    /* for the disk, */
-    bool unsaved;   /* which did not take it */
-    uint64_t saves; /* of the choice; the last one counts */
+    uint64_t asked;    /* the client that changed the choice and waits; 0 = none */
+    bool asks_exit;    /* the plan that is being made is for it: the host may refuse it; */
+    uint64_t set_plan; /* the number of that plan; 0: it waits for none */
+    bool saving;       /* for the disk, */
+    bool unsaved;      /* which did not take it */
+    uint64_t saves;    /* of the choice; the last one counts */
     const char
         *lwip; /* why lwIP is in the kernel's place, which has no routes then; NULL: it is not */
 };
 
 #define RETRY     PV_S(1)  /* ours: after a change for which there was no memory */
-#define TRY_AGAIN PV_S(30) /* ours: an exit that the host refused */
+#define TRY_AGAIN PV_S(30) /* ours: a plan that the host did not set */
 
 static struct pv_routes *of(const struct pv_node *n)
 {
     return pv_node_part(n, &pv_part_routes);
-}
-
-/* One that is in force is not given up for a plan that could not be set: all would go out in the
- * clear. */
-static bool is_refused(const struct pv_routes *r)
-{
-    return r->use.exit && r->fault[0] != '\0' && !r->has_exit;
 }
 
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n)
@@ -90,7 +80,8 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
 
 bool pv_routes_is_refused(const struct pv_node *n)
 {
-    return is_refused(of(n));
+    const struct pv_routes *r = of(n);
+    return r->use.exit && (n->host.plan.exit_refused || r->lwip != NULL);
 }
 
 /* --- what members offer and may carry -------------------------------------------------------- */
@@ -462,9 +453,11 @@ static void plan_exit(const struct pv_routes *r, struct pv_netplan *plan)
         plan->exit4 = plan->exit4 || route->prefix.base.family == PV_AF_INET;
         plan->exit6 = plan->exit6 || route->prefix.base.family == PV_AF_INET6;
     }
-    plan->exit = r->use.exit && !is_refused(r) && (plan->exit4 || plan->exit6 || r->use.exit_block);
+    plan->exit =
+        r->use.exit && r->lwip == NULL && (plan->exit4 || plan->exit6 || r->use.exit_block);
     plan->exit_lan = plan->exit && r->use.exit_lan;
     plan->exit_block = plan->exit && r->use.exit_block;
+    plan->exit_asked = plan->exit && r->asks_exit;
 }
 
 /* A prefix stays in the plan while its gateways are away: its packets shall be answered, and not
@@ -499,14 +492,14 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
     }
 }
 
-/* PV_ERR_NOMEM. A plan that the host has already, or has just refused, is not sent again. */
+/* PV_ERR_NOMEM. A plan that the host has already is not sent again. */
 static int tell_host(struct pv_routes *r)
 {
     struct pv_netplan plan;
     make_plan(r, &plan);
     int status = pv_netplan_check(&plan);
-    const bool waits = !r->failed || r->fault[0] != '\0';
-    if (status < 0 || (r->n_plans > 0 && waits && pv_netplan_is_same(&plan, &r->plan)))
+    const bool failed = r->fault[0] != '\0';
+    if (status < 0 || (r->n_plans > 0 && !failed && pv_netplan_is_same(&plan, &r->plan)))
         return status;
     struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
     if (job == NULL)
@@ -517,10 +510,9 @@ static int tell_host(struct pv_routes *r)
         return PV_ERR_NOMEM;
     }
     *job->u.netplan = plan;
-    if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, plan.exit))
+    if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, r->n_plans + 1))
         return PV_ERR_NOMEM;
     r->plan = plan;
-    r->failed = false;
     r->n_plans++;
     return PV_OK;
 }
@@ -555,8 +547,6 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
     }
     if (!wanted)
         return PV_ROUTE_UNWANTED;
-    if (route->prefix.bits == 0 && is_refused(r))
-        return PV_ROUTE_NO_EXIT;
     return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
 }
 
@@ -606,10 +596,7 @@ static void decide(struct pv_routes *r)
 static void look(struct pv_routes *r, bool anew, pv_ns now)
 {
     int status = anew ? gather(r) : PV_OK;
-    /* Another network of this machine may have given its exit up. */
-    if (r->fault[0] != '\0' && now >= r->try_at)
-        r->fault[0] = '\0';
-    r->look_at = r->fault[0] != '\0' ? r->try_at : PV_NEVER;
+    r->look_at = r->fault[0] != '\0' ? now + TRY_AGAIN : PV_NEVER;
     if (status == PV_OK)
         decide(r);
     for (size_t i = 0; i < r->n; i++) {
@@ -652,7 +639,7 @@ static void answer_waiting(struct pv_routes *r, const char *fault)
 /* A user who relies on an exit must hear that the next start will know nothing of it. */
 static void answer_settled(struct pv_routes *r)
 {
-    if (r->setting || r->saving)
+    if (r->set_plan != 0 || r->saving)
         return;
     answer_waiting(r, r->unsaved
                           ? PV_STR("it is in force until p2pvpnd is restarted, and this machine's "
@@ -675,13 +662,14 @@ static void choice_saved(struct pv_jobwait *wait, struct pv_job_result *result, 
 /* It is answered by the disk, a change of the exit by the host as well. */
 static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
 {
-    size_t plans = r->n_plans;
-    r->fault[0] = '\0';
+    const size_t plans = r->n_plans;
     save_choice(r);
+    r->asks_exit = exit;
     look(r, false, now);
+    r->asks_exit = false;
     answer_waiting(r, "another choice came meanwhile: `p2pvpnctl exit` shows what holds");
     r->asked = handle;
-    r->setting = exit && plans != r->n_plans;
+    r->set_plan = exit && plans != r->n_plans ? r->n_plans : 0;
     answer_settled(r);
 }
 
@@ -871,8 +859,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct pv_routes *r = part;
     if ((facts & PV_FACT_STORE) != 0)
         save_choice(r);
-    if ((facts & PV_FACT_UP) != 0)
-        r->fault[0] = '\0'; /* a machine that is up again tries at once */
     bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
         memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
@@ -912,36 +898,33 @@ static void on_due(void *part, pv_ns now)
     look(r, r->pending, now);
 }
 
-/* The host refuses an exit alone (netplan.h says of everything else what is not in force). One that
- * it does not have is left out then, so that the rest of the plan holds. wait->tag: the plan had
- * one. */
+/* A command that the host refused failed, so the exit is the one of before. The host itself says
+ * what else it could not set (netplan.h). */
 static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
-    const bool asked = r->setting;
-    r->setting = false;
-    if (result->status == PV_OK) {
-        r->has_exit = wait->tag != 0;
-        r->fault_logged = r->fault_logged && !r->plan.exit;
-        answer_settled(r);
-        return;
-    }
-    r->failed = true;
-    if (asked || !r->fault_logged)
-        pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
-    answer_waiting(r, result->error);
-    if (asked) { /* the command failed, so the exit is the one of before */
+    const bool asked = wait->tag == r->set_plan, failed = result->status != PV_OK;
+    const char *why = !failed                    ? ""
+                      : result->error[0] != '\0' ? result->error
+                                                 : pv_strstatus(result->status);
+    if (asked)
+        r->set_plan = 0;
+    if (failed && (asked || strcmp(r->fault, why) != 0))
+        pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", why);
+    snprintf(r->fault, sizeof(r->fault), "%s", why);
+    if (failed && asked) {
+        answer_waiting(r, why);
         r->use.exit = r->before.exit;
         r->use.exit_lan = r->before.exit_lan;
         r->use.exit_block = r->before.exit_block;
         memcpy(r->use.exit_pk, r->before.exit_pk, sizeof(r->use.exit_pk));
         save_choice(r);
-    } else {
-        snprintf(r->fault, sizeof(r->fault), "%s", result->error);
-        r->try_at = now + TRY_AGAIN;
-        r->fault_logged = true;
+        r->pending = true;
+    } else if (failed) {
+        r->look_at = pv_min_ns(r->look_at, now + TRY_AGAIN);
+    } else if (asked) {
+        answer_settled(r);
     }
-    r->pending = true; /* without the exit, or as it was */
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

@@ -33,7 +33,6 @@ enum pv_route_why {
     PV_ROUTE_CONNECTED,  /* this host is in that network itself */
     PV_ROUTE_TAKEN,      /* a static peer has it */
     PV_ROUTE_TOO_MANY,   /* PV_NETPLAN_USED are used already */
-    PV_ROUTE_NO_EXIT,    /* this host cannot use an exit */
 };
 
 /* A member that carries the prefix with an admin's permission. */
@@ -56,7 +55,8 @@ struct pv_route {
 /* All of them in order; valid until the next call into the part. */
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n);
 const struct pv_routeuse *pv_routes_use(const struct pv_node *n);
-/* Did the host refuse the exit that the user chose? It is not used then, and nothing is blocked. */
+/* Did the host refuse the exit that the user chose? Nothing goes by it then; where nothing may go
+ * around it nothing goes out. */
 bool pv_routes_is_refused(const struct pv_node *n);
 /* Has an admin in office allowed that this node carries the prefix? */
 bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],

@@ -20,10 +20,12 @@
 #include "sys/file/file.h"
 
 enum {
-    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4), /* bytes: a line has a key and a digit */
+    /* Bytes: a line has a key and a digit; and one the interface. */
+    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 32,
 };
 
-#define ROOT "/proc/sys/net/"
+#define INTERFACE "interface "
+#define ROOT      "/proc/sys/net/"
 
 static const char key_forward4[] = "ipv4/ip_forward";
 static const char key_forward6[] = "ipv6/conf/all/forwarding";
@@ -95,11 +97,15 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
     char *text = NULL;
     size_t len = 0;
     ctl->n = 0;
+    ctl->ifname[0] = '\0';
     if (ctl->path[0] == '\0' || pv_file_read(ctl->path, FILE_MAX, &text, &len) < 0)
         return false;
     char *rest = text, *line;
     while ((line = strsep(&rest, "\n")) != NULL && ctl->n < PV_HOSTCTL_KEPT) {
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n];
+        const char *ifname = line + sizeof(INTERFACE) - 1;
+        if (strncmp(line, INTERFACE, sizeof(INTERFACE) - 1) == 0 && pv_ifname_is_valid(ifname))
+            snprintf(ctl->ifname, sizeof(ctl->ifname), "%s", ifname);
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
@@ -114,6 +120,8 @@ static void save(const struct pv_hostctl *ctl)
     struct pv_text lines = pv_text_in(text, sizeof(text));
     if (ctl->path[0] == '\0')
         return;
+    if (ctl->ifname[0] != '\0')
+        pv_text_add(&lines, INTERFACE "%s\n", ctl->ifname);
     for (size_t i = 0; i < ctl->n; i++)
         pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
     (void)!pv_file_write(ctl->path, pv_view(text, lines.len), 0600);

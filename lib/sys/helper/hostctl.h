@@ -25,6 +25,8 @@ struct pv_hostctl {
         int before;
     } kept[PV_HOSTCTL_KEPT];
     size_t n;
+    char ifname[PV_NETPLAN_IFNAME]; /* by which what else is ours in the kernel is called; "": not
+                                       known */
 };
 
 /* The number in a file below /proc; -1: there is none, or no such file. */

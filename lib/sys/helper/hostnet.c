@@ -202,6 +202,7 @@ enum {
 #define POLICIES_AGAIN PV_S(2)
 /* Nothing tells of a program that is installed, or of a kernel's module. */
 #define TABLE_AGAIN PV_S(10)
+#define AGAIN_EXIT  PV_S(10)
 
 struct pv_hostnet {
     struct watch watch;
@@ -209,11 +210,13 @@ struct pv_hostnet {
     struct pv_netplan wanted; /* as it was given */
     struct pv_netplan plan;   /* what of it is in force */
     bool known;               /* there was a plan */
+    bool shut;                /* plan.exit, but it cannot be used: nothing goes out */
     bool cleaned;             /* of what an earlier exit left */
     bool alone;               /* no packets of our own are here */
     struct pv_networds_host host;
     struct pv_tun exit_lock;              /* n = 0: no exit of ours */
     char ifname[PV_NETPLAN_IFNAME];       /* of the interface while it exists */
+    char former[PV_NETPLAN_IFNAME];       /* by which an earlier life left something; "": none */
     char table_now[PV_NETWORDS_TEXT];     /* as it was set last; "": none of ours */
     char rules_now[2][PV_NETWORDS_RULES]; /* of IPv4 and IPv6 */
     char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
@@ -296,7 +299,6 @@ static void drop_table(struct pv_hostnet *net, const char *ifname)
     int r = pv_nftcmd_run(net->text, complaint);
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         fault(net, "remove our table of nft: nft says: %s", complaint);
-    net->table_now[0] = '\0';
     watch_settle(&net->watch);
 }
 
@@ -453,6 +455,20 @@ static void give_exit(struct pv_hostnet *net)
     pv_tun_close(&net->exit_lock);
 }
 
+/* An exit that would not be one is not begun, and one that is in force stays. A block is not opened
+ * for want of its exit: nothing goes out then, until that can be used. Another network of this
+ * machine, or another VPN, may end without a word to us. */
+static void refuse_exit(struct pv_hostnet *net, bool had_exit, bool was_shut)
+{
+    net->due = pv_min_ns(net->due, pv_clock_now() + AGAIN_EXIT);
+    if (had_exit)
+        return;
+    net->said.exit_refused = true;
+    net->shut = was_shut || (net->plan.exit_block && !net->wanted.exit_asked);
+    net->plan.exit = net->shut;
+    net->plan.exit4 = net->plan.exit6 = false;
+}
+
 /* An exit that would not be one is not begun. */
 static int allow_exit(struct pv_hostnet *net, bool patient)
 {
@@ -601,13 +617,22 @@ static void leave_out_taken(struct pv_hostnet *net)
 }
 
 /* Everything that needs our table; without the table nothing of it is begun. */
-static int set_up(struct pv_hostnet *net, bool had_exit)
+static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
 {
     bool wants = pv_networds_wants_table(&net->plan);
     int r = wants ? set_table(net) : PV_OK;
-    if (r < 0) {
+    if (r < 0)
         net->plan.n_offered = 0;
-        net->plan.exit = net->plan.exit && had_exit; /* the table of before still guards it */
+    if (r < 0 && net->plan.exit)
+        /* The table of before, if there is one, still guards it. */
+        refuse_exit(net, had_exit, was_shut);
+    if (net->plan.exit && net->exit_lock.n == 0) {
+        /* The guard alone: rules and routes of an exit are another network's. */
+        net->plan.exit = false;
+        set_routes(net);
+        set_switches(net);
+        net->plan.exit = true;
+        return r;
     }
     if (net->plan.exit) {
         set_switches(net);
@@ -615,7 +640,7 @@ static int set_up(struct pv_hostnet *net, bool had_exit)
          * must find the rules then; the guard holds until the routes are there. */
         set_rules(net);
         set_routes(net);
-        return PV_OK;
+        return r;
     }
     /* Once, for what an earlier life left; unless it is another daemon's. */
     if (net->exit_lock.n > 0 || (!net->cleaned && take_exit(net)))
@@ -630,8 +655,9 @@ static int set_up(struct pv_hostnet *net, bool had_exit)
 /* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
 static int apply(struct pv_hostnet *net, bool patient)
 {
-    bool had_exit = net->plan.exit;
+    const bool was_shut = net->shut, had_exit = net->plan.exit && !was_shut;
     int r = PV_OK;
+    net->shut = false;
     memset(&net->said, 0, sizeof(net->said));
     pv_hostlook_networks(net->wanted.ifname, &net->host);
     net->host.has_iface =
@@ -643,21 +669,23 @@ static int apply(struct pv_hostnet *net, bool patient)
     if (net->plan.exit)
         r = allow_exit(net, patient);
     leave_out_taken(net);
-    if (r < 0 && !had_exit)
-        net->plan.exit = false;
+    if (r < 0)
+        refuse_exit(net, had_exit, was_shut);
     if (had_exit && !net->plan.exit) {
         set_rules(net);
         set_routes(net);
     }
-    int up = set_up(net, had_exit);
-    if (!pv_networds_wants_table(&net->plan) && net->table_now[0] != '\0')
+    int up = set_up(net, had_exit, was_shut);
+    if (!pv_networds_wants_table(&net->plan) && net->table_now[0] != '\0') {
         drop_table(net, net->plan.ifname);
+        net->table_now[0] = '\0';
+    }
     if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0)
         pv_hostctl_forget(&net->ctl);
     look_at_policies(net, patient);
     look_at_resolvers(net);
     pv_hostlook_tell(&net->wanted, &net->host, &net->said);
-    return r < 0 || !net->wanted.exit ? r : up;
+    return net->wanted.exit_asked ? (r < 0 ? r : up) : PV_OK;
 }
 
 /* --- what an earlier life left ------------------------------------------------------------- */
@@ -666,9 +694,31 @@ static int apply(struct pv_hostnet *net, bool patient)
 static void take_over(struct pv_hostnet *net, const char *ifname)
 {
     bool left = pv_hostctl_load(&net->ctl) || net->ctl.path[0] == '\0';
+    if (strcmp(net->ctl.ifname, ifname) != 0)
+        memcpy(net->former, net->ctl.ifname, sizeof(net->former));
+    snprintf(net->ctl.ifname, sizeof(net->ctl.ifname), "%s", ifname);
     if (left && !pv_networds_wants_table(&net->wanted))
         snprintf(net->table_now, sizeof(net->table_now), "left");
     pv_networds_table(ifname, net->watch.table);
+}
+
+/* The interface was called otherwise then: nobody else takes away what stands under that name, and
+ * it lets nothing of ours pass. A name that is in use is another network's by now. */
+static void drop_former(struct pv_hostnet *net)
+{
+    const unsigned slot = pv_networds_slot(net->former);
+    if (net->former[0] == '\0' || if_nametoindex(net->former) != 0)
+        return;
+    drop_table(net, net->former);
+    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES) && slot != pv_networds_slot(net->wanted.ifname);
+         i++) {
+        char complaint[PV_IPCMD_ERROR_MAX];
+        for (unsigned turn = 0; turn < 2; turn++)
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(net->former, turn));
+        (void)run_ip(FAMILIES[i], PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + slot),
+                     complaint);
+    }
+    net->former[0] = '\0';
 }
 
 int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
@@ -689,6 +739,8 @@ int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
         take_over(net, plan->ifname);
     net->known = true;
     r = apply(net, true);
+    drop_former(net);
+    net->wanted.exit_asked = false;
     if (r < 0)
         snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "%.239s", net->said.fault);
     return r;

@@ -30,9 +30,8 @@ struct pv_hostnet_config {
 };
 
 PV_MUST_CHECK int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *cfg);
-/* A plan is in force from now on. The status of what concerns the exit, since with an exit that
- * cannot be used nothing may look as if it were; everything else that fails is told in the host's
- * answer. ret_error: why. */
+/* A plan is in force from now on. An exit that was asked for and cannot be used is an error, and
+ * everything else that fails is told in the host's answer. ret_error: why. */
 PV_MUST_CHECK int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
                                  char ret_error[static PV_HOSTNET_ERROR_MAX]);
 /* The interface was made, changed or removed; "": there is none. */

@@ -503,7 +503,7 @@ PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
     set(net, &p);
     other = new_net();
     snprintf(q.ifname, sizeof(q.ifname), "lan1");
-    q.exit = q.exit4 = true;
+    q.exit = q.exit4 = q.exit_asked = true;
     assert_int_equal(pv_hostnet_set(other, &q, error), PV_ERR_EXISTS);
     assert_has(error, "exit off");
     assert_true(has_rules(net)); /* the other's cleaning spares what is in use */
@@ -511,10 +511,95 @@ PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
     assert_true(has_rules(net));
     pv_hostnet_end(net);
     assert_ok(pv_hostnet_new(&other, &nobody));
+    p.exit_asked = true;
     assert_int_equal(pv_hostnet_set(other, &p, error), PV_ERR_UNSUPPORTED);
     assert_has(error, "start it by its unit");
     assert_int_equal(rules_of(PV_AF_INET), 0);
     pv_hostnet_end(other);
+}
+
+/* A table of an earlier life under another name of the interface would let nothing pass. */
+PV_TEST(a_table_of_a_former_name_of_the_interface_goes)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    p.exit = p.exit4 = p.exit_block = true;
+    p.used[p.n_used++] = (struct pv_netplan_used){.prefix = test_prefix("192.168.7.0/24")};
+    set(net, &p);
+    work_until(net, has_used_rules);
+    pv_hostnet_end(net);
+    assert_true(ruleset_has("table inet p2pvpn-p2p0 "));
+    ip("link set p2p0 down\nlink set p2p0 name p2p9\nlink set p2p9 up\n");
+    net = new_net();
+    pv_hostnet_iface(net, "p2p9");
+    snprintf(p.ifname, sizeof(p.ifname), "p2p9");
+    p.exit = p.exit4 = p.exit_block = false;
+    set(net, &p);
+    assert_false(ruleset_has("table inet p2pvpn-p2p0 ") || ruleset_has("chain guard"));
+    assert_true(ruleset_has("table inet p2pvpn-p2p9 "));
+    assert_int_equal(used_rules(), 0);
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")), 0);
+    assert_string_equal(source_to("192.168.7.20"), "10.66.0.2");
+    p = (struct pv_netplan){.ifname = "p2p9"};
+    set(net, &p);
+    pv_hostnet_end(net);
+    ip("link del dev p2p9\n");
+}
+
+static bool is_refused(struct pv_hostnet *net)
+{
+    struct pv_netplan_host host;
+    assert_true(pv_hostnet_report(net, true, &host));
+    assert_int_equal(host.exit_refused, host.fault[0] != '\0');
+    return host.exit_refused;
+}
+
+static bool is_used(struct pv_hostnet *net)
+{
+    return !is_refused(net) && rules_of(PV_AF_INET) > 4;
+}
+
+/* As at the start, beside another VPN or another network's exit: nothing goes out until the exit
+ * can be used, whatever is asked for meanwhile. */
+PV_TEST(a_block_without_its_exit_lets_nothing_out)
+{
+    char error[PV_HOSTNET_ERROR_MAX];
+    struct pv_hostnet *rival = NULL;
+    for (size_t vpn = 0; vpn < 2; vpn++) {
+        struct pv_netplan p = plan_of(), q = plan_of();
+        snprintf(q.ifname, sizeof(q.ifname), "lan1");
+        q.exit = q.exit4 = true;
+        if (vpn) {
+            ip("tuntap add wgx mode tun\nlink set wgx up\nroute add 0.0.0.0/1 dev wgx\n");
+        } else {
+            rival = new_net();
+            set(rival, &q);
+        }
+        struct pv_hostnet *net = new_net();
+        p.exit = p.exit4 = p.exit_block = true;
+        set(net, &p);
+        assert_true(is_refused(net));
+        assert_true(has_table(net) && ruleset_has("chain guard"));
+        assert_int_equal(rules_of(PV_AF_INET) > 0, true); /* the rival's, or ours to nowhere */
+        p.exit_asked = true;
+        p.exit_block = false;
+        assert_int_equal(pv_hostnet_set(net, &p, error), PV_ERR_EXISTS);
+        assert_true(has_table(net) && ruleset_has("chain guard"));
+        p.exit_asked = false;
+        p.exit_block = true;
+        set(net, &p);
+        assert_true(is_refused(net) && has_table(net));
+        if (vpn)
+            ip("link del dev wgx\n");
+        else
+            rival = pv_hostnet_end(rival);
+        work_until(net, is_used);
+        p = no_plan();
+        set(net, &p);
+        assert_false(has_table(net));
+        pv_hostnet_end(net);
+    }
 }
 
 /* By the name of an abstract socket, for instance: anybody may have any. */
@@ -599,9 +684,9 @@ PV_TEST(without_nft_the_package_is_named)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     assert_int_equal(mount("/dev/null", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
-    p.exit = p.exit4 = true;
+    p.exit = p.exit4 = p.exit_asked = true;
     int r = pv_hostnet_set(net, &p, error);
-    p.exit = false;
+    p.exit = p.exit_asked = false;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     int q = pv_hostnet_set(net, &p, later);

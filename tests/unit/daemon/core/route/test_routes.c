@@ -533,9 +533,38 @@ PV_TEST(an_exit_that_the_host_refuses_is_not_chosen)
     assert_false(fake_node_has_problem(&x.f, "install nftables"));
 }
 
-/* As behind another VPN that was started, or while nft is being upgraded: the host keeps the exit
- * of before, and nothing goes around it. */
-PV_TEST(an_exit_in_force_is_kept_where_a_later_plan_is_refused)
+/* As where another VPN was started: nothing of the plan changes for that, since the host tries
+ * again by itself, and does not open what is blocked. */
+PV_TEST(an_exit_that_the_host_cannot_use_is_said)
+{
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    be_online(bob, true);
+    for (size_t block = 0; block < 2; block++) {
+        ask(block ? "'cmd':'exit_use','peer':'bob','block':true" : "'cmd':'exit_use','peer':'bob'");
+        (void)new_plan();
+        assert_true(plan.exit && plan.exit4 && plan.exit_asked);
+        assert_true(json_is_true(exit_value("works")));
+        x.f.node.host.plan.exit_refused = true;
+        snprintf(x.f.node.host.plan.fault, sizeof(x.f.node.host.plan.fault), "stop that VPN");
+        fake_node_raise(&x.f, PV_FACT_HOSTNET);
+        assert_false(new_plan());
+        assert_true(json_is_true(exit_value("refused")));
+        assert_true(json_is_false(exit_value("works")));
+        assert_true(fake_node_has_problem(&x.f, "stop that VPN"));
+        assert_int_equal(fake_node_has_problem(&x.f, "nothing goes out until it can"), block);
+        assert_false(fake_node_has_problem(&x.f, "does not answer"));
+        assert_answer("'cmd':'routes'", "this machine cannot use it");
+        assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
+        x.f.node.host.plan.exit_refused = false;
+        x.f.node.host.plan.fault[0] = '\0';
+        fake_node_raise(&x.f, PV_FACT_HOSTNET);
+        assert_true(json_is_true(exit_value("works")));
+    }
+}
+
+/* Where nobody waits for an answer the whole plan is tried again. */
+PV_TEST(a_plan_that_the_host_does_not_set_is_said)
 {
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
@@ -543,69 +572,13 @@ PV_TEST(an_exit_in_force_is_kept_where_a_later_plan_is_refused)
     be_online(bob, true);
     ask("'cmd':'exit_use','peer':'bob','block':true");
     (void)new_plan();
-    assert_true(plan.exit && plan.exit_block && plan.n_used == 0);
+    (void)fake_client_read(&x, client);
     ask("'cmd':'route_use','peer':'all'");
     refuse_plan();
     fake_peers_settle(&x);
-    assert_false(new_plan()); /* it has that of before */
-    assert_true(json_is_false(exit_value("refused")));
-    assert_true(json_is_true(exit_value("works")));
     assert_true(fake_node_has_problem(&x.f, "install nftables"));
-    assert_ptr_equal(goes_to("8.8.8.8"), bob);
     fake_node_wait(&x.f, PV_S(30));
     assert_true(new_plan());
-    assert_true(plan.exit && plan.exit_block && plan.n_used == 1);
-    /* Nor is it given up for another one that is refused. */
-    ask("'cmd':'exit_use','peer':'bob','lan':true");
-    refuse_plan();
-    refuse_plan();
-    assert_false(new_plan());
-    assert_true(pv_routes_use(&x.f.node)->exit && pv_routes_use(&x.f.node)->exit_block);
-    assert_true(json_is_false(exit_value("refused")));
-    /* Without one there is nothing to keep. */
-    ask("'cmd':'exit_off'");
-    assert_true(new_plan());
-    assert_false(plan.exit);
-}
-
-/* As at the start, where nobody waits for an answer. */
-PV_TEST(a_plan_that_the_host_does_not_set_is_said)
-{
-    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
-    offer(BOB, "0.0.0.0/0", 0);
-    be_online(bob, true);
-    (void)new_plan();
-    ask("'cmd':'exit_use','peer':'bob'");
-    (void)new_plan();
-    (void)fake_client_read(&x, client);
-    assert_true(plan.exit);
-    be_online(bob, false);
-    (void)new_plan();
-    assert_false(plan.exit);
-    be_online(bob, true);
-    refuse_plan();
-    fake_peers_settle(&x);
-    (void)new_plan();
-    assert_false(plan.exit);
-    assert_true(fake_node_has_problem(&x.f, "install nftables"));
-    assert_true(json_is_true(exit_value("refused")));
-    assert_true(json_is_false(exit_value("works")));
-    assert_false(fake_node_has_problem(&x.f, "does not answer"));
-    assert_answer("'cmd':'routes'", "this machine cannot use it");
-    assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
-    /* It is typed again, and refused again. */
-    ask("'cmd':'exit_use','peer':'bob','block':true");
-    refuse_plan();
-    (void)fake_client_read(&x, client);
-    expect("install nftables");
-    refuse_plan(); /* the choice of before is tried, and what is said of it is true */
-    fake_peers_settle(&x);
-    (void)new_plan();
-    assert_false(plan.exit);
-    assert_true(json_is_true(exit_value("refused")));
-    fake_node_wait(&x.f, PV_S(30)); /* another network of this machine may have given its exit up */
-    assert_true(new_plan());
-    assert_true(plan.exit);
-    assert_true(json_is_false(exit_value("refused")));
+    assert_true(plan.exit && plan.exit_block && !plan.exit_asked && plan.n_used == 1);
     assert_false(fake_node_has_problem(&x.f, "install nftables"));
 }
