@@ -247,7 +247,7 @@ def a_firewall_lets_members_in_after_doctors_remedy(lab):
     cidr = a.json("status")["network"]["cidr"]
     for what, (table, chain, rules) in WALLS.items():
         a.nft(rules.replace("RANGE", cidr))
-        check(not connects(), f"{what}: nothing is dropped")
+        wait(f"{what}: drops", lambda: not connects())
         said = firewall()
         check(not said["well"] and f"(table {table}, chain {chain})" in said["text"], f"{what}: {said}")
         equal("answers members" in said["text"], what.startswith("answers"), f"{what}: which packets")
