@@ -646,7 +646,9 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
     if (net->exit_lock.n > 0 || (!net->cleaned && take_exit(net)))
         set_rules(net);
     set_routes(net);
-    give_exit(net);
+    /* Taken and given with each try it would be a change of the host, which is a reason to try. */
+    if (!net->wanted.exit)
+        give_exit(net);
     net->cleaned = true;
     set_switches(net);
     return r;

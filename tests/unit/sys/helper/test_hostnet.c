@@ -602,6 +602,29 @@ PV_TEST(a_block_without_its_exit_lets_nothing_out)
     }
 }
 
+/* Its own tries are no change of the host. */
+PV_TEST(an_exit_that_cannot_be_used_is_tried_now_and_then)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    ip("tuntap add wgx mode tun\nlink set wgx up\nroute add 0.0.0.0/1 dev wgx\n");
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    assert_true(is_refused(net) && !ruleset_has("chain guard"));
+    /* News of the new interfaces come for a while; then a second passes without any. */
+    int quiet = 0;
+    for (int i = 0; i < 200 && quiet < 10; i++) {
+        struct pollfd fds[PV_HOSTNET_FDS];
+        pv_hostnet_poll(net, fds);
+        quiet = poll(fds, PV_HOSTNET_FDS, 100) > 0 ? 0 : quiet + 1;
+        pv_hostnet_work(net, pv_clock_now());
+    }
+    assert_int_equal(quiet, 10);
+    ip("link del dev wgx\n");
+    work_until(net, is_used);
+    pv_hostnet_end(net);
+}
+
 /* By the name of an abstract socket, for instance: anybody may have any. */
 PV_TEST(no_user_of_the_machine_can_keep_it_from_using_an_exit)
 {
