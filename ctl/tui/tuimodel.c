@@ -367,10 +367,14 @@ static char *harmless(const char *text)
     return copy;
 }
 
+static struct pv_tui_line notice_of(const struct pv_tui *t, const char *text, double time)
+{
+    return (struct pv_tui_line){.text = harmless(text), .time = time, .hidden_time = t->now};
+}
+
 void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double time)
 {
-    if (add_line(c,
-                 (struct pv_tui_line){.text = harmless(text), .time = time, .hidden_time = t->now}))
+    if (add_line(c, notice_of(t, text, time)))
         c->came += c == &t->convs[t->current] && c->scroll > 0;
 }
 
@@ -617,6 +621,36 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     return line;
 }
 
+static double time_of(const struct pv_tui_line *line)
+{
+    return line->time > 0 ? line->time : line->hidden_time;
+}
+
+/* A notice stays behind the line that it stood behind, whose id is before: what was written while
+ * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, and a
+ * line that has none goes to the end. */
+static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const char *before)
+{
+    if (!add_line(c, line))
+        return;
+    size_t at = c->n_lines - 1, known = at;
+    while (before[0] != '\0' && known > 0 && strcmp(c->lines[known - 1].id, before) != 0)
+        known--;
+    /* Behind those that were put there already. */
+    while (before[0] != '\0' && known > 0 && known < at && c->lines[known].id[0] == '\0')
+        known++;
+    if (before[0] != '\0' && known > 0) {
+        memmove(&c->lines[known + 1], &c->lines[known], (at - known) * sizeof(line));
+        c->lines[known] = line;
+        return;
+    }
+    while (time_of(&line) > 0 && at > 0 && time_of(&c->lines[at - 1]) > time_of(&line)) {
+        c->lines[at] = c->lines[at - 1];
+        at--;
+    }
+    c->lines[at] = line;
+}
+
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
 {
     char peer[PV_NAME_BUF];
@@ -648,7 +682,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     }
     char change[PV_SHOW_CHANGE_BUF];
     if (pv_show_change_once(t->told, msg, change) != NULL)
-        pv_tui_notice(t, c, change);
+        insert_line(c, notice_of(t, change, pv_json_real(msg, "another_since", t->now)), "");
     line.text = harmless(pv_json_text(msg, "text", ""));
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
     if (!add_line(c, line))
@@ -712,45 +746,15 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
 }
 
-static double time_of(const struct pv_tui_line *line)
-{
-    return line->time > 0 ? line->time : line->hidden_time;
-}
-
-/* A notice stays behind the line that it stood behind, whose id is before: what was written while
- * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, and a
- * line that has none goes to the end. */
-static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const char *before)
-{
-    if (!add_line(c, line))
-        return;
-    size_t at = c->n_lines - 1, known = at;
-    while (before[0] != '\0' && known > 0 && strcmp(c->lines[known - 1].id, before) != 0)
-        known--;
-    /* Behind those that were put there already. */
-    while (before[0] != '\0' && known > 0 && known < at && c->lines[known].id[0] == '\0')
-        known++;
-    if (before[0] != '\0' && known > 0) {
-        memmove(&c->lines[known + 1], &c->lines[known], (at - known) * sizeof(line));
-        c->lines[known] = line;
-        return;
-    }
-    while (time_of(&line) > 0 && at > 0 && time_of(&c->lines[at - 1]) > time_of(&line)) {
-        c->lines[at] = c->lines[at - 1];
-        at--;
-    }
-    c->lines[at] = line;
-}
-
 /* The name of the conversation was another machine's before: said once, unless a message did. */
-static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *key, double since,
-                        double at)
+static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *name, const char *key,
+                        double since, double at)
 {
     char text[PV_SHOW_CHANGE_BUF];
-    if (since <= pv_json_real(t->told, c->name, 0))
+    if (since <= pv_json_real(t->told, name, 0))
         return;
-    (void)json_object_set_new(t->told, c->name, json_real(since));
-    pv_tui_notice_at(t, c, pv_show_change(c->name, since, key, text), at);
+    (void)json_object_set_new(t->told, name, json_real(since));
+    pv_tui_notice_at(t, c, pv_show_change(name, since, key, text), at);
 }
 
 /* How many lines of old are before the first that c has too; where it has none, before its time. */
@@ -778,7 +782,9 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     /* All lines are of the one that has the name now. */
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
-    tell_change(t, c, pv_json_text(changed, "key", "?"), since, since);
+    /* A pane of a former name may be that of a machine with another one by now. */
+    tell_change(t, c, pv_json_text(changed, "name", c->name), pv_json_text(changed, "key", "?"),
+                since, since);
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
@@ -842,7 +848,8 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
         pv_tui_want_list(t, PV_TUI_ROOMS);
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
-    (void)open_asked(t, index);
+    if (open_asked(t, index) && pv_name_is_valid(peer) && strcmp(peer, name) != 0)
+        pv_tui_note(t, "%s is called %s now", peer, name);
 }
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
@@ -960,16 +967,10 @@ void pv_tui_take_return(struct pv_tui *t)
 void pv_tui_take_status(struct pv_tui *t, const json_t *body)
 {
     const char *me = pv_json_text(json_object_get(body, "self"), "name", "");
-    const char *network = pv_json_text(json_object_get(body, "network"), "name", "");
-    /* The rooms of the network before are in no list, and the list of this one's comes next. */
-    const bool is_another = t->network[0] != '\0' && strcmp(t->network, network) != 0;
-    for (size_t i = 1; i < t->n_convs && is_another; i++) {
-        if (pv_tui_conv_is_room(&t->convs[i]))
-            t->convs[i].part = PV_TUI_LEFT;
-    }
     if (me[0] != '\0') /* a machine that left keeps its name in what it said */
         snprintf(t->me, sizeof(t->me), "%s", me);
-    snprintf(t->network, sizeof(t->network), "%s", network);
+    snprintf(t->network, sizeof(t->network), "%s",
+             pv_json_text(json_object_get(body, "network"), "name", ""));
 }
 
 static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_conv *c)
@@ -1013,11 +1014,12 @@ static void tell_apart(struct pv_tui *t, const struct pv_tui_conv *of)
         struct pv_tui_conv *c = &t->convs[i];
         for (size_t k = 0; pv_tui_conv_is_room(c) && k < c->n_lines; k++) {
             struct pv_tui_line *line = &c->lines[k];
-            if (line->id[0] == '\0' || line->outgoing || line->former ||
-                strcmp(line->from, of->name) != 0 || !is_of_former(of, line, brief))
+            /* It may have its name back, where its key says that. */
+            if (line->id[0] == '\0' || line->outgoing || strcmp(line->from, of->name) != 0 ||
+                (line->former && line->key[0] == '\0'))
                 continue;
-            line->former = true;
-            memcpy(line->brief, brief, sizeof(line->brief));
+            line->former = is_of_former(of, line, brief);
+            snprintf(line->brief, sizeof(line->brief), "%s", line->former ? brief : "");
         }
     }
 }
@@ -1040,7 +1042,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     /* A return of p2pvpnd clears what was asked; a line that was begun is still there. */
     const bool used = c->asked || c->draft != NULL;
     if (used && since > before)
-        tell_change(t, c, other ? c->address : former, since, t->now);
+        tell_change(t, c, c->name, other ? c->address : former, since, t->now);
     else if (used && other)
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
@@ -1364,6 +1366,11 @@ static void take_address(struct pv_tui *t, struct pv_tui_conv *c, const char *ad
 
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
+    /* Those of a network that this node left are in no list. */
+    for (size_t i = 1; i < t->n_convs && pv_json_bool(body, "loaded"); i++) {
+        if (pv_tui_conv_is_room(&t->convs[i]))
+            t->convs[i].part = PV_TUI_LEFT;
+    }
     PV_EACH_JSON(json_object_get(body, "rooms"), room) {
         const char *name = pv_json_text(room, "room", "");
         /* A room that this node left gets no new pane, unless it is asked for by name; a pane that

@@ -16,6 +16,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
@@ -547,6 +548,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                                      count_members(r->node, &info), "left", info.left, "invited",
                                      info.invited));
     }
+    pv_jsonline_set(&out, "loaded", json_boolean(pv_rooms_are_ready(r->rooms)));
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
 

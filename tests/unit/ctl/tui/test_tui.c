@@ -804,6 +804,8 @@ PV_TEST(lines_of_two_machines_of_one_name_part_by_their_keys)
         const struct pv_tui_line *said = &t->convs[pv_tui_find(t, "#crew", false)].lines[0];
         assert_true(said->former);
         assert_string_equal(said->brief, "key:AAEC");
+        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" KEY_1 "'}]}"); /* it is back */
+        assert_false(said->former);
         pv_tui_done(t);
         assert_ok(pv_tui_init(t));
     }
@@ -828,6 +830,41 @@ PV_TEST(unread_lines_of_two_machines_before_part_at_once)
     }
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
     assert_int_equal(t->convs[pv_tui_find(t, "pj", false)].unread, 0);
+}
+
+/* A name that was somebody's once leads to that machine, which is called otherwise now: whom a line
+ * goes to is said, and so is of which name it is that it changed hands. */
+PV_TEST(a_former_name_that_opens_another_pane_is_told)
+{
+    line("/open rob");
+    assert_action(PV_TUI_FORMER, "rob", "");
+    take_of(pv_tui_take_former, "rob",
+            "{'messages':[" MSG(
+                "A", "pi", "lap", "hi",
+                "read") "],'changed':{'name':'dan','since':1795168700,'key':'AbCdEf'}}");
+    assert_string_equal(name_of_current(), "pi");
+    assert_string_equal(t->note, "rob is called pi now");
+    const struct pv_tui_conv *pi = &t->convs[t->current];
+    assert_has(pi->lines[0].text, "dan is another machine since ");
+    assert_int_equal(json_object_size(t->told), 1);
+}
+
+/* It stands where the other machine's lines begin, also when they are loaded later. */
+PV_TEST(a_change_of_hands_stands_before_lines_that_are_loaded_later)
+{
+    take(
+        pv_tui_take_message,
+        "{'id':'C','from':'bob','to':'lap','text':'v','time':1795168900,'state':'unread','former':'"
+        "AbCdEf','another_since':1795168700}");
+    const size_t bob = pv_tui_find(t, "bob", false);
+    take_of(pv_tui_take_history, "bob",
+            "{'messages':[" MSG("A", "bob", "lap", "u",
+                                "read") ",{'id':'C','from':'bob','to':'lap','"
+                                        "text':'v','time':1795168900,'state':'unread'}]}");
+    const struct pv_tui_conv *c = &t->convs[bob];
+    assert_int_equal(c->n_lines, 3);
+    assert_has(c->lines[0].text, "bob is another machine since ");
+    assert_string_equal(c->lines[1].id, "A");
 }
 
 PV_TEST(unread_comes_first_and_who_is_away_last)
@@ -2312,17 +2349,18 @@ PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
     assert_has(row(10), "/help");
 }
 
-/* The list of the network after has none of them. */
+/* The list of the network after has none of them; that of a p2pvpnd that has not loaded them all
+ * says nothing of the rest. */
 PV_TEST(rooms_of_a_network_that_was_left_are_left)
 {
-    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}],'loaded':true}");
     const size_t crew = pv_tui_find(t, "#crew", false);
     assert_int_equal(t->convs[crew].part, PV_TUI_IN);
-    take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'home'}}");
+    take(pv_tui_take_rooms, "{'rooms':[],'loaded':false}");
     assert_int_equal(t->convs[crew].part, PV_TUI_IN);
-    take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'work'}}");
+    take(pv_tui_take_rooms, "{'rooms':[],'loaded':true}");
     assert_int_equal(t->convs[crew].part, PV_TUI_LEFT);
-    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}],'loaded':true}");
     assert_int_equal(t->convs[crew].part, PV_TUI_IN);
 }
 
