@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -413,6 +414,43 @@ static void look_at_firewall(struct page *p, const json_t *status)
             "%s%s%s", text, text[0] != '\0' && own[0] != '\0' ? "; " : "", own);
 }
 
+struct guard {
+    char table[80]; /* that is being listed */
+    char found[80]; /* the first that lets nothing out but by an exit, other than own; "": none */
+    const char *own;
+};
+
+/* Of `nft list chains`. */
+static void take_guard_line(void *ctx, const char *line)
+{
+    struct guard *g = ctx;
+    (void)sscanf(line, "table inet p2pvpn-%71s {", g->table);
+    if (strstr(line, "chain guard {") != NULL && g->found[0] == '\0' && g->table[0] != '\0' &&
+        strcmp(g->table, g->own) != 0)
+        memcpy(g->found, g->table, sizeof(g->found));
+    else if (strncmp(line, "table ", 6) == 0 && strncmp(line, "table inet p2pvpn-", 18) != 0)
+        g->table[0] = '\0';
+}
+
+/* The block of an exit outlives its p2pvpnd; nothing else says then why nothing goes out. */
+static void look_at_block(struct page *p, const json_t *status)
+{
+    static const char *const words[] = {"chains"};
+    const json_t *exit = json_object_get(json_object_get(status, "routes"), "exit");
+    struct guard g = {.own = pv_json_text(json_object_get(status, "interface"), "name", "")};
+    if (geteuid() != 0 ||
+        pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_guard_line, &g) != PV_OK ||
+        g.found[0] == '\0')
+        return;
+    put(p, "block", status != NULL && !json_is_object(exit),
+        status == NULL ? "start p2pvpnd; where it is gone for good, `sudo "
+                         "/usr/lib/p2pvpn/setup reopen` lets everything out"
+                       : "`p2pvpnctl -n NAME exit off` of that network; where its p2pvpnd is gone "
+                         "for good, `sudo /usr/lib/p2pvpn/setup reopen`",
+        "`exit use --block` of the network with interface %.15s lets nothing out but by its exit",
+        g.found);
+}
+
 static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
@@ -553,12 +591,14 @@ static int doctor(struct pv_cli *cli)
     }
     if (code != 0) {
         no_answer(&p, code);
+        look_at_block(&p, NULL);
     } else {
         look_at_daemon(&p, status);
         look_at_settings(&p);
         look_at_rights(&p, status);
         look_at_network(&p, status);
         look_at_firewall(&p, status);
+        look_at_block(&p, status);
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
         look_at_shared_names(&p, status);

@@ -237,6 +237,8 @@ def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
     alice.run("sh", "-c", f"kill -9 $(pgrep -P {alice.p2pvpnd.pid}) {alice.p2pvpnd.pid}")
     alice.p2pvpnd.kill()
     up.tight("kill -9 of all its processes")
+    told = " ".join(alice.ctl("doctor", check_rc=False).out.split())
+    check(f"interface {alice.tun} lets nothing out but by its exit" in told and "setup reopen" in told, told)
     alice.daemon()
     up.tight("started after that")
     through(alice, exit_, web)
@@ -311,6 +313,29 @@ def a_plan_that_is_refused_opens_no_block(lab):
     alice.run("umount", "/usr/sbin/nft")
     through(alice, exit_, web)
     up.tight("nft is back")
+
+
+@scenario
+def a_refused_command_shuts_nothing(lab):
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    use(alice)
+    through(alice, exit_, web)
+    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
+    wait("the other VPN", lambda: "ready" in other.text())
+    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0", "route add 0.0.0.0/1 dev other0")
+    alice.restart_daemon()
+    wait("the refusal", lambda: "cannot use: all goes out as ever" in alice.ctl("exit").out)
+    up.open("an exit without --block that cannot be used")
+    for command in (("--block",), ("--block",), ()):
+        r = alice.ctl("exit", "use", "exit", *command, check_rc=False)
+        check(r.code == 1 and "stop that VPN" in r.err, f"exit use {command}: {r}")
+        up.open(f"refused exit use {command}")
+    check("cannot use: all goes out as ever" in alice.ctl("exit").out, "what holds")
+    alice.ip("route del 0.0.0.0/1 dev other0")
+    through(alice, exit_, web)
+    alice.ctl("exit", "off")
+    up.open("off")
 
 
 @scenario

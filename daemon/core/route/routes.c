@@ -499,7 +499,8 @@ static int tell_host(struct pv_routes *r)
     make_plan(r, &plan);
     int status = pv_netplan_check(&plan);
     const bool failed = r->fault[0] != '\0';
-    if (status < 0 || (r->n_plans > 0 && !failed && pv_netplan_is_same(&plan, &r->plan)))
+    if (status < 0 ||
+        (r->n_plans > 0 && !failed && !plan.exit_asked && pv_netplan_is_same(&plan, &r->plan)))
         return status;
     struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
     if (job == NULL)
@@ -721,21 +722,38 @@ static bool has_kernel(const struct pv_routes *r, const char *what, uint64_t han
 }
 
 /* Words before names: nobody is called all, auto or off in this place. */
-static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                    pv_ns now)
+/* A choice that is made meanwhile would be one about an exit that the host may refuse. */
+static bool is_setting(struct pv_routes *r, const char *what, uint64_t handle)
+{
+    if (r->set_plan != 0)
+        pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: another choice is being set: try again", what);
+    return r->set_plan != 0;
+}
+
+static bool take_mode(struct pv_routes *r, const char *word)
 {
     static const char *const modes[] = {
         [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
+    size_t i = 0;
+    while (i < PV_ARRAY_LEN(modes) && strcmp(word, modes[i]) != 0)
+        i++;
+    if (i < PV_ARRAY_LEN(modes))
+        pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
+    return i < PV_ARRAY_LEN(modes);
+}
+
+static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
     struct pv_routes *r = part;
     struct pv_routeuse_entry entry;
-    if (strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle))
+    if ((strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle)) ||
+        is_setting(r, "route use", handle))
         return;
-    for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
-        if (strcmp(req->peer, modes[i]) == 0) {
-            pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
-            use_changed(r, false, handle, now);
-            return;
-        }
+    if (take_mode(r, req->peer)) {
+        use_changed(r, false, handle, now);
+        return;
     }
     if (!read_entry(r, req->peer, handle, &entry))
         return;
@@ -767,7 +785,7 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
 {
     struct pv_routes *r = part;
     bool offered = false;
-    if (!has_kernel(r, "exit use", handle))
+    if (!has_kernel(r, "exit use", handle) || is_setting(r, "exit use", handle))
         return;
     if (offers_all(r->node)) {
         pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_REFUSED,
@@ -799,7 +817,8 @@ static void run_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_pe
                          uint64_t handle, pv_ns now)
 {
     struct pv_routes *r = part;
-    r->before = r->use;
+    if (r->set_plan == 0)
+        r->before = r->use;
     r->use.exit = r->use.exit_lan = r->use.exit_block = false;
     memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
     use_changed(r, true, handle, now);

@@ -20,11 +20,12 @@
 #include "sys/file/file.h"
 
 enum {
-    /* Bytes: a line has a key and a digit; and one the interface. */
-    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 32,
+    /* Bytes: a line has a key and a digit; and two an interface. */
+    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 64,
 };
 
 #define INTERFACE "interface "
+#define FORMER    "former "
 #define ROOT      "/proc/sys/net/"
 
 static const char key_forward4[] = "ipv4/ip_forward";
@@ -92,20 +93,26 @@ static bool is_ours(const char *key)
     return strcmp(again, key) == 0;
 }
 
+static void take_name(const char *line, const char *word, char ret_name[static PV_NETPLAN_IFNAME])
+{
+    const size_t len = strlen(word);
+    if (strncmp(line, word, len) == 0 && pv_ifname_is_valid(line + len))
+        snprintf(ret_name, PV_NETPLAN_IFNAME, "%s", line + len);
+}
+
 bool pv_hostctl_load(struct pv_hostctl *ctl)
 {
     char *text = NULL;
     size_t len = 0;
     ctl->n = 0;
-    ctl->ifname[0] = '\0';
+    ctl->ifname[0] = ctl->former[0] = '\0';
     if (ctl->path[0] == '\0' || pv_file_read(ctl->path, FILE_MAX, &text, &len) < 0)
         return false;
     char *rest = text, *line;
     while ((line = strsep(&rest, "\n")) != NULL && ctl->n < PV_HOSTCTL_KEPT) {
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n];
-        const char *ifname = line + sizeof(INTERFACE) - 1;
-        if (strncmp(line, INTERFACE, sizeof(INTERFACE) - 1) == 0 && pv_ifname_is_valid(ifname))
-            snprintf(ctl->ifname, sizeof(ctl->ifname), "%s", ifname);
+        take_name(line, INTERFACE, ctl->ifname);
+        take_name(line, FORMER, ctl->former);
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
@@ -122,6 +129,8 @@ static void save(const struct pv_hostctl *ctl)
         return;
     if (ctl->ifname[0] != '\0')
         pv_text_add(&lines, INTERFACE "%s\n", ctl->ifname);
+    if (ctl->former[0] != '\0')
+        pv_text_add(&lines, FORMER "%s\n", ctl->former);
     for (size_t i = 0; i < ctl->n; i++)
         pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
     (void)!pv_file_write(ctl->path, pv_view(text, lines.len), 0600);

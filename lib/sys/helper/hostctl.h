@@ -25,8 +25,9 @@ struct pv_hostctl {
         int before;
     } kept[PV_HOSTCTL_KEPT];
     size_t n;
-    char ifname[PV_NETPLAN_IFNAME]; /* by which what else is ours in the kernel is called; "": not
-                                       known */
+    /* By which what else is ours in the kernel is called, and was by an earlier life, from which
+     * something is left; "": not known, and nothing. */
+    char ifname[PV_NETPLAN_IFNAME], former[PV_NETPLAN_IFNAME];
 };
 
 /* The number in a file below /proc; -1: there is none, or no such file. */

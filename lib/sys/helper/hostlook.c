@@ -212,6 +212,8 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
 struct policies {
     char table[80];    /* the one whose chains are being listed: "ip filter" */
     char dropping[80]; /* the first that drops what is forwarded; "": none */
+    char guard[80];    /* of another network's exit: all but that is dropped; "": none */
+    const char *own;   /* our table's name */
     bool docker, firewalld;
 };
 
@@ -227,6 +229,9 @@ static void take_chain_line(void *ctx, const char *line)
     if (strstr(line, "chain DOCKER-USER {") != NULL)
         p->docker = true;
     const char *name = strchr(p->table, ' ');
+    if (strstr(line, "chain guard {") != NULL && name != NULL &&
+        strncmp(name + 1, "p2pvpn-", 7) == 0 && strcmp(name + 1, p->own) != 0)
+        snprintf(p->guard, sizeof(p->guard), "%s", p->table);
     if (strstr(line, "hook forward") != NULL && strstr(line, "policy drop") != NULL &&
         name != NULL && strncmp(name + 1, "p2pvpn-", 7) != 0 && p->dropping[0] == '\0')
         snprintf(p->dropping, sizeof(p->dropping), "%s", p->table);
@@ -268,8 +273,19 @@ bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static P
 {
     static const char *const words[] = {"chains"};
     const char *ifname = plan->ifname;
-    struct policies p = {.docker = false};
+    char own[PV_NETWORDS_NAME];
+    pv_networds_table(ifname, own);
+    struct policies p = {.own = own};
     if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, &p) < 0)
+        return false;
+    if (plan->exit && p.guard[0] != '\0') {
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "use an exit: another network of this machine lets nothing out but by its own "
+                 "(table %s): `p2pvpnctl -n NAME exit off` there",
+                 p.guard);
+        return true;
+    }
+    if (plan->n_offered == 0)
         return false;
     if (p.firewalld && !mentions("inet firewalld", plan)) {
         snprintf(ret_remedy, PV_NETPLAN_FAULT,

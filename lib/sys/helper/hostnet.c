@@ -216,7 +216,6 @@ struct pv_hostnet {
     struct pv_networds_host host;
     struct pv_tun exit_lock;              /* n = 0: no exit of ours */
     char ifname[PV_NETPLAN_IFNAME];       /* of the interface while it exists */
-    char former[PV_NETPLAN_IFNAME];       /* by which an earlier life left something; "": none */
     char table_now[PV_NETWORDS_TEXT];     /* as it was set last; "": none of ours */
     char rules_now[2][PV_NETWORDS_RULES]; /* of IPv4 and IPv6 */
     char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
@@ -274,7 +273,8 @@ static int set_table(struct pv_hostnet *net)
     r = pv_nftcmd_run(net->text, complaint);
     if (r == PV_ERR_NOT_FOUND)
         fault(net, "%s: there is no nft program: install the package nftables",
-              net->plan.exit            ? "set up the exit"
+              net->plan.exit_block      ? "keep in what is bound to a network card"
+              : net->plan.exit          ? "set up the exit"
               : net->plan.n_offered > 0 ? "set up forwarding"
                                         : "keep out who speaks as a member beside the interface");
     else if (r < 0)
@@ -292,7 +292,7 @@ static int set_table(struct pv_hostnet *net)
     return PV_OK;
 }
 
-static void drop_table(struct pv_hostnet *net, const char *ifname)
+static int drop_table(struct pv_hostnet *net, const char *ifname)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     pv_networds_nft_none(ifname, net->text);
@@ -300,6 +300,7 @@ static void drop_table(struct pv_hostnet *net, const char *ifname)
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         fault(net, "remove our table of nft: nft says: %s", complaint);
     watch_settle(&net->watch);
+    return r;
 }
 
 /* --- policy rules -------------------------------------------------------------------------- */
@@ -464,7 +465,7 @@ static void refuse_exit(struct pv_hostnet *net, bool had_exit, bool was_shut)
     if (had_exit)
         return;
     net->said.exit_refused = true;
-    net->shut = was_shut || (net->plan.exit_block && !net->wanted.exit_asked);
+    net->shut = net->wanted.exit_asked ? was_shut : net->plan.exit_block;
     net->plan.exit = net->shut;
     net->plan.exit4 = net->plan.exit6 = false;
 }
@@ -549,15 +550,16 @@ static void set_switches(struct pv_hostnet *net)
 static void look_at_policies(struct pv_hostnet *net, bool at_once)
 {
     pv_ns now = pv_clock_now(), next = net->forbids_at + POLICIES_AGAIN;
-    if (net->plan.n_offered > 0 && !at_once && now < next) {
+    const bool looks = net->plan.n_offered > 0 || net->plan.exit;
+    if (looks && !at_once && now < next) {
         net->due = pv_min_ns(net->due, next);
-    } else if (net->plan.n_offered > 0) {
+    } else if (looks) {
         net->forbids_at = now;
         if (!pv_hostlook_forbids(&net->plan, net->forbids))
             net->forbids[0] = '\0';
     }
     net->said.blocked = net->plan.n_offered > 0 && net->forbids[0] != '\0';
-    if (net->said.blocked)
+    if (looks && net->forbids[0] != '\0')
         fault(net, "%s", net->forbids);
 }
 
@@ -654,6 +656,30 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
     return r;
 }
 
+/* The interface was called otherwise once: nobody else takes away what stands under that name, and
+ * it lets nothing of ours pass. A name that is in use is another network's by now. */
+static void drop_former(struct pv_hostnet *net)
+{
+    const char *former = net->ctl.former;
+    const unsigned slot = pv_networds_slot(former);
+    if (former[0] == '\0' || if_nametoindex(former) != 0)
+        return;
+    if (drop_table(net, former) < 0) {
+        net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
+        return;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES) && slot != pv_networds_slot(net->wanted.ifname);
+         i++) {
+        char complaint[PV_IPCMD_ERROR_MAX];
+        for (unsigned turn = 0; turn < 2; turn++)
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(former, turn));
+        (void)run_ip(FAMILIES[i], PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + slot),
+                     complaint);
+    }
+    net->ctl.former[0] = '\0';
+    pv_hostctl_mark(&net->ctl);
+}
+
 /* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
 static int apply(struct pv_hostnet *net, bool patient)
 {
@@ -682,7 +708,8 @@ static int apply(struct pv_hostnet *net, bool patient)
         drop_table(net, net->plan.ifname);
         net->table_now[0] = '\0';
     }
-    if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0)
+    drop_former(net);
+    if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0 && net->ctl.former[0] == '\0')
         pv_hostctl_forget(&net->ctl);
     look_at_policies(net, patient);
     look_at_resolvers(net);
@@ -696,31 +723,14 @@ static int apply(struct pv_hostnet *net, bool patient)
 static void take_over(struct pv_hostnet *net, const char *ifname)
 {
     bool left = pv_hostctl_load(&net->ctl) || net->ctl.path[0] == '\0';
-    if (strcmp(net->ctl.ifname, ifname) != 0)
-        memcpy(net->former, net->ctl.ifname, sizeof(net->former));
+    if (net->ctl.ifname[0] != '\0' && strcmp(net->ctl.ifname, ifname) != 0)
+        memcpy(net->ctl.former, net->ctl.ifname, sizeof(net->ctl.former));
+    if (strcmp(net->ctl.former, ifname) == 0)
+        net->ctl.former[0] = '\0';
     snprintf(net->ctl.ifname, sizeof(net->ctl.ifname), "%s", ifname);
     if (left && !pv_networds_wants_table(&net->wanted))
         snprintf(net->table_now, sizeof(net->table_now), "left");
     pv_networds_table(ifname, net->watch.table);
-}
-
-/* The interface was called otherwise then: nobody else takes away what stands under that name, and
- * it lets nothing of ours pass. A name that is in use is another network's by now. */
-static void drop_former(struct pv_hostnet *net)
-{
-    const unsigned slot = pv_networds_slot(net->former);
-    if (net->former[0] == '\0' || if_nametoindex(net->former) != 0)
-        return;
-    drop_table(net, net->former);
-    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES) && slot != pv_networds_slot(net->wanted.ifname);
-         i++) {
-        char complaint[PV_IPCMD_ERROR_MAX];
-        for (unsigned turn = 0; turn < 2; turn++)
-            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(net->former, turn));
-        (void)run_ip(FAMILIES[i], PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + slot),
-                     complaint);
-    }
-    net->former[0] = '\0';
 }
 
 int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
@@ -736,15 +746,21 @@ int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
         snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "set routes: the interface has another name");
         return PV_ERR_STATE;
     }
+    struct pv_netplan before = net->wanted;
+    if (!net->known)
+        before = (struct pv_netplan){0};
+    snprintf(before.ifname, sizeof(before.ifname), "%s", plan->ifname);
     net->wanted = *plan;
     if (!net->known)
         take_over(net, plan->ifname);
     net->known = true;
     r = apply(net, true);
-    drop_former(net);
-    net->wanted.exit_asked = false;
-    if (r < 0)
+    if (r < 0) { /* it was asked for: what holds is what was wanted before */
         snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "%.239s", net->said.fault);
+        net->wanted = before;
+        (void)apply(net, false);
+    }
+    net->wanted.exit_asked = false;
     return r;
 }
 
