@@ -361,7 +361,7 @@ export function chat(main, who) {
     const page = await call("history", { peer: who, limit: Math.min(SEARCHED, find ? SEARCHED : Math.max(PAGE, messages.length, (news.get(who)?.size || 0) + 10)) });
     take(page);
     drawLog();
-    tell(page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf));
+    tell(page.changed && changed(page.changed.name || who, page.changed.since, page.changed.key), ...messages.map(changeOf));
   });
 
   // The daemon reads a page at once, of long texts a small one.

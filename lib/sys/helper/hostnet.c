@@ -747,8 +747,6 @@ int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
         return PV_ERR_STATE;
     }
     struct pv_netplan before = net->wanted;
-    if (!net->known)
-        before = (struct pv_netplan){0};
     snprintf(before.ifname, sizeof(before.ifname), "%s", plan->ifname);
     net->wanted = *plan;
     if (!net->known)
