@@ -442,13 +442,14 @@ static void look_at_block(struct page *p, const json_t *status)
         pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_guard_line, &g) != PV_OK ||
         g.found[0] == '\0')
         return;
-    put(p, "block", status != NULL && !json_is_object(exit),
-        status == NULL ? "start p2pvpnd; where it is gone for good, `sudo "
-                         "/usr/lib/p2pvpn/setup reopen` lets everything out"
-                       : "`p2pvpnctl -n NAME exit off` of that network; where its p2pvpnd is gone "
-                         "for good, `sudo /usr/lib/p2pvpn/setup reopen`",
-        "`exit use --block` of the network with interface %.15s lets nothing out but by its exit",
-        g.found);
+    const bool runs = if_nametoindex(g.found) != 0;
+    put(p, "block", runs && !json_is_object(exit),
+        !runs
+            ? "start its p2pvpnd and say there `p2pvpnctl exit off`; where that is gone for good, "
+              "`sudo /usr/lib/p2pvpn/setup reopen` lets everything out"
+            : "there `p2pvpnctl exit off`",
+        "the network with interface %.15s%s lets nothing out but by its exit", g.found,
+        runs ? "" : ", whose p2pvpnd does not run,");
 }
 
 static void look_at_coordinator(struct page *p, const json_t *status)

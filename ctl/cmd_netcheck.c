@@ -416,7 +416,8 @@ static int netcheck(struct pv_cli *cli)
     /* Only now: a connection by TCP that is refused takes time, and is needless when UDP works. */
     if (!reached(&c))
         ask_by_tcp(&c);
-    c.verdict = judge(&c);
+    char verdict[500];
+    c.verdict = pv_cli_name_commands(cli, judge(&c), verdict, sizeof(verdict));
     code = cli->json ? print_json(cli, &c) : print_text(cli, &c);
     /* The report was printed all the same; the exit code tells a script that it is about
      * nothing. */

@@ -664,13 +664,14 @@ static void choice_saved(struct pv_jobwait *wait, struct pv_job_result *result, 
 static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
 {
     const size_t plans = r->n_plans;
-    save_choice(r);
     r->asks_exit = exit;
     look(r, false, now);
     r->asks_exit = false;
     answer_waiting(r, "another choice came meanwhile: `p2pvpnctl exit` shows what holds");
     r->asked = handle;
     r->set_plan = exit && plans != r->n_plans ? r->n_plans : 0;
+    if (r->set_plan == 0) /* else once the host has taken it */
+        save_choice(r);
     answer_settled(r);
 }
 
@@ -876,11 +877,13 @@ static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_routes *r = part;
-    if ((facts & PV_FACT_STORE) != 0)
+    if ((facts & PV_FACT_STORE) != 0 && r->set_plan == 0)
         save_choice(r);
     bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
         memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
+        r->set_plan = 0;
+        answer_waiting(r, "this machine has left the network");
         save_choice(r);
     }
     r->pending = r->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
@@ -942,6 +945,7 @@ static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     } else if (failed) {
         r->look_at = pv_min_ns(r->look_at, now + TRY_AGAIN);
     } else if (asked) {
+        save_choice(r);
         answer_settled(r);
     }
 }

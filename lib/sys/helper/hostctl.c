@@ -14,18 +14,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "sys/file/file.h"
 
 enum {
-    /* Bytes: a line has a key and a digit; and two an interface. */
-    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 64,
+    /* Bytes: a line has a key and a digit; two have an interface, and one the slot. */
+    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 80,
 };
 
 #define INTERFACE "interface "
 #define FORMER    "former "
+#define SLOT      "slot "
 #define ROOT      "/proc/sys/net/"
 
 static const char key_forward4[] = "ipv4/ip_forward";
@@ -106,6 +108,7 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
     size_t len = 0;
     ctl->n = 0;
     ctl->ifname[0] = ctl->former[0] = '\0';
+    ctl->has_slot = false;
     if (ctl->path[0] == '\0' || pv_file_read(ctl->path, FILE_MAX, &text, &len) < 0)
         return false;
     char *rest = text, *line;
@@ -113,6 +116,8 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n];
         take_name(line, INTERFACE, ctl->ifname);
         take_name(line, FORMER, ctl->former);
+        if (strncmp(line, SLOT, sizeof(SLOT) - 1) == 0)
+            ctl->has_slot = sscanf(line + sizeof(SLOT) - 1, "%3u", &ctl->slot) == 1;
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
@@ -131,6 +136,8 @@ static void save(const struct pv_hostctl *ctl)
         pv_text_add(&lines, INTERFACE "%s\n", ctl->ifname);
     if (ctl->former[0] != '\0')
         pv_text_add(&lines, FORMER "%s\n", ctl->former);
+    if (ctl->has_slot)
+        pv_text_add(&lines, SLOT "%u\n", ctl->slot);
     for (size_t i = 0; i < ctl->n; i++)
         pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
     (void)!pv_file_write(ctl->path, pv_view(text, lines.len), 0600);
@@ -141,10 +148,77 @@ void pv_hostctl_mark(const struct pv_hostctl *ctl)
     save(ctl);
 }
 
-void pv_hostctl_forget(const struct pv_hostctl *ctl)
+void pv_hostctl_forget(struct pv_hostctl *ctl)
 {
     if (ctl->path[0] != '\0')
         (void)unlink(ctl->path);
+    ctl->has_slot = false;
+}
+
+/* --- the networks of this machine ------------------------------------------------------------ */
+
+typedef bool other_fn(void *arg, const struct pv_hostctl *other);
+
+/* Until fn says true; false: it never did. */
+static bool each_other(const struct pv_hostctl *ctl, other_fn *fn, void *arg)
+{
+    char dir[PV_HOSTCTL_PATH_MAX];
+    const char *own = strrchr(ctl->path, '/');
+    const char *end = own == NULL ? NULL : strrchr(own, '.');
+    bool found = false;
+    if (end == NULL)
+        return false;
+    snprintf(dir, sizeof(dir), "%.*s", (int)(own - ctl->path), ctl->path);
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;) {
+        struct pv_hostctl other = {.n = 0};
+        const char *of = strrchr(e->d_name, '.');
+        if (of == NULL || strcmp(of, end) != 0 || strcmp(e->d_name, own + 1) == 0)
+            continue;
+        struct pv_text path = pv_text_in(other.path, sizeof(other.path));
+        pv_text_add(&path, "%s/%s", dir, e->d_name);
+        found = !path.cut && pv_hostctl_load(&other) && fn(arg, &other);
+    }
+    if (d != NULL)
+        closedir(d);
+    return found;
+}
+
+static bool has_slot(void *arg, const struct pv_hostctl *other)
+{
+    const unsigned *slot = arg;
+    return other->has_slot && other->slot == *slot;
+}
+
+static bool is_called(void *arg, const struct pv_hostctl *other)
+{
+    return strcmp(other->ifname, arg) == 0;
+}
+
+bool pv_hostctl_is_anothers(const struct pv_hostctl *ctl, const char *ifname)
+{
+    char name[PV_NETPLAN_IFNAME];
+    snprintf(name, sizeof(name), "%s", ifname);
+    return each_other(ctl, is_called, name);
+}
+
+void pv_hostctl_take_slot(struct pv_hostctl *ctl, unsigned wanted, unsigned count)
+{
+    char dir[PV_HOSTCTL_PATH_MAX];
+    const char *end = strrchr(ctl->path, '/');
+    unsigned slot = ctl->has_slot && ctl->slot < count ? ctl->slot : wanted;
+    snprintf(dir, sizeof(dir), "%.*s", end == NULL ? 0 : (int)(end - ctl->path), ctl->path);
+    /* One after the other. */
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)flock(fd, LOCK_EX);
+    for (unsigned i = 0; i < count && each_other(ctl, has_slot, &slot); i++)
+        slot = (slot + 1) % count;
+    ctl->slot = slot;
+    ctl->has_slot = true;
+    save(ctl);
+    if (fd >= 0)
+        close(fd);
 }
 
 static bool find_kept(const struct pv_hostctl *ctl, const char *key, size_t *ret_at)

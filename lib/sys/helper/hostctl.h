@@ -28,6 +28,8 @@ struct pv_hostctl {
     /* By which what else is ours in the kernel is called, and was by an earlier life, from which
      * something is left; "": not known, and nothing. */
     char ifname[PV_NETPLAN_IFNAME], former[PV_NETPLAN_IFNAME];
+    unsigned slot; /* networds.h: of this network of the machine alone, */
+    bool has_slot; /* as the file says to the others */
 };
 
 /* The number in a file below /proc; -1: there is none, or no such file. */
@@ -48,6 +50,11 @@ struct pv_hostctl_wants {
 /* Takes over what a helper before has left in the file; false: there is no file, so nothing was
  * left. */
 bool pv_hostctl_load(struct pv_hostctl *ctl);
+/* Takes the slot that the file has, the wanted one or the next (of count) that no other network's
+ * file has; these are in the same directory and end as this one does. Kept until the file goes. */
+void pv_hostctl_take_slot(struct pv_hostctl *ctl, unsigned wanted, unsigned count);
+/* Is another network's interface called so? */
+bool pv_hostctl_is_anothers(const struct pv_hostctl *ctl, const char *ifname);
 /* The file exists from now on, even when it is empty: something of ours is in the kernel. */
 void pv_hostctl_mark(const struct pv_hostctl *ctl);
 /* Forwarding that somebody else has switched on since is theirs: what we have done is forgotten. */
@@ -61,4 +68,4 @@ bool pv_hostctl_alone6(const struct pv_hostctl *ctl);
 void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,
                       char ret_error[static PV_HOSTCTL_ERROR_MAX]);
 /* The file goes. */
-void pv_hostctl_forget(const struct pv_hostctl *ctl);
+void pv_hostctl_forget(struct pv_hostctl *ctl);

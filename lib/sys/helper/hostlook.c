@@ -281,7 +281,8 @@ bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static P
     if (plan->exit && p.guard[0] != '\0') {
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
                  "use an exit: another network of this machine lets nothing out but by its own "
-                 "(table %s): `p2pvpnctl -n NAME exit off` there",
+                 "(table %s): there `p2pvpnctl exit off`, and where its p2pvpnd has ended start "
+                 "that first",
                  p.guard);
         return true;
     }

@@ -346,11 +346,11 @@ static void set_rules(struct pv_hostnet *net)
  */
 static void set_used_rules(struct pv_hostnet *net)
 {
-    const char *ifname = net->plan.ifname;
-    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++) {
+    const unsigned slot = net->host.slot;
+    for (size_t i = 0; net->ctl.has_slot && i < PV_ARRAY_LEN(FAMILIES); i++) {
         size_t want = 0, have[2] = {0};
         for (unsigned turn = 0; turn < 2; turn++)
-            if (pv_net_rules(FAMILIES[i], pv_networds_used_proto(ifname, turn), &have[turn]) < 0)
+            if (pv_net_rules(FAMILIES[i], pv_networds_used_proto(slot, turn), &have[turn]) < 0)
                 have[turn] = 0; /* a kernel without IPv6 */
         unsigned turn = have[1] > 0;
         if (pv_networds_used_rules(&net->plan, &net->host, FAMILIES[i], turn, net->text,
@@ -364,9 +364,9 @@ static void set_used_rules(struct pv_hostnet *net)
                                    PV_NETWORDS_RULES, &want) < 0)
             continue;
         if (have[turn] > 0)
-            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(ifname, turn));
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(slot, turn));
         if (add_rules(net, FAMILIES[i], net->text) == PV_OK && have[1 - turn] > 0)
-            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(ifname, 1 - turn));
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(slot, 1 - turn));
         memcpy(net->used_now[i], net->text, sizeof(net->used_now[i]));
     }
 }
@@ -386,7 +386,7 @@ static bool is_same(const struct pv_networds_route *want, const struct pv_net_ro
 static bool is_ours(const struct pv_hostnet *net, const struct pv_net_route *have, uint32_t ifindex)
 {
     bool of_exit = have->table == PV_NETWORDS_TABLE || have->table == PV_NETWORDS_TABLE_ALL;
-    if (have->table == PV_NETWORDS_TABLE_USED + pv_networds_slot(net->plan.ifname))
+    if (net->ctl.has_slot && have->table == PV_NETWORDS_TABLE_USED + net->host.slot)
         return true;
     return of_exit ? net->exit_lock.n > 0 : ifindex != 0 && have->ifindex == ifindex;
 }
@@ -483,19 +483,16 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
     /* A helper whose daemon has just ended may still be cleaning up. */
     for (int i = 0; i < TRIES && patient && !take_exit(net); i++)
         (void)poll(NULL, 0, TRY_MS);
-    if (!take_exit(net)) {
-        fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
-                   "off");
-        return PV_ERR_EXISTS;
-    }
-    if (rival != NULL) {
+    const bool taken = !take_exit(net);
+    if (rival != NULL)
         fault(net,
               "use an exit: another VPN has the route %s on %s, which our own packets would "
               "follow: stop that VPN",
               PV_PREFIX_STR(&rival->prefix), rival->ifname);
-        return PV_ERR_EXISTS;
-    }
-    return PV_OK;
+    else if (taken)
+        fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
+                   "off");
+    return rival != NULL || taken ? PV_ERR_EXISTS : PV_OK;
 }
 
 /* --- one look ------------------------------------------------------------------------------ */
@@ -661,23 +658,30 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
 static void drop_former(struct pv_hostnet *net)
 {
     const char *former = net->ctl.former;
-    const unsigned slot = pv_networds_slot(former);
-    if (former[0] == '\0' || if_nametoindex(former) != 0)
+    if (former[0] == '\0')
         return;
-    if (drop_table(net, former) < 0) {
+    if (if_nametoindex(former) == 0 && !pv_hostctl_is_anothers(&net->ctl, former) &&
+        drop_table(net, former) < 0) {
         net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return;
     }
-    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES) && slot != pv_networds_slot(net->wanted.ifname);
-         i++) {
-        char complaint[PV_IPCMD_ERROR_MAX];
-        for (unsigned turn = 0; turn < 2; turn++)
-            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(former, turn));
-        (void)run_ip(FAMILIES[i], PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + slot),
-                     complaint);
-    }
     net->ctl.former[0] = '\0';
     pv_hostctl_mark(&net->ctl);
+}
+
+/* Has this network something in the kernel? */
+static bool has_any(const struct pv_netplan *plan)
+{
+    return pv_networds_wants_table(plan) || plan->n_used > 0;
+}
+
+/* Rules and routes of used prefixes are told apart by it. A network that has nothing in the kernel
+ * keeps none from the others. */
+static void take_slot(struct pv_hostnet *net)
+{
+    if (!net->ctl.has_slot && has_any(&net->plan))
+        pv_hostctl_take_slot(&net->ctl, pv_networds_slot(net->wanted.ifname), PV_NETWORDS_SLOTS);
+    net->host.slot = net->ctl.slot;
 }
 
 /* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
@@ -691,6 +695,7 @@ static int apply(struct pv_hostnet *net, bool patient)
     net->host.has_iface =
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
     net->plan = net->wanted;
+    take_slot(net);
     look_at_forwarding(net);
     if (net->host.cut)
         close_exit(net);
@@ -709,7 +714,7 @@ static int apply(struct pv_hostnet *net, bool patient)
         net->table_now[0] = '\0';
     }
     drop_former(net);
-    if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0 && net->ctl.former[0] == '\0')
+    if (!has_any(&net->plan) && net->ctl.n == 0 && net->ctl.former[0] == '\0')
         pv_hostctl_forget(&net->ctl);
     look_at_policies(net, patient);
     look_at_resolvers(net);
@@ -728,6 +733,8 @@ static void take_over(struct pv_hostnet *net, const char *ifname)
     if (strcmp(net->ctl.former, ifname) == 0)
         net->ctl.former[0] = '\0';
     snprintf(net->ctl.ifname, sizeof(net->ctl.ifname), "%s", ifname);
+    if (left && !net->ctl.has_slot) /* an earlier version's was by the name alone */
+        pv_hostctl_take_slot(&net->ctl, pv_networds_slot(ifname), PV_NETWORDS_SLOTS);
     if (left && !pv_networds_wants_table(&net->wanted))
         snprintf(net->table_now, sizeof(net->table_now), "left");
     pv_networds_table(ifname, net->watch.table);

@@ -82,9 +82,9 @@ unsigned pv_networds_slot(const char *ifname)
     return sum % PV_NETWORDS_SLOTS;
 }
 
-uint8_t pv_networds_used_proto(const char *ifname, unsigned turn)
+uint8_t pv_networds_used_proto(unsigned slot, unsigned turn)
 {
-    return (uint8_t)(PV_NETWORDS_PROTO_USED + 2 * pv_networds_slot(ifname) + turn);
+    return (uint8_t)(PV_NETWORDS_PROTO_USED + 2 * slot + turn);
 }
 
 /* --- what others have ---------------------------------------------------------------------- */
@@ -707,7 +707,7 @@ size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_netword
         add_exit_routes(&l, plan, host, PV_AF_INET);
         add_exit_routes(&l, plan, host, PV_AF_INET6);
     }
-    const uint32_t own = PV_NETWORDS_TABLE_USED + pv_networds_slot(plan->ifname);
+    const uint32_t own = PV_NETWORDS_TABLE_USED + host->slot;
     for (size_t i = 0; i < plan->n_used; i++) {
         const struct pv_prefix *p = &plan->used[i].prefix;
         add_route(&l, p, PV_NET_ROUTE_UNREACHABLE, own, PV_NETWORDS_LAST);
@@ -795,9 +795,9 @@ static unsigned most_suppressed(const struct pv_prefix *used, const struct pv_ne
 int pv_networds_used_rules(const struct pv_netplan *plan, const struct pv_networds_host *host,
                            uint16_t family, unsigned turn, char *dst, size_t cap, size_t *ret_n)
 {
-    const unsigned slot = pv_networds_slot(plan->ifname);
+    const unsigned slot = host->slot;
     const unsigned p = PV_NETWORDS_PRIORITY_USED + 8 * slot + 4 * turn;
-    const unsigned proto = pv_networds_used_proto(plan->ifname, turn);
+    const unsigned proto = pv_networds_used_proto(slot, turn);
     struct pv_text w = pv_text_in(dst, cap);
     dst[0] = '\0';
     for (size_t i = 0; i < plan->n_used; i++) {

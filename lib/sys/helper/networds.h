@@ -35,6 +35,7 @@ enum {
 
 /* The host that the plan is set into. */
 struct pv_networds_host {
+    unsigned slot;             /* below PV_NETWORDS_SLOTS: no other network of ours has it */
     bool has_iface;            /* the interface exists, so routes can lead to it */
     uint32_t uids[2];          /* of the daemon, and of the helper's tasks; nobody else's */
     size_t n_uids;             /* 0: no exit can be used */
@@ -93,7 +94,8 @@ struct pv_networds_route {
     uint32_t metric; /* as the kernel will tell it */
 };
 
-/* Which of the slots this interface has; neighbours such as p2p0 and p2p1 have different ones. */
+/* The slot that this interface has where no other network has it: neighbours such as p2p0 and p2p1
+ * have different ones, others may not. */
 unsigned pv_networds_slot(const char *ifname);
 /* All of them. The interface ends: a used prefix has an unreachable route besides. */
 size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_networds_host *host,
@@ -113,7 +115,7 @@ PV_MUST_CHECK int pv_networds_used_rules(const struct pv_netplan *plan,
                                          const struct pv_networds_host *host, uint16_t family,
                                          unsigned turn, char *dst, size_t cap, size_t *ret_n);
 /* The protocol number that they have. */
-uint8_t pv_networds_used_proto(const char *ifname, unsigned turn);
+uint8_t pv_networds_used_proto(unsigned slot, unsigned turn);
 
 /* Used prefixes that a network of the host overlaps. */
 size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,

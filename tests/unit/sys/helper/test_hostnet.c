@@ -174,7 +174,8 @@ static size_t used_rules(void)
 {
     size_t n[2] = {0};
     for (unsigned turn = 0; turn < 2; turn++)
-        assert_ok(pv_net_rules(PV_AF_INET, pv_networds_used_proto("p2p0", turn), &n[turn]));
+        assert_ok(pv_net_rules(PV_AF_INET, pv_networds_used_proto(pv_networds_slot("p2p0"), turn),
+                               &n[turn]));
     return n[0] + n[1];
 }
 
@@ -201,7 +202,8 @@ PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
     ip(PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")));
     work_until(net, goes_by_members);
     for (unsigned turn = 0; turn < 2; turn++) {
-        ip(PV_STR("rule flush protocol %u\n", pv_networds_used_proto("p2p0", turn)));
+        ip(PV_STR("rule flush protocol %u\n",
+                  pv_networds_used_proto(pv_networds_slot("p2p0"), turn)));
     }
     work_until(net, has_used_rules);
     /* A network around it that is a router's. */
@@ -550,9 +552,9 @@ PV_TEST(a_table_of_a_former_name_of_the_interface_goes)
     work_until(net, has_no_table_of_before);
     assert_false(ruleset_has("chain guard"));
     assert_true(ruleset_has("table inet p2pvpn-p2p9 "));
-    assert_int_equal(used_rules(), 0);
+    assert_int_equal(used_rules(), 4);
     assert_int_equal(rules_of(PV_AF_INET), 0);
-    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")), 0);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")), 2);
     assert_string_equal(source_to("192.168.7.20"), "10.66.0.2");
     p = (struct pv_netplan){.ifname = "p2p9"};
     set(net, &p);
@@ -655,6 +657,52 @@ PV_TEST(a_block_that_is_refused_is_none)
     pv_hostnet_end(net);
 }
 
+/* They would take each other's used prefixes away, for ever. */
+PV_TEST(two_networks_whose_names_want_one_slot_have_two)
+{
+    char name[PV_NETPLAN_IFNAME];
+    unsigned i = 0;
+    do
+        snprintf(name, sizeof(name), "q%u", i++);
+    while (pv_networds_slot(name) != pv_networds_slot("p2p0"));
+    const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1, .path = FILE_PATH "2.host"};
+    ip(PV_STR("link add %s type veth peer name q-other\nlink set %s up\n", name, name));
+    struct pv_hostnet *net = new_net(), *other = NULL;
+    struct pv_netplan p = plan_of(), q = plan_of();
+    p.used[p.n_used++] = (struct pv_netplan_used){.prefix = test_prefix("192.168.7.0/24")};
+    q.used[q.n_used++] = (struct pv_netplan_used){.prefix = test_prefix("10.77.0.0/16")};
+    snprintf(q.ifname, sizeof(q.ifname), "%s", name);
+    q.overlay4 = test_prefix("10.67.0.0/16");
+    q.overlay6.base.family = PV_AF_NONE;
+    set(net, &p);
+    assert_ok(pv_hostnet_new(&other, &cfg));
+    pv_hostnet_iface(other, name);
+    set(other, &q);
+    const unsigned beside = (pv_networds_slot(name) + 1) % PV_NETWORDS_SLOTS;
+    set(net, &p);
+    set(other, &q);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot(name)), 2);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + beside), 2);
+    assert_true(has_used_rules(net));
+    /* That one is left, and comes with no plan at its next start either. */
+    for (int k = 0; k < 2; k++) {
+        q = (struct pv_netplan){.ifname = ""};
+        snprintf(q.ifname, sizeof(q.ifname), "%s", name);
+        set(other, &q);
+        assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + beside), 0);
+        assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot(name)), 2);
+        assert_true(has_used_rules(net));
+        pv_hostnet_end(other);
+        if (k == 0)
+            assert_ok(pv_hostnet_new(&other, &cfg));
+    }
+    assert_int_not_equal(access(FILE_PATH "2.host", F_OK), 0);
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
+    ip(PV_STR("link del dev %s\n", name));
+}
+
 /* Of a network whose daemon has ended nobody else would tell. */
 PV_TEST(a_block_of_another_network_is_told)
 {
@@ -668,7 +716,7 @@ PV_TEST(a_block_of_another_network_is_told)
     p.exit = p.exit4 = true;
     set(net, &p);
     assert_true(pv_hostnet_report(net, true, &host));
-    assert_has(host.fault, "(table inet p2pvpn-lan1): `p2pvpnctl -n NAME exit off` there");
+    assert_has(host.fault, "(table inet p2pvpn-lan1): there `p2pvpnctl exit off`");
     other = new_net();
     q = (struct pv_netplan){.ifname = "lan1"};
     set(other, &q);

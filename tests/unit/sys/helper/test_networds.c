@@ -80,6 +80,7 @@ PV_TEST(used_prefixes_never_take_a_connected_network_away)
         struct pv_networds_host h = host_of();
         struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
         const unsigned table = PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0");
+        h.slot = pv_networds_slot("p2p0");
         p.used[p.n_used++].prefix = test_prefix(rows[i].used);
         const char *line = PV_STR("%s dev p2p0 table %u metric %u", rows[i].used, table,
                                   p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
