@@ -22,9 +22,10 @@ enum {
     HANG = 4,         /* columns before the further rows of a notice without a time */
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
-    TEXT_LEAST = 8,   /* columns of a text's first row, or the name gives up its own */
-    TIME_BUF = 48,    /* bytes of a time or date with the NUL */
-    BAR_ROWS = 6,     /* at most: of an explanation nothing is left out, where there is room */
+    WHO_BUF = PV_NAME_BUF + 40,
+    TEXT_LEAST = 8, /* columns of a text's first row, or the name gives up its own */
+    TIME_BUF = 48,  /* bytes of a time or date with the NUL */
+    BAR_ROWS = 6,   /* at most: of an explanation nothing is left out, where there is room */
     BAR_BUF = PV_TUI_NOTE + 96,
 };
 
@@ -146,7 +147,7 @@ static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 struct walk {
     const struct pv_tui_line *line;
     const char *text;
-    char who[PV_NAME_BUF + 40];
+    char who[WHO_BUF];
     size_t cols, first, indent; /* of the pane; before the text in the first row, in the others */
     size_t name_at;             /* where the name begins */
     bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
@@ -225,6 +226,18 @@ static void walk_notice(struct walk *w, const char *text)
     w->in_word = false;
 }
 
+/* "nas-in~of-bob"; the name of a machine that is gone ends in its key's: "nas-in-th~iWYf". */
+static void cut_name(const struct pv_tui_line *line, size_t cols, char who[static WHO_BUF])
+{
+    const char *end = line->former && line->brief[0] != '\0' ? strchr(line->brief, ':') : NULL;
+    const size_t len = strlen(line->from), tail = end != NULL ? strlen(end + 1) : (cols - 1) / 2;
+    if (end == NULL && len <= cols)
+        snprintf(who, WHO_BUF, "%s", line->from);
+    else
+        snprintf(who, WHO_BUF, "%.*s~%s", (int)(cols - 1 - tail), line->from,
+                 end != NULL ? end + 1 : line->from + len - tail);
+}
+
 static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, size_t index,
                            size_t cols)
 {
@@ -259,14 +272,18 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
         w.name_at = margin;
         w.first = margin + 2 + len + 1;
     }
-    /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
-     * the peer's own word is never left out. */
+    /* A narrow pane gives up the name, which stands above it, or in a room a part of it, before it
+     * gives up room for the text; but that a text is not the peer's own word is never left out. */
     if (w.first + TEXT_LEAST > cols && line->unproven) {
         _Static_assert(PV_TUI_MIN_COLS > TEXT_LEAST + 4, "of the name a letter stays");
         snprintf(w.who, sizeof(w.who), "?%.*s", (int)(cols - TEXT_LEAST - 3 - w.action),
                  pv_tui_conv_is_room(c) ? line->from : c->name);
         w.name_at = 0;
         w.first = strlen(w.who) + 2 + w.action; /* "?pi: ", "* ?pi " */
+    } else if (w.first + TEXT_LEAST > cols && pv_tui_conv_is_room(c)) {
+        cut_name(line, cols > margin + TEXT_LEAST + 12 ? cols - margin - TEXT_LEAST - 4 : 8, w.who);
+        w.name_at = cols > margin + TEXT_LEAST + 12 ? margin : 0;
+        w.first = w.name_at + strlen(w.who) + 2 + w.action;
     } else if (w.first + TEXT_LEAST > cols) {
         w.first = cols > margin + 8 ? margin : 0;
     }

@@ -265,6 +265,12 @@ static int find_former(const struct pv_roster *r, const struct pv_member *m,
     }
     if (best == NULL)
         return PV_ERR_NOT_FOUND;
+    /* A node that goes and comes back is the same one: its first claim since then counts. */
+    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
+        if (e->values[kind] == v && e->subject == holder && time_of(e) >= time_of(best) &&
+            time_of(e) < since)
+            since = time_of(e);
+    }
     memcpy(ret_former->node, best->subject->pk, sizeof(ret_former->node));
     ret_former->since = since;
     return PV_OK;

@@ -3883,6 +3883,22 @@ PV_TEST(a_room_tells_two_machines_of_one_name_apart)
     expect_rows(8, want, 2);
 }
 
+/* In a room nothing else says whose a line is. */
+PV_TEST(a_long_name_is_cut_in_a_room_and_does_not_go)
+{
+    static const char *const want[] = {"10:00    carol~AAEC: early",
+                                       "10:00    nas-in-th~ar-of-bob: hi"};
+    take(pv_tui_take_message,
+         ROOM_MESSAGE("X", "carol", "early", "read", ",'from_former':'" PI_KEY "'"));
+    take(pv_tui_take_message, ROOM_MSG("Y", "nas-in-the-cellar-of-bob", "hi", "read"));
+    line("/open #crew");
+    draw(12, 40);
+    expect_rows(8, want, 2);
+    draw(12, PV_TUI_MIN_COLS);
+    assert_string_equal(row(8), "car~AAEC: early");
+    assert_string_equal(row(9), "nas-~bob: hi");
+}
+
 PV_TEST(the_roster_has_the_width_that_was_set)
 {
     set("[chat]\nroster-width = 40\n");

@@ -706,6 +706,18 @@ PV_TEST(a_name_that_changed_hands_is_told)
     assert_ok(pv_roster_former(r, m, &former));
     assert_memory_equal(former.node, bob.pk, sizeof(bob.pk));
     assert_int_equal(former.since, m->joined);
+    const uint64_t since = former.since;
+    /* It leaves and comes back: the same machine. */
+    add_item(r, make_leave(&w, &late, 3));
+    settle(r);
+    struct pv_st_member again = member_fields(&late, "bob", 2, 4);
+    again.issued = T0 + 500;
+    add_item(r, make_member_f(&w, &invite, &late, &again));
+    settle(r);
+    m = pv_roster_by_name(r, "bob");
+    assert_memory_equal(m->node, late.pk, sizeof(late.pk));
+    assert_ok(pv_roster_former(r, m, &former));
+    assert_int_equal(former.since, since);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "alice"), &former), PV_ERR_NOT_FOUND);
     assert_memory_equal(pv_roster_last_holder(r, "bob")->node, bob.pk, sizeof(bob.pk));
     add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, late.pk, NULL, 0));
