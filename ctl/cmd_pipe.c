@@ -196,8 +196,7 @@ static int prepare(struct pv_cli *cli, bool is_first, char *secret,
 {
     char *known = getenv(COORDINATOR);
     *ret_req = pv_ctlapi_request_of(is_first ? PV_CTLAPI_CREATE : PV_CTLAPI_JOIN);
-    if (is_first)
-        snprintf(ret_req->network, sizeof(ret_req->network), "%s", NETWORK);
+    snprintf(ret_req->network, sizeof(ret_req->network), "%s", NETWORK); /* and no other one */
     snprintf(ret_req->name, sizeof(ret_req->name), "%s", is_first ? FIRST : SECOND);
     int code = pv_cli_secret(cli, secret, ret_req);
     if (known != NULL)
@@ -216,22 +215,6 @@ static void leave(struct pv_cli *cli)
     (void)ask(cli, &req, &body);
     json_decref(body);
     pv_cli_hush(cli, false);
-}
-
-static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    char network[PV_NAME_BUF];
-    json_t *body = NULL;
-    int code = ask(cli, req, &body);
-    snprintf(network, sizeof(network), "%s", pv_json_text(body, "network", NETWORK));
-    json_decref(body);
-    if (code != 0 || strcmp(network, NETWORK) == 0)
-        return code;
-    leave(cli); /* or others would have a member that never was */
-    return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
-                       "that token is an invite to network %s, and no pipe's: `p2pvpnctl join` "
-                       "takes such",
-                       network);
 }
 
 /* The token is for people and scripts, and standard output for the bytes. */
@@ -255,7 +238,9 @@ static int meet(struct pv_overlay *o, struct pv_ctlapi_request *req, int fds[2])
 {
     struct pv_cli *cli = o->cli;
     const bool is_first = req->cmd == PV_CTLAPI_CREATE;
-    int code = enter(cli, req);
+    json_t *body = NULL;
+    int code = ask(cli, req, &body);
+    json_decref(body);
     if (code == 0)
         code = wait_until_up(o);
     if (code == 0 && !is_first)

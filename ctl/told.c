@@ -99,8 +99,8 @@ static void note_guests(struct pv_cli *cli, const json_t *body)
     if (guests != NULL)
         pv_cli_note(cli,
                     "the guests that it carried are carried by nobody now (%s): an admin's "
-                    "`p2pvpnctl remove NAME`, then `p2pvpnctl export NAME` on another node, brings "
-                    "one back",
+                    "`p2pvpnctl remove NAME`, and another node's `p2pvpnctl export NAME` after "
+                    "that, brings one back",
                     guests);
 }
 
@@ -129,7 +129,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
     const char *done =
         "left the network; a new token brings this node back, and so does one it came by, "
         "until that expires or an admin revokes it (if that was done while this node was a "
-        "member, only `p2pvpnctl remove` keeps it out)";
+        "member, only an admin's `p2pvpnctl remove` keeps it out)";
     if (forget)
         done = "left the network; the keys of this node are deleted";
     else if (pv_json_bool(body, "removed"))
@@ -151,7 +151,6 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
                     done);
     else
         note_told(cli, done, body);
-    note_guests(cli, body);
 }
 
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of

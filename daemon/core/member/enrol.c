@@ -59,12 +59,12 @@ struct pv_enrol {
     /* this attempt; wiped at its end */
     enum step step;
     bool create;
-    uint64_t handle;        /* ctl */
-    pv_ns deadline;         /* of this step */
-    pv_ns until;            /* of all, until membership is certain */
-    char name[PV_NAME_BUF]; /* of this node, as asked for */
-    bool name_given;        /* by the user: another one will not do */
-    char network[PV_NAME_BUF];
+    uint64_t handle;           /* ctl */
+    pv_ns deadline;            /* of this step */
+    pv_ns until;               /* of all, until membership is certain */
+    char name[PV_NAME_BUF];    /* of this node, as asked for */
+    bool name_given;           /* by the user: another one will not do */
+    char network[PV_NAME_BUF]; /* its name; of one that is joined as it must be, or "" */
     struct pv_prefix range;
     uint8_t secret[PV_URL_SECRET_LEN]; /* create */
     bool has_secret;
@@ -306,6 +306,19 @@ static bool is_in_the_way(struct pv_enrol *x, pv_ns now)
     return true;
 }
 
+/* A pipe's end has its own network, and whoever types another one's token there wants to join that
+ * by it. Asked before it is used up, too. */
+static bool is_unwanted(struct pv_enrol *x, pv_ns now)
+{
+    const char *name = pv_roster_network(x->roster)->name;
+    if (x->network[0] == '\0' || strcmp(name, x->network) == 0)
+        return false;
+    fail(x, PV_CTLAPI_BAD_TOKEN, now,
+         PV_STR("that token is an invite to network %s, and not to %s", name, x->network),
+         "the token is not used up: `p2pvpnctl join` takes it");
+    return true;
+}
+
 /* The request to join is bound to this connection by its handshake hash: a coordinator that
  * recorded it cannot use it on another connection. */
 static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
@@ -320,7 +333,7 @@ static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
              "do not trust it; ask who gave you the token");
         return;
     }
-    if (is_in_the_way(x, now))
+    if (is_unwanted(x, now) || is_in_the_way(x, now))
         return;
     struct pv_ctl_msg ask_join = {.type = PV_CTL_JOIN};
     struct pv_ctl_join *j = &ask_join.u.join;
@@ -773,6 +786,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     begin(x, false, req, handle, now);
     x->name_given = req->name[0] != '\0';
+    snprintf(x->network, sizeof(x->network), "%s", req->network);
     const char *name = x->name_given ? req->name : x->node->given.hostname;
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",

@@ -1446,7 +1446,7 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
     expect_left("{\"id\":@,\"ok\":true,\"removed\":false}\n", NULL, 0,
                 "left the network; a new token brings this node back, and so does one it came "
                 "by, until that expires or an admin revokes it (if that was done while this node "
-                "was a member, only `p2pvpnctl remove` keeps it out)\n");
+                "was a member, only an admin's `p2pvpnctl remove` keeps it out)\n");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", NULL, 0,
                 "`p2pvpnctl leave --forget` makes a new identity");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", "--forget", 0,

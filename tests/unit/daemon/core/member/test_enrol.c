@@ -101,6 +101,8 @@ static void expect_silence(void)
     assert_string_equal(fake_ctl_reply(&node, client), "");
 }
 
+static const char *wanted = ""; /* what the network must be called */
+
 static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const char *name)
 {
     uint64_t handle = handle_of();
@@ -108,6 +110,7 @@ static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const ch
     req.id = 1;
     snprintf(req.name, sizeof(req.name), "%s", name);
     snprintf(req.cidr, sizeof(req.cidr), "%s", cidr);
+    snprintf(req.network, sizeof(req.network), "%s", wanted);
     req.secret = strdup(secret);
     for (size_t i = 0; i < pv_part_enrol.n_commands; i++) {
         if (pv_part_enrol.commands[i].cmd == cmd)
@@ -377,6 +380,22 @@ PV_TEST(a_refusal_in_any_step_ends_the_attempt)
             expect_failure(rows[i].text);
         }
     }
+    expect_nothing_left();
+}
+
+/* As a pipe, for which somebody typed the token of a network. */
+PV_TEST(a_network_of_another_name_is_refused_before_the_token_is_used)
+{
+    wanted = "pipe";
+    join();
+    welcome_and_hand_out();
+    expect_failure("that token is an invite to network ");
+    wanted = pv_roster_network(roster_of(&node.world))->name;
+    join();
+    welcome_and_hand_out();
+    refuse(expect_asked(PV_CTL_JOIN), PV_CTL_E_BUSY);
+    expect_failure("because");
+    wanted = "";
     expect_nothing_left();
 }
 
