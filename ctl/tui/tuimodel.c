@@ -200,20 +200,22 @@ void pv_tui_take_read(struct pv_tui *t, const json_t *body)
 }
 
 /* The order in which a person wants to see them: 0 the network's own, then unread, there, away,
- * left. */
+ * left, and names that nobody has any more, with whom nothing was said. */
 static int rank_of(const struct pv_tui_conv *c)
 {
     if (c->name[0] == '\0')
         return 0;
     if (pv_tui_conv_news(c) > 0)
         return 1;
+    if (!c->is_listed && !pv_tui_conv_is_room(c) && c->n_lines == 0 && c->draft == NULL)
+        return 5;
     return c->part == PV_TUI_LEFT ? 4 : c->online || pv_tui_conv_is_room(c) ? 2 : 3;
 }
 
 size_t pv_tui_sort(struct pv_tui *t)
 {
     size_t n = 0, place = 0;
-    for (int rank = 0; rank < 5; rank++) {
+    for (int rank = 0; rank < 6; rank++) {
         for (size_t i = 0; i < t->n_convs; i++) {
             if (rank_of(&t->convs[i]) != rank)
                 continue;

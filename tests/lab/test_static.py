@@ -563,6 +563,7 @@ def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
     wait("nas to be gone", lambda: alice.peer("nas") is None)
     check("guest of nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
     check("`p2pvpnctl remove phone`" in alice.ctl("why", "phone").out, alice.ctl("why", "phone"))
+    check("is a guest" in alice.ctl("send", "phone", "hi", code=1).err, "a message to a guest that nobody carries")
     check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the guest has")
     alice.ctl("remove", "phone")
     check("[Interface]" in alice.ctl("export", "phone").out, "the guest anew")

@@ -397,6 +397,14 @@ static void fail_unknown(struct pv_node *n, const char *text, const char *what, 
                         "%s: no peer %s: `p2pvpnctl peers` lists them", what, text);
 }
 
+/* Nobody carries it any more, and it has no p2pvpnd all the same. */
+static bool is_lost_guest(const struct pv_node *n, const struct pv_peer *p)
+{
+    const struct pv_member *m =
+        n->roster == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
+    return m != NULL && pv_roster_lost_carrier(n->roster, m) != NULL;
+}
+
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
                              enum pv_command_needs needs, uint64_t handle)
 {
@@ -408,7 +416,7 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
                         "%s: %s is a static peer: only members can do that", what, p->name);
         return NULL;
     }
-    if (p != NULL && needs == PV_NEEDS_NODE && !pv_peer_is_node(p)) {
+    if (p != NULL && needs == PV_NEEDS_NODE && (!pv_peer_is_node(p) || is_lost_guest(n, p))) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %s is a guest: its WireGuard app takes no messages and no files", what,
                         p->name);

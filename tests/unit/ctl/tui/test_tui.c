@@ -878,6 +878,13 @@ PV_TEST(unread_comes_first_and_who_is_away_last)
     (void)pv_tui_sort(t);
     for (size_t i = 0; i < PV_ARRAY_LEN(after); i++)
         assert_string_equal(t->convs[t->order[i + 1]].name, after[i]);
+    /* A name that nobody has any more stands below those with whom something was said. */
+    take(pv_tui_take_peers, "{'peers':[" PEER("pi", "false", "none", "null") "]}");
+    take(pv_tui_take_message, MSG("B", "zoe", "lap", "two", "read"));
+    (void)pv_tui_sort(t);
+    assert_string_equal(t->convs[t->order[2]].name, "pi");
+    assert_string_equal(t->convs[t->order[3]].name, "zoe");
+    assert_string_equal(t->convs[t->order[4]].name, "alice");
 }
 
 PV_TEST(getu_lists_who_is_there)
