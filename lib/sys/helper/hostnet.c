@@ -654,14 +654,14 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
 }
 
 /* The interface was called otherwise once: nobody else takes away what stands under that name, and
- * it lets nothing of ours pass. A name that is in use is another network's by now. */
+ * it lets nothing of ours pass; unless that is another network's name by now. */
 static void drop_former(struct pv_hostnet *net)
 {
     const char *former = net->ctl.former;
-    if (former[0] == '\0')
+    const bool is_anothers = former[0] != '\0' && pv_hostctl_is_anothers(&net->ctl, former);
+    if (former[0] == '\0' || (!is_anothers && if_nametoindex(former) != 0))
         return;
-    if (if_nametoindex(former) == 0 && !pv_hostctl_is_anothers(&net->ctl, former) &&
-        drop_table(net, former) < 0) {
+    if (!is_anothers && drop_table(net, former) < 0) {
         net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return;
     }

@@ -562,6 +562,26 @@ PV_TEST(a_table_of_a_former_name_of_the_interface_goes)
     ip("link del dev p2p9\n");
 }
 
+static void write_script(const char *path, const char *text);
+
+/* Its guard stays while its interface is away. */
+PV_TEST(a_former_name_that_another_network_has_is_left_alone)
+{
+    write_script(FILE_PATH, "interface p2p0\nformer q2\n");
+    write_script(FILE_PATH "2.host", "interface q2\nslot 3\n");
+    nft("table inet p2pvpn-q2 { chain guard { }\n}\n");
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    set(net, &p);
+    assert_true(ruleset_has("table inet p2pvpn-q2 "));
+    assert_int_equal(unlink(FILE_PATH "2.host"), 0);
+    p.overlay6.base.family = PV_AF_NONE;
+    set(net, &p);
+    assert_true(ruleset_has("table inet p2pvpn-q2 ")); /* it is forgotten for good */
+    nft("delete table inet p2pvpn-q2\n");
+    pv_hostnet_end(net);
+}
+
 static bool is_refused(struct pv_hostnet *net)
 {
     struct pv_netplan_host host;
