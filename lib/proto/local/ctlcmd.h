@@ -56,7 +56,7 @@ enum pv_ctlapi_code {
     X(INVITE, "invite", ROOT, "", "uses expires admin member_for ephemeral approve tag ") \
     X(INVITE_LIST, "invite_list", ANY, "", "") \
     X(INVITE_REVOKE, "invite_revoke", ROOT, "invite ", "") \
-    X(JOIN, "join", ROOT, "token ", "name timeout_ms insist ") \
+    X(JOIN, "join", ROOT, "token ", "name network timeout_ms insist ") \
     X(UP, "up", ROOT, "", "") \
     X(DOWN, "down", ROOT, "", "") \
     X(LEAVE, "leave", ROOT, "", "forget last delete_root ") \

@@ -117,7 +117,7 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
         take_name(line, INTERFACE, ctl->ifname);
         take_name(line, FORMER, ctl->former);
         if (strncmp(line, SLOT, sizeof(SLOT) - 1) == 0)
-            ctl->has_slot = sscanf(line + sizeof(SLOT) - 1, "%3u", &ctl->slot) == 1;
+            ctl->has_slot = ctl->has_said = sscanf(line + sizeof(SLOT) - 1, "%3u", &ctl->slot) == 1;
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
@@ -126,12 +126,12 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
 }
 
 /* As a whole: a reader after a crash finds the old list or the new one. */
-static void save(const struct pv_hostctl *ctl)
+static bool save(const struct pv_hostctl *ctl)
 {
     char text[FILE_MAX];
     struct pv_text lines = pv_text_in(text, sizeof(text));
     if (ctl->path[0] == '\0')
-        return;
+        return true;
     if (ctl->ifname[0] != '\0')
         pv_text_add(&lines, INTERFACE "%s\n", ctl->ifname);
     if (ctl->former[0] != '\0')
@@ -140,12 +140,12 @@ static void save(const struct pv_hostctl *ctl)
         pv_text_add(&lines, SLOT "%u\n", ctl->slot);
     for (size_t i = 0; i < ctl->n; i++)
         pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
-    (void)!pv_file_write(ctl->path, pv_view(text, lines.len), 0600);
+    return pv_file_write(ctl->path, pv_view(text, lines.len), 0600) == PV_OK;
 }
 
 void pv_hostctl_mark(const struct pv_hostctl *ctl)
 {
-    save(ctl);
+    (void)save(ctl);
 }
 
 void pv_hostctl_forget(struct pv_hostctl *ctl)
@@ -216,7 +216,7 @@ void pv_hostctl_take_slot(struct pv_hostctl *ctl, unsigned wanted, unsigned coun
         slot = (slot + 1) % count;
     ctl->slot = slot;
     ctl->has_slot = true;
-    save(ctl);
+    ctl->has_said = save(ctl);
     if (fd >= 0)
         close(fd);
 }
@@ -238,7 +238,7 @@ static bool is_kept(const struct pv_hostctl *ctl, const char *key)
 static void forget(struct pv_hostctl *ctl, size_t at)
 {
     ctl->kept[at] = ctl->kept[--ctl->n];
-    save(ctl);
+    (void)save(ctl);
 }
 
 /* The former value is on disk before it is changed. */
@@ -253,7 +253,7 @@ static int switch_to(struct pv_hostctl *ctl, const char *key, int value)
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n++];
         snprintf(k->key, sizeof(k->key), "%s", key);
         k->before = now;
-        save(ctl);
+        (void)save(ctl);
     }
     return write_switch(key, value);
 }

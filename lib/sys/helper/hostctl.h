@@ -29,7 +29,8 @@ struct pv_hostctl {
      * something is left; "": not known, and nothing. */
     char ifname[PV_NETPLAN_IFNAME], former[PV_NETPLAN_IFNAME];
     unsigned slot; /* networds.h: of this network of the machine alone, */
-    bool has_slot; /* as the file says to the others */
+    bool has_slot; /* it has one, */
+    bool has_said; /* and the file says so to the others */
 };
 
 /* The number in a file below /proc; -1: there is none, or no such file. */

@@ -269,23 +269,42 @@ static bool mentions(const char *table, const struct pv_netplan *plan)
     return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_rule_line, &m) < 0 || m.found;
 }
 
-bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT])
+static bool list_policies(const struct pv_netplan *plan, char own[static PV_NETWORDS_NAME],
+                          struct policies *ret)
 {
     static const char *const words[] = {"chains"};
-    const char *ifname = plan->ifname;
-    char own[PV_NETWORDS_NAME];
-    pv_networds_table(ifname, own);
-    struct policies p = {.own = own};
-    if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, &p) < 0)
-        return false;
-    if (plan->exit && p.guard[0] != '\0') {
+    pv_networds_table(plan->ifname, own);
+    *ret = (struct policies){.own = own};
+    return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, ret) == PV_OK;
+}
+
+static bool tell_guard(const struct policies *p, char ret_remedy[static PV_NETPLAN_FAULT])
+{
+    if (p->guard[0] != '\0')
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
                  "use an exit: another network of this machine lets nothing out but by its own "
                  "(table %s): there `p2pvpnctl exit off`, and where its p2pvpnd has ended start "
                  "that first",
-                 p.guard);
+                 p->guard);
+    return p->guard[0] != '\0';
+}
+
+bool pv_hostlook_is_guarded(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT])
+{
+    char own[PV_NETWORDS_NAME];
+    struct policies p;
+    return list_policies(plan, own, &p) && tell_guard(&p, ret_remedy);
+}
+
+bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT])
+{
+    const char *ifname = plan->ifname;
+    char own[PV_NETWORDS_NAME];
+    struct policies p;
+    if (!list_policies(plan, own, &p))
+        return false;
+    if (plan->exit && tell_guard(&p, ret_remedy))
         return true;
-    }
     if (plan->n_offered == 0)
         return false;
     if (p.firewalld && !mentions("inet firewalld", plan)) {

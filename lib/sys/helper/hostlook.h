@@ -15,6 +15,9 @@ bool pv_hostlook_resolvers(struct pv_networds_host *host);
 /* The same for the daemon: connected networks that are up, and what overlaps used prefixes. */
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
                       struct pv_netplan_host *ret_said);
+/* Does the table of another network of this machine let nothing out but by its own exit? */
+bool pv_hostlook_is_guarded(const struct pv_netplan *plan,
+                            char ret_remedy[static PV_NETPLAN_FAULT]);
 /* Does a table of somebody else drop what the plan lets pass: all that is forwarded and not
  * accepted there, or all that does not go by another network's exit? ret_remedy: whose it is and
  * what to do.

@@ -484,6 +484,7 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
     for (int i = 0; i < TRIES && patient && !take_exit(net); i++)
         (void)poll(NULL, 0, TRY_MS);
     const bool taken = !take_exit(net);
+    char guard[PV_NETPLAN_FAULT];
     if (rival != NULL)
         fault(net,
               "use an exit: another VPN has the route %s on %s, which our own packets would "
@@ -492,7 +493,11 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
     else if (taken)
         fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
                    "off");
-    return rival != NULL || taken ? PV_ERR_EXISTS : PV_OK;
+    else if (net->wanted.exit_asked && pv_hostlook_is_guarded(&net->plan, guard))
+        fault(net, "%s", guard); /* of a network whose p2pvpnd has ended */
+    else
+        return PV_OK;
+    return PV_ERR_EXISTS;
 }
 
 /* --- one look ------------------------------------------------------------------------------ */
@@ -679,8 +684,12 @@ static bool has_any(const struct pv_netplan *plan)
  * keeps none from the others. */
 static void take_slot(struct pv_hostnet *net)
 {
-    if (!net->ctl.has_slot && has_any(&net->plan))
+    if (!(net->ctl.has_slot && net->ctl.has_said) && has_any(&net->plan))
         pv_hostctl_take_slot(&net->ctl, pv_networds_slot(net->wanted.ifname), PV_NETWORDS_SLOTS);
+    if (net->ctl.has_slot && !net->ctl.has_said) { /* others may take the same one meanwhile */
+        fault(net, "write %s: is its disk full?", net->ctl.path);
+        net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
+    }
     net->host.slot = net->ctl.slot;
 }
 

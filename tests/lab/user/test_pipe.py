@@ -250,3 +250,18 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
         end.popen.stdin.close()
     for end, _ in ends:
         equal(end.ended(), 0, f"exit code without the coordinator: {end.text()}")
+
+
+@scenario
+def a_token_of_a_network_is_not_used_up(lab):
+    """Somebody types pipe for join."""
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a])
+    token = a.ctl("invite").out.strip()
+    b.without_root(1971)
+    r = b.run(lab.bin("p2pvpnctl"), "pipe", token, check_rc=False)
+    check(r.code == 12 and "an invite to network" in r.err and "p2pvpnctl join" in r.err, r)
+    check("0 of 1" in a.ctl("invite", "list").out, a.ctl("invite", "list"))
+    b.daemon()
+    b.ctl("join", token)
+    wait("b to be a member", lambda: a.peer("b"))

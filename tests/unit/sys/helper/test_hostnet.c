@@ -737,6 +737,13 @@ PV_TEST(a_block_of_another_network_is_told)
     set(net, &p);
     assert_true(pv_hostnet_report(net, true, &host));
     assert_has(host.fault, "(table inet p2pvpn-lan1): there `p2pvpnctl exit off`");
+    char error[PV_HOSTNET_ERROR_MAX];
+    struct pv_netplan none = plan_of();
+    set(net, &none);
+    p.exit_asked = true; /* a command is refused: nothing would go by it */
+    assert_int_equal(pv_hostnet_set(net, &p, error), PV_ERR_EXISTS);
+    assert_has(error, "(table inet p2pvpn-lan1)");
+    set(net, &none);
     other = new_net();
     q = (struct pv_netplan){.ifname = "lan1"};
     set(other, &q);
