@@ -683,8 +683,10 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         return;
     }
     char change[PV_SHOW_CHANGE_BUF];
-    if (pv_show_change_once(t->told, msg, change) != NULL)
+    if (pv_show_change_once(t->told, msg, change) != NULL) {
         insert_line(c, notice_of(t, change, pv_json_real(msg, "another_since", t->now)), "");
+        c->came += index == t->current && c->scroll > 0; /* what is looked at stays in its place */
+    }
     line.text = harmless(pv_json_text(msg, "text", ""));
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
     if (!add_line(c, line))

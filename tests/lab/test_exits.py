@@ -271,6 +271,14 @@ def an_admin_who_removes_a_machine_opens_no_block(lab):
     wait("no table to stay", lambda: "p2pvpn" not in alice.run("nft", "list", "tables").out)
 
 
+def other_vpn(host, *ways):
+    """Another VPN of the host's, with an interface other0 that writes down where packets go."""
+    other = host.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
+    wait("the other VPN", lambda: "ready" in other.text())
+    host.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0", *ways)
+    return other
+
+
 @scenario
 def a_plan_that_is_refused_opens_no_block(lab):
     """Another VPN stands in the way of the exit, or nft does not work: what is in force is kept, and nothing goes out
@@ -282,9 +290,7 @@ def a_plan_that_is_refused_opens_no_block(lab):
     through(alice, exit_, web)
     exit_.ctl("route", "offer", "10.77.0.0/16")
     alice.ctl("route", "allow", "exit", "10.77.0.0/16")
-    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
-    wait("the other VPN", lambda: "ready" in other.text())
-    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0", "route add 0.0.0.0/1 dev other0")
+    other_vpn(alice, "route add 0.0.0.0/1 dev other0")
     alice.ctl("route", "use", "all")
     wait("the refusal", lambda: "stop that VPN" in alice.ctl("status", check_rc=False).out)
     check("nothing goes around it" in alice.ctl("exit").out, "exit beside another VPN")
@@ -321,9 +327,7 @@ def a_refused_command_shuts_nothing(lab):
     up = Uplink(alice, web)
     use(alice)
     through(alice, exit_, web)
-    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
-    wait("the other VPN", lambda: "ready" in other.text())
-    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0", "route add 0.0.0.0/1 dev other0")
+    other_vpn(alice, "route add 0.0.0.0/1 dev other0")
     alice.restart_daemon()
     wait("the refusal", lambda: "cannot use: all goes out as ever" in alice.ctl("exit").out)
     up.open("an exit without --block that cannot be used")
@@ -349,10 +353,7 @@ table ip filter {
 }
 """.replace("; }", ";\n }").replace("{ }", "{\n }"))
     # Another VPN with all traffic by a mark of its own, and a network behind it.
-    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
-    wait("the other VPN", lambda: "ready" in other.text())
-    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0",
-             "route add 0.0.0.0/0 dev other0 table 51820",
+    other = other_vpn(alice, "route add 0.0.0.0/0 dev other0 table 51820",
              "rule add not fwmark 0xca6c lookup 51820 priority 32764")
     alice.ip("rule add lookup main suppress_prefixlength 0 priority 32763")
     use(alice)

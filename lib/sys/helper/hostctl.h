@@ -25,8 +25,8 @@ struct pv_hostctl {
         int before;
     } kept[PV_HOSTCTL_KEPT];
     size_t n;
-    /* By which what else is ours in the kernel is called, and was by an earlier life, from which
-     * something is left; "": not known, and nothing. */
+    /* The interface whose name our table in the kernel has; and the one that it had in an earlier
+     * life, while a table of that name may be left. "": not known; there is none. */
     char ifname[PV_NETPLAN_IFNAME], former[PV_NETPLAN_IFNAME];
     unsigned slot; /* networds.h: of this network of the machine alone, */
     bool has_slot; /* it has one, */
