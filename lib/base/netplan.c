@@ -148,7 +148,7 @@ bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_ne
     for (size_t i = 0; same && i < a->n_overlaps; i++)
         same = is_same_prefix(&a->overlaps[i].used, &b->overlaps[i].used) &&
                is_same_link(&a->overlaps[i].other, &b->overlaps[i].other) &&
-               a->overlaps[i].connected == b->overlaps[i].connected;
+               a->overlaps[i].taken == b->overlaps[i].taken;
     for (size_t i = 0; same && i < PV_NETPLAN_RESOLVERS; i++)
         same = pv_addr_equal_ip(&a->resolvers[i], &b->resolvers[i]);
     return same;

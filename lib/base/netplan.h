@@ -71,11 +71,13 @@ struct pv_netplan_link {
     enum pv_netplan_kind kind;
 };
 
-/* A used prefix that such a network overlaps. */
+/* A used prefix that such a network overlaps, or a prefix that another network of ours uses; that
+ * one has no ifname while its interface is away. */
 struct pv_netplan_overlap {
     struct pv_prefix used;
     struct pv_netplan_link other;
-    bool connected; /* the host has an address in it: it goes before, our route is not set */
+    /* It goes before: the host has an address in it, or another network of ours was first. */
+    bool taken;
 };
 
 /* The host beside the plan: its links, and how much of the plan is in force. */

@@ -502,3 +502,37 @@ def bad_input_is_told_with_its_remedy(lab):
     r = host.ctl("exit", "use", "nobody", check_rc=False)
     check(r.code != 0 and "peers" in r.err, f"exit use nobody: {r}")
     check("nobody offers" in host.ctl("route").out, "an empty list says nothing")
+
+
+def route_of(host, network, prefix):
+    first = [] if network == "home" else ["-n", network]
+    return next((r for r in host.json(*first, "route", "list")["routes"] if r["prefix"] == prefix), None)
+
+
+@scenario
+def two_networks_of_a_machine_take_no_prefix_from_each_other_unseen(lab):
+    """An exit of the first network is no way to a prefix of the second, not even while that one is away; where both use
+    one prefix, the one that does not get its packets says so."""
+    lan = lab.masquerade("lan", drop_input=True, ipv6=True)
+    coordinator = lab.coordinator()
+    printer, nas, gate, user = lab.host("printer", lan), lab.host("nas", lan), lab.host("gate"), lab.host("user")
+    printer.answer_udp(PORT)
+    lan4 = f"{lan.subnet4}.0/24"
+    lab.network(coordinator, [gate, user])
+    nas.daemon()
+    token = nas.ctl("create", coordinator.url(), "--network", "work", "--name", "nas", "--cidr", "10.77.0.0/16").out
+    user.ctl("-n", "work", "join", token.strip(), "--name", "user")
+    nas.ctl("route", "offer", lan4, "--auto")
+    wait("the prefix to be used", lambda: (route_of(user, "work", lan4) or {}).get("state") == "used")
+    reaches(user, printer)
+    gate.ctl("exit", "offer")
+    user.ctl("exit", "use", "gate", "--block")
+    equal(reaches(user, printer), nas.ip4, "beside the exit the printer sees")
+    gate.ctl("route", "offer", lan4, "--auto")
+    wait("the first network to have the prefix", lambda: (route_of(user, "home", lan4) or {}).get("state") == "used")
+    wait("the second one to say so", lambda: (lambda r: (r["state"], r["why"]))(route_of(user, "work", lan4))
+         == ("refused", f"on this machine {lan4} goes by p2pvpn0"))
+    check("p2pvpn0" in user.ctl("-n", "work", "route").out, "the table of the second network")
+    user.ctl("route", "use", "off", lan4)
+    wait("it to be the second one's again", lambda: route_of(user, "work", lan4)["state"] == "used")
+    equal(reaches(user, printer), nas.ip4, "after the first network's word the printer sees")

@@ -169,8 +169,8 @@ static void say_refused(struct row *row, const struct pv_route *route)
         snprintf(row->why, sizeof(row->why), "%d prefixes are used already", PV_NETPLAN_USED);
 }
 
-/* Somebody else on the host may have a route that goes before ours: then it is used in name only.
- */
+/* Somebody else on the host may have a route that goes before ours, or another network of ours be
+ * the first that uses the prefix: then it is used in part, or in name only. */
 static void say_overlap(struct row *row, const struct pv_node *n, const struct pv_route *route)
 {
     for (size_t i = 0; i < n->host.plan.n_overlaps; i++) {
@@ -178,8 +178,14 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
         size_t len = strlen(row->why);
         if (pv_route_compare(&o->used, &route->prefix) != 0)
             continue;
-        snprintf(row->why + len, sizeof(row->why) - len, "; on this machine %s goes by %s",
-                 PV_PREFIX_STR(&o->other.prefix), o->other.ifname);
+        if (o->taken) {
+            row->state = "refused";
+            len = 0;
+        }
+        snprintf(row->why + len, sizeof(row->why) - len, "%son this machine %s goes by %s",
+                 len > 0 ? "; " : "", PV_PREFIX_STR(&o->other.prefix),
+                 o->other.ifname[0] != '\0' ? o->other.ifname
+                                            : "another network of p2pvpn, which is away");
         return;
     }
 }

@@ -103,6 +103,32 @@ static void add_beside(struct pv_networds_host *host, const struct pv_prefix *ds
         host->beside[host->n_beside++] = *dst;
 }
 
+static bool is_used(const struct pv_net_route *r)
+{
+    return r->proto == PV_NET_PROTO_OWN && r->table >= PV_NETWORDS_TABLE_USED &&
+           r->table < PV_NETWORDS_TABLE_USED + PV_NETWORDS_SLOTS;
+}
+
+/* The prefix of another network of ours: each has a route that ends it, and one through its
+ * interface while that is there. More than the limit are as if they were not used. */
+static void add_other(struct pv_networds_host *host, const struct pv_net_route *routes, size_t n,
+                      const struct pv_net_route *end, const struct pv_net_link *links,
+                      size_t n_links)
+{
+    if (host->n_others == PV_NETWORDS_OTHERS)
+        return;
+    struct pv_networds_other *o = &host->others[host->n_others++];
+    *o = (struct pv_networds_other){.prefix = end->dst};
+    o->ahead = end->table < PV_NETWORDS_TABLE_USED + host->slot;
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_net_link *l = find_link(links, n_links, routes[i].ifindex);
+        if (l != NULL && routes[i].type == PV_NET_ROUTE_UNICAST && routes[i].table == end->table &&
+            routes[i].dst.bits == end->dst.bits &&
+            pv_addr_equal_ip(&routes[i].dst.base, &end->dst.base) && pv_ifname_is_valid(l->name))
+            snprintf(o->ifname, sizeof(o->ifname), "%s", l->name);
+    }
+}
+
 /* Routes in the main table, but for the default, and ours: of the plan, and of our addresses. The
  * kernel has some for which there is no address: of a prefix that a router says is on the link.
  * Static peers' are through our interface too. Of other tables, those without a router. */
@@ -121,6 +147,9 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
         bool mine = l != NULL && strcmp(l->name, own) == 0;
+        if (is_used(r) && r->type == PV_NET_ROUTE_UNREACHABLE &&
+            r->table != PV_NETWORDS_TABLE_USED + host->slot)
+            add_other(host, routes, n, r, links, n_links);
         if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST ||
             pv_addr_is_link_local(&r->dst.base) || pv_addr_is_multicast(&r->dst.base) ||
             (l == NULL ? r->ifindex != 0 : l->loopback) ||
@@ -188,7 +217,7 @@ bool pv_hostlook_resolvers(struct pv_networds_host *host)
 
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
 {
-    host->n_links = host->n_beside = host->n_own = 0;
+    host->n_links = host->n_beside = host->n_own = host->n_others = 0;
     host->cut = false;
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);

@@ -7,7 +7,8 @@
 
 #include "sys/helper/networds.h"
 
-/* Fills in the links and the name servers; the rest of *host stays. */
+/* Fills in the links, what other networks of ours use (by the slot), and the name servers; the rest
+ * of *host stays. */
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host);
 /* The name servers alone: the first of each family that can be reached from elsewhere than this
  * host, and the first ones at all. Is one of them another than before? */

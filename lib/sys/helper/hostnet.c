@@ -700,11 +700,11 @@ static int apply(struct pv_hostnet *net, bool patient)
     int r = PV_OK;
     net->shut = false;
     memset(&net->said, 0, sizeof(net->said));
+    net->plan = net->wanted;
+    take_slot(net);
     pv_hostlook_networks(net->wanted.ifname, &net->host);
     net->host.has_iface =
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
-    net->plan = net->wanted;
-    take_slot(net);
     look_at_forwarding(net);
     if (net->host.cut)
         close_exit(net);

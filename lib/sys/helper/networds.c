@@ -125,13 +125,22 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
 {
     size_t n = 0;
     for (size_t i = 0; i < plan->n_used; i++) {
+        const struct pv_prefix *used = &plan->used[i].prefix;
+        for (size_t k = 0; k < host->n_others && n < PV_NETPLAN_OVERLAPS; k++) {
+            const struct pv_networds_other *o = &host->others[k];
+            if (!o->ahead || !pv_prefix_overlaps(used, &o->prefix))
+                continue;
+            ret[n].used = *used;
+            ret[n].other = (struct pv_netplan_link){o->prefix, "", PV_NETPLAN_TUNNEL};
+            memcpy(ret[n].other.ifname, o->ifname, sizeof(o->ifname));
+            ret[n++].taken = used->bits >= o->prefix.bits;
+        }
         for (size_t k = 0; k < host->n_links && n < PV_NETPLAN_OVERLAPS; k++) {
-            const struct pv_prefix *used = &plan->used[i].prefix;
             if (host->links[k].prefix.bits >= LEAST &&
                 strcmp(host->links[k].ifname, plan->ifname) != 0 &&
                 pv_prefix_overlaps(used, &host->links[k].prefix))
-                ret[n++] = (struct pv_netplan_overlap){
-                    *used, host->links[k], host->connected[k] && takes_away(used, host, k)};
+                ret[n++] =
+                    (struct pv_netplan_overlap){*used, host->links[k], takes_away(used, host, k)};
         }
     }
     return n;
@@ -555,6 +564,16 @@ static void add_links(struct pv_text *w, const struct pv_netplan *plan,
     }
 }
 
+/* Prefixes of other networks of ours: the same. */
+static void add_others(struct pv_text *w, const struct pv_networds_host *host, const char *verdict)
+{
+    for (size_t i = 0; i < host->n_others; i++)
+        if (host->others[i].ifname[0] != '\0')
+            pv_text_add(w, "  oifname \"%s\" %s daddr %s %s\n", host->others[i].ifname,
+                        ip_of(&host->others[i].prefix), PV_PREFIX_STR(&host->others[i].prefix),
+                        verdict);
+}
+
 /* A resolver that sends its questions by one interface, as systemd-resolved does, has chosen that
  * interface before any rule was asked: its packets are routed again. */
 static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
@@ -564,6 +583,7 @@ static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
         w, " chain asked_elsewhere {\n  type route hook output priority mangle; policy accept;\n");
     add_own(w, plan, host, "return");
     add_links(w, plan, host, false, "return");
+    add_others(w, host, "return");
     pv_text_add(w, "  meta l4proto { tcp, udp } th dport { 53, 853 } meta mark set 0x%x\n }\n",
                 PV_NETWORDS_MARK_ALL);
 }
@@ -613,6 +633,7 @@ static void add_guard(struct pv_text *w, const struct pv_netplan *plan,
                 "nd-router-advert, mld-listener-report, mld2-listener-report, mld-listener-done } "
                 "accept\n");
     add_links(w, plan, host, false, "accept");
+    add_others(w, host, "accept");
     /* Names asked for in the LAN tell it where one goes. */
     pv_text_add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
     add_links(w, plan, host, true, "accept");
@@ -696,6 +717,9 @@ static void add_exit_routes(struct route_list *l, const struct pv_netplan *plan,
             if (host->links[i].prefix.base.family == family && is_left_alone(plan, host, i) &&
                 (host->links[i].kind != PV_NETPLAN_LAN || tables[t] == PV_NETWORDS_TABLE))
                 add_route(l, &host->links[i].prefix, PV_NET_ROUTE_THROW, tables[t], 0);
+        for (size_t i = 0; i < host->n_others; i++)
+            if (host->others[i].prefix.base.family == family)
+                add_route(l, &host->others[i].prefix, PV_NET_ROUTE_THROW, tables[t], 0);
     }
 }
 

@@ -26,7 +26,8 @@ enum {
     PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
     PV_NETWORDS_OWN = 64,          /* addresses of our interface looked at */
-    PV_NETWORDS_ROUTES = 640,      /* four of a used prefix, and two of each network */
+    PV_NETWORDS_OTHERS = 128,      /* prefixes that other networks of ours use */
+    PV_NETWORDS_ROUTES = 900,      /* four of a used prefix, and two of each network and other */
     PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
     PV_NETWORDS_TEXT = 81920,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
@@ -54,6 +55,13 @@ struct pv_networds_host {
     struct pv_prefix beside[PV_NETWORDS_LINKS];
     size_t n_beside;
     bool cut; /* there are more of either, or they could not be read */
+    /* Prefixes that other networks of ours use: no exit of this one is the way there. */
+    struct pv_networds_other {
+        struct pv_prefix prefix;
+        char ifname[PV_NETPLAN_IFNAME]; /* "": it is away, and nothing goes there */
+        bool ahead;                     /* its rules are asked before this network's */
+    } others[PV_NETWORDS_OTHERS];
+    size_t n_others;
     /* Ranges of the interface's own addresses. */
     struct pv_prefix own[PV_NETWORDS_OWN];
     size_t n_own;
@@ -117,7 +125,7 @@ PV_MUST_CHECK int pv_networds_used_rules(const struct pv_netplan *plan,
 /* The protocol number that they have. */
 uint8_t pv_networds_used_proto(unsigned slot, unsigned turn);
 
-/* Used prefixes that a network of the host overlaps. */
+/* Used prefixes that a network of the host overlaps, or another of ours has. */
 size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,
                             struct pv_netplan_overlap ret[static PV_NETPLAN_OVERLAPS]);
 /* The prefix of a route of somebody else that is as good as a default route (0.0.0.0/1 and the

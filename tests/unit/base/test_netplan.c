@@ -113,7 +113,7 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
     g[0].n_lan = 0;
     g[1].lan[0].prefix.bits++;
     g[2].lan[0].kind = PV_NETPLAN_LAN;
-    g[3].overlaps[0].connected = false;
+    g[3].overlaps[0].taken = false;
     g[4].overlaps[0].other.ifname[0] = 'w';
     g[5].fault[0] = 'x';
     g[6].blocked = true;

@@ -215,7 +215,7 @@ PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
     assert_string_equal(source_to("192.168.7.20"), "192.168.7.9");
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
-    assert_true(host.n_overlaps > 0 && host.overlaps[0].connected);
+    assert_true(host.n_overlaps > 0 && host.overlaps[0].taken);
     ip("addr del 192.168.7.9/24 dev lan0\n");
     work_until(net, goes_by_members);
     p = no_plan();
@@ -704,6 +704,24 @@ PV_TEST(two_networks_whose_names_want_one_slot_have_two)
     assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot(name)), 2);
     assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + beside), 2);
     assert_true(has_used_rules(net));
+    /* A prefix that both use goes by the one whose slot is before; the other one knows. */
+    struct pv_netplan_host said;
+    assert_true(beside > pv_networds_slot(name));
+    q.used[q.n_used++] = p.used[0];
+    set(other, &q);
+    assert_true(pv_hostnet_report(other, true, &said));
+    assert_int_equal(said.n_overlaps, 1);
+    assert_true(said.overlaps[0].taken);
+    assert_string_equal(said.overlaps[0].other.ifname, "p2p0");
+    pv_hostnet_iface(net, "");
+    set(other, &q);
+    assert_true(pv_hostnet_report(other, true, &said));
+    assert_int_equal(said.n_overlaps, 1);
+    assert_string_equal(said.overlaps[0].other.ifname, "");
+    pv_hostnet_iface(net, "p2p0");
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, true, &said));
+    assert_int_equal(said.n_overlaps, 0);
     /* That one is left, and comes with no plan at its next start either. */
     for (int k = 0; k < 2; k++) {
         q = (struct pv_netplan){.ifname = ""};

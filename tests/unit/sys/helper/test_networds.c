@@ -68,7 +68,7 @@ PV_TEST(used_prefixes_never_take_a_connected_network_away)
     static const struct {
         const char *used;
         unsigned suppressed;
-        bool connected;
+        bool taken;
         size_t overlaps;
     } rows[] = {
         {"192.168.7.0/24", 0, false, 0},  {"192.168.1.0/24", 0, true, 1},
@@ -92,11 +92,37 @@ PV_TEST(used_prefixes_never_take_a_connected_network_away)
         assert_true(has_rule(&p, &h, rule));
         assert_int_equal(pv_networds_overlaps(&p, &h, o), rows[i].overlaps);
         if (rows[i].overlaps > 0)
-            assert_int_equal(o[0].connected, rows[i].connected);
+            assert_int_equal(o[0].taken, rows[i].taken);
         h.has_iface = false;
         assert_false(has_route(&p, &h, line));
         assert_true(has_route(&p, &h, ends));
     }
+}
+
+/* Of a network whose interface is away nothing takes the prefix over. */
+PV_TEST(a_prefix_of_another_network_of_ours_is_its_own)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
+    char text[PV_NETWORDS_TEXT];
+    h.others[h.n_others++] =
+        (struct pv_networds_other){test_prefix("192.168.7.0/24"), "p2p-work", true};
+    h.others[h.n_others++] = (struct pv_networds_other){test_prefix("192.168.8.0/24"), "", false};
+    p.exit = p.exit4 = true;
+    assert_true(has_route(&p, &h, "throw 192.168.7.0/24 table 28784 metric 0"));
+    assert_true(has_route(&p, &h, "throw 192.168.7.0/24 table 28785 metric 0"));
+    assert_true(has_route(&p, &h, "throw 192.168.8.0/24 table 28784 metric 0"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(strstr(text, "chain guard"), "oifname \"p2p-work\" ip daddr 192.168.7.0/24 accept");
+    assert_lacks(text, "192.168.8.0/24");
+    p.used[p.n_used++].prefix = test_prefix("192.168.7.0/25");
+    p.used[p.n_used++].prefix = test_prefix("192.168.8.0/24");
+    assert_int_equal(pv_networds_overlaps(&p, &h, o), 1);
+    assert_true(o[0].taken);
+    p.used[0].prefix = test_prefix("192.168.0.0/21");
+    assert_int_equal(pv_networds_overlaps(&p, &h, o), 2);
+    assert_false(o[0].taken);
 }
 
 /* They would look for the gateway behind the gateway. */
