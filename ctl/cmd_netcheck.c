@@ -40,19 +40,27 @@ struct known {
     char server[PV_NETPROBE_TEXT_MAX]; /* its coordinator; "": none */
     bool elsewhere;                    /* UDP reaches others from here */
     char exit[PV_NAME_BUF];            /* the member by whom all goes; "": none */
-    bool shut;                         /* nothing does: it is blocked, and nobody carries it */
+    bool shut;                         /* nothing does: it is blocked, and nobody carries it, */
+    bool guarded;                      /* or another network of this machine blocks it */
 };
 
 /* The reason for which nothing is reached. */
 static const char *say_exit(const struct known *known, const char *server, const char *remedy,
                             char text[static 400])
 {
-    snprintf(text, 400,
-             known->shut ? "%.100s is not reached: nothing goes out while the exit %.63s does not "
-                           "carry it: `p2pvpnctl exit off`%s"
-                         : "%.100s does not answer by way of the exit %.63s, which reaches nothing "
-                           "of its own addresses: `p2pvpnctl exit off`%s",
-             server, known->exit, remedy);
+    if (known->guarded)
+        snprintf(text, 400,
+                 "%.100s is not reached: nothing goes out but by the exit of another network of "
+                 "this machine: `p2pvpnctl status` says whose",
+                 server);
+    else
+        snprintf(text, 400,
+                 known->shut
+                     ? "%.100s is not reached: nothing goes out while the exit %.63s does not "
+                       "carry it: `p2pvpnctl exit off`%s"
+                     : "%.100s does not answer by way of the exit %.63s, which reaches nothing "
+                       "of its own addresses: `p2pvpnctl exit off`%s",
+                 server, known->exit, remedy);
     return text;
 }
 
@@ -68,6 +76,7 @@ static void ask_daemon(struct pv_cli *cli, struct known *ret)
     const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
     if (strlen(a) < sizeof(ret->server))
         memcpy(ret->server, a, strlen(a) + 1);
+    ret->guarded = pv_json_bool(exit, "guarded") && !pv_json_bool(exit, "down");
     ret->shut =
         pv_json_bool(exit, "block") && !pv_json_bool(exit, "down") && !pv_json_bool(exit, "works");
     if (pv_json_bool(exit, "works") || ret->shut)
@@ -401,13 +410,17 @@ static int netcheck(struct pv_cli *cli)
     if (code != 0)
         return code;
     if (c.known.exit[0] != '\0' && !cli->json)
-        pv_cli_note(cli,
-                    c.known.shut
-                        ? "nothing goes out while the exit %s does not carry it; `p2pvpnctl exit "
-                          "off` measures this machine's own way"
-                        : "all goes by the exit %s: this is about its way out; `p2pvpnctl exit "
-                          "off` measures this machine's own",
-                    c.known.exit);
+        pv_cli_note(
+            cli,
+            c.known.guarded
+                ? "this machine cannot use the exit %s: nothing goes out but by the exit of "
+                  "another network (`p2pvpnctl status`)"
+            : c.known.shut
+                ? "nothing goes out while the exit %s does not carry it; `p2pvpnctl exit "
+                  "off` measures this machine's own way"
+                : "all goes by the exit %s: this is about its way out; `p2pvpnctl exit "
+                  "off` measures this machine's own",
+            c.known.exit);
     if (c.lifetime && !cli->json)
         pv_cli_note(cli, "leaving bindings alone; this takes up to 190 seconds");
     int r = pv_netprobe_run(&c.servers, c.lifetime, &c.report);

@@ -141,8 +141,8 @@ static bool is_same_link(const struct pv_netplan_link *a, const struct pv_netpla
 bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b)
 {
     bool same = a->n_lan == b->n_lan && a->n_overlaps == b->n_overlaps &&
-                a->exit_refused == b->exit_refused && a->blocked == b->blocked &&
-                strcmp(a->fault, b->fault) == 0;
+                a->exit_refused == b->exit_refused && a->guarded == b->guarded &&
+                a->blocked == b->blocked && strcmp(a->fault, b->fault) == 0;
     for (size_t i = 0; same && i < a->n_lan; i++)
         same = is_same_link(&a->lan[i], &b->lan[i]);
     for (size_t i = 0; same && i < a->n_overlaps; i++)

@@ -90,6 +90,7 @@ struct pv_netplan_host {
     /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
     bool exit_refused; /* the exit cannot be used, the fault says why; it is tried again */
+    bool guarded;      /* nothing goes out but by another network's exit; the fault says whose */
     bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
     /* The first name servers that this host's programs ask, be they on the host itself; the rest is
      * PV_AF_NONE. Without a port. Told where something is offered to members. */

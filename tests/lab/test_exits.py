@@ -400,3 +400,42 @@ def containers_beside_an_exit_reach_members_and_members_their_ports(lab):
     wait("a member to reach the published port", lambda: exit_.udp_ask(alice.addr(), 8080))
     wait("the container to reach a member",
          lambda: inside.run(sys.executable, "-c", UDP_ASK, exit_.addr(), "7777", "0", "1.0", "x", check_rc=False).out)
+
+
+@scenario
+def a_block_of_one_network_is_told_by_the_other(lab):
+    """It outlives its p2pvpnd and the other network's start and commands; nobody says that packets go by another exit."""
+    coordinator, _, alice, exit_, web = world(lab)
+    wexit = lab.host("wexit")
+    wexit.daemon()
+    token = wexit.ctl("create", coordinator.url(), "--network", "work", "--name", "wexit", "--cidr", "10.77.0.0/16").out
+    wexit.ctl("exit", "offer")
+    alice.ctl("-n", "work", "join", token.strip(), "--name", "alice")
+    up = Uplink(alice, web)
+    use(alice, "--block")
+    up.forget()
+    through(alice, exit_, web)
+    alice.ctl("down")
+    wait("the other network's exit to be used", lambda: alice.ctl("-n", "work", "exit", "use", "wexit", check_rc=False).code == 0)
+    alice.ctl("up")
+    wait("what is wrong, by exit", lambda: "which this machine cannot use: nothing goes out until it can"
+         in alice.ctl("-n", "work", "exit").out)
+    check("packets go by" not in alice.ctl("-n", "work", "exit").out, "the table of exits")
+    r = alice.ctl("-n", "work", "netcheck", check_rc=False)
+    check("nothing goes out but by the exit of another network" in r.out + r.err, f"netcheck: {r}")
+    up.forget()
+    up.tight("a block beside another network's exit")
+    alice.ctl("-n", "work", "exit", "off")
+    through(alice, exit_, web)
+    alice.stop_daemon()
+    r = alice.ctl("-n", "work", "exit", "use", "wexit", check_rc=False)
+    check(r.code == 1 and "where its p2pvpnd has ended start that first" in r.err, f"exit use behind a block: {r}")
+    alice.ctl("-n", "work", "down")
+    alice.ctl("-n", "work", "up")
+    alice.run("nft", "flush", "ruleset")
+    up.forget()
+    up.go_round()
+    bad = [x for x in up.leaks() if web.ip4 in x or web.ip6 in x]
+    check(not bad, f"a flushed rule set: {bad}")
+    alice.daemon()
+    through(alice, exit_, web)

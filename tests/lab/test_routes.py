@@ -536,3 +536,38 @@ def two_networks_of_a_machine_take_no_prefix_from_each_other_unseen(lab):
     user.ctl("route", "use", "off", lan4)
     wait("it to be the second one's again", lambda: route_of(user, "work", lan4)["state"] == "used")
     equal(reaches(user, printer), nas.ip4, "after the first network's word the printer sees")
+
+
+@scenario
+def a_machine_carries_prefixes_for_two_networks(lab):
+    """On a host that forwards for members alone: neither network's table shuts out the other's members, whichever offer
+    or withdrawal comes last."""
+    lan = lab.masquerade("lan", drop_input=True, ipv6=True)
+    coordinator = lab.coordinator()
+    printer, nas, alice, bob = lab.host("printer", lan), lab.host("nas", lan), lab.host("alice"), lab.host("bob")
+    printer.answer_udp(PORT)
+    lan4 = f"{lan.subnet4}.0/24"
+    lab.network(coordinator, [alice, nas])
+    for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        nas.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
+    bob.daemon()
+    token = bob.ctl("create", coordinator.url(), "--network", "work", "--name", "bob", "--cidr", "10.77.0.0/16").out
+    nas.ctl("-n", "work", "join", token.strip(), "--name", "nas")
+    wait("the second interface", lambda: nas.run("ip", "link", "show", "p2p-work", check_rc=False).code == 0)
+
+    def offer(*first):
+        nas.ctl(*first, "route", "offer", lan4, "--auto")
+        (bob if first else alice).ctl("route", "allow", "nas", lan4)
+
+    def both_reach(when):
+        for host in (alice, bob):
+            equal(reaches(host, printer), nas.ip4, f"{when}: what the printer sees of {host.name}")
+
+    offer()
+    offer("-n", "work")
+    both_reach("the second network's offer came last")
+    nas.ctl("route", "withdraw", lan4)
+    not_reached(alice, printer, "it was withdrawn")
+    equal(reaches(bob, printer), nas.ip4, "the other network's offer holds")
+    offer()
+    both_reach("the first network's offer came last")

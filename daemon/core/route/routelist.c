@@ -330,15 +330,17 @@ struct exit {
     bool works;           /* packets go by it now */
     struct denial denied; /* of what goes by it */
     bool down;            /* none do before this machine is up again, and nothing is blocked */
-    bool refused;         /* the host cannot use it until a try succeeds */
+    bool refused;         /* the host cannot use it until a try succeeds, */
+    bool guarded;         /* or another network's exit is the only way out */
 };
 
 static json_t *exit_json(const struct exit *x)
 {
     if (x->peer == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block",
-                          x->block, "works", x->works, "down", x->down, "refused", x->refused);
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan,
+                          "block", x->block, "works", x->works, "down", x->down, "refused",
+                          x->refused, "guarded", x->guarded);
 }
 
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
@@ -349,7 +351,8 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
     struct exit x = {.lan = use->exit_lan,
-                     .block = use->exit_block,
+                     .block = use->exit_block || n->host.plan.guarded,
+                     .guarded = n->host.plan.guarded,
                      .down = !n->up,
                      .refused = pv_routes_is_refused(n)};
     x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
@@ -448,7 +451,8 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
                                      x->denied.what, PV_RULE_STR(rule), x->peer, remedy),
                               "");
     }
-    if (x->peer == NULL || x->works || x->down || (x->refused && !x->block))
+    /* Of a guard the host's fault says whose it is. */
+    if (x->peer == NULL || x->works || x->down || x->guarded || (x->refused && !x->block))
         return;
     const char *text =
         x->refused

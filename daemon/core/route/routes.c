@@ -81,7 +81,7 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
 bool pv_routes_is_refused(const struct pv_node *n)
 {
     const struct pv_routes *r = of(n);
-    return r->use.exit && (n->host.plan.exit_refused || r->lwip != NULL);
+    return r->use.exit && (n->host.plan.exit_refused || n->host.plan.guarded || r->lwip != NULL);
 }
 
 /* --- what members offer and may carry -------------------------------------------------------- */

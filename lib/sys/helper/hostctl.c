@@ -21,13 +21,14 @@
 #include "sys/file/file.h"
 
 enum {
-    /* Bytes: a line has a key and a digit; two have an interface, and one the slot. */
-    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 80,
+    /* Bytes: a line has a key and a digit; two have an interface, one the slot, one a word. */
+    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4) + 90,
 };
 
 #define INTERFACE "interface "
 #define FORMER    "former "
 #define SLOT      "slot "
+#define EXIT      "exit"
 #define ROOT      "/proc/sys/net/"
 
 static const char key_forward4[] = "ipv4/ip_forward";
@@ -108,7 +109,7 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
     size_t len = 0;
     ctl->n = 0;
     ctl->ifname[0] = ctl->former[0] = '\0';
-    ctl->has_slot = false;
+    ctl->has_slot = ctl->has_exit = false;
     if (ctl->path[0] == '\0' || pv_file_read(ctl->path, FILE_MAX, &text, &len) < 0)
         return false;
     char *rest = text, *line;
@@ -118,6 +119,7 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
         take_name(line, FORMER, ctl->former);
         if (strncmp(line, SLOT, sizeof(SLOT) - 1) == 0)
             ctl->has_slot = ctl->has_said = sscanf(line + sizeof(SLOT) - 1, "%3u", &ctl->slot) == 1;
+        ctl->has_exit = ctl->has_exit || strcmp(line, EXIT) == 0;
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
@@ -138,6 +140,8 @@ static bool save(const struct pv_hostctl *ctl)
         pv_text_add(&lines, FORMER "%s\n", ctl->former);
     if (ctl->has_slot)
         pv_text_add(&lines, SLOT "%u\n", ctl->slot);
+    if (ctl->has_exit)
+        pv_text_add(&lines, EXIT "\n");
     for (size_t i = 0; i < ctl->n; i++)
         pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
     return pv_file_write(ctl->path, pv_view(text, lines.len), 0600) == PV_OK;
@@ -188,6 +192,16 @@ static bool has_slot(void *arg, const struct pv_hostctl *other)
 {
     const unsigned *slot = arg;
     return other->has_slot && other->slot == *slot;
+}
+
+static bool has_exit(void *arg, const struct pv_hostctl *other)
+{
+    return other->has_exit;
+}
+
+bool pv_hostctl_has_other_exit(const struct pv_hostctl *ctl)
+{
+    return each_other(ctl, has_exit, NULL);
 }
 
 static bool is_called(void *arg, const struct pv_hostctl *other)

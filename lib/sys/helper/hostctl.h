@@ -31,6 +31,7 @@ struct pv_hostctl {
     unsigned slot; /* networds.h: of this network of the machine alone, */
     bool has_slot; /* it has one, */
     bool has_said; /* and the file says so to the others */
+    bool has_exit; /* rules and routes of an exit in the kernel are this network's */
 };
 
 /* The number in a file below /proc; -1: there is none, or no such file. */
@@ -54,6 +55,8 @@ bool pv_hostctl_load(struct pv_hostctl *ctl);
 /* Takes the slot that the file has, the wanted one or the next (of count) that no other network's
  * file has; these are in the same directory and end as this one does. Kept until the file goes. */
 void pv_hostctl_take_slot(struct pv_hostctl *ctl, unsigned wanted, unsigned count);
+/* Has another network an exit in the kernel, be its p2pvpnd there or not? */
+bool pv_hostctl_has_other_exit(const struct pv_hostctl *ctl);
 /* Is another network's interface called so? */
 bool pv_hostctl_is_anothers(const struct pv_hostctl *ctl, const char *ifname);
 /* The file exists from now on, even when it is empty: something of ours is in the kernel. */

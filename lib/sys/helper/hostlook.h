@@ -20,7 +20,8 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
 bool pv_hostlook_is_guarded(const struct pv_netplan *plan,
                             char ret_remedy[static PV_NETPLAN_FAULT]);
 /* Does a table of somebody else drop what the plan lets pass: all that is forwarded and not
- * accepted there, or all that does not go by another network's exit? ret_remedy: whose it is and
- * what to do.
+ * accepted there, or all that does not go by another network's exit (*ret_guarded)? ret_remedy:
+ * whose it is and what to do.
  */
-bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT]);
+bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT],
+                         bool *ret_guarded);

@@ -212,6 +212,7 @@ struct pv_hostnet {
     bool known;               /* there was a plan */
     bool shut;                /* plan.exit, but it cannot be used: nothing goes out */
     bool cleaned;             /* of what an earlier exit left */
+    bool has_other;           /* another network has one in the kernel */
     bool alone;               /* no packets of our own are here */
     struct pv_networds_host host;
     struct pv_tun exit_lock;              /* n = 0: no exit of ours */
@@ -221,6 +222,7 @@ struct pv_hostnet {
     char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
     int table_rules;                      /* how many the watch had counted then */
     char forbids[PV_NETPLAN_FAULT];       /* what others drop, as it was seen last; "": nothing */
+    bool guarded;                         /* it is another network's exit that does */
     pv_ns forbids_at;                     /* when */
     pv_ns resolvers_at;                   /* to be read next; PV_NEVER: nobody asks them */
     pv_ns again;                          /* not before */
@@ -445,10 +447,11 @@ static void set_routes(struct pv_hostnet *net)
 
 /* One exit on a machine: held by the name of an interface, which the kernel gives back by itself
  * and which belongs to the network namespace, as routes and rules do. Nobody without rights can
- * take it, unlike a socket's. */
+ * take it, unlike a socket's. A p2pvpnd that has ended left its exit there. */
 static bool take_exit(struct pv_hostnet *net)
 {
-    return net->exit_lock.n > 0 || pv_tun_open("p2pvpn-exit", 1, &net->exit_lock) == PV_OK;
+    return net->exit_lock.n > 0 ||
+           (!net->has_other && pv_tun_open("p2pvpn-exit", 1, &net->exit_lock) == PV_OK);
 }
 
 static void give_exit(struct pv_hostnet *net)
@@ -491,8 +494,8 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
               "follow: stop that VPN",
               PV_PREFIX_STR(&rival->prefix), rival->ifname);
     else if (taken)
-        fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
-                   "off");
+        fault(net, "use an exit: another network of this machine uses one: there `p2pvpnctl exit "
+                   "off`, and where its p2pvpnd has ended start that first");
     else if (net->wanted.exit_asked && pv_hostlook_is_guarded(&net->plan, guard))
         fault(net, "%s", guard); /* of a network whose p2pvpnd has ended */
     else
@@ -557,9 +560,10 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
         net->due = pv_min_ns(net->due, next);
     } else if (looks) {
         net->forbids_at = now;
-        if (!pv_hostlook_forbids(&net->plan, net->forbids))
+        if (!pv_hostlook_forbids(&net->plan, net->forbids, &net->guarded))
             net->forbids[0] = '\0';
     }
+    net->said.guarded = looks && net->guarded;
     net->said.blocked = net->plan.n_offered > 0 && net->forbids[0] != '\0';
     if (looks && net->forbids[0] != '\0')
         fault(net, "%s", net->forbids);
@@ -620,6 +624,15 @@ static void leave_out_taken(struct pv_hostnet *net)
     }
 }
 
+/* The others know by the file whose rules and routes these are. */
+static void note_exit(struct pv_hostnet *net, bool has)
+{
+    if (net->ctl.has_exit == has)
+        return;
+    net->ctl.has_exit = has;
+    pv_hostctl_mark(&net->ctl);
+}
+
 /* Everything that needs our table; without the table nothing of it is begun. */
 static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
 {
@@ -639,6 +652,7 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
         return r;
     }
     if (net->plan.exit) {
+        note_exit(net, true);
         set_switches(net);
         /* Programs that keep a source address look again when routes change (wireguard-go), and
          * must find the rules then; the guard holds until the routes are there. */
@@ -646,10 +660,14 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
         set_routes(net);
         return r;
     }
-    /* Once, for what an earlier life left; unless it is another daemon's. */
-    if (net->exit_lock.n > 0 || (!net->cleaned && take_exit(net)))
+    /* Once, for what an earlier life left; unless it is another network's, whose p2pvpnd may have
+     * ended and left a block. */
+    const bool mine = net->exit_lock.n > 0 || (!net->cleaned && take_exit(net));
+    if (mine)
         set_rules(net);
     set_routes(net);
+    if (mine)
+        note_exit(net, false);
     /* Taken and given with each try it would be a change of the host, which is a reason to try. */
     if (!net->wanted.exit)
         give_exit(net);
@@ -693,6 +711,17 @@ static void take_slot(struct pv_hostnet *net)
     net->host.slot = net->ctl.slot;
 }
 
+/* An exit that was opened by hand (setup reopen) has none, whatever the file of its network says.
+ */
+static bool there_are_rules(void)
+{
+    size_t n[PV_ARRAY_LEN(FAMILIES)] = {0};
+    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++)
+        if (pv_net_rules(FAMILIES[i], PV_NET_PROTO_OWN, &n[i]) < 0)
+            n[i] = 0; /* a kernel without IPv6 */
+    return n[0] + n[1] > 0;
+}
+
 /* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
 static int apply(struct pv_hostnet *net, bool patient)
 {
@@ -705,6 +734,8 @@ static int apply(struct pv_hostnet *net, bool patient)
     pv_hostlook_networks(net->wanted.ifname, &net->host);
     net->host.has_iface =
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
+    net->has_other =
+        !net->ctl.has_exit && there_are_rules() && pv_hostctl_has_other_exit(&net->ctl);
     look_at_forwarding(net);
     if (net->host.cut)
         close_exit(net);

@@ -207,17 +207,18 @@ static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
 
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
  * it was off, no packet of others passed, nor came back by the interface that it had come by. But
- * bridged packets, which netfilter may see as well, do. */
+ * bridged packets, which netfilter may see as well, do. Where members' packets go is said by the
+ * table of their own network, and by its p2pvpnd. */
 static void add_members_only(struct pv_text *w, const struct pv_netplan *plan,
                              const struct pv_networds_host *host)
 {
     for (size_t i = 0; i < host->n_alone4; i++)
         pv_text_add(
             w,
-            "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
-            "counter drop\n",
+            "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } iifgroup != %d "
+            "oifgroup != %d counter drop\n",
             host->alone4[i], is_bridge(host, host->alone4[i]) ? host->alone4[i] : "lo",
-            plan->ifname, PV_NETWORDS_GROUP);
+            plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
     if (!host->alone6)
         return;
     for (size_t i = 0; i < host->n_links; i++)

@@ -108,7 +108,7 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
                                       .n_lan = 1,
                                       .overlaps = {{test_prefix("2001:db8::/48"), link, true}},
                                       .n_overlaps = 1};
-    struct pv_netplan_host g[8] = {h, h, h, h, h, h, h, h};
+    struct pv_netplan_host g[9] = {h, h, h, h, h, h, h, h, h};
     assert_true(pv_netplan_host_is_same(&h, &g[0]));
     g[0].n_lan = 0;
     g[1].lan[0].prefix.bits++;
@@ -118,6 +118,7 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
     g[5].fault[0] = 'x';
     g[6].blocked = true;
     g[7].resolvers[1].family = PV_AF_INET;
+    g[8].guarded = true;
     for (size_t i = 0; i < PV_ARRAY_LEN(g); i++)
         assert_false(pv_netplan_host_is_same(&h, &g[i]));
 }

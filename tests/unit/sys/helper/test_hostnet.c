@@ -769,6 +769,44 @@ PV_TEST(a_block_of_another_network_is_told)
     pv_hostnet_end(net);
 }
 
+/* Neither its start nor a command that is refused may open what the other one keeps shut. */
+PV_TEST(the_rules_of_a_block_outlive_other_networks)
+{
+    char error[PV_HOSTNET_ERROR_MAX];
+    const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1, .path = FILE_PATH "2.host"};
+    struct pv_hostnet *net = NULL, *other = new_net();
+    struct pv_netplan p = plan_of(), q = plan_of();
+    q.exit = q.exit4 = q.exit_block = true;
+    set(other, &q);
+    pv_hostnet_end(other);
+    const size_t rules = rules_of(PV_AF_INET);
+    assert_true(rules > 0 && routes_in(PV_NETWORDS_TABLE) > 0);
+    snprintf(p.ifname, sizeof(p.ifname), "lan1");
+    p.overlay4.base.family = p.overlay6.base.family = PV_AF_NONE;
+    assert_ok(pv_hostnet_new(&net, &cfg));
+    set(net, &p);
+    assert_int_equal(rules_of(PV_AF_INET), rules);
+    struct pv_netplan x = p;
+    x.exit = x.exit4 = x.exit_asked = true;
+    assert_int_equal(pv_hostnet_set(net, &x, error), PV_ERR_EXISTS);
+    assert_has(error, "another network of this machine uses one: there `p2pvpnctl exit off`");
+    x.exit_asked = false; /* as at a start */
+    set(net, &x);
+    set(net, &p);
+    assert_int_equal(rules_of(PV_AF_INET), rules);
+    assert_true(routes_in(PV_NETWORDS_TABLE) > 0);
+    other = new_net();
+    q = no_plan();
+    set(other, &q);
+    pv_hostnet_end(other);
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    set(net, &x);
+    assert_int_equal(rules_of(PV_AF_INET), rules);
+    set(net, &p);
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    pv_hostnet_end(net);
+}
+
 /* Its own tries are no change of the host. */
 PV_TEST(an_exit_that_cannot_be_used_is_tried_now_and_then)
 {

@@ -352,7 +352,8 @@ PV_TEST(forwarding_of_ours_is_for_members)
     h.alone6 = true;
     assert_ok(pv_networds_nft(&p, &h, text));
     assert_non_null(
-        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
+        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } iifgroup != 28784 "
+                     "oifgroup != 28784"));
     assert_lacks(text, "return\n  meta nfproto ipv6 iifname !=");
     assert_has(text, "ipv6 iifname != 'p2p0' oifname != 'p2p0' iifgroup != 28784");
     /* The packets that a bridge passes on within itself. */
