@@ -288,6 +288,8 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
         r = PV_OK; /* nothing needs to be configured */
     if (r >= 0)
         r = pv_settings_load_keys(&d->settings, error);
+    if (r >= 0 && d->check)
+        r = pv_settings_check_notify(&d->settings, error);
     if (r >= 0 && d->settings.private_key_file[0] != '\0')
         r = pv_settings_read_key(&d->settings, d->settings.private_key_file, ret_transport_key,
                                  error);
@@ -320,6 +322,14 @@ static void warn_default_routes(const struct daemon *d)
                        "peer=%s allowed-ips=%s what=\"no route is set for it\"", p->name,
                        pv_prefix_format(&p->allowed[k], text));
     }
+}
+
+/* A program that was removed since keeps no machine out of its network. */
+static void warn_notify(const struct daemon *d)
+{
+    char error[PV_SETTINGS_ERROR_MAX];
+    if (pv_settings_check_notify(&d->settings, error) < 0)
+        pv_log(&d->log, PV_LOG_WARN, "what=\"nobody is notified of messages\" why=\"%s\"", error);
 }
 
 /* --- the process --------------------------------------------------------------------------- */
@@ -1058,6 +1068,7 @@ static int serve(struct daemon *d)
         /* The log's level stands in the file, so nothing before this can be logged. */
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
         warn_default_routes(d);
+        warn_notify(d);
         if (d->settings.note[0] != '\0')
             pv_log(&d->log, PV_LOG_WARN, "what=\"look at the settings\" why=\"%s\"",
                    d->settings.note);

@@ -105,6 +105,8 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
         r = PV_OK;
     if (r >= 0)
         r = pv_settings_load_keys(&now, ret_error);
+    if (r >= 0)
+        r = pv_settings_check_notify(&now, ret_error);
     if (r < 0) {
         pv_settings_done(&now);
         return r;

@@ -82,3 +82,7 @@ PV_MUST_CHECK int pv_settings_read_key(const struct pv_settings *s, const char *
  * file can be used. */
 PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
                                         char ret_error[static PV_SETTINGS_ERROR_MAX]);
+/* Is the program of [chat] notify there? PV_ERR_MALFORMED with ret_error written: it is not, or
+ * cannot be run. A node starts without it all the same: it is for convenience. */
+PV_MUST_CHECK int pv_settings_check_notify(const struct pv_settings *s,
+                                           char ret_error[static PV_SETTINGS_ERROR_MAX]);

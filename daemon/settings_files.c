@@ -117,10 +117,13 @@ static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERR
 
 /* Of the command the program: it runs as its owner, who may have it where we may not look, so only
  * what is surely wrong is an error. */
-static int check_notify(const char *command, char error[static PV_SETTINGS_ERROR_MAX])
+int pv_settings_check_notify(const struct pv_settings *s, char error[static PV_SETTINGS_ERROR_MAX])
 {
+    const char *command = s->notify;
     char path[PV_SETTINGS_PATH_MAX];
     struct stat st;
+    if (command[0] == '\0')
+        return PV_OK;
     snprintf(path, sizeof(path), "%.*s", (int)strcspn(command, " \t"), command);
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         snprintf(error, PV_SETTINGS_ERROR_MAX,
@@ -153,7 +156,5 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
         r = read_password(s, s->relay_password_file, s->engine.relay_password, ret_error);
     if (r >= 0 && s->relay_ca_file[0] != '\0')
         r = check_ca_file(s->relay_ca_file, ret_error);
-    if (r >= 0 && s->notify[0] != '\0')
-        r = check_notify(s->notify, ret_error);
     return r;
 }

@@ -1051,7 +1051,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);
-    c->parts = c->unread > 0 && c->address[0] != '\0' && (other || since > before);
+    c->parts = (c->unread > 0 || !used) && c->address[0] != '\0' && (other || since > before);
     c->another_since = since;
     snprintf(c->address, sizeof(c->address), "%s", address);
     if (other || since > before)
@@ -1068,27 +1068,41 @@ static size_t pane_of(struct pv_tui *t, const char *key, const char *brief)
     return pv_tui_find(t, brief, true);
 }
 
+/* An unread line that has a new pane. That one may have asked for it already. */
+static void move_unread(struct pv_tui_conv *to, struct pv_tui_conv *from, struct pv_tui_line line)
+{
+    from->unread -= from->unread > 0;
+    if (find_line(to, line.id) != NULL) {
+        free(line.text);
+    } else if (add_line(to, line)) {
+        to->unread++;
+        to->named = to->named || line.named;
+    }
+}
+
 /* p2pvpnd takes the name for the other machine's by now: unread lines of the one before are read in
- * a pane of their own, as a chat that begins now shows them. */
+ * a pane of their own, as a chat that begins now shows them. All else is asked for when a pane is
+ * opened, and goes where it had not been. */
 static void part_lines(struct pv_tui *t, size_t index)
 {
     char name[PV_NAME_BUF], brief[PV_KEY_SHORT_BUF];
     struct pv_tui_conv *c = &t->convs[index];
+    const bool unopened = !c->asked && c->draft == NULL;
     size_t kept = 0;
     memcpy(name, c->name, sizeof(name));
     c->parts = false;
     for (size_t i = 0; i < c->n_lines; i++) {
         const struct pv_tui_line line = c->lines[i];
-        const bool goes = pv_tui_is_unread(&line) && is_of_former(c, &line, brief);
+        const bool unread = pv_tui_is_unread(&line), goes = unread && is_of_former(c, &line, brief);
+        const bool is_message = line.id[0] != '\0' && line.id[0] != '~';
         const size_t to = goes ? pane_of(t, line.key, brief) : SIZE_MAX;
         c = &t->convs[pv_tui_find(t, name, false)]; /* it may have moved for a new pane */
-        if (to == SIZE_MAX) {
+        if (to != SIZE_MAX)
+            move_unread(&t->convs[to], c, line);
+        else if (unopened && is_message && !unread)
+            free(line.text);
+        else
             c->lines[kept++] = line;
-        } else if (add_line(&t->convs[to], line)) {
-            t->convs[to].unread++;
-            t->convs[to].named = t->convs[to].named || line.named;
-            c->unread -= c->unread > 0;
-        }
     }
     c->n_lines = kept;
     c->found = 0;

@@ -466,7 +466,9 @@ static void draw_welcome(const struct pv_tui *t, struct pen p)
     static const char words[] = "Ctrl-N or /open %s opens a conversation";
     int n = snprintf(text, sizeof(text), words, t->n_convs > 1 ? t->convs[1].name : "NAME");
     if ((size_t)n > p.end - p.col)
-        snprintf(text, sizeof(text), words, "NAME");
+        n = snprintf(text, sizeof(text), words, "NAME");
+    if ((size_t)n > p.end - p.col)
+        snprintf(text, sizeof(text), "Ctrl-N opens a conversation");
     write_text(&p, text);
 }
 

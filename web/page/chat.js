@@ -18,7 +18,9 @@ const drafts = new Map(); // network and conversation -> the line that was begun
 const begunFor = new Map(); // the same -> the address of whoever had the name then
 const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 const place = who => `${state.status?.network?.name}/${who}`;
-const waiting = who => (underWay.get(place(who)) || []).filter(line => line.late);
+// Another one in another network of the same name, too. undefined: in none, or not known.
+const membership = () => state.status?.network?.id;
+const waiting = at => (underWay.get(at) || []).filter(line => line.late);
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
 const offers = new Map(); // side and id of a line that offers a file to a room -> the room
@@ -103,7 +105,10 @@ const load = once(async () => {
     for (const event of came) takeNews(event);
     rooms = list.rooms;
     files = transfers.files;
-  } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
+  } catch (e) {
+    loaded = e.code === 4; // in no network: there is nothing
+    if (loaded) { news.clear(); rooms = []; files = []; }
+  }
   came = null;
   paintAll();
 });
@@ -126,11 +131,16 @@ function notify(m) {
 }
 
 let handed = 0; // when a name changed hands last: what is unread of the machine that had it stands elsewhere since
+let member; // the membership of which is loaded what there is
 hear(event => {
   if (event === null) {
     const last = Math.max(0, ...state.peers.map(p => p.another_since || 0)), moved = last > handed && news.size > 0;
     handed = last;
-    if ((!loaded || moved) && state.link === null) load();
+    if ((!loaded || moved || membership() !== member) && state.link === null) {
+      member = membership();
+      seen = unseen();
+      load();
+    }
     return;
   }
   if (["caught-up", "missed"].includes(event.event) || (event.event === "message" && !event.message)) seen = unseen();
@@ -154,7 +164,7 @@ function talks(who) {
   const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys()]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
-    const more = waiting(talk).length > 0 ? "not sent yet" : rest;
+    const more = waiting(place(talk)).length > 0 ? "not sent yet" : rest;
     return el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
     dot, el("span", {}, talk), unreadIn(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${unreadIn(talk)} unread` }, String(unreadIn(talk)))) : more && el("small", {}, more)));
   };
@@ -213,8 +223,8 @@ function fileBox(f, inRoom) {
     f.direction === "in" && f.state === "done" && el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, () => save(f)) }, "Save"));
 }
 
-function write(who, text) {
-  drafts.set(place(who), text);
+function write(at, who, text) {
+  drafts.set(at, text);
   const line = open === who ? document.querySelector(".compose textarea") : null;
   if (line) line.value = text;
 }
@@ -227,6 +237,8 @@ export function chat(main, who) {
   const below = el("button", { class: "main below", hidden: true, onclick: goToEnd });
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, answered = false, find = "", drawn = "";
+  // A line that was begun is for whoever has the name in the network in which the conversation was opened.
+  let here = place(who), member = membership();
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
@@ -269,7 +281,7 @@ export function chat(main, who) {
     const theirs = files.filter(f => room ? roomOf(f) === who && isHere(f) : ownerOf(f) === who && !roomOf(f));
     const mine = room ? theirs : theirs.filter(isPrivate);
     if (mine.length < theirs.length) lookBack();
-    const late = wanted ? [] : waiting(who);
+    const late = wanted ? [] : waiting(here);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late]);
     if (now === drawn) return look();
     drawn = now;
@@ -323,7 +335,7 @@ export function chat(main, who) {
 
   // Its machine has another name by now, under which all that comes stands: the page goes there, with the line that was begun.
   function follow() {
-    const called = room || !who ? null : state.peers.find(p => p.key === address())?.name, from = place(who), to = place(called);
+    const called = room || !who ? null : state.peers.find(p => p.key === address())?.name, from = here, to = place(called);
     if (!called || called === who) return;
     if (drafts.get(from) && !drafts.get(to)) {
       drafts.set(to, drafts.get(from));
@@ -346,6 +358,22 @@ export function chat(main, who) {
     }
     if (peer) since = peer.another_since || 0;
     else if (state.status) since = 0; // its machine is gone
+  }
+
+  // In another network the name is somebody else's, whatever was said above.
+  function tellNetwork() {
+    if (!membership() || membership() === member) return;
+    if (member && who) {
+      told.clear();
+      tell(`this machine is in ${state.status.network?.name} now`);
+      messages = [];
+      more = answered = false;
+      since = known = null;
+      fetchLog().catch(() => {});
+    } else {
+      here = place(who);
+    }
+    member = membership();
   }
 
   // The lines before those of the page stay for a reader above the end, and for a search: what is in view moves by nothing that comes.
@@ -420,23 +448,23 @@ export function chat(main, who) {
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
-      if (!drafts.get(place(who))) begunFor.set(place(who), address());
-      drafts.set(place(who), text.value);
+      if (!drafts.get(here)) begunFor.set(here, address());
+      drafts.set(here, text.value);
     } });
-    text.value = drafts.get(place(who)) || "";
+    text.value = drafts.get(here) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
     function send() {
-      const said = text.value, begun = begunFor.get(place(who)), now = address();
+      const said = text.value, begun = begunFor.get(here), now = address();
       if (said.trim() === "") return;
       if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has ${LONGEST} bytes at most: send a file`, "bad");
-      begunFor.set(place(who), now);
+      begunFor.set(here, now);
       // The page may not have known whose the name was.
       const called = state.peers.find(p => p.key === begun)?.name;
       if (begun && now === who && called && called !== who) return note(`not sent: ${who} is called ${called} now`, "bad");
       if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
-      write(who, "");
-      const lines = underWay.get(place(who)) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
-      underWay.set(place(who), lines);
+      write(here, who, "");
+      const lines = underWay.get(here) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
+      underWay.set(here, lines);
       setTimeout(() => { line.late = true; paintAll(); }, SOON);
       if (lines.push(line) === 1) sendAll(lines);
     }
@@ -447,7 +475,7 @@ export function chat(main, who) {
         const answer = await act(button, null, () => give(() => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) }), to));
         // Another line may have been begun meanwhile, and another conversation opened.
         if (answer) lines.shift();
-        else write(who, [...lines.splice(0).map(line => line.said), drafts.get(place(who))].filter(Boolean).join("\n"));
+        else write(here, who, [...lines.splice(0).map(line => line.said), drafts.get(here)].filter(Boolean).join("\n"));
         if (answer?.denied) note(`sent to ${who}, but not yet to ${keptFrom(answer.denied)}`, "bad");
         paintAll();
         if (answer && open === who) fetchLog().catch(() => {});
@@ -478,8 +506,11 @@ export function chat(main, who) {
   painters.add(paint);
   const stop = hear(event => {
     if (event === null) {
+      tellNetwork();
       tellHands();
       follow();
+      // The machine that has the name may have come after the log was asked for in vain.
+      if (who && !answered && (room ? rooms : state.peers).some(x => (x.room || x.name) === who)) fetchLog().catch(() => {});
       return paintList();
     }
     if (who && event.ids) setRead(event.ids);

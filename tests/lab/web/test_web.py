@@ -1108,6 +1108,34 @@ def unread_lines_stay_with_the_machine_that_said_them(lab):
     browser.must_be_clean(page.origin)
 
 
+@scenario
+def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
+    """The page stays open while its machine leaves one network and makes another, where other machines and rooms have
+    the names of those of before."""
+    coordinator, (a, b) = world(lab, "a", "b")
+    c = lab.host("c")
+    c.daemon()
+    page, browser = opened(a, 2)
+    a.ctl("room", "create", "crew")
+    b.ctl("send", "a", "from the first b")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("#crew", ".talks")
+    browser.sees("from the first b", ".said")
+    browser.type("textarea", "for the first b")
+    a.ctl("leave", "--last")
+    c.ctl("join", a.ctl("create", coordinator.url(), "--name", "a", "--network", "other").out.strip(), "--name", "b")
+    browser.sees("this machine is in other now", ".talk")
+    browser.sees("Nothing was said yet", ".log")
+    browser.sees("None yet", ".talks")
+    wait("c to be known", lambda: "b" in a.peers())
+    browser.click("button", "Send")
+    browser.sees("b is another machine now: send again, and the line goes there", "body")
+    equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
+    browser.click("button", "Send")
+    wait("the line, sent again", lambda: [m["text"] for m in c.json("history", "a")["messages"]] == ["for the first b"])
+    browser.must_be_clean(page.origin)
+
+
 def network_page(lab, a, b, browser):
     browser.click("header nav a", "Network")
     browser.click("button", "Make an invite")

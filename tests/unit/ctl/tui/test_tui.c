@@ -57,6 +57,7 @@ static inline void take_of(void (*what)(struct pv_tui *, const char *, const jso
 #define MESSAGE(id, from, to, text, state, more)                                              \
     "{'id':'" id "','from':'" from "','to':'" to "','room':null,'text':'" text "','time':" T0 \
     ",'state':'" state "'" more "}"
+#define PI_KEY                         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 #define MSG(id, from, to, text, state) MESSAGE(id, from, to, text, state, "")
 #define MINE(id, to, text, state)      MESSAGE(id, "lap", to, text, state, ",'own':true")
 #define ROOM_MESSAGE(id, from, text, state, more)                                               \
@@ -761,10 +762,10 @@ PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
                                        "'another_since':1795168850}]}",
                                        key));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    /* All that was read there, and written, was said with the one before. */
     assert_int_equal(pi->unread, 1);
-    assert_int_equal(pi->n_lines, 2);
-    assert_string_equal(pi->lines[0].id, "A");
-    assert_string_equal(pi->lines[1].id, "C");
+    assert_int_equal(pi->n_lines, 1);
+    assert_string_equal(pi->lines[0].id, "C");
     const size_t before = pv_tui_find(t, "key:AAEC", false);
     assert_int_equal(t->convs[before].unread, 1);
     assert_string_equal(t->convs[before].lines[0].id, "B");
@@ -774,10 +775,27 @@ PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
     assert_action(PV_TUI_READ, "key:AAEC", "B");
 }
 
+/* The machine before has another pane, which has asked for all that it said. */
+PV_TEST(an_unread_line_that_its_new_pane_has_already_stands_there_once)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    take(pv_tui_take_message,
+         MESSAGE("A", "pi", "lap", "hi", "unread", ",'from_key':'" PI_KEY "'"));
+    take(pv_tui_take_peers, "{'peers':[{'name':'yan','key':'" PI_KEY "'}]}");
+    open_of("yan");
+    take_of(pv_tui_take_history, "yan",
+            "{'messages':[" MESSAGE("A", "yan", "lap", "hi", "unread", "") "]}");
+    take(pv_tui_take_peers,
+         "{'peers':[{'name':'pi','key':'AAAD'},{'name':'yan','key':'" PI_KEY "'}]}");
+    const struct pv_tui_conv *yan = &t->convs[pv_tui_find(t, "yan", false)];
+    assert_int_equal(yan->n_lines, 1);
+    assert_int_equal(yan->unread, 1);
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+}
+
 /* Clocks differ, and another network's machines have their own: the key tells, and no time does. */
 PV_TEST(lines_of_two_machines_of_one_name_part_by_their_keys)
 {
-#define KEY_1 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 #define KEY_2 "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 #define LATE(id, key)                                                                              \
     "{'id':'" id "','from':'pi','to':'lap','text':'hi','time':1995168900,'state':'unread','from_k" \
@@ -785,13 +803,14 @@ PV_TEST(lines_of_two_machines_of_one_name_part_by_their_keys)
     static const char *const lists[] = {"{'peers':[{'name':'pi','key':'" KEY_2 "','former':null}]}",
                                         "{'peers':[{'name':'pi','key':'" KEY_2
                                         "','former':'AbCdEf','another_since':1795168850},"
-                                        "{'name':'yan','key':'" KEY_1 "'}]}"};
+                                        "{'name':'yan','key':'" PI_KEY "'}]}"};
     static const char *const panes[] = {"key:AAEC", "yan"};
     for (size_t i = 0; i < PV_ARRAY_LEN(lists); i++) {
-        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" KEY_1 "'}]}");
-        take(pv_tui_take_message, LATE("A", KEY_1));
+        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+        take(pv_tui_take_message, LATE("A", PI_KEY));
         take(pv_tui_take_message, LATE("B", KEY_2)); /* before it is in a list */
-        take(pv_tui_take_message, ROOM_MESSAGE("C", "pi", "hi", "read", ",'from_key':'" KEY_1 "'"));
+        take(pv_tui_take_message,
+             ROOM_MESSAGE("C", "pi", "hi", "read", ",'from_key':'" PI_KEY "'"));
         take(pv_tui_take_peers, lists[i]);
         const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
         const size_t pane = pv_tui_find(t, panes[i], false);
@@ -804,7 +823,7 @@ PV_TEST(lines_of_two_machines_of_one_name_part_by_their_keys)
         const struct pv_tui_line *said = &t->convs[pv_tui_find(t, "#crew", false)].lines[0];
         assert_true(said->former);
         assert_string_equal(said->brief, "key:AAEC");
-        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" KEY_1 "'}]}"); /* it is back */
+        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}"); /* it is back */
         assert_false(said->former);
         pv_tui_done(t);
         assert_ok(pv_tui_init(t));
@@ -2438,8 +2457,6 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
     assert_int_equal(t->n_convs, n);
 }
 
-#define PI_KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
-
 static void assert_sent_to(const char *address, const char *text)
 {
     struct pv_tui_action a;
@@ -2478,8 +2495,6 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
     free(a.text);
 }
 
-/* In another network, whose machine always had the name. Lines pasted for the other one go
- * nowhere, and a line that was begun is given back once. */
 /* The question was answered for another line: the one that was begun in the pane is asked about. */
 PV_TEST(a_draft_for_the_former_machine_is_asked_about_by_itself)
 {
@@ -2504,6 +2519,8 @@ PV_TEST(a_draft_for_the_former_machine_is_asked_about_by_itself)
     assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
 }
 
+/* In another network, whose machine always had the name. Lines pasted for the other one go
+ * nowhere, and a line that was begun is given back once. */
 PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
 {
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
