@@ -401,6 +401,11 @@ PV_TEST(the_longest_text_fits)
         snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "enp0s31f6long%02x", i);
         h.beside[h.n_beside++] = test_prefix(PV_STR("fd04:2345:6789:%x::/64", 0xf000 + i));
     }
+    for (unsigned i = 0; i < PV_NETWORDS_OTHERS; i++) {
+        struct pv_networds_other *o = &h.others[h.n_others++];
+        o->prefix = test_prefix(PV_STR("fd05:2345:6789:%x::/64", 0xf000 + i));
+        snprintf(o->ifname, sizeof(o->ifname), "p2p-aaaabbbbccc");
+    }
     h.alone6 = true;
     assert_ok(pv_networds_nft(&p, &h, text));
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
