@@ -433,14 +433,14 @@ static void take_guard_line(void *ctx, const char *line)
 }
 
 /* The block of an exit outlives its p2pvpnd; nothing else says then why nothing goes out. While
- * this network's own interface is away, whose name is not known then, its own block is no news. */
+ * this network's own interface is away, whose name is not known then, its own exit is no news. */
 static void look_at_block(struct page *p, const json_t *status)
 {
     static const char *const words[] = {"chains"};
     const json_t *exit = json_object_get(json_object_get(status, "routes"), "exit");
     const json_t *iface = json_object_get(status, "interface");
     struct guard g = {.own = pv_json_text(iface, "name", "")};
-    if (geteuid() != 0 || (!json_is_object(iface) && pv_json_bool(exit, "block")) ||
+    if (geteuid() != 0 || (!json_is_object(iface) && json_is_object(exit)) ||
         pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_guard_line, &g) != PV_OK ||
         g.found[0] == '\0')
         return;

@@ -7,6 +7,7 @@ import time
 
 from exitlab import LISTEN, TELL, WATCH
 from lab import SLOW, Stopwatch, check, equal, scenario, wait
+from test_static import key, need_stock, start_wireguard
 
 PORT = 9100
 
@@ -571,3 +572,53 @@ def a_machine_carries_prefixes_for_two_networks(lab):
     equal(reaches(bob, printer), nas.ip4, "the other network's offer holds")
     offer()
     both_reach("the first network's offer came last")
+
+
+@scenario
+def a_static_peer_is_let_through_by_no_offer(lab):
+    """On a host that forwards for members alone, be it the peer of the network that offers or of another one."""
+    need_stock()
+    lan = lab.masquerade("lan", drop_input=True)
+    coordinator = lab.coordinator()
+    printer, nas, alice, bob = lab.host("printer", lan), lab.host("nas", lan), lab.host("alice"), lab.host("bob")
+    printer.answer_udp(PORT)
+    lan4 = f"{lan.subnet4}.0/24"
+    nas.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+    phone = lab.host("phone", lan)
+    private, public = key(phone)
+    start_wireguard(phone)
+    phone.run("sh", "-c", "umask 077; cat >/run/key", stdin=private + "\n")
+    address = {"home": "10.99.0.2", "work": "10.99.1.2"}
+    peer = f"[peer phone]\npublic-key = {public}\nendpoint = {phone.ip4}:51821\nallowed-ips = "
+    nas.configure(f"{peer}{address['home']}/32\n")
+    lab.network(coordinator, [alice, nas])
+    bob.daemon()
+    token = bob.ctl("create", coordinator.url(), "--network", "work", "--name", "bob", "--cidr", "10.77.0.0/16").out
+    nas.ctl("-n", "work", "join", token.strip(), "--name", "nas")
+    nas.run("sh", "-c", "cat >>/etc/p2pvpn/work.conf", stdin=f"{peer}{address['work']}/32\n")
+    printer.ip(f"route add 10.99.0.0/16 via {nas.ip4}")
+    phone.ip("link set wg0 mtu 1420 up")
+
+    def peer_of(network):
+        """The phone speaks to this one of the networks."""
+        first = [] if network == "home" else ["-n", network]
+        phone.ip("addr flush dev wg0", f"addr add {address[network]}/32 dev wg0", f"route replace {printer.ip4}/32 dev wg0")
+        nas.ctl(*first, "reload")
+        wg_key = nas.json(*first, "status")["self"]["wg_key"]
+        port = nas.json(*first, "status")["interface"]["port"]
+        phone.run("wg", "set", "wg0", "listen-port", "51821", "private-key", "/run/key", "peer", wg_key,
+                  "allowed-ips", "0.0.0.0/0", "endpoint", f"{nas.ip4}:{port}", "persistent-keepalive", "1")
+        wait(f"the phone to be a peer of {network}", lambda: phone.run("wg", "show", "wg0", "latest-handshakes").out.split()[-1] != "0")
+        return wg_key
+
+    nas.ctl("route", "offer", lan4, "--auto")
+    alice.ctl("route", "allow", "nas", lan4)
+    equal(reaches(alice, printer), nas.ip4, "what the printer sees of alice")
+    for network in ("home", "work"):
+        wg_key = peer_of(network)
+        check(seen_from(phone, printer) is None, f"a peer of {network} is let through")
+        nas.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        wait(f"the peer of {network} to pass where the user forwards", lambda: seen_from(phone, printer))
+        nas.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+        phone.run("wg", "set", "wg0", "peer", wg_key, "remove")
+    equal(reaches(alice, printer), nas.ip4, "what the printer sees of alice")

@@ -18,8 +18,9 @@ const drafts = new Map(); // network and conversation -> the line that was begun
 const begunFor = new Map(); // the same -> the address of whoever had the name then
 const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 const place = who => `${state.status?.network?.name}/${who}`;
-// Another one in another network of the same name, too. undefined: in none, or not known.
-const membership = () => state.status?.network?.id;
+// Another one in another network of the same name, too. undefined: not known.
+const NOWHERE = "in no network", NOBODY = "nobody";
+const membership = () => state.status ? state.status.network?.id ?? NOWHERE : undefined;
 const waiting = at => (underWay.get(at) || []).filter(line => line.late);
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
@@ -362,7 +363,7 @@ export function chat(main, who) {
 
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
-    if (!membership() || membership() === member) return;
+    if (!membership() || membership() === NOWHERE || membership() === member) return;
     if (member && who) {
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);
@@ -448,7 +449,7 @@ export function chat(main, who) {
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
-      if (!drafts.get(here)) begunFor.set(here, address());
+      if (!drafts.get(here)) begunFor.set(here, membership() === NOWHERE ? NOBODY : address());
       drafts.set(here, text.value);
     } });
     text.value = drafts.get(here) || "";

@@ -3,16 +3,18 @@
 import { guests } from "./guests.js";
 import { call, hear, refresh, state } from "./net.js";
 import { picture } from "./qr.js";
-import { act, ago, ask, clock, el, health, ms, note, once, show, table } from "./util.js";
+import { act, ago, ask, clock, el, health, ms, note, once, show, span, table } from "./util.js";
 
 const DAYS = [["An hour", 3600], ["A day", 86400], ["A week", 604800], ["30 days", 2592000]];
+const AGAIN = 10000; // ms
+const HOUR = 3600; // s: a member for less is one while its p2pvpnd runs
 const field = (label, input) => el("label", {}, label, input);
 const box = (label, input) => el("label", { class: "check" }, input, label);
 const chosen = select => select.value;
 const isAll = route => route.prefix.endsWith("/0");
 
 export function network(main) {
-  let data = null, failed = "", invite = null, verdict = "";
+  let data = null, failed = "", invite = null, verdict = "", loadedAt = 0;
   const cards = el("div", { class: "cards" }), apps = guests(force => paint(force));
   show(main, el("h1", {}, "Network"), cards);
 
@@ -22,14 +24,16 @@ export function network(main) {
       const invites = await call("invite_list").catch(() => ({ invites: null })); // no admin has none to show
       data = { rules, routes, coordinators: coordinators.coordinators, invites: invites.invites };
       failed = "";
-    } catch (e) { failed = e.message; }
+    } catch (e) {
+      failed = e.message;
+      if (e.code === 4) data = invite = null; // in no network
+    }
+    loadedAt = Date.now();
     paint();
   });
   // An action, and what the page shows afterwards: not all of it is an event, as that somebody waits no more.
   const change = (button, done, cmd, fields) => act(button, done, async () => {
-    const answer = await call(cmd, fields);
-    await Promise.all([load(), refresh()]);
-    return answer;
+    try { return await call(cmd, fields); } finally { await Promise.all([load(), refresh()]); }
   });
 
   // --- members
@@ -82,7 +86,7 @@ export function network(main) {
     if (!data.invites) return null;
     const now = Date.now() / 1000, list = data.invites.filter(i => !i.revoked && i.used < i.uses && (!i.not_after || i.not_after > now));
     return el("section", { class: "card" }, el("h2", {}, "Open invites"), table(["Used", "Until", "Kind", ""], list.map(i => [`${i.used} of ${i.uses}`,
-      i.not_after ? clock(i.not_after) : "–", [i.admin && "admin", i.approve && "you decide", (i.tags || []).join(", ")].filter(Boolean).join(", ") || "member",
+      i.not_after ? clock(i.not_after) : "–", [i.admin && "admin", i.approve && "you decide", i.member_for && (i.member_for < HOUR ? "ephemeral" : `for ${span(i.member_for)}`), (i.tags || []).join(", ")].filter(Boolean).join(", ") || "member",
       el("button", { class: "danger", onclick: e => change(e.target, "The invite is revoked.", "invite_revoke", { invite: i.id }) }, "Revoke")]), "None."));
   }
 
@@ -104,7 +108,7 @@ export function network(main) {
       el("div", { class: "row" }, "May", from, "reach", to, "at", port, el("button", { class: "main", "data-key": "can", onclick: tryIt }, "?")),
       el("p", { role: "status", id: "verdict" }, verdict),
       table(["", "Verdict", "From", "To", "Ports", ""], r.rules.map(x => [String(x.number), x.verdict, x.from, x.to, x.ports,
-        el("button", { class: "danger", "aria-label": `Remove rule ${x.number}`, onclick: e => change(e.target, `Rule ${x.number} is gone.`, "rule_remove", { number: x.number }) }, "Remove")]), "No rules: what the default says."),
+        el("button", { class: "danger", "aria-label": `Remove rule ${x.number}`, onclick: e => change(e.target, `Rule ${x.number} is gone: ${x.verdict} ${x.from} ${x.to} ${x.ports}.`, "rule_remove", { number: x.number, rule: x.id }) }, "Remove")]), "No rules: what the default says."),
       el("p", { class: "row" }, "What no rule is about is", el("b", {}, r.default === "allow" ? "allowed" : "denied"),
         el("button", { onclick: async e => {
           const other = r.default === "allow" ? "deny" : "allow";
@@ -160,7 +164,8 @@ export function network(main) {
   }
 
   const stop = hear(event => {
-    if (event === null && failed === "") return paint();
+    // Nothing tells of exits and routes that are used or not.
+    if (event === null && failed === "" && Date.now() - loadedAt < AGAIN) return paint();
     if (event === null || ["rules", "member", "waiting", "coordinator", "missed", "caught-up"].includes(event.event)) load();
   });
   load();

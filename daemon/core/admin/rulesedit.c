@@ -644,8 +644,15 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
                         "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
         return;
     }
-    const struct pv_roster_entry *e =
-        pv_roster_find(n->roster, pv_policy_at(policy, req->number)->id);
+    const uint8_t *id = pv_policy_at(policy, req->number)->id;
+    /* Others may have made and removed rules since the list was read. */
+    if (req->invite[0] != '\0' && strcmp(req->invite, PV_KEY_STR(id)) != 0) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: rule %u is another one by now: `p2pvpnctl rules` lists them", what,
+                        req->number);
+        return;
+    }
+    const struct pv_roster_entry *e = pv_roster_find(n->roster, id);
     int r = e == NULL ? PV_ERR_NOT_FOUND : pv_rulesedit_take_back(n, &e->st, now);
     if (r == PV_OK)
         pv_admin_answer_when_told(n, handle, now);

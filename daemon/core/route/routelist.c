@@ -184,8 +184,10 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
         }
         snprintf(row->why + len, sizeof(row->why) - len, "%son this machine %s goes by %s",
                  len > 0 ? "; " : "", PV_PREFIX_STR(&o->other.prefix),
-                 o->other.ifname[0] != '\0' ? o->other.ifname
-                                            : "another network of p2pvpn, which is away");
+                 o->other.ifname[0] != '\0'
+                     ? o->other.ifname
+                     : "another network, whose p2pvpnd does not run (`p2pvpnctl "
+                       "networks`)");
         return;
     }
 }

@@ -49,6 +49,7 @@ static const struct request_field {
     {"cidr", F_CIDR, BUF(cidr), 0, 0},
     {"prefix", F_WORD, BUF(cidr), 0, 0},
     {"invite", F_WORD, BUF(invite), 0, 0},
+    {"rule", F_WORD, BUF(invite), 0, 0},
     {"room", F_ROOM, BUF(room), 0, 0},
     {"coordinator", F_WORD, BUF(coordinator), 0, 0},
     {"endpoint", F_WORD, BUF(coordinator), 0, 0},

@@ -25,12 +25,12 @@ struct pv_ctlapi_request {
     enum pv_ctlapi_cmd cmd;
     char peer[PV_CTLAPI_PEER_BUF];
     char network[PV_NAME_BUF];
-    char unless[PV_NAME_BUF];      /* SEND */
-    char name[PV_NAME_BUF];        /* of a node, or a tag; SEND: what peer is called */
-    char from[PV_CTLAPI_PEER_BUF]; /* whom a rule means */
-    char to[PV_CTLAPI_PEER_BUF];   /* the same */
-    char cidr[PV_ADDR_TEXT];       /* a prefix; of routes also "default" */
-    char invite[PV_CTLAPI_INVITE_BUF];
+    char unless[PV_NAME_BUF];          /* SEND */
+    char name[PV_NAME_BUF];            /* of a node, or a tag; SEND: what peer is called */
+    char from[PV_CTLAPI_PEER_BUF];     /* whom a rule means */
+    char to[PV_CTLAPI_PEER_BUF];       /* the same */
+    char cidr[PV_ADDR_TEXT];           /* a prefix; of routes also "default" */
+    char invite[PV_CTLAPI_INVITE_BUF]; /* its id; RULE_REMOVE: the rule's, "": any */
     char room[PV_CTLAPI_ROOM_BUF];
     char word[PV_CTLAPI_WORD_BUF];               /* a level, an address, or what is watched */
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* key, address or host; "": the only one */

@@ -77,7 +77,8 @@ enum pv_ctlapi_code {
     X(RULES, "rules", ANY, "", "") /* list */ \
     /* number: in the place of that rule, 0: as the last one */ \
     X(RULE_ADD, "rule_add", ROOT, "verdict from to ports ", "place keep_invite ") \
-    X(RULE_REMOVE, "rule_remove", ROOT, "number ", "") /* the rule of this number */ \
+    /* the rule of this number; rule: only while it is that one */ \
+    X(RULE_REMOVE, "rule_remove", ROOT, "number ", "rule ") \
     X(RULES_DEFAULT, "rules_default", ROOT, "verdict ", "") \
     X(CAN, "can", ANY, "from to ports ", "") /* what the rules say */ \
     X(TAG, "tag", ROOT, "peer tag ", "keep_invite ") /* peer gets the tag name */ \

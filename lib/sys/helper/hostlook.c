@@ -307,15 +307,14 @@ static bool list_policies(const struct pv_netplan *plan, char own[static PV_NETW
     return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, ret) == PV_OK;
 }
 
-static bool tell_guard(const struct pv_netplan *plan, const struct policies *p,
-                       char ret_remedy[static PV_NETPLAN_FAULT])
+static bool tell_guard(const struct policies *p, char ret_remedy[static PV_NETPLAN_FAULT])
 {
     if (p->guard[0] != '\0')
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "%s an exit: another network of this machine lets nothing out but by its own "
+                 "use an exit: another network of this machine lets nothing out but by its own "
                  "(table %s): there `p2pvpnctl exit off`, and where its p2pvpnd has ended start "
                  "that first",
-                 plan->exit ? "use" : "be", p->guard);
+                 p->guard);
     return p->guard[0] != '\0';
 }
 
@@ -323,16 +322,7 @@ bool pv_hostlook_is_guarded(const struct pv_netplan *plan, char ret_remedy[stati
 {
     char own[PV_NETWORDS_NAME];
     struct policies p;
-    return list_policies(plan, own, &p) && tell_guard(plan, &p, ret_remedy);
-}
-
-/* Does the plan send by this host's own way out what others, or this host, send to the internet? */
-static bool needs_way_out(const struct pv_netplan *plan)
-{
-    bool needs = plan->exit;
-    for (size_t i = 0; i < plan->n_offered; i++)
-        needs = needs || plan->offered[i].prefix.bits == 0;
-    return needs;
+    return list_policies(plan, own, &p) && tell_guard(&p, ret_remedy);
 }
 
 bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT],
@@ -344,7 +334,7 @@ bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static P
     *ret_guarded = false;
     if (!list_policies(plan, own, &p))
         return false;
-    *ret_guarded = needs_way_out(plan) && tell_guard(plan, &p, ret_remedy);
+    *ret_guarded = plan->exit && tell_guard(&p, ret_remedy);
     if (*ret_guarded)
         return true;
     if (plan->n_offered == 0)

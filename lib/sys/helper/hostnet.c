@@ -448,10 +448,11 @@ static void set_routes(struct pv_hostnet *net)
 /* One exit on a machine: held by the name of an interface, which the kernel gives back by itself
  * and which belongs to the network namespace, as routes and rules do. Nobody without rights can
  * take it, unlike a socket's. A p2pvpnd that has ended left its exit there. */
-static bool take_exit(struct pv_hostnet *net)
+static int take_exit(struct pv_hostnet *net)
 {
-    return net->exit_lock.n > 0 ||
-           (!net->has_other && pv_tun_open("p2pvpn-exit", 1, &net->exit_lock) == PV_OK);
+    if (net->exit_lock.n > 0)
+        return PV_OK;
+    return net->has_other ? PV_ERR_EXISTS : pv_tun_open("p2pvpn-exit", 1, &net->exit_lock);
 }
 
 static void give_exit(struct pv_hostnet *net)
@@ -484,16 +485,19 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
         return PV_ERR_UNSUPPORTED;
     }
     /* A helper whose daemon has just ended may still be cleaning up. */
-    for (int i = 0; i < TRIES && patient && !take_exit(net); i++)
+    for (int i = 0; i < TRIES && patient && take_exit(net) < 0; i++)
         (void)poll(NULL, 0, TRY_MS);
-    const bool taken = !take_exit(net);
+    const int taken = take_exit(net);
     char guard[PV_NETPLAN_FAULT];
     if (rival != NULL)
         fault(net,
               "use an exit: another VPN has the route %s on %s, which our own packets would "
               "follow: stop that VPN",
               PV_PREFIX_STR(&rival->prefix), rival->ifname);
-    else if (taken)
+    else if (taken < 0 && taken != PV_ERR_EXISTS)
+        fault(net, "use an exit: the interface p2pvpn-exit cannot be made: %s",
+              pv_strstatus(taken));
+    else if (taken < 0)
         fault(net, "use an exit: another network of this machine uses one: there `p2pvpnctl exit "
                    "off`, and where its p2pvpnd has ended start that first");
     else if (net->wanted.exit_asked && pv_hostlook_is_guarded(&net->plan, guard))
@@ -528,6 +532,8 @@ static void look_at_forwarding(struct pv_hostnet *net)
     pv_hostctl_release(&net->ctl);
     host->n_alone4 = 0;
     host->alone6 = offers_any(&net->plan, PV_AF_INET6) && pv_hostctl_alone6(&net->ctl);
+    host->own_alone4 =
+        offers_any(&net->plan, PV_AF_INET) && pv_hostctl_alone4(&net->ctl, net->plan.ifname);
     for (size_t i = 0; i < host->n_links; i++) {
         const char *ifname = host->links[i].ifname;
         if (strcmp(ifname, net->plan.ifname) != 0 && !has_alone4(host, ifname) &&
@@ -662,11 +668,11 @@ static int set_up(struct pv_hostnet *net, bool had_exit, bool was_shut)
     }
     /* Once, for what an earlier life left; unless it is another network's, whose p2pvpnd may have
      * ended and left a block. */
-    const bool mine = net->exit_lock.n > 0 || (!net->cleaned && take_exit(net));
-    if (mine)
+    const int mine = net->exit_lock.n > 0 || !net->cleaned ? take_exit(net) : PV_ERR_AGAIN;
+    if (mine == PV_OK)
         set_rules(net);
     set_routes(net);
-    if (mine)
+    if (mine == PV_OK || mine == PV_ERR_EXISTS)
         note_exit(net, false);
     /* Taken and given with each try it would be a change of the host, which is a reason to try. */
     if (!net->wanted.exit)

@@ -120,6 +120,20 @@ static bool takes_away(const struct pv_prefix *used, const struct pv_networds_ho
     return host->connected[i] && pv_prefix_overlaps(used, other) && used->bits >= other->bits;
 }
 
+/* Rules of a slot before ours are asked first, be their prefixes longer or shorter. */
+static bool has_ahead(const struct pv_networds_host *host, size_t i, const struct pv_prefix *used)
+{
+    return host->others[i].ahead && pv_prefix_overlaps(used, &host->others[i].prefix);
+}
+
+static bool is_taken(const struct pv_networds_host *host, const struct pv_prefix *used)
+{
+    bool taken = false;
+    for (size_t i = 0; i < host->n_others; i++)
+        taken = taken || (has_ahead(host, i, used) && used->bits >= host->others[i].prefix.bits);
+    return taken;
+}
+
 size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,
                             struct pv_netplan_overlap ret[static PV_NETPLAN_OVERLAPS])
 {
@@ -128,7 +142,7 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
         const struct pv_prefix *used = &plan->used[i].prefix;
         for (size_t k = 0; k < host->n_others && n < PV_NETPLAN_OVERLAPS; k++) {
             const struct pv_networds_other *o = &host->others[k];
-            if (!o->ahead || !pv_prefix_overlaps(used, &o->prefix))
+            if (!has_ahead(host, k, used))
                 continue;
             ret[n].used = *used;
             ret[n].other = (struct pv_netplan_link){o->prefix, "", PV_NETPLAN_TUNNEL};
@@ -205,20 +219,37 @@ static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
     return false;
 }
 
+/* Members of other networks of ours, and what these use: where their packets go is said by the
+ * table of their own network, and by its p2pvpnd. Nobody says it of static peers. */
+static void add_other_members(struct pv_text *w, const struct pv_netplan *plan,
+                              const struct pv_networds_host *host)
+{
+    for (size_t i = 0; i < host->n_links; i++) {
+        const struct pv_netplan_link *l = &host->links[i];
+        if (l->kind == PV_NETPLAN_TUNNEL && host->connected[i] &&
+            strcmp(l->ifname, plan->ifname) != 0)
+            pv_text_add(w, "  iifgroup %d iifname \"%s\" %s saddr %s return\n", PV_NETWORDS_GROUP,
+                        l->ifname, ip_of(&l->prefix), PV_PREFIX_STR(&l->prefix));
+    }
+    for (size_t i = 0; i < host->n_others; i++)
+        if (host->others[i].ifname[0] != '\0')
+            pv_text_add(w, "  iifname \"%s\" %s saddr %s return\n", host->others[i].ifname,
+                        ip_of(&host->others[i].prefix), PV_PREFIX_STR(&host->others[i].prefix));
+}
+
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
  * it was off, no packet of others passed, nor came back by the interface that it had come by. But
- * bridged packets, which netfilter may see as well, do. Where members' packets go is said by the
- * table of their own network, and by its p2pvpnd. */
+ * bridged packets, which netfilter may see as well, do. */
 static void add_members_only(struct pv_text *w, const struct pv_netplan *plan,
                              const struct pv_networds_host *host)
 {
     for (size_t i = 0; i < host->n_alone4; i++)
         pv_text_add(
             w,
-            "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } iifgroup != %d "
-            "oifgroup != %d counter drop\n",
+            "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
+            "counter drop\n",
             host->alone4[i], is_bridge(host, host->alone4[i]) ? host->alone4[i] : "lo",
-            plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
+            plan->ifname, PV_NETWORDS_GROUP);
     if (!host->alone6)
         return;
     for (size_t i = 0; i < host->n_links; i++)
@@ -227,10 +258,8 @@ static void add_members_only(struct pv_text *w, const struct pv_netplan *plan,
             pv_text_add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
                         host->links[i].ifname, host->links[i].ifname);
     pv_text_add(
-        w,
-        "  meta nfproto ipv6 iifname != \"%s\" oifname != \"%s\" iifgroup != %d oifgroup != %d "
-        "counter drop\n",
-        plan->ifname, plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
+        w, "  meta nfproto ipv6 iifname != \"%s\" oifname != \"%s\" oifgroup != %d counter drop\n",
+        plan->ifname, plan->ifname, PV_NETWORDS_GROUP);
 }
 
 /* Where such a prefix goes out: anywhere, or only by interfaces of this host that are in it. By
@@ -263,8 +292,8 @@ static void add_offered(struct pv_text *w, const struct pv_netplan *plan,
 }
 
 /* A member's packet goes where it was offered and nowhere else, whatever this host forwards for
- * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
- * sources are those of static peers, whose forwarding the user has set up. */
+ * others. Used prefixes may be sources too: their nodes need not change addresses. Other sources
+ * are those of static peers, which pass where the user has set up forwarding. */
 static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
                         const struct pv_networds_host *host)
 {
@@ -280,6 +309,8 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
         "  type filter hook forward priority -5; policy accept;\n"
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
+    if (host->n_alone4 > 0 || host->alone6)
+        add_other_members(w, plan, host);
     add_members_only(w, plan, host);
     pv_text_add(w, "  iifname != \"%s\" return\n" ANSWERS "  ct status dnat accept\n",
                 plan->ifname);
@@ -303,6 +334,10 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
         if (overlay[i]->base.family != PV_AF_NONE)
             pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
                         pv_prefix_format(overlay[i], text));
+    if (host->own_alone4)
+        pv_text_add(w, "  meta nfproto ipv4 counter drop\n");
+    if (host->alone6)
+        pv_text_add(w, "  meta nfproto ipv6 counter drop\n");
     pv_text_add(w, " }\n");
 }
 
@@ -535,6 +570,9 @@ static void add_neighbours(struct pv_text *w, const struct pv_netplan *plan,
             pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&l->prefix),
                         pv_prefix_format(&l->prefix, text));
     }
+    for (size_t i = 0; i < host->n_others; i++)
+        pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&host->others[i].prefix),
+                    pv_prefix_format(&host->others[i].prefix, text));
     pv_text_add(w, " }\n");
 }
 
@@ -740,7 +778,7 @@ size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_netword
             continue;
         add_route(&l, p, PV_NET_ROUTE_UNICAST, own, plan->used[i].metric);
         /* The LAN's exception must not swallow it, nor the end of a family. */
-        for (uint32_t t = 0; t < 2 && plan->exit; t++)
+        for (uint32_t t = 0; t < 2 && plan->exit && !is_taken(host, p); t++)
             add_route(&l, p, PV_NET_ROUTE_UNICAST, PV_NETWORDS_TABLE + t, 0);
     }
     return l.n;

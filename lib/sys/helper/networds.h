@@ -29,7 +29,7 @@ enum {
     PV_NETWORDS_OTHERS = 128,      /* prefixes that other networks of ours use */
     PV_NETWORDS_ROUTES = 900,      /* four of a used prefix, and two of each network and other */
     PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
-    PV_NETWORDS_TEXT = 98304,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_TEXT = 131072,     /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };
@@ -67,9 +67,9 @@ struct pv_networds_host {
     size_t n_own;
     /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and
      * nobody else does. */
-    char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME];
+    char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME]; /* beside our own */
     size_t n_alone4;
-    bool alone6;
+    bool own_alone4, alone6;
 };
 
 /* "p2pvpn-p2p0": the table of this interface, of family inet. */

@@ -272,9 +272,21 @@ def the_other_buttons_do_what_they_say(lab):
         browser.type(f"[data-key=rule-{key}]", text)
     browser.click("[data-key=rule-add]")
     browser.sees("But rule 1 decides before it")
-    a.ctl("rules", "remove", "2")
-    browser.click("button[aria-label='Remove rule 1']")
-    wait("the rule to be gone", lambda: not a.json("rules")["rules"])
+    # While somebody types nothing is drawn: the rule of that number is another one by now, and is left alone.
+    browser.sees("tcp/22", "td")
+    wait("the page to have both rules", lambda: len(browser.find("td button", "Remove")) == 2)
+    browser.type("[data-key=rule-from]", "b")
+    a.ctl("deny", "c", "b", "tcp/23")
+    a.ctl("rules", "remove", "1")
+    browser.click("button[aria-label='Remove rule 2']")
+    browser.sees("rule 2 is another one by now", "body")
+    equal([r["ports"] for r in a.json("rules")["rules"]], ["tcp/22", "tcp/23"], "rules after a button of one that has another number")
+    browser.sees("tcp/23", "td")
+    for _ in range(2):
+        browser.click("button[aria-label='Remove rule 1']")
+        browser.sees("is gone", "body")
+        wait("the page to know", lambda: len(browser.find("td button", "Remove")) == len(a.json("rules")["rules"]))
+    equal(a.json("rules")["rules"], [], "rules")
     for verdict in ("deny", "allow"):
         browser.click("button", "Change …")
         browser.click("dialog button", "Change it")
@@ -1133,6 +1145,22 @@ def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     browser.click("button", "Send")
     wait("the line, sent again", lambda: [m["text"] for m in c.json("history", "a")["messages"]] == ["for the first b"])
+    # The same of what is begun between two networks, in a conversation that was opened there; these have one name.
+    a.ctl("leave", "--last")
+    browser.run("location.hash = '#/chat'")
+    wait("the page to know that a is in no network", lambda: browser.run(
+        "return import('/net.js').then(net => net.state.status.network === null)"))
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("for the first b", ".said")
+    browser.type("textarea", "for the second b")
+    d = lab.host("d")
+    d.daemon()
+    d.ctl("join", a.ctl("create", coordinator.url(), "--name", "a", "--network", "other").out.strip(), "--name", "b")
+    browser.sees("this machine is in other now", ".talk")
+    browser.sees("Nothing was said yet", ".log")
+    browser.click("button", "Send")
+    browser.sees("b is another machine now: send again, and the line goes there", "body")
+    equal(d.json("history", "a")["messages"], [], "what the third b has of a line begun in no network")
     browser.must_be_clean(page.origin)
 
 

@@ -302,7 +302,7 @@ static bool keeps_others_out_of_ipv4(struct pv_hostnet *net)
 
 static bool keeps_others_out_of_ipv6(struct pv_hostnet *net)
 {
-    return ruleset_has("iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784");
+    return ruleset_has("iifname != \"p2p0\" oifname != \"p2p0\" oifgroup != 28784");
 }
 
 static bool lets_all_pass(struct pv_hostnet *net)
@@ -310,7 +310,6 @@ static bool lets_all_pass(struct pv_hostnet *net)
     return !keeps_others_out_of_ipv4(net) && !keeps_others_out_of_ipv6(net);
 }
 
-/* Docker and libvirt write what is there already, as it seems to them or as it is. */
 /* Rules of the user's may lead to each; what one table says of a prefix is no reason to trust it.
  */
 PV_TEST(an_exit_knows_its_neighbours_by_every_table)
@@ -335,6 +334,7 @@ PV_TEST(an_exit_knows_its_neighbours_by_every_table)
     pv_hostnet_end(net);
 }
 
+/* Docker and libvirt write what is there already, as it seems to them or as it is. */
 PV_TEST(forwarding_is_for_members_until_others_want_it)
 {
     struct pv_hostnet *net = new_net();

@@ -115,8 +115,10 @@ PV_TEST(a_prefix_of_another_network_of_ours_is_its_own)
     assert_true(has_route(&p, &h, "throw 192.168.8.0/24 table 28784 metric 0"));
     assert_ok(pv_networds_nft(&p, &h, text));
     assert_has(strstr(text, "chain guard"), "oifname \"p2p-work\" ip daddr 192.168.7.0/24 accept");
-    assert_lacks(text, "192.168.8.0/24");
+    assert_lacks(strstr(text, "chain guard"), "192.168.8.0/24");
+    assert_has(strstr(text, "chain neighbours"), "ip saddr 192.168.8.0/24 counter drop");
     p.used[p.n_used++].prefix = test_prefix("192.168.7.0/25");
+    assert_false(has_route(&p, &h, "192.168.7.0/25 dev p2p0 table 28784 metric 0"));
     p.used[p.n_used++].prefix = test_prefix("192.168.8.0/24");
     assert_int_equal(pv_networds_overlaps(&p, &h, o), 1);
     assert_true(o[0].taken);
@@ -351,11 +353,22 @@ PV_TEST(forwarding_of_ours_is_for_members)
     snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "eth1");
     h.alone6 = true;
     assert_ok(pv_networds_nft(&p, &h, text));
-    assert_non_null(
-        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } iifgroup != 28784 "
-                     "oifgroup != 28784"));
+    const char *others =
+        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784");
+    assert_non_null(others);
     assert_lacks(text, "return\n  meta nfproto ipv6 iifname !=");
-    assert_has(text, "ipv6 iifname != 'p2p0' oifname != 'p2p0' iifgroup != 28784");
+    assert_has(text, "ipv6 iifname != 'p2p0' oifname != 'p2p0' oifgroup != 28784");
+    /* Members of another network have its table to say where they go; its static peers do not. */
+    add_link(&h, "10.77.0.0/16", "p2p-work", PV_NETPLAN_TUNNEL, true);
+    assert_ok(pv_networds_nft(&p, &h, text));
+    const char *members =
+        strstr(text, "iifgroup 28784 iifname \"p2p-work\" ip saddr 10.77.0.0/16 return");
+    assert_true(members != NULL && members < strstr(text, "ipv4 iifname \"eth1\""));
+    /* Those of this network pass where the user has set up forwarding. */
+    assert_lacks(text, "meta nfproto ipv4 counter drop");
+    h.own_alone4 = true;
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "  meta nfproto ipv4 counter drop\n  meta nfproto ipv6 counter drop\n }");
     /* The packets that a bridge passes on within itself. */
     h.bridge[1] = true;
     assert_ok(pv_networds_nft(&p, &h, text));

@@ -175,6 +175,15 @@ PV_TEST(rules_go_where_the_admin_says)
     must("'cmd':'rule_remove','number':2");
     assert_string_equal(in_order(), "tcp/21 tcp/23 tcp/24");
     must_say("'cmd':'rule_remove','number':4", "there is no rule 4");
+    /* The list that somebody has read may be old. */
+    const struct pv_policy *policy = pv_rules_policy(&node->node);
+    char first[PV_KEY_TEXT_BUF];
+    pv_key_format(pv_policy_at(policy, 1)->id, first);
+    must_say(PV_STR("'cmd':'rule_remove','number':2,'rule':'%s'", first), "is another one by now");
+    assert_string_equal(in_order(), "tcp/21 tcp/23 tcp/24");
+    must(PV_STR("'cmd':'rule_remove','number':1,'rule':'%s'", first));
+    assert_string_equal(in_order(), "tcp/23 tcp/24");
+    add_rule("deny", "any", "any", "tcp/21", 1);
     must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'any','ports':'22','place':4",
              "there is no rule 4");
 }
