@@ -546,6 +546,16 @@ static void add_marks(struct pv_text *w, const struct pv_netplan *plan,
     pv_text_add(w, " }\n");
 }
 
+/* Does this network use some of what the other one does, by rules that are asked first? */
+static bool goes_before(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                        size_t i)
+{
+    bool before = false;
+    for (size_t k = 0; k < plan->n_used && !host->others[i].ahead; k++)
+        before = before || pv_prefix_overlaps(&plan->used[k].prefix, &host->others[i].prefix);
+    return before;
+}
+
 /* An exit speaks for the internet, and for nobody whom this host reaches without it, but where it
  * answers for a name server there. Public networks that the host is in do not count: neighbours
  * there are reached by the exit as well. */
@@ -571,8 +581,9 @@ static void add_neighbours(struct pv_text *w, const struct pv_netplan *plan,
                         pv_prefix_format(&l->prefix, text));
     }
     for (size_t i = 0; i < host->n_others; i++)
-        pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&host->others[i].prefix),
-                    pv_prefix_format(&host->others[i].prefix, text));
+        if (!goes_before(plan, host, i))
+            pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&host->others[i].prefix),
+                        pv_prefix_format(&host->others[i].prefix, text));
     pv_text_add(w, " }\n");
 }
 

@@ -120,6 +120,9 @@ PV_TEST(a_prefix_of_another_network_of_ours_is_its_own)
     p.used[p.n_used++].prefix = test_prefix("192.168.7.0/25");
     assert_false(has_route(&p, &h, "192.168.7.0/25 dev p2p0 table 28784 metric 0"));
     p.used[p.n_used++].prefix = test_prefix("192.168.8.0/24");
+    assert_ok(pv_networds_nft(&p, &h, text)); /* hosts of this network's come from there */
+    assert_lacks(strstr(text, "chain neighbours"), "ip saddr 192.168.8.0/24");
+    assert_has(strstr(text, "chain neighbours"), "ip saddr 192.168.7.0/24 counter drop");
     assert_int_equal(pv_networds_overlaps(&p, &h, o), 1);
     assert_true(o[0].taken);
     p.used[0].prefix = test_prefix("192.168.0.0/21");
