@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
-import { call, hear, save, send as sendFile, state } from "./net.js";
+import { call, hear, save, saved, send as sendFile, state } from "./net.js";
 import { act, ask, bytes, clock, complain, el, health, note, once, say, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
@@ -24,6 +24,7 @@ const membership = () => state.status ? state.status.network?.id ?? NOWHERE : un
 const waiting = at => (underWay.get(at) || []).filter(line => line.late);
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
+const given = new Set(); // the transfers of files that the browser was given: whether it kept them its user knows
 const offers = new Map(); // side and id of a line that offers a file to a room -> the room
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
@@ -221,7 +222,9 @@ function fileBox(f, inRoom) {
     el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is fetched.`),
       f.direction === "in" && f.state === "offered" && button("Refuse", "file_stop", `${name} was refused.`),
       f.direction === "out" && ["offered", "accepted"].includes(f.state) && button("Withdraw", "file_stop", `${name} was withdrawn.`)),
-    f.direction === "in" && f.state === "done" && el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, () => save(f)) }, "Save"));
+    f.direction === "in" && f.state === "done" && el("p", { class: "row" },
+      el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, async () => { await save(f); given.add(f.transfer); paintAll(); }) }, given.has(f.transfer) ? "Save again" : "Save"),
+      given.has(f.transfer) && el("button", { "data-key": `saved-${f.id}`, onclick: e => act(e.target, `p2pvpnd's copy of ${name} is gone.`, () => saved(f)) }, "I have it")));
 }
 
 function write(at, who, text) {
@@ -283,7 +286,7 @@ export function chat(main, who) {
     const mine = room ? theirs : theirs.filter(isPrivate);
     if (mine.length < theirs.length) lookBack();
     const late = wanted ? [] : waiting(here);
-    const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late]);
+    const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late, [...given]]);
     if (now === drawn) return look();
     drawn = now;
     const all = entries(wanted, mine);
@@ -370,7 +373,7 @@ export function chat(main, who) {
       messages = [];
       more = answered = false;
       since = known = null;
-      fetchLog().catch(() => {});
+      drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
     } else {
       here = place(who);
     }
@@ -387,7 +390,9 @@ export function chat(main, who) {
   }
 
   const fetchLog = once(async () => {
+    const asked = membership();
     const page = await call("history", { peer: who, limit: Math.min(SEARCHED, find ? SEARCHED : Math.max(PAGE, messages.length, (news.get(who)?.size || 0) + 10)) });
+    if (membership() !== asked) return;
     take(page);
     drawLog();
     tell(page.changed && changed(page.changed.name || who, page.changed.since, page.changed.key), ...messages.map(changeOf));

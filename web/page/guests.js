@@ -33,7 +33,7 @@ export function guests(paint) {
   function form() {
     const name = el("input", { type: "text", placeholder: "phone", "data-key": "guest-name", maxlength: 63 });
     const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
-      state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.name }, p.name)));
+      state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.key }, p.name)));
     const all = el("input", { type: "checkbox", "data-key": "guest-everything" });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Carried by", by)),
       el("label", { class: "check" }, all, "It sends everything by that node, an exit"),

@@ -35,19 +35,19 @@ async function ping(peer, log) {
 }
 
 export function member(main, id) {
-  let muted = null, shown = "", why = null, plots = null;
+  let mutes = null, shown = "", why = null, plots = null;
   const heading = el("h1", {}), log = el("pre", { "aria-live": "polite", hidden: true }), cards = el("div", { class: "cards" }), buttons = el("p", { class: "row" });
   const find = () => state.peers.find(p => p.key === id || p.name === id);
 
   function actions(peer) {
-    const target = peer.key || peer.name, root = state.status.self?.admin;
+    const target = peer.key || peer.name, root = state.status.self?.admin, muted = mutes?.has(peer.name);
     return [
       el("button", { class: "main", "data-key": "ping", onclick: e => { log.hidden = false; act(e.target, null, () => ping(peer, log)); } }, "Ping"),
       el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"),
-      peer.key && muted !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
+      peer.key && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
         await call(muted ? "unmute" : "mute", { peer: target });
-        muted = !muted;
-        note(muted ? `${peer.name} is muted: its messages are kept and announced to nobody.` : `${peer.name} is heard again.`);
+        if (muted) mutes.delete(peer.name); else mutes.add(peer.name);
+        note(!muted ? `${peer.name} is muted: its messages are kept and announced to nobody.` : `${peer.name} is heard again.`);
         paint();
       }) }, muted ? "Unmute" : "Mute"),
       root && peer.key && el("button", { class: "danger", "data-key": "remove", onclick: async e => {
@@ -71,7 +71,7 @@ export function member(main, id) {
     show(cards, path(peer), why, plots, identity(peer));
   }
 
-  call("muted").then(a => { muted = a.muted.includes(find()?.name); paint(); }).catch(() => {});
+  call("muted").then(a => { mutes = new Set(a.muted); paint(); }).catch(() => {});
   call("stats", { peer: id }).then(stats => { plots = past(stats); paint(); }).catch(() => {}); // nothing is known of it
   const stop = hear(event => { if (event === null) paint(); });
   paint();

@@ -62,7 +62,8 @@ async function refuse(response) {
   throw new Refused(answer.error, answer.code, response.status);
 }
 
-// A file that p2pvpnd has received, as the browser's: it asks its user where to, as it does with all.
+// A file that p2pvpnd has received, as the browser's: it asks its user where to, as it does with all, and does not tell us whether
+// that went well. So p2pvpnd keeps its copy until the user says so (saved()).
 export async function save(file) {
   const response = await post({ cmd: "file_get", number: file.id });
   if (!response.ok) await refuse(response);
@@ -73,8 +74,8 @@ export async function save(file) {
   const url = URL.createObjectURL(await response.blob());
   el("a", { href: url, download: file.name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60000);
-  await call("file_saved", { number: file.id });
 }
+export const saved = file => call("file_saved", { number: file.id });
 
 const transfers = once(() => call("files"));
 

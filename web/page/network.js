@@ -14,7 +14,7 @@ const chosen = select => select.value;
 const isAll = route => route.prefix.endsWith("/0");
 
 export function network(main) {
-  let data = null, failed = "", invite = null, verdict = "", loadedAt = 0;
+  let data = null, failed = "", invite = null, verdict = "", saidOf = "", loadedAt = 0;
   const cards = el("div", { class: "cards" }), apps = guests(force => paint(force));
   show(main, el("h1", {}, "Network"), cards);
 
@@ -22,7 +22,12 @@ export function network(main) {
     try {
       const [rules, routes, coordinators] = await Promise.all([call("rules"), call("routes"), call("coordinators")]);
       const invites = await call("invite_list").catch(() => ({ invites: null })); // no admin has none to show
+      // An answer about other rules is true no more.
+      const said = JSON.stringify([state.status?.network?.id, rules.default, rules.tags, rules.rules.map(r => [r.id, r.from, r.to])]);
+      if (said !== saidOf) verdict = "";
+      saidOf = said;
       data = { rules, routes, coordinators: coordinators.coordinators, invites: invites.invites };
+      if (invites.invites?.some(i => i.id === invite?.invite && i.revoked)) invite = null;
       failed = "";
     } catch (e) {
       failed = e.message;
@@ -33,7 +38,7 @@ export function network(main) {
   });
   // An action, and what the page shows afterwards: not all of it is an event, as that somebody waits no more.
   const change = (button, done, cmd, fields) => act(button, done, async () => {
-    try { return await call(cmd, fields); } finally { await Promise.all([load(), refresh()]); }
+    try { return await call(cmd, fields); } finally { await Promise.all([load(), refresh().catch(() => {})]); }
   });
 
   // --- members
@@ -74,12 +79,12 @@ export function network(main) {
         if (tag.value) fields.tag = tag.value;
         if (approve.checked) fields.approve = true;
         if (ephemeral.checked) fields.ephemeral = true;
-        invite = (await call("invite", fields)).token;
+        invite = await call("invite", fields);
         await load();
       }) }, "Make an invite")), el("div", { id: "token", "aria-live": "polite" }, invite && [
-        el("p", {}, "Type on the new machine, or scan it:"), el("pre", {}, `sudo p2pvpnctl join ${invite}`),
-        el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(invite).then(() => true)) }, "Copy the token"),
-          el("button", { onclick: () => { invite = null; paint(true); } }, "Hide it")), picture(invite, "The token as a QR code")]));
+        el("p", {}, "Type on the new machine, or scan it:"), el("pre", {}, `sudo p2pvpnctl join ${invite.token}`),
+        el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(invite.token).then(() => true)) }, "Copy the token"),
+          el("button", { onclick: () => { invite = null; paint(true); } }, "Hide it")), picture(invite.token, "The token as a QR code")]));
   }
 
   function invites() {
@@ -140,8 +145,8 @@ export function network(main) {
       r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Everything goes out by ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? " once this machine is up." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? ": nothing goes out until it can" : ""}.` : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit is used.", "exit_off", {}) }, "Stop")) : null,
       table(["Prefix", "By", "State", ""], r.routes.map(x => [isAll(x) ? `everything (${x.prefix === "::/0" ? "IPv6" : "IPv4"})` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
-        el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, "It is allowed.", "route_allow", { peer: x.peer, prefix: x.prefix }) }, "Allow"),
-          isAll(x) && !x.self && x.allowed && x.offered && r.exit?.peer !== x.peer && el("button", { onclick: e => change(e.target, `Everything goes out by ${x.peer}.`, "exit_use", { peer: x.peer }) }, "Use as exit"),
+        el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, `${x.peer} may carry ${x.prefix}.`, "route_allow", { peer: x.key, prefix: x.prefix }) }, "Allow"),
+          isAll(x) && !x.self && x.allowed && x.offered && r.exit?.peer !== x.peer && el("button", { onclick: e => change(e.target, `Everything goes out by ${x.peer}.`, "exit_use", { peer: x.key }) }, "Use as exit"),
           !isAll(x) && x.state === "off" && el("button", { onclick: e => change(e.target, "It is used.", "route_use", { peer: x.prefix }) }, "Use"))]), "Nobody carries a network for others."));
   }
 

@@ -25,6 +25,7 @@ struct row {
     char peer[PV_NODE_WHO]; /* who offers it, or may carry it */
     bool self;              /* that is this node */
     bool offered, allowed;
+    const uint8_t *pk;      /* of the one that offers it, or may */
     bool automatic;         /* offered with --auto */
     bool nat;               /* hosts there see the member that carries it */
     const char *state;      /* a word of PROTOCOL-LOCAL.md "Control socket" */
@@ -36,12 +37,12 @@ struct row {
 static void list_row(json_t **out, const struct row *r)
 {
     pv_ctlapi_put(out, "routes",
-                  pv_ctlapi_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s?, s:o}",
-                                 "prefix", r->prefix, "peer", r->peer, "self", r->self, "offered",
-                                 r->offered, "allowed", r->allowed, "auto", r->automatic, "nat",
-                                 r->nat, "state", r->state, "why", r->why, "command",
-                                 r->command[0] != '\0' ? r->command : NULL, "rtt_ms",
-                                 pv_ctlapi_real(r->rtt_ms)));
+                  pv_ctlapi_pack("{s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s?, s:o}",
+                                 "prefix", r->prefix, "peer", r->peer, "key", pv_ctlapi_key(r->pk),
+                                 "self", r->self, "offered", r->offered, "allowed", r->allowed,
+                                 "auto", r->automatic, "nat", r->nat, "state", r->state, "why",
+                                 r->why, "command", r->command[0] != '\0' ? r->command : NULL,
+                                 "rtt_ms", pv_ctlapi_real(r->rtt_ms)));
 }
 
 /* By key: another machine may have had this node's name. */
@@ -60,7 +61,7 @@ static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_T
 static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
                   const struct pv_prefix *prefix)
 {
-    *row = (struct row){.rtt_ms = -1, .self = is_self(n, pk)};
+    *row = (struct row){.rtt_ms = -1, .pk = pk, .self = is_self(n, pk)};
     (void)pv_prefix_format(prefix, row->prefix);
     snprintf(row->peer, sizeof(row->peer), "%s", PV_WHO_STR(n, pk));
 }

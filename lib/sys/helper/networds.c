@@ -287,8 +287,41 @@ static void add_offered(struct pv_text *w, const struct pv_netplan *plan,
         pv_text_add(w, "  oifname \"%s\" %s daddr %s accept\n", host->links[i].ifname, ip_of(p),
                     text);
     }
-    if (anywhere)
-        pv_text_add(w, "  %s daddr %s accept\n", ip_of(p), text);
+    if (!anywhere)
+        return;
+    /* By another network of ours only what that one uses: its exit would read the rest. Static
+     * peers may be the way by this one. */
+    pv_text_add(w, "  oifname \"%s\" %s daddr %s accept\n", plan->ifname, ip_of(p), text);
+    for (size_t i = 0; i < host->n_others; i++)
+        if (host->others[i].ifname[0] != '\0' && pv_prefix_overlaps(p, &host->others[i].prefix))
+            pv_text_add(w, "  oifname \"%s\" %s daddr %s %s daddr %s accept\n",
+                        host->others[i].ifname, ip_of(p), text, ip_of(p),
+                        PV_PREFIX_STR(&host->others[i].prefix));
+    pv_text_add(w, "  %s daddr %s oifgroup != %d accept\n", ip_of(p), text, PV_NETWORDS_GROUP);
+}
+
+/* To members, and by their exits, go answers and what hosts of an offered prefix begin: they are
+ * behind this node. A stranger in another LAN would be this host itself there. */
+static void add_senders(struct pv_text *w, const struct pv_netplan *plan,
+                        const struct pv_networds_host *host)
+{
+    const char *own = plan->ifname;
+    pv_text_add(w,
+                "  iifname != \"%s\" oifname \"%s\" ct direction reply return\n"
+                "  iifname != \"%s\" oifname \"%s\" ct state related return\n",
+                own, own, own, own);
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (!is_everything(p) && !is_members(plan, p))
+            pv_text_add(w, "  iifname != \"%s\" oifname \"%s\" %s saddr %s return\n", own, own,
+                        ip_of(p), PV_PREFIX_STR(p));
+    }
+    for (size_t i = 0; i < host->n_alone4; i++)
+        pv_text_add(w, "  meta nfproto ipv4 iifname \"%s\" oifname \"%s\" counter drop\n",
+                    host->alone4[i], own);
+    if (host->alone6)
+        pv_text_add(w, "  meta nfproto ipv6 iifname != \"%s\" oifname \"%s\" counter drop\n", own,
+                    own);
 }
 
 /* A member's packet goes where it was offered and nowhere else, whatever this host forwards for
@@ -309,8 +342,10 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
         "  type filter hook forward priority -5; policy accept;\n"
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
-    if (host->n_alone4 > 0 || host->alone6)
+    if (host->n_alone4 > 0 || host->alone6) {
         add_other_members(w, plan, host);
+        add_senders(w, plan, host);
+    }
     add_members_only(w, plan, host);
     pv_text_add(w, "  iifname != \"%s\" return\n" ANSWERS "  ct status dnat accept\n",
                 plan->ifname);
@@ -546,16 +581,6 @@ static void add_marks(struct pv_text *w, const struct pv_netplan *plan,
     pv_text_add(w, " }\n");
 }
 
-/* Does this network use some of what the other one does, by rules that are asked first? */
-static bool goes_before(const struct pv_netplan *plan, const struct pv_networds_host *host,
-                        size_t i)
-{
-    bool before = false;
-    for (size_t k = 0; k < plan->n_used && !host->others[i].ahead; k++)
-        before = before || pv_prefix_overlaps(&plan->used[k].prefix, &host->others[i].prefix);
-    return before;
-}
-
 /* An exit speaks for the internet, and for nobody whom this host reaches without it, but where it
  * answers for a name server there. Public networks that the host is in do not count: neighbours
  * there are reached by the exit as well. */
@@ -573,6 +598,14 @@ static void add_neighbours(struct pv_text *w, const struct pv_netplan *plan,
         if (overlay[i]->base.family != PV_AF_NONE)
             pv_text_add(w, "  %s saddr %s accept\n", ip_of(overlay[i]),
                         pv_prefix_format(overlay[i], text));
+    for (size_t i = 0; i < plan->n_used; i++)
+        if (host->n_others > 0 && !is_taken(host, &plan->used[i].prefix))
+            pv_text_add(w, "  %s saddr %s accept\n", ip_of(&plan->used[i].prefix),
+                        pv_prefix_format(&plan->used[i].prefix, text));
+    for (size_t i = 0; i < host->n_links; i++) /* static peers */
+        if (host->n_others > 0 && strcmp(host->links[i].ifname, plan->ifname) == 0)
+            pv_text_add(w, "  %s saddr %s accept\n", ip_of(&host->links[i].prefix),
+                        pv_prefix_format(&host->links[i].prefix, text));
     for (size_t i = 0; i < host->n_links; i++) {
         const struct pv_netplan_link *l = &host->links[i];
         if (host->connected[i] &&
@@ -581,9 +614,8 @@ static void add_neighbours(struct pv_text *w, const struct pv_netplan *plan,
                         pv_prefix_format(&l->prefix, text));
     }
     for (size_t i = 0; i < host->n_others; i++)
-        if (!goes_before(plan, host, i))
-            pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&host->others[i].prefix),
-                        pv_prefix_format(&host->others[i].prefix, text));
+        pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&host->others[i].prefix),
+                    pv_prefix_format(&host->others[i].prefix, text));
     pv_text_add(w, " }\n");
 }
 

@@ -29,7 +29,7 @@ enum {
     PV_NETWORDS_OTHERS = 128,      /* prefixes that other networks of ours use */
     PV_NETWORDS_ROUTES = 900,      /* four of a used prefix, and two of each network and other */
     PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
-    PV_NETWORDS_TEXT = 131072,     /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_TEXT = 163840,     /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };

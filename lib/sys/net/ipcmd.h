@@ -11,7 +11,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_IPCMD_LINES_MAX = 131072, /* bytes of a batch; ours */
+    PV_IPCMD_LINES_MAX = 163840, /* bytes of a batch; ours */
     PV_IPCMD_ERROR_MAX = 160,
     PV_NFTCMD_WORD_MAX = 64,  /* bytes of a word, with the NUL */
     PV_NFTCMD_LINE_MAX = 512, /* bytes of a line that is listed; what follows is cut off */

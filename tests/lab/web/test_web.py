@@ -218,6 +218,11 @@ def a_click_does_what_it_says(lab):
     browser.click(".said button", "Save")
     wait("the file to be saved", lambda: a.run("cmp", "/run/down/photo.jpg", f"/proc/{b.holder.pid}/root/run/photo.jpg",
                                                check_rc=False).code == 0)
+    # Whether the browser has kept it its user knows: p2pvpnd's copy goes when told so.
+    browser.sees("Save again", ".said button")
+    equal([x["state"] for x in a.json("files")["files"]], ["done"], "what p2pvpnd has of the file")
+    browser.click(".said button", "I have it")
+    wait("the copy to go", lambda: [x["state"] for x in a.json("files")["files"]] == ["saved"])
     field = browser.run("const f = document.querySelector('input[type=file]'); f.hidden = false; return f")
     a.run("sh", "-c", "head -c 700000 /dev/urandom >'/run/a <b>.bin'")
     browser.do("POST", f"/element/{field[ELEMENT]}/value", {"text": "/run/a <b>.bin"})

@@ -121,7 +121,9 @@ PV_TEST(a_prefix_of_another_network_of_ours_is_its_own)
     assert_false(has_route(&p, &h, "192.168.7.0/25 dev p2p0 table 28784 metric 0"));
     p.used[p.n_used++].prefix = test_prefix("192.168.8.0/24");
     assert_ok(pv_networds_nft(&p, &h, text)); /* hosts of this network's come from there */
-    assert_lacks(strstr(text, "chain neighbours"), "ip saddr 192.168.8.0/24");
+    const char *own = strstr(strstr(text, "chain neighbours"), "ip saddr 192.168.8.0/24 accept");
+    assert_true(own != NULL && own < strstr(text, "ip saddr 192.168.8.0/24 counter drop"));
+    assert_lacks(text, "ip saddr 192.168.7.0/25 accept");
     assert_has(strstr(text, "chain neighbours"), "ip saddr 192.168.7.0/24 counter drop");
     assert_int_equal(pv_networds_overlaps(&p, &h, o), 1);
     assert_true(o[0].taken);
@@ -336,7 +338,13 @@ PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
     h.up[0] = true;
     p.offered[0].prefix = test_prefix("192.168.0.0/16");
     assert_ok(pv_networds_nft(&p, &h, text));
-    assert_has(text, "\n  ip daddr 192.168.0.0/16 accept\n");
+    assert_has(text, "\n  ip daddr 192.168.0.0/16 oifgroup != 28784 accept\n");
+    /* Not by the exit of another network of ours; by what that one uses, it does. */
+    h.others[h.n_others++] =
+        (struct pv_networds_other){test_prefix("192.168.7.0/24"), "p2p-work", true};
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text,
+               "  oifname 'p2p-work' ip daddr 192.168.0.0/16 ip daddr 192.168.7.0/24 accept\n");
 }
 
 PV_TEST(forwarding_of_ours_is_for_members)
@@ -372,6 +380,12 @@ PV_TEST(forwarding_of_ours_is_for_members)
     h.own_alone4 = true;
     assert_ok(pv_networds_nft(&p, &h, text));
     assert_has(text, "  meta nfproto ipv4 counter drop\n  meta nfproto ipv6 counter drop\n }");
+    /* A stranger in a LAN that is not offered is not this host to members and their exits. */
+    const char *sender = strstr(text, "iifname != \"p2p0\" oifname \"p2p0\" ip saddr 192.168.1.0/24"
+                                      " return\n");
+    assert_true(sender != NULL &&
+                sender < strstr(text, "ipv4 iifname \"eth1\" oifname \"p2p0\" counter drop\n"));
+    assert_has(text, "ipv6 iifname != 'p2p0' oifname 'p2p0' counter drop\n");
     /* The packets that a bridge passes on within itself. */
     h.bridge[1] = true;
     assert_ok(pv_networds_nft(&p, &h, text));
