@@ -242,7 +242,7 @@ export function chat(main, who) {
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, answered = false, find = "", drawn = "";
   // A line that was begun is for whoever has the name in the network in which the conversation was opened.
-  let here = place(who), member = membership();
+  let here = place(who), member = membership(), wasThere = false;
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
@@ -516,7 +516,10 @@ export function chat(main, who) {
       tellHands();
       follow();
       // The machine that has the name may have come after the log was asked for in vain.
-      if (who && !answered && (room ? rooms : state.peers).some(x => (x.room || x.name) === who)) fetchLog().catch(() => {});
+      const there = (room ? rooms : state.peers).some(x => (x.room || x.name) === who);
+      if (who && there && !wasThere) messages = [];
+      if (who && there && (!answered || !wasThere)) fetchLog().catch(() => {});
+      wasThere = there;
       return paintList();
     }
     if (who && event.ids) setRead(event.ids);
