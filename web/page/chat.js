@@ -242,9 +242,10 @@ export function chat(main, who) {
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, answered = false, find = "", drawn = "";
   // A line that was begun is for whoever has the name in the network in which the conversation was opened.
-  let here = place(who), member = membership(), wasThere = false;
+  let here = place(who), member = membership(), wasThere = isThere();
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
+  function isThere() { return (room ? rooms : state.peers).some(x => (x.room || x.name) === who); }
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
   async function give(how, to = address()) {
     try { return await how(to); } catch (e) {
@@ -322,9 +323,16 @@ export function chat(main, who) {
     log.focus();
   }
 
+  // The lines so far are another's than the one's who has the name now.
+  function forget() {
+    messages = [];
+    more = answered = false;
+  }
+
   async function older() {
     const first = messages[0].id, page = await call("history", { peer: who, before: first, limit: find ? SEARCHED : PAGE });
-    if (messages.length > 0 && messages[0].id !== first) return older(); // others are at the top by now
+    if (messages.length === 0) return undefined; // forgotten
+    if (messages[0].id !== first) return older(); // others are at the top by now
     messages = [...page.messages, ...messages];
     more = Boolean(page.more);
     learn(messages);
@@ -357,7 +365,7 @@ export function chat(main, who) {
     const peer = state.peers.find(p => p.name === who);
     if (peer && since !== null && (peer.another_since || 0) > since) {
       tell(changed(who, peer.another_since, peer.former));
-      messages = []; // what was said with that one stands below its key
+      forget(); // what was said with that one stands below its key
       fetchLog().catch(() => {});
     }
     if (peer) since = peer.another_since || 0;
@@ -370,8 +378,7 @@ export function chat(main, who) {
     if (member && who) {
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);
-      messages = [];
-      more = answered = false;
+      forget();
       since = known = null;
       drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
     } else {
@@ -516,9 +523,9 @@ export function chat(main, who) {
       tellHands();
       follow();
       // The machine that has the name may have come after the log was asked for in vain.
-      const there = (room ? rooms : state.peers).some(x => (x.room || x.name) === who);
-      if (who && there && !wasThere) messages = [];
-      if (who && there && (!answered || !wasThere)) fetchLog().catch(() => {});
+      const there = isThere();
+      if (there && !wasThere) forget();
+      if (there && !answered) fetchLog().catch(() => {});
       wasThere = there;
       return paintList();
     }

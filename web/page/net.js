@@ -9,6 +9,7 @@ const PAST = 3600;        // s: of what happened before the page was opened
 const FIGURES = 10;       // s: round trips and amounts come so often
 const PATIENCE = 4000;    // ms: p2pvpnd answers most requests at once, and says at the latest by then how far it is
 const HANGS = "p2pvpnd does not answer";
+const SILENT = "the page's server is silent: is p2pvpnctl web still running?";
 
 export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
@@ -113,7 +114,7 @@ export async function send(peers, file, offer = {}) {
   if (refused.length > 0) throw new Refused(refused.join("; "), 1, 200);
 }
 
-// Calls slow() when p2pvpnd has said nothing for so many ms, since the last heard() and before ended().
+// Calls slow() when nothing was said for so many ms, since the last heard() and before ended().
 function patience(most, slow) {
   let timer = setTimeout(slow, most);
   const ended = () => clearTimeout(timer);
@@ -128,22 +129,27 @@ function doubt(cmd) {
 }
 const knock = once(() => call("status"));
 
-// Sends one request; event(e) is called for each event before the answer, which is returned.
-export async function call(cmd, fields, event, signal, alive) {
-  const { heard, ended } = patience(PATIENCE + 1000 * (fields?.figures || 0), () => doubt(cmd));
+// Sends one request; event(e) is called for each event before the answer, which is returned. One that the server gives no sign
+// of life for is ended, as when a network went while it was under way: what waits for it would wait for ever.
+export async function call(cmd, fields, event) {
+  const abort = new AbortController(), server = patience(SILENCE, () => abort.abort());
+  const daemon = patience(PATIENCE + 1000 * (fields?.figures || 0), () => doubt(cmd));
   try {
-    const response = await post({ cmd, ...fields }, signal);
+    const response = await post({ cmd, ...fields }, abort.signal);
     if (!response.ok) await refuse(response);
-    for await (const line of lines(response, alive || (() => {}))) {
-      heard();
+    for await (const line of lines(response, server.heard)) {
+      daemon.heard();
+      if (state.link === HANGS) tellLink(null);
       if (line.event) { if (event) event(line); continue; }
-      if (cmd === "status" && state.link === HANGS) tellLink(null);
       if (!line.ok) throw new Refused(line.error, line.code, 200);
       return line;
     }
     throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
+  } catch (e) {
+    throw abort.signal.aborted ? new Refused(SILENT, 8, 0) : e;
   } finally {
-    ended();
+    daemon.ended();
+    server.ended();
   }
 }
 
@@ -236,21 +242,13 @@ const pause = t => new Promise(resolve => {
 });
 
 async function listen() {
-  const abort = new AbortController();
-  let timer = null;
-  const alive = () => { clearTimeout(timer); timer = setTimeout(() => abort.abort(), SILENCE); };
-  alive();
-  try {
-    await refresh();
-    away = seq === null ? null : [];
-    tellLink(null);
-    await call("watch", { what: "all", figures: FIGURES, ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
-      take(event);
-      channel.postMessage({ event });
-    }, abort.signal, alive);
-  } finally {
-    clearTimeout(timer);
-  }
+  await refresh();
+  away = seq === null ? null : [];
+  tellLink(null);
+  await call("watch", { what: "all", figures: FIGURES, ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
+    take(event);
+    channel.postMessage({ event });
+  });
 }
 
 export async function live() {
@@ -259,7 +257,7 @@ export async function live() {
   await navigator.locks.request("p2pvpn-events", async () => {
     for (let wait = 500; !state.locked; wait = Math.min(wait * 2, 8000)) {
       const began = performance.now();
-      let why = "the page's server is silent: is p2pvpnctl web still running?";
+      let why = SILENT;
       try { await listen(); } catch (e) { if (e instanceof Refused) why = e.message; }
       if (performance.now() - began > 10000) wait = 500;
       tellLink(why);
