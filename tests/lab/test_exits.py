@@ -7,6 +7,19 @@ from lab import UDP_ASK, UDP_ECHO, check, equal, scenario, wait
 
 FAR = "203.0.113.77/32"
 
+# Says what comes by an interface for one of these addresses.
+READ = """
+import socket, sys
+targets = [socket.inet_aton(t) for t in sys.argv[2:]]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+s.bind((sys.argv[1], 0x0800))
+print('ready', flush=True)
+while True:
+    p = s.recv(65536)
+    if p[16:20] in targets:
+        print('read', socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]), flush=True)
+"""
+
 
 @scenario
 def everything_goes_by_the_exit_and_nothing_beside_it(lab):
@@ -439,3 +452,45 @@ def a_block_of_one_network_is_told_by_the_other(lab):
     check(not bad, f"a flushed rule set: {bad}")
     alice.daemon()
     through(alice, exit_, web)
+
+
+@scenario
+def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
+    """A machine offers its LAN in one network, and what is behind a router there, and uses the other one's exit, which
+    reads nothing of that. A neighbour in a LAN that is not offered gets neither to members nor out by the exit."""
+    coordinator, home, alice, exit_, web = world(lab)
+    alice.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+    bob = lab.host("bob")
+    bob.daemon()
+    token = bob.ctl("create", coordinator.url(), "--network", "work", "--name", "bob", "--cidr", "10.77.0.0/16").out
+    alice.ctl("-n", "work", "join", token.strip(), "--name", "alice")
+    printer = lab.host("printer", home)
+    printer.ip("addr add 192.168.50.1/32 dev lo")
+    printers = printer.ip4, "192.168.50.1"
+    for address in printers:
+        printer.answer_udp(PORT, address)
+    alice.ip(f"route add 192.168.50.0/24 via {printer.ip4}")
+    for prefix in (f"{home.subnet4}.0/24", "192.168.50.0/24"):
+        alice.ctl("-n", "work", "route", "offer", prefix, "--auto")
+        bob.ctl("route", "allow", "alice", prefix)
+
+    def carried(when):
+        for address in printers:
+            wait(f"{address} from the other network, {when}", lambda: bob.udp_ask(address, PORT))
+    carried("without an exit")
+    read = exit_.start(sys.executable, "-c", READ, "p2pvpn0", *printers, name="read")
+    wait("the capture", lambda: "ready" in read.text())
+    for how in ((), ("--lan",), ("--block",)):
+        use(alice, *how)
+        through(alice, exit_, web)
+        carried(f"exit use {' '.join(how)}")
+    equal(read.text().split(), ["ready"], "what the exit read")
+    alice.ctl("-n", "work", "route", "withdraw", f"{home.subnet4}.0/24")
+    printer.ip(f"route add {web.ip4}/32 via {alice.ip4}", f"route add 10.0.0.0/8 via {alice.ip4}")
+    for host, address in ((web, web.ip4), (bob, bob.addr()), (exit_, exit_.addr())):
+        host.answer_udp(PORT + 1, address)
+        wait(f"{host.name} from the machine itself", lambda: alice.udp_ask(address, PORT + 1))
+        check(not printer.udp_ask(address, PORT + 1), f"a neighbour reached {host.name}")
+    alice.ctl("exit", "off")
+    wait("what is still offered, without an exit", lambda: bob.udp_ask(printers[1], PORT))
+    wait("rules that nobody needs to go", lambda: not alice.run("ip", "rule", "list", "iif", "p2p-work").out)

@@ -308,16 +308,31 @@ void pv_hostctl_release(struct pv_hostctl *ctl)
         forget(ctl, at);
 }
 
-bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname)
+static bool keeps(void *arg, const struct pv_hostctl *other)
 {
-    char key[PV_HOSTCTL_KEY_MAX];
-    return key_of4(ifname, key) && read_switch(key_forward4) == 0 &&
-           (is_kept(ctl, key) || read_switch(key) == 0);
+    return is_kept(other, arg);
 }
 
-bool pv_hostctl_alone6(const struct pv_hostctl *ctl)
+/* On, because another network of ours says so. */
+static bool is_set_by_another(const struct pv_hostctl *ctl, const char *key)
 {
-    return is_kept(ctl, key_forward6) || read_switch(key_forward6) == 0;
+    char copy[PV_HOSTCTL_KEY_MAX];
+    snprintf(copy, sizeof(copy), "%s", key);
+    return !is_kept(ctl, key) && read_switch(key) == 1 && each_other(ctl, keeps, copy);
+}
+
+bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname, bool wanted)
+{
+    char key[PV_HOSTCTL_KEY_MAX];
+    if (!key_of4(ifname, key) || read_switch(key_forward4) != 0)
+        return false;
+    return (wanted && (is_kept(ctl, key) || read_switch(key) == 0)) || is_set_by_another(ctl, key);
+}
+
+bool pv_hostctl_alone6(const struct pv_hostctl *ctl, bool wanted)
+{
+    return (wanted && (is_kept(ctl, key_forward6) || read_switch(key_forward6) == 0)) ||
+           is_set_by_another(ctl, key_forward6);
 }
 
 static int switch_on4(struct pv_hostctl *ctl, const char *ifname)

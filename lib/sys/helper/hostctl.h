@@ -63,10 +63,11 @@ bool pv_hostctl_is_anothers(const struct pv_hostctl *ctl, const char *ifname);
 void pv_hostctl_mark(const struct pv_hostctl *ctl);
 /* Forwarding that somebody else has switched on since is theirs: what we have done is forgotten. */
 void pv_hostctl_release(struct pv_hostctl *ctl);
-/* Does this interface forward IPv4, or will it once we want that, because of us alone? */
-bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname);
+/* Does this interface forward IPv4 because of this machine's networks alone? wanted: this one wants
+ * it to, or else it is another's doing. */
+bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname, bool wanted);
 /* The same of IPv6 and the whole host. */
-bool pv_hostctl_alone6(const struct pv_hostctl *ctl);
+bool pv_hostctl_alone6(const struct pv_hostctl *ctl, bool wanted);
 /* Switches on what is wanted and back what is not any more; may be repeated. ret_error: "" or what
  * failed, why, and what to do. */
 void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,

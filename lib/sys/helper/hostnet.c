@@ -212,7 +212,6 @@ struct pv_hostnet {
     bool known;               /* there was a plan */
     bool shut;                /* plan.exit, but it cannot be used: nothing goes out */
     bool cleaned;             /* of what an earlier exit left */
-    bool has_other;           /* another network has one in the kernel */
     bool alone;               /* no packets of our own are here */
     struct pv_networds_host host;
     struct pv_tun exit_lock;              /* n = 0: no exit of ours */
@@ -323,7 +322,8 @@ static int add_rules(struct pv_hostnet *net, uint16_t family, const char *lines)
     char complaint[PV_IPCMD_ERROR_MAX] = "";
     int r = lines[0] == '\0' ? PV_OK : run_ip(family, lines, complaint);
     if (r < 0)
-        fault(net, "set rules for %s: ip says: %s", net->plan.exit ? "the exit" : "used prefixes",
+        fault(net, "set rules for %s: ip says: %s",
+              net->plan.exit ? "the exit" : "used and offered prefixes",
               complaint[0] != '\0' ? complaint : pv_strstatus(r));
     return r;
 }
@@ -452,7 +452,7 @@ static int take_exit(struct pv_hostnet *net)
 {
     if (net->exit_lock.n > 0)
         return PV_OK;
-    return net->has_other ? PV_ERR_EXISTS : pv_tun_open("p2pvpn-exit", 1, &net->exit_lock);
+    return net->host.other_exit ? PV_ERR_EXISTS : pv_tun_open("p2pvpn-exit", 1, &net->exit_lock);
 }
 
 static void give_exit(struct pv_hostnet *net)
@@ -531,14 +531,14 @@ static void look_at_forwarding(struct pv_hostnet *net)
     struct pv_networds_host *host = &net->host;
     pv_hostctl_release(&net->ctl);
     host->n_alone4 = 0;
-    host->alone6 = offers_any(&net->plan, PV_AF_INET6) && pv_hostctl_alone6(&net->ctl);
+    host->alone6 = pv_hostctl_alone6(&net->ctl, offers_any(&net->plan, PV_AF_INET6));
     host->own_alone4 =
-        offers_any(&net->plan, PV_AF_INET) && pv_hostctl_alone4(&net->ctl, net->plan.ifname);
+        pv_hostctl_alone4(&net->ctl, net->plan.ifname, offers_any(&net->plan, PV_AF_INET));
     for (size_t i = 0; i < host->n_links; i++) {
         const char *ifname = host->links[i].ifname;
         if (strcmp(ifname, net->plan.ifname) != 0 && !has_alone4(host, ifname) &&
-            pv_networds_forwards4(&net->plan, &host->links[i]) &&
-            pv_hostctl_alone4(&net->ctl, ifname))
+            pv_hostctl_alone4(&net->ctl, ifname,
+                              pv_networds_forwards4(&net->plan, &host->links[i])))
             memcpy(host->alone4[host->n_alone4++], ifname, sizeof(host->alone4[0]));
     }
 }
@@ -740,7 +740,7 @@ static int apply(struct pv_hostnet *net, bool patient)
     pv_hostlook_networks(net->wanted.ifname, &net->host);
     net->host.has_iface =
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
-    net->has_other =
+    net->host.other_exit =
         !net->ctl.has_exit && there_are_rules() && pv_hostctl_has_other_exit(&net->ctl);
     look_at_forwarding(net);
     if (net->host.cut)

@@ -219,18 +219,25 @@ static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
     return false;
 }
 
-/* Members of other networks of ours, and what these use: where their packets go is said by the
- * table of their own network, and by its p2pvpnd. Nobody says it of static peers. */
+/* Members of other networks of ours: where their packets go is said by the table of their own
+ * network, and by its p2pvpnd. Nobody says it of static peers. */
 static void add_other_members(struct pv_text *w, const struct pv_netplan *plan,
-                              const struct pv_networds_host *host)
+                              const struct pv_networds_host *host, const char *verdict)
 {
     for (size_t i = 0; i < host->n_links; i++) {
         const struct pv_netplan_link *l = &host->links[i];
         if (l->kind == PV_NETPLAN_TUNNEL && host->connected[i] &&
             strcmp(l->ifname, plan->ifname) != 0)
-            pv_text_add(w, "  iifgroup %d iifname \"%s\" %s saddr %s return\n", PV_NETWORDS_GROUP,
-                        l->ifname, ip_of(&l->prefix), PV_PREFIX_STR(&l->prefix));
+            pv_text_add(w, "  iifgroup %d iifname \"%s\" %s saddr %s %s\n", PV_NETWORDS_GROUP,
+                        l->ifname, ip_of(&l->prefix), PV_PREFIX_STR(&l->prefix), verdict);
     }
+}
+
+/* Nor is anything else of theirs ours to judge: what they use. */
+static void add_other_networks(struct pv_text *w, const struct pv_netplan *plan,
+                               const struct pv_networds_host *host)
+{
+    add_other_members(w, plan, host, "return");
     for (size_t i = 0; i < host->n_others; i++)
         if (host->others[i].ifname[0] != '\0')
             pv_text_add(w, "  iifname \"%s\" %s saddr %s return\n", host->others[i].ifname,
@@ -332,6 +339,8 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    if (plan->n_offered == 0 && host->n_alone4 == 0 && !host->alone6)
+        return;
     pv_text_add(w, " chain offered {\n");
     for (size_t i = 0; i < plan->n_offered; i++)
         if (!is_everything(&plan->offered[i].prefix))
@@ -343,7 +352,7 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
     if (host->n_alone4 > 0 || host->alone6) {
-        add_other_members(w, plan, host);
+        add_other_networks(w, plan, host);
         add_senders(w, plan, host);
     }
     add_members_only(w, plan, host);
@@ -716,6 +725,7 @@ static void add_guard(struct pv_text *w, const struct pv_netplan *plan,
                 "accept\n");
     add_links(w, plan, host, false, "accept");
     add_others(w, host, "accept");
+    add_other_members(w, plan, host, "accept");
     /* Names asked for in the LAN tell it where one goes. */
     pv_text_add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
     add_links(w, plan, host, true, "accept");
@@ -729,8 +739,8 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
     char name[PV_NETWORDS_NAME];
     pv_networds_table(plan->ifname, name);
     pv_text_add(&w, "table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
+    add_forward(&w, plan, host);
     if (plan->n_offered > 0) {
-        add_forward(&w, plan, host);
         add_names(&w, plan, host);
         if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
             add_local(&w, plan, host);
@@ -895,6 +905,26 @@ static unsigned most_suppressed(const struct pv_prefix *used, const struct pv_ne
     return wider ? used->bits - 1u : 0;
 }
 
+/* Packets of members to an offered prefix are nothing to another network's exit, whose rules are
+ * asked next. A prefix that a network of ours uses as well is asked for in its table, as ever. */
+static void add_offered_rules(struct pv_text *w, const struct pv_netplan *plan,
+                              const struct pv_networds_host *host, uint16_t family, unsigned turn)
+{
+    for (size_t i = 0; i < plan->n_offered && host->other_exit; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        bool used = false;
+        if (p->base.family != family || is_everything(p) || is_members(plan, p))
+            continue;
+        for (size_t k = 0; k < plan->n_used; k++)
+            used = used || pv_prefix_overlaps(p, &plan->used[k].prefix);
+        for (size_t k = 0; k < host->n_others; k++)
+            used = used || pv_prefix_overlaps(p, &host->others[k].prefix);
+        pv_text_add(w, "rule add iif %s to %s lookup main%s priority %u protocol %u\n",
+                    plan->ifname, PV_PREFIX_STR(p), used ? " suppress_prefixlength 0" : "",
+                    PV_NETWORDS_PRIORITY - 2 + turn, pv_networds_used_proto(host->slot, turn));
+    }
+}
+
 /* The daemon's own packets go as if there were no used prefix, whoever is in one: a gateway, the
  * coordinator, a relay. The rules name each prefix, so nothing else is touched; they are enough
  * where nobody is left to look: a LAN that this host comes into goes before. */
@@ -924,5 +954,6 @@ int pv_networds_used_rules(const struct pv_netplan *plan, const struct pv_networ
                     text, most_suppressed(used, host), p + 2, proto, text,
                     PV_NETWORDS_TABLE_USED + slot, p + 3, proto);
     }
+    add_offered_rules(&w, plan, host, family, turn);
     return count_lines(&w, ret_n);
 }

@@ -155,6 +155,38 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     assert_int_not_equal(pv_networds_slot("p2pvpn0"), pv_networds_slot("p2pvpn1"));
 }
 
+/* The way that they would have without it; by what another network uses goes nothing else. */
+PV_TEST(members_packets_to_an_offered_prefix_pass_by_another_networks_exit)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT], rules[PV_NETWORDS_RULES];
+    size_t n = 9;
+    p.offered[p.n_offered++].prefix = test_prefix("192.168.7.0/24");
+    p.offered[p.n_offered++].prefix = test_prefix("172.16.0.0/12");
+    p.offered[p.n_offered++].prefix = test_prefix("0.0.0.0/0");
+    h.others[h.n_others++] =
+        (struct pv_networds_other){.prefix = test_prefix("172.20.0.0/16"), .ifname = "p2p1"};
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n));
+    assert_int_equal(n, 0);
+    h.other_exit = true;
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n));
+    assert_int_equal(n, 2);
+    assert_has(rules, "rule add iif p2p0 to 192.168.7.0/24 lookup main priority 5409 ");
+    assert_has(rules, "to 172.16.0.0/12 lookup main suppress_prefixlength 0 priority 5409 ");
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 0, rules, sizeof(rules), &n));
+    assert_int_equal(n, 0);
+    /* Nor does the block of the one with the exit keep them. */
+    p = plan_of();
+    p.exit = p.exit4 = true;
+    add_link(&h, "10.77.0.0/16", "p2p1", PV_NETPLAN_TUNNEL, true);
+    assert_ok(pv_networds_nft(&p, &h, text));
+    const char *guard = strstr(text, "chain guard");
+    const char *theirs =
+        strstr(guard, "iifgroup 28784 iifname \"p2p1\" ip saddr 10.77.0.0/16 accept");
+    assert_true(theirs != NULL && theirs < strstr(guard, "counter drop\n }"));
+}
+
 /* Only through the interface, or from this machine. */
 PV_TEST(a_sender_that_speaks_for_members_beside_the_interface_is_dropped)
 {
@@ -443,6 +475,7 @@ PV_TEST(the_longest_text_fits)
     char rules[PV_NETWORDS_RULES];
     assert_ok(pv_networds_rules(&p, &h, rules, sizeof(rules), &n));
     assert_int_equal(n, 10);
+    h.other_exit = true;
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
-    assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED);
+    assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED + PV_NETPLAN_OFFERED - 2);
 }
