@@ -11,6 +11,7 @@
 
 #include "base/names.h"
 #include "ctl/chat/chatmsg.h"
+#include "ctl/tui/tuiwords.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -612,11 +613,45 @@ static bool is_send(const char *line)
     return strncmp(line, "send ", 5) == 0;
 }
 
+static int refuse_line(struct chat *c)
+{
+    c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit%s",
+                           c->prompts && has_place(c) ? "; //TEXT sends /TEXT" : "");
+    return 0;
+}
+
+/* Is the line one of the screen's words? A pipe has its own lines, but "/send bob ..." is no
+ * sentence that a peer should read. */
+static bool is_word(const struct chat *c, const char *line)
+{
+    struct pv_tui_words w;
+    return line[0] == '/' && (pv_tui_split(line, &w) == PV_TUI_W_SEND || c->prompts);
+}
+
+/* Those that are words here too do what they do there. */
+static int use_word(struct chat *c, char *line)
+{
+    struct pv_tui_words w;
+    const enum pv_tui_word word = pv_tui_split(line, &w);
+    if (!w.is_command && has_place(c))
+        return send_to(c, ASKED_SEND_HERE, c->place.address, line + (w.plain - line));
+    if (word == PV_TUI_W_SEND && w.text[0] != '\0')
+        return send_to(c, ASKED_SEND, w.name, line + (w.text - line));
+    if (word == PV_TUI_W_PEERS)
+        return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
+    if (word != PV_TUI_W_EXIT)
+        return refuse_line(c);
+    c->ended = true;
+    return 0;
+}
+
 static int use_line(struct chat *c, char *line)
 {
     char *name = NULL;
     if (line[0] == '\0')
         return 0;
+    if (is_word(c, line))
+        return use_word(c, line);
     if (strcmp(line, "exit") == 0) {
         c->ended = true;
         return 0;
@@ -629,8 +664,7 @@ static int use_line(struct chat *c, char *line)
     char *text = cut_send(line, &name);
     if (text != NULL)
         return send_to(c, ASKED_SEND, name, text);
-    c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit");
-    return 0;
+    return refuse_line(c);
 }
 
 static int end_line(struct chat *c)

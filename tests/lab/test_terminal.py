@@ -824,6 +824,11 @@ def without_a_terminal_the_lines_stay(lab):
     b.wait_peer("a")
     term = Terminal(lab, b, "--lines", "a")
     term.wait("the prompt", "a>")
+    for line in ("/open carol", "/send a with a slash", "/me waves", "//etc"):
+        term.line(line)
+    term.wait("the word of the screen to be refused", "there is: send NAME TEXT, getu, exit; //TEXT sends /TEXT")
+    wait("the lines to be taken", lambda: [m["text"] for m in b.json("history", "a")["messages"]][-3:] ==
+         ["with a slash", "/me waves", "/etc"])
     os.kill(b.p2pvpnd.pid, signal.SIGSTOP)
     term.line("send me the file")
     term.until("it to be read", lambda rows: [r for r in rows if r][-1] == "a> send me the file")

@@ -242,10 +242,11 @@ export function chat(main, who) {
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, answered = false, find = "", drawn = "";
   // A line that was begun is for whoever has the name in the network in which the conversation was opened.
-  let here = place(who), member = membership(), wasThere = isThere();
+  let here = place(who), member = membership(), wasMissing = false;
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
-  function isThere() { return (room ? rooms : state.peers).some(x => (x.room || x.name) === who); }
+  const isThere = () => (room ? rooms : state.peers).some(x => (x.room || x.name) === who);
+  const areKnown = () => room ? loaded && came === null : state.status !== null;
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
   async function give(how, to = address()) {
     try { return await how(to); } catch (e) {
@@ -375,7 +376,7 @@ export function chat(main, who) {
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
     if (!membership() || membership() === NOWHERE || membership() === member) return;
-    if (member && who) {
+    if (member && who && !who.includes(":") && !who.includes("~")) { // a key is one machine's, and an id one room's
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);
       forget();
@@ -524,9 +525,9 @@ export function chat(main, who) {
       follow();
       // The machine that has the name may have come after the log was asked for in vain.
       const there = isThere();
-      if (there && !wasThere) forget();
+      if (there && wasMissing) forget();
       if (there && !answered) fetchLog().catch(() => {});
-      wasThere = there;
+      wasMissing = !there && (wasMissing || areKnown());
       return paintList();
     }
     if (who && event.ids) setRead(event.ids);
