@@ -232,17 +232,13 @@ static void look_at_daemon(struct page *p, const json_t *status)
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
-/* A mistake that was made in them while p2pvpnd runs shows at its next start, perhaps after an
- * update by night. Only their owner can read all files that they name. */
 static void look_at_settings(struct page *p)
 {
-    const struct pv_instance *node = &p->cli->node;
     char why[PV_LAUNCH_WHY] = "";
-    const bool own = node->is_user || (node->is_usual && geteuid() == 0);
-    if (own && pv_launch_refuses(node, why, sizeof(why)))
+    if (pv_launch_refuses_next(&p->cli->node, why, sizeof(why)))
         put(p, "settings", false,
-            node->is_user ? "mend that, then `p2pvpnctl reload`"
-                          : "mend that, then `sudo p2pvpnctl reload`",
+            p->cli->node.is_user ? "mend that, then `p2pvpnctl reload`"
+                                 : "mend that, then `sudo p2pvpnctl reload`",
             "p2pvpnd would not start again: %s", why);
 }
 

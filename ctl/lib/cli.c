@@ -387,14 +387,25 @@ int pv_cli_connect(struct pv_cli *cli)
     return connect_for(cli, false);
 }
 
+/* A machine that is up, or has joined, may not be so after the next start. */
+static void note_settings(struct pv_cli *cli)
+{
+    char why[PV_LAUNCH_WHY] = "";
+    if (pv_launch_refuses_next(&cli->node, why, sizeof(why)))
+        pv_cli_note(cli, "p2pvpnd would not start again: %s: mend that, then `%sp2pvpnctl reload`",
+                    why, cli->node.is_user ? "" : "sudo ");
+}
+
 /* Only for root: a daemon that an ordinary user starts could neither open a TUN nor keep its state.
  */
 int pv_cli_connect_or_start(struct pv_cli *cli)
 {
     struct pv_launch launch;
     int r = pv_client_open(&cli->client, cli->node.socket);
-    if (r == PV_OK)
+    if (r == PV_OK) {
+        note_settings(cli);
         return 0;
+    }
     if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
         return own_is_down(cli);
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)

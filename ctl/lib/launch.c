@@ -279,7 +279,7 @@ static void last_complaint(const struct pv_instance *node, char *dst, size_t cap
     free(text);
 }
 
-bool pv_launch_refuses(const struct pv_instance *node, char *dst, size_t cap)
+static bool refuses(const struct pv_instance *node, char *dst, size_t cap)
 {
     struct pv_launch l;
     char program[] = PROGRAM, check[] = "--check", config[] = "--config", user[] = "--user",
@@ -291,13 +291,20 @@ bool pv_launch_refuses(const struct pv_instance *node, char *dst, size_t cap)
            last_line_of(l.program, node->is_user ? of_user : of_machine, dst, cap) > 0;
 }
 
+bool pv_launch_refuses_next(const struct pv_instance *node, char *dst, size_t cap)
+{
+    /* Only their owner can read all files that they name. */
+    const bool own = node->is_user || (node->is_usual && geteuid() == 0);
+    return own && refuses(node, dst, cap);
+}
+
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
 {
     char program[] = PROGRAM, journal[] = "journalctl", quiet[] = "-q", unit_is[] = "-u",
          unit[PATH_MAX], by[] = "-t", newest[] = "-n1", form[] = "-ocat";
     char *ask[] = {journal, quiet, unit_is, unit, by, program, newest, form, NULL};
     snprintf(unit, sizeof(unit), "%s", node->unit);
-    if (pv_launch_refuses(node, dst, cap))
+    if (refuses(node, dst, cap))
         return;
     dst[0] = '\0';
     if (!pv_systemd_has(node->unit))

@@ -35,10 +35,11 @@ const char *pv_launch_called(char buf[static PATH_MAX]);
 PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node,
                                    pv_ns deadline);
 
-/* Does p2pvpnd find an error in the node's settings (p2pvpnd --check), so that it would not start
- * with them? It is in dst, of cap bytes, harmless for a terminal. False also where there is no
- * configuration file. */
-bool pv_launch_refuses(const struct pv_instance *node, char *dst, size_t cap);
+/* Does p2pvpnd, which runs, find an error in its settings (p2pvpnd --check), so that it would not
+ * start with them? Such a mistake shows at its next start, perhaps after an update by night. It is
+ * in dst, of cap bytes, harmless for a terminal. False also where there is no configuration file,
+ * and for a user who does not own it. */
+bool pv_launch_refuses_next(const struct pv_instance *node, char *dst, size_t cap);
 /* Why p2pvpnd does not run: the error that it finds in the node's settings (p2pvpnd --check), else
  * the last line of its unit in the journal, as far as this user may read it. Harmless for a
  * terminal; "" where neither says anything. */

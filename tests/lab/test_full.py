@@ -160,6 +160,8 @@ def a_first_start_on_a_full_disk_says_why(lab):
     r = a.ctl("up", check_rc=False)
     equal(r.code, 8, "exit code")
     check(f"the disk of {STATE} is full: free some space" in r.err, r.err)
+    r = a.ctl("bugreport", "-o", f"{STATE}/report.txt", code=1)
+    check("is the disk full?" in r.err and "report.txt" not in a.run("ls", STATE).out, f"half a report: {r}")
 
 
 @scenario

@@ -432,6 +432,8 @@ def it_may_be_off_or_with_some(lab):
     # The next start would end with it, and says so only then.
     r = b.ctl("doctor", check_rc=False)
     check("would not start again" in r.out and "peer = NAME" in r.out, f"doctor: {r}")
+    r = b.ctl("up")
+    check("would not start again" in r.err and "peer = NAME" in r.err, f"up: {r}")
     b.configure("peer = a\n")
     b.ctl("reload")
     a.wait_direct(b)
