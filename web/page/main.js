@@ -46,7 +46,7 @@ function frame() {
   const s = state.status;
   if (state.locked) return lock();
   const name = s?.network ? s.network.name : "";
-  say(document.getElementById("network"), name ? `· ${s.self.name} in ${name}` : "");
+  say(document.getElementById("network"), name ? `· ${s.self ? `${s.self.name} in ` : ""}${name}` : "");
   say(document.querySelector("title"), `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`);
   say(document.getElementById("link"), state.link ? `Not connected: ${state.link}` : "");
   badge("problems", s ? s.problems.length : 0, "problems");

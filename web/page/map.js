@@ -50,8 +50,8 @@ function draw(width, peers, choose) {
     svg("text", { y: at[i].y > cy ? r + 17 : -r - 8 }, short(peer.name, w < 500 ? 9 : 16))));
   const server = button("coordinator", "named", "", false, coordinator, () => choose("coordinator"), svg("rect", { x: -52, y: -16, width: 104, height: 32, rx: 8 }),
     svg("text", { y: 5 }, "coordinator"));
-  const self = button("self", "self named", `this node, ${s.self ? s.self.name : ""}`, false, middle, () => choose("self"),
-    svg("circle", { r: 26 }), svg("text", { class: "in", y: 5 }, short(s.self ? s.self.name : "here", 8)));
+  const self = button("self", "self named", `this node, ${s.self.name}`, false, middle, () => choose("self"),
+    svg("circle", { r: 26 }), svg("text", { class: "in", y: 5 }, short(s.self.name, 8)));
   const nat = svg("text", { class: "small", x: cx, y: cy + Math.min(62, ry * 0.5) + 15 });
 
   function update(now, chosen) {
@@ -180,12 +180,13 @@ export function overview(main) {
         el("pre", {}, "sudo p2pvpnctl create URL\nsudo p2pvpnctl join TOKEN")));
       return;
     }
+    if (!s.self) { show(main, el("p", { class: "quiet" }, "Joining …")); return; }
     if (!body.isConnected) show(main, el("h1", {}, "Overview"), top, body);
     const rate = state.peers.reduce((n, p) => n + rateOf(p), 0), direct = state.peers.filter(p => ["direct", "static"].includes(p.path?.type)).length;
     show(top, [[`${s.roster.online} of ${s.roster.members}`, "members online"], [direct, "reached directly"],
       [state.peers.filter(p => p.path?.type === "relay").length, "by relay"], [`${bytes(rate)}/s`, "traffic"],
       [s.problems.length, s.problems.length === 1 ? "problem" : "problems"]].map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
-    if (width > 0) drawMap([...state.peers].sort(byName), [width, s.self?.name], chosen);
+    if (width > 0) drawMap([...state.peers].sort(byName), [width, s.self.name], chosen);
     details(s);
     drawList([...state.peers].sort((a, b) => order[health(a).kind] - order[health(b).kind] || byName(a, b)), 0);
     alone.hidden = state.peers.length > 0;

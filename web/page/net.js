@@ -21,7 +21,8 @@ export const state = { status: null, peers: [], rates: new Map(), link: "", lock
 const hearers = new Set();
 // Calls fn(event) at each event of p2pvpnd, and with null when `state` is newer. Returns how to stop.
 export function hear(fn) { hearers.add(fn); return () => hearers.delete(fn); }
-function tell(event) { for (const fn of [...hearers]) fn(event); }
+// An error of one of them is in the console, and keeps nobody else from hearing, nor live() from going on.
+function tell(event) { for (const fn of [...hearers]) try { fn(event); } catch (e) { reportError(e); } }
 
 // The token, where the address is a link of p2pvpnctl web.
 export const linked = () => /^#([A-Za-z0-9_-]{43})$/.exec(location.hash)?.[1];
