@@ -457,26 +457,33 @@ def a_block_of_one_network_is_told_by_the_other(lab):
 @scenario
 def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
     """A machine offers its LAN in one network, and what is behind a router there, and uses the other one's exit, which
-    reads nothing of that. A neighbour in a LAN that is not offered gets neither to members nor out by the exit."""
+    reads nothing of that; members are carried, and what is behind another gateway of theirs. A neighbour in a LAN that
+    is not offered gets neither to members nor out by the exit."""
     coordinator, home, alice, exit_, web = world(lab)
     alice.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
-    bob = lab.host("bob")
+    office = lab.masquerade("office", False, ipv6=True)
+    bob, clerk = lab.host("bob", office), lab.host("clerk", office)
     bob.daemon()
     token = bob.ctl("create", coordinator.url(), "--network", "work", "--name", "bob", "--cidr", "10.77.0.0/16").out
     alice.ctl("-n", "work", "join", token.strip(), "--name", "alice")
+    for prefix in (f"{office.subnet4}.0/24", f"{office.subnet6}::/64"):
+        bob.ctl("route", "offer", prefix, "--auto")
+        bob.ctl("route", "allow", "bob", prefix)
     printer = lab.host("printer", home)
     printer.ip("addr add 192.168.50.1/32 dev lo")
     printers = printer.ip4, "192.168.50.1"
-    for address in printers:
-        printer.answer_udp(PORT, address)
+    for address, port in ((printers[0], PORT), (printers[1], PORT), (printers[0], 53), (printer.ip6, PORT)):
+        printer.answer_udp(port, address)
     alice.ip(f"route add 192.168.50.0/24 via {printer.ip4}")
-    for prefix in (f"{home.subnet4}.0/24", "192.168.50.0/24"):
+    for prefix in (f"{home.subnet4}.0/24", f"{home.subnet6}::/64", "192.168.50.0/24"):
         alice.ctl("-n", "work", "route", "offer", prefix, "--auto")
         bob.ctl("route", "allow", "alice", prefix)
+        clerk.ip(f"route add {prefix} via {bob.ip6 if ':' in prefix else bob.ip4}")
 
     def carried(when):
-        for address in printers:
-            wait(f"{address} from the other network, {when}", lambda: bob.udp_ask(address, PORT))
+        for host in (bob, clerk):
+            for address, port in ((printers[0], PORT), (printers[1], PORT), (printers[0], 53), (printer.ip6, PORT)):
+                wait(f"{address}:{port} from {host.name}, {when}", lambda: host.udp_ask(address, port))
     carried("without an exit")
     read = exit_.start(sys.executable, "-c", READ, "p2pvpn0", *printers, name="read")
     wait("the capture", lambda: "ready" in read.text())

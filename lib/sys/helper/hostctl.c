@@ -331,8 +331,9 @@ bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname, bool wa
 
 bool pv_hostctl_alone6(const struct pv_hostctl *ctl, bool wanted)
 {
+    /* The other one may not have seen yet that somebody else has. */
     return (wanted && (is_kept(ctl, key_forward6) || read_switch(key_forward6) == 0)) ||
-           is_set_by_another(ctl, key_forward6);
+           (read_switch(key_default6) != 1 && is_set_by_another(ctl, key_forward6));
 }
 
 static int switch_on4(struct pv_hostctl *ctl, const char *ifname)

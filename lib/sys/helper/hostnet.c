@@ -39,6 +39,7 @@ struct watch {
     int nft_fd;                   /* -1: the kernel has no netfilter, or we may not listen */
     char table[PV_NETWORDS_NAME]; /* ours */
     bool has_table;               /* it is there */
+    bool others;                  /* a table of somebody else has changed */
     int rules;                    /* in it, counted from some time on */
     pv_ns first, last;            /* of the burst under way; 0: none */
 };
@@ -108,8 +109,11 @@ static void take_nft(struct watch *w, uint16_t type, struct pv_view body)
         return;
     memcpy(&head, body.ptr, sizeof(head));
     if (head.nfgen_family != NFPROTO_INET ||
-        !names_table(w, pv_view(body.ptr + sizeof(head), body.len - sizeof(head)), NFTA_TABLE_NAME))
+        !names_table(w, pv_view(body.ptr + sizeof(head), body.len - sizeof(head)),
+                     NFTA_TABLE_NAME)) {
+        w->others = w->others || (type & 0xff) != NFT_MSG_NEWGEN; /* that is of each change */
         return;
+    }
     switch (type & 0xff) {
     case NFT_MSG_NEWTABLE:
         w->has_table = true;
@@ -177,11 +181,13 @@ static bool watch_read(struct watch *w, pv_ns now)
     return routes || nft;
 }
 
-/* Counts what we ourselves have just done to our table. News of routes waits for the next read: it
- * may be news since they were looked at. */
-static void watch_settle(struct watch *w)
+/* Counts what we ourselves have just done to our table. True: others have done something to theirs
+ * meanwhile. News of routes waits for the next read: it may be news since they were looked at. */
+static bool watch_settle(struct watch *w)
 {
+    w->others = false;
     (void)drain(w, w->nft_fd, true);
+    return w->others;
 }
 
 /* --- this host's network --------------------------------------------------------------------- */
@@ -252,6 +258,12 @@ static void fault(struct pv_hostnet *net, const char *fmt, ...)
 
 /* --- netfilter ----------------------------------------------------------------------------- */
 
+static void settle(struct pv_hostnet *net)
+{
+    if (watch_settle(&net->watch))
+        net->due = pv_min_ns(net->due, net->again);
+}
+
 static bool table_is_whole(const struct pv_hostnet *net)
 {
     return net->table_now[0] != '\0' && net->watch.has_table &&
@@ -285,7 +297,7 @@ static int set_table(struct pv_hostnet *net)
         net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return r;
     }
-    watch_settle(&net->watch);
+    settle(net);
     memcpy(net->table_now, net->text, sizeof(net->table_now));
     net->table_rules = net->watch.rules;
     if (net->watch.nft_fd >= 0 && !net->watch.has_table)
@@ -300,7 +312,7 @@ static int drop_table(struct pv_hostnet *net, const char *ifname)
     int r = pv_nftcmd_run(net->text, complaint);
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         fault(net, "remove our table of nft: nft says: %s", complaint);
-    watch_settle(&net->watch);
+    settle(net);
     return r;
 }
 

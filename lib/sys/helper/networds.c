@@ -219,8 +219,8 @@ static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
     return false;
 }
 
-/* Members of other networks of ours: where their packets go is said by the table of their own
- * network, and by its p2pvpnd. Nobody says it of static peers. */
+/* Members of other networks of ours, and what these use: where their packets go is said by the
+ * table of their own network, and by its p2pvpnd. Nobody says it of static peers. */
 static void add_other_members(struct pv_text *w, const struct pv_netplan *plan,
                               const struct pv_networds_host *host, const char *verdict)
 {
@@ -231,17 +231,11 @@ static void add_other_members(struct pv_text *w, const struct pv_netplan *plan,
             pv_text_add(w, "  iifgroup %d iifname \"%s\" %s saddr %s %s\n", PV_NETWORDS_GROUP,
                         l->ifname, ip_of(&l->prefix), PV_PREFIX_STR(&l->prefix), verdict);
     }
-}
-
-/* Nor is anything else of theirs ours to judge: what they use. */
-static void add_other_networks(struct pv_text *w, const struct pv_netplan *plan,
-                               const struct pv_networds_host *host)
-{
-    add_other_members(w, plan, host, "return");
     for (size_t i = 0; i < host->n_others; i++)
         if (host->others[i].ifname[0] != '\0')
-            pv_text_add(w, "  iifname \"%s\" %s saddr %s return\n", host->others[i].ifname,
-                        ip_of(&host->others[i].prefix), PV_PREFIX_STR(&host->others[i].prefix));
+            pv_text_add(w, "  iifname \"%s\" %s saddr %s %s\n", host->others[i].ifname,
+                        ip_of(&host->others[i].prefix), PV_PREFIX_STR(&host->others[i].prefix),
+                        verdict);
 }
 
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
@@ -352,7 +346,7 @@ static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
     if (host->n_alone4 > 0 || host->alone6) {
-        add_other_networks(w, plan, host);
+        add_other_members(w, plan, host, "return");
         add_senders(w, plan, host);
     }
     add_members_only(w, plan, host);
