@@ -51,7 +51,8 @@ struct known {
 struct chat {
     struct pv_cli *cli;
     struct pv_chat_place place; /* its address is "": every line names its receiver */
-    bool prompts;               /* a person types */
+    bool typed;                 /* a person types, */
+    bool prompts;               /* and sees what this program writes */
     bool begun;                 /* p2pvpnd answered, and did not refuse the watch before */
     bool ended;                 /* no more input is wanted */
     int code;                   /* exit code so far */
@@ -616,7 +617,7 @@ static bool is_send(const char *line)
 static int refuse_line(struct chat *c)
 {
     c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit%s",
-                           c->prompts && has_place(c) ? "; //TEXT sends /TEXT" : "");
+                           c->typed && has_place(c) ? "; //TEXT sends /TEXT" : "");
     return 0;
 }
 
@@ -625,7 +626,7 @@ static int refuse_line(struct chat *c)
 static bool is_word(const struct chat *c, const char *line)
 {
     struct pv_tui_words w;
-    return line[0] == '/' && (pv_tui_split(line, &w) == PV_TUI_W_SEND || c->prompts);
+    return line[0] == '/' && (pv_tui_split(line, &w) == PV_TUI_W_SEND || c->typed);
 }
 
 /* Those that are words here too do what they do there. */
@@ -795,7 +796,8 @@ int pv_chatline(struct pv_cli *cli)
     if (c == NULL)
         return pv_cli_no_memory(cli);
     c->cli = cli;
-    c->prompts = !cli->quiet && !cli->json && isatty(fileno(cli->in)) && isatty(fileno(cli->out));
+    c->typed = isatty(fileno(cli->in));
+    c->prompts = c->typed && !cli->quiet && !cli->json && isatty(fileno(cli->out));
     c->place = place;
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);

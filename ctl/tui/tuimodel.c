@@ -772,6 +772,39 @@ static size_t first_known(struct pv_tui_conv *c, const struct pv_tui_conv *old)
     return i < old->n_lines ? i : older;
 }
 
+/* Everything that is unread is told again, and the rest is asked for when it is opened: what waits
+ * for the daemon and notices stay. */
+static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_lines; i++) {
+        if (pv_tui_is_unread(&c->lines[i]))
+            (void)json_object_set_new(t->heard, c->lines[i].id, json_true());
+        if (c->lines[i].id[0] == '\0' || c->lines[i].id[0] == '~')
+            c->lines[kept++] = c->lines[i];
+        else
+            free(c->lines[i].text);
+    }
+    c->n_lines = kept;
+    c->unread = 0;
+    c->named = false;
+    c->found = 0; /* the lines have other numbers now */
+}
+
+/* Have the lines that came before another one's name by this answer? So it is when p2pvpnd was away
+ * as the name changed hands: while it is here that is told below them. */
+static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
+{
+    const bool own = strcmp(pv_json_text(changed, "name", c->name), c->name) == 0;
+    const double since = own ? pv_json_real(changed, "since", 0) : 0;
+    const char *former = own ? pv_json_text(changed, "key", "") : "";
+    const bool other = c->told && (since != c->told_since || strcmp(former, c->told_former) != 0);
+    c->told = true;
+    c->told_since = since;
+    snprintf(c->told_former, sizeof(c->told_former), "%s", former);
+    return other;
+}
+
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
  * which the daemon does not know, stay where their time is. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
@@ -786,6 +819,10 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     /* All lines are of the one that has the name now. */
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
+    if (is_anothers(c, changed))
+        forget_messages(t, &old);
+    c->unread = old.unread;
+    c->named = old.named;
     /* A pane of a former name may be that of a machine with another one by now. */
     tell_change(t, c, pv_json_text(changed, "name", c->name), pv_json_text(changed, "key", "?"),
                 since, since);
@@ -927,25 +964,6 @@ void pv_tui_take_loss(struct pv_tui *t)
         pv_tui_show_waiting(t, &t->actions[i]);
     if (!pv_tui_is_perhaps(t->note))
         pv_tui_note(t, PV_TUI_LOST); /* else that it is gone stands beside */
-}
-
-/* Everything that is unread is told again, and the rest is asked for when it is opened: what waits
- * for the daemon and notices stay. */
-static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < c->n_lines; i++) {
-        if (pv_tui_is_unread(&c->lines[i]))
-            (void)json_object_set_new(t->heard, c->lines[i].id, json_true());
-        if (c->lines[i].id[0] == '\0' || c->lines[i].id[0] == '~')
-            c->lines[kept++] = c->lines[i];
-        else
-            free(c->lines[i].text);
-    }
-    c->n_lines = kept;
-    c->unread = 0;
-    c->named = false;
-    c->found = 0; /* the lines have other numbers now */
 }
 
 void pv_tui_take_return(struct pv_tui *t)

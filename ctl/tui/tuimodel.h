@@ -97,6 +97,9 @@ struct pv_tui_conv {
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;                         /* for its history */
+    bool told;                          /* there was one: */
+    double told_since;                  /* since when the name was its machine's by that, */
+    char told_former[PV_KEY_TEXT_BUF];  /* and whose before; "": nobody's */
     bool more;                          /* there is older history than the first line, */
     bool older_asked;                   /* which p2pvpnd was asked for */
     bool at_top;                        /* the view shows the first line */

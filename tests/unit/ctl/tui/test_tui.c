@@ -1468,6 +1468,34 @@ PV_TEST(history_and_live_messages_make_one_list)
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ); /* never back */
 }
 
+/* The name changed hands while p2pvpnd was away: what was said with the machine before stands below
+ * its key. Lines that wait here, and notices, stay. */
+PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
+{
+    open_of("pi");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "one", "read") "," MINE("B", "pi", "two",
+                                                                          "read") "]}");
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    const char *answer =
+        "{'messages':[" MSG("D", "pi", "lap", "I am another",
+                            "unread") "],"
+                                      "'changed':{'since':1795168700,'key':'AbCdEf'}}";
+    for (int i = 0; i < 2; i++) {
+        take_of(pv_tui_take_history, "pi", answer);
+        const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
+        assert_int_equal(c->n_lines, 2);
+        assert_has(c->lines[0].text, "pi is another machine since ");
+        assert_string_equal(c->lines[1].text, "I am another");
+        assert_int_equal(c->unread, 1);
+    }
+    take_of(pv_tui_take_history, "pi", "{'messages':[]}"); /* it has its name back */
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+}
+
 /* The events have its new name, and the open pane the one of before. */
 PV_TEST(marks_come_into_the_pane_of_a_peer_that_was_renamed)
 {
