@@ -805,6 +805,9 @@ def without_a_terminal_the_lines_stay(lab):
     for command, shown in (("chat bob", "bob> "), ("peers", "ADDRESS")):
         r = a.run("script", "-qc", f"TERM=dumb {lab.bin('p2pvpnctl')} {command}", "/dev/null", stdin="exit\n")
         check(shown in r.out and "\x1b" not in r.out, f"{command} on a terminal that can do nothing: {r.out!r}")
+    # A person types, whatever becomes of the output.
+    r = a.run("script", "-qec", f"{lab.bin('p2pvpnctl')} chat --quiet bob | cat", "/dev/null", stdin="/open carol\n/exit\n")
+    check("there is: send NAME TEXT" in r.out, f"a word of the screen: {r}")
     wait("the line to arrive",
          lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["from a pipe"])
     term = Terminal(lab, a, "--lines")
