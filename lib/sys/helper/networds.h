@@ -23,15 +23,14 @@ enum {
     PV_NETWORDS_TABLE_USED = 28800,
     PV_NETWORDS_PROTO_USED = 113,
     PV_NETWORDS_PRIORITY_USED = 5420,
-    PV_NETWORDS_PRIORITY =
-        5410,                  /* ours: behind 5210 to 5270, which tailscale has; and two before */
-    PV_NETWORDS_LINKS = 128,   /* ours: networks of this host */
-    PV_NETWORDS_OWN = 64,      /* addresses of our interface looked at */
-    PV_NETWORDS_OTHERS = 128,  /* prefixes that other networks of ours use */
-    PV_NETWORDS_ROUTES = 900,  /* four of a used prefix, and two of each network and other */
-    PV_NETWORDS_RULES = 16384, /* bytes, with the NUL: of one family */
-    PV_NETWORDS_TEXT = 163840, /* bytes, with the NUL: what pv_nftcmd_run() takes */
-    PV_NETWORDS_NAME = 24,     /* bytes of the table's name, with the NUL */
+    PV_NETWORDS_PRIORITY = 5410,   /* ours, and two before: behind tailscale's 5210 to 5270 */
+    PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
+    PV_NETWORDS_OWN = 64,          /* addresses of our interface looked at */
+    PV_NETWORDS_OTHERS = 128,      /* prefixes that other networks of ours use */
+    PV_NETWORDS_ROUTES = 900,      /* four of a used prefix, and two of each network and other */
+    PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
+    PV_NETWORDS_TEXT = 163840,     /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };
 
@@ -120,8 +119,7 @@ PV_MUST_CHECK int pv_networds_rules(const struct pv_netplan *plan,
                                     const struct pv_networds_host *host, char *dst, size_t cap,
                                     size_t *ret_n);
 /* The same about the used prefixes of one family, and beside another network's exit about the
- * offered ones. turn: 0 or 1, so that new ones can be set before
- * old ones go. */
+ * offered ones. turn: 0 or 1, so that new ones can be set before old ones go. */
 PV_MUST_CHECK int pv_networds_used_rules(const struct pv_netplan *plan,
                                          const struct pv_networds_host *host, uint16_t family,
                                          unsigned turn, char *dst, size_t cap, size_t *ret_n);
