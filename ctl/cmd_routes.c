@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about prefixes that members carry for each other: route, exit. */
+#include <net/if.h>
 #include <string.h>
 
+#include "base/netplan.h"
 #include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/told.h"
@@ -223,7 +225,10 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
         code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);
     if (json_is_null(x) || x == NULL)
-        fputs("exit: none is used, everything goes out as ever\n", cli->out);
+        fputs(if_nametoindex(PV_NETPLAN_EXIT_LOCK) == 0
+                  ? "exit: none is used, everything goes out as ever\n"
+                  : "exit: none is used here; another network of this machine uses one\n",
+              cli->out);
     return code;
 }
 

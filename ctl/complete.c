@@ -151,6 +151,20 @@ static void offer_who(struct pv_cli *cli, const struct typed *t)
     each(cli, t, PV_CTLAPI_RULES, "tags", offer_tag);
 }
 
+/* Members that have one, this machine too. */
+static void offer_tagged_one(struct pv_cli *cli, const struct typed *t, const json_t *tag)
+{
+    char name[PV_NAME_BUF];
+    const char *text = pv_json_text(tag, "peer", "");
+    if (pv_name_parse(text, strlen(text), name) == PV_OK)
+        offer(cli, name, pv_json_text(tag, "tag", NULL));
+}
+
+static void offer_tagged(struct pv_cli *cli, const struct typed *t)
+{
+    each(cli, t, PV_CTLAPI_RULES, "tags", offer_tagged_one);
+}
+
 /* Of the member before it, alone, as `untag` takes it. */
 static void offer_own_tag(struct pv_cli *cli, const struct typed *t, const json_t *tag)
 {
@@ -262,6 +276,7 @@ static const struct {
     {"PEER", NULL, offer_peers},
     {"PEER", "admit", offer_waiting},
     {"PEER", "admin", offer_admins},
+    {"PEER", "untag", offer_tagged}, /* from those that have one */
     {"PEER", "history", offer_peers},
     {"PEER", "history", offer_formers},
     {"OLD", NULL, offer_peers},

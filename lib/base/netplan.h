@@ -14,6 +14,10 @@
 #include "base/addr.h"
 #include "base/pv.h"
 
+/* Ours: the interface, always down, whose holder is the one network of a machine that uses an exit.
+ */
+#define PV_NETPLAN_EXIT_LOCK "p2pvpn-exit"
+
 enum {
     PV_NETPLAN_USED = 64,    /* ours: prefixes used through the overlay */
     PV_NETPLAN_OFFERED = 32, /* ours: prefixes offered to members */

@@ -493,6 +493,7 @@ def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
         carried(f"exit use {' '.join(how)}")
     equal(read.text().split(), ["ready"], "what the exit read")
     alice.ctl("-n", "work", "route", "withdraw", f"{home.subnet4}.0/24")
+    check("another network of this machine uses one" in alice.ctl("-n", "work", "exit").out, "whose exit is used")
     printer.ip(f"route add {web.ip4}/32 via {alice.ip4}", f"route add 10.0.0.0/8 via {alice.ip4}")
     for host, address in ((web, web.ip4), (bob, bob.addr()), (exit_, exit_.addr())):
         host.answer_udp(PORT + 1, address)

@@ -464,7 +464,8 @@ static int take_exit(struct pv_hostnet *net)
 {
     if (net->exit_lock.n > 0)
         return PV_OK;
-    return net->host.other_exit ? PV_ERR_EXISTS : pv_tun_open("p2pvpn-exit", 1, &net->exit_lock);
+    return net->host.other_exit ? PV_ERR_EXISTS
+                                : pv_tun_open(PV_NETPLAN_EXIT_LOCK, 1, &net->exit_lock);
 }
 
 static void give_exit(struct pv_hostnet *net)

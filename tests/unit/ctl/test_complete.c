@@ -178,7 +178,7 @@ PV_TEST(only_what_a_word_can_be_done_to_is_offered_behind_it)
     OFFERS("untag", "pi", "");
     assert_string_equal(t.out, "guest\n");
     OFFERS("untag", "");
-    assert_true(offered("pi") && offered("nas"));
+    assert_true(offered("pi") && offered("nas") && !offered("new"));
 }
 
 PV_TEST(behind_help_stands_a_command)
