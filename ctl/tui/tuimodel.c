@@ -823,6 +823,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         forget_messages(t, &old);
     c->unread = old.unread;
     c->named = old.named;
+    c->anew = false;
     /* A pane of a former name may be that of a machine with another one by now. */
     tell_change(t, c, pv_json_text(changed, "name", c->name), pv_json_text(changed, "key", "?"),
                 since, since);
@@ -973,6 +974,7 @@ void pv_tui_take_return(struct pv_tui *t)
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
         t->convs[i].asked = t->convs[i].older_asked = t->convs[i].seeks = false;
+        t->convs[i].anew = true;
         if (i != t->current)
             forget_messages(t, &t->convs[i]);
     }
@@ -1063,9 +1065,10 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         c->address[0] != '\0' && address[0] != '\0' && strcmp(c->address, address) != 0;
     /* A return of p2pvpnd clears what was asked; a line that was begun is still there. */
     const bool used = c->asked || c->draft != NULL;
-    if (used && since > before)
+    /* The history that comes says it above the lines of this one. */
+    if (used && since > before && !c->anew)
         tell_change(t, c, c->name, other ? c->address : former, since, t->now);
-    else if (used && other)
+    else if (used && since <= before && other)
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);

@@ -97,6 +97,7 @@ struct pv_tui_conv {
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;                         /* for its history */
+    bool anew;                          /* p2pvpnd came back, and it was not told since */
     bool told;                          /* there was one: */
     double told_since;                  /* since when the name was its machine's by that, */
     char told_former[PV_KEY_TEXT_BUF];  /* and whose before; "": nobody's */

@@ -840,6 +840,31 @@ def without_a_terminal_the_lines_stay(lab):
 
 
 @scenario
+def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
+    """In the open pane of the name the notice stands above the lines of the machine that has it now, and those of the
+    one before, where they are there still, above it."""
+    coordinator = lab.coordinator()
+    r, a, b, d = (lab.host(name) for name in ("r", "a", "b", "d"))
+    lab.network(coordinator, [r, a])
+    b.daemon()
+    b.join(r.ctl("invite").out.strip(), "--name", "bob")
+    a.wait_peer("bob")
+    b.ctl("send", "a", "of the first")
+    term = Terminal(lab, a, "bob")
+    term.wait("the line", "of the first")
+    a.stop_daemon()
+    r.ctl("remove", "bob")
+    d.daemon()
+    d.join(r.ctl("invite").out.strip(), "--name", "bob")
+    d.wait_peer(r)
+    d.ctl("send", "a", "of the second")
+    a.daemon()
+    term.wait("the other machine's line below the notice", "of the second", lambda rows: "bob is another machine since"
+              in " ".join(rows).split("of the second")[0])
+    check("of the first" not in " ".join(term.rows()).split("bob is another machine since")[-1], "two machines' lines in one")
+
+
+@scenario
 def a_chat_outlives_the_membership_of_its_machine(lab):
     """A line that is typed next shall not go to the shell behind it."""
     coordinator = lab.coordinator()

@@ -1491,9 +1491,24 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
         assert_string_equal(c->lines[1].text, "I am another");
         assert_int_equal(c->unread, 1);
     }
+    /* Whose it is comes before the lines that it wrote meanwhile, and stands above them. */
+    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_peers,
+         PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':1795168750}]}", key));
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("E", "pi", "lap", "a third one",
+                                "unread") "],"
+                                          "'changed':{'since':1795168750,'key':'"
+                                          "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'}}");
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_int_equal(pi->n_lines, 3);
+    assert_has(pi->lines[1].text, "pi is another machine since ");
+    assert_string_equal(pi->lines[2].text, "a third one");
     take_of(pv_tui_take_history, "pi", "{'messages':[]}"); /* it has its name back */
-    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
-    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+    assert_int_equal(pi->n_lines, 2);
+    assert_int_equal(pi->unread, 0);
 }
 
 /* The events have its new name, and the open pane the one of before. */
