@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Chat for scripts: chat --raw, nc against it, and a program for each message."""
+import select
 import subprocess
 
 from lab import check, equal, scenario, wait
@@ -32,6 +33,14 @@ def raw_lines_both_ways(lab):
         return subprocess.Popen([*b.enter, lab.bin("p2pvpnctl"), "chat", "--raw", "a"],
                                 stdin=subprocess.DEVNULL, stdout=reader, text=True)
     listener, other = listen(), listen()
+    # Each has begun when it prints a line: one that came before, the other may have read.
+    for one in (listener, other):
+        while not select.select([one.stdout], [], [], 1)[0]:
+            a.ctl("send", "b", "are you there?")
+    a.ctl("send", "b", "both are")
+    for one in (listener, other):
+        while one.stdout.readline() != "both are\n":
+            pass
     # Two lines of a pipe are two messages; the program ends with its input.
     r = a.ctl("chat", "--raw", "b", stdin="first line\n  second, with blanks \n")
     equal(r.out, "", "what the sender prints")
