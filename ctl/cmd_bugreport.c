@@ -292,10 +292,10 @@ static int bugreport(struct pv_cli *cli)
     ok = fclose(r.out) == 0 && ok;
     free(r.words);
     cli->cached = false;
-    if (!ok)
+    if (!ok) {
         (void)unlink(path); /* half a report is none, and would be in the way of the next one */
-    if (!ok)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot write %s: is the disk full?", path);
+    }
     if (cli->json)
         return pv_cli_print_packed(cli, "{s:s}", "file", path);
     if (!cli->quiet)

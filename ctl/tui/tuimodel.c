@@ -791,8 +791,8 @@ static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
     c->found = 0; /* the lines have other numbers now */
 }
 
-/* Have the lines that came before another one's name by this answer? So it is when p2pvpnd was away
- * as the name changed hands: while it is here that is told below them. */
+/* Is the name another machine's by this answer than by the one before? p2pvpnd was away when it
+ * changed hands: a change while it is here is told below the lines, without an answer. */
 static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
 {
     const bool own = strcmp(pv_json_text(changed, "name", c->name), c->name) == 0;

@@ -97,10 +97,10 @@ struct pv_tui_conv {
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;                         /* for its history */
-    bool anew;                          /* p2pvpnd came back, and it was not told since */
-    bool told;                          /* there was one: */
-    double told_since;                  /* since when the name was its machine's by that, */
-    char told_former[PV_KEY_TEXT_BUF];  /* and whose before; "": nobody's */
+    bool anew;                          /* p2pvpnd came back, and has not answered that yet */
+    bool told;                          /* it has answered once: */
+    double told_since;                  /* since when the name is its machine's by that answer, */
+    char told_former[PV_KEY_TEXT_BUF];  /* and the key of the one before; "": none */
     bool more;                          /* there is older history than the first line, */
     bool older_asked;                   /* which p2pvpnd was asked for */
     bool at_top;                        /* the view shows the first line */

@@ -324,7 +324,7 @@ export function chat(main, who) {
     log.focus();
   }
 
-  // The lines so far are another's than the one's who has the name now.
+  // The lines so far are of the machine, or the room, that had the name before.
   function forget() {
     messages = [];
     more = answered = false;
