@@ -586,12 +586,20 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 
 /* --- what is typed ------------------------------------------------------------------------- */
 
+/* The rest behind "send" at the line's beginning; NULL: another line. */
+static const char *behind_send(const char *line)
+{
+    line += strspn(line, " ");
+    return strncmp(line, "send ", 5) == 0 ? line + 5 + strspn(line + 5, " ") : NULL;
+}
+
 /* "send NAME TEXT" taken apart; NULL when it is not that. */
 static char *cut_send(char *line, char **ret_name)
 {
-    if (strncmp(line, "send ", 5) != 0)
+    const char *rest = behind_send(line);
+    if (rest == NULL)
         return NULL;
-    char *name = line + 5 + strspn(line + 5, " ");
+    char *name = line + (rest - line);
     size_t len = strcspn(name, " ");
     if (len == 0 || name[len + strspn(name + len, " ")] == '\0')
         return NULL;
@@ -605,13 +613,9 @@ static char *cut_send(char *line, char **ret_name)
 static bool names_somebody(const struct chat *c, const char *line)
 {
     char name[PV_NAME_BUF];
-    return pv_names_in_send(line, name) || line[5 + strspn(line + 5, " ")] == '#' ||
-           json_object_get(c->names, name) != NULL;
-}
-
-static bool is_send(const char *line)
-{
-    return strncmp(line, "send ", 5) == 0;
+    const char *rest = behind_send(line);
+    return rest != NULL && (pv_names_in_send(line, name) || rest[0] == '#' ||
+                            json_object_get(c->names, name) != NULL);
 }
 
 static int refuse_line(struct chat *c)
@@ -626,7 +630,7 @@ static int refuse_line(struct chat *c)
 static bool is_word(const struct chat *c, const char *line)
 {
     struct pv_tui_words w;
-    return line[0] == '/' && (pv_tui_split(line, &w) == PV_TUI_W_SEND || c->typed);
+    return line[strspn(line, " ")] == '/' && (pv_tui_split(line, &w) == PV_TUI_W_SEND || c->typed);
 }
 
 /* Those that are words here too do what they do there. */
@@ -660,7 +664,7 @@ static int use_line(struct chat *c, char *line)
     if (strcmp(line, "getu") == 0)
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
     /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
-    if (has_place(c) && !(is_send(line) && names_somebody(c, line)))
+    if (has_place(c) && !names_somebody(c, line))
         return send_to(c, ASKED_SEND_HERE, c->place.address, line);
     char *text = cut_send(line, &name);
     if (text != NULL)
@@ -676,7 +680,7 @@ static int end_line(struct chat *c)
     if (in->len > 0 && in->line[in->len - 1] == '\r')
         in->line[--in->len] = '\0';
     /* Names come and go: "send nas …" is judged by those of this moment, and waits for them. */
-    c->held = !c->held && has_place(c) && !in->too_long && is_send(in->line);
+    c->held = !c->held && has_place(c) && !in->too_long && behind_send(in->line) != NULL;
     if (c->held)
         return ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
     /* A part of a line could mean something else than the whole, so all of it is refused. */

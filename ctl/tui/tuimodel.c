@@ -805,6 +805,20 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
+/* Moves the notices of before a change of hands, and that of it, from old to c: the one that has
+ * the name now may have written its lines earlier, or by a clock that is behind. */
+static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, double since)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < old->n_lines; i++) {
+        if (old->lines[i].id[0] != '\0' || time_of(&old->lines[i]) > since)
+            old->lines[kept++] = old->lines[i];
+        else
+            (void)add_line(c, old->lines[i]);
+    }
+    old->n_lines = kept;
+}
+
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
  * which the daemon does not know, stay where their time is. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
@@ -821,6 +835,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     const double since = pv_json_real(changed, "since", 0);
     if (is_anothers(c, changed))
         forget_messages(t, &old);
+    keep_above(c, &old, since);
     c->unread = old.unread;
     c->named = old.named;
     c->anew = false;
@@ -1900,6 +1915,11 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
                        line, sizeof(line));
     }
     pv_tui_notice(t, &t->convs[index], line);
+    /* The number may be typed in any pane: there the bar has room for what happened. */
+    if (index != t->current && why == NULL)
+        pv_tui_note(t, "%s", line);
+    else if (index != t->current)
+        pv_tui_note(t, "%s is not saved: %s: see %s", name, why, t->convs[index].name);
 }
 
 /* A file that was offered here, and that p2pvpnd has not got any more. That of a room is told below

@@ -110,18 +110,21 @@ static enum pv_tui_word find_word(struct pv_view word, bool classic)
 
 enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
 {
-    struct pv_tui_words w = {.text = "", .more = "", .plain = line, .classic = line[0] != '/'};
-    if (line[0] == '/' && line[1] == '/') {
-        w.plain = line + 1;
+    /* A blank before it makes no text of a word that may be meant for somebody else. */
+    const char *begin = line + strspn(line, " ");
+    struct pv_tui_words w = {.text = "", .more = "", .plain = line, .classic = begin[0] != '/'};
+    if (begin[0] == '/' && begin[1] == '/') {
+        w.plain = begin + 1;
         *ret_words = w;
         return PV_TUI_W_NONE;
     }
     /* A text like any other; whoever shows it makes a sentence of it. */
-    if (strncasecmp(line, "/me ", 4) == 0) {
+    if (strncasecmp(begin, "/me ", 4) == 0) {
+        w.plain = begin;
         *ret_words = w;
         return PV_TUI_W_NONE;
     }
-    const char *rest = line + !w.classic;
+    const char *rest = w.classic ? line : begin + 1;
     struct pv_view first = next_word(&rest);
     enum pv_tui_word word = find_word(first, w.classic);
     /* Without a slash only the whole form counts: "exit the room" is a text. */

@@ -41,7 +41,8 @@ struct pv_tui_words {
     const char *plain; /* no command: what is to be sent; points into line */
 };
 
-/* "/help", "/open NAME", "send NAME TEXT", "getu", "exit"; "//x" is the text "/x". */
+/* "/help", "/open NAME", "send NAME TEXT", "getu", "exit"; "//x" is the text "/x". Blanks before a
+ * slash or "send" change nothing. */
 enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words);
 
 extern const char *const pv_tui_commands[]; /* with their slash; ends with NULL */

@@ -316,6 +316,7 @@ bool pv_names_in_send(const char *line, char ret_name[static PV_NAME_BUF])
 {
     char word[PV_NAMES_FULL_BUF + 1];
     ret_name[0] = '\0';
+    line += strspn(line, " ");
     if (strncmp(line, "send ", 5) != 0)
         return false;
     line += 5 + strspn(line + 5, " ");

@@ -72,8 +72,8 @@ PV_MUST_CHECK int pv_names_split(const char *text, char ret_name[static PV_NAME_
  * and "box.home.p2p" the name, canonical, which means somebody where a machine has it; "" for none.
  */
 bool pv_names_is_address(const char *word, char ret_name[static PV_NAME_BUF]);
-/* The same of the word behind "send" in a line "send WORD TEXT"; false, and "", for all other
- * lines. */
+/* The same of the word behind "send" in a line "send WORD TEXT", also with blanks before it; false,
+ * and "", for all other lines. */
 bool pv_names_in_send(const char *line, char ret_name[static PV_NAME_BUF]);
 /* "NAME.NETWORK.p2p"; returns buf. */
 const char *pv_names_full(const char *name, const char *network,

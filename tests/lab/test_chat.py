@@ -261,13 +261,14 @@ def a_line_for_somebody_else_is_none_for_the_peer(lab):
     b.ctl("rename", "robert")
     a.wait_peer("robert")
     for text in ("send #Crew one", f"send {address} two", "send #crwe three", "send robert four", "send b not for c",
-                 "send me five", "/send Robert six", "/send nobody seven", "/etc/hosts", "exit"):
+                 "send me five", "/send Robert six", "/send nobody seven", "/etc/hosts", " send robert eight",
+                 "  /send robert nine", "exit"):
         line(text)
     equal(chat.wait(120), 6, "exit code of chat, which has one room that is none")
     said = chat.stdout.read()
     check("no room #crwe" in said and "b is called robert now" in said and "nobody" in said, f"the slips, in {said}")
     equal([m["text"] for m in a.json("history", "#crew")["messages"]], ["one", "two"], "the room")
-    collect(b, ["four", "six"])
+    collect(b, ["four", "six", "eight", "nine"])
     collect(c, ["send me five", "/etc/hosts"])
 
 

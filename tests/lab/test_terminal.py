@@ -841,8 +841,8 @@ def without_a_terminal_the_lines_stay(lab):
 
 @scenario
 def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
-    """In the open pane of the name the notice stands above the lines of the machine that has it now, and those of the
-    one before, where they are there still, above it."""
+    """In the open pane of the name the notice stands above the lines of the machine that has it now, also above what
+    that said by another name, and those of the one before, where they are there still, above it."""
     coordinator = lab.coordinator()
     r, a, b, d = (lab.host(name) for name in ("r", "a", "b", "d"))
     lab.network(coordinator, [r, a])
@@ -853,14 +853,17 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
     term = Terminal(lab, a, "bob")
     term.wait("the line", "of the first")
     a.stop_daemon()
-    r.ctl("remove", "bob")
     d.daemon()
-    d.join(r.ctl("invite").out.strip(), "--name", "bob")
+    d.join(r.ctl("invite").out.strip(), "--name", "dan")
     d.wait_peer(r)
+    d.ctl("send", "a", "as dan")
+    r.ctl("remove", "bob")
+    d.ctl("rename", "bob")
+    r.wait_peer("bob")
     d.ctl("send", "a", "of the second")
     a.daemon()
     term.wait("the other machine's line below the notice", "of the second", lambda rows: "bob is another machine since"
-              in " ".join(rows).split("of the second")[0])
+              in " ".join(rows).split("as dan")[0])
     check("of the first" not in " ".join(term.rows()).split("bob is another machine since")[-1], "two machines' lines in one")
 
 

@@ -180,7 +180,11 @@ export function overview(main) {
         el("pre", {}, "sudo p2pvpnctl create URL\nsudo p2pvpnctl join TOKEN")));
       return;
     }
-    if (!s.self) { show(main, el("p", { class: "quiet" }, "Joining …")); return; }
+    if (!s.self) {
+      show(main, el("div", { class: "card" }, el("h1", {}, s.network.name),
+        s.problems.length > 0 ? s.problems.map(text => el("p", {}, text)) : el("p", { class: "quiet" }, "Joining …")));
+      return;
+    }
     if (!body.isConnected) show(main, el("h1", {}, "Overview"), top, body);
     const rate = state.peers.reduce((n, p) => n + rateOf(p), 0), direct = state.peers.filter(p => ["direct", "static"].includes(p.path?.type)).length;
     show(top, [[`${s.roster.online} of ${s.roster.members}`, "members online"], [direct, "reached directly"],

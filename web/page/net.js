@@ -189,9 +189,10 @@ function takeFigures(figures) {
   tell(null);
 }
 
+// In no network (4), or no member of it (11: it waits, was removed, has expired), this machine has no peers: its status says why.
 export const refresh = once(async () => {
   const [status, list] = await Promise.all([call("status"), call("peers").catch(e => {
-    if (e.code === 4) return { peers: [] };
+    if ([4, 11].includes(e.code)) return { peers: [] };
     throw e;
   })]);
   state.status = status;

@@ -1126,6 +1126,30 @@ def unread_lines_stay_with_the_machine_that_said_them(lab):
 
 
 @scenario
+def a_machine_that_is_no_member_says_so_on_its_page(lab):
+    """The page stays open while its machine waits to be admitted, is a member, and is removed."""
+    _, (a,) = world(lab, "a")
+    b = lab.host("b")
+    b.daemon()
+    page, browser = Page(b), Browser(b)
+    browser.open(page.link())
+    browser.sees("In no network yet", "main")
+    b.join(a.ctl("invite", "--approve").out.strip())
+    browser.sees("waits until an admin admits it", "main")
+    browser.run("location.hash = '#/health'")
+    browser.sees("Problems", "main h2")
+    browser.open(page.origin)  # loaded anew it says the same
+    browser.sees("waits until an admin admits it", "main")
+    check("Not connected" not in browser.text("header"), "p2pvpnd answers")
+    a.ctl("admit", "b")
+    browser.sees("2 of 2", "main")
+    a.ctl("remove", "b")
+    browser.sees("this node was removed from the network", "main")
+    check("online" not in browser.text("main"), "its members of before")
+    browser.must_be_clean(page.origin, expected=("ERR_NETWORK_CHANGED",))
+
+
+@scenario
 def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     """The page stays open while its machine leaves one network and makes another, where other machines and rooms have
     the names of those of before."""

@@ -253,7 +253,7 @@ PV_TEST(an_address_is_told_from_the_words_of_a_sentence)
         char line[128];
         assert_int_equal(pv_names_is_address(rows[i].word, name), rows[i].is_address);
         assert_string_equal(name, rows[i].name);
-        snprintf(line, sizeof(line), "send  %s a text", rows[i].word);
+        snprintf(line, sizeof(line), "%*ssend  %s a text", (int)(i % 3), "", rows[i].word);
         if (rows[i].word[0] != '\0') {
             assert_int_equal(pv_names_in_send(line, name), rows[i].is_address);
             assert_string_equal(name, rows[i].name);

@@ -293,6 +293,14 @@ PV_TEST(lines_go_where_they_belong)
     assert_action(PV_TUI_SEND, "bob", "exit the room");
     line("//etc/hosts");
     assert_action(PV_TUI_SEND, "bob", "/etc/hosts");
+    line("  //etc/hosts");
+    assert_action(PV_TUI_SEND, "bob", "/etc/hosts");
+    line(" send pi not for bob"); /* a blank before it changes nothing */
+    assert_action(PV_TUI_SEND, "pi", "not for bob");
+    line("  /msg pi nor this");
+    assert_action(PV_TUI_SEND, "pi", "nor this");
+    line("  an indented text");
+    assert_action(PV_TUI_SEND, "bob", "  an indented text");
     line("/send nobody secret");
     assert_nothing_asked();
     assert_string_equal(t->edit.text, "/send nobody secret"); /* whole: bob must not get the rest */
@@ -1027,11 +1035,13 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
     assert_nothing_asked(); /* the daemon keeps it */
     assert_non_null(
         strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /save 9"));
+    /* Typed elsewhere it has its answer there, too. */
+    assert_has(t->note, "is not saved: a file of this name exists: see pi");
     line("/save 9");
     assert_action(PV_TUI_SAVE, "", "9");
     pv_tui_note(t, "a.txt is being saved");
     pv_tui_take_saved(t, body, NULL);
-    assert_string_equal(t->note, "");
+    assert_has(t->note, "b is saved where this chat was started");
     assert_action(PV_TUI_SAVED, "", "9");
     size_t lines = c->n_lines;
     assert_has(c->lines[lines - 1].text, "a\xef\xbf\xbd"
@@ -1506,8 +1516,24 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
     assert_int_equal(pi->n_lines, 3);
     assert_has(pi->lines[1].text, "pi is another machine since ");
     assert_string_equal(pi->lines[2].text, "a third one");
+    /* Lines that it wrote by another name, or by a clock that is behind, stand below that, too; the
+     * first message told of the change. */
+    static const char fourth[] =
+        "{'id':'F','from':'pi','to':'lap','text':'a fourth one','time':1795168000,"
+        "'state':'unread','another_since':1795168780,'former':'AbCdEf'}";
+    for (int i = 0; i < 2; i++) {
+        pv_tui_take_loss(t);
+        pv_tui_take_return(t);
+        take(pv_tui_take_unread, PV_STR("[%s]", fourth));
+        take_of(pv_tui_take_history, "pi",
+                PV_STR("{'messages':[%s],'changed':{'since':1795168780,'key':'AbCdEf'}}", fourth));
+        assert_int_equal(pi->n_lines, 4);
+        for (int k = 0; k < 3; k++)
+            assert_has(pi->lines[k].text, "pi is another machine since ");
+        assert_string_equal(pi->lines[3].text, "a fourth one");
+    }
     take_of(pv_tui_take_history, "pi", "{'messages':[]}"); /* it has its name back */
-    assert_int_equal(pi->n_lines, 2);
+    assert_int_equal(pi->n_lines, 3);
     assert_int_equal(pi->unread, 0);
 }
 
