@@ -82,6 +82,15 @@ static int teardown(void **state)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 
+/* A task that has not run yet has the descriptors of its parent, that of the interface, too: the
+ * helper of the next test would find its name in use. */
+static void wait_for_task(int fd)
+{
+    uint8_t said[64];
+    while (read(fd, said, sizeof(said)) > 0)
+        ;
+}
+
 /* Sends f->req as it is; the answer's status. */
 static int ask(void)
 {
@@ -98,11 +107,14 @@ static int ask(void)
         int fds[PV_HELPER_MAX_FDS];
         f->got = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(fds, CMSG_DATA(c), (size_t)f->got * sizeof(int));
-        for (int i = 0; i < f->got; i++)
+        for (int i = 0; i < f->got; i++) {
+            if (f->req->kind == PV_HELPER_TASK)
+                wait_for_task(fds[i]);
             if (f->req->kind == PV_HELPER_ENTER)
                 f->giver = fds[i];
             else
                 close(fds[i]);
+        }
     }
     return f->reply.status;
 }
