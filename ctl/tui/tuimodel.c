@@ -684,7 +684,10 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     }
     char change[PV_SHOW_CHANGE_BUF];
     if (pv_show_change_once(t->told, msg, change) != NULL) {
-        insert_line(c, notice_of(t, change, pv_json_real(msg, "another_since", t->now)), "");
+        struct pv_tui_line notice =
+            notice_of(t, change, pv_json_real(msg, "another_since", t->now));
+        notice.hands = true;
+        insert_line(c, notice, "");
         c->came += index == t->current && c->scroll > 0; /* what is looked at stays in its place */
     }
     line.text = harmless(pv_json_text(msg, "text", ""));
@@ -750,6 +753,15 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
 }
 
+/* Tells below its lines that the name is another machine's. */
+static void tell_hands(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double at)
+{
+    const size_t before = c->n_lines;
+    pv_tui_notice_at(t, c, text, at);
+    if (c->n_lines > before)
+        c->lines[before].hands = true;
+}
+
 /* The name of the conversation was another machine's before: said once, unless a message did. */
 static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *name, const char *key,
                         double since, double at)
@@ -758,7 +770,7 @@ static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *nam
     if (since <= pv_json_real(t->told, name, 0))
         return;
     (void)json_object_set_new(t->told, name, json_real(since));
-    pv_tui_notice_at(t, c, pv_show_change(name, since, key, text), at);
+    tell_hands(t, c, pv_show_change(name, since, key, text), at);
 }
 
 /* How many lines of old are before the first that c has too; where it has none, before its time. */
@@ -791,13 +803,19 @@ static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
     c->found = 0; /* the lines have other numbers now */
 }
 
-/* Is the name another machine's by this answer than by the one before? p2pvpnd was away when it
- * changed hands: a change while it is here is told below the lines, without an answer. */
-static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
+/* Since when the name of the pane is its machine's; 0: nobody had it before. */
+static double since_of(const struct pv_tui_conv *c, const json_t *changed)
 {
     const bool own = strcmp(pv_json_text(changed, "name", c->name), c->name) == 0;
-    const double since = own ? pv_json_real(changed, "since", 0) : 0;
-    const char *former = own ? pv_json_text(changed, "key", "") : "";
+    return own ? pv_json_real(changed, "since", 0) : 0;
+}
+
+/* Is the name another machine's by this answer than by the one before? A change while p2pvpnd is
+ * here is told below the lines, without an answer. */
+static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
+{
+    const double since = since_of(c, changed);
+    const char *former = since > 0 ? pv_json_text(changed, "key", "") : "";
     const bool other = c->told && (since != c->told_since || strcmp(former, c->told_former) != 0);
     c->told = true;
     c->told_since = since;
@@ -805,16 +823,18 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
-/* Moves the notices of before a change of hands, and that of it, from old to c: the one that has
- * the name now may have written its lines earlier, or by a clock that is behind. */
-static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, double since)
+/* Moves the notices up to the last change of hands from old to c: the one that has the name now may
+ * have written its lines earlier, by another name, or by a clock that is behind. */
+static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old)
 {
-    size_t kept = 0;
+    size_t above = old->n_lines, kept = 0;
+    while (above > 0 && !old->lines[above - 1].hands)
+        above--;
     for (size_t i = 0; i < old->n_lines; i++) {
-        if (old->lines[i].id[0] != '\0' || time_of(&old->lines[i]) > since)
-            old->lines[kept++] = old->lines[i];
-        else
+        if (i < above && old->lines[i].id[0] == '\0')
             (void)add_line(c, old->lines[i]);
+        else
+            old->lines[kept++] = old->lines[i];
     }
     old->n_lines = kept;
 }
@@ -835,7 +855,8 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     const double since = pv_json_real(changed, "since", 0);
     if (is_anothers(c, changed))
         forget_messages(t, &old);
-    keep_above(c, &old, since);
+    if (since_of(c, changed) > 0)
+        keep_above(c, &old);
     c->unread = old.unread;
     c->named = old.named;
     c->anew = false;
@@ -1084,7 +1105,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     if (used && since > before && !c->anew)
         tell_change(t, c, c->name, other ? c->address : former, since, t->now);
     else if (used && since <= before && other)
-        pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
+        tell_hands(t, c, PV_STR("%s is another machine from here on", c->name), t->now);
     if (other || (used && since > before))
         take_another(t, c);
     c->parts = (c->unread > 0 || !used) && c->address[0] != '\0' && (other || since > before);
@@ -2019,7 +2040,9 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     } else {
         return;
     }
-    if (index == t->current || !(is_in(f) || offer == NULL))
+    /* The one who saves it has an answer. */
+    const bool answered = taken || (is_in(f) && strcmp(state, "saved") == 0);
+    if (index == t->current || answered || !(is_in(f) || offer == NULL))
         return;
     pv_tui_note(t, is_in(f) ? FILE_OF : "a file to %s: /open %s", pv_json_text(f, "peer", "?"),
                 c->name);

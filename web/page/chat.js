@@ -101,7 +101,9 @@ const load = once(async () => {
   loaded = true;
   try {
     came = [];
-    const [inbox, list, transfers] = await Promise.all([allUnread(), call("room_list"), call("files")]);
+    // A machine that is no member any more is told of no rooms (11); its lines and files are there.
+    const ofRooms = call("room_list").catch(e => { if (e.code === 11) return { rooms }; throw e; });
+    const [inbox, list, transfers] = await Promise.all([allUnread(), ofRooms, call("files")]);
     news.clear();
     inbox.forEach(count);
     for (const event of came) takeNews(event);
@@ -163,7 +165,8 @@ hear(event => {
 // --- the list
 
 function talks(who) {
-  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys()]);
+  const held = files.filter(f => f.direction === "in" && waits(f)).map(f => roomOf(f) || ownerOf(f));
+  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
     const more = waiting(place(talk)).length > 0 ? "not sent yet" : rest;
@@ -457,6 +460,14 @@ export function chat(main, who) {
     await Promise.all(parts);
   }
 
+  // Why nobody has the name, which was that address's.
+  function gone(was) {
+    const called = state.peers.find(p => p.key === was)?.name;
+    if (!state.status?.self) return "this machine is no member of a network now";
+    if (called && called !== who) return `${who} is called ${called} now`;
+    return `${who} is ${room ? "no room of this machine" : "no member"} any more`;
+  }
+
   function drawTalk() {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
@@ -471,10 +482,9 @@ export function chat(main, who) {
       const said = text.value, begun = begunFor.get(here), now = address();
       if (said.trim() === "") return;
       if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has ${LONGEST} bytes at most: send a file`, "bad");
+      // Nobody has the name: the line stays one for the machine for which it was begun.
+      if (begun && now === who && begun !== who) return note(`not sent: ${gone(begun)}`, "bad");
       begunFor.set(here, now);
-      // The page may not have known whose the name was.
-      const called = state.peers.find(p => p.key === begun)?.name;
-      if (begun && now === who && called && called !== who) return note(`not sent: ${who} is called ${called} now`, "bad");
       if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
       write(here, who, "");
       const lines = underWay.get(here) || [], line = { said, to: now, time: Date.now() / 1000, late: false };

@@ -1143,10 +1143,42 @@ def a_machine_that_is_no_member_says_so_on_its_page(lab):
     check("Not connected" not in browser.text("header"), "p2pvpnd answers")
     a.ctl("admit", "b")
     browser.sees("2 of 2", "main")
+    a.ctl("send", "b", "not read yet")
+    browser.sees("1", "#unread")
     a.ctl("remove", "b")
     browser.sees("this node was removed from the network", "main")
     check("online" not in browser.text("main"), "its members of before")
+    browser.open(page.origin + "/#/chat")
+    browser.run("location.reload()")
+    browser.sees("1", "#unread")
+    browser.click(".talks a", "a")
+    browser.sees("not read yet", ".said")
     browser.must_be_clean(page.origin, expected=("ERR_NETWORK_CHANGED",))
+
+
+@scenario
+def a_line_begun_for_a_machine_that_is_gone_goes_to_no_other(lab):
+    """Send while nobody has the name says so, and the next machine of the name has no line that was begun before."""
+    _, (a, b, c) = world(lab, "a", "b", "c")
+    page, browser = opened(a, 3)
+    browser.run("location.hash = '#/chat/b'")
+    browser.type("textarea", "for the first b")
+    a.ctl("remove", "b")
+    wait("the page to know it", lambda: browser.run(
+        "return import('/net.js').then(net => net.state.peers.every(p => p.name !== 'b'))"))
+    browser.run("location.hash = '#/chat/c'")
+    browser.sees("c", ".talk h2")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("b", ".talk h2")
+    browser.click("button", "Send")
+    browser.sees("not sent: b is no member any more")
+    c.ctl("rename", "b")
+    wait("the page to know the other", lambda: browser.run(
+        "return import('/net.js').then(net => net.state.peers.some(p => p.name === 'b'))"))
+    browser.click("button", "Send")
+    browser.sees("b is another machine now: send again, and the line goes there")
+    equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
+    browser.must_be_clean(page.origin)
 
 
 @scenario

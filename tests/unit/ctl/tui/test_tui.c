@@ -1537,6 +1537,38 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
     assert_int_equal(pi->unread, 0);
 }
 
+/* The notice of a change that was seen has the time at which it was; the machine may have written
+ * before. */
+PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_one)
+{
+    const char *peers =
+        PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':1795168750}]}", PI_KEY);
+    open_of("pi");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "of the first", "read") "]}");
+    take(pv_tui_take_peers, peers);
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_int_equal(pi->n_lines, 2);
+    assert_has(pi->lines[1].text, "pi is another machine since ");
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "by this name", "unread"));
+    for (int i = 0; i < 2; i++) {
+        pv_tui_take_loss(t);
+        pv_tui_take_return(t);
+        take(pv_tui_take_peers, peers);
+        take_of(pv_tui_take_history, "pi",
+                PV_STR("{'messages':[{'id':'B','from':'pi','to':'lap','text':'by another',"
+                       "'time':1795168000,'state':'read'}," MSG(
+                           "C", "pi", "lap", "by this name",
+                           "read") "],"
+                                   "'changed':{'since':1795168750,'key':'%s'}}",
+                       PI_KEY));
+        assert_int_equal(pi->n_lines, 3);
+        assert_has(pi->lines[0].text, "pi is another machine since ");
+        assert_string_equal(pi->lines[1].text, "by another");
+        assert_string_equal(pi->lines[2].text, "by this name");
+    }
+}
+
 /* The events have its new name, and the open pane the one of before. */
 PV_TEST(marks_come_into_the_pane_of_a_peer_that_was_renamed)
 {
