@@ -111,6 +111,39 @@ def names_come_and_go_with_the_roster(lab):
           "the line after removal")
 
 
+CUT = """table inet cut {
+    chain in { type filter hook input priority -300; iif != "lo" drop; }
+    chain out { type filter hook output priority -300; oif != "lo" reject; }
+}"""
+
+
+@scenario
+def a_name_that_was_given_up_is_not_taken_back(lab):
+    """A machine that has not heard who got its former name meanwhile wants it again: that one keeps it."""
+    coordinator = lab.coordinator()
+    r, a, b, d = (lab.host(name) for name in ("r", "a", "b", "d"))
+    lab.network(coordinator, [r, a, b, d])
+    key = {name: row["key"] for name, row in a.peers().items()}
+    for name in ("bob", "rob"):
+        b.ctl("rename", name)
+        for host in (r, a, d):
+            wait(f"{host.name} to know {name}", lambda h=host, n=name: n in h.peers())
+    b.run("nft", "-f", "-", stdin=CUT)
+    wait("b to know that it is alone", lambda: not b.json("status")["coordinator"]["connected"])
+    d.ctl("rename", "bob")
+    wait("a to know it", lambda: a.peers().get("bob", {}).get("key") == key["d"])
+    check("the coordinator is away" in b.ctl("rename", "bob", code=9).err, "b has not heard of it")
+    b.run("nft", "delete", "table", "inet", "cut")
+    wait("b to hear of it", lambda: b.peers().get("bob", {}).get("key") == key["d"])
+    equal(b.json("status")["self"]["name"], "b", "b, whose first name stays its own")
+    wait("a to know b by that", lambda: a.peers().get("b", {}).get("key") == key["b"])
+    equal([host.peers()["bob"]["key"] for host in (r, a)], [key["d"]] * 2, "bob")
+    # It gets the name in order, and those who say it hear of that.
+    d.ctl("rename", "dora")
+    wait("b to have it again", lambda: a.peers().get("bob", {}).get("key") == key["b"])
+    equal(a.peers()["bob"]["former"], key["d"], "who had it before")
+
+
 TIMED = """
 import socket, sys, time
 best = 1e9

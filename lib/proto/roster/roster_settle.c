@@ -157,20 +157,19 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
                          PV_KEY_STR(k->pk), invite->pub.st.u.invite.uses, k->claims);
 }
 
-/* Does x say the same as e, with as much right? */
-static bool repeats(const struct pv_roster *r, const struct pv_roster_key *k,
-                    const struct pv_roster_item *x, const struct pv_roster_item *e)
+/* Do both claim the same? */
+static bool repeats(const struct pv_roster_item *x, const struct pv_roster_item *e)
 {
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         if (x->values[i] != e->values[i])
             return false;
     }
-    return x->pub.st.type != PV_ST_PLACE || x->signer == k || pv_roster_signer_counts(r, x, k->pk);
+    return true;
 }
 
 /* A node says the same again to show that it lives. Such a claim keeps its place in order: else
  * somebody who claims the same value in vain would get it with the repetition. */
-static struct pv_roster_item *first_said(const struct pv_roster *r, const struct pv_roster_key *k,
+static struct pv_roster_item *first_said(const struct pv_roster_key *k,
                                          const struct pv_roster_item *claim,
                                          struct pv_roster_item *e)
 {
@@ -181,7 +180,7 @@ static struct pv_roster_item *first_said(const struct pv_roster *r, const struct
     for (struct pv_roster_item *x = k->kept[pv_roster_quota_of(e->pub.st.type)]; x != NULL;
          x = x->next_kept) {
         if (pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st) &&
-            pv_roster_goes_first(x, first) && repeats(r, k, x, e))
+            pv_roster_goes_first(x, first) && repeats(x, e))
             first = x;
     }
     return first;
@@ -213,6 +212,28 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
     return NULL;
 }
 
+/* The first in order of those that say the same as the newest place e. A node that was elsewhere in
+ * between has let name and address go: what it said before that takes them from nobody who got them
+ * since. */
+static struct pv_roster_item *first_place(const struct pv_roster *r, const struct pv_roster_key *k,
+                                          const struct pv_roster_item *claim,
+                                          struct pv_roster_item *e)
+{
+    struct pv_roster_item *first = e;
+
+    for (struct pv_roster_item *x = e;
+         x != NULL && pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st);
+         x = next_best(k, PV_ROSTER_QUOTA_PLACE, x)) {
+        if (!place_counts(r, k, claim, x))
+            continue;
+        if (!repeats(x, e))
+            break;
+        if (pv_roster_goes_first(x, first))
+            first = x;
+    }
+    return first;
+}
+
 static void set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim);
 
 /* The claim of the node from now on. */
@@ -235,8 +256,8 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
             by.admission = pv_roster_find_admission(r, k);
         transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
         if (transport != NULL && pv_st_number(&transport->pub.st) > pv_st_number(&e->pub.st))
-            by.transport = first_said(r, k, e, transport);
-        by.place = first_said(r, k, e, choose_place(r, k, e));
+            by.transport = first_said(k, e, transport);
+        by.place = first_place(r, k, e, choose_place(r, k, e));
     }
     pv_roster_stake(r, k, &by);
 }

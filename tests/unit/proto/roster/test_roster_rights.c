@@ -354,6 +354,30 @@ PV_TEST_IN(its_first_name_stays_its_own, start, NULL)
     assert_true(pv_roster_ip4_is_free(t.r, seven, t.carol.pk));
 }
 
+/* As it was: a node that did not hear who has it now, or hears it well, says it again. */
+PV_TEST_IN(a_name_that_was_given_up_is_had_again_in_order, start, NULL)
+{
+    (void)place(&t.bob, &t.bob, "rob", 5, 1);
+    (void)place(&t.bob, &t.bob, "bert", 5, 2);
+    assert_int_equal(place(&t.carol, &t.carol, "rob", 6, 1).changed, 1);
+    assert_int_equal(place(&t.bob, &t.bob, "rob", 5, 3).refused, 1);
+    assert_is(&t.carol, "rob", 6);
+    assert_is(&t.bob, "bob", 5);
+    struct pv_roster_former former;
+    const struct pv_member *m = pv_roster_by_node(t.r, t.carol.pk);
+    assert_ok(pv_roster_former(t.r, m, &former));
+    assert_memory_equal(former.node, t.bob.pk, sizeof(former.node));
+    (void)place(&t.carol, &t.carol, "caro", 6, 2);
+    assert_is(&t.bob, "rob", 5);
+    m = pv_roster_by_node(t.r, t.bob.pk);
+    assert_ok(pv_roster_former(t.r, m, &former));
+    assert_memory_equal(former.node, t.carol.pk, sizeof(former.node));
+    /* A repetition keeps it from somebody who claims it in vain. */
+    assert_int_equal(place(&t.carol, &t.carol, "rob", 6, 3).refused, 1);
+    (void)place(&t.bob, &t.bob, "rob", 5, 4);
+    assert_is(&t.bob, "rob", 5);
+}
+
 /* --- the sentences about what does not count -------------------------------------------------- */
 
 /* Is this the only one, for that machine? NULL: there is none. */
