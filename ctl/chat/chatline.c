@@ -650,6 +650,13 @@ static int use_word(struct chat *c, char *line)
     return 0;
 }
 
+/* Blanks behind it are no text, as on the screen. */
+static bool is_whole(const char *line, const char *word)
+{
+    const size_t len = strlen(word);
+    return strncmp(line, word, len) == 0 && line[len + strspn(line + len, " ")] == '\0';
+}
+
 static int use_line(struct chat *c, char *line)
 {
     char *name = NULL;
@@ -657,11 +664,11 @@ static int use_line(struct chat *c, char *line)
         return 0;
     if (is_word(c, line))
         return use_word(c, line);
-    if (strcmp(line, "exit") == 0) {
+    if (is_whole(line, "exit")) {
         c->ended = true;
         return 0;
     }
-    if (strcmp(line, "getu") == 0)
+    if (is_whole(line, "getu"))
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
     /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
     if (has_place(c) && !names_somebody(c, line))

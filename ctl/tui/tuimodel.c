@@ -776,10 +776,12 @@ static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *nam
 /* How many lines of old are before the first that c has too; where it has none, before its time. */
 static size_t first_known(struct pv_tui_conv *c, const struct pv_tui_conv *old)
 {
-    size_t i = 0, older = 0;
+    size_t i = 0, older = 0, first = 0;
     while (i < old->n_lines && find_line(c, old->lines[i].id) == NULL)
         i++;
-    while (older < i && c->n_lines > 0 && old->lines[older].time < c->lines[0].time)
+    while (first < c->n_lines && c->lines[first].id[0] == '\0')
+        first++; /* a notice above them */
+    while (older < i && first < c->n_lines && old->lines[older].time < c->lines[first].time)
         older++;
     return i < old->n_lines ? i : older;
 }
@@ -853,9 +855,10 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     /* All lines are of the one that has the name now. */
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
-    if (is_anothers(c, changed))
+    const bool anothers = is_anothers(c, changed);
+    if (anothers)
         forget_messages(t, &old);
-    if (since_of(c, changed) > 0)
+    if (anothers || since_of(c, changed) > 0)
         keep_above(c, &old);
     c->unread = old.unread;
     c->named = old.named;

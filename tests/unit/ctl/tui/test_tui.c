@@ -1567,6 +1567,21 @@ PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_
         assert_string_equal(pi->lines[1].text, "by another");
         assert_string_equal(pi->lines[2].text, "by this name");
     }
+    /* The name is another's again, of which the history has no time. */
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("D", "pi", "lap", "of a third", "read") "]}");
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'another'}]}");
+    take_of(pv_tui_take_history, "pi",
+            PV_STR("{'messages':[{'id':'E','from':'pi','to':'lap','text':'of a fourth',"
+                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168770,'key':'%s'}}",
+                   PI_KEY));
+    assert_has(pi->lines[pi->n_lines - 2].text, "pi is another machine ");
+    assert_string_equal(pi->lines[pi->n_lines - 1].text, "of a fourth");
 }
 
 /* The events have its new name, and the open pane the one of before. */
