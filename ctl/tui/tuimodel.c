@@ -1128,6 +1128,19 @@ static size_t pane_of(struct pv_tui *t, const char *key, const char *brief)
     return pv_tui_find(t, brief, true);
 }
 
+#define FILE_OF "a file of %s: /open %s"
+
+/* The notice of a file, which the bar may have told of. */
+static void move_offer(struct pv_tui *t, struct pv_tui_conv *to, struct pv_tui_conv *from,
+                       struct pv_tui_line line)
+{
+    const unsigned counts = from->offers > 0;
+    from->offers -= counts;
+    to->offers += add_line(to, line) && to != &t->convs[t->current] ? counts : 0;
+    if (strcmp(t->note, PV_STR(FILE_OF, from->name, from->name)) == 0)
+        pv_tui_note(t, FILE_OF, to->name, to->name);
+}
+
 /* An unread line that has a new pane. That one may have asked for it already. */
 static void move_unread(struct pv_tui_conv *to, struct pv_tui_conv *from, struct pv_tui_line line)
 {
@@ -1140,9 +1153,9 @@ static void move_unread(struct pv_tui_conv *to, struct pv_tui_conv *from, struct
     }
 }
 
-/* p2pvpnd takes the name for the other machine's by now: unread lines of the one before are read in
- * a pane of their own, as a chat that begins now shows them. All else is asked for when a pane is
- * opened, and goes where it had not been. */
+/* p2pvpnd takes the name for the other machine's by now: unread lines of the one before, and what
+ * it offers, stand in a pane of its own, as a chat that begins now shows them. All else is asked
+ * for when a pane is opened, and goes where it had not been. */
 static void part_lines(struct pv_tui *t, size_t index)
 {
     char name[PV_NAME_BUF], brief[PV_KEY_SHORT_BUF];
@@ -1153,12 +1166,15 @@ static void part_lines(struct pv_tui *t, size_t index)
     c->parts = false;
     for (size_t i = 0; i < c->n_lines; i++) {
         const struct pv_tui_line line = c->lines[i];
-        const bool unread = pv_tui_is_unread(&line), goes = unread && is_of_former(c, &line, brief);
+        const bool unread = pv_tui_is_unread(&line);
+        const bool goes = (unread || line.file != 0) && is_of_former(c, &line, brief);
         const bool is_message = line.id[0] != '\0' && line.id[0] != '~';
         const size_t to = goes ? pane_of(t, line.key, brief) : SIZE_MAX;
         c = &t->convs[pv_tui_find(t, name, false)]; /* it may have moved for a new pane */
-        if (to != SIZE_MAX)
+        if (to != SIZE_MAX && unread)
             move_unread(&t->convs[to], c, line);
+        else if (to != SIZE_MAX)
+            move_offer(t, &t->convs[to], c, line);
         else if (unopened && is_message && !unread)
             free(line.text);
         else
@@ -1843,8 +1859,6 @@ static void tell_below(struct pv_tui_conv *c, struct pv_tui_line *line, const ch
 }
 
 /* The bar says where the offer of a file stands. */
-#define FILE_OF "a file of %s: /open %s"
-
 /* The bar named the place where it stood before. */
 static void note_room(struct pv_tui *t, const char *peer, size_t room)
 {
@@ -2038,8 +2052,11 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     } else if (!taken && words_of(f, line, sizeof(line))) {
         size_t before = c->n_lines;
         pv_tui_notice_at(t, c, line, time);
-        if (c->n_lines > before && is_in(f))
+        if (c->n_lines > before && is_in(f)) {
             c->lines[before].file = number;
+            snprintf(c->lines[before].key, sizeof(c->lines[before].key), "%s",
+                     pv_json_text(f, "key", ""));
+        }
     } else {
         return;
     }

@@ -45,7 +45,8 @@ struct pv_tui_line {
     double hidden_time; /* of a notice, whose time is not shown: when it was made, for its place */
     char *text;         /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF];       /* of what came in, */
-    char key[PV_KEY_TEXT_BUF];    /* and of its machine; "": p2pvpnd does not say */
+    char key[PV_KEY_TEXT_BUF];    /* and of its machine, also of a file's notice; "": p2pvpnd does
+                                     not say */
     bool former;                  /* that name is another machine's by now; */
     char brief[PV_KEY_SHORT_BUF]; /* in a room the key of the one that had it; "": it has it */
     bool named;         /* in a room, by somebody else, with this node's name in it, or another

@@ -134,12 +134,16 @@ function notify(m) {
   n.onclick = () => { window.focus(); location.hash = `#/chat/${encodeURIComponent(talk)}`; };
 }
 
-let handed = 0; // when a name changed hands last: what is unread of the machine that had it stands elsewhere since
+let handed = 0; // when a name changed hands last: what is unread of the machine that had it, and its files, stand elsewhere since
+const nameOf = new Map(); // key -> the name that its machine had
 let member; // the membership of which is loaded what there is
 hear(event => {
   if (event === null) {
-    const last = Math.max(0, ...state.peers.map(p => p.another_since || 0)), moved = last > handed && news.size > 0;
+    const last = Math.max(0, ...state.peers.map(p => p.another_since || 0));
+    const renamed = state.peers.some(p => nameOf.has(p.key) && nameOf.get(p.key) !== p.name);
+    const moved = (last > handed || renamed) && (news.size > 0 || files.length > 0);
     handed = last;
+    for (const p of state.peers) if (p.key) nameOf.set(p.key, p.name);
     if ((!loaded || moved || membership() !== member) && state.link === null) {
       member = membership();
       seen = unseen();

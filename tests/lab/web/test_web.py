@@ -1126,6 +1126,30 @@ def unread_lines_stay_with_the_machine_that_said_them(lab):
 
 
 @scenario
+def an_offer_stays_with_the_machine_that_made_it(lab):
+    """It gives its name up, and another machine has that."""
+    _, (a, b, c) = world(lab, "a", "b", "c")
+    b.ctl("rename", "duck")
+    a.wait_peer("duck")
+    page, browser = opened(a, 3)
+    b.run("sh", "-c", "echo hello >/run/of-rob.txt")
+    b.ctl("send-file", "a", "/run/of-rob.txt", "--no-wait")
+    wait("the offer", lambda: a.json("files")["files"])
+    b.ctl("rename", "rob")
+    browser.run("location.hash = '#/chat/rob'")
+    browser.sees("of-rob.txt", ".log")
+    c.ctl("rename", "duck")
+    wait("the page to know the other", lambda: browser.run(
+        "return import('/net.js').then(net => net.state.peers.some(p => p.name === 'duck'))"))
+    browser.run("location.hash = '#/chat/duck'")
+    browser.sees("Nothing was said yet", ".log")
+    browser.run("location.hash = '#/chat/rob'")
+    browser.click("button", "Accept")
+    wait("the file", lambda: a.json("files")["files"][0]["state"] == "done")
+    browser.must_be_clean(page.origin)
+
+
+@scenario
 def a_machine_that_is_no_member_says_so_on_its_page(lab):
     """The page stays open while its machine waits to be admitted, is a member, and is removed."""
     _, (a,) = world(lab, "a")

@@ -1005,6 +1005,26 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     "{'file':{'id':9,'peer':'pi','name':'a\\u001bb','state':'" state "','direction':'in','size':" \
     "1}}"
 
+/* Also in a pane that was never opened, whose history the one that has the name now wrote. */
+PV_TEST(an_offer_goes_with_the_machine_that_made_it)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    take(pv_tui_take_file, "{'file':{'id':9,'peer':'pi','key':'" PI_KEY
+                           "','name':'a','state':'offered','direction':'in','size':1}}");
+    assert_string_equal(t->note, "a file of pi: /open pi");
+    take(pv_tui_take_peers, PV_STR("{'peers':[{'name':'rob','key':'%s'},{'name':'pi','key':"
+                                   "'AgECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','former':'%s',"
+                                   "'another_since':1795168850}]}",
+                                   PI_KEY, PI_KEY));
+    assert_string_equal(t->note, "a file of rob: /open rob");
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    const struct pv_tui_conv *rob = &t->convs[pv_tui_find(t, "rob", false)];
+    assert_int_equal(pi->n_lines + pi->offers, 0);
+    assert_int_equal(rob->n_lines, 1);
+    assert_int_equal(rob->offers, 1);
+    assert_has(rob->lines[0].text, "offers a (1 B): /accept 9");
+}
+
 /* A slip of the hand: the file that gets the number later was accepted by somebody else. */
 PV_TEST(a_number_of_no_file_accepts_none_that_gets_it_later)
 {
