@@ -138,8 +138,18 @@ def a_name_that_was_given_up_is_not_taken_back(lab):
     equal(b.json("status")["self"]["name"], "b", "b, whose first name stays its own")
     wait("a to know b by that", lambda: a.peers().get("b", {}).get("key") == key["b"])
     equal([host.peers()["bob"]["key"] for host in (r, a)], [key["d"]] * 2, "bob")
+    # Its claim is older than what that one says next, which would lose the name by that.
+    for host, command in ((d, ("address", "set", "10.66.0.77")), (d, ("rename", "bob")), (r, ("node", "replace", "bob", "a", "--force"))):
+        check("b wants to be called bob, too" in host.ctl(*command, code=11).err, " ".join(command))
+    r.ctl("rename", "b", "b")
+    wait("d to know that b does not", lambda: d.ctl("address", "set", "10.66.0.77", check_rc=False).code == 0)
+    wait("a to know it", lambda: a.peers()["bob"]["ip4"] == "10.66.0.77")
+    equal({name: a.peers()[name]["key"] for name in ("b", "bob")}, {"b": key["b"], "bob": key["d"]}, "who is called what")
+    equal(a.peers()["bob"]["former"], key["b"], "who had it, and not who claimed it in vain")
     # It gets the name in order, and those who say it hear of that.
     d.ctl("rename", "dora")
+    wait("b to know it", lambda: "dora" in b.peers())
+    b.ctl("rename", "bob")
     wait("b to have it again", lambda: a.peers().get("bob", {}).get("key") == key["b"])
     equal(a.peers()["bob"]["former"], key["d"], "who had it before")
 

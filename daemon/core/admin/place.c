@@ -118,6 +118,21 @@ struct order {
     struct pv_ctlapi_told told; /* beside the change itself */
 };
 
+/* A member that claims the name in vain gets it when the one that has it claims it anew, with
+ * another address or as another machine: its claim is older. False: the client is told. */
+static bool nobody_waits(struct pv_node *n, const char *name, const uint8_t *node, const char *what,
+                         uint64_t handle)
+{
+    const struct pv_member *m = pv_roster_name_waits(n->roster, name, node);
+    if (m != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: %s wants to be called %s, too, and would be by this: there `p2pvpnctl "
+                        "rename NAME`, or an admin's `p2pvpnctl rename %s NAME`, first, with "
+                        "another name, or %s again",
+                        what, m->name, name, m->name, m->name);
+    return m == NULL;
+}
+
 /* Moves a member to this name and address. It must be free, or the statement would be for
  * nothing. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
@@ -135,6 +150,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                         o->what, name);
         return;
     }
+    if (!nobody_waits(n, name, m->node, o->what, o->handle))
+        return;
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
         !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
@@ -161,10 +178,11 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         pv_admin_answer_with(n, o->handle, &told, now);
     else
         fail(n, o->handle, PV_CTLAPI_FAILED, o->what,
-             r != PV_OK && place.serial < UINT64_MAX
-                 ? pv_strstatus(r)
-                 : "its machine has signed the last number there is: remove it, and let it "
-                   "join again after `p2pvpnctl leave --forget`");
+             place.serial == UINT64_MAX
+                 ? "its machine has signed the last number there is: remove it, and let it "
+                   "join again after `p2pvpnctl leave --forget`"
+             : r != PV_OK ? pv_strstatus(r)
+                          : "another machine was first: `p2pvpnctl peers`, then again");
 }
 
 static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -263,7 +281,8 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
                         req->name);
         return;
     }
-    if (!may_replace(n, req, old, fresh, handle))
+    if (!may_replace(n, req, old, fresh, handle) ||
+        !nobody_waits(n, old->name, fresh->node, what, handle))
         return;
     struct pv_st_place to = at(old->name, &old->ip4);
     struct order order = {.what = what, .handle = handle};

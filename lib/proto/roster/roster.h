@@ -187,6 +187,10 @@ const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct 
  * one from others. */
 bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
                             const uint8_t node[static PV_SIGN_PK_LEN]);
+/* A member but this node that claims the name in vain, with a place in order before whatever the
+ * one that has it says from now on; NULL: there is none. */
+const struct pv_member *pv_roster_name_waits(const struct pv_roster *r, const char *name,
+                                             const uint8_t node[static PV_SIGN_PK_LEN]);
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN]);
 /* When a node that is no member any more left or was removed, Unix seconds by the receipt or else

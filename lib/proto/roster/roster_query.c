@@ -103,6 +103,20 @@ bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
     return is_free(r, node, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF));
 }
 
+const struct pv_member *pv_roster_name_waits(const struct pv_roster *r, const char *name,
+                                             const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_value *v =
+        pv_roster_value(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF));
+
+    for (const struct pv_roster_stake *s = v == NULL ? NULL : v->stakes; s != NULL; s = s->next) {
+        const struct pv_roster_key *k = s->claim->key;
+        if (!s->claim->wins && k->claim.wins && memcmp(k->pk, node, PV_SIGN_PK_LEN) != 0)
+            return &k->member;
+    }
+    return NULL;
+}
+
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -240,6 +254,32 @@ static bool has_lost(const struct pv_roster_key *k, enum pv_roster_binding_kind 
     return k->member.state != PV_MEMBER_NONE && k->member.state != PV_MEMBER_WAITING;
 }
 
+/* The first in order of the claims by which the node has the value without a break, which ends with
+ * by; the other value may be another one meanwhile. */
+static const struct pv_roster_item *first_of_run(const struct pv_roster_key *holder,
+                                                 const struct pv_roster_item *by,
+                                                 enum pv_roster_binding_kind kind)
+{
+    const struct pv_roster_item *first = by, *last = by, *x;
+    const uint64_t least = pv_st_number(&holder->claim.item->pub.st);
+
+    for (; last->pub.st.type == PV_ST_PLACE; last = x) {
+        x = NULL;
+        for (const struct pv_roster_item *e = holder->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
+             e = e->next_kept) {
+            const uint64_t number = pv_st_number(&e->pub.st);
+            if (number > least && number < pv_st_number(&last->pub.st) &&
+                (x == NULL || number > pv_st_number(&x->pub.st)))
+                x = e;
+        }
+        if (x == NULL || x->values[kind] != by->values[kind])
+            break;
+        if (pv_roster_goes_first(x, first))
+            first = x;
+    }
+    return first;
+}
+
 static int find_former(const struct pv_roster *r, const struct pv_member *m,
                        enum pv_roster_binding_kind kind, struct pv_roster_former *ret_former)
 {
@@ -255,12 +295,14 @@ static int find_former(const struct pv_roster *r, const struct pv_member *m,
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
     if (holder->claim.item->values[kind] == v)
         by = holder->claim.item;
+    by = first_of_run(holder, by, kind);
     uint64_t since = time_of(by);
+    /* A claim that comes later in order was in vain. */
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
-        if (e->values[kind] != v || e->subject == holder || time_of(e) > since ||
+        if (e->values[kind] != v || e->subject == holder || !pv_roster_goes_first(e, by) ||
             !has_lost(e->subject, kind, v))
             continue;
-        if (best == NULL || time_of(e) >= time_of(best))
+        if (best == NULL || pv_roster_goes_first(best, e))
             best = e;
     }
     if (best == NULL)

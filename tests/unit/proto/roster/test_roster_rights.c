@@ -372,10 +372,26 @@ PV_TEST_IN(a_name_that_was_given_up_is_had_again_in_order, start, NULL)
     m = pv_roster_by_node(t.r, t.bob.pk);
     assert_ok(pv_roster_former(t.r, m, &former));
     assert_memory_equal(former.node, t.carol.pk, sizeof(former.node));
+    const uint64_t since = former.since;
     /* A repetition keeps it from somebody who claims it in vain. */
+    assert_null(pv_roster_name_waits(t.r, "rob", t.bob.pk));
     assert_int_equal(place(&t.carol, &t.carol, "rob", 6, 3).refused, 1);
     (void)place(&t.bob, &t.bob, "rob", 5, 4);
     assert_is(&t.bob, "rob", 5);
+    /* At another address it would lose the name, of which its user is told before. */
+    m = pv_roster_name_waits(t.r, "rob", t.bob.pk);
+    assert_non_null(m);
+    assert_memory_equal(m->node, t.carol.pk, sizeof(m->node));
+    assert_null(pv_roster_name_waits(t.r, "rob", t.carol.pk));
+    assert_null(pv_roster_name_waits(t.r, "bob", t.bob.pk));
+    (void)place(&t.carol, &t.carol, "caro", 6, 4);
+    assert_null(pv_roster_name_waits(t.r, "rob", t.bob.pk));
+    (void)place(&t.bob, &t.bob, "rob", 9, 5);
+    assert_is(&t.bob, "rob", 9);
+    /* The claim in vain made nobody the one that had it before. */
+    m = pv_roster_by_node(t.r, t.bob.pk);
+    assert_ok(pv_roster_former(t.r, m, &former));
+    assert_int_equal(former.since, since);
 }
 
 /* --- the sentences about what does not count -------------------------------------------------- */
