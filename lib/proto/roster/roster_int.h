@@ -362,6 +362,12 @@ static inline enum pv_roster_quota pv_roster_quota_of(uint8_t type)
 }
 /* Is a kept rather than b, of the same kind? The higher number, then the lower hash. */
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b);
+/* The best of a node's statements of a kind that comes after `after` (NULL: of all) in that order;
+ * NULL when none does. Serials order them; the hash decides between two of one serial, which only a
+ * node that lost its memory makes. */
+struct pv_roster_item *pv_roster_next_best(const struct pv_roster_key *k,
+                                           enum pv_roster_quota quota,
+                                           const struct pv_roster_item *after);
 /* Is there room for a new statement with this receipt (NULL: none)? *ret_drop: the one that gives
  * way, or NULL. PV_ERR_REPLAY: newer ones have replaced it; PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,

@@ -260,20 +260,14 @@ static const struct pv_roster_item *first_of_run(const struct pv_roster_key *hol
                                                  const struct pv_roster_item *by,
                                                  enum pv_roster_binding_kind kind)
 {
-    const struct pv_roster_item *first = by, *last = by, *x;
+    const struct pv_roster_item *first = by;
     const uint64_t least = pv_st_number(&holder->claim.item->pub.st);
 
-    for (; last->pub.st.type == PV_ST_PLACE; last = x) {
-        x = NULL;
-        for (const struct pv_roster_item *e = holder->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
-             e = e->next_kept) {
-            const uint64_t number = pv_st_number(&e->pub.st);
-            if (number > least && number < pv_st_number(&last->pub.st) &&
-                (x == NULL || number > pv_st_number(&x->pub.st)))
-                x = e;
-        }
-        if (x == NULL || x->values[kind] != by->values[kind])
-            break;
+    if (by->pub.st.type != PV_ST_PLACE)
+        return by;
+    for (const struct pv_roster_item *x = pv_roster_next_best(holder, PV_ROSTER_QUOTA_PLACE, by);
+         x != NULL && pv_st_number(&x->pub.st) > least && x->values[kind] == by->values[kind];
+         x = pv_roster_next_best(holder, PV_ROSTER_QUOTA_PLACE, x)) {
         if (pv_roster_goes_first(x, first))
             first = x;
     }

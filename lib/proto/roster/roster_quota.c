@@ -28,6 +28,21 @@ bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
+struct pv_roster_item *pv_roster_next_best(const struct pv_roster_key *k,
+                                           enum pv_roster_quota quota,
+                                           const struct pv_roster_item *after)
+{
+    struct pv_roster_item *best = NULL;
+
+    for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
+        if (after != NULL && !pv_roster_is_better(&after->pub.st, &e->pub.st))
+            continue;
+        if (best == NULL || pv_roster_is_better(&e->pub.st, &best->pub.st))
+            best = e;
+    }
+    return best;
+}
+
 /* Do both want the same places? Routes, tags and rules have places of their own, so that what is
  * said of one takes no other one's. */
 static bool competes(const struct pv_statement *a, const struct pv_statement *b)

@@ -56,27 +56,10 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
 
 /* --- the state of one node ------------------------------------------------------------------- */
 
-/* The best of a node's statements of a kind that comes after `after` in order; NULL when none does.
- * Serials order them; the hash decides between two of one serial, which only a node that lost its
- * memory makes. */
-static struct pv_roster_item *next_best(const struct pv_roster_key *k, enum pv_roster_quota quota,
-                                        const struct pv_roster_item *after)
-{
-    struct pv_roster_item *best = NULL;
-
-    for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
-        if (after != NULL && !pv_roster_is_better(&after->pub.st, &e->pub.st))
-            continue;
-        if (best == NULL || pv_roster_is_better(&e->pub.st, &best->pub.st))
-            best = e;
-    }
-    return best;
-}
-
 /* Has the node itself withdrawn this claim, and all before it? */
 static bool has_left(const struct pv_roster_key *k, const struct pv_roster_item *claim)
 {
-    const struct pv_roster_item *leave = next_best(k, PV_ROSTER_QUOTA_LEAVE, NULL);
+    const struct pv_roster_item *leave = pv_roster_next_best(k, PV_ROSTER_QUOTA_LEAVE, NULL);
     return leave != NULL && pv_st_number(&leave->pub.st) >= pv_st_number(&claim->pub.st);
 }
 
@@ -100,8 +83,8 @@ static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster
                                            struct pv_roster_item **ret_waits)
 {
     *ret_why = PV_ROSTER_REFUSE_NONE;
-    for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL); e != NULL;
-         e = next_best(k, PV_ROSTER_QUOTA_MEMBER, e)) {
+    for (struct pv_roster_item *e = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL); e != NULL;
+         e = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, e)) {
         if (has_left(k, e))
             return NULL;
         enum pv_roster_refusal why = judge_admitter(r, k, e);
@@ -130,7 +113,7 @@ static bool comes_back(const struct pv_roster_key *k, const struct pv_roster_ite
 
 static void report_return(struct pv_roster *r, struct pv_roster_key *k)
 {
-    struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
+    struct pv_roster_item *claim = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
 
     if (claim != NULL && comes_back(k, claim))
         pv_roster_report_refusal(r, claim, PV_ROSTER_REFUSE_REVOKED);
@@ -203,9 +186,9 @@ static bool place_counts(const struct pv_roster *r, const struct pv_roster_key *
 static struct pv_roster_item *choose_place(const struct pv_roster *r, const struct pv_roster_key *k,
                                            const struct pv_roster_item *claim)
 {
-    for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
+    for (struct pv_roster_item *e = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
          e != NULL && pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st);
-         e = next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
+         e = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
         if (place_counts(r, k, claim, e))
             return e;
     }
@@ -223,7 +206,7 @@ static struct pv_roster_item *first_place(const struct pv_roster *r, const struc
 
     for (struct pv_roster_item *x = e;
          x != NULL && pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st);
-         x = next_best(k, PV_ROSTER_QUOTA_PLACE, x)) {
+         x = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, x)) {
         if (!place_counts(r, k, claim, x))
             continue;
         if (!repeats(x, e))
@@ -254,7 +237,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
         by.member = e;
         if (terms != NULL && terms->flags != 0)
             by.admission = pv_roster_find_admission(r, k);
-        transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
+        transport = pv_roster_next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
         if (transport != NULL && pv_st_number(&transport->pub.st) > pv_st_number(&e->pub.st))
             by.transport = first_said(k, e, transport);
         by.place = first_place(r, k, e, choose_place(r, k, e));
@@ -324,7 +307,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
         pv_roster_wins(k->second) ? k->second->item->pub.st.u.transport.transport : st->transport;
     const struct pv_st_place *place =
         pv_roster_wins(k->third) ? &k->third->item->pub.st.u.place : NULL;
-    const struct pv_roster_item *able = next_best(k, PV_ROSTER_QUOTA_ABLE, NULL);
+    const struct pv_roster_item *able = pv_roster_next_best(k, PV_ROSTER_QUOTA_ABLE, NULL);
     struct pv_member m;
 
     memset(&m, 0, sizeof(m));
@@ -347,7 +330,8 @@ const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
                                             const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    const struct pv_roster_item *e = k == NULL ? NULL : next_best(k, PV_ROSTER_QUOTA_OFFERS, NULL);
+    const struct pv_roster_item *e =
+        k == NULL ? NULL : pv_roster_next_best(k, PV_ROSTER_QUOTA_OFFERS, NULL);
     return e == NULL ? NULL : &e->pub.st.u.offers;
 }
 
@@ -367,7 +351,7 @@ static bool same_member(const struct pv_member *a, const struct pv_member *b)
  * one. */
 static enum pv_member_state absent_state(const struct pv_roster_key *k)
 {
-    const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
+    const struct pv_roster_item *claim = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
 
     if (k->revoked_node)
         return PV_MEMBER_REVOKED;
@@ -409,7 +393,7 @@ static enum pv_roster_refusal refusal_of_best(const struct pv_roster_item *e)
 {
     const struct pv_roster_key *k = e->subject;
 
-    if (e != next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL) || has_left(k, e))
+    if (e != pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL) || has_left(k, e))
         return PV_ROSTER_REFUSE_NONE;
     if (k->revoked_node)
         return comes_back(k, e) ? PV_ROSTER_REFUSE_REVOKED : PV_ROSTER_REFUSE_NONE;
@@ -447,7 +431,7 @@ static const char *last_name(const struct pv_roster *r, const struct pv_roster_k
 /* A node that is no member: by what people know it. */
 static struct pv_member describe_absent(const struct pv_roster *r, const struct pv_roster_key *k)
 {
-    const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
+    const struct pv_roster_item *claim = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
     struct pv_member m = k->member;
 
     m.state = absent_state(k);
