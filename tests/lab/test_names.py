@@ -123,7 +123,7 @@ def a_name_that_was_given_up_is_not_taken_back(lab):
     coordinator = lab.coordinator()
     r, a, b, d = (lab.host(name) for name in ("r", "a", "b", "d"))
     lab.network(coordinator, [r, a, b, d])
-    key = {name: row["key"] for name, row in a.peers().items()}
+    key = {name: row["key"] for name, row in r.peers().items()}
     for name in ("bob", "rob"):
         b.ctl("rename", name)
         for host in (r, a, d):
@@ -138,12 +138,15 @@ def a_name_that_was_given_up_is_not_taken_back(lab):
     equal(b.json("status")["self"]["name"], "b", "b, whose first name stays its own")
     wait("a to know b by that", lambda: a.peers().get("b", {}).get("key") == key["b"])
     equal([host.peers()["bob"]["key"] for host in (r, a)], [key["d"]] * 2, "bob")
-    # Its claim is older than what that one says next, which would lose the name by that.
-    for host, command in ((d, ("address", "set", "10.66.0.77")), (d, ("rename", "bob")), (r, ("node", "replace", "bob", "a", "--force"))):
-        check("b wants to be called bob, too" in host.ctl(*command, code=11).err, " ".join(command))
-    r.ctl("rename", "b", "b")
-    wait("d to know that b does not", lambda: d.ctl("address", "set", "10.66.0.77", check_rc=False).code == 0)
+    # Its claim is older than what that one says next, and gets the name by its removal alone.
+    d.ctl("rename", "bob")
+    d.ctl("address", "set", "10.66.0.77")
     wait("a to know it", lambda: a.peers()["bob"]["ip4"] == "10.66.0.77")
+    refused = r.ctl("node", "replace", "bob", "a", "--force", code=11).err
+    check("it would get that then: member b is not called bob" in refused, refused)
+    equal({name: row["key"] for name, row in r.peers().items()}, {"a": key["a"], "b": key["b"], "bob": key["d"]}, "nothing was done")
+    r.ctl("rename", "b", "b")
+    wait("all to hear of it", lambda: "bob" not in str(r.json("status")["problems"]))
     equal({name: a.peers()[name]["key"] for name in ("b", "bob")}, {"b": key["b"], "bob": key["d"]}, "who is called what")
     equal(a.peers()["bob"]["former"], key["b"], "who had it, and not who claimed it in vain")
     # It gets the name in order, and those who say it hear of that.
@@ -152,6 +155,37 @@ def a_name_that_was_given_up_is_not_taken_back(lab):
     b.ctl("rename", "bob")
     wait("b to have it again", lambda: a.peers().get("bob", {}).get("key") == key["b"])
     equal(a.peers()["bob"]["former"], key["d"], "who had it before")
+
+
+@scenario
+def an_address_is_its_first_ones_whatever_that_one_is_called(lab):
+    """Two admins give away one address while they do not hear of each other."""
+    coordinator = lab.coordinator()
+    r, b, c, d, e = (lab.host(name) for name in "rbcde")
+    lab.network(coordinator, [r, b, c, d, e])
+    r.ctl("admin", "grant", "b")
+    wait("b to be an admin", lambda: b.json("status")["self"]["admin"])
+    wait("b to know all", lambda: len(b.peers()) == 4)
+    own = c.json("status")["self"]["ip4"]
+    b.run("nft", "-f", "-", stdin=CUT)
+    wait("b to know that it is alone", lambda: not b.json("status")["coordinator"]["connected"])
+    r.ctl("address", "set", "d", "10.66.0.77")
+    check("the coordinator is away" in b.ctl("address", "set", "c", "10.66.0.77", code=9).err, "b has not heard of it")
+    b.run("nft", "delete", "table", "inet", "cut")
+    problem = "c is not at 10.66.0.77, as d has that address"
+    wait("r to hear of it", lambda: problem in str(r.json("status")["problems"]))
+    d.ctl("rename", "dora")
+    wait("all to know dora", lambda: all("dora" in host.peers() for host in (r, b, c, e)))
+    equal([host.peers()["dora"]["ip4"] for host in (r, b, c, e)], ["10.66.0.77"] * 4, "the address of the first")
+    equal([host.peers()["c"]["ip4"] for host in (r, b, e)], [own] * 3, "the address of the other one")
+    refused = r.ctl("node", "replace", "dora", "e", "--force", code=11).err
+    check("it would get that then: member c is not at 10.66.0.77, as dora has that address" in refused, refused)
+    equal(sorted(r.peers()), ["b", "c", "dora", "e"], "nothing was done")
+    r.ctl("address", "set", "c", own)
+    wait("r to hear that c does not want it", lambda: problem[:10] not in str(r.json("status")["problems"]))
+    r.ctl("node", "replace", "dora", "e", "--force")
+    wait("e to be dora", lambda: r.peers().get("dora", {}).get("ip4") == "10.66.0.77")
+    equal(sorted(r.peers()), ["b", "c", "dora"], "who is left")
 
 
 TIMED = """

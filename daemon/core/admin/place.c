@@ -4,8 +4,8 @@
  * `address set`, and `replace`, by which a reinstalled machine takes the place of its dead self.
  *
  * A node says it of itself, an admin of anybody (type 10, adr 0022). A name or address of somebody
- * else is refused here, before anything is signed; a node that loses the race for a name keeps the
- * old one.
+ * else is refused here, before anything is signed; a node that loses the race for one has its first
+ * one, and waits (adr 0112).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -118,21 +118,6 @@ struct order {
     struct pv_ctlapi_told told; /* beside the change itself */
 };
 
-/* A member that claims the name in vain gets it when the one that has it claims it anew, with
- * another address or as another machine: its claim is older. False: the client is told. */
-static bool nobody_waits(struct pv_node *n, const char *name, const uint8_t *node, const char *what,
-                         uint64_t handle)
-{
-    const struct pv_member *m = pv_roster_name_waits(n->roster, name, node);
-    if (m != NULL)
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s wants to be called %s, too, and would be by this: there `p2pvpnctl "
-                        "rename NAME`, or an admin's `p2pvpnctl rename %s NAME`, first, with "
-                        "another name, or %s again",
-                        what, m->name, name, m->name, m->name);
-    return m == NULL;
-}
-
 /* Moves a member to this name and address. It must be free, or the statement would be for
  * nothing. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
@@ -150,8 +135,6 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                         o->what, name);
         return;
     }
-    if (!nobody_waits(n, name, m->node, o->what, o->handle))
-        return;
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
         !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
@@ -213,6 +196,41 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     if (!has_rested(n, m, ip4.ip, what, handle, now))
         return;
     move(n, m, &to, &(struct order){.what = what, .handle = handle}, now);
+}
+
+/* Does the statement claim the name or the address of the member? */
+static bool wants(const struct pv_statement *st, const struct pv_member *m)
+{
+    const bool is_place = st->type == PV_ST_PLACE;
+    if (!is_place && st->type != PV_ST_MEMBER)
+        return false;
+    return strcmp(is_place ? st->u.place.name : st->u.member.name, m->name) == 0 ||
+           memcmp(is_place ? st->u.place.ip4 : st->u.member.ip4, m->ip4.ip, PV_IP4_LEN) == 0;
+}
+
+/* A machine that claims name or address of the old one in vain, or waits with it to be admitted,
+ * would be before the new one. False: the client is told. */
+static bool nobody_waits(struct pv_node *n, const struct pv_member *old,
+                         const struct pv_member *fresh, uint64_t handle)
+{
+    char text[PV_ROSTER_REFUSED];
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_refused(n->roster, e, n->identity->sign_pk, text)) != NULL) {
+        if (!pv_roster_waits(e) || !wants(&e->st, old) ||
+            memcmp(pv_st_subject(&e->st), fresh->node, PV_SIGN_PK_LEN) == 0)
+            continue;
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "replace: it would get that then: %s",
+                        text);
+        return false;
+    }
+    if (pv_roster_name_is_free(n->roster, old->name, old->node) &&
+        pv_roster_ip4_is_free(n->roster, old->ip4.ip, old->node))
+        return true;
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                    "replace: a machine that waits to be admitted wants name or address of %s, "
+                    "too: `p2pvpnctl admit` or `deny` first",
+                    old->name);
+    return false;
 }
 
 /* The user hears of a surprise before anything is done. */
@@ -281,8 +299,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
                         req->name);
         return;
     }
-    if (!may_replace(n, req, old, fresh, handle) ||
-        !nobody_waits(n, old->name, fresh->node, what, handle))
+    if (!may_replace(n, req, old, fresh, handle) || !nobody_waits(n, old, fresh, handle))
         return;
     struct pv_st_place to = at(old->name, &old->ip4);
     struct order order = {.what = what, .handle = handle};

@@ -361,19 +361,24 @@ static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     return PV_OK;
 }
 
-/* A claim that few nodes ever make has its room from their first such statement on, so that
+/* Claims that few nodes ever make have their room from the first such statement on, so that
  * settling needs no memory. */
-static int reserve_claim(struct pv_roster_key *subject, uint8_t type)
+static int reserve_claims(struct pv_roster_key *subject, uint8_t type)
 {
-    struct pv_roster_claim **c = type == PV_ST_TRANSPORT ? &subject->second
-                                 : type == PV_ST_PLACE   ? &subject->third
-                                                         : NULL;
-    if (c == NULL || *c != NULL)
-        return PV_OK;
-    *c = calloc(1, sizeof(**c));
-    if (*c == NULL)
-        return PV_ERR_NOMEM;
-    (*c)->key = subject;
+    static const uint8_t by[PV_ROSTER_BIND_KINDS] = {
+        [PV_ROSTER_BIND_NAME] = PV_ST_PLACE,
+        [PV_ROSTER_BIND_IP4] = PV_ST_PLACE,
+        [PV_ROSTER_BIND_TRANSPORT] = PV_ST_TRANSPORT,
+    };
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
+        struct pv_roster_claim **c = &subject->further[i];
+        if (by[i] != type || *c != NULL)
+            continue;
+        *c = calloc(1, sizeof(**c));
+        if (*c == NULL)
+            return PV_ERR_NOMEM;
+        (*c)->key = subject;
+    }
     return PV_OK;
 }
 
@@ -469,7 +474,7 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
         raw_receipt.len = 0; /* it counts without one too, a removal above all */
     }
     if (status == PV_OK && subject != NULL)
-        status = reserve_claim(subject, st->type);
+        status = reserve_claims(subject, st->type);
     if (status == PV_OK)
         status = prepare_item(r, st, raw_receipt.len == 0 ? NULL : &receipt, &e);
     if (status != PV_OK)
@@ -671,8 +676,8 @@ struct pv_roster *pv_roster_free(struct pv_roster *r)
     struct pv_roster_key *k, *next_k;
     HASH_ITER(hh, r->keys, k, next_k) {
         PV_MAP_DEL(r->keys, k);
-        free(k->second);
-        free(k->third);
+        for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++)
+            free(k->further[i]);
         free(k);
     }
     for (size_t i = 0; i < r->n_orphans; i++)

@@ -187,10 +187,6 @@ const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct 
  * one from others. */
 bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
                             const uint8_t node[static PV_SIGN_PK_LEN]);
-/* A member but this node that claims the name in vain, with a place in order before whatever the
- * one that has it says from now on; NULL: there is none. */
-const struct pv_member *pv_roster_name_waits(const struct pv_roster *r, const char *name,
-                                             const uint8_t node[static PV_SIGN_PK_LEN]);
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN]);
 /* When a node that is no member any more left or was removed, Unix seconds by the receipt or else
@@ -248,6 +244,9 @@ const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
                                                      const struct pv_roster_entry *prev,
                                                      const uint8_t self[static PV_SIGN_PK_LEN],
                                                      char ret_text[static PV_ROSTER_REFUSED]);
+/* Is it one of those because another node has the name, an address or the transport key that it
+ * claims? It counts from when that one lets go of it. */
+bool pv_roster_waits(const struct pv_roster_entry *entry);
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);

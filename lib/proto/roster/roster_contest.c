@@ -282,11 +282,9 @@ static void lose(struct pv_roster *r, struct pv_roster_claim *c)
             free_value(r, v);
     }
     /* Without its membership a node has no other transport key, name or address either. */
-    if (c == &c->key->claim) {
-        if (c->key->second != NULL)
-            withdraw(r, c->key->second);
-        if (c->key->third != NULL)
-            withdraw(r, c->key->third);
+    for (size_t i = 0; c == &c->key->claim && i < PV_ROSTER_BIND_KINDS; i++) {
+        if (c->key->further[i] != NULL)
+            withdraw(r, c->key->further[i]);
     }
 }
 
@@ -315,8 +313,7 @@ static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_rost
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = e->values[i];
         struct pv_roster_stake *s = &c->stakes[i];
-        /* A node need not win again what it has by its member statement. */
-        if (v == NULL || (c != &k->claim && v == k->claim.item->values[i]))
+        if (v == NULL || (c != &k->claim && c != k->further[i]))
             continue;
         *s = (struct pv_roster_stake){.value = v, .claim = c};
         PV_LIST_ADD_FIRST(v->stakes, s);
@@ -338,26 +335,24 @@ static void set_claim(struct pv_roster *r, struct pv_roster_claim *c, struct pv_
 }
 
 /* A further claim of a member, by e; NULL: none. It is looked at once the node is a member, and
- * comes after the node's own claim, or two members could each wait for the other. */
-static void stake_further(struct pv_roster *r, struct pv_roster_claim *c, struct pv_roster_key *k,
-                          struct pv_roster_item *e, uint8_t turn)
+ * comes after the node's own claim, or two members could each wait for the other. A node need not
+ * win again what it has by that. */
+static void stake_further(struct pv_roster *r, struct pv_roster_key *k,
+                          enum pv_roster_binding_kind kind, struct pv_roster_item *e)
 {
+    struct pv_roster_claim *c = k->further[kind];
     struct pv_roster_rank rank;
-    bool news = false;
 
     if (c == NULL)
         return;
-    c->key = k;
-    for (size_t i = 0; e != NULL && k->claim.wins && i < PV_ROSTER_BIND_KINDS; i++)
-        news = news || (e->values[i] != NULL && e->values[i] != k->claim.item->values[i]);
-    if (!news) {
+    if (e == NULL || !k->claim.wins || e->values[kind] == k->claim.item->values[kind]) {
         set_claim(r, c, k, NULL, NULL);
         return;
     }
     rank = rank_of(e);
     if (cmp_ranks(&rank, &k->claim.rank) < 0)
         rank = k->claim.rank; /* with its hash: by the lower one of e it could come before it */
-    rank.turn = turn;
+    rank.turn = 1 + (uint8_t)kind;
     set_claim(r, c, k, e, &rank);
 }
 
@@ -384,8 +379,8 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
 
     k->claim.key = k;
     set_claim(r, &k->claim, k, by->member, &rank);
-    stake_further(r, k->second, k, by->transport, 1);
-    stake_further(r, k->third, k, by->place, 2);
+    for (enum pv_roster_binding_kind i = 0; i < PV_ROSTER_BIND_KINDS; i++)
+        stake_further(r, k, i, by->further[i]);
     pv_roster_touch(r, k);
 }
 

@@ -124,8 +124,8 @@ struct pv_roster_stake {
     struct pv_roster_stake *prev, *next; /* of the same value */
 };
 
-/* The present claim of a node: by its member statement all kinds of values, by a transport key
- * statement another transport key, by a place another name and address. Part of its key. */
+/* The present claim of a node: by its member statement to all kinds of values, or a further one, to
+ * another value of one kind, by a transport key statement or a place. Part of its key. */
 struct pv_roster_claim {
     struct pv_roster_key *key;
     struct pv_roster_item *item; /* NULL = nothing is claimed */
@@ -157,9 +157,9 @@ struct pv_roster_key {
     struct pv_roster_item *about;                  /* statements about this key, by next_about */
     struct pv_roster_item *issued;                 /* statements it signed, by next_issued */
     struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */
-    /* node: what it claims by its member statement, transport key statement, and place */
-    struct pv_roster_claim claim;
-    struct pv_roster_claim *second, *third; /* owned; NULL: there never was such a statement */
+    struct pv_roster_claim claim; /* node: what it claims by its member statement */
+    /* and further, by kind of value; owned; NULL: there never was such a statement */
+    struct pv_roster_claim *further[PV_ROSTER_BIND_KINDS];
     struct pv_roster_item *waits;     /* node: its member statement that wants an admission; NULL */
     struct pv_roster_key *next_dirty; /* with in.dirty */
     struct pv_roster_key *next_revoked; /* with in.revoked */
@@ -494,7 +494,7 @@ void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e);
 struct pv_roster_claims {
     struct pv_roster_item *member;
     struct pv_roster_item *admission; /* that the member statement needed to count */
-    struct pv_roster_item *transport, *place;
+    struct pv_roster_item *further[PV_ROSTER_BIND_KINDS]; /* each to one kind of value */
 };
 /* From now on key claims by these. Claims that this concerns are queued. */
 void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
@@ -508,6 +508,13 @@ static inline bool pv_roster_wins(const struct pv_roster_claim *c)
     return c != NULL && c->wins;
 }
 
+/* The statement by which a member has its value of this kind. */
+static inline const struct pv_roster_item *pv_roster_has_by(const struct pv_roster_key *k,
+                                                            enum pv_roster_binding_kind kind)
+{
+    return pv_roster_wins(k->further[kind]) ? k->further[kind]->item : k->claim.item;
+}
+
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
@@ -517,8 +524,6 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
 /* Takes the oldest. PV_ERR_AGAIN: none waits. */
 PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report);
-/* The present claim of its key that this statement of it makes; NULL: none. */
-const struct pv_roster_claim *pv_roster_claim_by(const struct pv_roster_item *e);
 /* The sentence of pv_roster_next_refused() for this reason. */
 void pv_roster_explain_refusal(const struct pv_roster_item *e, enum pv_roster_refusal why,
                                const uint8_t *self, char ret_text[static PV_ROSTER_REFUSED]);

@@ -103,20 +103,6 @@ bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
     return is_free(r, node, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF));
 }
 
-const struct pv_member *pv_roster_name_waits(const struct pv_roster *r, const char *name,
-                                             const uint8_t node[static PV_SIGN_PK_LEN])
-{
-    const struct pv_roster_value *v =
-        pv_roster_value(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF));
-
-    for (const struct pv_roster_stake *s = v == NULL ? NULL : v->stakes; s != NULL; s = s->next) {
-        const struct pv_roster_key *k = s->claim->key;
-        if (!s->claim->wins && k->claim.wins && memcmp(k->pk, node, PV_SIGN_PK_LEN) != 0)
-            return &k->member;
-    }
-    return NULL;
-}
-
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -248,30 +234,10 @@ static bool has_lost(const struct pv_roster_key *k, enum pv_roster_binding_kind 
                      const struct pv_roster_value *v)
 {
     if (k->member.state == PV_MEMBER_ACTIVE || k->member.state == PV_MEMBER_EXPIRED) {
-        const struct pv_roster_item *by = pv_roster_wins(k->third) ? k->third->item : k->claim.item;
+        const struct pv_roster_item *by = pv_roster_has_by(k, kind);
         return by == NULL || by->values[kind] != v;
     }
     return k->member.state != PV_MEMBER_NONE && k->member.state != PV_MEMBER_WAITING;
-}
-
-/* The first in order of the claims by which the node has the value without a break, which ends with
- * by; the other value may be another one meanwhile. */
-static const struct pv_roster_item *first_of_run(const struct pv_roster_key *holder,
-                                                 const struct pv_roster_item *by,
-                                                 enum pv_roster_binding_kind kind)
-{
-    const struct pv_roster_item *first = by;
-    const uint64_t least = pv_st_number(&holder->claim.item->pub.st);
-
-    if (by->pub.st.type != PV_ST_PLACE)
-        return by;
-    for (const struct pv_roster_item *x = pv_roster_next_best(holder, PV_ROSTER_QUOTA_PLACE, by);
-         x != NULL && pv_st_number(&x->pub.st) > least && x->values[kind] == by->values[kind];
-         x = pv_roster_next_best(holder, PV_ROSTER_QUOTA_PLACE, x)) {
-        if (pv_roster_goes_first(x, first))
-            first = x;
-    }
-    return first;
 }
 
 static int find_former(const struct pv_roster *r, const struct pv_member *m,
@@ -282,14 +248,10 @@ static int find_former(const struct pv_roster *r, const struct pv_member *m,
 
     if (holder == NULL || !holder->claim.wins)
         return PV_ERR_NOT_FOUND;
-    const struct pv_roster_item *by =
-        pv_roster_wins(holder->third) ? holder->third->item : holder->claim.item;
+    const struct pv_roster_item *by = pv_roster_has_by(holder, kind);
     const struct pv_roster_value *v = by->values[kind];
     if (v->refs == 1)
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
-    if (holder->claim.item->values[kind] == v)
-        by = holder->claim.item;
-    by = first_of_run(holder, by, kind);
     uint64_t since = time_of(by);
     /* A claim that comes later in order was in vain. */
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
@@ -924,6 +886,12 @@ const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
         }
     }
     return NULL;
+}
+
+bool pv_roster_waits(const struct pv_roster_entry *entry)
+{
+    const enum pv_roster_refusal why = pv_roster_refusal_now(item_of(entry));
+    return why != PV_ROSTER_REFUSE_NONE && why <= PV_ROSTER_REFUSE_TRANSPORT;
 }
 
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,

@@ -65,18 +65,6 @@ int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_repo
     return PV_OK;
 }
 
-const struct pv_roster_claim *pv_roster_claim_by(const struct pv_roster_item *e)
-{
-    const struct pv_roster_key *k = e->subject;
-    const struct pv_roster_claim *claims[] = {&k->claim, k->second, k->third};
-
-    for (size_t i = 0; i < PV_ARRAY_LEN(claims); i++) {
-        if (claims[i] != NULL && claims[i]->item == e)
-            return claims[i];
-    }
-    return NULL;
-}
-
 /* --- in words -------------------------------------------------------------------------------- */
 
 static bool is_self(const struct pv_roster_key *k, const uint8_t *self)
@@ -235,14 +223,13 @@ static void say_remedy(struct pv_text *t, const struct pv_roster_item *e,
                        enum pv_roster_refusal why, const uint8_t *self)
 {
     const struct pv_roster_key *k = e->subject;
-    const struct pv_roster_claim *c = pv_roster_claim_by(e);
     if (why == PV_ROSTER_REFUSE_TERMS)
         pv_text_add(t, ": update p2pvpn here");
     else if (!k->claim.wins)
         say_how_to_join(t, e, why, self);
-    else if (c == NULL)
+    else if (e->pub.st.type == PV_ST_MEMBER)
         pv_text_add(t, ": it is a member by what it said before");
-    else if (c == k->second)
+    else if (why == PV_ROSTER_REFUSE_TRANSPORT)
         pv_text_add(t, ": %s`sudo p2pvpnctl key rotate`", is_self(k, self) ? "" : "there ");
     else
         say_other_place(t, k, why, self);

@@ -140,30 +140,21 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
                          PV_KEY_STR(k->pk), invite->pub.st.u.invite.uses, k->claims);
 }
 
-/* Do both claim the same? */
-static bool repeats(const struct pv_roster_item *x, const struct pv_roster_item *e)
+/* A node says the same transport key again to show that it lives. Such a claim keeps its place in
+ * order: else somebody who claims the same value in vain would get it with the repetition. NULL:
+ * none is newer than its member statement. */
+static struct pv_roster_item *first_transport(const struct pv_roster_key *k,
+                                              const struct pv_roster_item *claim)
 {
-    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
-        if (x->values[i] != e->values[i])
-            return false;
-    }
-    return true;
-}
+    const enum pv_roster_binding_kind kind = PV_ROSTER_BIND_TRANSPORT;
+    struct pv_roster_item *e = pv_roster_next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL), *first = e;
 
-/* A node says the same again to show that it lives. Such a claim keeps its place in order: else
- * somebody who claims the same value in vain would get it with the repetition. */
-static struct pv_roster_item *first_said(const struct pv_roster_key *k,
-                                         const struct pv_roster_item *claim,
-                                         struct pv_roster_item *e)
-{
-    struct pv_roster_item *first = e;
-
-    if (e == NULL)
+    if (e == NULL || pv_st_number(&e->pub.st) <= pv_st_number(&claim->pub.st))
         return NULL;
-    for (struct pv_roster_item *x = k->kept[pv_roster_quota_of(e->pub.st.type)]; x != NULL;
+    for (struct pv_roster_item *x = k->kept[PV_ROSTER_QUOTA_TRANSPORT]; x != NULL;
          x = x->next_kept) {
         if (pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st) &&
-            pv_roster_goes_first(x, first) && repeats(x, e))
+            pv_roster_goes_first(x, first) && x->values[kind] == e->values[kind])
             first = x;
     }
     return first;
@@ -195,12 +186,14 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
     return NULL;
 }
 
-/* The first in order of those that say the same as the newest place e. A node that was elsewhere in
- * between has let name and address go: what it said before that takes them from nobody who got them
- * since. */
+/* The first in order of those by which the node has the name, or the address, of the newest place e
+ * without a break: whoever claims it in vain gets it neither with a repetition nor because the node
+ * changes the other one. A node that was elsewhere in between has let it go: what it said before
+ * that takes it from nobody who got it since. */
 static struct pv_roster_item *first_place(const struct pv_roster *r, const struct pv_roster_key *k,
                                           const struct pv_roster_item *claim,
-                                          struct pv_roster_item *e)
+                                          struct pv_roster_item *e,
+                                          enum pv_roster_binding_kind kind)
 {
     struct pv_roster_item *first = e;
 
@@ -209,7 +202,7 @@ static struct pv_roster_item *first_place(const struct pv_roster *r, const struc
          x = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, x)) {
         if (!place_counts(r, k, claim, x))
             continue;
-        if (!repeats(x, e))
+        if (x->values[kind] != e->values[kind])
             break;
         if (pv_roster_goes_first(x, first))
             first = x;
@@ -222,7 +215,7 @@ static void set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim);
 /* The claim of the node from now on. */
 static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 {
-    struct pv_roster_item *e = NULL, *waits = NULL, *transport = NULL;
+    struct pv_roster_item *e = NULL, *waits = NULL;
     struct pv_roster_claims by = {.member = NULL};
 
     settle_uses(r, k);
@@ -237,10 +230,10 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
         by.member = e;
         if (terms != NULL && terms->flags != 0)
             by.admission = pv_roster_find_admission(r, k);
-        transport = pv_roster_next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
-        if (transport != NULL && pv_st_number(&transport->pub.st) > pv_st_number(&e->pub.st))
-            by.transport = first_said(k, e, transport);
-        by.place = first_place(r, k, e, choose_place(r, k, e));
+        struct pv_roster_item *place = choose_place(r, k, e);
+        by.further[PV_ROSTER_BIND_NAME] = first_place(r, k, e, place, PV_ROSTER_BIND_NAME);
+        by.further[PV_ROSTER_BIND_IP4] = first_place(r, k, e, place, PV_ROSTER_BIND_IP4);
+        by.further[PV_ROSTER_BIND_TRANSPORT] = first_transport(k, e);
     }
     pv_roster_stake(r, k, &by);
 }
@@ -303,10 +296,9 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
                                         const struct pv_roster_item *e)
 {
     const struct pv_st_member *st = &e->pub.st.u.member;
-    const uint8_t *transport =
-        pv_roster_wins(k->second) ? k->second->item->pub.st.u.transport.transport : st->transport;
-    const struct pv_st_place *place =
-        pv_roster_wins(k->third) ? &k->third->item->pub.st.u.place : NULL;
+    const struct pv_roster_claim *transport = k->further[PV_ROSTER_BIND_TRANSPORT];
+    const struct pv_roster_claim *name = k->further[PV_ROSTER_BIND_NAME];
+    const struct pv_roster_claim *ip4 = k->further[PV_ROSTER_BIND_IP4];
     const struct pv_roster_item *able = pv_roster_next_best(k, PV_ROSTER_QUOTA_ABLE, NULL);
     struct pv_member m;
 
@@ -314,9 +306,14 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     memcpy(m.node, k->pk, sizeof(m.node));
     m.state = PV_MEMBER_ACTIVE;
     m.rights = pv_roster_rights_of(k);
-    memcpy(m.transport, transport, sizeof(m.transport));
-    memcpy(m.name, place != NULL ? place->name : st->name, sizeof(m.name));
-    m.ip4 = pv_addr4_u32(pv_load_be32(place != NULL ? place->ip4 : st->ip4), 0);
+    memcpy(m.transport,
+           pv_roster_wins(transport) ? transport->item->pub.st.u.transport.transport
+                                     : st->transport,
+           sizeof(m.transport));
+    memcpy(m.name, pv_roster_wins(name) ? name->item->pub.st.u.place.name : st->name,
+           sizeof(m.name));
+    m.ip4 = pv_addr4_u32(
+        pv_load_be32(pv_roster_wins(ip4) ? ip4->item->pub.st.u.place.ip4 : st->ip4), 0);
     m.ip6 = pv_addr6(st->ip6, 0);
     m.abilities = able == NULL ? 0 : able->pub.st.u.able.abilities;
     m.serial = st->serial;
@@ -372,20 +369,38 @@ static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
     [PV_ROSTER_BIND_KINDS] = PV_ROSTER_REFUSE_NONE,
 };
 
-static void report_claim(struct pv_roster *r, const struct pv_roster_claim *c)
+/* Why a present claim of its node that e makes lost; a place may make two. ret_claims: it makes
+ * one. */
+static enum pv_roster_refusal lost_by(const struct pv_roster_item *e, bool *ret_claims)
 {
-    if (c != NULL && c->item != NULL)
-        pv_roster_report_refusal(r, c->item, lacking[pv_roster_lacks(c)]);
+    const struct pv_roster_key *k = e->subject;
+    enum pv_roster_binding_kind kind = PV_ROSTER_BIND_KINDS;
+
+    *ret_claims = k->claim.item == e;
+    if (*ret_claims)
+        kind = pv_roster_lacks(&k->claim);
+    for (size_t i = 0; kind == PV_ROSTER_BIND_KINDS && i < PV_ROSTER_BIND_KINDS; i++) {
+        if (k->further[i] == NULL || k->further[i]->item != e)
+            continue;
+        *ret_claims = true;
+        kind = pv_roster_lacks(k->further[i]);
+    }
+    return lacking[kind];
+}
+
+static void report_claim(struct pv_roster *r, struct pv_roster_item *e)
+{
+    bool claims;
+    if (e != NULL)
+        pv_roster_report_refusal(r, e, lost_by(e, &claims));
 }
 
 /* Claims that lost are reported, those that won may be reported again when they lose. */
 static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
 {
-    report_claim(r, &k->claim);
-    if (k->claim.wins)
-        report_claim(r, k->second);
-    if (k->claim.wins)
-        report_claim(r, k->third);
+    report_claim(r, k->claim.item);
+    for (size_t i = 0; k->claim.wins && i < PV_ROSTER_BIND_KINDS; i++)
+        report_claim(r, k->further[i] == NULL ? NULL : k->further[i]->item);
 }
 
 /* Of a member statement that is not its node's present claim. Older ones are said no more. */
@@ -409,10 +424,9 @@ enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e)
     /* A word against somebody that has no effect has none for ever, and nobody can end it. */
     if (!e->listed || e->subject == NULL || pv_st_does(&e->pub.st, PV_DOES_TAKE))
         return PV_ROSTER_REFUSE_NONE;
-    const struct pv_roster_claim *c = pv_roster_claim_by(e);
-    if (c != NULL)
-        return lacking[pv_roster_lacks(c)];
-    return e->pub.st.type == PV_ST_MEMBER ? refusal_of_best(e) : PV_ROSTER_REFUSE_NONE;
+    bool claims;
+    const enum pv_roster_refusal why = lost_by(e, &claims);
+    return claims || e->pub.st.type != PV_ST_MEMBER ? why : refusal_of_best(e);
 }
 
 /* The name that the node had last: by its newest place, unless a member had that name first, and

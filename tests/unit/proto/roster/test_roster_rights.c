@@ -373,25 +373,53 @@ PV_TEST_IN(a_name_that_was_given_up_is_had_again_in_order, start, NULL)
     assert_ok(pv_roster_former(t.r, m, &former));
     assert_memory_equal(former.node, t.carol.pk, sizeof(former.node));
     const uint64_t since = former.since;
-    /* A repetition keeps it from somebody who claims it in vain. */
-    assert_null(pv_roster_name_waits(t.r, "rob", t.bob.pk));
+    /* Neither a repetition nor another address gives it to somebody who claims it in vain. */
     assert_int_equal(place(&t.carol, &t.carol, "rob", 6, 3).refused, 1);
     (void)place(&t.bob, &t.bob, "rob", 5, 4);
     assert_is(&t.bob, "rob", 5);
-    /* At another address it would lose the name, of which its user is told before. */
-    m = pv_roster_name_waits(t.r, "rob", t.bob.pk);
-    assert_non_null(m);
-    assert_memory_equal(m->node, t.carol.pk, sizeof(m->node));
-    assert_null(pv_roster_name_waits(t.r, "rob", t.carol.pk));
-    assert_null(pv_roster_name_waits(t.r, "bob", t.bob.pk));
-    (void)place(&t.carol, &t.carol, "caro", 6, 4);
-    assert_null(pv_roster_name_waits(t.r, "rob", t.bob.pk));
     (void)place(&t.bob, &t.bob, "rob", 9, 5);
     assert_is(&t.bob, "rob", 9);
     /* The claim in vain made nobody the one that had it before. */
     m = pv_roster_by_node(t.r, t.bob.pk);
     assert_ok(pv_roster_former(t.r, m, &former));
     assert_int_equal(former.since, since);
+}
+
+/* Of two that want one address, while they do not hear of each other, the first one has it under
+ * whatever names it has from then on; the other one keeps the name that it says with it. */
+PV_TEST_IN(an_address_is_kept_from_one_that_claims_it_in_vain, start, NULL)
+{
+    struct pv_roster_former former;
+    (void)place(&t.w.creator, &t.bob, "bob", 77, 1);
+    assert_int_equal(place(&t.w.creator, &t.carol, "caro", 77, 1).refused, 1);
+    assert_is(&t.carol, "caro", 6);
+    (void)place(&t.bob, &t.bob, "rob", 77, 2);
+    assert_is(&t.bob, "rob", 77);
+    (void)place(&t.w.creator, &t.bob, "bert", 77, 3);
+    assert_is(&t.bob, "bert", 77);
+    assert_int_equal(pv_roster_former_ip4(t.r, pv_roster_by_node(t.r, t.bob.pk), &former),
+                     PV_ERR_NOT_FOUND);
+    (void)place(&t.bob, &t.bob, "bert", 8, 4); /* given up */
+    assert_is(&t.bob, "bert", 8);
+    assert_is(&t.carol, "caro", 77);
+    assert_ok(pv_roster_former_ip4(t.r, pv_roster_by_node(t.r, t.carol.pk), &former));
+    assert_memory_equal(former.node, t.bob.pk, sizeof(former.node));
+    assert_int_equal(place(&t.bob, &t.bob, "bert", 77, 5).refused, 1);
+    assert_is(&t.bob, "bert", 5);
+}
+
+/* A machine that was let in by a name that a member had got is none, whatever that one says next.
+ */
+PV_TEST_IN(a_newcomer_that_claims_a_name_in_vain_gets_it_from_no_member, start, NULL)
+{
+    const struct keys invite = keys_of(9), dan = keys_of(4);
+    (void)learn(t.r, make_invite(&t.w, &t.w.creator, &invite, 1));
+    (void)place(&t.bob, &t.bob, "dan", 5, 1);
+    (void)learn(t.r, make_member(&t.w, &invite, &dan, "dan", 8));
+    assert_null(pv_roster_by_node(t.r, dan.pk));
+    (void)place(&t.w.creator, &t.bob, "dan", 77, 2);
+    assert_is(&t.bob, "dan", 77);
+    assert_null(pv_roster_by_node(t.r, dan.pk));
 }
 
 /* --- the sentences about what does not count -------------------------------------------------- */
