@@ -825,18 +825,29 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
-/* Moves the notices up to the last change of hands from old to c: the one that has the name now may
- * have written its lines earlier, by another name, or by a clock that is behind. */
-static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old)
+/* Is it a notice of the machine that had the name until then? That of a file has its key. */
+static bool is_of_before(const struct pv_tui_line *line, double since, const char *former)
+{
+    if (line->id[0] != '\0')
+        return false;
+    return line->key[0] != '\0' ? strcmp(line->key, former) == 0 : line->time < since;
+}
+
+/* Moves notices from old to c: those up to the last change of hands that old tells of, or (anew) of
+ * the machine before this change. The one that has the name now may have written its lines earlier,
+ * by another name, or by a clock that is behind. */
+static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, bool anew)
 {
     size_t above = old->n_lines, kept = 0;
     while (above > 0 && !old->lines[above - 1].hands)
         above--;
     for (size_t i = 0; i < old->n_lines; i++) {
-        if (i < above && old->lines[i].id[0] == '\0')
-            (void)add_line(c, old->lines[i]);
+        const struct pv_tui_line *line = &old->lines[i];
+        if (anew ? is_of_before(line, c->told_since, c->told_former)
+                 : i < above && line->id[0] == '\0')
+            (void)add_line(c, *line);
         else
-            old->lines[kept++] = old->lines[i];
+            old->lines[kept++] = *line;
     }
     old->n_lines = kept;
 }
@@ -856,10 +867,12 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
     const bool anothers = is_anothers(c, changed);
-    if (anothers)
+    if (anothers) {
         forget_messages(t, &old);
+        keep_above(c, &old, true);
+    }
     if (anothers || since_of(c, changed) > 0)
-        keep_above(c, &old);
+        keep_above(c, &old, false);
     c->unread = old.unread;
     c->named = old.named;
     c->anew = false;
@@ -2052,8 +2065,8 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     } else if (!taken && words_of(f, line, sizeof(line))) {
         size_t before = c->n_lines;
         pv_tui_notice_at(t, c, line, time);
-        if (c->n_lines > before && is_in(f)) {
-            c->lines[before].file = number;
+        if (c->n_lines > before) {
+            c->lines[before].file = is_in(f) ? number : 0;
             snprintf(c->lines[before].key, sizeof(c->lines[before].key), "%s",
                      pv_json_text(f, "key", ""));
         }

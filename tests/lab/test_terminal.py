@@ -852,6 +852,9 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
     b.ctl("send", "a", "of the first")
     term = Terminal(lab, a, "bob")
     term.wait("the line", "of the first")
+    b.run("sh", "-c", "echo >/run/setup.sh")
+    b.ctl("send-file", "a", "/run/setup.sh", "--no-wait")
+    term.wait("its offer", "offers setup.sh")
     a.stop_daemon()
     d.daemon()
     d.join(r.ctl("invite").out.strip(), "--name", "dan")
@@ -864,7 +867,8 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
     a.daemon()
     term.wait("the other machine's line below the notice", "of the second", lambda rows: "bob is another machine since"
               in " ".join(rows).split("as dan")[0])
-    check("of the first" not in " ".join(term.rows()).split("bob is another machine since")[-1], "two machines' lines in one")
+    below = " ".join(term.rows()).split("bob is another machine since")[-1]
+    check("of the first" not in below and "setup.sh" not in below, f"two machines' lines in one: {below}")
 
 
 @scenario

@@ -380,6 +380,13 @@ export function chat(main, who) {
     else if (state.status) since = 0; // its machine is gone
   }
 
+  // A line that is begun from now on is for whoever has the name in the network of now.
+  function moveOn() {
+    if (drafts.get(here) || underWay.get(here)?.length || here === place(who)) return;
+    here = place(who);
+    if (drafts.get(here)) write(here, who, drafts.get(here));
+  }
+
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
     if (!membership() || membership() === NOWHERE || membership() === member) return;
@@ -388,6 +395,7 @@ export function chat(main, who) {
       tell(`this machine is in ${state.status.network?.name} now`);
       forget();
       since = known = null;
+      moveOn();
       drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
     } else {
       here = place(who);
@@ -479,6 +487,7 @@ export function chat(main, who) {
     }, oninput: () => {
       if (!drafts.get(here)) begunFor.set(here, membership() === NOWHERE ? NOBODY : address());
       drafts.set(here, text.value);
+      moveOn();
     } });
     text.value = drafts.get(here) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
@@ -508,6 +517,7 @@ export function chat(main, who) {
         paintAll();
         if (answer && open === who) fetchLog().catch(() => {});
       }
+      moveOn();
       if (open === who) document.querySelector(".compose textarea")?.focus();
     }
     const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => complain(e, file.name)); };

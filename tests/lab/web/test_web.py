@@ -1232,6 +1232,15 @@ def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     browser.click("button", "Send")
     wait("the line, sent again", lambda: [m["text"] for m in c.json("history", "a")["messages"]] == ["for the first b"])
+    # A line that is begun from now on belongs to this network.
+    browser.sees("for the first b", ".said.own")
+    browser.type("textarea", "later")
+    for talk in ("a", "b"):
+        browser.run(f"location.hash = '#/chat/{talk}'")
+        browser.sees(talk, ".talk h2")
+    wait("what was begun", lambda: browser.run("return document.querySelector('textarea').value") == "later")
+    browser.click("button", "Send")
+    wait("it to be sent", lambda: c.json("history", "a")["messages"][-1]["text"] == "later")
     # The same of what is begun between two networks, in a conversation that was opened there; these have one name.
     a.ctl("leave", "--last")
     browser.run("location.hash = '#/chat'")

@@ -1604,6 +1604,36 @@ PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_
     assert_string_equal(pi->lines[pi->n_lines - 1].text, "of a fourth");
 }
 
+/* A file of the machine that had the name is none of the one that has it now, however old the lines
+ * are that this one wrote by another name. */
+PV_TEST(notices_of_files_stand_above_a_change_of_hands_that_was_not_seen)
+{
+#define FILE_BY(id, way, key, name)                                                        \
+    "{'file':{'id':" id ",'direction':'" way "','peer':'pi','key':'" key "','name':'" name \
+    "','size':2048,'state':'offered','time':1795168000}}"
+    open_of("pi");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "of the first", "read") "]}");
+    t->now = 1795168500;
+    take(pv_tui_take_file, FILE_BY("1", "in", PI_KEY, "setup.sh"));
+    take(pv_tui_take_file, FILE_BY("2", "out", PI_KEY, "secret"));
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    t->now = 1795168800;
+    take(pv_tui_take_file, FILE_BY("3", "in", "another", "its.own"));
+    take_of(pv_tui_take_history, "pi",
+            PV_STR("{'messages':[{'id':'B','from':'pi','to':'lap','text':'by another name',"
+                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168750,'key':'%s'}}",
+                   PI_KEY));
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_int_equal(pi->n_lines, 5);
+    assert_has(pi->lines[0].text, "setup.sh");
+    assert_has(pi->lines[1].text, "secret");
+    assert_has(pi->lines[2].text, "pi is another machine since ");
+    assert_string_equal(pi->lines[3].text, "by another name");
+    assert_has(pi->lines[4].text, "its.own");
+}
+
 /* The events have its new name, and the open pane the one of before. */
 PV_TEST(marks_come_into_the_pane_of_a_peer_that_was_renamed)
 {
