@@ -188,6 +188,45 @@ def an_address_is_its_first_ones_whatever_that_one_is_called(lab):
     equal(sorted(r.peers()), ["b", "c", "dora"], "who is left")
 
 
+@scenario
+def a_name_is_its_members_beside_one_that_asks_by_it(lab):
+    """A machine that asks to be admitted has no name yet: its member keeps all that goes by it. One that was denied
+    never had one."""
+    coordinator = lab.coordinator()
+    r, a, b, dan, eve = (lab.host(name) for name in ("r", "a", "b", "dan", "eve"))
+    lab.network(coordinator, [r, a, b])
+    key = b.json("status")["self"]["key"]
+    token = r.ctl("invite", "--approve", "--uses", "3").out.strip()
+
+    def asks(host, name):
+        host.daemon()
+        host.join(token, "--name", name)
+        wait(f"r to know {name}", lambda: any(row["name"] == name and row["state"] == "waiting"
+                                              for row in r.json("peers")["peers"]))
+
+    b.ctl("rename", "rob")
+    wait("a to know rob", lambda: "rob" in a.peers())
+    b.ctl("rename", "bert")
+    asks(dan, "rob")
+    r.ctl("deny", "rob")
+    check("rob is called bert now" in a.ctl("send", "rob", "x", code=6).err, "who was rob")
+    b.ctl("rename", "rob")
+    wait("a to know rob again", lambda: "rob" in a.peers())
+    equal(a.peers()["rob"]["former"], None, "who had the name before")
+    # It takes the name of a machine that asks, of which it has not heard.
+    b.run("nft", "-f", "-", stdin=CUT)
+    wait("b to know that it is alone", lambda: not b.json("status")["coordinator"]["connected"])
+    asks(eve, "zoe")
+    check("the coordinator is away" in b.ctl("rename", "zoe", code=9).err, "b has not heard of it")
+    b.run("nft", "delete", "table", "inet", "cut")
+    wait("r to know zoe", lambda: any(row["name"] == "zoe" and row["key"] == key for row in r.json("peers")["peers"]))
+    b.ctl("address", "set", "10.66.0.77")
+    r.ctl("rename", "zoe", "zoe")
+    r.ctl("remove", "zoe")
+    wait("b to be removed", lambda: b.json("status")["state"] == "removed")
+    equal([row["state"] for row in r.json("peers")["peers"] if row["name"] == "zoe"], ["waiting"], "the one that asks")
+
+
 TIMED = """
 import socket, sys, time
 best = 1e9

@@ -541,16 +541,17 @@ static const struct pv_member *claimant(const struct pv_node *n, const char *nam
     return NULL;
 }
 
-/* Whom a removal, or an end of rights, is about: a member, who waits or has expired, who is none in
- * spite of what it says, and who left, whose key still has its rights and would come back with
- * them. NULL: the client was told why there is nobody. */
+/* Whom a removal, or an end of rights, is about: a member, else who waits or has expired, who is
+ * none in spite of what it says, and who left, whose key still has its rights and would come back
+ * with them. NULL: the client was told why there is nobody. */
 static const struct pv_member *subject(struct admin *a, const char *name, const char *what,
                                        uint64_t handle)
 {
     const struct pv_node *n = a->node;
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_node_aside(n, name);
+    const bool is_none = n->roster != NULL && pv_node_member(n, name) == NULL;
+    const struct pv_member *m = is_none ? pv_node_aside(n, name) : NULL;
     const struct pv_peer *p = pv_peers_find(n->peers, name);
-    if (m == NULL && p == NULL) {
+    if (m == NULL && p == NULL && is_none) {
         const struct pv_member *former = pv_node_former_member(n, name);
         m = former != NULL && former->state == PV_MEMBER_LEFT ? former : claimant(n, name);
     }

@@ -128,7 +128,9 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     struct pv_st_place place = *to;
     const struct pv_st_network *net = pv_roster_network(n->roster);
     struct pv_made made;
-    if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
+    /* A machine that waits to be admitted may want what this one has, and gets it from nobody. */
+    if ((strcmp(name, m->name) != 0 && !pv_roster_name_is_free(n->roster, name, m->node)) ||
+        strcmp(name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
                         "%s: %s is taken: names of members, their first ones, and the "
                         "network's own are nobody else's; choose another",
@@ -136,7 +138,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         return;
     }
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
-        !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
+        (memcmp(ip4, m->ip4.ip, PV_IP4_LEN) != 0 &&
+         !pv_roster_ip4_is_free(n->roster, ip4, m->node))) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
                         "%s: that address is another member's, or not one for members in %s, of "
                         "which the first and the last are nobody's: choose another",
@@ -198,16 +201,6 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     move(n, m, &to, &(struct order){.what = what, .handle = handle}, now);
 }
 
-/* Does the statement claim the name or the address of the member? */
-static bool wants(const struct pv_statement *st, const struct pv_member *m)
-{
-    const bool is_place = st->type == PV_ST_PLACE;
-    if (!is_place && st->type != PV_ST_MEMBER)
-        return false;
-    return strcmp(is_place ? st->u.place.name : st->u.member.name, m->name) == 0 ||
-           memcmp(is_place ? st->u.place.ip4 : st->u.member.ip4, m->ip4.ip, PV_IP4_LEN) == 0;
-}
-
 /* A machine that claims name or address of the old one in vain, or waits with it to be admitted,
  * would be before the new one. False: the client is told. */
 static bool nobody_waits(struct pv_node *n, const struct pv_member *old,
@@ -216,7 +209,7 @@ static bool nobody_waits(struct pv_node *n, const struct pv_member *old,
     char text[PV_ROSTER_REFUSED];
     const struct pv_roster_entry *e = NULL;
     while ((e = pv_roster_next_refused(n->roster, e, n->identity->sign_pk, text)) != NULL) {
-        if (!pv_roster_waits(e) || !wants(&e->st, old) ||
+        if (!pv_roster_waits_for(n->roster, e, old) ||
             memcmp(pv_st_subject(&e->st), fresh->node, PV_SIGN_PK_LEN) == 0)
             continue;
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "replace: it would get that then: %s",

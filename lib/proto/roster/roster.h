@@ -244,9 +244,10 @@ const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
                                                      const struct pv_roster_entry *prev,
                                                      const uint8_t self[static PV_SIGN_PK_LEN],
                                                      char ret_text[static PV_ROSTER_REFUSED]);
-/* Is it one of those because another node has the name, an address or the transport key that it
- * claims? It counts from when that one lets go of it. */
-bool pv_roster_waits(const struct pv_roster_entry *entry);
+/* Is it one of those because this member has the name, or the IPv4 address, that it claims? It
+ * counts from when that one lets go of it. */
+bool pv_roster_waits_for(const struct pv_roster *r, const struct pv_roster_entry *entry,
+                         const struct pv_member *m);
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);

@@ -467,6 +467,9 @@ enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e);
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
                                               const struct pv_roster_key *k);
+/* Does this place of k count as far as its signer and receipt go, beside that member statement? */
+bool pv_roster_place_counts(const struct pv_roster *r, const struct pv_roster_key *k,
+                            const struct pv_roster_item *claim, const struct pv_roster_item *e);
 /* The admission of k that counts, of several the first in order; NULL when nobody admitted it. */
 struct pv_roster_item *pv_roster_find_admission(const struct pv_roster *r,
                                                 const struct pv_roster_key *k);

@@ -228,8 +228,22 @@ uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static
     return at == 0 ? 0 : at > UINT64_MAX - PV_ROSTER_REST ? UINT64_MAX : at + PV_ROSTER_REST;
 }
 
-/* Had this other node the value? A claim that never counted, because somebody else had it, is none:
- * its node is no member, and never was one. */
+/* Could its node ever be a member, or where it says, by this? One that asked and was denied had
+ * nothing. */
+static bool could_count(const struct pv_roster *r, const struct pv_roster_item *e)
+{
+    const struct pv_roster_key *k = e->subject;
+    const struct pv_roster_item *claim = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
+    const struct pv_st_invite *terms = claim == NULL ? NULL : pv_roster_terms(r, claim);
+
+    if (claim == NULL || (terms != NULL && (terms->flags & PV_INVITE_APPROVAL) != 0 &&
+                          pv_roster_find_admission(r, k) == NULL))
+        return false;
+    return e->pub.st.type != PV_ST_PLACE || pv_roster_place_counts(r, k, claim, e);
+}
+
+/* Had this other node the value, and has it no more? A claim that never counted, because somebody
+ * else had it, is none: its node is no member, and never was one. */
 static bool has_lost(const struct pv_roster_key *k, enum pv_roster_binding_kind kind,
                      const struct pv_roster_value *v)
 {
@@ -256,7 +270,7 @@ static int find_former(const struct pv_roster *r, const struct pv_member *m,
     /* A claim that comes later in order was in vain. */
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
         if (e->values[kind] != v || e->subject == holder || !pv_roster_goes_first(e, by) ||
-            !has_lost(e->subject, kind, v))
+            !has_lost(e->subject, kind, v) || !could_count(r, e))
             continue;
         if (best == NULL || pv_roster_goes_first(best, e))
             best = e;
@@ -281,10 +295,12 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
 }
 
 /* When the node of this claim let go of the value: by its next place with another one, else when it
- * went. */
+ * went, with which alone it lets go of its first one. */
 static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_binding_kind kind)
 {
     uint64_t at = let_go_at(claim->subject);
+    if (claim->pub.st.type == PV_ST_MEMBER)
+        return at;
     for (const struct pv_roster_item *e = claim->subject->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
          e = e->next_kept) {
         if (pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st) &&
@@ -298,10 +314,13 @@ static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_bin
  * later had it later. */
 const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const char *name)
 {
-    const struct pv_member *found = NULL;
+    const struct pv_roster_item *found = NULL;
     uint64_t latest_end = 0;
     const struct pv_roster_value *v =
         pv_roster_value(r, PV_ROSTER_BIND_NAME, (const uint8_t *)name, strlen(name));
+    const struct pv_member *owner = v == NULL || v->owner == NULL ? NULL : member_of(v->owner->key);
+    if (owner != NULL && owner->state == PV_MEMBER_ACTIVE && strcmp(owner->name, name) != 0)
+        return owner;                        /* its first name */
     uint32_t left = v == NULL ? 0 : v->refs; /* claims of it: the walk ends behind the last */
     for (const struct pv_roster_item *e = r->first; e != NULL && left > 0; e = e->next) {
         if (e->values[PV_ROSTER_BIND_NAME] != v)
@@ -312,12 +331,13 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
         if (!is_former && (m->state != PV_MEMBER_ACTIVE || strcmp(m->name, name) == 0))
             continue;
         const uint64_t end = let_go_of(e, PV_ROSTER_BIND_NAME);
-        if (found != NULL && end < latest_end)
+        if (!could_count(r, e) || (found != NULL && end < latest_end) ||
+            (found != NULL && end == latest_end && pv_roster_goes_first(e, found)))
             continue;
-        found = m;
+        found = e;
         latest_end = end;
     }
-    return found;
+    return found == NULL ? NULL : &found->subject->member;
 }
 
 int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
@@ -888,10 +908,23 @@ const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
     return NULL;
 }
 
-bool pv_roster_waits(const struct pv_roster_entry *entry)
+bool pv_roster_waits_for(const struct pv_roster *r, const struct pv_roster_entry *entry,
+                         const struct pv_member *m)
 {
-    const enum pv_roster_refusal why = pv_roster_refusal_now(item_of(entry));
-    return why != PV_ROSTER_REFUSE_NONE && why <= PV_ROSTER_REFUSE_TRANSPORT;
+    static const enum pv_roster_binding_kind kinds[] = {PV_ROSTER_BIND_NAME, PV_ROSTER_BIND_IP4};
+    const struct pv_roster_item *e = item_of(entry);
+    const struct pv_roster_key *k = e->subject, *other = pv_roster_key(r, m->node);
+
+    if (k == NULL || other == NULL || other->claim.item == NULL || k == other)
+        return false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++) {
+        const struct pv_roster_claim *c = k->claim.item == e ? &k->claim : k->further[kinds[i]];
+        const struct pv_roster_value *v = e->values[kinds[i]];
+        if (v != NULL && v == pv_roster_has_by(other, kinds[i])->values[kinds[i]] && c != NULL &&
+            c->item == e && !c->wins)
+            return true;
+    }
+    return false;
 }
 
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,

@@ -163,8 +163,8 @@ static struct pv_roster_item *first_transport(const struct pv_roster_key *k,
 /* Does a place newer than the claim say where the node is? To another address than its first one a
  * node moves itself only with a receipt: coordinators give none for an address that another machine
  * had until lately, as others may let in by address. */
-static bool place_counts(const struct pv_roster *r, const struct pv_roster_key *k,
-                         const struct pv_roster_item *claim, const struct pv_roster_item *e)
+bool pv_roster_place_counts(const struct pv_roster *r, const struct pv_roster_key *k,
+                            const struct pv_roster_item *claim, const struct pv_roster_item *e)
 {
     if (e->signer != k)
         return pv_roster_signer_counts(r, e, k->pk);
@@ -180,7 +180,7 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
     for (struct pv_roster_item *e = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
          e != NULL && pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st);
          e = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
-        if (place_counts(r, k, claim, e))
+        if (pv_roster_place_counts(r, k, claim, e))
             return e;
     }
     return NULL;
@@ -200,7 +200,7 @@ static struct pv_roster_item *first_place(const struct pv_roster *r, const struc
     for (struct pv_roster_item *x = e;
          x != NULL && pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st);
          x = pv_roster_next_best(k, PV_ROSTER_QUOTA_PLACE, x)) {
-        if (!place_counts(r, k, claim, x))
+        if (!pv_roster_place_counts(r, k, claim, x))
             continue;
         if (x->values[kind] != e->values[kind])
             break;
@@ -434,7 +434,8 @@ enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e)
 static const char *last_name(const struct pv_roster *r, const struct pv_roster_key *k,
                              const struct pv_roster_item *claim)
 {
-    const struct pv_roster_item *place = choose_place(r, k, claim);
+    const struct pv_roster_item *place =
+        first_place(r, k, claim, choose_place(r, k, claim), PV_ROSTER_BIND_NAME);
     if (place == NULL)
         return claim->pub.st.u.member.name;
     const struct pv_roster_claim *owner = place->values[PV_ROSTER_BIND_NAME]->owner;

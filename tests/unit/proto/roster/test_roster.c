@@ -746,6 +746,38 @@ PV_TEST(a_refused_claim_makes_no_last_holder)
     assert_memory_equal(pv_roster_last_holder(r, "mallory")->node, mallory.pk, sizeof(alice.pk));
 }
 
+/* A machine that asked by a name and was denied never had it, and a member that claims another's
+ * first name in vain and gives that up is not the one that was called so. */
+PV_TEST(only_those_that_had_a_name_are_taken_for_its_former_machine)
+{
+    struct world w = world_make(22);
+    struct keys invite = keys_of(1), bob = keys_of(2), carol = keys_of(3), asker = keys_of(4);
+    struct pv_roster_former former;
+    struct pv_roster *r = roster_of(&w);
+    add_item(r, make_member(&w, &w.creator, &bob, "bob", 1));
+    add_item(r, make_member(&w, &w.creator, &carol, "carol", 2));
+    add_item(r, make_place(&w, &bob, &bob, "rob", 1, 2));
+    add_item(r, make_place(&w, &carol, &carol, "bob", 2, 2)); /* in vain */
+    add_item(r, make_place(&w, &carol, &carol, "carol", 2, 3));
+    settle(r);
+    assert_memory_equal(pv_roster_last_holder(r, "bob")->node, bob.pk, sizeof(bob.pk));
+    add_item(r, make_place(&w, &bob, &bob, "bert", 1, 3));
+    add_item(r, make_terms(&w, &w.creator, &invite, PV_INVITE_APPROVAL, 0));
+    add_item(r, make_member(&w, &invite, &asker, "rob", 4));
+    settle(r);
+    assert_int_equal(pv_roster_known(r, asker.pk)->state, PV_MEMBER_WAITING);
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, asker.pk, NULL, 0));
+    settle(r);
+    assert_memory_equal(pv_roster_last_holder(r, "rob")->node, bob.pk, sizeof(bob.pk));
+    add_item(r, make_place(&w, &bob, &bob, "rob", 1, 4));
+    settle(r);
+    assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "rob"), &former), PV_ERR_NOT_FOUND);
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0));
+    settle(r);
+    assert_memory_equal(pv_roster_last_holder(r, "bob")->node, bob.pk, sizeof(bob.pk));
+    assert_memory_equal(pv_roster_last_holder(r, "rob")->node, bob.pk, sizeof(bob.pk));
+}
+
 /* Also in a roster that loads it all at once, as after a restart. */
 PV_TEST(a_former_member_keeps_the_name_that_it_had_last)
 {

@@ -393,6 +393,11 @@ PV_TEST_IN(an_address_is_kept_from_one_that_claims_it_in_vain, start, NULL)
     (void)place(&t.w.creator, &t.bob, "bob", 77, 1);
     assert_int_equal(place(&t.w.creator, &t.carol, "caro", 77, 1).refused, 1);
     assert_is(&t.carol, "caro", 6);
+    char text[PV_ROSTER_REFUSED];
+    const struct pv_roster_entry *waits = pv_roster_next_refused(t.r, NULL, t.bob.pk, text);
+    assert_non_null(waits);
+    assert_true(pv_roster_waits_for(t.r, waits, pv_roster_by_node(t.r, t.bob.pk)));
+    assert_false(pv_roster_waits_for(t.r, waits, pv_roster_by_node(t.r, t.carol.pk)));
     (void)place(&t.bob, &t.bob, "rob", 77, 2);
     assert_is(&t.bob, "rob", 77);
     (void)place(&t.w.creator, &t.bob, "bert", 77, 3);

@@ -173,8 +173,8 @@ PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, NUL
     assert_memory_equal(pv_node_former_member(&x.f.node, longer)->node, gone.pk, 32);
 }
 
-/* A former bob, then one that joined by that name and is called robert now; and the other way
- * round. */
+/* A former bob, then one that joined by that name and is called robert now; one that wants the name
+ * of that, which is its own still, never has it. */
 PV_TEST_IN(a_name_without_a_machine_is_its_last_holders, start, NULL)
 {
     struct world *w = &x.f.world;
@@ -189,7 +189,10 @@ PV_TEST_IN(a_name_without_a_machine_is_its_last_holders, start, NULL)
     assert_string_equal(pv_node_renamed(&x.f.node, "bob.home")->name, "robert");
     fake_node_add(&x.f, make_member(w, &w->creator, &third, "bob", 33));
     fake_node_add(&x.f, make_leave(w, &third, 1));
-    assert_memory_equal(pv_node_former_member(&x.f.node, "bob")->node, third.pk, 32);
+    assert_null(pv_node_former_member(&x.f.node, "bob"));
+    assert_string_equal(pv_node_renamed(&x.f.node, "bob.home")->name, "robert");
+    fake_node_add(&x.f, make_leave(w, &second, 2));
+    assert_memory_equal(pv_node_former_member(&x.f.node, "bob")->node, second.pk, 32);
     assert_null(pv_node_renamed(&x.f.node, "bob"));
     assert_memory_equal(pv_node_former_member(&x.f.node, PV_KEY_STR(first.pk))->node, first.pk, 32);
 }
