@@ -825,17 +825,15 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
-/* Is it a notice of the machine that had the name until then? That of a file has its key. */
+/* Is it a notice of a machine that had the name until then? That of a file has its key. */
 static bool is_of_before(const struct pv_tui_line *line, double since, const char *former)
 {
-    if (line->id[0] != '\0')
-        return false;
-    return line->key[0] != '\0' ? strcmp(line->key, former) == 0 : line->time < since;
+    return line->time < since || (line->key[0] != '\0' && strcmp(line->key, former) == 0);
 }
 
-/* Moves notices from old to c: those up to the last change of hands that old tells of, or (anew) of
- * the machine before this change. The one that has the name now may have written its lines earlier,
- * by another name, or by a clock that is behind. */
+/* Moves notices from old to c: those up to the last change of hands that old tells of, and (anew)
+ * those of before this change. The one that has the name now may have written its lines earlier, by
+ * another name, or by a clock that is behind. */
 static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, bool anew)
 {
     size_t above = old->n_lines, kept = 0;
@@ -843,8 +841,8 @@ static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, bool anew
         above--;
     for (size_t i = 0; i < old->n_lines; i++) {
         const struct pv_tui_line *line = &old->lines[i];
-        if (anew ? is_of_before(line, c->told_since, c->told_former)
-                 : i < above && line->id[0] == '\0')
+        const bool goes = i < above || (anew && is_of_before(line, c->told_since, c->told_former));
+        if (goes && line->id[0] == '\0')
             (void)add_line(c, *line);
         else
             old->lines[kept++] = *line;
@@ -867,12 +865,10 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
     const bool anothers = is_anothers(c, changed);
-    if (anothers) {
+    if (anothers)
         forget_messages(t, &old);
-        keep_above(c, &old, true);
-    }
     if (anothers || since_of(c, changed) > 0)
-        keep_above(c, &old, false);
+        keep_above(c, &old, anothers);
     c->unread = old.unread;
     c->named = old.named;
     c->anew = false;

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from chatlab import fill_history
-from lab import SLOW, Skip, Stopwatch, check, equal, scenario, wait
+from lab import SLOW, Skip, Stopwatch, check, equal, pause, scenario, wait
 
 
 class Terminal:
@@ -827,9 +827,10 @@ def without_a_terminal_the_lines_stay(lab):
     b.wait_peer("a")
     term = Terminal(lab, b, "--lines", "a")
     term.wait("the prompt", "a>")
-    for line in ("/open carol", "/send a with a slash", "/me waves", "//etc"):
-        term.line(line)
+    term.line("/open carol")
     term.wait("the word of the screen to be refused", "there is: send NAME TEXT, getu, exit; //TEXT sends /TEXT")
+    for line in ("/send a with a slash", "/me waves", "//etc"):
+        term.line(line)
     wait("the lines to be taken", lambda: [m["text"] for m in b.json("history", "a")["messages"]][-3:] ==
          ["with a slash", "/me waves", "/etc"])
     os.kill(b.p2pvpnd.pid, signal.SIGSTOP)
@@ -855,6 +856,7 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
     b.run("sh", "-c", "echo >/run/setup.sh")
     b.ctl("send-file", "a", "/run/setup.sh", "--no-wait")
     term.wait("its offer", "offers setup.sh")
+    pause(1.1, "a change of hands has a time in whole seconds")
     a.stop_daemon()
     d.daemon()
     d.join(r.ctl("invite").out.strip(), "--name", "dan")

@@ -1632,6 +1632,18 @@ PV_TEST(notices_of_files_stand_above_a_change_of_hands_that_was_not_seen)
     assert_has(pi->lines[2].text, "pi is another machine since ");
     assert_string_equal(pi->lines[3].text, "by another name");
     assert_has(pi->lines[4].text, "its.own");
+    /* It goes on to a third machine: nothing of the two before is among the lines of that one. */
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    t->now = 1795168950;
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[{'id':'C','from':'pi','to':'lap','text':'of a third','time':1795167000,"
+            "'state':'read'}],'changed':{'since':1795168900,'key':'one more'}}");
+    assert_int_equal(pi->n_lines, 6);
+    assert_has(pi->lines[0].text, "setup.sh");
+    assert_has(pi->lines[3].text, "its.own");
+    assert_has(pi->lines[4].text, "pi is another machine since ");
+    assert_string_equal(pi->lines[5].text, "of a third");
 }
 
 /* The events have its new name, and the open pane the one of before. */
