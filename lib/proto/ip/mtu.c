@@ -137,20 +137,21 @@ static size_t largest(const struct pv_mtu *m)
 
 /* The round's finding: nothing (wait and ask again later), less than the wanted size (search), or a
  * size. A narrow result counts only while the size was doubted, since a full queue loses large
- * probes first and must not shrink a path that is fine. */
+ * probes first and must not shrink a path that is fine; a check that nothing answers doubts it,
+ * too, as a busy host may be silent just when the path narrows. */
 static void end_round(struct pv_mtu *m, pv_ns now)
 {
     size_t i = largest(m);
+    if (m->state == PV_MTU_CHECK && i > 0) {
+        m->doubted = true;
+        m->raise_wait = RAISE_FIRST;
+    }
     if (i == m->n) {
         m->wait = m->wait == 0 ? PV_MTU_CHECK_EVERY : 2 * m->wait;
         m->wait = m->wait > PV_MTU_WAIT_MAX ? PV_MTU_WAIT_MAX : m->wait;
         m->state = PV_MTU_WAIT;
         m->deadline = now + m->wait;
     } else if (m->state != PV_MTU_SEARCH && i > 0) {
-        if (m->state == PV_MTU_CHECK) {
-            m->doubted = true;
-            m->raise_wait = RAISE_FIRST;
-        }
         begin_search(m, now);
     } else {
         if (m->state != PV_MTU_CHECK) {

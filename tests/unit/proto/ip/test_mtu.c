@@ -276,6 +276,21 @@ PV_TEST(a_path_that_narrowed_in_use_is_looked_at_again_soon)
     }
 }
 
+/* A busy host may answer nothing just then: that path narrowed in use all the same. */
+PV_TEST(a_path_that_is_silent_first_and_narrow_then_is_looked_at_again_soon)
+{
+    start(1500, PV_MS(20), 12);
+    run(PV_S(10));
+    p->link = 0;
+    for (int i = 0; i < 5000 && p->m.state != PV_MTU_WAIT; i++)
+        run(PV_MS(1));
+    assert_int_equal(p->m.state, PV_MTU_WAIT);
+    p->link = 1300;
+    assert_int_equal(used_after(PV_S(5)), 1300);
+    p->link = 1500;
+    assert_int_equal(used_after(PV_S(16)), 1480);
+}
+
 PV_TEST(loss_alone_does_not_narrow_a_path)
 {
     unsigned wrong = 0;
