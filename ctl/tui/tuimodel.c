@@ -629,8 +629,8 @@ static double time_of(const struct pv_tui_line *line)
 }
 
 /* A notice stays behind the line that it stood behind, whose id is before: what was written while
- * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, and a
- * line that has none goes to the end. */
+ * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, below the
+ * last change of hands, and a line that has none goes to the end. */
 static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const char *before)
 {
     if (!add_line(c, line))
@@ -646,7 +646,8 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
         c->lines[known] = line;
         return;
     }
-    while (time_of(&line) > 0 && at > 0 && time_of(&c->lines[at - 1]) > time_of(&line)) {
+    while (time_of(&line) > 0 && at > 0 && !c->lines[at - 1].hands &&
+           time_of(&c->lines[at - 1]) > time_of(&line)) {
         c->lines[at] = c->lines[at - 1];
         at--;
     }
@@ -825,23 +826,28 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
-/* Is it a notice of a machine that had the name until then? That of a file has its key. */
-static bool is_of_before(const struct pv_tui_line *line, double since, const char *former)
+/* Is it a notice of a machine that had the name before? That of a file has its key, and a p2pvpnd
+ * of before says only whose the name was last. */
+static bool is_of_before(const struct pv_tui_line *line, const json_t *changed)
 {
-    return line->time < since || (line->key[0] != '\0' && strcmp(line->key, former) == 0);
+    const char *now = pv_json_text(changed, "now", "");
+    if (line->key[0] != '\0' && now[0] != '\0')
+        return strcmp(line->key, now) != 0;
+    return line->time < pv_json_real(changed, "since", 0) ||
+           (line->key[0] != '\0' && pv_json_is(changed, "key", line->key));
 }
 
-/* Moves notices from old to c: those up to the last change of hands that old tells of, and (anew)
- * those of before this change. The one that has the name now may have written its lines earlier, by
- * another name, or by a clock that is behind. */
-static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, bool anew)
+/* Moves notices from old to c: those up to the last change of hands that old tells of, and (anew,
+ * else NULL) those of before this change. The one that has the name now may have written its lines
+ * earlier, by another name, or by a clock that is behind. */
+static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, const json_t *anew)
 {
     size_t above = old->n_lines, kept = 0;
     while (above > 0 && !old->lines[above - 1].hands)
         above--;
     for (size_t i = 0; i < old->n_lines; i++) {
         const struct pv_tui_line *line = &old->lines[i];
-        const bool goes = i < above || (anew && is_of_before(line, c->told_since, c->told_former));
+        const bool goes = i < above || (anew != NULL && is_of_before(line, anew));
         if (goes && line->id[0] == '\0')
             (void)add_line(c, *line);
         else
@@ -868,7 +874,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     if (anothers)
         forget_messages(t, &old);
     if (anothers || since_of(c, changed) > 0)
-        keep_above(c, &old, anothers);
+        keep_above(c, &old, anothers ? changed : NULL);
     c->unread = old.unread;
     c->named = old.named;
     c->anew = false;

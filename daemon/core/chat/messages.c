@@ -179,9 +179,9 @@ static void tell_change(const struct pv_node *n, json_t **list,
         n->roster == NULL ? NULL : pv_roster_by_node(n->roster, result->peer);
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK)
         pv_jsonline_set(list, "changed",
-                        pv_ctlapi_pack("{s:s, s:I, s:o}", "name", m->name, "since",
-                                       (json_int_t)former.since, "key",
-                                       pv_ctlapi_key(former.node)));
+                        pv_ctlapi_pack("{s:s, s:I, s:o, s:o}", "name", m->name, "since",
+                                       (json_int_t)former.since, "key", pv_ctlapi_key(former.node),
+                                       "now", pv_ctlapi_key(m->node)));
 }
 
 static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)

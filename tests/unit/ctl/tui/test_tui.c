@@ -1623,7 +1623,8 @@ PV_TEST(notices_of_files_stand_above_a_change_of_hands_that_was_not_seen)
     take(pv_tui_take_file, FILE_BY("3", "in", "another", "its.own"));
     take_of(pv_tui_take_history, "pi",
             PV_STR("{'messages':[{'id':'B','from':'pi','to':'lap','text':'by another name',"
-                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168750,'key':'%s'}}",
+                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168750,'key':'%s',"
+                   "'now':'another'}}",
                    PI_KEY));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     assert_int_equal(pi->n_lines, 5);
@@ -1638,12 +1639,38 @@ PV_TEST(notices_of_files_stand_above_a_change_of_hands_that_was_not_seen)
     t->now = 1795168950;
     take_of(pv_tui_take_history, "pi",
             "{'messages':[{'id':'C','from':'pi','to':'lap','text':'of a third','time':1795167000,"
-            "'state':'read'}],'changed':{'since':1795168900,'key':'one more'}}");
+            "'state':'read'}],'changed':{'since':1795168900,'key':'one more','now':'third'}}");
     assert_int_equal(pi->n_lines, 6);
     assert_has(pi->lines[0].text, "setup.sh");
     assert_has(pi->lines[3].text, "its.own");
     assert_has(pi->lines[4].text, "pi is another machine since ");
     assert_string_equal(pi->lines[5].text, "of a third");
+}
+
+/* A machine offers by this name what it offered by another one, and whatever this clock says. */
+PV_TEST(notices_of_files_stand_below_that_their_machine_has_the_name)
+{
+    open_of("pi");
+    t->now = 1795168000; /* ten minutes late */
+    take(pv_tui_take_files,
+         "{'files':[{'id':1,'direction':'in','peer':'pi','key':'another','name':'early.sh',"
+         "'size':2048,'state':'offered','time':1795168100}]}");
+    take_of(pv_tui_take_history, "pi",
+            PV_STR("{'messages':[],'changed':{'since':1795168750,'key':'%s','now':'another'}}",
+                   PI_KEY));
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_int_equal(pi->n_lines, 2);
+    assert_has(pi->lines[0].text, "pi is another machine since ");
+    assert_has(pi->lines[1].text, "early.sh");
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_file, FILE_BY("2", "in", "third", "late.sh"));
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[],'changed':{'since':1795168900,'key':'another','now':'third'}}");
+    assert_int_equal(pi->n_lines, 4);
+    assert_has(pi->lines[1].text, "early.sh");
+    assert_has(pi->lines[2].text, "pi is another machine since ");
+    assert_has(pi->lines[3].text, "late.sh");
 }
 
 /* The events have its new name, and the open pane the one of before. */

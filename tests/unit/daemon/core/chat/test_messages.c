@@ -317,7 +317,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     assert_memory_equal(job->u.chat->peer, other.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
     reply = fake_ctl_reply(node, chat.client);
-    snprintf(want, sizeof(want), ",\"key\":\"%s\"}", key);
+    snprintf(want, sizeof(want), ",\"key\":\"%s\",\"now\":\"%s\"}", key, PV_KEY_STR(other.pk));
     assert_has(reply, "'changed':{'name':");
     assert_has(reply, want);
     assert_lacks(reply, "_former");
