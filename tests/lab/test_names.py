@@ -213,14 +213,18 @@ def a_name_is_its_members_beside_one_that_asks_by_it(lab):
     b.ctl("rename", "rob")
     wait("a to know rob again", lambda: "rob" in a.peers())
     equal(a.peers()["rob"]["former"], None, "who had the name before")
-    # It takes the name of a machine that asks, of which it has not heard.
+    b.ctl("address", "set", "10.66.0.77")
+    wait("r to know its address", lambda: r.peers()["rob"]["ip4"] == "10.66.0.77")
+    # It takes the name of a machine that asks, of which it has not heard; what it says of itself meanwhile holds together.
     b.run("nft", "-f", "-", stdin=CUT)
     wait("b to know that it is alone", lambda: not b.json("status")["coordinator"]["connected"])
     asks(eve, "zoe")
-    check("the coordinator is away" in b.ctl("rename", "zoe", code=9).err, "b has not heard of it")
+    for order in (("address", "set", "10.66.0.78"), ("rename", "zoe")):
+        check("the coordinator is away" in b.ctl(*order, code=9).err, "b has not heard of it")
     b.run("nft", "delete", "table", "inet", "cut")
-    wait("r to know zoe", lambda: any(row["name"] == "zoe" and row["key"] == key for row in r.json("peers")["peers"]))
-    b.ctl("address", "set", "10.66.0.77")
+    wait("r to know both", lambda: any((row["name"], row["key"], row["ip4"]) == ("zoe", key, "10.66.0.78")
+                                       for row in r.json("peers")["peers"]))
+    b.ctl("address", "set", "10.66.0.79")
     r.ctl("rename", "zoe", "zoe")
     r.ctl("remove", "zoe")
     wait("b to be removed", lambda: b.json("status")["state"] == "removed")

@@ -16,6 +16,7 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
 #include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -171,6 +172,13 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                           : "another machine was first: `p2pvpnctl peers`, then again");
 }
 
+/* A statement says name and address: what this node has asked for while the coordinator is away is
+ * asked for with the next order, too. NULL: nothing. */
+static const struct pv_st_place *wish_of(const struct pv_node *n, const struct pv_member *m)
+{
+    return m == pv_node_self(n) ? pv_owed_wish(n) : NULL;
+}
+
 static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -179,6 +187,9 @@ static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (m == NULL)
         return;
     struct pv_st_place to = at(req->name, &m->ip4);
+    const struct pv_st_place *wish = wish_of(n, m);
+    if (wish != NULL)
+        memcpy(to.ip4, wish->ip4, sizeof(to.ip4));
     move(n, m, &to, &(struct order){.what = "rename", .handle = handle}, now);
 }
 
@@ -195,7 +206,8 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     const struct pv_member *m = subject(n, req, what, handle);
     if (m == NULL)
         return;
-    struct pv_st_place to = at(m->name, &ip4);
+    const struct pv_st_place *wish = wish_of(n, m);
+    struct pv_st_place to = at(wish == NULL ? m->name : wish->name, &ip4);
     if (!has_rested(n, m, ip4.ip, what, handle, now))
         return;
     move(n, m, &to, &(struct order){.what = what, .handle = handle}, now);

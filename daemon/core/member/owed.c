@@ -88,8 +88,10 @@ static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
     const struct pv_member *m = pv_roster_by_node(n->roster, wish->node);
     if (m == NULL || m != pv_node_self(n) ||
         memcmp(x->st.signer, wish->node, sizeof(wish->node)) != 0 || is_where(n, wish) ||
-        !pv_roster_ip4_is_free(n->roster, wish->ip4, wish->node) ||
-        !pv_roster_name_is_free(n->roster, wish->name, wish->node))
+        (memcmp(wish->ip4, m->ip4.ip, sizeof(wish->ip4)) != 0 &&
+         !pv_roster_ip4_is_free(n->roster, wish->ip4, wish->node)) ||
+        (strcmp(wish->name, m->name) != 0 &&
+         !pv_roster_name_is_free(n->roster, wish->name, wish->node)))
         return false;
     for (const struct pv_roster_entry *y = pv_roster_next_entry(n->roster, NULL); y != NULL;
          y = pv_roster_next_entry(n->roster, y)) {
@@ -98,6 +100,18 @@ static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
             return false;
     }
     return true;
+}
+
+const struct pv_st_place *pv_owed_wish(const struct pv_node *n)
+{
+    const struct pv_roster_entry *x = NULL;
+    if (of(n)->refusal != NULL)
+        return NULL; /* a new order takes its place */
+    while ((x = pv_roster_next_entry(n->roster, x)) != NULL) {
+        if (x->st.type == PV_ST_PLACE && x->receipt.len == 0 && is_wish(n, x))
+            return &x->st.u.place;
+    }
+    return NULL;
 }
 
 /* Does the node have the key that this statement says? One of before is nobody's loss. */

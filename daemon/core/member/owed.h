@@ -46,6 +46,10 @@ enum {
  * it from here on, though the facts that say so are not delivered yet. */
 void pv_owed_hurry(struct pv_node *n, pv_ns now);
 
+/* The name and address that this node has asked for and has not got, as the coordinator has not
+ * been heard since; NULL: none. Valid until the roster changes. */
+const struct pv_st_place *pv_owed_wish(const struct pv_node *n);
+
 /* The members that know of all removals and leaves. */
 struct pv_owed_told {
     size_t online; /* members that are there, by presence or path */

@@ -214,6 +214,25 @@ uint64_t pv_roster_gone(const struct pv_roster *r, const uint8_t node[static PV_
     return k == NULL ? 0 : let_go_at(k);
 }
 
+static bool could_count(const struct pv_roster *r, const struct pv_roster_item *e);
+static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_binding_kind kind);
+
+/* Was the claim in vain, as k had the address before it and beyond its end? */
+static bool was_kept_by(const struct pv_roster_key *k, const struct pv_roster_item *e)
+{
+    const enum pv_roster_binding_kind kind = PV_ROSTER_BIND_IP4;
+
+    if (k == NULL)
+        return false;
+    for (const struct pv_roster_item *x = k->kept[PV_ROSTER_QUOTA_PLACE]; x != NULL;
+         x = x->next_kept) {
+        if (x->values[kind] == e->values[kind] && pv_roster_goes_first(x, e) &&
+            let_go_of(x, kind) >= let_go_of(e, kind))
+            return true;
+    }
+    return false;
+}
+
 uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                              const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -222,7 +241,8 @@ uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static
     uint64_t at = 0;
 
     for (const struct pv_roster_item *e = v == NULL ? NULL : r->first; e != NULL; e = e->next) {
-        if (e->values[PV_ROSTER_BIND_IP4] == v && e->subject != k)
+        if (e->values[PV_ROSTER_BIND_IP4] == v && e->subject != k && could_count(r, e) &&
+            !was_kept_by(k, e))
             at = latest(at, let_go_at(e->subject));
     }
     return at == 0 ? 0 : at > UINT64_MAX - PV_ROSTER_REST ? UINT64_MAX : at + PV_ROSTER_REST;

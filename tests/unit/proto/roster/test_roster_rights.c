@@ -413,6 +413,23 @@ PV_TEST_IN(an_address_is_kept_from_one_that_claims_it_in_vain, start, NULL)
     assert_is(&t.bob, "bert", 5);
 }
 
+/* A claim in vain lets an address rest from others, and not from the one that had it all the time.
+ */
+PV_TEST_IN(an_address_rests_from_nobody_that_had_it_before_a_claim_in_vain, start, NULL)
+{
+    const uint8_t at77[4] = {10, 66, 0, 77};
+    const struct keys dan = keys_of(4);
+    (void)place(&t.w.creator, &t.bob, "bob", 77, 1);
+    (void)place(&t.w.creator, &t.carol, "carol", 77, 1);
+    (void)place(&t.w.creator, &t.carol, "carol", 6, 2);
+    (void)place(&t.bob, &t.bob, "bob", 78, 2);
+    assert_int_equal(pv_roster_ip4_rests(t.r, at77, t.bob.pk), 0);
+    assert_true(pv_roster_ip4_rests(t.r, at77, t.carol.pk) > 0);
+    assert_true(pv_roster_ip4_rests(t.r, at77, dan.pk) > 0);
+    (void)place(&t.bob, &t.bob, "bob", 77, 3);
+    assert_is(&t.bob, "bob", 77);
+}
+
 /* A machine that was let in by a name that a member had got is none, whatever that one says next.
  */
 PV_TEST_IN(a_newcomer_that_claims_a_name_in_vain_gets_it_from_no_member, start, NULL)

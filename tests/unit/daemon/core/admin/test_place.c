@@ -3,6 +3,7 @@
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
 #include "daemon/core/parts.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
@@ -41,6 +42,13 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
     return PV_ERR_UNSUPPORTED;
 }
 
+static const struct pv_st_place *wish; /* what the coordinator has not heard of */
+
+const struct pv_st_place *pv_owed_wish(const struct pv_node *n)
+{
+    return wish;
+}
+
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
     return true;
@@ -57,6 +65,7 @@ void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_place);
     n_answered = 0;
+    wish = NULL;
     client = fake_ctl_open(&node);
     fake_node_start(&node);
     fake_node_enter(&node);
@@ -110,6 +119,29 @@ PV_TEST(an_address_in_use_is_another_members_after_a_rename)
     const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
     assert_has(said, "another member's");
     assert_lacks(said, "until lately");
+}
+
+static const struct pv_st_place *newest(void)
+{
+    const struct pv_st_place *best = NULL;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(node.node.roster, NULL); e != NULL;
+         e = pv_roster_next_entry(node.node.roster, e)) {
+        if (e->st.type == PV_ST_PLACE && (best == NULL || e->st.u.place.serial > best->serial))
+            best = &e->st.u.place;
+    }
+    return best;
+}
+
+PV_TEST(an_order_keeps_the_one_that_waits_for_the_coordinator)
+{
+    static const struct pv_st_place asked = {.name = "bert", .ip4 = {10, 66, 0, 99}};
+    wish = &asked;
+    (void)run_line("{'id':1,'cmd':'rename','peer':'','name':'bart'}");
+    assert_string_equal(newest()->name, "bart");
+    assert_int_equal(newest()->ip4[3], 99);
+    (void)run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.98'}");
+    assert_string_equal(newest()->name, "bert");
+    assert_int_equal(newest()->ip4[3], 98);
 }
 
 /* Of two statements with the last number one wins by its hash: whoever says another one hears
