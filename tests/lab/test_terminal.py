@@ -833,6 +833,9 @@ def without_a_terminal_the_lines_stay(lab):
         term.line(line)
     wait("the lines to be taken", lambda: [m["text"] for m in b.json("history", "a")["messages"]][-3:] ==
          ["with a slash", "/me waves", "/etc"])
+    # A mark that comes later would clear what is typed next.
+    term.until("their marks", lambda rows: sum(row.startswith("-- queued") for row in rows) == 3
+               and [r for r in rows if r][-1] == "a>")
     os.kill(b.p2pvpnd.pid, signal.SIGSTOP)
     term.line("send me the file")
     term.until("it to be read", lambda rows: [r for r in rows if r][-1] == "a> send me the file")
