@@ -654,6 +654,14 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
     c->lines[at] = line;
 }
 
+/* Each pane says it itself: a line of a room tells a person who then writes in another nothing. */
+static json_t *told_in(struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    if (json_object_get(t->told, c->name) == NULL)
+        (void)json_object_set_new(t->told, c->name, json_object());
+    return json_object_get(t->told, c->name);
+}
+
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
 {
     char peer[PV_NAME_BUF];
@@ -684,7 +692,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         return;
     }
     char change[PV_SHOW_CHANGE_BUF];
-    if (pv_show_change_once(t->told, msg, change) != NULL) {
+    if (pv_show_change_once(told_in(t, c), msg, change) != NULL) {
         struct pv_tui_line notice =
             notice_of(t, change, pv_json_real(msg, "another_since", t->now));
         notice.hands = true;
@@ -768,9 +776,10 @@ static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *nam
                         double since, double at)
 {
     char text[PV_SHOW_CHANGE_BUF];
-    if (since <= pv_json_real(t->told, name, 0))
+    json_t *told = told_in(t, c);
+    if (since <= pv_json_real(told, name, 0))
         return;
-    (void)json_object_set_new(t->told, name, json_real(since));
+    (void)json_object_set_new(told, name, json_real(since));
     tell_hands(t, c, pv_show_change(name, since, key, text), at);
 }
 

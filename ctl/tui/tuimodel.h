@@ -217,7 +217,7 @@ struct pv_tui {
         char room[PV_NAME_BUF], address[PV_KEY_TEXT_BUF], line[PV_SHOW_OFFER_BUF];
         json_t *members; /* owned */
     } gift;
-    json_t *told;                      /* names whose change of hands was said: {"pi": since} */
+    json_t *told;                      /* changes of hands, by panes: {"#crew": {"pi": since}} */
     json_t *heard;                     /* ids of messages that p2pvpnd, back again, tells again */
     bool list_asked;                   /* getu: the next list of peers is told */
     bool has_peers;                    /* a list came: other names are nobody's */

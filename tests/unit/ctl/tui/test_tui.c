@@ -726,6 +726,17 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
                                     "read") "],'changed':{'since':1795168700,'key':'AbCdEf'}}");
     assert_int_equal(t->convs[alice].n_lines, 2);
     assert_has(t->convs[alice].lines[0].text, "alice is another machine since ");
+    /* A room's line says it in the room, and takes it from no pane of the machine itself. */
+    take(pv_tui_take_message,
+         ROOM_MESSAGE("F", "dan", "to all", "unread", ",'former':'AbCdEf','another_since':" T0));
+    (void)pv_tui_find(t, "dan", true);
+    take_of(pv_tui_take_history, "dan",
+            "{'messages':[],'changed':{'since':" T0 ",'key':'AbCdEf'}}");
+    for (const char **pane = (const char *[]){"#crew", "dan", NULL}; *pane != NULL; pane++) {
+        c = &t->convs[pv_tui_find(t, *pane, true)];
+        assert_int_equal(c->n_lines, strcmp(*pane, "dan") == 0 ? 1 : 2);
+        assert_has(c->lines[0].text, "dan is another machine since ");
+    }
 }
 
 /* A line may be begun for the machine that had the name. */
