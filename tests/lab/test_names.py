@@ -248,6 +248,26 @@ print(best)
 
 
 @scenario
+def names_that_an_admin_gave_outlive_its_removal(lab):
+    """Else what becomes free would be anybody's, and lines for one machine go to another."""
+    r, b, c, d = (lab.host(name) for name in "rbcd")
+    lab.network(lab.coordinator(), [r, b, c, d])
+    r.ctl("admin", "grant", "b")
+    wait("b to be an admin", lambda: b.json("status")["self"]["admin"])
+    b.ctl("address", "set", "c", "10.66.0.77")
+    b.ctl("rename", "c", "cleo")
+    wait("r to know it", lambda: r.peers().get("cleo", {}).get("ip4") == "10.66.0.77")
+    r.ctl("remove", "b")
+    for h in (r, d):
+        wait("b to be gone", lambda: "b" not in h.peers())
+        equal(h.peers()["cleo"]["ip4"], "10.66.0.77", f"cleo's address by {h.name}")
+    check("cleo is taken" in d.ctl("rename", "cleo", code=11).err, "the name is cleo's")
+    check("another member's" in d.ctl("address", "set", "10.66.0.77", code=11).err, "the address is cleo's")
+    r.ctl("rename", "cleo", "carl")
+    wait("d to know it", lambda: d.peers().get("carl", {}).get("ip4") == "10.66.0.77")
+
+
+@scenario
 def a_dns_server_never_hears_of_members(lab):
     coordinator = lab.coordinator()
     a, bob = lab.host("a"), lab.host("bob")

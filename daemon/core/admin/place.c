@@ -65,6 +65,15 @@ static int sign_place(struct pv_node *n, const struct pv_st_place *place, struct
                          own ? pv_node_signer(n) : pv_rootkey_signer(n), place, ret_made);
 }
 
+static int say_place(struct pv_node *n, struct pv_st_place *place, struct pv_made *ret_made,
+                     pv_ns now)
+{
+    place->serial = pv_roster_next_serial(n->roster, place->node);
+    place->time = pv_node_wall_s(n, now);
+    int r = sign_place(n, place, ret_made);
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(ret_made), now) : r;
+}
+
 /* The contents of the statement; who it is about, its number and its time follow at the signing. */
 static struct pv_st_place at(const char *name, const struct pv_addr *ip4)
 {
@@ -119,8 +128,8 @@ struct order {
     struct pv_ctlapi_told told; /* beside the change itself */
 };
 
-/* Moves a member to this name and address. It must be free, or the statement would be for
- * nothing. */
+/* Moves a member to this name and address. It must be free, or the statement would be for nothing.
+ * The coordinator may refuse the address, so the name is said without it first. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
                  const struct order *o, pv_ns now)
 {
@@ -154,11 +163,15 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         return;
     }
     memcpy(place.node, m->node, sizeof(place.node));
-    place.serial = pv_roster_next_serial(n->roster, m->node);
-    place.time = pv_node_wall_s(n, now);
-    int r = sign_place(n, &place, &made);
+    int r = PV_OK;
+    if (m == pv_node_self(n) && strcmp(name, m->name) != 0 &&
+        memcmp(ip4, m->ip4.ip, sizeof(place.ip4)) != 0) {
+        struct pv_st_place named = at(name, &m->ip4);
+        memcpy(named.node, m->node, sizeof(named.node));
+        r = say_place(n, &named, &made, now);
+    }
     if (r == PV_OK)
-        r = pv_membership_say(n, pv_made_view(&made), now);
+        r = say_place(n, &place, &made, now);
     struct pv_ctlapi_told told = o->told;
     told.pending = r == PV_OK && !is_there(n, &place);
     if (r == PV_OK && (!told.pending || is_on_its_way(n, &place, &made)))

@@ -79,9 +79,18 @@ static bool is_where(const struct pv_node *n, const struct pv_st_place *place)
            memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
 }
 
+/* Does the newer wish ask for the name of this one, too, and for another address besides? That one
+ * may be refused alone. */
+static bool is_part_of(const struct pv_roster_entry *newer, const struct pv_st_place *wish,
+                       const struct pv_member *m)
+{
+    return newer->receipt.len == 0 && strcmp(newer->st.u.place.name, wish->name) == 0 &&
+           memcmp(wish->ip4, m->ip4.ip, sizeof(wish->ip4)) == 0;
+}
+
 /* Does this node ask by it for another place than it has? At another address than its first one it
- * is there with the receipt only, also for another name. An older wish is nobody's loss, nor one
- * for what others have got meanwhile. */
+ * is there with the receipt only, also for another name. An older wish is nobody's loss, unless it
+ * is part of the newer one, nor is one for what others have got meanwhile. */
 static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
 {
     const struct pv_st_place *wish = &x->st.u.place;
@@ -96,7 +105,8 @@ static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
     for (const struct pv_roster_entry *y = pv_roster_next_entry(n->roster, NULL); y != NULL;
          y = pv_roster_next_entry(n->roster, y)) {
         if (y->st.type == PV_ST_PLACE && y->st.u.place.serial > wish->serial &&
-            memcmp(y->st.u.place.node, wish->node, sizeof(wish->node)) == 0)
+            memcmp(y->st.u.place.node, wish->node, sizeof(wish->node)) == 0 &&
+            !is_part_of(y, wish, m))
             return false;
     }
     return true;
@@ -104,14 +114,14 @@ static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
 
 const struct pv_st_place *pv_owed_wish(const struct pv_node *n)
 {
-    const struct pv_roster_entry *x = NULL;
+    const struct pv_roster_entry *x = NULL, *last = NULL;
     if (of(n)->refusal != NULL)
         return NULL; /* a new order takes its place */
     while ((x = pv_roster_next_entry(n->roster, x)) != NULL) {
         if (x->st.type == PV_ST_PLACE && x->receipt.len == 0 && is_wish(n, x))
-            return &x->st.u.place;
+            last = x;
     }
-    return NULL;
+    return last == NULL ? NULL : &last->st.u.place;
 }
 
 /* Does the node have the key that this statement says? One of before is nobody's loss. */

@@ -551,7 +551,8 @@ const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
     return e == NULL ? NULL : &e->pub;
 }
 
-/* Refused statements count too: a node must not sign two different ones with one serial. */
+/* Refused statements count too: a node must not sign two different ones with one serial. A place
+ * that somebody else says out of office does not: a former admin would use up the numbers. */
 uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
@@ -560,6 +561,8 @@ uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[sta
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
          e = e->next_about) {
         uint64_t serial = pv_st_number(&e->pub.st);
+        if (e->pub.st.type == PV_ST_PLACE && e->signer != k && !pv_roster_was_in_office(r, e))
+            continue;
         if (pv_kind_of(e->pub.st.type)->number != 0 && serial >= next)
             next = serial == UINT64_MAX ? UINT64_MAX : serial + 1;
     }

@@ -162,12 +162,13 @@ static struct pv_roster_item *first_transport(const struct pv_roster_key *k,
 
 /* Does a place newer than the claim say where the node is? To another address than its first one a
  * node moves itself only with a receipt: coordinators give none for an address that another machine
- * had until lately, as others may let in by address. */
+ * had until lately, as others may let in by address. An admin's word from its time in office
+ * outlives that, and an end that lets a node stay gives a former admin no word about it. */
 bool pv_roster_place_counts(const struct pv_roster *r, const struct pv_roster_key *k,
                             const struct pv_roster_item *claim, const struct pv_roster_item *e)
 {
     if (e->signer != k)
-        return pv_roster_signer_counts(r, e, k->pk);
+        return pv_roster_was_in_office(r, e);
     return e->values[PV_ROSTER_BIND_IP4] == claim->values[PV_ROSTER_BIND_IP4] ||
            (e->receipt != NULL && e->receipt->by->allowed > 0);
 }

@@ -413,6 +413,35 @@ PV_TEST_IN(an_address_is_kept_from_one_that_claims_it_in_vain, start, NULL)
     assert_is(&t.bob, "bert", 5);
 }
 
+/* The removal lets dan stay, whom the admin let in, and gives it no word about dan. */
+PV_TEST_IN(an_admins_places_outlive_it_and_it_says_no_more, start, NULL)
+{
+    const struct keys anna = keys_of(9), dan = keys_of(10);
+    const uint8_t at77[4] = {10, 66, 0, 77};
+    (void)learn(t.r, make_admin(&t.w, &t.w.root, &anna, 3));
+    (void)learn(t.r, make_member(&t.w, &t.w.creator, &anna, "anna", 9));
+    (void)learn(t.r, make_member(&t.w, &anna, &dan, "dan", 10));
+    (void)place(&anna, &t.bob, "rob", 77, 1);
+    (void)place(&anna, &t.carol, "carla", 6, 1);
+    (void)learn(t.r, make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, anna.pk, dan.pk, 1));
+    assert_is(&t.bob, "rob", 77);
+    assert_is(&t.carol, "carla", 6);
+    assert_is(&dan, "dan", 10);
+    assert_false(pv_roster_ip4_is_free(t.r, at77, dan.pk));
+    (void)place(&t.bob, &t.bob, "rob", 5, 2);
+    assert_true(pv_roster_ip4_rests(t.r, at77, dan.pk) > 0);
+    (void)place(&anna, &dan, "late", 90, 1);
+    (void)learn(t.r, bare(make_place(&t.w, &anna, &dan, "evil", 99, UINT64_MAX)));
+    (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX)));
+    assert_is(&dan, "dan", 10);
+    assert_is(&t.bob, "rob", 5);
+    /* Nor does it use up their numbers. */
+    assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 1);
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 3);
+    (void)place(&dan, &dan, "daniel", 10, 1);
+    assert_is(&dan, "daniel", 10);
+}
+
 /* A claim in vain lets an address rest from others, and not from the one that had it all the time.
  */
 PV_TEST_IN(an_address_rests_from_nobody_that_had_it_before_a_claim_in_vain, start, NULL)

@@ -139,6 +139,7 @@ PV_TEST(an_order_keeps_the_one_that_waits_for_the_coordinator)
     (void)run_line("{'id':1,'cmd':'rename','peer':'','name':'bart'}");
     assert_string_equal(newest()->name, "bart");
     assert_int_equal(newest()->ip4[3], 99);
+    assert_string_equal(pv_node_self(&node.node)->name, "bart"); /* whatever becomes of the rest */
     (void)run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.98'}");
     assert_string_equal(newest()->name, "bert");
     assert_int_equal(newest()->ip4[3], 98);

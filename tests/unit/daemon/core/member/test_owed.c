@@ -184,11 +184,26 @@ PV_TEST(an_address_that_this_node_wishes_is_owed_until_it_has_it)
     assert_string_equal(told().coordinator, "stored");
     /* The newest one counts, and none for what is another's. */
     add_unstored(make_place(&x.f.world, own, own, name, 56, serial + 2));
-    (void)expect_put(1);
+    const uint64_t asked = expect_put(1);
     add_unstored(make_place(&x.f.world, own, own, name, 7, serial + 3)); /* bob's */
     assert_string_equal(told().coordinator, "stored");
     add_unstored(make_place(&x.f.world, own, own, "bob", 55, serial + 4));
     assert_string_equal(told().coordinator, "stored");
+    /* A name is said alone before another address is asked for with it, which may be refused. */
+    const struct item both[] = {make_place(&x.f.world, own, own, "third", 55, serial + 5),
+                                make_place(&x.f.world, own, own, "third", 57, serial + 6)};
+    add_unstored(both[0]);
+    add_unstored(both[1]);
+    answer_refused(asked, PV_CTL_E_TAKEN);
+    fake_node_wait(&x.f, PV_S(2));
+    struct pv_ctl_result results[] = {{.receipt = pv_view(both[0].r, PV_RECEIPT_LEN)},
+                                      {.error = PV_CTL_E_TAKEN}};
+    const struct pv_ctl_msg msg = {
+        .kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS, .u.receipts = {.n = 2, .results = results}};
+    answer(expect_put(2), &msg);
+    assert_string_equal(pv_node_self(&x.f.node)->name, "third");
+    assert_int_equal(pv_node_self(&x.f.node)->ip4.ip[3], 55);
+    assert_string_equal(told().coordinator, pv_ctl_error_word(PV_CTL_E_TAKEN));
 }
 
 /* The same statement would be refused for ever. */
