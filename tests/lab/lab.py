@@ -954,6 +954,13 @@ def ssh_login(a, b, address, name=None, also=()):
     equal(r.out.strip(), b.name, "what ssh says")
 
 
+def answered(text, count):
+    """How many of the first pings have an answer in ping's output. It sends some more than these: for the last one it
+    waits twice as long as the longest answer took, and a busy machine needs more."""
+    numbers = {int(n) for n in re.findall(r"bytes from .* icmp_seq=(\d+) ttl", text)}
+    return len(numbers & set(range(1, count + 1)))
+
+
 def copy(a, address, target="/run/copied"):
     """1 MB over ssh, checked; after ssh_login()."""
     ssh = ("ssh -F none -i /run/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
