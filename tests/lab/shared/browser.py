@@ -186,7 +186,10 @@ class Browser:
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')", css)
 
     def sees(self, text, css="body", timeout=60):
-        wait(f"the page to say {text!r}", lambda: text in self.text(css), timeout)
+        try:
+            wait(f"the page to say {text!r}", lambda: text in self.text(css), timeout)
+        except Failure as e:
+            raise Failure(f"{e}; {self.run('return location.href')} says:\n{self.text()}") from e
 
     def picture(self, path):
         with open(path, "wb") as f:
