@@ -90,8 +90,11 @@ struct pv_web {
 };
 
 #define KEY_FIELD "X-P2pvpn-Key"
+/* The hash is that of the script in the head of the pages, which says the same in each. */
 #define CSP                                                                             \
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "   \
+    "default-src 'none'; "                                                              \
+    "script-src 'self' 'sha256-yvMiFgNpl//X/+ANVIhodRQ57bklUoTMFWVSUYQ/okc='; "         \
+    "style-src 'self'; img-src 'self' data:; "                                          \
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " \
     "require-trusted-types-for 'script'; trusted-types 'none'"
 

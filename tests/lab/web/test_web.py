@@ -1150,6 +1150,26 @@ def an_offer_stays_with_the_machine_that_made_it(lab):
 
 
 @scenario
+def a_page_that_came_without_a_part_is_loaded_anew(lab):
+    """As when an interface goes in that moment: a browser ends what it fetches then (ERR_NETWORK_CHANGED)."""
+    coordinator, (a,) = world(lab, "a")
+    for host, program, words in (a, "p2pvpnctl", "1 of 1"), (coordinator.host, "p2pvpn-coordinator", "nodes online"):
+        page, browser = Page(host, program=program), Browser(host)
+        browser.do("POST", "/goog/cdp/execute", {"cmd": "Network.enable", "params": {}})
+
+        def fetches(*but):
+            browser.do("POST", "/goog/cdp/execute", {"cmd": "Network.setBlockedURLs", "params": {"urls": list(but)}})
+        for missing in "util.js", "style.css":
+            fetches(f"*/{missing}")
+            browser.open(page.link() if missing == "util.js" else page.origin)
+            pause(1.5, "the page tries more than once")
+            fetches()
+            browser.sees(words)
+            wait("its style", lambda: browser.run("return getComputedStyle(document.querySelector('.skip')).position") == "absolute")
+            browser.open("about:blank")
+
+
+@scenario
 def a_machine_that_is_no_member_says_so_on_its_page(lab):
     """The page stays open while its machine waits to be admitted, is a member, and is removed."""
     _, (a,) = world(lab, "a")
