@@ -28,6 +28,9 @@ enum {
     DAY_S = 86400,
 };
 
+static const char LAST_NUMBER[] = "its machine has signed the last number there is: remove it, "
+                                  "and let it join again after `p2pvpnctl leave --forget`";
+
 /* Every refusal names the command, as p2pvpnctl prints it alone. */
 static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
                  const char *text)
@@ -178,10 +181,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         pv_admin_answer_with(n, o->handle, &told, now);
     else
         fail(n, o->handle, PV_CTLAPI_FAILED, o->what,
-             place.serial == UINT64_MAX
-                 ? "its machine has signed the last number there is: remove it, and let it "
-                   "join again after `p2pvpnctl leave --forget`"
-             : r != PV_OK ? pv_strstatus(r)
+             place.serial == UINT64_MAX ? LAST_NUMBER
+             : r != PV_OK               ? pv_strstatus(r)
                           : "another machine was first: `p2pvpnctl peers`, then again");
 }
 
@@ -275,6 +276,8 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
                         "key is not here: do it there, or with --force, and there `p2pvpnctl admin "
                         "grant %s`",
                         old->name, old->name);
+    else if (pv_roster_next_serial(n->roster, fresh->node) == UINT64_MAX)
+        fail(n, handle, PV_CTLAPI_REFUSED, "replace", LAST_NUMBER);
     else
         return true;
     return false;

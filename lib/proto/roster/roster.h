@@ -354,8 +354,8 @@ PV_MUST_CHECK int pv_roster_check_fields(const struct pv_roster *r, const struct
  * has a higher serial). */
 PV_MUST_CHECK int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statement *st,
                                            uint64_t wall);
-/* One above the highest serial that the node has used, or root or an admin in office of it; 0 for a
- * new node. */
+/* One above the highest serial that the node has used, or root or an admin of it; 0 for a new node.
+ * Words of a former admin that are more than 2^32 above all others are left out. */
 uint64_t pv_roster_next_serial(const struct pv_roster *r,
                                const uint8_t node[static PV_SIGN_PK_LEN]);
 /* The first address of the range, from the node's own start on, that no other node ever had and

@@ -183,17 +183,24 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* Is it a place that an admin said of another node, and had no right to? */
+static bool is_void_place(const struct pv_roster *r, const struct pv_roster_item *e)
+{
+    return e->pub.st.type == PV_ST_PLACE && e->signer != e->subject &&
+           !pv_roster_was_in_office(r, e);
+}
+
 /* When a node let go of what it had and has no more: its last move, leave or removal; 0: it was
  * never a member. */
-static uint64_t let_go_at(const struct pv_roster_key *k)
+static uint64_t let_go_at(const struct pv_roster *r, const struct pv_roster_key *k)
 {
     uint64_t at = 0;
 
     if (k->member.state == PV_MEMBER_NONE || k->member.state == PV_MEMBER_WAITING)
         return 0;
     for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (e->pub.st.type == PV_ST_PLACE || e->pub.st.type == PV_ST_LEAVE ||
-            (e->pub.st.type == PV_ST_REVOCATION && e->effective))
+        if ((e->pub.st.type == PV_ST_PLACE && !is_void_place(r, e)) ||
+            e->pub.st.type == PV_ST_LEAVE || (e->pub.st.type == PV_ST_REVOCATION && e->effective))
             at = latest(at, time_of(e));
     }
     if (k->member.state != PV_MEMBER_REVOKED || k->revoked_node)
@@ -211,14 +218,16 @@ static uint64_t let_go_at(const struct pv_roster_key *k)
 uint64_t pv_roster_gone(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    return k == NULL ? 0 : let_go_at(k);
+    return k == NULL ? 0 : let_go_at(r, k);
 }
 
 static bool could_count(const struct pv_roster *r, const struct pv_roster_item *e);
-static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_binding_kind kind);
+static uint64_t let_go_of(const struct pv_roster *r, const struct pv_roster_item *claim,
+                          enum pv_roster_binding_kind kind);
 
 /* Was the claim in vain, as k had the address before it and beyond its end? */
-static bool was_kept_by(const struct pv_roster_key *k, const struct pv_roster_item *e)
+static bool was_kept_by(const struct pv_roster *r, const struct pv_roster_key *k,
+                        const struct pv_roster_item *e)
 {
     const enum pv_roster_binding_kind kind = PV_ROSTER_BIND_IP4;
 
@@ -227,7 +236,7 @@ static bool was_kept_by(const struct pv_roster_key *k, const struct pv_roster_it
     for (const struct pv_roster_item *x = k->kept[PV_ROSTER_QUOTA_PLACE]; x != NULL;
          x = x->next_kept) {
         if (x->values[kind] == e->values[kind] && pv_roster_goes_first(x, e) &&
-            let_go_of(x, kind) >= let_go_of(e, kind))
+            let_go_of(r, x, kind) >= let_go_of(r, e, kind))
             return true;
     }
     return false;
@@ -242,8 +251,8 @@ uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static
 
     for (const struct pv_roster_item *e = v == NULL ? NULL : r->first; e != NULL; e = e->next) {
         if (e->values[PV_ROSTER_BIND_IP4] == v && e->subject != k && could_count(r, e) &&
-            !was_kept_by(k, e))
-            at = latest(at, let_go_at(e->subject));
+            !was_kept_by(r, k, e))
+            at = latest(at, let_go_at(r, e->subject));
     }
     return at == 0 ? 0 : at > UINT64_MAX - PV_ROSTER_REST ? UINT64_MAX : at + PV_ROSTER_REST;
 }
@@ -316,15 +325,16 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
 
 /* When the node of this claim let go of the value: by its next place with another one, else when it
  * went, with which alone it lets go of its first one. */
-static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_binding_kind kind)
+static uint64_t let_go_of(const struct pv_roster *r, const struct pv_roster_item *claim,
+                          enum pv_roster_binding_kind kind)
 {
-    uint64_t at = let_go_at(claim->subject);
+    uint64_t at = let_go_at(r, claim->subject);
     if (claim->pub.st.type == PV_ST_MEMBER)
         return at;
     for (const struct pv_roster_item *e = claim->subject->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
          e = e->next_kept) {
         if (pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st) &&
-            e->values[kind] != claim->values[kind] && time_of(e) < at)
+            e->values[kind] != claim->values[kind] && !is_void_place(r, e) && time_of(e) < at)
             at = time_of(e);
     }
     return at;
@@ -350,7 +360,7 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
         const bool is_former = m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED;
         if (!is_former && (m->state != PV_MEMBER_ACTIVE || strcmp(m->name, name) == 0))
             continue;
-        const uint64_t end = let_go_of(e, PV_ROSTER_BIND_NAME);
+        const uint64_t end = let_go_of(r, e, PV_ROSTER_BIND_NAME);
         if (!could_count(r, e) || (found != NULL && end < latest_end) ||
             (found != NULL && end == latest_end && pv_roster_goes_first(e, found)))
             continue;
@@ -551,22 +561,31 @@ const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
     return e == NULL ? NULL : &e->pub;
 }
 
-/* Refused statements count too: a node must not sign two different ones with one serial. A place
- * that somebody else says out of office does not: a former admin would use up the numbers. */
+static uint64_t number_behind(uint64_t serial)
+{
+    return serial == UINT64_MAX ? UINT64_MAX : serial + 1;
+}
+
+/* Refused statements count too: a node must not sign two different ones with one serial. So does a
+ * place that somebody else says out of office, as the order of ends may still put it before the end
+ * - but for one far above all others, by which a former admin would use up the numbers. */
 uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    uint64_t next = 0;
+    uint64_t next = 0, beside = 0;
 
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
          e = e->next_about) {
-        uint64_t serial = pv_st_number(&e->pub.st);
-        if (e->pub.st.type == PV_ST_PLACE && e->signer != k && !pv_roster_was_in_office(r, e))
-            continue;
-        if (pv_kind_of(e->pub.st.type)->number != 0 && serial >= next)
-            next = serial == UINT64_MAX ? UINT64_MAX : serial + 1;
+        if (pv_kind_of(e->pub.st.type)->number != 0 && !is_void_place(r, e))
+            next = latest(next, number_behind(pv_st_number(&e->pub.st)));
     }
-    return next;
+    for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
+         e = e->next_about) {
+        uint64_t serial = pv_st_number(&e->pub.st);
+        if (is_void_place(r, e) && (serial < next || serial - next <= UINT32_MAX))
+            beside = latest(beside, number_behind(serial));
+    }
+    return latest(next, beside);
 }
 
 /* Did no other node ever claim this address? */
@@ -597,7 +616,7 @@ static void find_let_go(const struct pv_roster *r)
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
         struct pv_roster_value *v = e->values[PV_ROSTER_BIND_IP4];
         if (v != NULL)
-            v->let_go = latest(v->let_go, let_go_at(e->subject));
+            v->let_go = latest(v->let_go, let_go_at(r, e->subject));
     }
 }
 

@@ -44,9 +44,12 @@ struct pv_roster_item *pv_roster_next_best(const struct pv_roster_key *k,
 }
 
 /* Do both want the same places? Routes, tags and rules have places of their own, so that what is
- * said of one takes no other one's. */
+ * said of one takes no other one's. So has each who says where a node is: a former admin would fill
+ * those of all others. */
 static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 {
+    if (a->type == PV_ST_PLACE)
+        return memcmp(a->signer, b->signer, PV_SIGN_PK_LEN) == 0;
     return !pv_st_does(a, PV_DOES_SLOT) || a->u.slotted.slot.number == b->u.slotted.slot.number;
 }
 

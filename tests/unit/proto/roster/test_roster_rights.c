@@ -435,11 +435,61 @@ PV_TEST_IN(an_admins_places_outlive_it_and_it_says_no_more, start, NULL)
     (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX)));
     assert_is(&dan, "dan", 10);
     assert_is(&t.bob, "rob", 5);
-    /* Nor does it use up their numbers. */
-    assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 1);
+    /* Nor does it use up their numbers, nor do others rest by it. */
+    assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 2);
     assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 3);
-    (void)place(&dan, &dan, "daniel", 10, 1);
+    (void)place(&dan, &dan, "daniel", 10, 2);
     assert_is(&dan, "daniel", 10);
+    const uint64_t rests = pv_roster_ip4_rests(t.r, at77, dan.pk);
+    struct pv_st_place late = {
+        .serial = 3, .time = UINT32_MAX, .name = "evil", .ip4 = {10, 66, 0, 99}};
+    struct pv_made made;
+    memcpy(late.node, t.bob.pk, sizeof(late.node));
+    assert_ok(pv_make_place(t.w.created.network_id, pv_signer_sk(anna.sk), &late, &made));
+    (void)learn(t.r, bare(item_of(&t.w, &made)));
+    assert_int_equal(pv_roster_ip4_rests(t.r, at77, dan.pk), rests);
+}
+
+/* However much it says: what admins in office say, before or after, without a receipt, has room. */
+PV_TEST_IN(a_former_admin_fills_no_places_of_others, start, NULL)
+{
+    const struct keys anna = keys_of(9), ben = keys_of(10);
+    (void)learn(t.r, make_admin(&t.w, &t.w.root, &anna, 3));
+    (void)learn(t.r, make_admin(&t.w, &t.w.root, &ben, 3));
+    (void)learn(t.r, make_member(&t.w, &t.w.creator, &anna, "anna", 9));
+    (void)learn(t.r, make_member(&t.w, &t.w.creator, &ben, "ben", 10));
+    (void)learn(t.r, make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, anna.pk, NULL, 0));
+    (void)learn(t.r, bare(make_place(&t.w, &ben, &t.bob, "robert", 50, 1)));
+    for (uint64_t i = 0; i < PV_ROSTER_MAX_SELF; i++)
+        (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX - i)));
+    assert_is(&t.bob, "robert", 50);
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 2);
+    (void)learn(t.r, bare(make_place(&t.w, &ben, &t.bob, "rob", 51, 2)));
+    assert_is(&t.bob, "rob", 51);
+}
+
+/* The end of an admin comes without a receipt, and then the coordinator's order puts what it said
+ * before that: what a member said that knew all of it stays the last word. */
+PV_TEST_IN(a_members_word_stands_above_those_that_were_void_when_it_spoke, start, NULL)
+{
+    const struct keys anna = keys_of(9);
+    const struct item grant = make_admin(&t.w, &t.w.root, &anna, 3);
+    (void)learn(t.r, grant);
+    const struct item one = make_place(&t.w, &anna, &t.bob, "one", 5, 1),
+                      two = make_place(&t.w, &anna, &t.bob, "two", 5, 2),
+                      end = make_end(&t.w, &t.w.creator, anna.pk, hash_of(&grant).bytes, NULL, 0);
+    (void)learn(t.r, bare(end));
+    (void)learn(t.r, bare(one));
+    (void)learn(t.r, bare(two));
+    assert_is(&t.bob, "bob", 5);
+    const struct item own =
+        make_place(&t.w, &t.bob, &t.bob, "kate", 5, pv_roster_next_serial(t.r, t.bob.pk));
+    (void)learn(t.r, bare(own));
+    (void)learn(t.r, one);
+    (void)learn(t.r, two);
+    (void)learn(t.r, end);
+    (void)learn(t.r, own);
+    assert_is(&t.bob, "kate", 5);
 }
 
 /* A claim in vain lets an address rest from others, and not from the one that had it all the time.
