@@ -253,6 +253,17 @@ static void tell_change(struct chat *c, const json_t *msg)
     fputc('\n', c->cli->out);
 }
 
+/* Before anything is typed: the name of the prompt may be another machine's. */
+static void tell_place(struct chat *c)
+{
+    const struct pv_chat_place *p = &c->place;
+    char text[PV_SHOW_CHANGE_BUF];
+    if (!c->prompts || p->another_since <= 0)
+        return;
+    (void)json_object_set_new(c->told, p->name, json_real(p->another_since));
+    pv_cli_note(c->cli, "-- %s", pv_show_change(p->name, p->another_since, p->former, text));
+}
+
 static void show_message(struct chat *c, json_t *msg)
 {
     if (!remember(c, msg))
@@ -821,6 +832,7 @@ int pv_chatline(struct pv_cli *cli)
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s; Ctrl-R shows again what was begun",
                     has_place(c) ? "; every other line goes to the peer" : "");
+    tell_place(c);
     if (code == 0)
         code = converse(c);
     above_prompt(c);

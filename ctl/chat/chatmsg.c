@@ -115,6 +115,7 @@ int pv_chat_find_place(struct pv_cli *cli, const char *word, struct pv_chat_plac
         snprintf(ret_place->address, sizeof(ret_place->address), "%s",
                  pv_json_text(p, "key", word));
         ret_place->another_since = pv_json_real(p, "another_since", 0);
+        snprintf(ret_place->former, sizeof(ret_place->former), "%s", pv_json_text(p, "former", ""));
     }
     if (code == 0 && ret_place->name[0] == '\0') /* it has addresses, and is no peer */
         code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s is this machine: name another", word);

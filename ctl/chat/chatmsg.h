@@ -16,6 +16,7 @@ struct pv_chat_place {
     char name[PV_NAME_BUF];           /* "pi", "#crew" */
     char address[PV_CTLAPI_PEER_BUF]; /* a machine's key, or what p2pvpnd calls a room for good */
     double another_since;             /* as in `peers`; 0: the name was no other machine's */
+    char former[PV_KEY_TEXT_BUF];     /* then: the key of the machine that had it */
 };
 /* The peer or room that is called so. Asked before a conversation, so that a wrong name is told
  * before anything is typed. 0 or an exit code. */

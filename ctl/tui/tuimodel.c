@@ -269,7 +269,6 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         t->paste = NULL;
         change_line(t, &t->convs[t->current], c);
         t->line_is_for_it = false;
-        c->is_another = c->is_another && t->edit.len > 0; /* else what is typed is for this one */
     }
     t->current = index;
     c->found = c->came = c->offers = c->given_back = 0;
@@ -662,6 +661,12 @@ static json_t *told_in(struct pv_tui *t, const struct pv_tui_conv *c)
     return json_object_get(t->told, c->name);
 }
 
+/* The change of hands of this name that the pane has told last; 0: none. */
+static double told_since(struct pv_tui *t, const struct pv_tui_conv *c, const char *name)
+{
+    return pv_json_real(told_in(t, c), name, 0);
+}
+
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
 {
     char peer[PV_NAME_BUF];
@@ -696,7 +701,11 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         struct pv_tui_line notice =
             notice_of(t, change, pv_json_real(msg, "another_since", t->now));
         notice.hands = true;
-        insert_line(c, notice, "");
+        /* In a room others may have said much since: it is seen right above this line. */
+        if (pv_tui_conv_is_room(c))
+            (void)add_line(c, notice);
+        else
+            insert_line(c, notice, "");
         c->came += index == t->current && c->scroll > 0; /* what is looked at stays in its place */
     }
     line.text = harmless(pv_json_text(msg, "text", ""));
@@ -741,7 +750,9 @@ void pv_tui_take_unread(struct pv_tui *t, const json_t *messages)
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
-    size_t index = pv_tui_find(t, pv_json_text(msg, "to", ""), false);
+    const char *to = pv_json_text(msg, "to", "");
+    size_t index = pv_tui_find(t, to, false);
+    const double told = index == SIZE_MAX ? 0 : told_since(t, &t->convs[index], to);
     pv_tui_take_message(t, msg);
     give(t, msg);
     /* A user who answers has seen what was new, and has accepted an invitation. */
@@ -760,6 +771,12 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
         pv_tui_note(t, "%s", text);
     if (waits)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
+    /* The notice of a change stands in a pane that is not shown. */
+    const double since = index == SIZE_MAX ? 0 : told_since(t, &t->convs[index], to);
+    char change[PV_SHOW_CHANGE_BUF];
+    if (index != t->current && since > told)
+        pv_tui_note(t, "%s; %s", text,
+                    pv_show_change(to, since, pv_json_text(msg, "former", "?"), change));
 }
 
 /* Tells below its lines that the name is another machine's. */
@@ -772,15 +789,15 @@ static void tell_hands(struct pv_tui *t, struct pv_tui_conv *c, const char *text
 }
 
 /* The name of the conversation was another machine's before: said once, unless a message did. */
-static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *name, const char *key,
+static bool tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *name, const char *key,
                         double since, double at)
 {
     char text[PV_SHOW_CHANGE_BUF];
-    json_t *told = told_in(t, c);
-    if (since <= pv_json_real(told, name, 0))
-        return;
-    (void)json_object_set_new(told, name, json_real(since));
+    if (since <= told_since(t, c, name))
+        return false;
+    (void)json_object_set_new(told_in(t, c), name, json_real(since));
     tell_hands(t, c, pv_show_change(name, since, key, text), at);
+    return true;
 }
 
 /* How many lines of old are before the first that c has too; where it has none, before its time. */
@@ -879,7 +896,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     /* All lines are of the one that has the name now. */
     const json_t *changed = json_object_get(body, "changed");
     const double since = pv_json_real(changed, "since", 0);
-    const bool anothers = is_anothers(c, changed);
+    const bool first = !c->told, anothers = is_anothers(c, changed);
     if (anothers)
         forget_messages(t, &old);
     if (anothers || since_of(c, changed) > 0)
@@ -888,8 +905,13 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     c->named = old.named;
     c->anew = false;
     /* A pane of a former name may be that of a machine with another one by now. */
-    tell_change(t, c, pv_json_text(changed, "name", c->name), pv_json_text(changed, "key", "?"),
-                since, since);
+    const char *name = pv_json_text(changed, "name", c->name);
+    const char *key = pv_json_text(changed, "key", "?");
+    char change[PV_SHOW_CHANGE_BUF];
+    /* The lines of the answer may push the notice out of view, also one that a message brought. */
+    const bool anew = tell_change(t, c, name, key, since, since) || (first && since > 0);
+    if (anew && index == t->current && json_array_size(json_object_get(body, "messages")) > 0)
+        pv_tui_note(t, "%s", pv_show_change(name, since, key, change));
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
@@ -1130,7 +1152,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     const bool used = c->asked || c->draft != NULL;
     /* The history that comes says it above the lines of this one. */
     if (used && since > before && !c->anew)
-        tell_change(t, c, c->name, other ? c->address : former, since, t->now);
+        (void)tell_change(t, c, c->name, other ? c->address : former, since, t->now);
     else if (used && since <= before && other)
         tell_hands(t, c, PV_STR("%s is another machine from here on", c->name), t->now);
     if (other || (used && since > before))

@@ -875,6 +875,15 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
               in " ".join(rows).split("as dan")[0])
     below = " ".join(term.rows()).split("bob is another machine since")[-1]
     check("of the first" not in below and "setup.sh" not in below, f"two machines' lines in one: {below}")
+    # One that begins with more lines than the screen has says it in its bar, and by lines before anything is typed.
+    for n in range(30):
+        d.ctl("send", "a", f"line {n}")
+    term.again("bob")
+    term.wait("the last line, and the bar", "line 29", lambda rows:
+              any(row.startswith(" bob is another machine since") for row in rows))
+    term.again("--lines", "bob")
+    term.wait("the prompt below the notice", "bob>",
+              lambda rows: "bob is another machine since" in " ".join(rows).split("bob>")[0])
 
 
 @scenario

@@ -739,6 +739,31 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
     }
 }
 
+/* In a room others may have said much since the change, and a long conversation has its notice out
+ * of view: it stands above the line that brings it, or in the bar. */
+PV_TEST(a_change_of_hands_is_said_where_it_is_seen)
+{
+    take(pv_tui_take_message, ROOM_MESSAGE("A", "eve", "of others", "unread", ""));
+    take(pv_tui_take_message, ROOM_MESSAGE("B", "dan", "of the second", "unread",
+                                           ",'former':'AbCdEf','another_since':1795168700"));
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "#crew", false)];
+    assert_int_equal(c->n_lines, 3);
+    assert_has(c->lines[1].text, "dan is another machine since ");
+    assert_string_equal(c->lines[2].text, "of the second");
+    open_of("alice");
+    take_of(pv_tui_take_history, "alice",
+            "{'messages':[" MSG("E", "alice", "lap", "of the second",
+                                "read") "],'changed':{'since':1795168700,'key':'AbCdEf'}}");
+    assert_has(t->note, "alice is another machine since ");
+    (void)pv_tui_find(t, "pi", true);
+    take(pv_tui_take_sent,
+         "{'online':true,'message':" NEWS("C", "lap", "pi", "sent", T0 ",'own':true") "}");
+    assert_has(t->note, "sent to pi; pi is another machine since ");
+    take(pv_tui_take_sent,
+         "{'online':true,'message':" NEWS("D", "lap", "pi", "sent", T0 ",'own':true") "}");
+    assert_string_equal(t->note, "sent to pi");
+}
+
 /* A line may be begun for the machine that had the name. */
 PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
 {
@@ -2755,12 +2780,18 @@ PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
     open_of("pi");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to("another", "secret");
-    /* A line that is begun afterwards is for that one. */
+    /* A line that is begun afterwards is for that one: asked once, as what tells of it may stand
+     * out of view. */
     open_of("bob");
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
     open_of("pi");
     line("hello");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to(PI_KEY, "hello");
+    line("and on");
+    assert_sent_to(PI_KEY, "and on");
 }
 
 PV_TEST(rooms_are_conversations_with_unread_counts)
