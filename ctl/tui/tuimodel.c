@@ -653,6 +653,24 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
     c->lines[at] = line;
 }
 
+/* The notice of a change of hands in a room stands right above the line that brought it, which
+ * comes next in old; it has an earlier time. False: c has no such line. */
+static bool keep_over(struct pv_tui_conv *c, const struct pv_tui_conv *old, size_t notice)
+{
+    size_t next = notice + 1;
+    while (next < old->n_lines && old->lines[next].id[0] == '\0')
+        next++;
+    const struct pv_tui_line *of = next < old->n_lines ? find_line(c, old->lines[next].id) : NULL;
+    if (of == NULL)
+        return false;
+    const size_t at = (size_t)(of - c->lines);
+    if (!add_line(c, old->lines[notice]))
+        return true;
+    memmove(&c->lines[at + 1], &c->lines[at], (c->n_lines - 1 - at) * sizeof(c->lines[0]));
+    c->lines[at] = old->lines[notice];
+    return true;
+}
+
 /* Each pane says it itself: a line of a room tells a person who then writes in another nothing. */
 static json_t *told_in(struct pv_tui *t, const struct pv_tui_conv *c)
 {
@@ -769,14 +787,14 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     if (waits || (index != SIZE_MAX && index != t->current) ||
         json_array_size(json_object_get(body, "denied")) > 0)
         pv_tui_note(t, "%s", text);
-    if (waits)
-        snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
     /* The notice of a change stands in a pane that is not shown. */
     const double since = index == SIZE_MAX ? 0 : told_since(t, &t->convs[index], to);
     char change[PV_SHOW_CHANGE_BUF];
     if (index != t->current && since > told)
         pv_tui_note(t, "%s; %s", text,
                     pv_show_change(to, since, pv_json_text(msg, "former", "?"), change));
+    if (waits)
+        snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
 }
 
 /* Tells below its lines that the name is another machine's. */
@@ -941,6 +959,8 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     for (i = 0; i < old.n_lines; i++) {
         const struct pv_tui_line *line = &old.lines[i];
         bool stays = i >= older || line->id[0] == '\0' || line->id[0] == '~';
+        if (line->hands && pv_tui_conv_is_room(c) && keep_over(c, &old, i))
+            continue;
         if (stays && find_line(c, line->id) == NULL)
             insert_line(c, *line, line->id[0] == '\0' ? before : "");
         else

@@ -750,6 +750,14 @@ PV_TEST(a_change_of_hands_is_said_where_it_is_seen)
     assert_int_equal(c->n_lines, 3);
     assert_has(c->lines[1].text, "dan is another machine since ");
     assert_string_equal(c->lines[2].text, "of the second");
+    for (int i = 0; i < 2; i++) {
+        take_of(pv_tui_take_history, "#crew",
+                "{'messages':[" ROOM_MSG("Z", "eve", "older", "read") "," ROOM_MSG(
+                    "A", "eve", "of others", "read") "," ROOM_MSG("B", "dan", "of the second",
+                                                                  "unread") "]}");
+        assert_int_equal(c->n_lines, 4);
+        assert_has(c->lines[2].text, "dan is another machine since ");
+    }
     open_of("alice");
     take_of(pv_tui_take_history, "alice",
             "{'messages':[" MSG("E", "alice", "lap", "of the second",
