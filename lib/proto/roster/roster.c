@@ -213,6 +213,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_DOES_TELL:
     case PV_DOES_ADMIT:
         pv_roster_mark(r, k);
+        pv_roster_mark(r, e->signer); /* it may count for nothing: pv_roster_count_dead() */
         break;
     case PV_DOES_TAKE:
         if (e->pub.st.type == PV_ST_END) {

@@ -242,6 +242,12 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
     return false;
 }
 
+bool pv_roster_is_void_place(const struct pv_roster *r, const struct pv_roster_item *e)
+{
+    return e->pub.st.type == PV_ST_PLACE && e->signer != e->subject &&
+           !pv_roster_was_in_office(r, e);
+}
+
 bool pv_roster_is_ended(const struct pv_roster_item *record)
 {
     for (const struct pv_roster_item *e = record->signer->ends; e != NULL; e = e->next_office) {

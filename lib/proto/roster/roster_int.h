@@ -432,6 +432,8 @@ PV_MUST_CHECK bool pv_roster_settle_revocations(struct pv_roster *r);
 /* Had the signer of this the right to it when it said it: by what came first, it or the end of the
  * signer's rights? */
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e);
+/* Is it a place that an admin said of another node out of office? */
+bool pv_roster_is_void_place(const struct pv_roster *r, const struct pv_roster_item *e);
 /* The rights that k has now. */
 uint8_t pv_roster_rights_of(const struct pv_roster_key *k);
 /* Is this coordinators record ended by name? */

@@ -183,13 +183,6 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Is it a place that an admin said of another node, and had no right to? */
-static bool is_void_place(const struct pv_roster *r, const struct pv_roster_item *e)
-{
-    return e->pub.st.type == PV_ST_PLACE && e->signer != e->subject &&
-           !pv_roster_was_in_office(r, e);
-}
-
 /* When a node let go of what it had and has no more: its last move, leave or removal; 0: it was
  * never a member. */
 static uint64_t let_go_at(const struct pv_roster *r, const struct pv_roster_key *k)
@@ -199,7 +192,7 @@ static uint64_t let_go_at(const struct pv_roster *r, const struct pv_roster_key 
     if (k->member.state == PV_MEMBER_NONE || k->member.state == PV_MEMBER_WAITING)
         return 0;
     for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if ((e->pub.st.type == PV_ST_PLACE && !is_void_place(r, e)) ||
+        if ((e->pub.st.type == PV_ST_PLACE && !pv_roster_is_void_place(r, e)) ||
             e->pub.st.type == PV_ST_LEAVE || (e->pub.st.type == PV_ST_REVOCATION && e->effective))
             at = latest(at, time_of(e));
     }
@@ -334,7 +327,8 @@ static uint64_t let_go_of(const struct pv_roster *r, const struct pv_roster_item
     for (const struct pv_roster_item *e = claim->subject->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
          e = e->next_kept) {
         if (pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st) &&
-            e->values[kind] != claim->values[kind] && !is_void_place(r, e) && time_of(e) < at)
+            e->values[kind] != claim->values[kind] && !pv_roster_is_void_place(r, e) &&
+            time_of(e) < at)
             at = time_of(e);
     }
     return at;
@@ -576,13 +570,13 @@ uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[sta
 
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
          e = e->next_about) {
-        if (pv_kind_of(e->pub.st.type)->number != 0 && !is_void_place(r, e))
+        if (pv_kind_of(e->pub.st.type)->number != 0 && !pv_roster_is_void_place(r, e))
             next = latest(next, number_behind(pv_st_number(&e->pub.st)));
     }
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
          e = e->next_about) {
         uint64_t serial = pv_st_number(&e->pub.st);
-        if (is_void_place(r, e) && (serial < next || serial - next <= UINT32_MAX))
+        if (pv_roster_is_void_place(r, e) && (serial < next || serial - next <= UINT32_MAX))
             beside = latest(beside, number_behind(serial));
     }
     return latest(next, beside);

@@ -44,12 +44,9 @@ struct pv_roster_item *pv_roster_next_best(const struct pv_roster_key *k,
 }
 
 /* Do both want the same places? Routes, tags and rules have places of their own, so that what is
- * said of one takes no other one's. So has each who says where a node is: a former admin would fill
- * those of all others. */
+ * said of one takes no other one's. */
 static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 {
-    if (a->type == PV_ST_PLACE)
-        return memcmp(a->signer, b->signer, PV_SIGN_PK_LEN) == 0;
     return !pv_st_does(a, PV_DOES_SLOT) || a->u.slotted.slot.number == b->u.slotted.slot.number;
 }
 
@@ -105,6 +102,7 @@ static bool says_the_same(const struct pv_statement *a, const struct pv_statemen
 struct rivals {
     size_t better, proven; /* better ones; those of them that are proven */
     bool repeated;         /* a better one says the same again */
+    bool newer;            /* a better one is by the same signer */
     bool first;            /* nobody said the same before x */
 };
 
@@ -118,10 +116,13 @@ static void count_rival(struct rivals *of, const struct contender *x, const stru
     of->better++;
     of->proven += other->proven ? 1 : 0;
     of->repeated = of->repeated || same;
+    of->newer = of->newer || memcmp(other->st->signer, x->st->signer, PV_SIGN_PK_LEN) == 0;
 }
 
 /* Are as many better ones held as there are places, or held together with `other`? Renewals repeat
- * a transport key, and have the place in order of who said it first, which stays for that. */
+ * a transport key, and have the place in order of who said it first, which stays for that. Of what
+ * others say of where a node is, without proof, the newest of each signer is kept: a former admin
+ * that goes on talking takes no place of another one. */
 static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key *k,
                            const struct contender *x, const struct contender *other)
 {
@@ -136,6 +137,8 @@ static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key
         if (held.st != x->st && competes(held.st, x->st))
             count_rival(&of, x, &held);
     }
+    if (x->st->type == PV_ST_PLACE)
+        return of.proven >= places || (!x->proven && of.newer);
     return of.better >= places && (!x->proven || of.proven >= places) && !(of.repeated && of.first);
 }
 
@@ -149,7 +152,7 @@ static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
     enum pv_roster_quota quota = pv_roster_quota_of(x->type);
     struct pv_roster_item *e = k->kept[quota];
 
-    if (!pv_st_does(x, PV_DOES_SLOT) &&
+    if (!pv_st_does(x, PV_DOES_SLOT) && x->type != PV_ST_PLACE &&
         k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
     for (; e != NULL; e = e->next_kept) {
@@ -207,7 +210,10 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
                         const struct pv_roster_receipt *receipt, struct pv_roster_item **ret_drop)
 {
     const struct contender x = {
-        .st = st, .receipt = receipt, .proven = is_proven(r, st, pv_roster_is_ordered(receipt))};
+        .st = st,
+        .receipt = receipt,
+        .proven = is_proven(r, st, pv_roster_is_ordered(receipt)),
+    };
     return find_room(r, &x, ret_drop);
 }
 
@@ -261,7 +267,7 @@ struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
     return e;
 }
 
-/* Does a statement of a former admin count no more? */
+/* Does a statement of a former admin count no more? Words about itself do. */
 static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
 {
     switch (pv_kind_of(e->pub.st.type)->does) {
@@ -270,10 +276,11 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
         return !pv_roster_signer_counts(r, e, NULL);
     case PV_DOES_TAKE:
         return !e->effective;
+    case PV_DOES_TELL:
+        return pv_roster_is_void_place(r, e);
     case PV_DOES_FOUND:
     case PV_DOES_GRANT:
     case PV_DOES_CLAIM:
-    case PV_DOES_TELL:
     case PV_DOES_APPOINT:
     case PV_DOES_SLOT:
     case PV_DOES_NOTHING:
@@ -283,11 +290,16 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
 }
 
 /* Of a removed node its own statements; of a former admin also its invites, if they admit nobody,
- * and revocations that are void. */
+ * and revocations and places that are void. */
 void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k)
 {
-    uint32_t n = k->member.state == PV_MEMBER_REVOKED ? k->n_self : 0;
+    const bool removed = k->member.state == PV_MEMBER_REVOKED;
+    uint32_t n = removed ? k->n_self : 0;
 
+    /* Void places count with their signers. */
+    for (const struct pv_roster_item *e = removed ? k->kept[PV_ROSTER_QUOTA_PLACE] : NULL;
+         e != NULL; e = e->next_kept)
+        n -= pv_roster_is_void_place(r, e) ? 1 : 0;
     for (const struct pv_roster_item *e = pv_roster_rights_of(k) != k->rights ? k->issued : NULL;
          e != NULL; e = e->next_issued)
         n += is_dead(r, e) ? 1 : 0;

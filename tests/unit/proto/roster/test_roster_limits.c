@@ -86,6 +86,30 @@ PV_TEST(a_full_roster_can_be_repaired)
     assert_int_equal(settle(r).added, 1);
 }
 
+/* A former admin says places of keys that nobody has: they count for nothing, nor towards the
+ * limit. */
+PV_TEST(a_former_admins_places_leave_room_for_others)
+{
+    struct world w = world_make(3);
+    struct pv_roster *r = roster_of(&w);
+    struct keys anna = keys_of(1), good = keys_of(2), dave = keys_of(3);
+    struct item items[] = {make_admin(&w, &w.root, &anna, 3), make_invite(&w, &w.creator, &good, 9),
+                           make_member(&w, &w.creator, &anna, "anna", 9),
+                           make_revocation(&w, &w.creator, PV_REVOKE_NODE, anna.pk, NULL, 0)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        add(r, &items[i]);
+    settle(r);
+    struct item any = bare(make_place(&w, &anna, &dave, "x", 9, 1));
+    uint32_t n = 0;
+    do
+        pv_store_be32(any.s.raw + 51, ++n); /* in the key of whom it is about */
+    while (load(r, &any) == PV_OK);
+    assert_true(n > 100000);
+    settle(r);
+    add_item(r, make_member(&w, &good, &dave, "dave", 60003));
+    assert_int_equal(settle(r).added, 1);
+}
+
 /* A transport key statement of this node. */
 static struct item make_transport(struct world *w, const struct keys *node, uint64_t serial)
 {

@@ -431,15 +431,6 @@ PV_TEST_IN(an_admins_places_outlive_it_and_it_says_no_more, start, NULL)
     (void)place(&t.bob, &t.bob, "rob", 5, 2);
     assert_true(pv_roster_ip4_rests(t.r, at77, dan.pk) > 0);
     (void)place(&anna, &dan, "late", 90, 1);
-    (void)learn(t.r, bare(make_place(&t.w, &anna, &dan, "evil", 99, UINT64_MAX)));
-    (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX)));
-    assert_is(&dan, "dan", 10);
-    assert_is(&t.bob, "rob", 5);
-    /* Nor does it use up their numbers, nor do others rest by it. */
-    assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 2);
-    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 3);
-    (void)place(&dan, &dan, "daniel", 10, 2);
-    assert_is(&dan, "daniel", 10);
     const uint64_t rests = pv_roster_ip4_rests(t.r, at77, dan.pk);
     struct pv_st_place late = {
         .serial = 3, .time = UINT32_MAX, .name = "evil", .ip4 = {10, 66, 0, 99}};
@@ -447,7 +438,17 @@ PV_TEST_IN(an_admins_places_outlive_it_and_it_says_no_more, start, NULL)
     memcpy(late.node, t.bob.pk, sizeof(late.node));
     assert_ok(pv_make_place(t.w.created.network_id, pv_signer_sk(anna.sk), &late, &made));
     (void)learn(t.r, bare(item_of(&t.w, &made)));
-    assert_int_equal(pv_roster_ip4_rests(t.r, at77, dan.pk), rests);
+    assert_int_equal(pv_roster_ip4_rests(t.r, at77, dan.pk), rests); /* by none of its words */
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 4);
+    (void)learn(t.r, bare(make_place(&t.w, &anna, &dan, "evil", 99, UINT64_MAX)));
+    (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX)));
+    assert_is(&dan, "dan", 10);
+    assert_is(&t.bob, "rob", 5);
+    /* Nor does it use up their numbers. */
+    assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 2);
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 3);
+    (void)place(&dan, &dan, "daniel", 10, 2);
+    assert_is(&dan, "daniel", 10);
 }
 
 /* However much it says: what admins in office say, before or after, without a receipt, has room. */
@@ -460,12 +461,26 @@ PV_TEST_IN(a_former_admin_fills_no_places_of_others, start, NULL)
     (void)learn(t.r, make_member(&t.w, &t.w.creator, &ben, "ben", 10));
     (void)learn(t.r, make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, anna.pk, NULL, 0));
     (void)learn(t.r, bare(make_place(&t.w, &ben, &t.bob, "robert", 50, 1)));
-    for (uint64_t i = 0; i < PV_ROSTER_MAX_SELF; i++)
+    for (uint64_t i = PV_ROSTER_MAX_SELF; i > 0; i--)
         (void)learn(t.r, bare(make_place(&t.w, &anna, &t.bob, "evil", 99, UINT64_MAX - i)));
     assert_is(&t.bob, "robert", 50);
     assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 2);
     (void)learn(t.r, bare(make_place(&t.w, &ben, &t.bob, "rob", 51, 2)));
     assert_is(&t.bob, "rob", 51);
+}
+
+/* A place that is dropped, as eight later ones are kept, takes with it what was before: nothing
+ * that was given up comes back by an older word of somebody else. */
+PV_TEST_IN(a_name_that_was_given_up_comes_back_by_no_later_word, start, NULL)
+{
+    (void)place(&t.w.creator, &t.bob, "server", 77, 1);
+    (void)place(&t.bob, &t.bob, "old", 5, 2);
+    (void)place(&t.w.creator, &t.carol, "server", 77, 1);
+    for (uint64_t i = 3; i <= 2 + PV_ROSTER_MAX_SELF; i++) {
+        (void)learn(t.r, bare(make_place(&t.w, &t.bob, &t.bob, "server", 77, i)));
+        assert_is(&t.carol, "server", 77);
+    }
+    assert_int_equal(pv_roster_by_node(t.r, t.bob.pk)->ip4.ip[3], 5);
 }
 
 /* The end of an admin comes without a receipt, and then the coordinator's order puts what it said
