@@ -97,6 +97,9 @@ static enum pv_tuikeys_result behind_escape(struct pv_tuikeys *k, wchar_t c,
     case L'X':
         k->state = PV_TUIKEYS_STRING;
         return PV_TUIKEYS_IS_NONE;
+    case L'/': /* no terminal's key: a person who pressed Escape begins a command */
+        k->state = PV_TUIKEYS_TEXT;
+        return PV_TUIKEYS_IS_TEXT;
     default:
         k->state = PV_TUIKEYS_TEXT;
         return find(ALTS, PV_ARRAY_LEN(ALTS), letter, ret_key, ret_arg);

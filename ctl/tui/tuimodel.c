@@ -653,21 +653,19 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
     c->lines[at] = line;
 }
 
-/* The notice of a change of hands in a room stands right above the line that brought it, which
- * comes next in old; it has an earlier time. False: c has no such line. */
-static bool keep_over(struct pv_tui_conv *c, const struct pv_tui_conv *old, size_t notice)
+/* The notice of a change of hands in a room stands right above the line that brought it: it has an
+ * earlier time. False: c has no such line. */
+static bool keep_over(struct pv_tui_conv *c, struct pv_tui_line notice)
 {
-    size_t next = notice + 1;
-    while (next < old->n_lines && old->lines[next].id[0] == '\0')
-        next++;
-    const struct pv_tui_line *of = next < old->n_lines ? find_line(c, old->lines[next].id) : NULL;
-    if (of == NULL)
+    if (find_line(c, notice.over) == NULL)
         return false;
-    const size_t at = (size_t)(of - c->lines);
-    if (!add_line(c, old->lines[notice]))
+    if (!add_line(c, notice))
         return true;
-    memmove(&c->lines[at + 1], &c->lines[at], (c->n_lines - 1 - at) * sizeof(c->lines[0]));
-    c->lines[at] = old->lines[notice];
+    struct pv_tui_line *at = find_line(c, notice.over), *last = &c->lines[c->n_lines - 1];
+    if (at != NULL) {
+        memmove(at + 1, at, (size_t)(last - at) * sizeof(*at));
+        *at = notice;
+    }
     return true;
 }
 
@@ -720,10 +718,12 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
             notice_of(t, change, pv_json_real(msg, "another_since", t->now));
         notice.hands = true;
         /* In a room others may have said much since: it is seen right above this line. */
-        if (pv_tui_conv_is_room(c))
+        if (pv_tui_conv_is_room(c)) {
+            memcpy(notice.over, line.id, sizeof(notice.over));
             (void)add_line(c, notice);
-        else
+        } else {
             insert_line(c, notice, "");
+        }
         c->came += index == t->current && c->scroll > 0; /* what is looked at stays in its place */
     }
     line.text = harmless(pv_json_text(msg, "text", ""));
@@ -959,7 +959,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     for (i = 0; i < old.n_lines; i++) {
         const struct pv_tui_line *line = &old.lines[i];
         bool stays = i >= older || line->id[0] == '\0' || line->id[0] == '~';
-        if (line->hands && pv_tui_conv_is_room(c) && keep_over(c, &old, i))
+        if (keep_over(c, *line))
             continue;
         if (stays && find_line(c, line->id) == NULL)
             insert_line(c, *line, line->id[0] == '\0' ? before : "");

@@ -54,8 +54,9 @@ struct pv_tui_line {
     bool unproven;      /* typed by somebody on the machine of from, without its daemon: */
     const char *typist; /* "somebody", "root", ...; a constant */
     bool top, shown; /* its beginning was on the screen, and so was its end; the view sets both */
-    bool hands;      /* the notice says that the name is another machine's */
-    uint32_t file;   /* the notice is about the offer of this file; 0: of none */
+    bool hands;      /* the notice says that the name is another machine's, */
+    char over[PV_CHAT_ID_TEXT_BUF]; /* above the line of a room that brought it; "": none did */
+    uint32_t file;                  /* the notice is about the offer of this file; 0: of none */
     size_t said; /* it offers a file, and what became of that stands behind the NUL of text, which
                     is at this byte; 0: nothing does */
 };

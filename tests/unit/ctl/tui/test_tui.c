@@ -758,6 +758,15 @@ PV_TEST(a_change_of_hands_is_said_where_it_is_seen)
         assert_int_equal(c->n_lines, 4);
         assert_has(c->lines[2].text, "dan is another machine since ");
     }
+    /* Unread lines are told again behind it, and the lines above that are asked for. */
+    pv_tui_take_return(t);
+    take(pv_tui_take_unread, "[" ROOM_MSG("C", "eve", "of others again", "unread") "]");
+    take_of(pv_tui_take_history, "#crew",
+            "{'messages':[" ROOM_MSG("A", "eve", "of others", "read") "," ROOM_MSG(
+                "B", "dan", "of the second", "read") "," ROOM_MSG("C", "eve", "of others again",
+                                                                  "unread") "]}");
+    assert_int_equal(c->n_lines, 4);
+    assert_has(c->lines[1].text, "dan is another machine since ");
     open_of("alice");
     take_of(pv_tui_take_history, "alice",
             "{'messages':[" MSG("E", "alice", "lap", "of the second",

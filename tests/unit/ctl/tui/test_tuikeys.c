@@ -76,6 +76,14 @@ PV_TEST(a_key_with_alt_before_its_sequence_is_that_key)
     expect("\033\033[D", PV_TUI_EDIT, PV_TUIEDIT_LEFT); /* rxvt, and tmux with older ones */
 }
 
+/* tmux sends both at once, so that a command behind Escape came without its slash. */
+PV_TEST(a_slash_behind_escape_is_text)
+{
+    struct typed t = type("\033/");
+    assert_int_equal(t.n_text, 1);
+    assert_int_equal(t.n_keys, 0);
+}
+
 /* From the entries of xterm, tmux, screen, linux, rxvt and kitty: keys that mean nothing here, the
  * mouse, focus, answers of the terminal, kitty's own protocol. */
 PV_TEST(a_sequence_that_means_nothing_here_is_swallowed_whole)
