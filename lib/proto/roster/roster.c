@@ -260,10 +260,9 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
         k->n_self--;
         pv_roster_mark(r, k);
     }
-    if (e->pub.st.type == PV_ST_MEMBER && pv_roster_claims_by(k, e->signer) == 0) {
+    pv_roster_mark(r, e->signer); /* it may have counted as dead */
+    if (e->pub.st.type == PV_ST_MEMBER && pv_roster_claims_by(k, e->signer) == 0)
         e->signer->claims--;
-        pv_roster_mark(r, e->signer);
-    }
     PV_LIST_DEL_BY(e->signer->issued, e, prev_issued, next_issued);
     PV_LIST_DEL(r->first, e);
     e->gone = true;

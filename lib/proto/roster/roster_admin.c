@@ -289,6 +289,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
     case PV_DOES_TELL:
     case PV_DOES_ADMIT:
         pv_roster_mark(r, e->subject);
+        pv_roster_mark(r, e->signer); /* whether it counts as dead may be another thing now */
         break;
     case PV_DOES_FOUND:
     case PV_DOES_NOTHING:

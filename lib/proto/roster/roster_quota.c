@@ -120,9 +120,9 @@ static void count_rival(struct rivals *of, const struct contender *x, const stru
 }
 
 /* Are as many better ones held as there are places, or held together with `other`? Renewals repeat
- * a transport key, and have the place in order of who said it first, which stays for that. Of what
- * others say of where a node is, without proof, the newest of each signer is kept: a former admin
- * that goes on talking takes no place of another one. */
+ * a transport key, and have the place in order of who said it first, which stays for that. Of
+ * where a node is the newest word of each signer is kept besides, unless as many proven ones are
+ * newer: a former admin that goes on talking takes no place of another one. */
 static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key *k,
                            const struct contender *x, const struct contender *other)
 {
@@ -137,9 +137,9 @@ static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key
         if (held.st != x->st && competes(held.st, x->st))
             count_rival(&of, x, &held);
     }
-    if (x->st->type == PV_ST_PLACE)
-        return of.proven >= places || (!x->proven && of.newer);
-    return of.better >= places && (!x->proven || of.proven >= places) && !(of.repeated && of.first);
+    const bool newest = x->st->type == PV_ST_PLACE && !of.newer;
+    return of.better >= places && (of.proven >= places || !(x->proven || newest)) &&
+           !(of.repeated && of.first);
 }
 
 /* One of those that compete with x and are not needed beside it; NULL: there is none. other: x, if
@@ -152,7 +152,7 @@ static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
     enum pv_roster_quota quota = pv_roster_quota_of(x->type);
     struct pv_roster_item *e = k->kept[quota];
 
-    if (!pv_st_does(x, PV_DOES_SLOT) && x->type != PV_ST_PLACE &&
+    if (!pv_st_does(x, PV_DOES_SLOT) &&
         k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
     for (; e != NULL; e = e->next_kept) {
@@ -201,7 +201,7 @@ static int find_room(const struct pv_roster *r, const struct contender *x,
         return PV_OK;
     size_t most = most_statements(r, st);
     /* Statements that do not count any more have a limit too: somebody may go on bringing them. */
-    if (r->size - r->n_dead >= most || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
+    if (r->size >= most + r->n_dead || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
         return PV_ERR_LIMIT;
     return PV_OK;
 }

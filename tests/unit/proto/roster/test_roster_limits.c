@@ -110,6 +110,50 @@ PV_TEST(a_former_admins_places_leave_room_for_others)
     assert_int_equal(settle(r).added, 1);
 }
 
+/* They count once, with it or with their nodes, also when a receipt makes them good, or when they
+ * are dropped. */
+PV_TEST(void_places_are_counted_once)
+{
+    enum {
+        GONE = 9
+    };
+    struct world w = world_make(4);
+    struct pv_roster *r = roster_of(&w);
+    struct keys anna = keys_of(1), good = keys_of(2), dave = keys_of(3), invite = keys_of(4),
+                gone[GONE];
+    struct item said[GONE];
+    add_item(r, make_admin(&w, &w.root, &anna, 3));
+    add_item(r, make_invite(&w, &w.creator, &good, 9));
+    add_item(r, make_member(&w, &w.creator, &anna, "anna", 9));
+    add_item(r, make_invite(&w, &anna, &invite, GONE));
+    for (unsigned i = 0; i < GONE; i++) {
+        gone[i] = keys_of(10 + i);
+        add_item(r, make_member(&w, &invite, &gone[i], PV_STR("n%u", i), (uint16_t)(100 + i)));
+        said[i] = make_place(&w, &anna, &gone[i], PV_STR("m%u", i), (uint16_t)(100 + i), 1);
+    }
+    settle(r);
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, anna.pk, NULL, 0));
+    for (unsigned i = 0; i < GONE; i++)
+        add_item(r, bare(said[i]));
+    settle(r);
+    const size_t dead = r->n_dead;
+    for (unsigned i = 0; i < GONE; i++)
+        add_item(r, said[i]); /* from before its end */
+    settle(r);
+    assert_int_equal(r->n_dead, dead);
+    for (unsigned i = 0; i < GONE; i++)
+        add_item(r, bare(make_place(&w, &anna, &gone[i], "late", 99, 2)));
+    settle(r);
+    assert_int_equal(r->n_dead, dead + GONE);
+    for (unsigned i = 0; i < GONE; i++)
+        for (uint64_t k = 0; k < PV_ROSTER_MAX_SELF; k++)
+            add_item(r, make_place(&w, &gone[i], &gone[i], "mine", 99, 3 + k));
+    settle(r);
+    assert_int_equal(r->n_dead, dead - GONE + GONE * PV_ROSTER_MAX_SELF);
+    add_item(r, make_member(&w, &good, &dave, "dave", 200));
+    assert_int_equal(settle(r).added, 1);
+}
+
 /* A transport key statement of this node. */
 static struct item make_transport(struct world *w, const struct keys *node, uint64_t serial)
 {

@@ -446,7 +446,7 @@ PV_TEST_IN(an_admins_places_outlive_it_and_it_says_no_more, start, NULL)
     assert_is(&t.bob, "rob", 5);
     /* Nor does it use up their numbers. */
     assert_int_equal(pv_roster_next_serial(t.r, dan.pk), 2);
-    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 3);
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 4);
     (void)place(&dan, &dan, "daniel", 10, 2);
     assert_is(&dan, "daniel", 10);
 }
@@ -481,6 +481,17 @@ PV_TEST_IN(a_name_that_was_given_up_comes_back_by_no_later_word, start, NULL)
         assert_is(&t.carol, "server", 77);
     }
     assert_int_equal(pv_roster_by_node(t.r, t.bob.pk)->ip4.ip[3], 5);
+}
+
+/* Nor by the next word of an admin who has not heard whose it is now. */
+PV_TEST_IN(a_name_that_an_admin_took_back_comes_back_from_nobody, start, NULL)
+{
+    (void)place(&t.bob, &t.bob, "server", 5, 1);
+    (void)learn(t.r, bare(make_place(&t.w, &t.w.creator, &t.bob, "old", 5, 2)));
+    assert_is(&t.bob, "old", 5);
+    (void)place(&t.carol, &t.carol, "server", 6, 1);
+    (void)learn(t.r, bare(make_place(&t.w, &t.w.creator, &t.bob, "server", 5, 3)));
+    assert_is(&t.carol, "server", 6);
 }
 
 /* The end of an admin comes without a receipt, and then the coordinator's order puts what it said
