@@ -62,20 +62,20 @@ class Terminal:
         codes = re.findall(r"\x1b\[([0-9;]*)m", self.tmux("capture-pane", "-e", "-p", "-t", "chat"))
         return {c for code in codes for c in code.split(";") if re.fullmatch("3[0-8]", c)}
 
-    def until(self, what, *conditions):
+    def until(self, what, *conditions, timeout=60):
         """Until all of them hold for the rows, which it returns. A picture that is on its way has some of what one
         shall see, so what stands beside something that was waited for is waited for as well."""
         def there():
             rows = self.rows()
             return rows if all(condition(rows) for condition in conditions) else None
         try:
-            return wait(what, there)
+            return wait(what, there, timeout)
         except Exception as e:
             raise type(e)(f"{e}\n" + "\n".join(self.rows())) from None
 
-    def wait(self, what, text, *conditions):
+    def wait(self, what, text, *conditions, timeout=60):
         """Until text stands somewhere; returns the rows."""
-        return self.until(what, lambda rows: any(text in row for row in rows), *conditions)
+        return self.until(what, lambda rows: any(text in row for row in rows), *conditions, timeout=timeout)
 
     def wait_row(self, what, n, row):
         """Until row n is exactly this."""
@@ -527,7 +527,7 @@ def a_hundred_thousand_messages_scroll_at_once(lab):
     terminal.line("/close")
     terminal.line("/search number 90123")
     terminal.wait("what the newest pages do not have", "bob to a: message number 90123", lambda rows:
-                  '1 line has "number 90123"' in rows[22])
+                  '1 line has "number 90123"' in rows[22], timeout=300)  # a hundred pages
     terminal.line("/open bob")
     terminal.line("/search number 90123")
     terminal.wait("it in its place, between its neighbours", "message number 90122", lambda rows:
