@@ -485,7 +485,9 @@ export function chat(main, who) {
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
-      if (!drafts.get(here)) begunFor.set(here, membership() === NOWHERE ? NOBODY : address());
+      // A machine that gets the name later has no claim to it.
+      const nobody = membership() === NOWHERE || (areKnown() && !isThere() && !known && !who.includes(":"));
+      if (!drafts.get(here)) begunFor.set(here, nobody ? NOBODY : address());
       drafts.set(here, text.value);
       moveOn();
     } });

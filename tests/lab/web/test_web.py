@@ -1226,6 +1226,40 @@ def a_line_begun_for_a_machine_that_is_gone_goes_to_no_other(lab):
 
 
 @scenario
+def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
+    """The conversation of a machine that was removed is opened, or loaded anew, behind its removal."""
+    _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
+    page, browser = opened(a, 4)
+    browser.run("location.hash = '#/chat'")
+    b.ctl("send", "a", "the safe is at 12-34, ok?")
+    browser.sees("1", "#unread")
+    for had, gets in ("b", c), ("b", d):
+        a.ctl("remove", had)
+        wait("the page to know it", lambda: browser.run(
+            "return import('/net.js').then(net => net.state.peers.every(p => p.name !== 'b'))"))
+        if gets is c:
+            browser.click(".talks a", "b")
+            browser.sees("12-34", ".said")
+        else:
+            browser.run("location.reload()")
+            browser.sees("b", ".talk h2")
+            wait("the page to know who is there", lambda: browser.run(
+                "return import('/net.js').then(net => net.state.peers.length > 0)"))
+        browser.type("textarea", "an answer")
+        browser.click("button", "Send")
+        browser.sees("not sent: b is no member any more")
+        gets.ctl("rename", "b")
+        wait("the page to know the other", lambda: browser.run(
+            "return import('/net.js').then(net => net.state.peers.some(p => p.name === 'b'))"))
+        browser.click("button", "Send")
+        browser.sees("b is another machine now: send again, and the line goes there")
+        equal(gets.json("history", "a")["messages"], [], "what the next b has of a line begun while nobody had the name")
+        browser.run("document.querySelector('textarea').value = ''; "
+                    "document.querySelector('textarea').dispatchEvent(new Event('input'))")
+    browser.must_be_clean(page.origin)
+
+
+@scenario
 def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     """The page stays open while its machine leaves one network and makes another, where other machines and rooms have
     the names of those of before."""
