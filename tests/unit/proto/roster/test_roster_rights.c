@@ -483,6 +483,18 @@ PV_TEST_IN(a_name_that_was_given_up_comes_back_by_no_later_word, start, NULL)
     assert_int_equal(pv_roster_by_node(t.r, t.bob.pk)->ip4.ip[3], 5);
 }
 
+/* Orders that nobody has taken, as while the coordinator is away, push out none that counts. */
+PV_TEST_IN(a_name_and_address_outlive_words_that_count_for_nothing, start, NULL)
+{
+    (void)place(&t.bob, &t.bob, "server", 77, 1);
+    for (uint64_t i = 2; i <= 3 + PV_ROSTER_MAX_SELF; i++) {
+        (void)learn(t.r, bare(make_place(&t.w, &t.bob, &t.bob, "server", 77, i)));
+        assert_is(&t.bob, "server", 77);
+    }
+    (void)place(&t.carol, &t.carol, "server", 6, 1);
+    assert_is(&t.carol, "carol", 6);
+}
+
 /* Nor by the next word of an admin who has not heard whose it is now. */
 PV_TEST_IN(a_name_that_an_admin_took_back_comes_back_from_nobody, start, NULL)
 {
