@@ -6,9 +6,10 @@
  * kept, so that every roster keeps the same ones in whatever order they come; "best" is what counts
  * anyway, the newest. A statement that needs a right is kept twice over: the newest, and the newest
  * of what a coordinator has put in order, so that a former admin who goes on talking takes nothing
- * back of what it said in office: coordinators give it no receipts any more. The limit of the whole
- * set has a reserve for revocations and for root, and does not count what removed nodes brought: so
- * a roster that somebody filled can be repaired.
+ * back of what it said in office: coordinators give it no receipts any more. Of places the newest
+ * of each signer is kept, too, so that it keeps no other admin from saying one. The limit of the
+ * whole set has a reserve for revocations and for root, and does not count what removed nodes
+ * brought, nor what former admins say: so a roster that somebody filled can be repaired.
  */
 #include <string.h>
 

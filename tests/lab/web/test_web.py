@@ -1165,7 +1165,8 @@ def a_page_that_came_without_a_part_is_loaded_anew(lab):
             pause(1.5, "the page tries more than once")
             fetches()
             browser.sees(words)
-            wait("its style", lambda: browser.run("return getComputedStyle(document.querySelector('.skip')).position") == "absolute")
+            wait("its style", lambda: browser.run(
+                "return getComputedStyle(document.querySelector('.skip')).position") == "absolute")
             browser.open("about:blank")
 
 
