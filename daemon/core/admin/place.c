@@ -124,6 +124,18 @@ static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8
     return until <= wall;
 }
 
+/* Of words without a receipt the newest alone are kept, also of those that count for nothing. */
+static bool is_all_stored(const struct pv_node *n, const struct pv_member *m)
+{
+    const struct pv_roster_entry *x = NULL;
+    while ((x = pv_roster_next_entry(n->roster, x)) != NULL) {
+        if (x->st.type == PV_ST_PLACE && x->receipt.len == 0 &&
+            memcmp(x->st.u.place.node, m->node, sizeof(m->node)) == 0)
+            return false;
+    }
+    return true;
+}
+
 /* The request that a change of place answers. */
 struct order {
     const char *what;
@@ -132,7 +144,8 @@ struct order {
 };
 
 /* Moves a member to this name and address. It must be free, or the statement would be for nothing.
- * The coordinator may refuse the address, so the name is said without it first. */
+ * The coordinator may refuse the address, or be away, so the name is said without it first, unless
+ * it is said already and stored. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
                  const struct order *o, pv_ns now)
 {
@@ -167,8 +180,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     }
     memcpy(place.node, m->node, sizeof(place.node));
     int r = PV_OK;
-    if (m == pv_node_self(n) && strcmp(name, m->name) != 0 &&
-        memcmp(ip4, m->ip4.ip, sizeof(place.ip4)) != 0) {
+    if (m == pv_node_self(n) && memcmp(ip4, m->ip4.ip, sizeof(place.ip4)) != 0 &&
+        (strcmp(name, m->name) != 0 || !is_all_stored(n, m))) {
         struct pv_st_place named = at(name, &m->ip4);
         memcpy(named.node, m->node, sizeof(named.node));
         r = say_place(n, &named, &made, now);

@@ -145,6 +145,22 @@ PV_TEST(an_order_keeps_the_one_that_waits_for_the_coordinator)
     assert_int_equal(newest()->ip4[3], 98);
 }
 
+/* The coordinator is away: orders that hold with its receipt only push out none that holds. */
+PV_TEST(a_name_outlives_many_orders_that_wait_for_the_coordinator)
+{
+    static const struct pv_st_place asked = {.name = "server", .ip4 = {10, 66, 0, 99}};
+    assert_has(run_line("{'id':1,'cmd':'rename','peer':'','name':'server'}"), "\"ok\":true");
+    for (unsigned i = 0; i < 2 * PV_ROSTER_MAX_SELF; i++) {
+        (void)run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.99'}");
+        assert_string_equal(pv_node_self(&node.node)->name, "server");
+    }
+    wish = &asked;
+    for (unsigned i = 0; i < 2 * PV_ROSTER_MAX_SELF; i++) {
+        (void)run_line("{'id':1,'cmd':'rename','peer':'','name':'server'}");
+        assert_string_equal(pv_node_self(&node.node)->name, "server");
+    }
+}
+
 /* Of two statements with the last number one wins by its hash: whoever says another one hears
  * whether it did. */
 PV_TEST(the_last_number_is_told)
