@@ -17,10 +17,17 @@ const news = new Map(); // conversation -> ids of its unread messages
 const drafts = new Map(); // network and conversation -> the line that was begun for it
 const begunFor = new Map(); // the same -> the address of whoever had the name then
 const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
-const place = who => `${state.status?.network?.name}/${who}`;
 // Another one in another network of the same name, too. undefined: not known.
 const NOWHERE = "in no network", NOBODY = "nobody";
+const place = who => `${state.status?.network?.name ?? NOWHERE}/${who}`;
 const membership = () => state.status ? state.status.network?.id ?? NOWHERE : undefined;
+// A line that was begun goes along.
+function carry(from, to) {
+  if (!drafts.get(from) || drafts.get(to)) return;
+  drafts.set(to, drafts.get(from));
+  begunFor.set(to, begunFor.get(from));
+  drafts.delete(from);
+}
 const waiting = at => (underWay.get(at) || []).filter(line => line.late);
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
@@ -139,6 +146,8 @@ const nameOf = new Map(); // key -> the name that its machine had
 let member; // the membership of which is loaded what there is
 hear(event => {
   if (event === null) {
+    // Lines that were begun in no network, or before p2pvpnd had answered.
+    if (state.status?.network) for (const at of [...drafts.keys()]) if (at.startsWith(`${NOWHERE}/`)) carry(at, place(at.slice(NOWHERE.length + 1)));
     const last = Math.max(0, ...state.peers.map(p => p.another_since || 0));
     const renamed = state.peers.some(p => nameOf.has(p.key) && nameOf.get(p.key) !== p.name);
     const moved = (last > handed || renamed) && (news.size > 0 || files.length > 0);
@@ -357,11 +366,7 @@ export function chat(main, who) {
   function follow() {
     const called = room || !who ? null : state.peers.find(p => p.key === address())?.name, from = here, to = place(called);
     if (!called || called === who) return;
-    if (drafts.get(from) && !drafts.get(to)) {
-      drafts.set(to, drafts.get(from));
-      begunFor.set(to, begunFor.get(from));
-      drafts.delete(from);
-    }
+    carry(from, to);
     note(`${who} is called ${called} now`);
     load(); // files have the name, too
     location.hash = `#/chat/${encodeURIComponent(called)}`;
@@ -472,11 +477,14 @@ export function chat(main, who) {
     await Promise.all(parts);
   }
 
-  // Why nobody has the name, which was that address's.
-  function gone(was) {
+  // Why nobody has the name, which was that address's; nobody's: that of the machine which wrote last.
+  function gone(begun) {
+    const was = begun !== NOBODY ? begun : messages.findLast(m => !m.own && !m.room)?.from_key;
     const called = state.peers.find(p => p.key === was)?.name;
-    if (!state.status?.self) return "this machine is no member of a network now";
+    if (!state.status) return state.link || "p2pvpnd has not answered yet";
+    if (!state.status.self) return "this machine is no member of a network now";
     if (called && called !== who) return `${who} is called ${called} now`;
+    if (!was) return room ? `${who} is no room of this machine` : `nobody is called ${who} now`;
     return `${who} is ${room ? "no room of this machine" : "no member"} any more`;
   }
 
@@ -485,8 +493,8 @@ export function chat(main, who) {
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
-      // A machine that gets the name later has no claim to it.
-      const nobody = membership() === NOWHERE || (areKnown() && !isThere() && !known && !who.includes(":"));
+      // A machine that gets the name later has no claim to it. A key is one machine's.
+      const nobody = !who.includes(":") && (!state.status?.network || (!isThere() && !known));
       if (!drafts.get(here)) begunFor.set(here, nobody ? NOBODY : address());
       drafts.set(here, text.value);
       moveOn();
@@ -500,7 +508,8 @@ export function chat(main, who) {
       // Nobody has the name: the line stays one for the machine for which it was begun.
       if (begun && now === who && begun !== who) return note(`not sent: ${gone(begun)}`, "bad");
       begunFor.set(here, now);
-      if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
+      const change = begun === NOBODY ? "was not known when this line was begun" : `is another ${room ? "room" : "machine"} now`;
+      if (begun && ![now, who].includes(begun)) return note(`${who} ${change}: send again, and the line goes there`, "bad");
       write(here, who, "");
       const lines = underWay.get(here) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
       underWay.set(here, lines);
