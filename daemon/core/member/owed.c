@@ -50,6 +50,7 @@ struct owed {
     pv_ns retry_at;      /* WAITING; else PV_NEVER */
     unsigned attempts;   /* in vain, in a row */
     const char *refusal; /* the word of the last answer; NULL: none, or a good one */
+    bool said_no;        /* that was no to the set, rather than not now */
 };
 
 static struct owed *of(const struct pv_node *n)
@@ -115,7 +116,7 @@ static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
 const struct pv_st_place *pv_owed_wish(const struct pv_node *n)
 {
     const struct pv_roster_entry *x = NULL, *last = NULL;
-    if (of(n)->refusal != NULL)
+    if (of(n)->said_no)
         return NULL; /* a new order takes its place */
     while ((x = pv_roster_next_entry(n->roster, x)) != NULL) {
         if (x->st.type == PV_ST_PLACE && x->receipt.len == 0 && is_wish(n, x))
@@ -368,6 +369,7 @@ static void count(struct owed *o, pv_ns now)
     }
     o->attempts = 0;
     o->refusal = NULL;
+    o->said_no = false;
     o->retry_at = PV_NEVER;
 }
 
@@ -420,6 +422,12 @@ static bool has_error(const struct pv_ctl_msg *msg, enum pv_ctl_error error)
     return false;
 }
 
+static bool is_no(enum pv_ctl_error error)
+{
+    return error != PV_CTL_E_NONE && error != PV_CTL_E_LIMIT && error != PV_CTL_E_BUSY &&
+           error != PV_CTL_E_STORAGE;
+}
+
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct owed *o = part;
@@ -431,6 +439,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     o->asking = false;
     const char *said = o->refusal;
     o->refusal = result.error == PV_CTL_E_NONE ? NULL : pv_ctl_error_word(result.error);
+    o->said_no = is_no(result.error);
     if (o->refusal != NULL && o->refusal != said)
         pv_log(o->node->log, PV_LOG_WARN, "what=\"the coordinator has not stored that %s\" why=%s",
                o->first, o->refusal);
@@ -458,6 +467,7 @@ static void look(struct owed *o, pv_ns now)
 {
     uint64_t before = o->set;
     count(o, now);
+    o->said_no = o->said_no && o->set == before;
     if (o->n > 0 && o->node->online && !o->asking && (o->retry_at == PV_NEVER || o->set != before))
         ask(o, now);
 }
@@ -476,6 +486,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_ONLINE) != 0) {
         o->attempts = 0;
         o->refusal = NULL;
+        o->said_no = false;
         o->retry_at = PV_NEVER;
     }
     look(o, now);

@@ -46,8 +46,8 @@ enum {
  * it from here on, though the facts that say so are not delivered yet. */
 void pv_owed_hurry(struct pv_node *n, pv_ns now);
 
-/* The name and address that this node has asked for and has not got, as the coordinator has not
- * been heard since; NULL: none. Valid until the roster changes. */
+/* The name and address that this node has asked for and has not got, as the coordinator is away,
+ * silent, or cannot store now; NULL: none, or it said no. Valid until the roster changes. */
 const struct pv_st_place *pv_owed_wish(const struct pv_node *n);
 
 /* The members that know of all removals and leaves. */

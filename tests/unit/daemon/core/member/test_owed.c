@@ -207,6 +207,34 @@ PV_TEST(an_address_that_this_node_wishes_is_owed_until_it_has_it)
 }
 
 /* The same statement would be refused for ever. */
+/* The next order asks for it, too, unless the coordinator said no. */
+PV_TEST(a_wish_lasts_until_the_coordinator_says_no)
+{
+    const struct keys *own = &x.f.world.creator;
+    uint64_t serial = pv_roster_next_serial(x.f.node.roster, own->pk);
+    add_unstored(make_place(&x.f.world, own, own, "other", 55, serial));
+    assert_int_equal(pv_owed_wish(&x.f.node)->ip4[3], 55);
+    go_online(true);
+    fake_node_wait(&x.f, PV_S(5));
+    assert_string_equal(told().coordinator, "silent");
+    assert_non_null(pv_owed_wish(&x.f.node));
+    go_online(false);
+    assert_non_null(pv_owed_wish(&x.f.node));
+    (void)expect_put(1); /* lost with the connection */
+    go_online(true);
+    answer_refused(expect_put(1), PV_CTL_E_STORAGE);
+    assert_non_null(pv_owed_wish(&x.f.node));
+    fake_node_wait(&x.f, PV_S(2));
+    answer_refused(expect_put(1), PV_CTL_E_TAKEN);
+    assert_null(pv_owed_wish(&x.f.node));
+    go_online(false);
+    assert_null(pv_owed_wish(&x.f.node));
+    /* Another one does, whatever was said before it. */
+    add_unstored(make_place(&x.f.world, own, own, "other", 56,
+                            pv_roster_next_serial(x.f.node.roster, own->pk)));
+    assert_int_equal(pv_owed_wish(&x.f.node)->ip4[3], 56);
+}
+
 PV_TEST(a_removal_by_a_removed_admin_is_not_owed)
 {
     const struct keys carol = keys_of(8), dave = keys_of(9);
