@@ -29,7 +29,8 @@ function carry(from, to) {
   drafts.delete(from);
 }
 const waiting = at => (underWay.get(at) || []).filter(line => line.late);
-const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
+const isBegun = at => Boolean(drafts.get(at)?.trim());
+const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.keys()].some(isBegun);
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
 const given = new Set(); // the transfers of files that the browser was given: whether it kept them its user knows
 const offers = new Map(); // side and id of a line that offers a file to a room -> the room
@@ -179,10 +180,11 @@ hear(event => {
 
 function talks(who) {
   const held = files.filter(f => f.direction === "in" && waits(f)).map(f => roomOf(f) || ownerOf(f));
-  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held]);
+  const begun = [...drafts.keys()].filter(at => at.startsWith(place("")) && isBegun(at)).map(at => at.slice(place("").length));
+  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held, ...begun]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
-    const more = waiting(place(talk)).length > 0 ? "not sent yet" : rest;
+    const more = waiting(place(talk)).length > 0 || (talk !== who && isBegun(place(talk))) ? "not sent yet" : rest;
     return el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
     dot, el("span", {}, talk), unreadIn(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${unreadIn(talk)} unread` }, String(unreadIn(talk)))) : more && el("small", {}, more)));
   };
@@ -190,8 +192,8 @@ function talks(who) {
     const peer = state.peers.find(p => p.name === name);
     return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
   };
-  // One that nobody here is in stands there while it is open, or has unread lines.
-  const inRooms = rooms.filter(r => (!r.left && !r.invited) || unreadIn(r.room) > 0 || r.room === who), invited = rooms.filter(r => r.invited && !r.left);
+  // One that nobody here is in stands there while it is open, or has unread lines, or a begun one.
+  const inRooms = rooms.filter(r => (!r.left && !r.invited) || unreadIn(r.room) > 0 || r.room === who || begun.includes(r.room)), invited = rooms.filter(r => r.invited && !r.left);
   return [invited.length > 0 && el("h2", {}, "Invitations"), invited.map(r => el("p", { class: "row" }, el("span", { class: "grow" }, r.room),
     el("button", { onclick: e => act(e.target, `You are in ${r.room}.`, () => call("room_accept", { room: r.room }).then(load)) }, "Join"))),
     el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, r.left ? "left" : r.invited ? "invited" : `${r.members} member${r.members === 1 ? "" : "s"}`))) : el("p", { class: "quiet" }, "None yet."),
@@ -394,7 +396,8 @@ export function chat(main, who) {
 
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
-    if (!membership() || membership() === NOWHERE || membership() === member) return;
+    if (!membership() || membership() === member) return;
+    if (membership() === NOWHERE) return moveOn();
     if (member && who && !who.includes(":") && !who.includes("~")) { // a key is one machine's, and an id one room's
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);
@@ -403,6 +406,7 @@ export function chat(main, who) {
       moveOn();
       drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
     } else {
+      carry(here, place(who));
       here = place(who);
     }
     member = membership();

@@ -1297,6 +1297,32 @@ def a_line_begun_before_the_page_knew_its_network_is_kept_and_asked_about(lab):
 
 
 @scenario
+def a_line_that_was_begun_is_seen_in_the_list_whatever_becomes_of_its_machine(lab):
+    _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
+    page, browser = opened(a, 4)
+    for who in "b", "c":
+        browser.run(f"location.hash = '#/chat/{who}'")
+        browser.sees(who, ".talk h2")
+        browser.type("textarea", f"for {who}")
+    browser.run("location.hash = '#/chat/d'")
+    browser.sees("d", ".talk h2")
+    b.ctl("rename", "robert")
+    a.ctl("remove", "c")
+    browser.sees("robert", ".talks")
+    for who, why in ("b", "b is called robert now"), ("c", "c is no member any more"):
+        wait("its mark", lambda: browser.run("return document.querySelector(`[data-key='talk-${arguments[0]}']`)?.textContent", who) == f"{who}not sent yet")
+        browser.click(".talks a", f"{who}not sent yet")
+        browser.sees(who, ".talk h2")
+        equal(browser.run("return document.querySelector('textarea').value"), f"for {who}", "what was begun")
+        browser.click("button", "Send")
+        browser.sees(f"not sent: {why}", "#notes")
+    # It is sent, or its writer gives it up: then the name is gone.
+    browser.run("document.querySelector('textarea').value = ''; document.querySelector('textarea').dispatchEvent(new Event('input'))")
+    browser.run("location.hash = '#/chat/d'")
+    wait("c to be gone", lambda: browser.run("return document.querySelector('[data-key=talk-c]') === null"))
+
+
+@scenario
 def a_line_to_a_former_name_says_why_it_is_not_sent(lab):
     """A page that comes back to the address of a machine that is called otherwise by now."""
     _, (a, b, c) = world(lab, "a", "b", "c")
