@@ -396,8 +396,8 @@ export function chat(main, who) {
 
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
-    if (!membership() || membership() === member) return;
-    if (membership() === NOWHERE) return moveOn();
+    if (!membership()) return;
+    if ([NOWHERE, member].includes(membership())) return moveOn();
     if (member && who && !who.includes(":") && !who.includes("~")) { // a key is one machine's, and an id one room's
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);

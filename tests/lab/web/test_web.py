@@ -1323,6 +1323,42 @@ def a_line_that_was_begun_is_seen_in_the_list_whatever_becomes_of_its_machine(la
 
 
 @scenario
+def a_line_begun_behind_leave_and_join_stays_one(lab):
+    """The page stays open at a conversation of the network that its machine comes back to, and hears news while one types."""
+    _, (a, b, c) = world(lab, "a", "b", "c")
+    a.ctl("admin", "grant", "b")
+    page, browser = opened(a, 3)
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("b", ".talk h2")
+    for begun in "", "one, ":
+        a.ctl("leave")
+        wait("the page to know that a is in no network", lambda: browser.run(
+            "return import('/net.js').then(net => net.state.status.network === null)"))
+        if begun:
+            browser.type("textarea", begun)
+        a.ctl("join", b.ctl("invite").out.strip(), "--name", "a")
+        wait("the page to know who is there", lambda: browser.run(
+            "return import('/net.js').then(net => net.state.peers.length > 1)"))
+        for text in "two, ", "three":
+            browser.type("textarea", text)
+            browser.run("return import('/net.js').then(net => net.refresh())")
+        browser.run("location.hash = '#/chat/c'")
+        browser.sees("c", ".talk h2")
+        browser.click(".talks a", "b")
+        browser.sees("b", ".talk h2")
+        equal(browser.run("return document.querySelector('textarea').value"), f"{begun}two, three", "what was begun")
+        for _ in range(2 if begun else 1):
+            browser.click("button", "Send")
+        wait("the line", lambda: b.json("history", "a")["messages"][-1:] and b.json("history", "a")["messages"][-1]["text"] == f"{begun}two, three")
+        browser.run("location.hash = '#/chat/c'")
+        browser.sees("c", ".talk h2")
+        equal(browser.text("[data-key=talk-b]"), "b", "its conversation, behind it")
+        browser.run("location.hash = '#/chat/b'")
+        browser.sees("b", ".talk h2")
+    equal(len(b.json("history", "a")["messages"]), 2, "lines")
+
+
+@scenario
 def a_line_to_a_former_name_says_why_it_is_not_sent(lab):
     """A page that comes back to the address of a machine that is called otherwise by now."""
     _, (a, b, c) = world(lab, "a", "b", "c")
