@@ -14,22 +14,14 @@ const HELD = { full: "its machine is full", disk: "its disk is full", rules: "th
 const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
 
 const news = new Map(); // conversation -> ids of its unread messages
-const drafts = new Map(); // network and conversation -> the line that was begun for it
-const begunFor = new Map(); // the same -> the address of whoever had the name then
-const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
+const drafts = new Map(); // conversation -> the line that was begun for it
+const begunFor = new Map(); // conversation -> the address of whoever had the name then: another one has it since, or in another network
+const underWay = new Map(); // conversation -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 // Another one in another network of the same name, too. undefined: not known.
 const NOWHERE = "in no network", NOBODY = "nobody";
-const place = who => `${state.status?.network?.name ?? NOWHERE}/${who}`;
 const membership = () => state.status ? state.status.network?.id ?? NOWHERE : undefined;
-// A line that was begun goes along.
-function carry(from, to) {
-  if (!drafts.get(from) || drafts.get(to)) return;
-  drafts.set(to, drafts.get(from));
-  begunFor.set(to, begunFor.get(from));
-  drafts.delete(from);
-}
-const waiting = at => (underWay.get(at) || []).filter(line => line.late);
-const isBegun = at => Boolean(drafts.get(at)?.trim());
+const waiting = talk => (underWay.get(talk) || []).filter(line => line.late);
+const isBegun = talk => Boolean(drafts.get(talk)?.trim());
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.keys()].some(isBegun);
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
 const given = new Set(); // the transfers of files that the browser was given: whether it kept them its user knows
@@ -147,8 +139,6 @@ const nameOf = new Map(); // key -> the name that its machine had
 let member; // the membership of which is loaded what there is
 hear(event => {
   if (event === null) {
-    // Lines that were begun in no network, or before p2pvpnd had answered.
-    if (state.status?.network) for (const at of [...drafts.keys()]) if (at.startsWith(`${NOWHERE}/`)) carry(at, place(at.slice(NOWHERE.length + 1)));
     const last = Math.max(0, ...state.peers.map(p => p.another_since || 0));
     const renamed = state.peers.some(p => nameOf.has(p.key) && nameOf.get(p.key) !== p.name);
     const moved = (last > handed || renamed) && (news.size > 0 || files.length > 0);
@@ -180,11 +170,11 @@ hear(event => {
 
 function talks(who) {
   const held = files.filter(f => f.direction === "in" && waits(f)).map(f => roomOf(f) || ownerOf(f));
-  const begun = [...drafts.keys()].filter(at => at.startsWith(place("")) && isBegun(at)).map(at => at.slice(place("").length));
+  const begun = [...drafts.keys()].filter(isBegun);
   const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held, ...begun]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
-    const more = waiting(place(talk)).length > 0 || (talk !== who && isBegun(place(talk))) ? "not sent yet" : rest;
+    const more = waiting(talk).length > 0 || (talk !== who && isBegun(talk)) ? "not sent yet" : rest;
     return el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
     dot, el("span", {}, talk), unreadIn(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${unreadIn(talk)} unread` }, String(unreadIn(talk)))) : more && el("small", {}, more)));
   };
@@ -245,8 +235,8 @@ function fileBox(f, inRoom) {
       given.has(f.transfer) && el("button", { "data-key": `saved-${f.id}`, onclick: e => act(e.target, `p2pvpnd's copy of ${name} is gone.`, () => saved(f)) }, "I have it")));
 }
 
-function write(at, who, text) {
-  drafts.set(at, text);
+function write(who, text) {
+  drafts.set(who, text);
   const line = open === who ? document.querySelector(".compose textarea") : null;
   if (line) line.value = text;
 }
@@ -259,8 +249,7 @@ export function chat(main, who) {
   const below = el("button", { class: "main below", hidden: true, onclick: goToEnd });
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, answered = false, find = "", drawn = "";
-  // A line that was begun is for whoever has the name in the network in which the conversation was opened.
-  let here = place(who), member = membership(), wasMissing = false;
+  let member = membership(), wasMissing = false;
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
   const isThere = () => (room ? rooms : state.peers).some(x => (x.room || x.name) === who);
@@ -305,7 +294,7 @@ export function chat(main, who) {
     const theirs = files.filter(f => room ? roomOf(f) === who && isHere(f) : ownerOf(f) === who && !roomOf(f));
     const mine = room ? theirs : theirs.filter(isPrivate);
     if (mine.length < theirs.length) lookBack();
-    const late = wanted ? [] : waiting(here);
+    const late = wanted ? [] : waiting(who);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late, [...given]]);
     if (now === drawn) return look();
     drawn = now;
@@ -366,9 +355,13 @@ export function chat(main, who) {
 
   // Its machine has another name by now, under which all that comes stands: the page goes there, with the line that was begun.
   function follow() {
-    const called = room || !who ? null : state.peers.find(p => p.key === address())?.name, from = here, to = place(called);
+    const called = room || !who ? null : state.peers.find(p => p.key === address())?.name;
     if (!called || called === who) return;
-    carry(from, to);
+    if (drafts.get(who) && !drafts.get(called)) {
+      drafts.set(called, drafts.get(who));
+      begunFor.set(called, begunFor.get(who));
+      drafts.delete(who);
+    }
     note(`${who} is called ${called} now`);
     load(); // files have the name, too
     location.hash = `#/chat/${encodeURIComponent(called)}`;
@@ -387,27 +380,15 @@ export function chat(main, who) {
     else if (state.status) since = 0; // its machine is gone
   }
 
-  // A line that is begun from now on is for whoever has the name in the network of now.
-  function moveOn() {
-    if (drafts.get(here) || underWay.get(here)?.length || here === place(who)) return;
-    here = place(who);
-    if (drafts.get(here)) write(here, who, drafts.get(here));
-  }
-
   // In another network the name is somebody else's, whatever was said above.
   function tellNetwork() {
-    if (!membership()) return;
-    if ([NOWHERE, member].includes(membership())) return moveOn();
+    if (!membership() || membership() === NOWHERE || membership() === member) return;
     if (member && who && !who.includes(":") && !who.includes("~")) { // a key is one machine's, and an id one room's
       told.clear();
       tell(`this machine is in ${state.status.network?.name} now`);
       forget();
       since = known = null;
-      moveOn();
       drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
-    } else {
-      carry(here, place(who));
-      here = place(who);
     }
     member = membership();
   }
@@ -499,26 +480,29 @@ export function chat(main, who) {
     }, oninput: () => {
       // A machine that gets the name later has no claim to it. A key is one machine's.
       const nobody = !who.includes(":") && (!state.status?.network || (!isThere() && !known));
-      if (!drafts.get(here)) begunFor.set(here, nobody ? NOBODY : address());
-      drafts.set(here, text.value);
-      moveOn();
+      if (!drafts.get(who)) begunFor.set(who, nobody ? NOBODY : address());
+      drafts.set(who, text.value);
     } });
-    text.value = drafts.get(here) || "";
+    text.value = drafts.get(who) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
     function send() {
-      const said = text.value, begun = begunFor.get(here), now = address();
+      const said = text.value, begun = begunFor.get(who), now = address();
       if (said.trim() === "") return;
       if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has ${LONGEST} bytes at most: send a file`, "bad");
       // Nobody has the name: the line stays one for the machine for which it was begun.
       if (begun && now === who && begun !== who) return note(`not sent: ${gone(begun)}`, "bad");
-      begunFor.set(here, now);
+      begunFor.set(who, now);
       const change = begun === NOBODY ? "was not known when this line was begun" : `is another ${room ? "room" : "machine"} now`;
       if (begun && ![now, who].includes(begun)) return note(`${who} ${change}: send again, and the line goes there`, "bad");
-      write(here, who, "");
-      const lines = underWay.get(here) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
-      underWay.set(here, lines);
+      write(who, "");
+      const lines = underWay.get(who) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
+      underWay.set(who, lines);
       setTimeout(() => { line.late = true; paintAll(); }, SOON);
       if (lines.push(line) === 1) sendAll(lines);
+    }
+    function giveBack(lines) {
+      begunFor.set(who, lines[0].to);
+      write(who, [...lines.map(line => line.said), drafts.get(who)].filter(Boolean).join("\n"));
     }
     // One after the other, so that they come in the order in which they were typed.
     async function sendAll(lines) {
@@ -527,12 +511,11 @@ export function chat(main, who) {
         const answer = await act(button, null, () => give(() => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) }), to));
         // Another line may have been begun meanwhile, and another conversation opened.
         if (answer) lines.shift();
-        else write(here, who, [...lines.splice(0).map(line => line.said), drafts.get(here)].filter(Boolean).join("\n"));
+        else giveBack(lines.splice(0));
         if (answer?.denied) note(`sent to ${who}, but not yet to ${keptFrom(answer.denied)}`, "bad");
         paintAll();
         if (answer && open === who) fetchLog().catch(() => {});
       }
-      moveOn();
       if (open === who) document.querySelector(".compose textarea")?.focus();
     }
     const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => complain(e, file.name)); };
