@@ -5,6 +5,7 @@ two are well.
 
 PV_CHAOS_SEED (77) repeats a run, PV_CHAOS_FAULTS (6) says how many; scripts/check --long has more.
 """
+import contextlib
 import json
 import os
 import random
@@ -127,7 +128,8 @@ class Faults:
         for pid in self.db.host.run("ps", "-e", "-o", "pid=,ppid=").out.splitlines():
             own, parent = map(int, pid.split())
             if top in (own, parent):
-                os.kill(own, sig)
+                with contextlib.suppress(ProcessLookupError):  # a session that ended meanwhile
+                    os.kill(own, sig)
 
     def frozen(self):
         self.signal(signal.SIGSTOP)
