@@ -124,7 +124,8 @@ static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8
     return until <= wall;
 }
 
-/* Of words without a receipt the newest alone are kept, also of those that count for nothing. */
+/* Has all that was said of where the member is a receipt? Of words without one the newest alone are
+ * kept, also of those that count for nothing. */
 static bool is_all_stored(const struct pv_node *n, const struct pv_member *m)
 {
     const struct pv_roster_entry *x = NULL;

@@ -422,6 +422,7 @@ static bool has_error(const struct pv_ctl_msg *msg, enum pv_ctl_error error)
     return false;
 }
 
+/* A coordinator that is busy, or whose disk is full, says what it cannot now, and no to nothing. */
 static bool is_no(enum pv_ctl_error error)
 {
     return error != PV_CTL_E_NONE && error != PV_CTL_E_LIMIT && error != PV_CTL_E_BUSY &&
