@@ -15,7 +15,7 @@ const FILE = { offered: "offered", accepted: "on its way", done: "complete", sav
 
 const news = new Map(); // conversation -> ids of its unread messages
 const drafts = new Map(); // conversation -> the line that was begun for it
-const begunFor = new Map(); // conversation -> the address of whoever had the name then: another one has it since, or in another network
+const begunFor = new Map(); // conversation -> the address of whoever had the name then; another one may have it since, or in another network
 const underWay = new Map(); // conversation -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 // Another one in another network of the same name, too. undefined: not known.
 const NOWHERE = "in no network", NOBODY = "nobody";
@@ -462,7 +462,7 @@ export function chat(main, who) {
     await Promise.all(parts);
   }
 
-  // Why nobody has the name, which was that address's; nobody's: that of the machine which wrote last.
+  // Why a line that was begun for this address is not sent. One for nobody was most likely meant for the machine that wrote here last.
   function gone(begun) {
     const was = begun !== NOBODY ? begun : messages.findLast(m => !m.own && !m.room)?.from_key;
     const called = state.peers.find(p => p.key === was)?.name;
@@ -478,7 +478,7 @@ export function chat(main, who) {
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
-      // A machine that gets the name later has no claim to it. A key is one machine's.
+      // A machine that gets the name later has no claim to the line. A key is one machine's for good.
       const nobody = !who.includes(":") && (!state.status?.network || (!isThere() && !known));
       if (!drafts.get(who)) begunFor.set(who, nobody ? NOBODY : address());
       drafts.set(who, text.value);
