@@ -824,7 +824,6 @@ def without_a_terminal_the_lines_stay(lab):
     term.wait("the end", "ended with 8", *(lambda rows, x=x: any(f"perhaps not sent: {x}" in row for row in rows)
                                            for x in ("one", "two")))
     # So is one that waits for the names by which it is judged.
-    b.wait_peer("a")
     wait("b to know that a is away", lambda: not b.peers()["a"]["online"])
     term = Terminal(lab, b, "--lines", "a")
     term.wait("the prompt", "a>")
