@@ -789,7 +789,8 @@ class Host(Namespace):
 
     def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=90):
         """Runs p2pvpnctl; code = the exit code it must have. It asks once and ends: looking for what it leaks would
-        take as much of the processor as all the rest of it, thousands of times."""
+        take as much of the processor as all the rest of it, thousands of times. An order without a receipt
+        within 3 s ends with 9 and is done all the same, as on a busy machine."""
         argv = [self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args]]
         if self.before or self.other:
             env = dict(os.environ, ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0")
@@ -801,7 +802,7 @@ class Host(Namespace):
                 raise Failure(f"exit code {r.code}, not {code}: {r}")
             if code != 0:
                 check(r.err.strip(), f"an error without a word: {r}")
-        elif check_rc and r.code != 0:
+        elif check_rc and r.code != 0 and not (r.code == 9 and "is told again" in r.err):
             raise Failure(str(r))
         return r
 

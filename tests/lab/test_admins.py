@@ -24,6 +24,7 @@ def the_word_of_a_former_admin_has_no_effect(lab):
     d.join(b.ctl("invite").out.strip())
     token = b.ctl("invite", "--uses", 3).out.strip()
     d.wait_peer(a)
+    wait("a to know b's invite", lambda: any(i["uses"] == 3 for i in a.json("invite", "list")["invites"]))
     r = c.ctl("admin", "revoke", "b", code=11)
     check("no admin of home" in r.err, r.err)
     r = a.ctl("admin", "revoke", "b")

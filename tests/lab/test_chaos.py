@@ -5,6 +5,7 @@ damaged, nobody dies, and what the programs hold comes back to where it was.
 PV_CHAOS_SEED (77) repeats a run, PV_CHAOS_FAULTS (16) says how many; scripts/check --long has more.
 """
 import collections
+import contextlib
 import hashlib
 import os
 import random
@@ -145,7 +146,8 @@ class World:
             if int(parent) in family:
                 family.add(int(pid))
                 if what == name:
-                    os.kill(int(pid), signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # a porter, before it has its own name
+                        os.kill(int(pid), signal.SIGKILL)
         equal(h.p2pvpnd.ended(), 1, f"exit code of p2pvpnd on {h.name} without {name}")
         self.up(h)
 

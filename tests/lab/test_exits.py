@@ -26,7 +26,7 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     _, home, alice, exit_, web = world(lab)
     up = Uplink(alice, web)
     up.open("before")
-    equal(seen_as(alice, web), home.public, "alice without an exit")
+    wait("alice to be seen without an exit", lambda: seen_as(alice, web) == home.public)
     use(alice)
     up.forget()
     through(alice, exit_, web)

@@ -334,7 +334,7 @@ def names_and_addresses_change_hands_as_told(lab):
     for h in (a, b, c):
         h.restart_daemon()
     wait("all to agree", lambda: a.peers().get("rob", {}).get("ip4") == "10.66.77.7"
-         and c.peers().get("rob", {}).get("ip4") == "10.66.77.7")
+         and c.peers().get("rob", {}).get("ip4") == "10.66.77.7" and a.json("status")["coordinator"]["connected"])
 
     # A machine that died comes back as itself: another key, the same place.
     b.stop_daemon()

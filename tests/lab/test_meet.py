@@ -137,7 +137,7 @@ def linux_routers_side_by_side(lab):
         a, b = hosts[a], hosts[b]
         a.wait_peer(b)
         check(a.os_ping(a.addr(b)), "the first ping is lost")
-        a.wait_direct(b, timeout=10)  # by the first attempt
+        a.wait_direct(b, timeout=30)  # by the first attempt, or one that follows a lost packet
         equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
 
 
@@ -156,7 +156,7 @@ def linux_routers_behind_linux_routers(lab):
         a.wait_peer(b)
         began = time.monotonic()
         check(a.os_ping(a.addr(b)), "the first ping is lost")
-        a.wait_direct(b, timeout=15)
+        a.wait_direct(b, timeout=30)
         print(f"    {a.name} x {b.name}: direct after {time.monotonic() - began:.1f} s", flush=True)
         equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
         check(a.os_ping(a.addr(b), count=3), "pings over the direct path")
@@ -206,8 +206,8 @@ def linux_routers_that_forget(lab):
         ports = forget_and_take_in(forget, src, dst)
         began = time.monotonic()
         wait("a path by other ports", lambda: (path := src.path(dst)) and path["type"] == "direct" and
-             (path["local"], path["remote"]) != ports, 20)
-        dst.wait_direct(src, timeout=10)
+             (path["local"], path["remote"]) != ports, 30)
+        dst.wait_direct(src, timeout=30)
         print(f"    direct again after {time.monotonic() - began:.1f} s", flush=True)
         traffic.end(signal.SIGINT)
         check(a.os_ping(a.addr(b), count=3), "pings over the direct path")

@@ -97,11 +97,13 @@ def a_node_and_its_coordinator_tell_prometheus_what_they_did(lab):
     # Every packet is counted, and nothing is lost that is not.
     before = n
     a.run("ping", "-q", "-c", "20", "-i", "0.01", "-s", "972", a.addr(b))
-    n = numbers(get(a, URL)[0][2])
+
+    def grown(way):
+        total = f"p2pvpn_peer_{way}_bytes_total{peer}"
+        return numbers(get(a, URL)[0][2])[total] - before[total]
+    wait("the last answer to be counted", lambda: grown("received") >= 20 * 1000)
     for way in ("sent", "received"):
-        grown = n[f"p2pvpn_peer_{way}_bytes_total{peer}"] - \
-            before[f"p2pvpn_peer_{way}_bytes_total{peer}"]
-        check(20 * 1000 <= grown < 20 * 1000 + 5000, f"{way}: {grown} bytes")
+        check(20 * 1000 <= grown(way) < 20 * 1000 + 5000, f"{way}: {grown(way)} bytes")
     a.run("ping", "-q", "-c", "1", "-W", "1", "10.66.255.254", check_rc=False)
     n = numbers(a.ctl("metrics").out)
     check(n['p2pvpn_drops_total{reason="no-peer"}'] >= 1, "a packet to nobody is not counted")

@@ -180,12 +180,11 @@ else:
 
 def stood_still(lab, src, dst, port, act, seconds=4):
     """How long one TCP connection from src to dst, with 0.8 MB a second, came to nothing when act() happened."""
-    address = src.addr(dst)
+    address, watch = src.addr(dst), Stopwatch()
     recv = dst.start("python3", "-c", FLOW, "recv", address, str(port), "0", name=f"flowin{port}")
     wait("the receiver to listen", lambda: "ready" in recv.text())
     send = src.start("python3", "-c", FLOW, "send", address, str(port), str(seconds), name=f"flowout{port}")
     pause(1.2, "the connection runs and its path is known to be wide")
-    watch = Stopwatch()
     act()
     wait("all to arrive", lambda: "longest" in recv.text())
     held = watch.held()

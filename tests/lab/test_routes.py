@@ -388,7 +388,7 @@ def another_gateway_takes_over(lab):
     wait("the other gateway to carry", lambda: answered(stream)[-1] > died + 1)
     took = max(0, min(t for t in answered(stream) if t > died + 0.5) - died - watch.held())
     print(f"another gateway carried after {took:.1f} s")
-    check(took < 3.5 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
+    check(took < 6 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
     wait_state(user, lan4, front, "away")
     equal(reaches(user, printer), other.ip4, "the printer sees")
     stream.end()
@@ -432,7 +432,7 @@ def a_gateway_carries_what_it_reaches(lab):
         times = [t for t in answered(stream) if t > gone - 1]
         took = max(0, max(b - a for a, b in zip(times, times[1:])) - clock.held())
         print(f"another gateway carried after {took:.1f} s")
-        check(took < 3.5 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
+        check(took < 6 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
         leaks = [x for w in watch for x in w.text().splitlines() if printer.ip4 in x]
         check(not leaks, f"packets for the printer in the clear: {leaks[:5]}")
         return front
@@ -527,7 +527,7 @@ def two_networks_of_a_machine_take_no_prefix_from_each_other_unseen(lab):
     wait("the prefix to be used", lambda: (route_of(user, "work", lan4) or {}).get("state") == "used")
     reaches(user, printer)
     gate.ctl("exit", "offer")
-    user.ctl("exit", "use", "gate", "--block")
+    wait("the exit to be used", lambda: user.ctl("exit", "use", "gate", "--block", check_rc=False).code == 0)
     equal(reaches(user, printer), nas.ip4, "beside the exit the printer sees")
     gate.ctl("route", "offer", lan4, "--auto")
     wait("the first network to have the prefix", lambda: (route_of(user, "home", lan4) or {}).get("state") == "used")

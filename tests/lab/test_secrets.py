@@ -80,7 +80,7 @@ def below(pid):
         one = todo.pop()
         result.append(one)
         for path in glob.glob(f"/proc/{one}/task/*/children"):
-            with open(path, encoding="ascii") as f:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="ascii") as f:
                 todo += [int(x) for x in f.read().split()]
     return result
 
@@ -114,8 +114,10 @@ def keeper(host):
 
 
 def comm(pid):
-    with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+    """The name of a process, or none if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm", encoding="ascii") as f:
         return f.read().strip()
+    return ""
 
 
 def look_at_memory(pid, name, secrets):
@@ -319,7 +321,7 @@ def a_pipe_shows_its_secrets_to_nobody(lab):
             for one, name in names.items():
                 try:
                     look_at_words(one, name, [create, invite("the token", token)])
-                except ProcessLookupError:
+                except (FileNotFoundError, ProcessLookupError):
                     check(name not in ("p2pvpnctl", "p2pvpnd", "cat"), f"{name} has ended")  # a porter may have
         for end in (first, second):
             end.end()

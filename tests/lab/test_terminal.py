@@ -322,7 +322,7 @@ def bytes_of_no_character_take_nothing_with_them(lab):
     term.tmux("paste-buffer", "-r", "-p", "-t", "chat")
     term.wait("two lines", "2 lines pasted: Enter sends them to bob")
     term.keys("Enter")
-    wait("both at bob", lambda: b.json("history")["messages"][-1]["text"] == "one\ntwo")
+    wait("both at bob", lambda: [m["text"] for m in b.json("history")["messages"]][-1:] == ["one\ntwo"])
 
 
 def picture(cols, rows, title, names, lines, bar, width=24, shown="> "):
@@ -604,7 +604,7 @@ def copies_under_way_hold_up_no_line_and_no_end(lab):
     finally:
         a.run("fsfreeze", "-u", "/run/there")
     term.wait("the end", "ended with 0")
-    equal(states(), ["saved"] * n, "what p2pvpnd knows of it")
+    wait("p2pvpnd to know of it", lambda: states() == ["saved"] * n)
     a.run("umount", "-l", "/run/there")
 
 
@@ -866,6 +866,7 @@ def a_name_that_changed_hands_while_p2pvpnd_was_away_parts_the_lines(lab):
     d.wait_peer(r)
     d.ctl("send", "a", "as dan")
     r.ctl("remove", "bob")
+    wait("d to know", lambda: "bob" not in d.peers())
     d.ctl("rename", "bob")
     r.wait_peer("bob")
     d.ctl("send", "a", "of the second")

@@ -56,6 +56,7 @@ def when_a_home_is_killed_another_takes_over(lab):
     wait("the message to come without its sender", lambda: any(
         m["text"] == "kept for you" for m in c.json("inbox")["messages"]))
     a.daemon()
+    wait("a to be at home", lambda: a.json("status")["coordinator"]["connected"])
 
     # The other gives out invites, and the first, which is back, takes nothing from it.
     cluster.coordinators[first].start()
