@@ -146,7 +146,7 @@ class World:
             if int(parent) in family:
                 family.add(int(pid))
                 if what == name:
-                    with contextlib.suppress(ProcessLookupError):  # a porter, before it has its own name
+                    with contextlib.suppress(ProcessLookupError):  # a porter that has ended, and still had that name
                         os.kill(int(pid), signal.SIGKILL)
         equal(h.p2pvpnd.ended(), 1, f"exit code of p2pvpnd on {h.name} without {name}")
         self.up(h)

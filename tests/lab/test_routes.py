@@ -388,6 +388,7 @@ def another_gateway_takes_over(lab):
     wait("the other gateway to carry", lambda: answered(stream)[-1] > died + 1)
     took = max(0, min(t for t in answered(stream) if t > died + 0.5) - died - watch.held())
     print(f"another gateway carried after {took:.1f} s")
+    # p2pvpnd waits 2.5 s of them (gateways.h); a busy machine takes the rest.
     check(took < 6 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
     wait_state(user, lan4, front, "away")
     equal(reaches(user, printer), other.ip4, "the printer sees")

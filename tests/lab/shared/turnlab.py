@@ -125,7 +125,8 @@ def relayed(a, b):
 
 def restart_under_traffic(coordinator, a, b, sig=signal.SIGTERM):
     """Restarts the coordinator while a pings b through it ten times a second; the traffic is back
-    within 3 s of it listening again, on new allocations."""
+    within 5 s of it listening again, on new allocations: a node that was refused waits 3 s at most before it tries
+    again, and a busy machine takes the rest."""
     ping = a.start("ping", "-n", "-D", "-i", "0.1", str(a.addr(b)), name="ping")
 
     def answers():
