@@ -8,6 +8,9 @@ const SILENCE = 25000;    // ms: the server gives a sign of life every ten secon
 const PAST = 3600;        // s: of what happened before the page was opened
 const FIGURES = 10;       // s: round trips and amounts come so often
 const PATIENCE = 4000;    // ms: p2pvpnd answers most requests at once, and says at the latest by then how far it is
+const AGAIN = [500, 1000]; // ms: until a request is made again
+const ASKS = new Set(["coordinators", "files", "history", "inbox", "invite_list", "muted", "peers", "room_list", "room_members", "routes", "rules", "stats",
+  "status"]); // they change nothing
 const HANGS = "p2pvpnd does not answer";
 const SILENT = "the page's server is silent: is p2pvpnctl web still running?";
 
@@ -57,6 +60,16 @@ async function* lines(response, alive) {
 
 const post = (body, signal) => fetch("/api", { method: "POST", signal, cache: "no-store", body: JSON.stringify({ id: 1, ...body }),
   headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
+
+// An interface that goes or comes ends the requests that a browser begins then (Chromium's ERR_NETWORK_CHANGED), and is an event of
+// p2pvpnd's for which the page asks anew, on a connection that stands: one that only asks is made again, as no other event may follow.
+async function postAgain(body, signal) {
+  for (const wait of ASKS.has(body.cmd) ? AGAIN : []) {
+    try { return await post(body, signal); } catch (e) { if (signal.aborted || !(e instanceof TypeError)) throw e; }
+    await new Promise(resolve => setTimeout(resolve, wait));
+  }
+  return post(body, signal);
+}
 
 async function refuse(response) {
   const answer = await response.json();
@@ -136,7 +149,7 @@ export async function call(cmd, fields, event) {
   const abort = new AbortController(), server = patience(SILENCE, () => abort.abort());
   const daemon = patience(PATIENCE + 1000 * (fields?.figures || 0), () => doubt(cmd));
   try {
-    const response = await post({ cmd, ...fields }, abort.signal);
+    const response = await postAgain({ cmd, ...fields }, abort.signal);
     if (!response.ok) await refuse(response);
     for await (const line of lines(response, server.heard)) {
       daemon.heard();

@@ -408,6 +408,31 @@ def the_network_page_asks_again_for_an_answer_that_was_lost(lab):
 
 
 @scenario
+def a_request_that_a_change_of_networks_ends_is_made_again(lab):
+    """The first requests of a kind end as they do in Chromium where an interface goes. A line that comes then is shown; one
+    that is sent is given back, since it may have been sent."""
+    _, (a, b) = world(lab, "a", "b")
+    page, browser = opened(a, 2)
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("Nothing was said yet", ".log")
+    browser.run("""const real = window.fetch, lost = window.lost = { history: 0, muted: 0, send: 0 };
+        window.fetch = (...x) => {
+          const { cmd } = JSON.parse(x[1]?.body ?? "{}");
+          if (cmd in lost && ++lost[cmd] <= 2) return Promise.reject(new TypeError("Failed to fetch"));
+          return real(...x);
+        };""")
+    b.ctl("send", "a", "while networks change")
+    browser.sees("while networks change", ".said")
+    equal(browser.run("return import('/net.js').then(net => net.call('muted')).then(() => window.lost.muted)"), 3, "requests")
+    browser.type("textarea", "mine")
+    browser.click("button", "Send")
+    browser.sees("Failed to fetch", "body")
+    wait("the line to be given back", lambda: browser.run("return document.querySelector('textarea').value") == "mine")
+    equal(browser.run("return window.lost.send"), 1, "requests that send the line")
+    browser.must_be_clean(page.origin)
+
+
+@scenario
 def an_answer_that_comes_late_changes_no_other_page(lab):
     """Each page is left while its questions are under way, and their answers come when another one stands there."""
     _, (a, b) = world(lab, "a", "b")
