@@ -96,7 +96,7 @@ async function lookBack() {
   paintAll();
 }
 
-let came = null; // events of messages that came or were read while what is unread is asked for
+let came = null; // events of messages that came or were read, and of files, while those are asked for
 const load = once(async () => {
   loaded = true;
   try {
@@ -106,9 +106,9 @@ const load = once(async () => {
     const [inbox, list, transfers] = await Promise.all([allUnread(), ofRooms, call("files")]);
     news.clear();
     inbox.forEach(count);
-    for (const event of came) takeNews(event);
     rooms = list.rooms;
     files = transfers.files;
+    for (const event of came) takeNews(event);
   } catch (e) {
     loaded = e.code === 4; // in no network: there is nothing
     if (loaded) { news.clear(); rooms = []; files = []; }
@@ -120,6 +120,7 @@ const load = once(async () => {
 // By id, so that nothing is counted twice.
 function takeNews(event) {
   if (event.event === "message") count(event.message);
+  if (event.event === "file") files = [event.file, ...files.filter(f => f.id !== event.file.id)];
   // In all conversations: the sender may have another name by now.
   for (const [talk, ids] of event.ids ? news : []) {
     for (const id of event.ids) ids.delete(id);
@@ -157,12 +158,11 @@ hear(event => {
   if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event]) ||
       (event.event === "read" && !event.ids)) load();
   const isNew = event.event === "message" && event.message && !event.message.own && event.message.state === "unread";
-  if (isNew || event.ids) {
+  if (isNew || event.ids || (event.event === "file" && event.file)) {
     came?.push(event);
     takeNews(event);
   }
   if (isNew) notify(event.message);
-  if (event.event === "file" && event.file) files = [event.file, ...files.filter(f => f.id !== event.file.id)];
   if (["message", "read", "state", "file"].includes(event.event)) paintAll();
 });
 
