@@ -9,9 +9,9 @@ const PAST = 3600;        // s: of what happened before the page was opened
 const FIGURES = 10;       // s: round trips and amounts come so often
 const PATIENCE = 4000;    // ms: p2pvpnd answers most requests at once, and says at the latest by then how far it is
 const AGAIN = [500, 1000]; // ms: until a request is made again
-// Done twice they do no more than once.
-const ASKS = new Set(["can", "coordinators", "files", "history", "inbox", "invite_list", "muted", "peers", "read", "room_list", "room_members", "routes",
-  "rules", "stats", "status", "why"]);
+// Commands that do no more when p2pvpnd gets them twice: the page asks for the `inbox` with peek alone.
+const REPEATABLE = new Set(["can", "coordinators", "files", "history", "inbox", "invite_list", "muted", "peers", "read", "room_list", "room_members",
+  "routes", "rules", "stats", "status", "why"]);
 const HANGS = "p2pvpnd does not answer";
 const SILENT = "the page's server is silent: is p2pvpnctl web still running?";
 
@@ -63,9 +63,9 @@ const post = (body, signal) => fetch("/api", { method: "POST", signal, cache: "n
   headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
 
 // An interface that goes or comes ends the requests that a browser begins then (Chromium's ERR_NETWORK_CHANGED), and is an event of
-// p2pvpnd's for which the page asks anew, on a connection that stands: one of ASKS is made again, as no other event may follow.
+// p2pvpnd's for which the page asks anew, on a connection that stands. It makes a repeatable one again: no other event may follow.
 async function postAgain(body, signal) {
-  for (const wait of ASKS.has(body.cmd) ? AGAIN : []) {
+  for (const wait of REPEATABLE.has(body.cmd) ? AGAIN : []) {
     try { return await post(body, signal); } catch (e) { if (!(e instanceof TypeError)) throw e; }
     await new Promise(resolve => setTimeout(resolve, wait));
   }
