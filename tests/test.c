@@ -58,6 +58,12 @@ int test_teardown(void **state)
 
 /* --- what most tests say --------------------------------------------------------------------- */
 
+bool test_takes_all(void)
+{
+    const char *value = getenv("PV_TEST_WHOLE");
+    return value == NULL || strcmp(value, "0") != 0;
+}
+
 bool test_has(const char *text, const char *part)
 {
     for (;; text++) {

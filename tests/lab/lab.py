@@ -9,6 +9,7 @@ every process and takes every interface away. See docs/TESTING.md.
 Nothing here sleeps for a fixed time but wait(), which polls a condition until its deadline.
 """
 import contextlib
+import ctypes
 import fcntl
 import glob
 import json
@@ -28,6 +29,7 @@ import traceback
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
+WHOLE = LONG or os.environ.get("PV_TEST_WHOLE") != "0"
 AGAIN = os.environ.get("PV_LAB_AGAIN") == "1"
 OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another version
 # Of every daemon that is not told otherwise; by default every second has one thread, the others two.
@@ -52,11 +54,11 @@ class Skip(Exception):
     """This cannot be tested here; the message says why."""
 
 
-def scenario(function=None, *, long=None, minutes=12):
-    """Marks a scenario. long: why it is left out unless PV_LAB_LONG=1; minutes: after which it counts as hung, many
-    times what it takes: what it waits for has limits of its own."""
+def scenario(function=None, *, long=None, whole=None, minutes=12):
+    """Marks a scenario. long: why it is left out unless PV_LAB_LONG=1; whole: why PV_TEST_WHOLE=0 leaves it out;
+    minutes: after which it counts as hung, many times what it takes: what it waits for has limits of its own."""
     def mark(f):
-        f.long, f.minutes = long, minutes
+        f.long, f.whole, f.minutes = long, whole, minutes
         SCENARIOS.append(f)
         return f
     return mark(function) if function else mark
@@ -88,7 +90,7 @@ def wait(what, condition, timeout=60.0, every=None):
         if time.monotonic() > deadline:
             raise Failure(f"{timeout:g} s went by without: {what} (last: {last!r})")
         time.sleep(pace)
-        pace = every or min(pace * 1.3, 0.3)
+        pace = every or min(pace * 1.5, 0.5)
 
 
 def held_up():
@@ -1038,6 +1040,8 @@ def run_inside(build, full_name, function, shell):
     try:
         if function.long and not LONG:
             raise Skip(f"{function.long}: PV_LAB_LONG=1 runs it")
+        if function.whole and not WHOLE:
+            raise Skip(f"{function.whole}: PV_TEST_WHOLE=1 runs it")
         function(lab)
         if not shell:
             lab.look_for_reports()
@@ -1158,30 +1162,65 @@ def run_file(build, name, functions, shell):
     path = os.path.join(build, "lab", f"{name}.failed")
     if AGAIN and os.path.exists(path):
         with open(path, encoding="ascii") as f:
-            functions = f.read().split() or functions
+            again = f.read().split()
+        functions = [f for f in functions if f.__name__ in again] or functions
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    codes = {f: run_scenario(build, name, f, shell) for f in functions}
+    codes = {f.__name__: run_scenario(build, name, f, shell) for f in functions}
     with open(path, "w", encoding="ascii") as f:
         f.write("".join(f"{function}\n" for function, code in codes.items() if code not in (0, 77)))
     return codes.values()
 
 
 def run_scenario(build, name, function, shell):
-    """Starts one scenario in namespaces of its own and returns its exit code."""
-    argv = ["unshare", "-m", "-n", "-u", "--pid", "--fork", "--kill-child", "--mount-proc",
-            sys.executable, os.path.abspath(__file__), "--inside", build, name, function,
-            "shell" if shell else "run"]
-    with alone(build, f"{name}.{function}"):
-        return subprocess.run(argv, check=False).returncode
+    """Runs one scenario in a copy of this process, since Python takes longer to start than most of what a scenario
+    starts, and returns its exit code."""
+    sys.stdout.flush()
+    with alone(build, f"{name}.{function.__name__}"):
+        return in_child(lambda: in_namespaces(lambda: run_inside(build, f"{name}.{function.__name__}", function, shell)))
+
+
+def in_child(function):
+    """Calls it in a child, which ends when this process does; its result is the child's exit code. Returns that."""
+    pid = os.fork()
+    if pid != 0:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        code = function()
+    except BaseException:  # nothing of the parent's shall go on here
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def in_namespaces(function):
+    """Calls it as the first process of namespaces of its own, as `unshare --pid --fork --mount-proc` starts a program."""
+    system_call("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET)
+    system_call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
+
+    def first():
+        system_call("mount", b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+        return function()
+
+    return in_child(first)
+
+
+# The names in <sched.h>, <sys/mount.h> and <sys/prctl.h> of what Python 3.11 has no calls for.
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def system_call(name, *args):
+    words = [a if a is None or isinstance(a, bytes) else ctypes.c_ulong(a) for a in args]
+    if getattr(LIBC, name)(*words) != 0:
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
 def main(argv):
-    if argv[:1] == ["--inside"]:
-        build, name, function, mode = argv[1:5]
-        chosen = [f for f in load(name) if f.__name__ == function]
-        return run_inside(build, f"{name}.{function}", chosen[0], mode == "shell")
-
     given = argv
     build = os.path.join(ROOT, "build", "dev")
     if argv[:1] == ["--build"]:
@@ -1210,7 +1249,7 @@ def main(argv):
         if name not in files():
             print(f"lab: no test_{name}.py below tests/lab", file=sys.stderr)
             return 2
-        codes += run_file(build, name, [f.__name__ for f in load(name) if one in ("", f.__name__)], shell)
+        codes += run_file(build, name, [f for f in load(name) if one in ("", f.__name__)], shell)
     if any(c not in (0, 77) for c in codes):
         return 1
     return 0 if 0 in codes else 77

@@ -447,7 +447,7 @@ def both_histories_keep_who_is_who(lab):
           "what is left: of the first bert alone, who is still not the last")
 
 
-@scenario
+@scenario(whole="thirty daemons")
 def thirty_nodes(lab):
     coordinator = lab.coordinator()
     hosts = [lab.host(f"n{i}") for i in range(NODES)]

@@ -485,7 +485,7 @@ def screens_of_two_sizes(lab):
     term.wait("why not", "No such file")
 
 
-@scenario
+@scenario(whole="a hundred thousand messages")
 def a_hundred_thousand_messages_scroll_at_once(lab):
     a, b = start(lab)
     b.ctl("send", "a", "the newest")

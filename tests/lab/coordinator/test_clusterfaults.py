@@ -13,10 +13,10 @@ import signal
 import threading
 
 from clusterlab import Cluster, connected
-from lab import SLOW, Stopwatch, check, equal, pause, scenario, wait
+from lab import SLOW, WHOLE, Stopwatch, check, equal, pause, scenario, wait
 
 SEED = int(os.environ.get("PV_CHAOS_SEED") or 77)
-FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or 6)
+FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (6 if WHOLE else 3))
 WITHIN = 10  # seconds without a coordinator, at most, while two are well
 SESSIONS = "FROM pg_stat_activity WHERE application_name LIKE 'p2pvpn%'"
 

@@ -156,6 +156,10 @@ def run(*argv):
     return r.returncode, r.stdout, r.stderr
 
 
+# Answers of that seed that are good ones or refuse, and flags.
+TRIED = (("ok", 1, []), ("fail", 1, []), ("ok", 3, ["--json"]), ("ok", 2, []), ("fail", 1, ["--json"]))
+
+
 def commands(liar):
     named = set(re.findall(r"^  ([a-z-]+) ", run(BIN + "/p2pvpnctl", "-h")[1].decode(), re.M))
     forms = [f.split() for line in FORMS.strip().split("\n") for f in line.split("|")]
@@ -167,8 +171,7 @@ def commands(liar):
             f.write("a long enough passphrase\n")
     for form in forms:
         words = [files.get(w, w) for w in form]
-        for mode, seed, flags in (("ok", 1, []), ("ok", 2, []), ("fail", 1, []), ("ok", 3, ["--json"]),
-                                  ("fail", 1, ["--json"])):
+        for mode, seed, flags in TRIED if os.environ.get("PV_TEST_WHOLE") != "0" else TRIED[:3]:
             liar.mode, liar.seed = mode, seed
             limit = [] if form[0] in ENDLESS else ["-t", "5"]
             code, out, err = run(BIN + "/p2pvpnctl", "-S", liar.path, *limit, *flags, *words)

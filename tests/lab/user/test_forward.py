@@ -337,7 +337,7 @@ def serve_leads_members_to_programs_outside(lab):
             equal(program.end(), 0, "exit code")
 
 
-@scenario(minutes=25)
+@scenario(whole="three times a thousand connections", minutes=25)
 def a_thousand_connections_are_open_at_once(lab):
     """The next one waits until one of them ends."""
     _, a, hosts, _ = three_ways_into_the_overlay(lab)

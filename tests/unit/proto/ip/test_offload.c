@@ -405,7 +405,7 @@ PV_TEST(a_damaged_packet_is_never_part_of_a_super_packet)
 {
     static uint8_t super[65536];
     struct pv_offload o;
-    for (uint32_t bit = 0; bit < 160 * 8; bit++) {
+    for (uint32_t bit = 0; bit < 160 * 8; bit += test_takes_all() ? 1 : 5) {
         set_up(&w, 7);
         w.flow[0] = (struct flow){.tcp = true, .df = true, .v6 = bit % 2 == 0};
         size_t head = w.flow[0].v6 ? 60 : 40;
