@@ -8,7 +8,7 @@ import pty
 import re
 import signal
 
-from lab import LONG, SLOW, check, equal, pause, scenario, sh, wait
+from lab import LONG, SLOW, WHOLE, check, equal, pause, scenario, sh, wait
 from talklab import SERVER
 
 
@@ -32,7 +32,7 @@ def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-
     return ends
 
 
-PIPED = 1000000000 if LONG else 30000000  # bytes each way
+PIPED = 1000000000 if LONG else 30000000 if WHOLE else 10000000  # bytes each way
 
 
 @scenario(minutes=20)
