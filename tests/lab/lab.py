@@ -1186,13 +1186,16 @@ def in_child(function):
     if pid != 0:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 1
-    try:
+    try:  # nothing of the parent's shall go on here
         system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         code = function()
-    except BaseException:  # nothing of the parent's shall go on here
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
         traceback.print_exc()
-    sys.stdout.flush()
-    os._exit(code)
+    finally:
+        os._exit(code)
 
 
 def in_namespaces(function):

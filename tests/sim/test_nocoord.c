@@ -437,7 +437,7 @@ static void hand(struct scene *s, const uint8_t *to, const uint8_t *from, struct
 
 /* A member sends type 5 for others, for nobody, in other names, too many and too large: nothing
  * that it did not seal itself is passed on, floods are cut, members go on talking. */
-PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
+PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS)
 {
     static uint8_t box[PV_SIGNAL_BOX_MAX];
     struct scene s;
@@ -482,7 +482,7 @@ PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
 
 /* Somebody who is no member sends handshakes and what it recorded to a node that has restarted:
  * it answers less than it gets, and finds its peer all the same. */
-PV_SIM(strangers_who_try_change_nothing, SEEDS / 2)
+PV_SIM(strangers_who_try_change_nothing, SEEDS)
 {
     static const struct pv_link_config good = {.delay = PV_MS(3)};
     struct scene s;

@@ -166,7 +166,7 @@ uint64_t sim_net_unroutable(const struct sim_net *net);
 bool sim_is_long(void);
 
 /* A test whose body is a scenario and runs once per `seed`: from the environment SEED that one,
- * else 1..PV_SIM_SEEDS, or the range that this names (1001-2000), else 1..n, or 1 alone unless test_takes_all(). */
+ * else 1..PV_SIM_SEEDS, or the range that this names (1001-2000), else 1..n. */
 #define PV_SIM(name, n)                              \
     static void name##_of(uint64_t seed, void *ctx); \
     PV_TEST(name)                                    \
