@@ -101,8 +101,8 @@ void test_end(void *ctx);
 /* Does all that was deferred. Every test ends with it; a teardown of its own may need it sooner. */
 int test_teardown(void **state);
 
-/* Whether a test takes all of what it draws from, as it does unless PV_TEST_WHOLE=0; else as much of it as
- * notices most mistakes: scripts/test says so, whose time is limited. */
+/* Whether a test takes all of what it draws from, as it does unless PV_TEST_WHOLE=0; else as much
+ * of it as notices most mistakes: scripts/test says so, whose time is limited. */
 bool test_takes_all(void);
 
 /* --- what most tests say --------------------------------------------------------------------- */

@@ -1177,7 +1177,8 @@ def run_scenario(build, name, function, shell):
     starts, and returns its exit code."""
     sys.stdout.flush()
     with alone(build, f"{name}.{function.__name__}"):
-        return in_child(lambda: in_namespaces(lambda: run_inside(build, f"{name}.{function.__name__}", function, shell)))
+        return in_child(lambda: in_namespaces(
+            lambda: run_inside(build, f"{name}.{function.__name__}", function, shell)))
 
 
 def in_child(function):

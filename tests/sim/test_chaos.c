@@ -435,8 +435,9 @@ static void shuffle_memory(void *kept[static BLOCKS])
 
 PV_TEST(every_pair_is_direct_again_15_seconds_after_a_storm)
 {
-    /* It died a moment after the coordinator's last word; a peer that restarted hears of us late. Seed 25, where a NAT
-     * gives the same port after its restart, so that what was said of who is there is old, is that of the next test. */
+    /* It died a moment after the coordinator's last word; a peer that restarted hears of us late.
+     * Seed 25, where a NAT gives the same port after its restart, so that what was said of who is
+     * there is old, is that of the next test. */
     static const uint64_t once_failed[] = {100, 108, 220};
     sim_seeds(1, storm, NULL);
     for (size_t i = 0; i < PV_ARRAY_LEN(once_failed) && test_takes_all(); i++)
