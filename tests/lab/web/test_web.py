@@ -15,6 +15,7 @@ from lab import LONG, Skip, check, equal, pause, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
+RARE = "a browser of its own for what is rare"
 MARKUP = "<img src=x onerror=document.title='owned'><b>&amp;"
 
 
@@ -388,7 +389,7 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def the_network_page_asks_again_for_an_answer_that_was_lost(lab):
     """One request is lost, as where a machine stands still for long: the page says so, and fills when it hears of the next
     state."""
@@ -407,7 +408,7 @@ def the_network_page_asks_again_for_an_answer_that_was_lost(lab):
     browser.one("[data-key=invite]")
 
 
-@scenario
+@scenario(whole=RARE)
 def a_request_that_a_change_of_networks_ends_is_made_again(lab):
     """The first requests of a kind end as they do in Chromium where an interface goes. A line that comes then is shown; one
     that is sent is given back, since it may have been sent."""
@@ -432,7 +433,7 @@ def a_request_that_a_change_of_networks_ends_is_made_again(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def an_answer_that_comes_late_changes_no_other_page(lab):
     """Each page is left while its questions are under way, and their answers come when another one stands there."""
     _, (a, b) = world(lab, "a", "b")
@@ -480,7 +481,7 @@ db.commit()
 """
 
 
-@scenario
+@scenario(whole=RARE)
 def a_file_for_a_room_stands_in_the_room_alone(lab):
     """One that came and one that went, also after a reload, and behind more lines than p2pvpnd tells at once."""
     _, (a, b) = world(lab, "a", "b")
@@ -625,7 +626,7 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     wait("the page to count nothing", lambda: browser.run("return document.getElementById('unread').hidden"))
 
 
-@scenario
+@scenario(whole=RARE)
 def a_search_says_how_far_it_looked_and_goes_on(lab):
     """Behind more lines than p2pvpnd tells at once; what was found stays when a line comes."""
     _, (a, b) = world(lab, "a", "b")
@@ -699,7 +700,7 @@ def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def the_page_sees_that_p2pvpnd_hangs_behind_its_status(lab):
     """The list of members is on its way when it hangs, and its status has come: nothing else asks for that."""
     _, (a, _) = world(lab, "a", "b")
@@ -834,7 +835,7 @@ return found;
 """
 
 
-@scenario
+@scenario(whole=RARE)
 def notes_cover_no_line_that_counts_as_read(lab):
     """Errors and absences pile up beside the newest line and the line that is written, at any width. The error
     that p2pvpnd does not run goes when it runs, and absences share a note."""
@@ -865,7 +866,7 @@ def notes_cover_no_line_that_counts_as_read(lab):
     browser.must_be_clean(page.origin, expected=("Failed to load resource", "ERR_"))
 
 
-@scenario
+@scenario(whole=RARE)
 def rooms_of_other_programs_reach_the_page(lab):
     """The rooms that p2pvpnctl makes, accepts, speaks in and leaves on the page's machine are there at once."""
     _, (a, b) = world(lab, "a", "b")
@@ -1127,7 +1128,7 @@ def the_page_says_who_speaks(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def unread_lines_stay_with_the_machine_that_said_them(lab):
     """Its name is another machine's meanwhile, in an open page; that follows it to its next name."""
     _, (a, b) = world(lab, "a", "b")
@@ -1155,7 +1156,7 @@ def unread_lines_stay_with_the_machine_that_said_them(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def an_offer_stays_with_the_machine_that_made_it(lab):
     """It gives its name up, and another machine has that."""
     _, (a, b, c) = world(lab, "a", "b", "c")
@@ -1180,7 +1181,7 @@ def an_offer_stays_with_the_machine_that_made_it(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def a_page_that_came_without_a_part_is_loaded_anew(lab):
     """As when an interface goes in that moment: a browser ends what it fetches then (ERR_NETWORK_CHANGED)."""
     coordinator, (a,) = world(lab, "a")
@@ -1201,7 +1202,7 @@ def a_page_that_came_without_a_part_is_loaded_anew(lab):
             browser.open("about:blank")
 
 
-@scenario
+@scenario(whole=RARE)
 def a_machine_that_is_no_member_says_so_on_its_page(lab):
     """The page stays open while its machine waits to be admitted, is a member, and is removed."""
     _, (a,) = world(lab, "a")
@@ -1257,7 +1258,7 @@ def a_line_begun_for_a_machine_that_is_gone_goes_to_no_other(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
     """The conversation of a machine that was removed is opened, or loaded anew, behind its removal."""
     _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
@@ -1291,7 +1292,7 @@ def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=RARE)
 def a_line_begun_before_the_page_knew_its_network_is_kept_and_asked_about(lab):
     """p2pvpnd is away, as during an upgrade, while a conversation is opened and a line begun."""
     _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
@@ -1328,7 +1329,7 @@ def a_line_begun_before_the_page_knew_its_network_is_kept_and_asked_about(lab):
     wait("the line", lambda: [m["text"] for m in b.json("history", "a")["messages"]] == ["for b"])
 
 
-@scenario
+@scenario(whole=RARE)
 def a_line_that_was_begun_is_seen_in_the_list_whatever_becomes_of_its_machine(lab):
     _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
     page, browser = opened(a, 4)
@@ -1354,7 +1355,7 @@ def a_line_that_was_begun_is_seen_in_the_list_whatever_becomes_of_its_machine(la
     wait("c to be gone", lambda: browser.run("return document.querySelector('[data-key=talk-c]') === null"))
 
 
-@scenario
+@scenario(whole=RARE)
 def a_line_begun_behind_leave_and_join_stays_one(lab):
     """The page stays open at a conversation of the network that its machine comes back to, and hears news while one types."""
     _, (a, b, c) = world(lab, "a", "b", "c")
@@ -1390,7 +1391,7 @@ def a_line_begun_behind_leave_and_join_stays_one(lab):
     equal(len(b.json("history", "a")["messages"]), 2, "lines")
 
 
-@scenario
+@scenario(whole=RARE)
 def a_line_to_a_former_name_says_why_it_is_not_sent(lab):
     """A page that comes back to the address of a machine that is called otherwise by now."""
     _, (a, b, c) = world(lab, "a", "b", "c")

@@ -42,17 +42,8 @@ class Tree(unittest.TestCase):
 
     def write(self, path, text):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        if os.path.islink(path):  # of link()
-            os.unlink(path)
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-
-
-def link(src, dst):
-    """In a copy's place, which takes longer."""
-    if os.path.lexists(dst):
-        os.unlink(dst)
-    os.symlink(src, dst)
 
 
 class Layers(Tree):
@@ -150,21 +141,33 @@ class Layers(Tree):
                                 "a folder stands below those it names"])
 
 
-class Docs(Tree):
-    """check-docs on a copy of the documents and the tables, where a step of a recipe is left out."""
+class Docs(unittest.TestCase):
+    """check-docs on the documents and the tables, where a step of a recipe is left out: in a tree of links to them, which
+    takes longer to make than to check."""
+
+    @classmethod
+    def setUpClass(cls):
+        tree = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(tree.cleanup)
+        cls.tree = pathlib.Path(tree.name)
+        for folder in ("docs", "lib", "daemon", "coordinator", "ctl", "cmake"):
+            shutil.copytree(os.path.join(ROOT, folder), cls.tree / folder, copy_function=os.symlink)
+        for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+            os.symlink(os.path.join(ROOT, page), cls.tree / page)
 
     def problems(self, path, old, new, check):
         docs = load("check-docs")
-        for tree in ("docs", "lib", "daemon", "coordinator", "ctl", "cmake"):
-            shutil.copytree(os.path.join(ROOT, tree), tree, dirs_exist_ok=True, copy_function=link)
-        for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-            link(os.path.join(ROOT, page), page)
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
+        docs.ROOT = self.tree
+        changed = self.tree / path
+        text = changed.read_text(encoding="utf-8")
         self.assertIn(old, text)
-        self.write(path, text.replace(old, new))
-        docs.ROOT = pathlib.Path(self.tree.name)
-        getattr(docs, check)()
+        changed.unlink()
+        try:
+            changed.write_text(text.replace(old, new), encoding="utf-8")
+            getattr(docs, check)()
+        finally:
+            changed.unlink()
+            changed.symlink_to(os.path.join(ROOT, path))
         return docs.problems
 
     def test_this_tree_is_documented(self):
