@@ -1258,7 +1258,7 @@ def a_line_begun_for_a_machine_that_is_gone_goes_to_no_other(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario(whole=RARE)
+@scenario
 def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
     """The conversation of a machine that was removed is opened, or loaded anew, behind its removal."""
     _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
@@ -1292,7 +1292,7 @@ def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario(whole=RARE)
+@scenario
 def a_line_begun_before_the_page_knew_its_network_is_kept_and_asked_about(lab):
     """p2pvpnd is away, as during an upgrade, while a conversation is opened and a line begun."""
     _, (a, b, c, d) = world(lab, "a", "b", "c", "d")
