@@ -105,6 +105,17 @@ int test_teardown(void **state);
  * of it as notices most mistakes: scripts/test says so, whose time is limited. */
 bool test_takes_all(void);
 
+/* A test of seconds that seldom finds what others do not: skipped unless a test takes all. */
+#define PV_TEST_WHOLE(name)         \
+    static void name##_whole(void); \
+    PV_TEST(name)                   \
+    {                               \
+        if (!test_takes_all())      \
+            skip();                 \
+        name##_whole();             \
+    }                               \
+    static void name##_whole(void)
+
 /* --- what most tests say --------------------------------------------------------------------- */
 
 /* A function of ours did it. */

@@ -444,7 +444,7 @@ PV_TEST(every_pair_is_direct_again_15_seconds_after_a_storm)
         assert_true(sim_run(once_failed[i], storm, NULL));
 }
 
-PV_TEST(a_seed_repeats_a_storm_exactly_wherever_memory_lies)
+PV_TEST_WHOLE(a_seed_repeats_a_storm_exactly_wherever_memory_lies)
 {
     uint64_t once = 0, again = 0;
     static void *kept[BLOCKS];

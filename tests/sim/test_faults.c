@@ -327,7 +327,7 @@ PV_TEST(the_network_outlives_an_allocation_that_fails)
  * the proof and the records of a room, the relay's members, a node's relay; and, for a while, an
  * invitation and a removal. They move a little with the code; one in MOVED, and each with
  * PV_SIM_LONG. */
-PV_TEST(the_network_outlives_what_it_once_did_not)
+PV_TEST_WHOLE(the_network_outlives_what_it_once_did_not)
 {
     static const struct {
         struct sim_places at;

@@ -373,7 +373,7 @@ static pv_ns talk(pv_ns most)
 /* A machine whose way out changes between two uplinks, and a peer behind a symmetric NAT: attempts
  * of before that failed for the change are nothing against those of now. At random ports one
  * attempt in forty finds no opening by chance, and the next follows a minute later. */
-PV_SIM(a_peer_is_met_again_by_whichever_uplink_leads_out, 4)
+PV_SIM_WHOLE(a_peer_is_met_again_by_whichever_uplink_leads_out, 4)
 {
     const bool random = seed % 2 == 0;
     const struct kind cone = {.profile = "port-restricted"};

@@ -533,7 +533,7 @@ static size_t heap_of_machines(const struct sim_net *net)
 }
 
 /* At the coordinator's address nothing answers, or everything refuses. */
-PV_SIM(hours_without_it_cost_no_memory, 2)
+PV_SIM_WHOLE(hours_without_it_cost_no_memory, 2)
 {
     struct scene s;
     size_t heap[2];

@@ -232,7 +232,7 @@ static bool is_born_on_a_full_disk(uint64_t seed, struct sim_node *n[static 2])
     return true;
 }
 
-PV_SIM(a_life_that_begins_on_a_full_disk_is_heard, FULL_WORLDS)
+PV_SIM_WHOLE(a_life_that_begins_on_a_full_disk_is_heard, FULL_WORLDS)
 {
     struct sim_node *n[2];
     sim_must(is_born_on_a_full_disk(seed, n), "not met:");

@@ -360,7 +360,7 @@ static void converse(uint64_t seed, void *ctx)
     sim_must(said >= events, "too little was said");
 }
 
-PV_TEST(a_thousand_kills_cuts_and_reunions_lose_nothing)
+PV_TEST_WHOLE(a_thousand_kills_cuts_and_reunions_lose_nothing)
 {
     bool deletes = false;
     sim_seeds(SEEDS, converse, &deletes);

@@ -217,7 +217,7 @@ static void breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
     sim_must(gone <= bound, "replaced too late:");
 }
 
-PV_SIM(a_path_that_dies_under_thin_traffic_costs_a_second_at_most, SEEDS)
+PV_SIM_WHOLE(a_path_that_dies_under_thin_traffic_costs_a_second_at_most, SEEDS)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(rhythms); i++)
         for (size_t what = 0; what < PV_ARRAY_LEN(breaks); what++)

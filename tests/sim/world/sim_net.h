@@ -175,6 +175,15 @@ bool sim_is_long(void);
     }                                                \
     static void name##_of(uint64_t seed, void *ctx)
 
+/* The same where a test takes all (test.h). */
+#define PV_SIM_WHOLE(name, n)                        \
+    static void name##_of(uint64_t seed, void *ctx); \
+    PV_TEST_WHOLE(name)                              \
+    {                                                \
+        sim_seeds(n, name##_of, NULL);               \
+    }                                                \
+    static void name##_of(uint64_t seed, void *ctx)
+
 /* For the body of a test: the same with a scenario that takes something, ctx. A failing seed is
  * printed with the command that repeats it, and the others run all the same. */
 void sim_seeds(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *ctx);

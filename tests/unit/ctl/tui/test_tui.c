@@ -1737,7 +1737,7 @@ PV_TEST(marks_come_into_the_pane_of_a_peer_that_was_renamed)
 }
 
 /* Nobody saw the others: nothing behind them is read. */
-PV_TEST(a_conversation_keeps_the_newest_lines)
+PV_TEST_WHOLE(a_conversation_keeps_the_newest_lines)
 {
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < PV_TUI_MAX_LINES + 5; i++) {
