@@ -105,7 +105,8 @@ int test_teardown(void **state);
  * of it as notices most mistakes: scripts/test says so, whose time is limited. */
 bool test_takes_all(void);
 
-/* A test of seconds that seldom finds what others do not: skipped unless a test takes all. */
+/* A test that takes seconds and seldom finds what others do not: skipped unless test_takes_all().
+ */
 #define PV_TEST_WHOLE(name)         \
     static void name##_whole(void); \
     PV_TEST(name)                   \

@@ -792,8 +792,8 @@ class Host(Namespace):
     def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=90):
         """Runs p2pvpnctl; code = the exit code it must have. It asks once and ends: looking for what it leaks would
         take as much of the processor as all the rest of it, thousands of times. An order without a receipt
-        within 3 s ends with 9 and is done all the same, as on a busy machine; so does a list from before the
-        coordinator was reached, as right after a start."""
+        within 3 s ends with 9 and is done all the same, as on a busy machine. `peers` ends with 9, too, where the
+        coordinator is not reached, as right after a start, and prints what was known last."""
         argv = [self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args]]
         if self.before or self.other:
             env = dict(os.environ, ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0")

@@ -64,7 +64,7 @@ def a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere(lab):
     cluster.check_stored()
 
 
-@scenario(whole="a cluster for what is rare")
+@scenario(whole="a cluster of its own for a rare case")
 def answers_that_wait_go_out_as_soon_as_the_database_is_back(lab):
     """An admin removes a member, and writes to one that is away, while there is no database."""
     cluster = Cluster(lab)
@@ -104,7 +104,7 @@ def answers_that_wait_go_out_as_soon_as_the_database_is_back(lab):
     cluster.check_stored()
 
 
-@scenario(whole="a cluster for what is rare")
+@scenario(whole="a cluster of its own for a rare case")
 def clocks_that_jump_move_no_home(lab):
     """The database's clock and a coordinator's are set by an hour; what dies then is followed all the same."""
     cluster = Cluster(lab, clocks=True)

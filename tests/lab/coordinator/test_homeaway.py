@@ -147,7 +147,7 @@ def stored_after(host, token, away, seconds, back):
     return newcomer.at
 
 
-@scenario(whole="a cluster for what is rare")
+@scenario(whole="a cluster of its own for a rare case")
 def statements_to_be_stored_are_stored_a_second_after_the_database_is_back(lab):
     """It crashes, and it is cut off without a word. Others may take the machine's time for a moment,
     so one of three tries has to be in time."""
@@ -169,7 +169,7 @@ def statements_to_be_stored_are_stored_a_second_after_the_database_is_back(lab):
     wait("all to know of each other", lambda: len(a.peers()) == n)
 
 
-@scenario(whole="a cluster for what is rare")
+@scenario(whole="a cluster of its own for a rare case")
 def cut_off_from_the_database_it_stores_nothing(lab):
     """A statement of its member is stored then by the new home, or not at all."""
     cluster = Cluster(lab)

@@ -15,7 +15,7 @@ from lab import LONG, Skip, check, equal, pause, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
-RARE = "a browser of its own for what is rare"
+RARE = "a browser of its own for a rare case"
 MARKUP = "<img src=x onerror=document.title='owned'><b>&amp;"
 
 

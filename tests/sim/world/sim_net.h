@@ -175,7 +175,7 @@ bool sim_is_long(void);
     }                                                \
     static void name##_of(uint64_t seed, void *ctx)
 
-/* The same where a test takes all (test.h). */
+/* The same as a PV_TEST_WHOLE(), which scripts/test leaves to CI. */
 #define PV_SIM_WHOLE(name, n)                        \
     static void name##_of(uint64_t seed, void *ctx); \
     PV_TEST_WHOLE(name)                              \

@@ -142,8 +142,8 @@ class Layers(Tree):
 
 
 class Docs(unittest.TestCase):
-    """check-docs on the documents and the tables, where a step of a recipe is left out: in a tree of links to them, which
-    takes longer to make than to check."""
+    """check-docs on the documents and the tables, where a step of a recipe is left out. All tests share one tree of links
+    to them, since making it takes longer than a check."""
 
     @classmethod
     def setUpClass(cls):
