@@ -415,7 +415,7 @@ def containers_beside_an_exit_reach_members_and_members_their_ports(lab):
          lambda: inside.run(sys.executable, "-c", UDP_ASK, exit_.addr(), "7777", "0", "1.0", "x", check_rc=False).out)
 
 
-@scenario
+@scenario(whole="an exit and two networks")
 def a_block_of_one_network_is_told_by_the_other(lab):
     """It outlives its p2pvpnd and the other network's start and commands; nobody says that packets go by another exit."""
     coordinator, _, alice, exit_, web = world(lab)
@@ -454,7 +454,7 @@ def a_block_of_one_network_is_told_by_the_other(lab):
     through(alice, exit_, web)
 
 
-@scenario
+@scenario(whole="an exit and two networks")
 def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
     """A machine offers its LAN in one network, and what is behind a router there, and uses the other one's exit, which
     reads nothing of that; members are carried, and what is behind another gateway of theirs. A neighbour in a LAN that

@@ -227,7 +227,7 @@ def a_file_for_a_room(lab):
     check("plan.bin to b: refused" in sender.text(), f"send-file does not say who refused: {sender.text()!r}")
 
 
-@scenario
+@scenario(whole="a minute of waiting")
 def a_file_for_a_room_knows_its_room(lab):
     """Also where the line is not: each offer is answered in its own room, and of a room that is muted, or not accepted,
     nothing is told."""
@@ -267,7 +267,7 @@ def a_file_for_a_room_knows_its_room(lab):
     chat.end()
 
 
-@scenario
+@scenario(whole="fifty seconds of copying")
 def resumes_after_kills_of_both_sides(lab):
     _, a, b = start(lab, rate="24M")  # 8 s: it is under way for longer than this takes to look
     source = make(scratch(lab) / "big.bin", 24 * MIB)

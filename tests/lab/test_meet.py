@@ -14,7 +14,7 @@ def reaches_at(a, b, at):
     wait(f"{a.name} to reach {b.name} at {at}", there)
 
 
-@scenario
+@scenario(whole="six daemons; simulations meet with all of them")
 def cones_of_every_kind(lab):
     """Full, address-restricted and port-restricted cones, two of each: every pair is direct."""
     coordinator = lab.coordinator()
@@ -141,7 +141,7 @@ def linux_routers_side_by_side(lab):
         equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
 
 
-@scenario
+@scenario(whole="simulations meet with all of them")
 def linux_routers_behind_linux_routers(lab):
     """Two in a row on each side, which take in what comes unasked: what opens the inner one has to open the outer one
     as well, and must not come as far as the other side's. Neighbours, and with a hop between them."""
@@ -189,7 +189,7 @@ def forget_and_take_in(routers, src, dst):
         raise type(e)(f"{e}; {len(tries)} tries, the last by {ends}") from None
 
 
-@scenario
+@scenario(whole="simulations meet with all of them")
 def linux_routers_that_forget(lab):
     """A router has lost its table, and packets that come in meanwhile take the ports of the path: with other ports it is
     direct again."""

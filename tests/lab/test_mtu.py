@@ -220,7 +220,7 @@ def tcp_on_a_path_that_narrows(lab):
     tcp_goes_on(lab, "port-restricted")
 
 
-@scenario(minutes=30)
+@scenario(whole="a minute of traffic; the direct path is tried", minutes=30)
 def tcp_on_a_relayed_path_that_narrows(lab):
     tcp_goes_on(lab, "symmetric")
 

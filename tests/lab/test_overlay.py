@@ -338,7 +338,7 @@ def six(lab):
     return hosts
 
 
-@scenario
+@scenario(whole="six daemons and a stream")
 def a_stream_goes_to_three_of_six(lab):
     """RTP at 5 Mb/s: those who joined get all of it in order, whatever path they have; the others nothing."""
     sender, *others = six(lab)

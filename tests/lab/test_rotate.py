@@ -40,7 +40,7 @@ def rotate(host, *args):
     check(key(host) != before, "it has the same key")
 
 
-@scenario
+@scenario(whole="two minutes of traffic")
 def iperf3_loses_nothing_and_ssh_goes_on(lab):
     _, a, b = direct_pair(lab)
     address = a.addr(b)

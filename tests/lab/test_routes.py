@@ -540,7 +540,7 @@ def two_networks_of_a_machine_take_no_prefix_from_each_other_unseen(lab):
     equal(reaches(user, printer), nas.ip4, "after the first network's word the printer sees")
 
 
-@scenario
+@scenario(whole="a gateway and two networks")
 def a_machine_carries_prefixes_for_two_networks(lab):
     """On a host that forwards for members alone: neither network's table shuts out the other's members, whichever offer
     or withdrawal comes last."""

@@ -387,7 +387,7 @@ def services_go_the_way_that_can_says(lab):
     check(("g", "kept out") not in lines_of(b), "[firewall] lets chat in")
 
 
-@scenario
+@scenario(whole="a minute of waiting")
 def a_firewall_that_keeps_chat_out_is_told(lab):
     """The other machine has nothing to say, so no connection comes about by which its daemon could tell."""
     a, b = network(lab, "a", "b")
@@ -405,7 +405,7 @@ def a_firewall_that_keeps_chat_out_is_told(lab):
     check("answers no chat" not in a.ctl("why", "b").out, "it is said still")
 
 
-@scenario
+@scenario(whole="a minute of waiting")
 def a_rule_that_comes_later_is_why_lines_and_files_wait(lab):
     """They were said and offered before: they wait for the rule, untried, and it is named on both ends."""
     a, b, g = network(lab, "a", "b", "g")

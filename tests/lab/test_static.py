@@ -612,7 +612,7 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     wait("the door to be closed", lambda: door_of(nas) is None)
 
 
-@scenario
+@scenario(whole="a minute of waiting")
 def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
     """An admin exports for nas, which is behind a NAT; then the network has another coordinator, and so another door."""
     hosts = [lab.host("coord"), lab.host("other")]

@@ -368,7 +368,7 @@ PV_TEST(the_network_outlives_streams_that_are_reset)
     fail_at_each(SIM_FAULT_STREAM, 3);
 }
 
-PV_TEST(the_network_outlives_streams_that_take_little)
+PV_TEST_WHOLE(the_network_outlives_streams_that_take_little)
 {
     fail_at_each(SIM_FAULT_SHORT, 1);
     fail_at_each(SIM_FAULT_SHORT, 20);

@@ -320,7 +320,7 @@ PV_TEST(linux_routers_in_a_row_are_crossed)
 /* With K sockets a first attempt at a block of R ports succeeds in K / R of cases, and at two
  * blocks in its square: a half and a quarter here, after five attempts nearly all and three in
  * four. */
-PV_TEST(ports_of_blocks_are_met_sooner_or_later)
+PV_TEST_WHOLE(ports_of_blocks_are_met_sooner_or_later)
 {
     struct outcome o =
         run_pair(kind_of("symmetric sequential"), kind_of("symmetric block"), SEEDS, true);

@@ -185,7 +185,7 @@ PV_TEST(two_agents_survive_what_networks_do)
 {
     unsigned only = env_number("PV_SIM_SEED", 0);
     unsigned first = only != 0 ? only : 1;
-    unsigned seeds = only != 0 ? 1 : env_number("PV_SIM_SEEDS", 96) / 8;
+    unsigned seeds = only != 0 ? 1 : env_number("PV_SIM_SEEDS", test_takes_all() ? 96 : 48) / 8;
     for (unsigned seed = first; seed < first + (seeds == 0 ? 1 : seeds); seed++) {
         w_init(&w, seed * 7919u);
         const char *why = live();

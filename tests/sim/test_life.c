@@ -302,7 +302,7 @@ static void first_pings(uint64_t seed, void *ctx)
 
 /* Eight pages of the log are as many round trips, 240 ms and more in every run. When a relay has to
  * be asked first a ping takes 300 ms longer, with news or without. */
-PV_TEST(a_first_ping_after_a_start_waits_for_no_roster)
+PV_TEST_WHOLE(a_first_ping_after_a_start_waits_for_no_roster)
 {
     struct firsts best = {.bare = PV_NEVER, .grown = PV_NEVER};
     sim_seeds(3, first_pings, &best);

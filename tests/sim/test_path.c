@@ -251,7 +251,7 @@ static const struct stuck stuck[] = {
     {"IPv6 goes silent", "port-restricted", true, ipv6_goes_silent, PV_S(15)},
 };
 
-PV_SIM(no_restart_is_needed_to_leave_the_relay, 2)
+PV_SIM_WHOLE(no_restart_is_needed_to_leave_the_relay, 2)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(stuck); i++) {
         struct pair p = {.ipv6 = stuck[i].ipv6};
@@ -285,7 +285,7 @@ static bool no_data(void *ctx, unsigned host, const struct pv_addr *dst, struct 
 
 /* Its checks are answered, and not one packet of data arrives: it is left, held down for longer and
  * longer, and used again once it tells the truth. */
-PV_SIM(a_path_that_lies_is_held_down, 3)
+PV_SIM_WHOLE(a_path_that_lies_is_held_down, 3)
 {
     struct pair p = {.ipv6 = false};
     size_t d = seed % PV_ARRAY_LEN(directions);

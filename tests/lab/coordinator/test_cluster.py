@@ -76,7 +76,7 @@ def when_a_home_is_killed_another_takes_over(lab):
     one.run(operate, "drop", network)
 
 
-@scenario
+@scenario(whole="three coordinators")
 def networks_are_spread_and_wander_without_loss(lab):
     """Three coordinators are restarted one after the other under traffic through the relay, the last not drained
     before; no ping is lost."""

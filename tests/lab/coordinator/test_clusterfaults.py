@@ -240,7 +240,7 @@ def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     cluster.check_stored()
 
 
-@scenario(minutes=12 + FAULTS // 4)
+@scenario(whole="a cluster of its own for a rare case", minutes=12 + FAULTS // 4)
 def sessions_of_the_database_end_again_and_again(lab):
     """While the coordinators connect anew, too: a lock keeps them at their first question. Three rounds a fault."""
     cluster = Cluster(lab, n=2)

@@ -43,7 +43,7 @@ def the_primary_dies_and_its_standby_takes_over(lab):
     cluster.check_stored()
 
 
-@scenario
+@scenario(whole="a cluster of its own for a rare case")
 def a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere(lab):
     """The home dies, and long packets from the database to the coordinator where its members knock next are lost."""
     cluster = Cluster(lab, n=3)

@@ -64,7 +64,7 @@ def strangers_by_tcp(lab):
     get_in(lab, 3000, "plain")
 
 
-@scenario
+@scenario(whole="thousands of handshakes; TCP is tried")
 def strangers_by_tls(lab):
     get_in(lab, 3000, "tls")
 

@@ -36,7 +36,7 @@ def leave(cluster, at, busy, idle):
     return took
 
 
-@scenario
+@scenario(whole="a cluster of its own for a rare case")
 def a_machine_that_is_gone_is_left_within_seconds(lab):
     """Nobody hears a farewell of it: no segment leaves, none comes in, and the database's connection lasts.
     Members with traffic through the relay notice its end, idle ones by their next ping."""

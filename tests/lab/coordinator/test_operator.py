@@ -251,7 +251,7 @@ def reach_nobody(host):
         }""")
 
 
-@scenario
+@scenario(whole="a rare case of a move")
 def a_coordinator_that_was_away_during_the_move_is_told_later(lab):
     old = lab.coordinator()
     new = Coordinator(lab, lab.host("new"))
@@ -469,7 +469,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     check("nothing public" not in laptop.ctl("status").out, laptop.ctl("status").out)
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
     """docs/OPERATIONS.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
     coordinator, outer, laptop, pi, friend = at_home(lab, False)
@@ -500,7 +500,7 @@ class Misnamed(Coordinator):
         return "198.51.100.250"
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def a_public_address_that_is_wrong_is_doubted_at_both_ends(lab):
     coordinator, a = Misnamed(lab, lab.host("coord")), lab.host("a")
     a.daemon()

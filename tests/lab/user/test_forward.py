@@ -185,7 +185,7 @@ def forward_is_for_this_user_alone(lab):
         one.run("rmdir", path[:-len("/socket")])
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def a_forward_outlives_p2pvpnd_and_says_what_stands_in_its_way(lab):
     _, a, hosts, server = three_ways_into_the_overlay(lab)
     for one in hosts:
@@ -270,7 +270,7 @@ def socks_leads_to_members_by_their_names(lab):
         one.run("rmdir", path[:-len("/socket")])
 
 
-@scenario
+@scenario(whole="three daemons and a minute of waiting")
 def serve_leads_members_to_programs_outside(lab):
     """A web server and a game's datagrams, where rules let members in; through a restart; and nobody of this machine."""
     _, a, hosts, _ = three_ways_into_the_overlay(lab)

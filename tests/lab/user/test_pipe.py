@@ -168,7 +168,7 @@ def the_pulse_is_no_part_of_what_is_piped(lab):
         equal(host.run("cat", out).out, word, f"what came to {host.name}")
 
 
-@scenario
+@scenario(whole="two minutes of faults")
 def a_pipe_lives_through_what_no_end_has_caused(lab):
     """A line that loses all for a while, a NAT that forgets, an end that stands still, a coordinator that is begun
     anew; then p2pvpnd of one end dies with all that it had to say, a line is cut for good, and the coordinator is away

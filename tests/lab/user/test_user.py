@@ -141,7 +141,7 @@ def a_user_without_any_right_is_a_member(lab):
     give_file(b, a)
 
 
-@scenario
+@scenario(whole="five users")
 def users_behind_any_pair_of_nats_meet(lab):
     """Six pairs; a large file and a line in a room; and one whose network lets TLS at 443 out alone."""
     coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
@@ -288,7 +288,7 @@ def another_user_of_the_machine_gets_nothing(lab):
     b.ctl("status")
 
 
-@scenario
+@scenario(whole="three users for a rare machine")
 def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     """Chat, rooms and files between two of them and with root's; what cannot be says why, and what to do."""
     coordinator = lab.coordinator()
@@ -486,7 +486,7 @@ def a_start_that_fails_says_why(lab):
             f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user --stack kernel")
 
 
-@scenario
+@scenario(whole="a demo and a lab in the lab")
 def the_demo_and_the_lab_need_no_root(lab):
     """The README's first command without capabilities, and scenarios where adduser(8) gave uids of one's own."""
     b = lab.host("b")

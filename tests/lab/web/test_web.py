@@ -16,6 +16,7 @@ from lab import LONG, Skip, check, equal, pause, scenario, wait
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
 RARE = "a browser of its own for a rare case"
+LENGTHY = "a browser of its own for many clicks or much waiting"
 MARKUP = "<img src=x onerror=document.title='owned'><b>&amp;"
 
 
@@ -187,7 +188,7 @@ def the_past_is_drawn(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def a_click_does_what_it_says(lab):
     """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
     and messages full of markup stay text."""
@@ -242,7 +243,7 @@ def a_click_does_what_it_says(lab):
     check("owned" not in browser.run("return document.title"), "markup was run")
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def the_other_buttons_do_what_they_say(lab):
     """Machines that wait are admitted or refused, tags, rules and their default, an invite revoked, a network of another member
     allowed and used, an exit used and left, a member muted, a conversation searched, a dropped file, a room left."""
@@ -547,7 +548,7 @@ window.fetch = async (...all) => {
 """
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     """Another site may open the address of a conversation; nothing in it counts as read before a click or a key there."""
     _, (a, b) = world(lab, "a", "b")
@@ -667,7 +668,7 @@ return !leaving.defaultPrevented;
 """
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
     """Also to a user who does nothing; lines that it has not taken stand in their conversation, and hold the page, until it has, as
     a line does that was begun."""
@@ -732,7 +733,7 @@ def scroll(browser, top=None):
     return browser.run("return document.querySelector('.log').scrollTop")
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def a_line_counts_as_read_when_it_was_on_the_page(lab):
     """Lines stand in the order in which they came, whatever their senders' clocks say, and files among them; a line below
     what is in view, or hidden by a search, is counted and stays unread, and nobody who reads above is moved."""
@@ -1633,7 +1634,7 @@ window.fetch = async (url, how) => {
 """
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def the_coordinators_page_shows_what_it_does(lab):
     """Figures, plots and networks at three sizes; a network that comes and goes; a coordinator that restarts; and orders
     that are not the page's reach nobody."""

@@ -141,6 +141,7 @@ class Layers(Tree):
                                 "a folder stands below those it names"])
 
 
+@unittest.skipIf(os.environ.get("PV_TEST_WHOLE") == "0", "PV_TEST_WHOLE=1 runs it")
 class Docs(unittest.TestCase):
     """check-docs on the documents and the tables, where a step of a recipe is left out. All tests share one tree of links
     to them, since making it takes longer than a check."""
