@@ -366,12 +366,16 @@ PV_TEST(as_many_give_way_as_it_takes)
     disk = pv_coordstore_close(disk);
 }
 
-PV_TEST(copies_wait_and_have_quotas)
+PV_TEST(copies_wait_until_they_are_taken)
 {
     disk = open_ok();
     copies_wait_in_order_until_they_are_taken();
-    pv_coordstore_close(disk);
-    disk = open_ok(); /* and after a restart */
+    disk = pv_coordstore_close(disk);
+}
+
+PV_TEST_WHOLE(copies_have_quotas)
+{
+    disk = open_ok();
     quotas_of_copies_hold_at_their_edge();
     one_sender_leaves_room_for_others();
     who_has_most_gives_way_to_who_has_less();
