@@ -65,7 +65,7 @@ AllowedIPs = 10.99.0.2/32
         wait(f"{when}: the other VPN", lambda: self.alice.os_ping("10.99.0.1", timeout=1))
 
 
-@scenario(whole="the VPN that takes everything is tried")
+@scenario
 def a_vpn_to_one_network(lab):
     """It is there before the exit, or comes later; it ends, and the exit ends: the other goes on."""
     _, home, alice, exit_, web = world(lab)

@@ -454,7 +454,7 @@ def a_block_of_one_network_is_told_by_the_other(lab):
     through(alice, exit_, web)
 
 
-@scenario(whole="an exit and two networks")
+@scenario
 def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
     """A machine offers its LAN in one network, and what is behind a router there, and uses the other one's exit, which
     reads nothing of that; members are carried, and what is behind another gateway of theirs. A neighbour in a LAN that

@@ -189,7 +189,7 @@ def forget_and_take_in(routers, src, dst):
         raise type(e)(f"{e}; {len(tries)} tries, the last by {ends}") from None
 
 
-@scenario(whole="simulations meet with all of them")
+@scenario
 def linux_routers_that_forget(lab):
     """A router has lost its table, and packets that come in meanwhile take the ports of the path: with other ports it is
     direct again."""

@@ -40,7 +40,7 @@ def s_server(host, port, cert):
          host.listens(port))
 
 
-@scenario(whole="one without TLS is tried")
+@scenario
 def a_stock_turn_server_by_tls(lab):
     """turns: with an authority of one's own: the certificate has to be for that name, from that
     authority, and valid; what is wrong is said in the log, in status and in why."""

@@ -158,7 +158,7 @@ def run(*argv):
 
 WHOLE = os.environ.get("PV_TEST_WHOLE") != "0" or os.environ.get("PV_LAB_LONG") == "1"
 # How it answers, with success or a refusal, from which seed, and with which flags the command asks. Each form is tried
-# with all of them, or with one of the first three, as they take turns.
+# with all of them, or with the first and, in turn, the second or the third.
 TRIED = (("ok", 1, []), ("fail", 1, []), ("ok", 3, ["--json"]), ("ok", 2, []), ("fail", 1, ["--json"]))
 
 
@@ -173,7 +173,7 @@ def commands(liar):
             f.write("a long enough passphrase\n")
     for i, form in enumerate(forms):
         words = [files.get(w, w) for w in form]
-        for mode, seed, flags in TRIED if WHOLE else [TRIED[i % 3]]:
+        for mode, seed, flags in TRIED if WHOLE else (TRIED[0], TRIED[1 + i % 2]):
             liar.mode, liar.seed = mode, seed
             limit = [] if form[0] in ENDLESS else ["-t", "5"]
             code, out, err = run(BIN + "/p2pvpnctl", "-S", liar.path, *limit, *flags, *words)

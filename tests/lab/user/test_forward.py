@@ -270,7 +270,7 @@ def socks_leads_to_members_by_their_names(lab):
         one.run("rmdir", path[:-len("/socket")])
 
 
-@scenario(whole="three daemons and a minute of waiting")
+@scenario
 def serve_leads_members_to_programs_outside(lab):
     """A web server and a game's datagrams, where rules let members in; through a restart; and nobody of this machine."""
     _, a, hosts, _ = three_ways_into_the_overlay(lab)

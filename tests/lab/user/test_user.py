@@ -256,6 +256,7 @@ def another_user_of_the_machine_gets_nothing(lab):
     doors = c.run("sh", "-c", "chmod 755 $HOME $XDG_RUNTIME_DIR $XDG_RUNTIME_DIR/p2pvpn; "
                   "ls $XDG_RUNTIME_DIR/p2pvpn/*.sock*").out.split()
     check(any(door.endswith(".stack") for door in doors), f"doors: {doors}")
+    equal(rights(c, "p2pvpnd-stack"), (0, 2, 1), "rights of lwIP's process")
     equal(len(c.run(c.python, "-c", INTRUDER, *doors).out.splitlines()), len(doors), "what the user gets of lwIP's")
     mine, c.before = c.before, []
     equal(c.run(*theirs, c.python, "-c", INTRUDER, *doors).out, "", "what another user gets of lwIP's")
@@ -321,7 +322,6 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     b.run("sed", "-i", "/nonsense/d", f"{b.etc}/p2pvpnd.conf")
     r = b.run(lab.bin("p2pvpnd"), "--user", "--net", "other", "--stack", "kernel", check_rc=False)
     check(r.code == 1 and "sysctl user.max_user_namespaces" in r.err, f"the kernel's: {r}")
-    equal(rights(b, "p2pvpnd-stack"), (0, 2, 1), "rights of lwIP's process")
 
     for one, other in ((a, b), (b, c), (c, a)):
         other.ctl("send", one.name, f"from {other.name}")

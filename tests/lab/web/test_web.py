@@ -188,7 +188,7 @@ def the_past_is_drawn(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario(whole=LENGTHY)
+@scenario
 def a_click_does_what_it_says(lab):
     """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
     and messages full of markup stay text."""
@@ -548,7 +548,7 @@ window.fetch = async (...all) => {
 """
 
 
-@scenario(whole=LENGTHY)
+@scenario
 def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     """Another site may open the address of a conversation; nothing in it counts as read before a click or a key there."""
     _, (a, b) = world(lab, "a", "b")
@@ -572,7 +572,16 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     picture(browser, "talk-360")
     browser.must_be_clean(page.origin)
 
-    # A long one that is pasted goes whole, or not at all.
+
+@scenario(whole=LENGTHY)
+def long_lines_and_many_come_whole_and_in_order(lab):
+    """A pasted text, a history of 1,500, a line that was begun, and lines of which one takes a while or fails."""
+    _, (a, b) = world(lab, "a", "b")
+    _, browser = opened(a, 2)
+    b.ctl("send", "a", "are you there?")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("are you there?", ".said")
+    # One that is pasted goes whole, or not at all.
     paste = "const area = document.querySelector('.compose textarea'); area.value = arguments[0]; area.dispatchEvent(new Event('input'))"
     browser.run(paste, "é" * 8193)
     browser.click("button", "Send")
@@ -1634,7 +1643,7 @@ window.fetch = async (url, how) => {
 """
 
 
-@scenario(whole=LENGTHY)
+@scenario
 def the_coordinators_page_shows_what_it_does(lab):
     """Figures, plots and networks at three sizes; a network that comes and goes; a coordinator that restarts; and orders
     that are not the page's reach nobody."""

@@ -121,6 +121,8 @@ static void copies_wait_in_order_until_they_are_taken(void)
     assert_ok(keep(7, 9, 2, 0, 100));
     assert_ok(keep(6, 8, 3, 0, 100));
     assert_ok(keep(7, 8, 1, 0, 100)); /* there already */
+    pv_coordstore_close(disk);
+    disk = open_ok();
     assert_int_equal(next(8, &n, false, 0), 1);
     assert_int_equal(next(8, &n, true, 0), 3);
     assert_int_equal(next(8, &n, false, 0), 0);
