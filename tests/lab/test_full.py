@@ -41,7 +41,7 @@ def read_without_room(host, text):
     return marked
 
 
-@scenario
+@scenario(whole="fifty seconds of waiting")
 def both_programs_start_on_a_full_disk_and_heal(lab):
     host = lab.host("coordinator")
     small_disk(host, COORDINATOR)

@@ -311,7 +311,7 @@ def events_tell_what_happens_in_the_words_of_status_and_why(lab):
     check(not [x for x in past if "has no network" in x.get("text", "")], f"a false problem: {past}")
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def figures_of_the_past_are_drawn_and_kept_over_a_restart(lab):
     a, b = (lab.host(x) for x in "ab")
     lab.network(lab.coordinator(), [a, b])

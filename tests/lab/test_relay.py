@@ -209,7 +209,7 @@ def symmetric_nats_talk_through_the_coordinator(lab):
         restart_under_traffic(coordinator, a, b, sig)
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def a_firewall_with_one_door_rises_and_falls(lab):
     """Only the coordinator is let through: relayed at once. The wall falls: direct, and nothing is
     lost on the way. It rises again under traffic: relayed again within a second."""

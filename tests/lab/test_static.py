@@ -573,7 +573,7 @@ def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
     check("[Interface]" in alice.ctl("export", "phone").out, "the guest anew")
 
 
-@scenario
+@scenario(whole="half a minute of waiting")
 def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     host = lab.host("coord")
     allow_doors(host)

@@ -219,7 +219,7 @@ PV_TEST(the_first_packets_after_silence_arrive)
     assert_true(sim_run(214, silences, NULL)); /* speaks as the keys end */
 }
 
-PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
+PV_TEST_WHOLE(the_first_packets_after_each_of_many_silences_arrive)
 {
     static const uint64_t ends_in_use[] = {25, 109, 112,
                                            121}; /* a binding, by its age, as both talk */

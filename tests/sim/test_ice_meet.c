@@ -218,7 +218,7 @@ PV_TEST(all_filterings_meet_without_loss)
     assert_true(run_matrix(0, PV_MS(250), PV_MS(500), 80) <= 150);
 }
 
-PV_TEST(all_filterings_meet_with_5_percent_loss)
+PV_TEST_WHOLE(all_filterings_meet_with_5_percent_loss)
 {
     (void)run_matrix(50, PV_MS(1300), PV_MS(3000), 120);
 }

@@ -329,7 +329,7 @@ static double path_number(struct pair *p, struct sim_node *n, const char *name)
 }
 
 /* Round trip and loss of `peers` are those of the lines, relayed or not. */
-PV_SIM(round_trip_and_loss_are_told_as_they_are, 2)
+PV_SIM_WHOLE(round_trip_and_loss_are_told_as_they_are, 2)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
     const char *const *kind = kinds[seed % 2];

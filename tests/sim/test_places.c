@@ -224,7 +224,7 @@ PV_TEST(nodes_meet_wherever_they_stand)
     }
 }
 
-PV_TEST(nodes_meet_over_rough_lines)
+PV_TEST_WHOLE(nodes_meet_over_rough_lines)
 {
     for (int kind = 0; kind < KINDS; kind++) {
         struct cell cell = {.kind = (enum kind)kind, .rough = true};

@@ -126,7 +126,7 @@ static void heal(uint64_t seed, void *ctx)
     sim_must(sim_world_until(PV_S(2), both_direct, NULL), FAULT_NAMES[*fault]);
 }
 
-PV_TEST(a_port_that_a_router_loses_is_mapped_again)
+PV_TEST_WHOLE(a_port_that_a_router_loses_is_mapped_again)
 {
     for (enum fault f = 0; f < FAULTS; f++)
         sim_seeds(SEEDS, heal, &f);

@@ -224,7 +224,7 @@ PV_SIM(a_crash_at_any_step_leaves_a_node_that_works, SEEDS)
 /* --- by itself ------------------------------------------------------------------------------- */
 
 /* Three hours and a day of life: the key is replaced about every six hours, whoever is there. */
-PV_SIM(an_old_key_is_replaced_by_itself_also_at_the_next_start, 1)
+PV_SIM_WHOLE(an_old_key_is_replaced_by_itself_also_at_the_next_start, 1)
 {
     struct pair p = {.ipv6 = false};
     char key[4][KEY_BUF];

@@ -382,7 +382,7 @@ def connections_that_say_nothing_live(lab):
         check("heard 2" in nc.text(), nc.text())
 
 
-@scenario
+@scenario(whole="ssh is tried in lab/overlay, nc here")
 def ssh_goes_by_nc_and_by_run(lab):
     coordinator = lab.coordinator()
     a, b, c = lab.host("a"), lab.host("b"), lab.host("c")

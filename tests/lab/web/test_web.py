@@ -93,7 +93,7 @@ document.body.append(box);
 """
 
 
-@scenario
+@scenario(whole=LENGTHY)
 def pages_open_at_every_size(lab):
     """Each page at three sizes, dark and light: no word in the console, nothing asked elsewhere, nothing cut off."""
     _, (a, b, c) = world(lab, "a", "b", "c")

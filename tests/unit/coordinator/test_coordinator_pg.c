@@ -134,7 +134,7 @@ PV_TEST(both_serve_and_one_that_is_killed_is_missed)
     assert_int_equal(stop(&a), 0);
 }
 
-PV_TEST(one_that_slept_goes_on)
+PV_TEST_WHOLE(one_that_slept_goes_on)
 {
     struct program a = start(0), b = start(1);
     (void)listening(&a);
@@ -168,7 +168,7 @@ PV_TEST(it_goes_on_while_the_database_is_away)
 }
 
 /* It answers who asks it, and tells the reason, while nobody answers it. */
-PV_TEST(it_goes_on_while_the_database_says_nothing)
+PV_TEST_WHOLE(it_goes_on_while_the_database_says_nothing)
 {
     struct pg_line *line = pg_line_new(&server, NULL);
     write_config(line->conninfo);

@@ -763,7 +763,7 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
 
 #define ON_DAY(n) ((n)*UINT64_C(86400) + 7)
 
-PV_TEST(a_sender_has_so_many_unread_messages_and_no_more)
+PV_TEST_WHOLE(a_sender_has_so_many_unread_messages_and_no_more)
 {
     const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
     size_t taken = 0;

@@ -174,7 +174,7 @@ static struct item make_record(struct world *w, const struct keys *signer)
 
 /* For every type of statement and whoever may sign it. A coordinator asks check_room before it
  * gives a receipt, and a node add: both have the same limit. */
-PV_TEST(each_finds_the_room_that_is_its_own_in_a_full_roster)
+PV_TEST_WHOLE(each_finds_the_room_that_is_its_own_in_a_full_roster)
 {
     struct world w = world_make(7);
     struct pv_roster *r = roster_of(&w);

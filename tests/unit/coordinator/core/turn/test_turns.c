@@ -1407,7 +1407,7 @@ PV_TEST(each_user_finds_its_part_of_the_sockets)
     assert_int_equal(got[1], 4);
 }
 
-PV_TEST(ten_thousand_allocations_are_abandoned_and_nothing_stays)
+PV_TEST_WHOLE(ten_thousand_allocations_are_abandoned_and_nothing_stays)
 {
     enum {
         N = 10000
