@@ -11,7 +11,7 @@ FAR = "203.0.113.77/32"
 READ = """
 import socket, sys
 targets = [socket.inet_aton(t) for t in sys.argv[2:]]
-s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
 s.bind((sys.argv[1], 0x0800))
 print('ready', flush=True)
 while True:

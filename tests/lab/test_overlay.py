@@ -213,8 +213,8 @@ def programs_hear_what_is_sent_to_all(lab):
 
 SNIFF = """
 import socket, sys, time
-s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
-s.bind((sys.argv[1], 0))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+s.bind((sys.argv[1], 3))
 print("ready", flush=True)
 while True:
     p, who = s.recvfrom(2000)

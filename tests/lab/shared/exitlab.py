@@ -12,9 +12,9 @@ WATCH = """
 import socket, struct, sys
 dev, own, *targets = sys.argv[1:]
 targets = [socket.inet_pton(socket.AF_INET6 if ':' in t else socket.AF_INET, t) for t in targets]
-s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
-s.bind((dev, 3))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # with a protocol it would hear every interface until bind()
 s.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS: when it left, and not when this was let to read it
+s.bind((dev, 3))
 print('ready', flush=True)
 while True:
     try:
