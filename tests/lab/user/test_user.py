@@ -188,7 +188,7 @@ def users_meet_at_a_turn_server_of_somebody_elses(lab):
     give_file(a, b)
 
 
-@scenario(whole="a dozen programs")
+@scenario
 def a_program_in_the_inside_is_as_it_is_outside(lab):
     """Exit codes, signals, user, environment; what is not the overlay is not there."""
     coordinator = lab.coordinator()
