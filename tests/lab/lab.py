@@ -1254,7 +1254,11 @@ def main(argv):
         if name not in files():
             print(f"lab: no test_{name}.py below tests/lab", file=sys.stderr)
             return 2
-        codes += run_file(build, name, [f for f in load(name) if one in ("", f.__name__)], shell)
+        chosen = [f for f in load(name) if one in ("", f.__name__)]
+        if not chosen:
+            print(f"lab: no scenario {wanted}: scripts/lab list prints all", file=sys.stderr)
+            return 2
+        codes += run_file(build, name, chosen, shell)
     if any(c not in (0, 77) for c in codes):
         return 1
     return 0 if 0 in codes else 77
