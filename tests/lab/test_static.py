@@ -352,6 +352,14 @@ class ByDoor:
         host.ip(f"link del {old}")
 
 
+def datagrams(data):
+    """What one record of a capture holds: the kernel parts datagrams that a program sends in one go (UDP_SEGMENT) after
+    a capture has heard them. All but the last are as long as the first, which of WireGuard's messages all but type 4
+    say by their type."""
+    size = {b"\1": 148, b"\2": 92, b"\3": 64}.get(data[:1], len(data) or 1)
+    return [data[i:i + size] for i in range(0, len(data) or 1, size)]
+
+
 def wireguard_only(path, port):
     """The datagrams of this UDP port in a capture: how many, by WireGuard's type. All have its form."""
     kinds = {}
@@ -363,10 +371,10 @@ def wireguard_only(path, port):
             udp = packet[(packet[0] & 15) * 4:struct.unpack(">H", packet[2:4])[0]]
             if port not in struct.unpack(">HH", udp[:4]):
                 continue
-            data = udp[8:]
-            fits = {1: len(data) == 148, 2: len(data) == 92, 3: len(data) == 64, 4: len(data) >= 32}
-            check(data[1:4] == bytes(3) and fits.get(data[0]), f"no message of WireGuard's: {data[:40].hex()}")
-            kinds[data[0]] = kinds.get(data[0], 0) + 1
+            for data in datagrams(udp[8:]):
+                fits = {1: len(data) == 148, 2: len(data) == 92, 3: len(data) == 64, 4: len(data) >= 32}
+                check(data[1:4] == bytes(3) and fits.get(data[0]), f"no message of WireGuard's: {data[:40].hex()}")
+                kinds[data[0]] = kinds.get(data[0], 0) + 1
     return kinds
 
 
