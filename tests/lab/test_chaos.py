@@ -21,7 +21,7 @@ FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (16 if WHOLE else 8))
 ROOM = "#crew"
 # Seconds between two messages of one talker, and between its later ones: what all of them say in the
 # room must fit what history shows at a time.
-TALK, LATER_TALK, MANY = 0.4 if FAULTS <= 100 else 1.5, 10, 700
+TALK, LATER_TALK, MANY = 0.4 if WHOLE and FAULTS <= 100 else 1.5, 10, 700
 
 
 class Talker(threading.Thread):

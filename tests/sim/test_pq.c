@@ -488,7 +488,7 @@ static bool all_arrived(struct sim_node *a, struct sim_node *b)
 }
 
 /* Two hours of traffic: another key within each hour, and every packet arrives. */
-PV_SIM(keys_are_renewed_each_hour_and_nothing_is_lost, 1)
+PV_SIM_WHOLE(keys_are_renewed_each_hour_and_nothing_is_lost, 1)
 {
     struct sim_node *a, *b;
     sim_must(begin_pair(seed, &a, &b), "they do not meet:");
