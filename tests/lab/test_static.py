@@ -353,8 +353,8 @@ class ByDoor:
 
 
 def datagrams(data):
-    """What one record of a capture holds: the kernel parts datagrams that a program sends in one go (UDP_SEGMENT) after
-    a capture has heard them. All but the last are as long as the first, which of WireGuard's messages all but type 4
+    """The datagrams of one record of a capture: the kernel parts those that a program sends in one go (UDP_SEGMENT)
+    after a capture has heard them. All but the last are as long as the first, which of WireGuard's messages all but type 4
     say by their type."""
     size = {b"\1": 148, b"\2": 92, b"\3": 64}.get(data[:1], len(data) or 1)
     return [data[i:i + size] for i in range(0, len(data) or 1, size)]

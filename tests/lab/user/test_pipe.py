@@ -110,7 +110,7 @@ def a_pipe_joins_two_machines(lab):
     # either end is killed, idle or not
     def heard():
         return [int(one.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.* | wc -c").out) for one in (a, b)]
-    for which, stdin in itertools.product((0, 1), (None, "endless")):
+    for which, stdin in itertools.product((0, 1), (None, "endless")) if WHOLE else ((0, None), (1, "endless")):
         for one in (a, b):
             one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
         ends = [end for end, _ in open_pipe(lab, a, b, stdin=stdin)]

@@ -305,7 +305,7 @@ static void write_text(const char *path, const char *text)
 
 /* A file that is no database of a coordinator is named and stays where it is; one that was killed
  * in an import does not keep the next one out. */
-PV_TEST(import_says_what_it_cannot_read)
+PV_TEST_WHOLE(import_says_what_it_cannot_read)
 {
     struct program p, a = start(0);
     (void)listening(&a);
@@ -323,7 +323,7 @@ PV_TEST(import_says_what_it_cannot_read)
     assert_int_equal(exchange("export", 1, &p), 0);
 }
 
-PV_TEST(a_setting_that_never_works_is_said_at_the_start)
+PV_TEST_WHOLE(a_setting_that_never_works_is_said_at_the_start)
 {
     struct program a = start(0);
     (void)listening(&a);
