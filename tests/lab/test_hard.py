@@ -50,19 +50,19 @@ def port_restricted_and_random(lab):
     wait("the losers to be closed", lambda: b.json("status")["hard_nat"]["sockets"] == 0)
 
 
-@scenario
+@scenario(whole="simulations meet with all of them")
 def port_restricted_and_a_port_block(lab):
     meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric-block"))
 
 
-@scenario
+@scenario(whole="simulations meet with all of them")
 def linux_masquerading_fully_random(lab):
     """nftables on both sides: `masquerade` against `masquerade fully-random`."""
     meet(lab, lab.masquerade("la", drop_input=True),
          lab.masquerade("lb", drop_input=True, random=True))
 
 
-@scenario
+@scenario(whole="simulations meet with all of them")
 def linux_routers_that_take_early_packets(lab):
     """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 5)."""
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),

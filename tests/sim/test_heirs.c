@@ -208,7 +208,7 @@ static void lets_in(uint64_t seed, void *ctx)
              "no newcomer after c went:");
 }
 
-PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
+PV_TEST_WHOLE(newcomers_get_in_where_a_former_admin_moved_the_network)
 {
     static struct handover kinds[] = {
         {ALIVE, C, "remove"}, {ALIVE, C, "admin_revoke"}, {ALIVE, A, "remove"},

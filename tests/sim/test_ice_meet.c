@@ -223,7 +223,7 @@ PV_TEST_WHOLE(all_filterings_meet_with_5_percent_loss)
     (void)run_matrix(50, PV_MS(1300), PV_MS(3000), 120);
 }
 
-PV_TEST(all_filterings_meet_with_20_percent_loss)
+PV_TEST_WHOLE(all_filterings_meet_with_20_percent_loss)
 {
     /* One in some thousand loses all eight round trips of a check and needs a second one. */
     (void)run_matrix(200, PV_MS(6000), PV_MS(10000), 160);

@@ -150,7 +150,7 @@ PV_SIM(a_member_that_fell_back_returns_within_a_minute_and_only_then, SEEDS)
 }
 
 /* A coordinator that is there for a minute and a half and away as long, again and again. */
-PV_SIM(one_that_comes_and_goes_is_left_alone_for_longer, SEEDS)
+PV_SIM_WHOLE(one_that_comes_and_goes_is_left_alone_for_longer, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);

@@ -157,7 +157,7 @@ def longest_gap(ping):
     return max(b - a for a, b in zip(times, times[1:]))
 
 
-@scenario
+@scenario(whole="a cluster of its own for a rare case")
 def one_that_was_asleep_stores_nothing_and_lets_its_members_go(lab):
     """It tries to store what came before it fell asleep when it wakes up, and the database refuses it."""
     cluster = Cluster(lab)

@@ -168,7 +168,7 @@ def users_behind_any_pair_of_nats_meet(lab):
     wait("the room's line", lambda: "through the wall" in a.ctl("history", "#crew").out)
 
 
-@scenario
+@scenario(whole="lab/turn has that server, the rest of this file such users")
 def users_meet_at_a_turn_server_of_somebody_elses(lab):
     """By UDP for one, by TCP for the other, who has no UDP; the coordinator has no relay."""
     coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])

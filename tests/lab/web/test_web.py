@@ -176,7 +176,7 @@ return [...document.querySelectorAll(".past")].map(f => [f.querySelector("svg").
 """
 
 
-@scenario
+@scenario(whole="a browser and two daemons for a drawing")
 def the_past_is_drawn(lab):
     """A day of which four hours were by relay, and four more are not known."""
     _, (a, b) = world(lab, "a", "b")
@@ -348,7 +348,7 @@ def the_other_buttons_do_what_they_say(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario
+@scenario(whole="a browser and two daemons for a rare moment")
 def a_click_is_one_on_what_it_was_aimed_at(lab):
     """Other members' changes do not redraw the page between press and release of a button and clear no box that was ticked;
     notes about them move nothing."""

@@ -256,7 +256,7 @@ PV_TEST(a_stream_that_waited_goes_on_and_nothing_is_lost)
 
 /* A message in one piece with one for which there is no room is not lost, be it plain text without
  * an end: the user who typed it hears nothing of it. */
-PV_TEST(plain_text_waits_although_its_stream_has_ended)
+PV_TEST_WHOLE(plain_text_waits_although_its_stream_has_ended)
 {
     static const char typed[] = "one\ntwo\nthree";
     enum {
@@ -295,7 +295,7 @@ static void connect_all(void)
     }
 }
 
-PV_TEST(a_message_at_a_store_that_does_not_answer_stays_counted)
+PV_TEST_WHOLE(a_message_at_a_store_that_does_not_answer_stays_counted)
 {
     enum {
         TURNS = 1 + PV_CHATLINK_MAX_UNSTORED / (MEMBERS * TEXT)
@@ -336,7 +336,7 @@ static int take_copy(size_t from)
     return pv_chatlink_take_copy(w.link, &copy, w.now);
 }
 
-PV_TEST(a_stored_copy_has_no_room_beyond_the_share_either)
+PV_TEST_WHOLE(a_stored_copy_has_no_room_beyond_the_share_either)
 {
     enum {
         HOSTILE = MEMBERS - 1
