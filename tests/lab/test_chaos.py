@@ -17,7 +17,7 @@ import time
 from lab import SLOW, WHOLE, Failure, check, equal, pause, scenario, sh, wait
 
 SEED = int(os.environ.get("PV_CHAOS_SEED") or 77)
-FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (16 if WHOLE else 8))
+FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (16 if WHOLE else 6))
 ROOM = "#crew"
 # Seconds between two messages of one talker, and between its later ones: what all of them say in the
 # room must fit what history shows at a time.

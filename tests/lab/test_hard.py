@@ -62,7 +62,7 @@ def linux_masquerading_fully_random(lab):
          lab.masquerade("lb", drop_input=True, random=True))
 
 
-@scenario(whole="simulations meet with all of them")
+@scenario
 def linux_routers_that_take_early_packets(lab):
     """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 5)."""
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),

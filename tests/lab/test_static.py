@@ -353,9 +353,9 @@ class ByDoor:
 
 
 def datagrams(data):
-    """The datagrams of one record of a capture: the kernel parts those that a program sends in one go (UDP_SEGMENT)
-    after a capture has heard them. All but the last are as long as the first, which of WireGuard's messages all but type 4
-    say by their type."""
+    """The datagrams of one record of a capture: those that a program sends in one go (UDP_SEGMENT) are parted after a
+    capture has heard them where the interface takes them whole, as veth does. All but the last are as long as the
+    first, which of WireGuard's messages all but type 4 say by their type."""
     size = {b"\1": 148, b"\2": 92, b"\3": 64}.get(data[:1], len(data) or 1)
     return [data[i:i + size] for i in range(0, len(data) or 1, size)]
 

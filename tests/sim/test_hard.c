@@ -329,9 +329,12 @@ PV_TEST_WHOLE(ports_of_blocks_are_met_sooner_or_later)
     assert_true(2 * (o.direct + o.later) >= o.runs);
 }
 
-PV_TEST_WHOLE(every_other_allocator_is_crossed_from_a_port_restricted_nat)
+/* Routers behind one of a carrier are common, and tried always. */
+PV_TEST(every_other_allocator_is_crossed_from_a_port_restricted_nat)
 {
     for (unsigned i = TABLE_KINDS; i < PV_ARRAY_LEN(kinds); i++) {
+        if (kinds[i].outer == NULL && !test_takes_all())
+            continue;
         const struct outcome o = run_pair(kind_of("port-restricted"), i, 2, false);
         assert_int_equal(o.direct, o.runs);
     }

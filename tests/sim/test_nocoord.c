@@ -254,7 +254,7 @@ PV_SIM(strangers_meet_through_a_common_peer, SEEDS)
 }
 
 /* Eight nodes of which one is public: all pairs. */
-PV_SIM(eight_nodes_are_all_back, 1)
+PV_SIM_WHOLE(eight_nodes_are_all_back, 1)
 {
     static const char *const names[MOST] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     struct scene s;

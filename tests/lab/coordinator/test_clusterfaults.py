@@ -16,7 +16,7 @@ from clusterlab import Cluster, connected
 from lab import SLOW, WHOLE, Stopwatch, check, equal, pause, scenario, wait
 
 SEED = int(os.environ.get("PV_CHAOS_SEED") or 77)
-FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (6 if WHOLE else 3))
+FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or (6 if WHOLE else 2))
 WITHIN = 10  # seconds without a coordinator, at most, while two are well
 SESSIONS = "FROM pg_stat_activity WHERE application_name LIKE 'p2pvpn%'"
 

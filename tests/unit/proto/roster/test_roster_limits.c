@@ -46,7 +46,7 @@ static uint32_t fill(struct pv_roster *r, struct world *w, const struct keys *in
     return i;
 }
 
-PV_TEST_WHOLE(a_full_roster_can_be_repaired)
+PV_TEST(a_full_roster_can_be_repaired)
 {
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);

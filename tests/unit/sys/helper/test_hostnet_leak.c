@@ -201,7 +201,8 @@ static int setup(void **state)
        "route add 0.0.0.0/0 via 192.168.1.1 dev lan0\n"
        "route add ::/0 via 2001:db8:1::1 dev lan0\n");
     make_tun();
-    world.wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+    /* Until it is bound it would hear every interface. */
+    world.wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
     ll.sll_ifindex = (int)if_nametoindex("lan1");
     if (bind(world.wire, (struct sockaddr *)&ll, sizeof(ll)) < 0)
         return -1;

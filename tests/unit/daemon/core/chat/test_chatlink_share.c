@@ -295,7 +295,7 @@ static void connect_all(void)
     }
 }
 
-PV_TEST_WHOLE(a_message_at_a_store_that_does_not_answer_stays_counted)
+PV_TEST(a_message_at_a_store_that_does_not_answer_stays_counted)
 {
     enum {
         TURNS = 1 + PV_CHATLINK_MAX_UNSTORED / (MEMBERS * TEXT)
@@ -336,7 +336,7 @@ static int take_copy(size_t from)
     return pv_chatlink_take_copy(w.link, &copy, w.now);
 }
 
-PV_TEST_WHOLE(a_stored_copy_has_no_room_beyond_the_share_either)
+PV_TEST(a_stored_copy_has_no_room_beyond_the_share_either)
 {
     enum {
         HOSTILE = MEMBERS - 1
