@@ -176,7 +176,7 @@ def groups_that_nobody_wants_any_more_are_forgotten(lab):
     wait("status to say it no longer", lambda: not told())
 
 
-@scenario(whole="half a minute; sim/lan has it, without a kernel")
+@scenario(whole="half a minute; sim/lan has copies to one group of each family, without a kernel")
 def programs_hear_what_is_sent_to_all(lab):
     a, b = pair(lab)
     listeners = {port: hear(b, group, port, family, address) for group, port, family, address in (

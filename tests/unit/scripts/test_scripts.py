@@ -169,19 +169,21 @@ attend $command "a slow thing" || echo "code $?"
 class SecondRun(unittest.TestCase):
     """scripts/test runs what failed beside others once more, alone, and says what passed only then."""
 
-    # A ctest of five tests; the file "runs" has a line for each run: the names of those that fail.
-    # That beside the lab has two, which pass, or is killed.
+    # A ctest of five tests; the file "runs" has a line for each run: the names of those that fail, or "killed".
+    # That beside the lab has two, which pass, or AHEAD says how many fail, or "killed".
     CTEST = """#!/bin/sh
 cd "$2"
 case $PWD in
 */ahead)
-    [ -z "${KILLED:-}" ] || kill -9 $$
-    echo '<testsuite tests="2" failures="0" skipped="0" disabled="0">' >results.xml
+    [ "${AHEAD:-}" != killed ] || kill -9 $$
+    echo "<testsuite tests=\\"2\\" failures=\\"${AHEAD:-0}\\" skipped=\\"0\\" disabled=\\"0\\">" >results.xml
+    [ "${AHEAD:-0}" = 0 ] || echo '<testcase name="sim/a" status="fail">' >>results.xml
     exit
     ;;
 esac
 bad=$(sed -n 1p ../../runs)
 sed -i 1d ../../runs
+[ "$bad" != killed ] || kill -9 $$
 all=5
 case " $* " in *" --rerun-failed "*) all=$(wc -l <Testing/Temporary/LastTestsFailed.log) ;; esac
 mkdir -p Testing/Temporary
@@ -237,6 +239,12 @@ done
         self.assertEqual(lines, ["failed: unit/b", "4 passed, 1 failed, 0 skipped"])
         self.assertEqual(self.said[-1], 'ERROR: unit/b lacks a "row"')
 
+    def test_one_that_is_killed_fails(self):
+        code, lines, runs = self.outcome("killed", "", parts=("unit", "lab"))
+        self.assertEqual((code, runs, lines), (1, 2, ["failed: unit", "10 passed, 1 failed, 0 skipped"]))
+        code, lines, runs = self.outcome("7:unit/a", "killed")
+        self.assertEqual((code, runs, lines), (1, 2, ["failed: unit-again", "4 passed, 1 failed, 0 skipped"]))
+
     def test_no_second_run(self):
         for bad, env in (("1:a 2:b 3:c 4:d", {}), ("1:a", {"PV_TEST_AGAIN": "0"})):
             code, lines, runs = self.outcome(bad, "", **env)
@@ -249,8 +257,10 @@ done
     def test_a_run_beside_the_lab_counts(self):
         code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"))
         self.assertEqual((code, lines[1]), (0, "12 passed, 0 failed, 0 skipped"))
-        code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"), KILLED="1")
-        self.assertEqual((code, lines), (1, ["failed: sim|fuzz", "10 passed, 1 failed, 0 skipped"]))
+        code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"), AHEAD="1")
+        self.assertEqual((code, lines), (1, ["failed: sim/a", "11 passed, 1 failed, 0 skipped"]))
+        code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"), AHEAD="killed")
+        self.assertEqual((code, lines), (1, ["failed: sim fuzz", "10 passed, 1 failed, 0 skipped"]))
 
 
 class LabLogs(unittest.TestCase):
