@@ -169,8 +169,9 @@ attend $command "a slow thing" || echo "code $?"
 class SecondRun(unittest.TestCase):
     """scripts/test runs what failed beside others once more, alone, and says what passed only then."""
 
-    # A ctest of five tests; the file "runs" has a line for each run: the names of those that fail, or "killed".
-    # That beside the lab has two, which pass, or AHEAD says how many fail, or "killed".
+    # A ctest of five tests; the file "runs" has a line for each run: the names of those that fail, "killed", or "lost":
+    # a test has no program, which is called skipped. That beside the lab has two, which pass, or AHEAD says how many
+    # fail, or "killed", or AHEAD_CODE how it ends.
     CTEST = """#!/bin/sh
 cd "$2"
 case $PWD in
@@ -178,12 +179,14 @@ case $PWD in
     [ "${AHEAD:-}" != killed ] || kill -9 $$
     echo "<testsuite tests=\\"2\\" failures=\\"${AHEAD:-0}\\" skipped=\\"0\\" disabled=\\"0\\">" >results.xml
     [ "${AHEAD:-0}" = 0 ] || echo '<testcase name="sim/a" status="fail">' >>results.xml
-    exit
+    exit ${AHEAD_CODE:-0}
     ;;
 esac
 bad=$(sed -n 1p ../../runs)
 sed -i 1d ../../runs
 [ "$bad" != killed ] || kill -9 $$
+skip=0
+[ "$bad" != lost ] || { bad= && skip=1; }
 all=5
 case " $* " in *" --rerun-failed "*) all=$(wc -l <Testing/Temporary/LastTestsFailed.log) ;; esac
 mkdir -p Testing/Temporary
@@ -194,11 +197,12 @@ while [ $# -gt 1 ]; do
     [ "$1" != --output-junit ] || xml=$2
     shift
 done
-echo "<testsuite tests=\\"$all\\" failures=\\"$1\\" skipped=\\"0\\" disabled=\\"0\\">" >"$xml"
+echo "<testsuite tests=\\"$all\\" failures=\\"$1\\" skipped=\\"$skip\\" disabled=\\"0\\">" >"$xml"
 for one in $bad; do
     echo "<testcase name=\\"${one#*:}\\" status=\\"fail\\">" >>"$xml"
     echo "<system-out>ERROR: ${one#*:} lacks a &quot;row&quot;" >>"$xml"
 done
+[ $skip = 0 ] || exit 8
 """
 
     def outcome(self, *runs, parts=("unit",), **env):
@@ -245,6 +249,10 @@ done
         code, lines, runs = self.outcome("7:unit/a", "killed")
         self.assertEqual((code, runs, lines), (1, 2, ["failed: unit-again", "4 passed, 1 failed, 0 skipped"]))
 
+    def test_one_without_a_program_fails(self):
+        code, lines, runs = self.outcome("lost", "")
+        self.assertEqual((code, runs, lines), (1, 1, ["failed: unit", "4 passed, 1 failed, 1 skipped"]))
+
     def test_no_second_run(self):
         for bad, env in (("1:a 2:b 3:c 4:d", {}), ("1:a", {"PV_TEST_AGAIN": "0"})):
             code, lines, runs = self.outcome(bad, "", **env)
@@ -261,6 +269,8 @@ done
         self.assertEqual((code, lines), (1, ["failed: sim/a", "11 passed, 1 failed, 0 skipped"]))
         code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"), AHEAD="killed")
         self.assertEqual((code, lines), (1, ["failed: sim fuzz", "10 passed, 1 failed, 0 skipped"]))
+        code, lines, _ = self.outcome("", "", parts=("sim", "lab", "fuzz"), AHEAD_CODE="8")
+        self.assertEqual((code, lines), (1, ["failed: sim fuzz", "12 passed, 1 failed, 0 skipped"]))
 
 
 class LabLogs(unittest.TestCase):
