@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/addr.h"
+#include "base/text.h"
 #include "proto/local/httplines.h"
 
 #define PAGE "/metrics"
@@ -86,6 +87,11 @@ bool pv_scrape_is_this_machine(struct pv_view host)
         text[host.len - 1] = '\0';
         return pv_addr_parse_ip(text + 1, &addr) == PV_OK && addr.family == PV_AF_INET6;
     }
+    /* A name goes on with a port and nothing else: "localhost:1@evil.example" is another's. */
+    const char *port = strchr(text, ':');
+    uint64_t number;
+    if (port != NULL && pv_u64_parse(port + 1, 0, UINT16_MAX, &number) < 0)
+        return false;
     text[strcspn(text, ":")] = '\0';
     return strcasecmp(text, "localhost") == 0;
 }
