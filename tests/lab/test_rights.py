@@ -164,7 +164,7 @@ def without_a_user_of_its_own_it_takes_one_that_nobody_has(lab):
           "mount --bind /run/passwd /etc/passwd; mount --bind /run/group /etc/group")
     lab.network(coordinator, [a])
     uid = int(status_of(a, a.p2pvpnd.pid)["Uid"].split()[1])
-    check(61184 <= uid <= 65519, f"user {uid}")
+    check(65520 <= uid <= 65533, f"user {uid}")
     look(a, a.p2pvpnd.pid, uid, 0, 2, "p2pvpnd")
     check(f"user {uid}, no capabilities" in a.json("status")["confined"], "what status says")
     key = a.json("status")["self"]["key"]

@@ -56,11 +56,9 @@ int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user)
     return PV_OK;
 }
 
-/* A service of systemd that has the number as its own leaves a file while it runs. */
 static bool is_taken(uid_t uid)
 {
-    return getpwuid(uid) != NULL || getgrgid(uid) != NULL ||
-           access(PV_STR("/run/systemd/dynamic-uid/%u", (unsigned)uid), F_OK) == 0;
+    return getpwuid(uid) != NULL || getgrgid(uid) != NULL;
 }
 
 /* The number depends on the name alone, so that files of an earlier run have the right owner. */

@@ -24,10 +24,12 @@
 #endif
 
 enum {
-    PV_CONFINE_NAME_MAX = 33,       /* bytes of a user's name, with the NUL: useradd allows 32 */
-    PV_CONFINE_TEXT_MAX = 256,      /* bytes of pv_confine_format(), with the NUL */
-    PV_CONFINE_SPARE_FIRST = 61184, /* systemd's DYNAMIC_UID_MIN and _MAX */
-    PV_CONFINE_SPARE_LAST = 65519,
+    PV_CONFINE_NAME_MAX = 33,  /* bytes of a user's name, with the NUL: useradd allows 32 */
+    PV_CONFINE_TEXT_MAX = 256, /* bytes of pv_confine_format(), with the NUL */
+    /* Debian reserves these numbers (Policy 9.2.2), and systemd assigns them to nothing (its
+     * UIDS-GIDS document). */
+    PV_CONFINE_SPARE_FIRST = 65520,
+    PV_CONFINE_SPARE_LAST = 65533,
 };
 
 /* --- the user ------------------------------------------------------------------------------- */
@@ -35,15 +37,14 @@ enum {
 struct pv_confine_user {
     uid_t uid;
     gid_t gid;
-    char name[PV_CONFINE_NAME_MAX]; /* "61234" for a user that has none */
+    char name[PV_CONFINE_NAME_MAX]; /* "65521" for a user that has none */
 };
 
 /* The user with this name in the system's data base. PV_ERR_NOT_FOUND. */
 PV_MUST_CHECK int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user);
 /*
- * A uid for a program whose user was not made: always the same one for a name, out of the range
- * that systemd keeps for users that exist only while a service runs (61184 to 65519, its
- * UIDS-GIDS document), and neither in the data base nor taken by such a service.
+ * Finds a uid for a program whose user was not made. The uid is between PV_CONFINE_SPARE_FIRST and
+ * PV_CONFINE_SPARE_LAST, in neither user nor group database, and always the same for a name.
  * PV_ERR_NOT_FOUND: none is free.
  */
 PV_MUST_CHECK int pv_confine_spare_user(const char *name, struct pv_confine_user *ret_user);

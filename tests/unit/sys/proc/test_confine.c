@@ -132,7 +132,7 @@ PV_TEST(a_spare_user_is_the_same_every_time_and_nobody_else)
     assert_ok(pv_confine_spare_user("p2pvpn-two", &c));
     assert_int_equal(a.uid, b.uid);
     assert_int_not_equal(a.uid, c.uid);
-    assert_in_range(a.uid, 61184, 65519);
+    assert_in_range(a.uid, 65520, 65533);
     assert_ok(pv_confine_find_user("root", &a));
     assert_int_equal(a.uid, 0);
     assert_int_equal(pv_confine_find_user("no-such-user-here", &a), PV_ERR_NOT_FOUND);
