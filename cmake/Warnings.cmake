@@ -1,4 +1,5 @@
 # pv_flags: the one place where compiler and linker flags are chosen.
+include(CheckCCompilerFlag)
 add_library(pv_flags INTERFACE)
 # Files above 2 GiB and dates after 2038 on machines of 32 bits, too.
 if(CMAKE_SIZEOF_VOID_P EQUAL 4)
@@ -52,7 +53,12 @@ else()
         target_compile_options(pv_flags INTERFACE -fcf-protection)
     endif()
     if(CMAKE_BUILD_TYPE STREQUAL "Release")
-        target_compile_options(pv_flags INTERFACE -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+        target_compile_options(pv_flags INTERFACE -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+    endif()
+    # What a function forgot to set is zero, and not what another left on the stack. gcc has it from 12 on.
+    check_c_compiler_flag(-ftrivial-auto-var-init=zero PV_HAS_AUTO_INIT)
+    if(PV_HAS_AUTO_INIT)
+        target_compile_options(pv_flags INTERFACE -ftrivial-auto-var-init=zero)
     endif()
     set(pie -pie)
     if(PV_STATIC)
