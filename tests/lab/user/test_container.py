@@ -48,6 +48,8 @@ def a_container_needs_nothing_but_a_token(lab):
         for name in ("p2pvpnd", "p2pvpnctl"):
             pid = b.run("pgrep", "-u", "65534", "-r", "R,S,D", "-x", name).out.split()[0]
             check("P2PVPN_TOKEN=" not in b.run("cat", f"/proc/{pid}/environ").out, f"the token in {name}'s environment")
+        for pid in b.run("pgrep", "-u", "65534", "-r", "R,S,D", "-f", "dist/container/p2pvpn-node").out.split():
+            check("P2PVPN_TOKEN=" not in b.run("cat", f"/proc/{pid}/environ").out, "the token in the script's environment")
         b.before = mine
         equal(program.end(), 0, "exit code")
         wait("all to have ended",
