@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/lib/unroot.h"
 #include "ctl/probe/netprobe.h"
 
 enum {
@@ -403,6 +404,7 @@ static int netcheck(struct pv_cli *cli)
     const char *given = cli->args.value[OPT_SERVER];
     if (code == 0)
         ask_daemon(cli, &c.known);
+    pv_unroot(); /* all that follows reads what strangers send */
     /* A server that was named comes first: somebody may want to compare it with the coordinator. */
     if (code == 0)
         code =
@@ -499,6 +501,9 @@ static int stun(struct pv_cli *cli)
     json_t *list = json_array();
     if (secure || strncmp(given, "stun:", 5) == 0)
         given = strchr(given, ':') + 1;
+    struct known known = {.exit = ""};
+    ask_daemon(cli, &known);
+    pv_unroot(); /* all that follows reads what strangers send */
     int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
     for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
         for (size_t i = 0; i < servers.n[f]; i++)
@@ -509,10 +514,7 @@ static int stun(struct pv_cli *cli)
         /* "O" keeps the list's own reference, which is given up below on every way. */
         code = pv_cli_print_packed(cli, "{s:i, s:O}", "version", 1, "answers", list);
     json_decref(list);
-    struct known known = {.exit = ""};
-    if (code == 0 && !any)
-        ask_daemon(cli, &known);
-    if (known.exit[0] != '\0')
+    if (code == 0 && !any && known.exit[0] != '\0')
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s",
                            say_exit(&known, cli->args.word[0], " asks without it", (char[400]){0}));
     if (code == 0 && !any)
