@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ enum {
     REST_MS = 1000, /* ours: without descriptors, until the gate and those that ask are looked at */
     ANSWER_MS = 15000, /* ours: for a link of a page that is kept and may just start */
     UID_BUF = 12,      /* decimal, with the NUL */
+    END_MS = 2000,     /* ours: for p2pvpn-web to end by itself */
 };
 
 /* --- p2pvpn-web ---------------------------------------------------------------------------- */
@@ -86,16 +88,20 @@ static int start_server(struct pv_webhost *h, pid_t *ret_pid)
     return r;
 }
 
-/* One message. Waits while p2pvpn-web does not read: then browsers wait as well. */
+/* Sends one message. Waits while p2pvpn-web does not read: then browsers wait as well.
+ * PV_ERR_STATE: a signal ends the page first. */
 static int hand_over(const struct pv_webhost *h, const char *text, size_t len, int fd)
 {
-    struct pollfd ready = {.fd = h->link, .events = POLLOUT};
+    struct pollfd ready[] = {{.fd = h->link, .events = POLLOUT},
+                             {.fd = h->signals, .events = POLLIN}};
     size_t n;
     for (;;) {
         int r = pv_unix_write(h->link, pv_view(text, len), fd, &n);
         if (r != PV_ERR_AGAIN)
             return r;
-        (void)poll(&ready, 1, -1);
+        (void)poll(ready, PV_ARRAY_LEN(ready), -1);
+        if (ready[1].revents != 0)
+            return PV_ERR_STATE;
     }
 }
 
@@ -267,9 +273,9 @@ static int on_asker(struct pv_webhost *h)
 }
 
 /* Until a signal (PV_OK), or p2pvpn-web ends. */
-static int serve_page(struct pv_webhost *h, int signals)
+static int serve_page(struct pv_webhost *h)
 {
-    struct pollfd ready[] = {{.fd = signals, .events = POLLIN},
+    struct pollfd ready[] = {{.fd = h->signals, .events = POLLIN},
                              {.fd = h->link, .events = POLLIN},
                              {.fd = h->gate.fd, .events = POLLIN},
                              {.fd = h->links_fd, .events = POLLIN}};
@@ -295,7 +301,22 @@ static int serve_page(struct pv_webhost *h, int signals)
             r = PV_OK;
         }
     }
-    return r;
+    return r == PV_ERR_STATE ? PV_OK : r;
+}
+
+/* p2pvpn-web ends when its link closes. One that hangs is killed after END_MS. Returns its status
+ * as waitpid() does. */
+static int end_server(pid_t pid)
+{
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int status = 0;
+    if (poll(&ended, 1, END_MS) != 1 || ended.fd < 0)
+        (void)kill(pid, SIGKILL);
+    if (ended.fd >= 0)
+        close(ended.fd);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
 }
 
 /* --- the page ------------------------------------------------------------------------------ */
@@ -373,18 +394,19 @@ int pv_webhost_run(struct pv_webhost *h, char ret_why[static PV_GATE_WHY])
 {
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
     pid_t pid = -1;
-    int signals = -1, status = 0;
+    int status = 0;
+    h->signals = -1;
     int r = start_server(h, &pid);
     if (r == PV_OK)
-        r = pv_signals_open(ends, PV_ARRAY_LEN(ends), &signals);
+        r = pv_signals_open(ends, PV_ARRAY_LEN(ends), &h->signals);
     if (r == PV_OK)
-        r = serve_page(h, signals);
-    if (signals >= 0)
-        close(signals);
+        r = serve_page(h);
+    if (h->signals >= 0)
+        close(h->signals);
     if (h->link >= 0)
         close(h->link); /* by which p2pvpn-web ends */
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    if (pid > 0)
+        status = end_server(pid);
     pv_gate_close(&h->gate);
     if (h->links_fd >= 0) {
         close(h->links_fd);

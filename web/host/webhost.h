@@ -36,6 +36,7 @@ struct pv_webhost {
     struct pv_gate gate;
     uint16_t port;                   /* of the browser's machine, which is led to a path */
     int link;                        /* to p2pvpn-web */
+    int signals;                     /* those that end the page; -1: not open */
     int links_fd;                    /* -1: none */
     char offer[PV_WEBHOST_LINK_BUF]; /* the link that was not used yet */
     pid_t child[PV_WEBHOST_ANSWERS]; /* 0: a free place */

@@ -43,6 +43,13 @@ class Page:
         return self.link().split("/#")[0]
 
 
+CROWD = """import socket, sys, time
+crowd = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(400)]
+print("connected", flush=True)
+time.sleep(600)
+"""
+
+
 def world(lab, *names):
     coordinator = lab.coordinator()
     hosts = [lab.host(n) for n in names]
@@ -150,6 +157,22 @@ def a_link_works_once_and_the_page_comes_back(lab):
     a.daemon()
     wait("the page to go on", lambda: browser.text("#link") == "")
     equal(page.program.end(), 0, "exit code on SIGTERM")
+
+
+@scenario
+def a_page_that_hangs_ends_when_it_is_told_to(lab):
+    """p2pvpn-web neither reads nor ends, and more browsers have come than its socket takes."""
+    _, (a,) = world(lab, "a")
+    page = Page(a)
+    page.link()
+    server = a.run("pgrep", "-x", "p2pvpn-web").out.split()[0]
+    a.run("kill", "-STOP", server)
+    port = page.origin.rsplit(":", 1)[1]
+    host = page.origin.split("//")[1].rsplit(":", 1)[0]
+    crowd = a.start("/usr/bin/python3", "-c", CROWD, host, port, name="crowd")
+    wait("the crowd", lambda: "connected" in crowd.text())
+    equal(page.program.end(), 0, "exit code on SIGTERM")
+    crowd.end()
 
 
 def steal(browser, page):
