@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* unroot.c - makes a process of root's one of another user. */
 #include "ctl/lib/unroot.h"
 
 #include <grp.h>
