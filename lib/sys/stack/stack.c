@@ -20,6 +20,8 @@
 #include "base/list.h"
 #include "sys/net/inside.h"
 #include "sys/net/unixsock.h"
+#include "sys/stack/stack_fair.h"
+#include "sys/stack/stack_guard.h"
 
 enum {
     BUF = 65536,    /* a packet, a datagram, a window */
@@ -35,6 +37,7 @@ struct pv_stack {
     int own[PV_STACK_QUEUES];   /* ends of the queues that are read and written here */
     int given[PV_STACK_QUEUES]; /* the others */
     struct pv_watch *watch[PV_STACK_QUEUES];
+    struct pv_stack_fair *fair; /* packets that were read, for lwIP */
     struct pv_addr addrs[ADDRS];
     size_t n_addrs;
     struct tcp_end *conns; /* lists, owned */
@@ -48,7 +51,8 @@ struct pv_stack {
 };
 
 enum {
-    BURST = 64,       /* ours: packets of a queue before others have their turn */
+    READ_BURST = 128, /* ours: packets of a queue before others have their turn */
+    INPUT_BURST = 64, /* ours: packets to lwIP in a turn of the loop; reading is faster */
     PARTS_MAX = 64,   /* of a packet that lwIP sends, far more than it makes */
     BUFFER = 4 << 20, /* bytes wished for a queue; the kernel gives what it allows */
 };
@@ -129,7 +133,6 @@ static bool is_own(const struct pv_stack *s, const struct pv_addr *a)
 
 enum {
     GATE_MAX = 4096, /* bytes that fill the smallest buffer there is, and more */
-    BACKLOG = 255,
     /* s: as ctl/forward/overlay.c has it for the kernel's */
     KEEP_IDLE = 900,
     KEEP_EVERY = 60,
@@ -346,30 +349,6 @@ static void on_ready(void *ctx, unsigned ready, pv_ns now)
         let_go(c);
     else
         watch(c);
-}
-
-/* --- what lwIP does not see ---------------------------------------------------------------- */
-
-static uint16_t get(const uint8_t *from)
-{
-    return (uint16_t)(from[0] << 8 | from[1]);
-}
-
-/* Of a welcome packet: SYN and ACK together, for a connection that a member has begun?. LwIP would
- * take it as the end of the handshake, with its bytes, keep these when they are ahead of others,
- * and fail an assertion later, since it counts a SYN there once too often. */
-static bool is_false_answer(struct pv_view packet)
-{
-    const bool v6 = packet.ptr[0] >> 4 == 6;
-    const size_t at = v6 ? IP6_HLEN : (packet.ptr[0] & 15u) * 4u;
-    const uint8_t *t = packet.ptr + at;
-    if (packet.ptr[v6 ? 6 : 9] != IP_PROTO_TCP || packet.len < at + TCP_HLEN ||
-        (t[13] & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
-        return false;
-    for (const struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
-        if (p->state == SYN_RCVD && p->remote_port == get(t) && p->local_port == get(t + 2))
-            return true;
-    return false;
 }
 
 /* --- what lwIP says ------------------------------------------------------------------------ */
@@ -604,7 +583,7 @@ static int begin_listen(struct listener *l, const struct pv_inside_want *want)
         err = tcp_bind(pcb, &local, want->local.port);
     }
     if (err == ERR_OK)
-        l->pcb = tcp_listen_with_backlog_and_err(pcb, BACKLOG, &err);
+        l->pcb = tcp_listen_with_backlog_and_err(pcb, PV_STACK_BACKLOG, &err);
     if (l->pcb == NULL) {
         if (pcb != NULL)
             (void)tcp_close(pcb);
@@ -915,19 +894,26 @@ static void on_packets(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack *s = ctx;
     for (unsigned q = 0; q < s->queues; q++) {
-        for (unsigned i = 0; i < BURST; i++) {
+        for (unsigned i = 0; i < READ_BURST; i++) {
             ssize_t n = recv(s->own[q], s->buf, sizeof(s->buf), MSG_DONTWAIT);
             if (n <= 0)
                 break;
             const struct pv_view packet = pv_view(s->buf, (size_t)n);
-            if (!pv_stack_is_welcome(packet, s->addrs, s->n_addrs) || is_false_answer(packet))
-                continue;
-            struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)n, PBUF_RAM);
-            if (p == NULL) /* lost, as packets are */
-                continue;
-            if (pbuf_take(p, s->buf, (u16_t)n) != ERR_OK || s->nif.input(p, &s->nif) != ERR_OK)
-                pbuf_free(p);
+            if (n <= UINT16_MAX && pv_stack_is_welcome(packet, s->addrs, s->n_addrs))
+                pv_stack_fair_add(s->fair, packet);
         }
+    }
+}
+
+static void input_packets(struct pv_stack *s)
+{
+    for (unsigned i = 0; i < INPUT_BURST; i++) {
+        struct pbuf *p = pv_stack_fair_take(s->fair);
+        if (p == NULL)
+            return;
+        if (!pv_stack_guard_allows(pv_view(p->payload, p->len)) ||
+            s->nif.input(p, &s->nif) != ERR_OK)
+            pbuf_free(p);
     }
 }
 
@@ -1001,6 +987,7 @@ static void set_addrs(struct pv_stack *s, const struct pv_prefix *addrs, size_t 
     ip4_addr_t own4 = {0}, any = {0};
     s8_t n6 = 0;
     s->n_addrs = 0;
+    pv_stack_fair_clear(s->fair); /* they were welcome at the addresses until now */
     for (size_t i = 0; i < n; i++) {
         const ip_addr_t ip = to_ip(&addrs[i].base);
         if (IP_IS_V6_VAL(ip) && n6 < LWIP_IPV6_NUM_ADDRESSES - 1) {
@@ -1045,6 +1032,7 @@ void pv_stack_down(struct pv_stack *s)
 {
     end_conns(s);
     end_places(s);
+    pv_stack_fair_clear(s->fair);
     netif_set_down(&s->nif);
     close_queues(s);
     s->n_addrs = 0;
@@ -1065,7 +1053,9 @@ int pv_stack_new(struct pv_stack **ret_stack, struct pv_loop *loop, uint32_t see
     if (!begun)
         lwip_init();
     begun = true;
-    if (netif_add_noaddr(&s->nif, s, begin_netif, ip_input) == NULL) {
+    if (pv_stack_fair_new(&s->fair, (uint32_t)random()) != PV_OK ||
+        netif_add_noaddr(&s->nif, s, begin_netif, ip_input) == NULL) {
+        pv_stack_fair_free(s->fair);
         free(s);
         return PV_ERR_NOMEM;
     }
@@ -1081,22 +1071,17 @@ struct pv_stack *pv_stack_free(struct pv_stack *s)
         end_listeners(s);
         pv_stack_down(s);
         netif_remove(&s->nif);
+        pv_stack_fair_free(s->fair);
         free(s);
     }
     return NULL;
 }
 
-/* lwIP has no limits of its own in Debian: what a member has begun and not finished, and what is
- * over and waits for late packets (RFC 9293 s3.6), is kept to a number here. */
+/* lwIP has no limit of its own in Debian: what is over and waits for late packets (RFC 9293 s3.6)
+ * is kept to a number here. */
 static void trim(void)
 {
     unsigned n = 0;
-    for (struct tcp_pcb *p = tcp_active_pcbs, *next; p != NULL; p = next) {
-        next = p->next;
-        if (p->state == SYN_RCVD && ++n > WAITING)
-            tcp_abort(p);
-    }
-    n = 0;
     for (struct tcp_pcb *p = tcp_tw_pcbs, *next; p != NULL; p = next) {
         next = p->next;
         if (++n > WAITING)
@@ -1130,6 +1115,7 @@ static void run_timers(void)
 pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
 {
     const bool sweep = now >= s->sweep_at;
+    input_packets(s);
     run_timers();
     if (sweep)
         trim();
@@ -1139,6 +1125,8 @@ pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
         s->sweep_at = PV_NEVER;
     else if (sweep || s->sweep_at == PV_NEVER)
         s->sweep_at = now + SWEEP_EVERY;
+    if (!pv_stack_fair_is_empty(s->fair))
+        return now;
     const u32_t ms = sys_timeouts_sleeptime();
     return pv_min_ns(s->sweep_at,
                      ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE ? PV_NEVER : now + PV_MS(ms));

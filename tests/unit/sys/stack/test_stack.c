@@ -505,6 +505,7 @@ PV_TEST(bytes_that_came_can_be_read_minutes_after_both_sides_have_ended)
 /* --- a member that keeps to no rules ------------------------------------------------------- */
 
 enum {
+    FIN = 1,
     SYN = 2,
     ACK = 16,
 };
@@ -512,7 +513,9 @@ static const struct pv_view no_options;
 static const uint8_t tiny_mss[] = {2, 4, 0, 1};
 
 static struct {
-    uint32_t seq, ack; /* what it says next, what it waits for */
+    uint32_t seq, ack;    /* what it says next, what it waits for */
+    uint32_t heard, room; /* the last acknowledgement and window */
+    size_t packets;
 } wild;
 
 static void put(uint8_t *to, size_t n, uint32_t value)
@@ -528,16 +531,25 @@ static uint32_t get32(const uint8_t *from)
     return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
 
-/* A packet of 10.66.0.2, port 10240, to port 80. */
-static void say(uint8_t flags, uint16_t window, struct pv_view options)
+static unsigned wild_host = 2;
+static uint16_t wild_port = 10240;
+
+/* Puts a packet of 10.66.0.(wild_host) to port 80 into the queue. at: distance of its bytes, which
+ * are `n`, from what it says next. */
+static void say_bytes(uint8_t flags, uint32_t window, struct pv_view options, uint32_t at, size_t n)
 {
-    const size_t tcp = 20 + options.len;
-    uint8_t p[80] = {0x45, [8] = 64, 6, [12] = 10, 66, 0, 2, 10, 66, 0, 1, 40, 0, 0, 80};
+    static uint8_t p[20 + 60 + UINT16_MAX];
+    const size_t tcp = 20 + options.len + n;
+    memset(p, 0, 20 + tcp);
+    memcpy(p, (uint8_t[]){0x45, [8] = 64, 6, [12] = 10, 66, 0, (uint8_t)wild_host, 10, 66, 0, 1},
+           20);
     put(p + 2, 2, (uint32_t)(20 + tcp));
     put(p + 10, 2, ~pv_ippkt_sum(pv_view(p, 20), 0));
-    put(p + 24, 4, wild.seq);
+    put(p + 20, 2, wild_port);
+    put(p + 22, 2, 80);
+    put(p + 24, 4, wild.seq + at);
     put(p + 28, 4, wild.ack);
-    p[32] = (uint8_t)(tcp << 2);
+    p[32] = (uint8_t)((20 + options.len) << 2);
     p[33] = flags;
     put(p + 34, 2, window);
     if (options.len > 0)
@@ -545,6 +557,18 @@ static void say(uint8_t flags, uint16_t window, struct pv_view options)
     const uint32_t pseudo = pv_ippkt_sum(pv_view(p + 12, 8), 6 + (uint32_t)tcp);
     put(p + 36, 2, ~pv_ippkt_sum(pv_view(p + 20, tcp), pseudo));
     assert_int_equal(send(w.queue, p, 20 + tcp, 0), 20 + tcp);
+}
+
+static void say(uint8_t flags, uint16_t window, struct pv_view options)
+{
+    say_bytes(flags, window, options, 0, 0);
+    pass(4, 1);
+}
+
+/* A segment of the connection. */
+static void segment(uint8_t flags, uint32_t at, size_t n)
+{
+    say_bytes(flags | ACK, 65535, no_options, at, n);
     pass(4, 1);
 }
 
@@ -557,6 +581,9 @@ static uint32_t hear(void)
         const uint32_t bytes = (uint32_t)n - 20 - (p[32] >> 4) * 4u;
         if (get32(p + 24) == wild.ack)
             wild.ack += bytes;
+        wild.heard = get32(p + 28);
+        wild.room = (uint32_t)p[34] << 8 | p[35];
+        wild.packets++;
     }
     return wild.ack - before;
 }
@@ -626,6 +653,172 @@ PV_TEST(a_member_may_open_its_window_to_64_kib_while_lwip_thinks_the_line_slow)
     pass(20, LWIP_TICK);
     assert_int_equal(hear(), 500);
     close(fd);
+}
+
+/* Returns how many bytes of the member's have arrived. */
+static uint32_t acknowledged(void)
+{
+    (void)hear();
+    return wild.heard - wild.seq;
+}
+
+PV_TEST(a_segment_beyond_the_window_is_dropped_before_lwip_keeps_it)
+{
+    enum {
+        WINDOW = 65535,
+        PART = 1000,
+    };
+    int fd = begin_wild(WINDOW, no_options);
+    segment(0, WINDOW - 1, 1000); /* its first byte is the window's last */
+    for (uint32_t at = 1; at < WINDOW - 1; at += PART)
+        segment(0, at, at + PART < WINDOW - 1 ? PART : WINDOW - 1 - at);
+    segment(0, 0, 1);
+    assert_int_equal(acknowledged(), WINDOW - 1);
+    segment(0, WINDOW - 1, 1);
+    pass(4, LWIP_TICK); /* lwIP is in no hurry to acknowledge a byte */
+    assert_int_equal(acknowledged(), WINDOW);
+    close(fd);
+}
+
+static int wild_fd;
+static uint32_t wild_read;
+
+static bool has_read_the_end(void)
+{
+    static uint8_t buf[65536];
+    ssize_t n = recv(wild_fd, buf, sizeof(buf), MSG_DONTWAIT);
+    wild_read += n > 0 ? (uint32_t)n : 0;
+    return n == 0;
+}
+
+/* lwIP adds the FIN of one segment to another that ends behind it. */
+PV_TEST(data_behind_the_end_that_a_member_named_are_dropped)
+{
+    int fd = begin_wild(65535, no_options);
+    uint32_t got = 0;
+    for (unsigned i = 0; i < 1000 && (i == 0 || wild.room > 30000); i++) {
+        segment(0, got, 1000); /* nobody reads them */
+        got = acknowledged();
+    }
+    assert_in_range(wild.room, 1000, 30000);
+    segment(FIN, got + 500, 0);
+    segment(0, got, 40000); /* uses the window up */
+    assert_int_equal(acknowledged(), got);
+    segment(FIN, got + 200, 100); /* another end, before the first */
+    segment(0, got + 400, 101);
+    segment(0, got, 500);
+    assert_int_equal(acknowledged(), got + 501);
+    wild_fd = fd;
+    wild_read = 0;
+    run_until(has_read_the_end);
+    assert_int_equal(wild_read, got + 500);
+    close(fd);
+}
+
+/* In lwIP's comparison such a number is both before and behind a window without room. */
+PV_TEST(a_segment_half_of_all_numbers_away_is_dropped)
+{
+    int fd = begin_wild(65535, no_options);
+    uint32_t got = 0;
+    for (unsigned i = 0; i < 1000 && (i == 0 || wild.room > 0); i++) {
+        segment(0, got, wild.room > 0 && wild.room < 1000 ? wild.room : 1000);
+        got = acknowledged();
+    }
+    assert_int_equal(wild.room, 0);
+    for (uint32_t back = 0; back < 3; back++)
+        segment(FIN, got + INT32_MAX - back, 10);
+    segment(0, got, 1); /* asks for the window */
+    assert_int_equal(acknowledged(), got);
+    close(fd);
+}
+
+PV_TEST(a_connection_keeps_256_segments_that_came_too_early)
+{
+    enum {
+        KEPT = 256,
+        SENT = 400,
+    };
+    int fd = begin_wild(65535, no_options);
+    for (uint32_t i = 1; i <= SENT; i++)
+        say_bytes(ACK, 65535, no_options, 2 * i, 1);
+    pass(10, 1);
+    for (uint32_t i = 0; i < KEPT + 5; i++)
+        segment(0, i == 0 ? 0 : 2 * i + 1, i == 0 ? 2 : 1);
+    assert_int_equal(acknowledged(), 2 * KEPT + 2); /* 514 was not kept */
+    close(fd);
+}
+
+PV_TEST(an_option_that_goes_beyond_the_header_is_dropped)
+{
+    static const uint8_t cut[] = {1, 1, 1, 2}, long_one[] = {1, 1, 30, 5},
+                         short_one[] = {30, 1, 1, 1};
+    int fd = begin_wild(65535, no_options);
+    say_bytes(ACK, 65535, pv_view(cut, sizeof(cut)), 0, 1);
+    say_bytes(ACK, 65535, pv_view(long_one, sizeof(long_one)), 0, 1);
+    say_bytes(ACK, 65535, pv_view(short_one, sizeof(short_one)), 0, 1);
+    segment(0, 1, 1); /* is answered */
+    assert_int_equal(acknowledged(), 0);
+    close(fd);
+}
+
+/* --- shares of members ---------------------------------------------------------------------- */
+
+/* Begins n connections and finishes none; returns how many were answered. */
+static size_t begin_many(unsigned host, unsigned n)
+{
+    wild_host = host;
+    wild.packets = 0;
+    for (unsigned i = 0; i < n; i++) {
+        wild_port = (uint16_t)(20000 + i);
+        say_bytes(SYN, 65535, no_options, 0, 0);
+        if (i % 50 == 0)
+            pass(3, 1);
+    }
+    pass(5, 1);
+    (void)hear();
+    wild_host = 2;
+    wild_port = 10240;
+    return wild.packets;
+}
+
+PV_TEST(a_member_that_finishes_no_handshake_leaves_places_to_others)
+{
+    int listener = listen_at(at(1, 80));
+    w.wild = true;
+    assert_in_range(begin_many(2, 300), 100, 128);
+    assert_in_range(begin_many(3, 300), 30, 64);
+    assert_int_equal(begin_many(4, 1), 1);
+    close(listener);
+}
+
+/* Sends n echo requests. */
+static void ping(unsigned host, unsigned n)
+{
+    uint8_t p[28] = {0x45, [3] = 28, [8] = 64, 1, [12] = 10, 66, 0, (uint8_t)host, 10, 66, 0, 1, 8};
+    put(p + 10, 2, ~pv_ippkt_sum(pv_view(p, 20), 0));
+    put(p + 22, 2, ~pv_ippkt_sum(pv_view(p + 20, 8), 0));
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(send(w.queue, p, sizeof(p), 0), sizeof(p));
+}
+
+/* Returns how many packets lwIP sent before the first one to the host. */
+static unsigned answers_before(unsigned host)
+{
+    uint8_t p[MTU];
+    for (unsigned n = 0;; n++) {
+        assert_in_range(recv(w.queue, p, sizeof(p), MSG_DONTWAIT), 20, MTU);
+        if (p[19] == host)
+            return n;
+    }
+}
+
+PV_TEST(a_member_that_sends_much_makes_nobody_wait)
+{
+    w.wild = true;
+    ping(2, 120);
+    ping(3, 1);
+    pass(10, 1);
+    assert_in_range(answers_before(3), 0, 70);
 }
 
 /* --- datagrams ----------------------------------------------------------------------------- */
