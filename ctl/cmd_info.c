@@ -338,6 +338,12 @@ static void status_outside(struct pv_table *t, const json_t *s)
             "by nc, forward, socks and serve: p2pvpnd --user with lwIP (64 KB a round trip)");
         if (why[0] != '\0')
             pv_table_fact(t, "", PV_PLAIN, "%s", why);
+        const double restarts = pv_json_real(s, "stack_restarts", 0);
+        if (restarts > 0)
+            pv_table_fact(t, "", PV_YELLOW,
+                          "lwIP's process ended and was started again %.0f %s: p2pvpnd's log says "
+                          "why",
+                          restarts, restarts == 1 ? "time" : "times");
     } else if (json_is_integer(json_object_get(s, "inside")))
         pv_table_fact(
             t, "programs", PV_PLAIN,

@@ -768,6 +768,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.key_given = s->private_key_file[0] != '\0';
     cfg.notify = d->notify_fd >= 0;
     cfg.confined = d->confined;
+    if (d->stack == STACK_LWIP) /* it may have been started again in another life */
+        (void)pv_helper_stack_restarts(d->helper, &d->inside);
     cfg.given.inside = (unsigned)d->inside;
     cfg.stack = d->stack == STACK_LWIP ? "lwip" : d->stack == STACK_KERNEL ? "kernel" : NULL;
     cfg.stack_why = d->stack_why;

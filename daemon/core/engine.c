@@ -240,6 +240,12 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
     pv_membership_set_iface_problem(&e->node, problem);
 }
 
+void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts)
+{
+    e->node.given.inside = pid;
+    pv_info_set_stack_restarts(&e->node, restarts);
+}
+
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
 {
     e->node.host.plan = *host;

@@ -75,6 +75,9 @@ void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *do
  * nothing. */
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 
+/* lwIP's process, and how often it was started again. */
+void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts);
+
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);

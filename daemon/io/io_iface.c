@@ -238,7 +238,9 @@ pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)
 
 void pv_io_iface_deleted(struct pv_io_iface *i)
 {
-    restore(i, i->wanted == NULL ? 0 : i->wanted->mtu, "removed by somebody else: making it again");
+    restore(i, i->wanted == NULL ? 0 : i->wanted->mtu,
+            pv_inside_is_stack() ? "lwIP's process has ended: starting it again"
+                                 : "removed by somebody else: making it again");
 }
 
 /* --- set up and taken down ----------------------------------------------------------------- */
@@ -283,6 +285,11 @@ void pv_io_iface_done(struct pv_io_iface *i, const struct pv_io_iface_job *done)
         drop_tun(i); /* again: an UP submitted before the DOWN may have come in between */
     else if (done->result->status >= 0)
         use_tun(i, done);
+    if (pv_inside_is_stack()) {
+        int pid = 0;
+        unsigned restarts = pv_helper_stack_restarts(i->io->cfg.helper, &pid);
+        pv_engine_set_stack(i->io->engine, (unsigned)pid, restarts);
+    }
     i->known = false;
     i->look_at = i->io->now; /* at once: what is there now is what was set */
     pv_engine_set_iface_problem(i->io->engine, "");

@@ -424,9 +424,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         pv_log(all->io->log, PV_LOG_ERROR,
                "what=stopping why=\"the process that accepts clients has died\"");
         pv_io_stop(all->io, PV_ERR_CLOSED);
-    } else if (r == PV_ERR_CLOSED)
-        pv_log(all->io->log, PV_LOG_WARN,
-               "what=\"no more connections accepted\" why=\"lwIP's process has ended\"");
+    }
     if (r < 0)
         return;
     r = add_stream(all, l->kind, fd, PV_LOOP_READ, &st);

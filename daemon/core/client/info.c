@@ -35,6 +35,7 @@ struct info {
     struct pv_node *node;
     const char *confined;               /* borrowed; NULL: nothing was told */
     const char *stack, *stack_why;      /* as config.h has them */
+    unsigned stack_restarts;            /* of lwIP's process */
     const char *directory;              /* the same */
     struct pv_datapath_counts datapath; /* as the shell told it last */
     struct pv_metrics_process process;
@@ -64,6 +65,12 @@ void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *pro
 {
     struct info *x = pv_node_part(n, &pv_part_info);
     x->process = *process;
+}
+
+void pv_info_set_stack_restarts(struct pv_node *n, unsigned restarts)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    x->stack_restarts = restarts;
 }
 
 /* --- this part's own share -------------------------------------------------------------------- */
@@ -147,6 +154,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.inside = n->given.inside;
     st->s.stack = x->stack;
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
+    st->s.stack_restarts = x->stack_restarts;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_datapath(&x->datapath, st);
     show_closed_port("messages", PV_CHAT_PORT, x->datapath.no_chat, st);

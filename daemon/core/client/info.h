@@ -19,6 +19,8 @@ extern const struct pv_part pv_part_info;
 /* The shell's counts, whenever somebody may want to see it. */
 void pv_info_set_datapath(struct pv_node *n, const struct pv_datapath_counts *datapath);
 void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
+/* How often lwIP's process was started again. */
+void pv_info_set_stack_restarts(struct pv_node *n, unsigned restarts);
 
 /* A client wants the settings to be read again: PV_OK once for each, else PV_ERR_AGAIN. The shell
  * owes the answer. */

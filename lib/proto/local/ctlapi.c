@@ -324,7 +324,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:b, s:o, s:o, s:{s:o, "
-        "s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         pv_ctlapi_u64(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
@@ -333,8 +333,8 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         rules_json(s), "chat", "unread", pv_ctlapi_u64(s->unread), "queued",
         pv_ctlapi_u64(s->queued), "problems", problems_json(s), "drops", drops_json(s), "confined",
         or_null(s->confined), "inside", s->inside == 0 ? json_null() : json_integer(s->inside),
-        "stack", or_null(s->stack), "stack_why", or_null(s->stack_why), "directory",
-        or_null(s->directory));
+        "stack", or_null(s->stack), "stack_why", or_null(s->stack_why), "stack_restarts",
+        (json_int_t)s->stack_restarts, "directory", or_null(s->directory));
 }
 
 /* --- files ----------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct pv_ctlapi_status {
     unsigned inside;         /* a process in the inside of p2pvpnd --user; 0: null */
     const char *stack;       /* "kernel", "lwip"; NULL: null */
     const char *stack_why;   /* NULL: null */
+    unsigned stack_restarts; /* of lwIP's process */
     const char *directory;   /* the daemon's state; NULL: null */
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
@@ -62,6 +63,6 @@ struct pv_ctlapi_status {
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined",
- *  "inside","stack","stack_why","directory"}
+ *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

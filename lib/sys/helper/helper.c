@@ -19,8 +19,12 @@
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
+#include "sys/net/inside.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
+#include "sys/proc/clock.h"
+
+#define STACK_EVERY PV_S(1) /* ours: between two starts of lwIP's process */
 
 struct pv_helper {
     pthread_mutex_t lock; /* one request at a time */
@@ -28,6 +32,11 @@ struct pv_helper {
     int inside;           /* the same of the second helper; -1: there is none */
     int alive_fd;         /* read end of a pipe only the helper holds the other end of */
     pid_t pid;
+    struct {
+        int pid; /* 0: lwIP is not used */
+        unsigned restarts;
+        pv_ns started;
+    } stack;
 };
 
 /* No death signal: it sees the daemon's end by its socket, and has to clean up after it. */
@@ -158,11 +167,57 @@ static bool is_of_inside(uint32_t kind)
            kind == PV_HELPER_OPEN_DNS || kind == PV_HELPER_NETPLAN || kind == PV_HELPER_ENTER;
 }
 
+/* Gives what pv_helper_go_stack() has got, which is the same each time. */
+static void take_stack(struct pv_helper *h, const struct call *c, int *ret_giver)
+{
+    if (h->inside >= 0)
+        close(h->inside);
+    h->inside = c->fds[0];
+    *ret_giver = c->fds[1];
+    h->stack.pid = c->reply.pid;
+    h->stack.started = pv_clock_now();
+}
+
+/* Starts lwIP's process again. It has to give up its rights before it answers anything else. */
+static int start_stack_again(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX])
+{
+    struct call again = {.req = {.kind = PV_HELPER_STACK_AGAIN}, .pass = -1},
+                confine = {.req = {.kind = PV_HELPER_CONFINE}, .pass = -1};
+    char error[PV_HELPER_ERROR_MAX];
+    const pv_ns now = pv_clock_now(), next = h->stack.started + STACK_EVERY;
+    int giver = -1;
+    if (now < next)
+        (void)poll(NULL, 0, pv_poll_ms(next, now));
+    int r = call_one(h, h->fd, &again, ret_text);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&h->lock);
+    take_stack(h, &again, &giver);
+    h->stack.restarts++;
+    pthread_mutex_unlock(&h->lock);
+    pv_inside_use_stack(giver, false);
+    r = call_one(h, h->inside, &confine, error);
+    if (r < 0)
+        memcpy(ret_text, error, sizeof(error));
+    return r;
+}
+
 static int call_helper(struct pv_helper *h, struct call *c,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
+    char text[PV_HELPER_ERROR_MAX];
     bool inside = h->inside >= 0 && is_of_inside(c->req.kind);
-    return call_one(h, inside ? h->inside : h->fd, c, ret_error);
+    int r = call_one(h, inside ? h->inside : h->fd, c, ret_error);
+    if (r != PV_ERR_CLOSED || !inside || h->stack.pid == 0)
+        return r;
+    r = start_stack_again(h, text);
+    if (r == PV_OK) {
+        r = call_one(h, h->inside, c, ret_error);
+        if (r < 0)
+            return r;
+    }
+    memcpy(ret_error, text, sizeof(text));
+    return r;
 }
 
 /* A request that is answered by one descriptor. */
@@ -258,12 +313,18 @@ int pv_helper_go_stack(struct pv_helper *h, int listener, int *ret_giver, int *r
     int r = call_one(h, h->fd, &c, ret_error);
     if (r < 0)
         return r;
-    if (h->inside >= 0)
-        close(h->inside);
-    h->inside = c.fds[0];
-    *ret_giver = c.fds[1];
-    *ret_pid = c.reply.pid;
+    take_stack(h, &c, ret_giver);
+    *ret_pid = h->stack.pid;
     return PV_OK;
+}
+
+unsigned pv_helper_stack_restarts(struct pv_helper *h, int *ret_pid)
+{
+    pthread_mutex_lock(&h->lock);
+    const unsigned restarts = h->stack.restarts;
+    *ret_pid = h->stack.pid;
+    pthread_mutex_unlock(&h->lock);
+    return restarts;
 }
 
 int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,

@@ -120,9 +120,15 @@ PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *
  * listener: where programs of this user ask for connections (a unix socket that listens), the
  * caller's. *ret_giver: for pv_inside_use_stack(); *ret_pid: that process'. Before
  * pv_helper_confine(). PV_ERR_UNSUPPORTED: built without liblwip.
+ *
+ * When that process has ended, the next call that needs it starts another one, at most one a
+ * second, and gives it to pv_inside_use_stack(). The text of a call that has succeeded tells then.
  */
 PV_MUST_CHECK int pv_helper_go_stack(struct pv_helper *h, int listener, int *ret_giver,
                                      int *ret_pid, char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Returns how often lwIP's process was started again. *ret_pid: of the last one; 0: there is
+ * none. */
+unsigned pv_helper_stack_restarts(struct pv_helper *h, int *ret_pid);
 
 /* Fixes the command of notify.h, once and for all: a daemon that was taken over can choose no
  * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */

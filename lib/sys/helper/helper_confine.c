@@ -42,7 +42,9 @@ static const struct pv_confine_call user_calls[] = {
     {"newfstatat", PV_CONFINE_ANY, 0},
     {"statx", PV_CONFINE_ANY, 0},
     /* The rest is the interface, and what ip(8) and resolvectl(1) ask of terminals. */
-    {"ioctl", PV_CONFINE_ANY, 0}};
+    {"ioctl", PV_CONFINE_ANY, 0},
+    /* Of the helper alone: lwIP's next process gives up more than the helper has. */
+    {"seccomp", PV_CONFINE_ANY, 0}};
 
 /* Of the helper: the interface and its addresses (and the size of sockets' buffers), what may come
  * from the interface alone, ports below 1024, tasks as a user of their own. */
@@ -86,7 +88,8 @@ int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
     if (r == PV_OK && role == PV_HELPER_ROLE_STACK)
         r = pv_confine_calls(PV_CONFINE_CALLS_RUN, stack_calls, PV_ARRAY_LEN(stack_calls));
     else if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
-        r = pv_confine_calls(calls, user_calls, PV_ARRAY_LEN(user_calls));
+        r = pv_confine_calls(calls, user_calls,
+                             PV_ARRAY_LEN(user_calls) - (role != PV_HELPER_ROLE_HELPER));
     if (ret_seccomp != NULL)
         *ret_seccomp = r == PV_OK && role != PV_HELPER_ROLE_NOTIFY;
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;

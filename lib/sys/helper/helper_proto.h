@@ -24,9 +24,10 @@ enum pv_helper_kind {
     PV_HELPER_OPEN_DNS,
     PV_HELPER_CONFINE,
     PV_HELPER_NETPLAN,
-    PV_HELPER_SECOND, /* another helper, for the inside */
-    PV_HELPER_ENTER,  /* to that one: it makes the inside */
-    PV_HELPER_STACK,  /* in its place lwIP's process, whose listener comes along */
+    PV_HELPER_SECOND,      /* another helper, for the inside */
+    PV_HELPER_ENTER,       /* to that one: it makes the inside */
+    PV_HELPER_STACK,       /* in its place lwIP's process, whose listener comes along */
+    PV_HELPER_STACK_AGAIN, /* after that process has ended */
     PV_HELPER_KINDS,
 };
 

@@ -85,9 +85,12 @@ struct helper_server {
     uint16_t udp_port;      /* 0: no socket yet */
     bool inside;            /* this is the second helper, in the inside */
     struct {
-        pid_t pid; /* 0: there is none */
-        int pidfd; /* readable when it has ended; -1: the kernel has none */
-    } next;        /* the second helper; the giver's in that: this one ends with it */
+        pid_t pid;      /* 0: there is none */
+        int pidfd;      /* readable when it has ended; -1: the kernel has none */
+    } next;             /* the second helper, and the giver's in that: this one ends with it; or
+                         * lwIP's process, which can be started again */
+    int stack_listener; /* of lwIP's process; -1: there is no such process */
+    int stack_end;      /* how the last one ended, as waitpid(2) has it */
 };
 
 static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -672,24 +675,31 @@ static int start_second(struct helper_server *s, const struct pv_helper_request 
     return PV_OK;
 }
 
-/* In place of the second helper, which has found that there can be no inside. */
-static int start_stack(struct helper_server *s, const struct pv_helper_request *req)
+/* Waits for the process, which has been killed or has ended. */
+static void reap_next(struct helper_server *s)
+{
+    if (s->next.pid == 0)
+        return;
+    while (waitpid(s->next.pid, &s->stack_end, 0) < 0 && errno == EINTR) {
+    }
+    if (s->next.pidfd >= 0)
+        close(s->next.pidfd);
+    s->next.pid = 0;
+    s->next.pidfd = -1;
+}
+
+static void kill_next(struct helper_server *s)
+{
+    if (s->next.pid != 0)
+        (void)kill(s->next.pid, SIGKILL);
+    reap_next(s);
+}
+
+static int fork_stack(struct helper_server *s)
 {
     int fds[2];
     pid_t pid = 0;
-    if (s->inside || s->passed < 0)
-        return fail_reply(s, -EINVAL, "start lwIP's process: no socket came along");
-    if (s->next.pid != 0) {
-        (void)kill(s->next.pid, SIGKILL);
-        while (waitpid(s->next.pid, NULL, 0) < 0 && errno == EINTR) {
-        }
-        if (s->next.pidfd >= 0)
-            close(s->next.pidfd);
-        s->next.pid = 0;
-    }
-    int r = pv_helper_files_fix_stack(&s->files, s->passed);
-    if (r == PV_OK)
-        r = pv_helper_stack_start(s->passed, fds, &pid);
+    int r = pv_helper_stack_start(s->stack_listener, fds, &pid);
     if (r < 0)
         return fail_reply(s, r, "start lwIP's process: %s",
                           r == PV_ERR_UNSUPPORTED ? "this p2pvpnd is built without liblwip"
@@ -699,6 +709,43 @@ static int start_stack(struct helper_server *s, const struct pv_helper_request *
     s->close_fds = true;
     give_fd(s, fds[0]);
     give_fd(s, fds[1]);
+    return PV_OK;
+}
+
+/* In place of the second helper, which has found that there can be no inside. The listener is kept
+ * for lwIP's next process. */
+static int start_stack(struct helper_server *s, const struct pv_helper_request *req)
+{
+    if (s->inside || s->passed < 0 || s->stack_listener >= 0)
+        return fail_reply(s, -EINVAL, "start lwIP's process: no socket came along");
+    kill_next(s);
+    int r = pv_helper_files_fix_stack(&s->files, s->passed);
+    if (r < 0)
+        return fail_reply(s, r, "start lwIP's process: %s", pv_strstatus(r));
+    s->stack_listener = s->passed;
+    s->passed = -1;
+    return fork_stack(s);
+}
+
+/* The daemon has found that the process has ended, or does not answer. */
+static int start_stack_again(struct helper_server *s, const struct pv_helper_request *req)
+{
+    if (s->stack_listener < 0)
+        return fail_reply(s, PV_ERR_STATE, "start lwIP's process again: there was none");
+    kill_next(s);
+    int r = fork_stack(s);
+    if (r < 0)
+        return r;
+    if (WIFSIGNALED(s->stack_end))
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "lwIP's process ended by signal %d (%s) and was started again: its connections "
+                 "are broken",
+                 WTERMSIG(s->stack_end), strsignal(WTERMSIG(s->stack_end)));
+    else
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "lwIP's process ended with exit code %d and was started again: its connections "
+                 "are broken",
+                 WEXITSTATUS(s->stack_end));
     return PV_OK;
 }
 
@@ -834,6 +881,7 @@ static const struct {
     [PV_HELPER_SECOND] = {PHASE_FIX, start_second},
     [PV_HELPER_ENTER] = {PHASE_FIX, enter_inside},
     [PV_HELPER_STACK] = {PHASE_FIX, start_stack},
+    [PV_HELPER_STACK_AGAIN] = {PHASE_RUN, start_stack_again},
 };
 
 /* Any answer is better than none: the daemon blocks until it has one. */
@@ -885,6 +933,10 @@ static bool await_request(struct helper_server *s)
         if (s->net != NULL)
             pv_hostnet_work(s->net, pv_clock_now());
         tell_host(s);
+        if (p[NEXT].revents != 0 && s->stack_listener >= 0) {
+            reap_next(s); /* the daemon sees it too, and asks for another one */
+            p[NEXT].revents = 0;
+        }
     } while (p[0].revents == 0 && p[DAEMON].revents == 0 && p[NEXT].revents == 0);
     return p[DAEMON].revents == 0 && p[NEXT].revents == 0;
 }
@@ -902,7 +954,8 @@ static void choose_task_user(struct helper_server *s)
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {.fd = fd, .task = task, .host_events = -1, .next = {.pidfd = -1}};
+    struct helper_server s = {
+        .fd = fd, .task = task, .host_events = -1, .next = {.pidfd = -1}, .stack_listener = -1};
     if (pv_procinfo_watch_parent(parent, &s.daemon) < 0)
         return;
     choose_task_user(&s);

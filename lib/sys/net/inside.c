@@ -20,23 +20,30 @@ enum {
 /* A process has one interface, so it has one giver. */
 static struct {
     pthread_mutex_t lock; /* one question at a time */
-    int fd;               /* -1: none */
-    bool stack, strict;   /* it is lwIP; and as struct pv_inside_want has it */
+    _Atomic int fd;       /* -1: none */
+    _Atomic bool stack;   /* it is lwIP */
+    bool strict;          /* as struct pv_inside_want has it */
 } giver = {PTHREAD_MUTEX_INITIALIZER, -1, false, false};
 
-void pv_inside_use(int fd)
+static void use(int fd, bool stack, bool strict)
 {
+    pthread_mutex_lock(&giver.lock); /* a question under way has its answer first */
     if (giver.fd >= 0)
         close(giver.fd);
     giver.fd = fd;
-    giver.stack = false;
+    giver.stack = stack;
+    giver.strict = strict;
+    pthread_mutex_unlock(&giver.lock);
+}
+
+void pv_inside_use(int fd)
+{
+    use(fd, false, false);
 }
 
 void pv_inside_use_stack(int fd, bool strict)
 {
-    pv_inside_use(fd);
-    giver.stack = fd >= 0;
-    giver.strict = strict;
+    use(fd, fd >= 0, strict);
 }
 
 bool pv_inside_is_apart(void)
@@ -91,8 +98,8 @@ int pv_inside_ask(const struct pv_inside_want *want, int *ret_fd)
 {
     struct pv_inside_want filled = *want;
     int fd = -1;
-    filled.strict = giver.strict;
     pthread_mutex_lock(&giver.lock);
+    filled.strict = giver.strict;
     int err = ask_giver(&filled, &fd);
     pthread_mutex_unlock(&giver.lock);
     if (err != 0 && fd >= 0)

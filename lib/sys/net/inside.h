@@ -44,7 +44,8 @@ struct pv_inside_came {
 /* From now on the interface is in another network than this process. giver: its socket, taken and
  * kept for the life of the process. Before the first thread; -1: back to the own network. */
 void pv_inside_use(int giver);
-/* As pv_inside_use(), and the giver is lwIP. strict: what all connections shall be. */
+/* As pv_inside_use(), and the giver is lwIP. strict: what all connections shall be. Any thread may
+ * give the next giver, after lwIP's process was started again. */
 void pv_inside_use_stack(int giver, bool strict);
 /* Is it in another network? */
 bool pv_inside_is_apart(void);

@@ -133,7 +133,9 @@ int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n)
 {
     ssize_t n = read(fd, buf, cap);
     if (n < 0)
-        return errno == EBADFD ? PV_ERR_CLOSED : PV_ERR_AGAIN;
+        return errno == EBADFD || errno == ECONNRESET ? PV_ERR_CLOSED : PV_ERR_AGAIN;
+    if (n == 0) /* lwIP's process has ended */
+        return PV_ERR_CLOSED;
     *ret_n = (size_t)n;
     return PV_OK;
 }
@@ -157,7 +159,7 @@ int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
         return PV_OK;
     if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
         return PV_ERR_AGAIN;
-    return errno == EBADFD ? PV_ERR_CLOSED : -errno;
+    return errno == EBADFD || errno == EPIPE || errno == ECONNRESET ? PV_ERR_CLOSED : -errno;
 }
 
 int pv_tun_look(const char *name, bool *ret_up, unsigned *ret_mtu)

@@ -337,11 +337,22 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     for sender, receiver in ((a, b), (b, c), (c, a)):
         give_file(sender, receiver)
 
-    # Its process ends, and p2pvpnd with it.
-    b.run("kill", "-9", str(b.json("status")["inside"]))
-    wait("p2pvpnd to end", lambda: not b.p2pvpnd.running())
-    b.daemon()
-    wait("b to be there again", lambda: a.os_ping(b.addr()))
+    # lwIP's process ends: it is started again, and p2pvpnd goes on with its session.
+    for times, signal_name in ((1, "KILL"), (2, "ABRT")):
+        before = b.json("status")
+        equal(before["stack_restarts"], times - 1, "restarts")
+        b.run("kill", f"-{signal_name}", str(before["inside"]))
+        wait("another process", lambda t=times: b.json("status")["stack_restarts"] == t)
+        check(b.json("status")["inside"] != before["inside"], "it has another number")
+        wait("b to be there again", lambda: a.os_ping(b.addr()))
+        a.ctl("send", "b", f"after {signal_name}")
+        wait("a line to b", lambda s=signal_name: f"after {s}" in b.ctl("history", "a").out)
+        b.ctl("send", "a", f"back after {signal_name}")
+        wait("a line from b", lambda s=signal_name: f"back after {s}" in a.ctl("history", "b").out)
+        check("was started again: its connections are broken" in b.p2pvpnd.text(), "the log says why")
+        wait("no problem to be left", lambda: not b.json("status")["problems"])
+    give_file(c, b)
+    check("started again 2 times" in b.ctl("status").out, "status for people")
     b.stop_daemon()
     equal(b.run("sh", "-c", "ls $XDG_RUNTIME_DIR/p2pvpn").out, "", "what is left")
 

@@ -373,7 +373,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
         "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":null,"
-        "\"stack_why\":null,\"directory\":null}");
+        "\"stack_why\":null,\"stack_restarts\":0,\"directory\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -421,6 +421,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .inside = 4711,
         .stack = "lwip",
         .stack_why = "no /dev/net/tun",
+        .stack_restarts = 2,
         .directory = "/var/lib/p2pvpn",
         .rules = 3,
         .deny_default = true,
@@ -446,6 +447,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
         "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
         "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
+        "\"stack_restarts\":2,"
         "\"directory\":\"/var/lib/p2pvpn\"}");
 }
 

@@ -831,14 +831,64 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     close(fd);
     close(tun);
     close(daemons);
-    assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_helpers_end(h);
     h = pv_helper_stop(h);
     assert_int_equal(access(path, F_OK), -1);
 }
 
+PV_TEST(lwip_that_has_ended_is_started_again_by_the_next_call)
+{
+    const struct pv_helper_iface iface = an_iface();
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX], path[64];
+    int pid = 0, other = 0, tun = -1, fd = -1;
+    size_t n = 0;
+    struct pv_addr own = iface.addrs[0].base;
+    const struct pv_view bytes = pv_view(path, 20);
+    place_for_stack(path);
+    if (!start_stack(&h, path, &pid))
+        skip();
+    assert_int_equal(helper_ready(h, "pvt0"), 0);
+    own.port = 2047;
+    assert_ok(iface_up(h, &iface, &tun, error));
+    assert_string_equal(error, "");
+    for (unsigned times = 1; times <= 2; times++) {
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        struct pollfd p = {.fd = tun, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 20000), 1);
+        assert_int_equal(pv_tun_read(tun, error, sizeof(error), &n), PV_ERR_CLOSED);
+        assert_int_equal(pv_tun_write_parts(tun, &bytes, 1), PV_ERR_CLOSED);
+        close(tun);
+        assert_int_equal(pv_stream_listen(&own, "pvt0", &fd), -ENETDOWN);
+        assert_ok(iface_up(h, &iface, &tun, error));
+        assert_non_null(strstr(error, "ended by signal 9"));
+        assert_int_equal(pv_helper_stack_restarts(h, &other), times);
+        assert_int_not_equal(other, pid);
+        pid = other;
+        assert_ok(iface_up(h, &iface, &tun, error)); /* confined, and the same process */
+        assert_string_equal(error, "");
+        assert_ok(pv_stream_listen(&own, "pvt0", &fd));
+        close(fd);
+    }
+    /* A program of this user finds it, too. */
+    const struct pv_inside_want want = {.kind = PV_INSIDE_LISTEN, .local = own};
+    struct pv_inside_got got = {.error = -1};
+    struct pollfd p = {.events = POLLIN};
+    assert_ok(pv_unix_connect(path, &p.fd));
+    assert_int_equal(send(p.fd, &want, sizeof(want), 0), sizeof(want));
+    assert_int_equal(poll(&p, 1, 20000), 1);
+    assert_ok(pv_unix_read(p.fd, &got, sizeof(got), &n, &fd));
+    assert_int_equal(got.error, 0);
+    close(fd);
+    close(p.fd);
+    close(tun);
+    (void)pv_helper_stop(h);
+}
+
 PV_TEST(lwip_that_somebody_stopped_is_given_up)
 {
+    const struct pv_helper_iface iface = an_iface();
+    char error[PV_HELPER_ERROR_MAX];
+    int tun = -1;
     const struct pv_stream_bind tie = {.ifname = "pvt0"};
     const struct pv_addr to = pv_addr4(10, 66, 3, 3, 80);
     struct pv_helper *h = NULL;
@@ -847,9 +897,12 @@ PV_TEST(lwip_that_somebody_stopped_is_given_up)
     place_for_stack(path);
     if (!start_stack(&h, path, &pid))
         skip();
+    assert_int_equal(helper_ready(h, "pvt0"), 0);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     assert_int_equal(pv_stream_connect(&to, &tie, &fd), -ENETDOWN);
     assert_int_equal(kill(pid, SIGCONT), 0);
-    assert_helpers_end(h);
+    assert_ok(iface_up(h, &iface, &tun, error));
+    assert_non_null(strstr(error, "ended with exit code 0"));
+    close(tun);
     (void)pv_helper_stop(h);
 }
