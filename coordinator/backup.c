@@ -238,11 +238,13 @@ static int check_backup(sqlite3 *db, const char *file, char error[static PV_BACK
     if (number_of(db, "PRAGMA application_id") != BACKUP_ID)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
                     "not a backup of a coordinator: name a file of `p2pvpn-coordinator backup`");
-    if (version > PV_COORDSTORE_SCHEMA) {
-        const char *why =
-            PV_STR("made by a newer p2pvpn-coordinator (schema %llu; this one knows up to %d): "
-                   "install that version",
-                   (unsigned long long)version, PV_COORDSTORE_SCHEMA);
+    if (version != PV_COORDSTORE_SCHEMA) {
+        const char *why = PV_STR(
+            "made by a%s (schema %llu; this one knows %d): %s",
+            version > PV_COORDSTORE_SCHEMA ? " newer p2pvpn-coordinator"
+                                           : " p2pvpn-coordinator that was never released",
+            (unsigned long long)version, PV_COORDSTORE_SCHEMA,
+            version > PV_COORDSTORE_SCHEMA ? "install that version" : "take a backup of this one");
         return fail(PV_ERR_UNSUPPORTED, error, "restore", file, why);
     }
     if (!pv_sqlite_is_whole(db) || check_files(db) < 0)

@@ -16,7 +16,6 @@
 #include "base/text.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
-#include "coordinator/store/pg_schema.h"
 #include "coordinator/url.h"
 #include "crypto/hash.h"
 #include "sys/proc/loop.h"
@@ -102,17 +101,6 @@ static void say(struct standby *s)
     pv_log(s->log, s->other[0] == '\0' ? PV_LOG_WARN : PV_LOG_INFO, "%s", text);
 }
 
-/* An operator who looks after several of them reads here that the others want to be upgraded. */
-static void say_version(const struct standby *s)
-{
-    int was = pv_pg_lease_schema_was(s->lease);
-    if (was >= 0 && was < PV_PG_SCHEMA)
-        pv_log(s->log, PV_LOG_INFO,
-               "the tables of the database have changed from version=%d to=%d: coordinators of an "
-               "earlier version go on, and refuse to start again",
-               was, (int)PV_PG_SCHEMA);
-}
-
 static pv_ns ask(void *ctx, pv_ns now)
 {
     struct standby *s = ctx;
@@ -124,8 +112,6 @@ static pv_ns ask(void *ctx, pv_ns now)
         say(s);
         return now + PV_MS(PV_PG_LEASE_ASK_MS);
     }
-    if (r == PV_OK)
-        say_version(s);
     s->result = r;
     pv_loop_stop(s->loop);
     return PV_NEVER;

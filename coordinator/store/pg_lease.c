@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The lease is one row, and each coordinator has one; the functions that change them are in
- * pg_1.sql and pg_2.sql. */
+ * pg.sql. */
 #include "coordinator/store/pg_lease.h"
 
 #include <stdio.h>
@@ -22,16 +22,13 @@ struct pv_pg_lease {
     struct pv_pg *pg;
     int64_t fence;
     uint64_t epoch;
-    int was;      /* the schema's version before this program looked at it first; -1: none */
-    bool looked;  /* was counts */
     pv_ns since;  /* of this connection */
     int64_t lost; /* homes that others took, as it was told last */
     bool listed;  /* it was told all on this connection */
 };
 
 /* A coordinator that joins keeps others from taking a lease, and none from renewing: ROW EXCLUSIVE
- * stands against the mode of take_lease() and of p2pvpn.join_cluster(), which coordinators of
- * before call, and not against itself. */
+ * conflicts with the mode of take_lease(), and not with itself. */
 static const char join_table[] = "LOCK TABLE p2pvpn.coordinators IN ROW EXCLUSIVE MODE";
 
 static const struct pv_pg_statement statements[] = {
@@ -88,11 +85,6 @@ int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
 {
     return l->epoch;
-}
-
-int pv_pg_lease_schema_was(const struct pv_pg_lease *l)
-{
-    return l->looked ? l->was : -1;
 }
 
 /* --- asking ---------------------------------------------------------------------------------- */
@@ -171,16 +163,11 @@ static int check_owner(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_
  * before, such as a standby that was promoted or a backup that was restored. */
 static int get_ready(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
 {
-    int was = -1;
     if (pv_pg_is_connected(l->pg))
         return PV_OK;
     int r = pv_pg_connect(l->pg, ret_error);
     if (r == PV_OK)
-        r = pv_pg_migrate(l->pg, &was, ret_error);
-    if (r == PV_OK && !l->looked) {
-        l->was = was;
-        l->looked = true;
-    }
+        r = pv_pg_make_schema(l->pg, ret_error);
     if (r == PV_OK)
         r = pv_pg_prepare(l->pg, ret_error);
     if (r == PV_OK)

@@ -70,12 +70,12 @@ PV_MUST_CHECK int pv_pg_lease_new(struct pv_pg_lease **ret_lease,
 struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l); /* NULL is fine; returns NULL */
 
 /*
- * Makes or updates the schema, and takes the lease when it is free; shared: becomes one of the
+ * Makes the schema, and takes the lease when it is free; shared: becomes one of the
  * coordinators.
  * PV_OK: it is this one's. PV_ERR_AGAIN: ret_other does, or did until lately: a lease that is over
  * is taken only by who has asked for as long as it lasts, without a break. Its holder may have been
  * cut off from the database as everybody was, and comes back with it. PV_ERR_EXISTS: the database
- * is of coordinators with another key. PV_ERR_UNSUPPORTED: it is newer. PV_ERR_CLOSED (away,
+ * is of coordinators with another key. PV_ERR_UNSUPPORTED: pg_schema.h. PV_ERR_CLOSED (away,
  * or it lets us not in) and others of pv_pg_finish(); with ret_error.
  */
 PV_MUST_CHECK int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
@@ -90,5 +90,3 @@ void pv_pg_lease_release(struct pv_pg_lease *l);
 int64_t pv_pg_lease_fence(const struct pv_pg_lease *l);
 /* Shared: the epoch of its receipts. */
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l);
-/* Version of the tables that this program found; -1: none, or it has not looked. */
-int pv_pg_lease_schema_was(const struct pv_pg_lease *l);

@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pg_schema.h - the tables and functions of a coordinator in PostgreSQL, all in the schema
- * "p2pvpn", and how a database of an earlier version becomes one of this version.
+ * pg_schema.h - the tables and functions of a coordinator in PostgreSQL (pg.sql), all in the schema
+ * "p2pvpn".
  */
 #pragma once
 
 #include "coordinator/store/pg.h"
 
 enum {
-    PV_PG_SCHEMA = 3, /* p2pvpn.version: of what is written; newer ones are refused */
+    PV_PG_SCHEMA = 4, /* p2pvpn.version: a database of another version is refused */
 };
 
 /*
- * Makes what is missing, in one transaction under an advisory lock, so that of several coordinators
- * that start at once one does it and the others find it done. A database that is up to date is only
- * read: its user then needs no right to change tables. PV_ERR_UNSUPPORTED: it is newer than this
- * program; -EACCES: its user may not make them; errors of pv_pg_finish(); with ret_error.
- * ret_was: the version before; -1: there was none.
+ * Makes the tables in a database without them, in one transaction under an advisory lock, so that
+ * of several coordinators that start at once one makes them and the others find them. A database
+ * that has the tables is only read: its user then needs no right to make any.
+ * PV_ERR_UNSUPPORTED: the tables are of another version, and stay as they are; -EACCES: its user
+ * may not make tables; errors of pv_pg_finish(); with ret_error.
  */
-PV_MUST_CHECK int pv_pg_migrate(struct pv_pg *pg, int *ret_was,
-                                char ret_error[static PV_PG_ERROR_MAX]);
+PV_MUST_CHECK int pv_pg_make_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);

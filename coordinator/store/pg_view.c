@@ -70,7 +70,7 @@ static int check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]
     if (r < 0 || there != 0)
         return r;
     snprintf(ret_error, PV_PG_ERROR_MAX,
-             "no coordinator of this version has used the database yet: start one");
+             "no coordinator has used the database yet: start one");
     return PV_ERR_NOT_FOUND;
 }
 

@@ -33,6 +33,6 @@ struct pv_pgview {
 };
 
 /* Calls what is not NULL for all that there is. Errors of pv_pg_connect() and pv_pg_each(), and
- * PV_ERR_NOT_FOUND: no coordinator of this version has used the database; with ret_error. */
+ * PV_ERR_NOT_FOUND: no coordinator has used the database; with ret_error. */
 PV_MUST_CHECK int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
                                  char ret_error[static PV_PG_ERROR_MAX]);

@@ -4,19 +4,15 @@
 CREATE TABLE IF NOT EXISTS statements(
  epoch INTEGER NOT NULL, n INTEGER NOT NULL, network BLOB NOT NULL, hash BLOB NOT NULL,
  statement BLOB NOT NULL, receipt BLOB NOT NULL, foreign_receipt BLOB,
- admitter BLOB, node BLOB, serial INTEGER,
+ admitter BLOB, node BLOB, serial INTEGER, mark BLOB,
  PRIMARY KEY(epoch, n), UNIQUE(network, hash));
 CREATE INDEX IF NOT EXISTS members ON statements(network, admitter, node)
  WHERE admitter IS NOT NULL;
 
 -- How many nodes used each invite, kept by the database itself: counting them for each join would
--- cost more with each. Counted once in a database of before; programs of before run the triggers
--- too.
+-- cost more with each.
 CREATE TABLE IF NOT EXISTS invite_use(network BLOB NOT NULL, invite BLOB NOT NULL,
  used INTEGER NOT NULL, PRIMARY KEY(network, invite)) WITHOUT ROWID;
-INSERT INTO invite_use SELECT network, admitter, count(DISTINCT node) FROM statements
- WHERE admitter IS NOT NULL AND NOT EXISTS(SELECT 1 FROM invite_use)
- GROUP BY network, admitter;
 CREATE TRIGGER IF NOT EXISTS member_came AFTER INSERT ON statements
  WHEN new.admitter IS NOT NULL AND NOT EXISTS(SELECT 1 FROM statements s
   WHERE s.network = new.network AND s.admitter = new.admitter AND s.node = new.node

@@ -85,7 +85,7 @@ static const struct pv_pg_statement statements[] = {
     {"keep", "SELECT p2pvpn.keep($1,$2,$3,$4,CASE $5::bigint WHEN 0 THEN"
              " extract(epoch FROM clock_timestamp())::bigint ELSE $5::bigint "
              "END,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)"},
-    {"make room", "SELECT pg_advisory_xact_lock(1882353765)"}, /* see keep() in pg_3.sql */
+    {"make room", "SELECT pg_advisory_xact_lock(1882353765)"}, /* see keep() in pg.sql */
     {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
     {"age", pv_age_sql},
     {"drop", "SELECT p2pvpn.drop_network($1)"},

@@ -90,8 +90,8 @@ static int age_clock(struct pv_sqlitestore *s, uint64_t wall_s, struct pv_ageclo
     return code == SQLITE_ROW || code == SQLITE_DONE ? PV_OK : -EIO;
 }
 
-/* Looks at the wall clock where it is time to. The first look finds copies that an earlier program
- * stored with the wall clock's time, which may have been wrong: none is from the future, or it
+/* Looks at the wall clock when the age clock is due. Before the first look a transfer may have
+ * brought copies whose times are ahead of this machine's clock: none stays from the future, or it
  * would stay for ever. */
 static int look_at_clock(struct pv_sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
 {
@@ -427,18 +427,6 @@ static int prepare_all(struct pv_sqlitestore *s, char ret_error[static PV_STOREO
     return PV_OK;
 }
 
-/* The column that the first version lacks; the last programs of that version have added it. */
-static int add_marks(struct pv_sqlitestore *s)
-{
-    struct pv_query q =
-        pv_query(s->db, "SELECT count(*) FROM pragma_table_info('statements') WHERE name = 'mark'");
-    uint64_t there;
-    int r = pv_query_u64(&q, &there);
-    if (r < 0 || there != 0)
-        return r;
-    return pv_sqlite_exec(s->file, "ALTER TABLE statements ADD COLUMN mark BLOB");
-}
-
 /* SQLite folds the write-ahead log into the database as the last connection ends. */
 static struct pv_coordstore *close_store(struct pv_coordstore *store)
 {
@@ -771,9 +759,8 @@ int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, const char *dir,
     int r = pv_sqlite_open(&s->file, &pv_coordstore_kind, dir, PV_COORDSTORE_FILE, ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = pv_sqlite_exec(s->file, pv_schema_sql) < 0 || add_marks(s) < 0
-                ? explain_database(s, "open", ret_error)
-                : pv_sqlite_commit(s->file, ret_error);
+        r = pv_sqlite_exec(s->file, pv_schema_sql) < 0 ? explain_database(s, "open", ret_error)
+                                                       : pv_sqlite_commit(s->file, ret_error);
     }
     if (r >= 0)
         r = prepare_all(s, ret_error);

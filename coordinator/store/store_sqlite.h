@@ -13,7 +13,7 @@
 #include "sys/file/sqlite.h"
 
 enum {
-    PV_COORDSTORE_SCHEMA = 2, /* PRAGMA user_version */
+    PV_COORDSTORE_SCHEMA = 3, /* PRAGMA user_version */
 };
 
 #define PV_COORDSTORE_FILE "coordinator.db"
@@ -22,10 +22,9 @@ enum {
 extern const struct pv_sqlite_kind pv_coordstore_kind;
 
 /*
- * Opens dir/coordinator.db, made when missing. One of an older version is brought up to date, or
- * stays whole, after a copy was kept (coordinator.db.before-vN, sqlite.h). A database that is
- * damaged, foreign or newer than this program is an error and stays as it is: PV_ERR_MALFORMED,
- * PV_ERR_UNSUPPORTED, -errno; then "what failed: why: what to do" is in ret_error.
+ * Opens dir/coordinator.db, made when missing. A database that is damaged, foreign or of another
+ * schema is an error and stays as it is: PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED, -errno; then "what
+ * failed: why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, const char *dir,
                                             char ret_error[static PV_STOREOP_ERROR_MAX]);

@@ -50,11 +50,6 @@ uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
     return 0;
 }
 
-int pv_pg_lease_schema_was(const struct pv_pg_lease *l)
-{
-    return -1;
-}
-
 int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_store_pg_config *cfg,
                           char ret_error[static PV_STOREOP_ERROR_MAX])
 {

@@ -1,5 +1,4 @@
--- What the daemon keeps. Run at each start, on a new database and on one of any earlier version
--- (schema.c has added the columns that it lacked by then): what is there stays as it is.
+-- What the daemon keeps. Run at each start: what is there stays as it is.
 
 -- --- the network ---------------------------------------------------------------------------------
 
@@ -50,7 +49,7 @@ CREATE TABLE IF NOT EXISTS chat_message (
     text TEXT NOT NULL,
     sent INTEGER NOT NULL DEFAULT 0,       -- outgoing, not delivered: handed over
     author BLOB,                           -- of a text in a room, whose key peer then is
-    arrived_s INTEGER NOT NULL DEFAULT 0,  -- our clock when it was stored; 0: not known
+    arrived_s INTEGER NOT NULL,            -- our clock when it was stored
     hidden INTEGER NOT NULL DEFAULT 0,     -- deleted, but for members of its room
     typist INTEGER NOT NULL DEFAULT 0,     -- of plain text
     UNIQUE (peer, id, outgoing)) STRICT;
@@ -125,11 +124,6 @@ CREATE TABLE IF NOT EXISTS room_text (
 CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);
 CREATE UNIQUE INDEX IF NOT EXISTS room_said ON room_text (room, said) WHERE said IS NOT NULL;
 
--- Copies that earlier versions held for others: their senders have the messages still.
-DROP TABLE IF EXISTS hold_copy;
-DROP TRIGGER IF EXISTS chat_held_gone;
-DROP TABLE IF EXISTS chat_held;
-
 -- --- what is used --------------------------------------------------------------------------------
 
 -- What each author has stored in each conversation; the row of two empty keys is the sum of
@@ -182,17 +176,5 @@ CREATE TRIGGER IF NOT EXISTS chat_sum_gone AFTER DELETE ON chat_message BEGIN
         WHERE author = x'' AND peer = x'';
 END;
 
--- What was stored before there were sums is counted once; the sum of everything, which comes last,
--- says that it was. The outer loop has no row then, so no message is read.
-INSERT INTO chat_usage (author, peer, bytes, unread, unread_bytes)
-    SELECT coalesce(m.author, m.peer), m.peer,
-        sum(length(CAST(m.text AS BLOB)) + 512), sum(m.state = 3),
-        sum((m.state = 3) * (length(CAST(m.text AS BLOB)) + 512))
-    FROM (SELECT 1 WHERE NOT EXISTS
-              (SELECT 1 FROM chat_usage WHERE author = x'' AND peer = x''))
-        CROSS JOIN chat_message AS m
-    WHERE m.outgoing = 0 GROUP BY 1, 2;
-INSERT INTO chat_usage (author, peer, bytes)
-    SELECT x'', x'',
-        coalesce((SELECT sum(length(CAST(text AS BLOB)) + 512) FROM chat_message), 0)
+INSERT INTO chat_usage (author, peer) SELECT x'', x''
     WHERE NOT EXISTS (SELECT 1 FROM chat_usage WHERE author = x'' AND peer = x'');

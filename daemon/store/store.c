@@ -147,8 +147,8 @@ int pv_store_open(struct pv_store **ret_store, const char *dir,
     int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = pv_store_schema(s->db);
-        r = r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
+        r = pv_store_schema(s->db) < 0 ? explain(s, "open", ret_error)
+                                       : pv_sqlite_commit(s->file, ret_error);
     }
     if (r < 0)
         pv_store_close(s);

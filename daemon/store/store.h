@@ -14,7 +14,7 @@
 #include "daemon/store/keeper.h"
 
 enum {
-    PV_STORE_SCHEMA = 5, /* PRAGMA user_version */
+    PV_STORE_SCHEMA = 6, /* PRAGMA user_version */
     PV_STORE_MAX_STATEMENTS = 1 << 18,
     PV_STORE_MAX_META = 65536,
 };
@@ -22,10 +22,9 @@ enum {
 struct pv_store; /* opaque */
 
 /*
- * Opens dir/p2pvpnd.db, made when missing. One of an older version is brought up to date, or stays
- * whole, after a copy was kept (p2pvpnd.db.before-vN, sqlite.h). A database that is damaged,
- * foreign or newer than this program is an error and stays as it is: PV_ERR_MALFORMED,
- * PV_ERR_UNSUPPORTED, -errno; then "what failed: why: what to do" is in ret_error.
+ * Opens dir/p2pvpnd.db, made when missing. A database that is damaged, foreign or of another schema
+ * is an error and stays as it is: PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED, -errno; then "what failed:
+ * why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
                                 char ret_error[static PV_JOB_ERROR_MAX]);

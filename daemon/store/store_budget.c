@@ -272,11 +272,11 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     uint64_t sum = 0;
     int r = PV_OK;
     if (job->keep_s > 0 && job->terms.now_s > job->keep_s) {
-        /* By our own clock, at which it came; rows of an older program have the sender's. */
+        /* By our own clock, not by the sender's. */
         struct pv_query q = pv_query(
             db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " DELETABLE
                 " AND NOT (outgoing = 0 AND state = 3)"
-                " AND CASE arrived_s WHEN 0 THEN time_ms / 1000 ELSE arrived_s END < ?1"
+                " AND arrived_s < ?1"
                 " ORDER BY n LIMIT ?2)");
         pv_bind_u64(&q, job->terms.now_s - job->keep_s);
         pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
@@ -353,13 +353,12 @@ int pv_store_age_now(sqlite3 *db, uint64_t wall_s, uint64_t *ret_age_s)
     return r;
 }
 
-/* A message from before there was this clock has the time of the wall clock, which may have been
- * wrong: nothing is from the future, or it would stay for ever. */
+/* A message from before the first look has the time of the wall clock, which may have been wrong:
+ * nothing stays from the future, or it would stay for ever. */
 static int begin(sqlite3 *db, uint64_t wall_s)
 {
     static const char *const pasts[] = {
         "UPDATE chat_message SET arrived_s = ?1 WHERE arrived_s > ?1",
-        "UPDATE chat_message SET arrived_s = ?1 WHERE arrived_s = 0 AND time_ms / 1000 > ?1",
         "UPDATE chat_gone SET arrived_s = ?1 WHERE arrived_s > ?1"};
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(pasts); i++) {

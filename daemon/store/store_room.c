@@ -473,9 +473,6 @@ enum {
     DAY_S = 86400,
 };
 
-/* When a text came, by our clock; rows of an older program have the sender's. */
-#define ARRIVED "CASE m.arrived_s WHEN 0 THEN m.time_ms / 1000 ELSE m.arrived_s END"
-
 struct drop {
     sqlite3 *db;
     const struct pv_roomjob *job;
@@ -498,7 +495,7 @@ static int hide_old(const struct drop *d)
     struct pv_query q = pv_query(
         d->db, "UPDATE chat_message SET hidden = 1 WHERE n IN (SELECT n FROM chat_message AS m"
                " WHERE peer = ?1 AND hidden = 0 AND state > 0 AND NOT (outgoing = 0 AND state = 3)"
-               " AND " ARRIVED " < ?2 ORDER BY n LIMIT ?3)");
+               " AND arrived_s < ?2 ORDER BY n LIMIT ?3)");
     pv_room_key(d->job->room, key);
     pv_bind_blob(&q, key, sizeof(key));
     pv_bind_u64(&q, ago(d, d->job->keep_s));
@@ -515,7 +512,7 @@ static int find_end(const struct drop *d, const struct pv_room_have *have, size_
     struct pv_query q = pv_query(
         d->db, "SELECT t.seq, " /* may it go, by its state and by who lacks it? */
                " (m.state > 0 OR m.outgoing = 0 OR ?3 >= 9007199254740992)"
-               " AND (t.seq <= ?3 OR " ARRIVED " < ?4)"
+               " AND (t.seq <= ?3 OR m.arrived_s < ?4)"
                " AND (m.hidden = 1 OR (t.n <= ?5 AND (?6 OR m.outgoing = 1 OR m.state <> 3)))"
                " FROM room_text AS t JOIN chat_message AS m ON m.n = t.n"
                " WHERE t.room = ?1 AND t.author = ?2 ORDER BY t.seq LIMIT ?7");

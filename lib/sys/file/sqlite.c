@@ -17,7 +17,6 @@
 
 #include "base/text.h"
 #include "sys/file/file.h"
-#include "sys/file/sqlcopy.h"
 #include "sys/file/sqlquery.h"
 
 enum {
@@ -28,7 +27,6 @@ enum {
 struct pv_sqlite {
     sqlite3 *db;
     const struct pv_sqlite_kind *kind;
-    int found; /* the schema it had when it was opened; 0: new */
     char path[PATH_MAX];
 };
 
@@ -113,27 +111,19 @@ static int pragma_int(struct pv_sqlite *s, const char *sql, int *ret_value)
     return r;
 }
 
-/* The name of the copy that the program of this schema kept before it changed the database. */
-static int copy_path(const struct pv_sqlite *s, int schema, char ret_path[static PATH_MAX])
-{
-    return snprintf(ret_path, PATH_MAX, "%s.before-v%d", s->path, schema) < PATH_MAX ? PV_OK
-                                                                                     : PV_ERR_NOMEM;
-}
-
-/* A user who went back to an older version may have the copy that the newer one kept. */
-static int refuse_newer(const struct pv_sqlite *s, int version,
+static int refuse_other(const struct pv_sqlite *s, int version,
                         char ret_error[static PV_SQLITE_ERROR_MAX])
 {
-    char copy[PATH_MAX];
-    bool kept = copy_path(s, version, copy) == PV_OK && access(copy, F_OK) == 0;
-    struct pv_text error = pv_text_in(ret_error, PV_SQLITE_ERROR_MAX);
-    pv_text_add(&error,
-                "open %.80s: written by a newer %s (schema %d; this one knows up to %d): install "
-                "that version",
-                s->path, s->kind->program, version, s->kind->schema);
-    if (kept)
-        pv_text_add(&error, ", or put the older copy in its place, with the end .before-v%d",
-                    version);
+    if (version > s->kind->schema)
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open %.80s: written by a newer %s (schema %d; this one knows %d): install that "
+                 "version",
+                 s->path, s->kind->program, version, s->kind->schema);
+    else
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open %.80s: written by a %s that was never released (schema %d; this one knows "
+                 "%d): move the file away",
+                 s->path, s->kind->program, version, s->kind->schema);
     return PV_ERR_UNSUPPORTED;
 }
 
@@ -153,9 +143,8 @@ static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
                  s->kind->program);
         return PV_ERR_MALFORMED;
     }
-    if (version > s->kind->schema)
-        return refuse_newer(s, version, ret_error);
-    s->found = version;
+    if (version != s->kind->schema)
+        return refuse_other(s, version, ret_error);
     return PV_OK;
 }
 
@@ -239,21 +228,6 @@ static const char *vfs_for(const char *path)
     return path[0] == '/' ? NULL : pv_sqlite_vfs();
 }
 
-/* A file that an older program wrote is kept until somebody deletes it: a user who goes back needs
- * it. */
-static int keep_older(const struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
-{
-    char path[PATH_MAX];
-    struct pv_sqlcopy copy = {.from = s->db, .path = path, .vfs = vfs_for(s->path)};
-    if (s->found == 0 || s->found == s->kind->schema)
-        return PV_OK;
-    if (copy_path(s, s->kind->schema, path) < 0) {
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "open %.120s: the path is too long", s->path);
-        return PV_ERR_NOMEM;
-    }
-    return pv_sqlcopy(&copy, ret_error);
-}
-
 /* Opens the file, and reads that it is ours and whole. alone: nobody else can open it meanwhile,
  * and no room is needed for what SQLite shares with others beside it. */
 static int check_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
@@ -279,8 +253,6 @@ static int check_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_
 static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     int r = check_file(s, alone, ret_error);
-    if (r >= 0)
-        r = keep_older(s, ret_error);
     return r < 0 ? r : begin_first(s, ret_error);
 }
 

@@ -16,7 +16,7 @@ enum {
 /* The marks of a database of this program. Constant, kept by reference. */
 struct pv_sqlite_kind {
     int application_id;  /* PRAGMA application_id */
-    int schema;          /* PRAGMA user_version: of what is written; newer ones are refused */
+    int schema;          /* PRAGMA user_version: a database of another one is refused */
     const char *program; /* "p2pvpnd": whose it is */
     const char *remedy;  /* what to do when it is damaged: "restore it from a backup, …" */
     int page;            /* bytes of a page of a new database, a power of two; 0: SQLite's 4096 */
@@ -26,13 +26,12 @@ struct pv_sqlite; /* opaque */
 
 /*
  * Opens dir/name (relative to the working directory, which must stay, when dir is), which is made
- * with mode 0600 when it is not there. It is checked first: this program's, of a schema it knows,
- * and whole (SQLite's quick_check reads it once); nothing is written before that. Of one with an
- * older schema a copy is kept beside it, NAME.before-vN with N = schema (sqlcopy.h). Then a
- * transaction is begun, in WAL mode with synchronous = FULL, for the caller to make its tables in
+ * with mode 0600 when it is not there. It is checked first: this program's, of its schema, and
+ * whole (SQLite's quick_check reads it once); nothing is written before that. Then a transaction is
+ * begun, in WAL mode with synchronous = FULL, for the caller to make its tables in
  * (pv_sqlite_exec) and to end with pv_sqlite_commit(). All errors come with a sentence:
  * PV_ERR_NOMEM (also a path too long), PV_ERR_MALFORMED (damaged or somebody else's),
- * PV_ERR_UNSUPPORTED (newer), -EACCES, -ENOSPC, -EBUSY, -EIO.
+ * PV_ERR_UNSUPPORTED (another schema), -EACCES, -ENOSPC, -EBUSY, -EIO.
  * On a full disk a database that needs no change is opened all the same: reading works, writing is
  * -ENOSPC until there is room again; until it is closed no other process can open it then.
  */

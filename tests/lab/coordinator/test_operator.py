@@ -129,27 +129,6 @@ def a_lost_coordinator_comes_back_from_its_backup(lab):
 
 
 @scenario
-def an_upgrade_can_be_taken_back(lab):
-    """docs/OPERATIONS.md, "Upgrading": its steps, on a database with an earlier number."""
-    coordinator = lab.coordinator()
-    host = coordinator.host
-    a, b = lab.host("a"), lab.host("b")
-    lab.network(coordinator, [a, b])
-    coordinator.end()
-    older = "import sqlite3; sqlite3.connect('coordinator.db').execute('PRAGMA user_version = 1')"
-    host.run("sh", "-c", f'cd {STATE} && python3 -c "{older}"')
-    for _ in range(2):
-        coordinator.start()
-        equal(coordinator.sql("PRAGMA user_version"), "2", "schema")
-        wait("a and b to come back", lambda: networks(coordinator)[0]["online"] == 2, timeout=40)
-        equal(host.run("stat", "-c", "%a", f"{STATE}/coordinator.db.before-v2").out.strip(), "600", "mode")
-        coordinator.end()
-        host.run("sh", "-c", f"cd {STATE} && rm -f coordinator.db-wal coordinator.db-shm && "
-                 "mv coordinator.db.before-v2 coordinator.db")
-        equal(coordinator.sql("PRAGMA user_version"), "1", "schema of the older version")
-
-
-@scenario
 def a_network_is_as_large_as_the_operator_lets_it(lab):
     coordinator = lab.coordinator()
     host = coordinator.host

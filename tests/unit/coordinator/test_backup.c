@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `p2pvpn-coordinator backup` and `restore`, beside a coordinator that runs and alone. */
 #include "tests/unit/coordinator/coord_run.h"
-#include "tests/unit/old_database.h"
+#include "tests/unit/database.h"
 
 static char path_buf[8][160];
 
@@ -42,12 +42,20 @@ static void expect(int code, const char *part, const char *word, const char *fil
         fail_msg("%s %s: %d \"%s\", expected %d \"%s\"", word, file, got, p.text, code, part);
 }
 
+static const char rows[] =
+    "INSERT INTO statements (epoch, n, network, hash, statement, receipt)"
+    " VALUES(7, 1, zeroblob(16), zeroblob(32), x'22', x'09'),"
+    " (7, 2, zeroblob(16), x'11' || zeroblob(31), x'11', x'09');"
+    "INSERT INTO mail VALUES(5, zeroblob(16), zeroblob(32), x'11' || zeroblob(31), zeroblob(16),"
+    " 1700000000, 3, x'010203')";
+
 /* A state with rows, as after some weeks, and a backup of it made while it runs. */
 static void make_backup(void)
 {
-    assert_int_equal(mkdir(in_dir("s"), 0700), 0);
-    old_database_make(in_dir("s/coordinator.db"), "coordinator-v1-marks");
     struct program p = start_listening();
+    assert_int_equal(stop(&p), 0);
+    database_exec(in_dir("s/coordinator.db"), rows);
+    p = start_listening();
     expect(0, "1 network, 2 statements", "backup", in_dir("b.p2pvpn"), NULL);
     assert_int_equal(stop(&p), 0);
 }
@@ -61,11 +69,11 @@ PV_TEST(a_running_coordinator_is_backed_up_and_comes_back_elsewhere)
     assert_int_equal(stat(in_dir("b.p2pvpn"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(access(in_dir("b.p2pvpn.part"), F_OK), -1);
-    char *before = old_database_dump(in_dir("s/coordinator.db"));
+    char *before = database_dump(in_dir("s/coordinator.db"));
     const char *key = read_text("s/coordinator.key");
     assert_int_equal(rename(in_dir("s"), in_dir("lost")), 0);
     expect(0, "1 network, 2 statements of ", "restore", in_dir("b.p2pvpn"), NULL);
-    char *after = old_database_dump(in_dir("s/coordinator.db"));
+    char *after = database_dump(in_dir("s/coordinator.db"));
     assert_string_equal(after, before);
     assert_string_equal(read_text("s/coordinator.key"), key);
     assert_string_equal(read_text("s/create.key"), read_text("lost/create.key"));
@@ -97,10 +105,10 @@ PV_TEST(the_state_before_is_kept_beside_it)
 {
     make_backup();
     write_text("s/create.key", "AAAAAAAAAAAAAAAAAAAAAA\n");
-    old_database_exec(in_dir("s/coordinator.db"), "DELETE FROM statements");
+    database_exec(in_dir("s/coordinator.db"), "DELETE FROM statements");
     expect(0, "\"kept\":\".before-restore-", "restore", in_dir("b.p2pvpn"), "--json");
-    assert_int_equal(
-        old_database_int(in_dir("s/coordinator.db"), "SELECT count(*) FROM statements"), 2);
+    assert_int_equal(database_int(in_dir("s/coordinator.db"), "SELECT count(*) FROM statements"),
+                     2);
     assert_string_not_equal(read_text("s/create.key"), "AAAAAAAAAAAAAAAAAAAAAA\n");
     char script[256];
     (void)snprintf(script, sizeof(script),
@@ -122,9 +130,9 @@ PV_TEST(a_running_coordinator_is_not_replaced)
 /* Nothing in the state has changed. */
 static void expect_refusal(const char *part, const char *file)
 {
-    char *before = old_database_dump(in_dir("s/coordinator.db"));
+    char *before = database_dump(in_dir("s/coordinator.db"));
     expect(1, part, "restore", in_dir(file), NULL);
-    char *after = old_database_dump(in_dir("s/coordinator.db"));
+    char *after = database_dump(in_dir("s/coordinator.db"));
     assert_string_equal(after, before);
     free(before);
     free(after);
@@ -137,15 +145,17 @@ PV_TEST(a_file_that_is_no_backup_is_refused)
     expect_refusal("not a regular file: name a file", "s");
     write_text("text", "hello\n");
     expect_refusal("not a backup of a coordinator", "text");
-    old_database_make(in_dir("plain.db"), "coordinator-v1-marks");
+    database_exec(in_dir("plain.db"), "PRAGMA application_id = 1882353763; CREATE TABLE t(x)");
     expect_refusal("not a backup of a coordinator", "plain.db");
-    old_database_exec(in_dir("b.p2pvpn"), "UPDATE backup_files SET content = x'00' WHERE name ="
-                                          " 'coordinator.key'");
+    database_exec(in_dir("b.p2pvpn"), "UPDATE backup_files SET content = x'00' WHERE name ="
+                                      " 'coordinator.key'");
     expect_refusal("is damaged", "b.p2pvpn");
-    old_database_exec(in_dir("b.p2pvpn"), "DELETE FROM backup_files WHERE name = 'create.key'");
+    database_exec(in_dir("b.p2pvpn"), "DELETE FROM backup_files WHERE name = 'create.key'");
     expect_refusal("is damaged", "b.p2pvpn");
-    old_database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
-    expect_refusal("schema 77; this one knows up to", "b.p2pvpn");
+    database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
+    expect_refusal("by a newer p2pvpn-coordinator (schema 77; this one knows", "b.p2pvpn");
+    database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 2");
+    expect_refusal("that was never released (schema 2; this one knows", "b.p2pvpn");
     assert_int_equal(truncate(in_dir("b.p2pvpn"), 9000), 0);
     expect_refusal("restore ", "b.p2pvpn");
 }

@@ -202,11 +202,3 @@ static inline void pg_sql_wait(const struct pg_server *server)
         poll(NULL, 0, 50);
     pv_pg_free(pg);
 }
-
-/* Makes a database as an earlier version did, from tests/vectors/databases/NAME.sql. */
-static inline void pg_sql_script(const struct pg_server *server, const char *name)
-{
-    static char sql[16384];
-    test_read(PV_STR("%s/databases/%s.sql", PV_TEST_DATA, name), sql, sizeof(sql));
-    (void)pg_sql(server, sql);
-}

@@ -16,7 +16,7 @@
 #include "coordinator/store/store_sqlite.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/store_list.h"
-#include "tests/unit/old_database.h"
+#include "tests/unit/database.h"
 #include "tests/unit/test_dir.h"
 
 static char dir[64];
@@ -217,7 +217,7 @@ PV_TEST(a_directory_without_rights_is_named)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* --- an older version's --------------------------------------------------------------------- */
+/* --- marks ----------------------------------------------------------------------------------- */
 
 struct marks {
     size_t n, marked; /* rows, and those that had a mark */
@@ -243,35 +243,17 @@ static struct marks load_and_mark(void)
     return m;
 }
 
-/* The database as versions without marks made it: it is opened, its rows are there and are marked
- * once. */
-PV_TEST(rows_of_an_older_version_are_kept_and_marked)
+PV_TEST(rows_are_marked_once)
 {
     struct pv_coordstore *s = open_ok();
     assert_ok(run(s, network_op(1)).status);
     pv_coordstore_close(s);
-    exec_sql("ALTER TABLE statements DROP COLUMN mark");
+    exec_sql("UPDATE statements SET mark = NULL");
     struct marks first = load_and_mark(), second = load_and_mark();
     assert_int_equal(first.n, 4);
     assert_int_equal(first.marked, 0);
     assert_int_equal(second.n, 4);
     assert_int_equal(second.marked, 4);
-}
-
-/* Nor had they a count of each invite's uses: it is made once. */
-PV_TEST(uses_of_an_older_version_count)
-{
-    struct pv_coordstore *s = open_ok();
-    struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
-    assert_ok(run(s, member_op(&a, 1, 0, 2)).status);
-    pv_coordstore_close(s);
-    exec_sql("DROP TRIGGER member_came; DROP TRIGGER member_went; DROP TABLE invite_use");
-    s = open_ok();
-    assert_ok(run(s, member_op(&b, 2, 0, 2)).status);
-    s = pv_coordstore_close(s);
-    s = open_ok();
-    assert_int_equal(run(s, member_op(&c, 3, 0, 2)).status, PV_ERR_EXPIRED);
-    pv_coordstore_close(s);
 }
 
 /* --- how copies grow old -------------------------------------------------------------------- */
@@ -311,8 +293,8 @@ PV_TEST(a_clock_that_was_behind_deletes_no_copies)
     disk = pv_coordstore_close(disk);
 }
 
-/* Stored by a version without this clock while the wall clock was ahead. */
-PV_TEST(copies_of_an_older_version_are_not_from_the_future)
+/* A transfer brought them before the first look, while the wall clock was ahead. */
+PV_TEST(copies_from_before_the_first_look_are_not_from_the_future)
 {
     uint64_t n = 0;
     disk = open_ok();
@@ -425,91 +407,30 @@ PV_TEST(a_full_disk_is_an_answer_and_passes)
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* --- databases of earlier versions ----------------------------------------------------------- */
+/* --- databases of other versions -------------------------------------------------------------- */
 
-static const char *const versions[] = {"coordinator-v1-first", "coordinator-v1-mail",
-                                       "coordinator-v1-marks"};
-
-static char dir[64], path[96], kept[128];
-
-static void make_old(const char *name)
-{
-    assert_non_null(test_dir_make(dir, sizeof(dir)));
-    (void)snprintf(path, sizeof(path), "%s/coordinator.db", dir);
-    (void)snprintf(kept, sizeof(kept), "%s.before-v%d", path, PV_COORDSTORE_SCHEMA);
-    old_database_make(path, name);
-}
-
-static int count_row(void *ctx, struct pv_storerow *row)
-{
-    size_t *n = ctx;
-    assert_true(row->epoch == 7 && row->n == *n + 1);
-    assert_int_equal(row->hash[0], *n == 0 ? 0x22 : 0x11);
-    (*n)++;
-    return PV_OK;
-}
-
-static void expect_statements(void)
-{
-    struct pv_coordstore *s = NULL;
-    char error[PV_STOREOP_ERROR_MAX] = "";
-    size_t n = 0;
-    if (pv_coordstore_open_sqlite(&s, dir, error) < 0)
-        fail_msg("%s", error);
-    assert_ok(pv_coordstore_load(s, count_row, &n, error));
-    assert_int_equal(n, 2);
-    pv_coordstore_close(s);
-}
-
-PV_TEST_IN(every_earlier_version_is_migrated_and_kept, NULL, NULL)
-{
-    for (size_t i = 0; i < PV_ARRAY_LEN(versions); i++) {
-        struct stat st;
-        make_old(versions[i]);
-        char *before = old_database_dump(path);
-        expect_statements();
-        assert_int_equal(old_database_int(path, "PRAGMA user_version"), PV_COORDSTORE_SCHEMA);
-        assert_int_equal(old_database_int(path, "SELECT ifnull(sum(bytes), 0) FROM mail_use"),
-                         i == 0 ? 0 : 3);
-        assert_int_equal(old_database_int(path, "SELECT ifnull(sum(bytes), 0) FROM mail_share"),
-                         i == 0 ? 0 : 3);
-        char *copy = old_database_dump(kept);
-        assert_string_equal(copy, before);
-        assert_int_equal(stat(kept, &st), 0);
-        assert_int_equal(st.st_mode & 07777, 0600);
-        free(before);
-        free(copy);
-        assert_int_equal(test_dir_remove(dir), 0);
-    }
-}
-
-/* A table of ours that is a view cannot get its trigger: the migration fails in its midst. */
-PV_TEST_IN(a_migration_that_breaks_off_leaves_the_old_database_whole, NULL, NULL)
+static void expect_refusal(int schema, const char *why)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
-    make_old("coordinator-v1-first");
-    old_database_exec(path, "CREATE VIEW mail AS SELECT 1 AS network");
-    char *before = old_database_dump(path);
-    assert_true(pv_coordstore_open_sqlite(&s, dir, error) < 0);
-    assert_has(error, "open ");
-    char *after = old_database_dump(path);
+    exec_sql(PV_STR("PRAGMA user_version = %d", schema));
+    char *before = database_dump(db_path());
+    assert_int_equal(pv_coordstore_open_sqlite(&s, dir, error), PV_ERR_UNSUPPORTED);
+    assert_has(error, "coordinator.db");
+    assert_has(error, why);
+    char *after = database_dump(db_path());
     assert_string_equal(after, before);
-    old_database_exec(path, "DROP VIEW mail");
-    expect_statements();
     free(before);
     free(after);
-    assert_int_equal(test_dir_remove(dir), 0);
 }
 
-PV_TEST_IN(a_newer_database_is_refused_with_both_versions_and_the_remedy, NULL, NULL)
+PV_TEST(a_database_of_another_schema_is_refused_and_stays_as_it_is)
 {
-    char error[PV_STOREOP_ERROR_MAX] = "";
-    struct pv_coordstore *s = NULL;
-    make_old("coordinator-v1-marks");
-    old_database_exec(path, "PRAGMA user_version = 77");
-    assert_int_equal(pv_coordstore_open_sqlite(&s, dir, error), PV_ERR_UNSUPPORTED);
-    assert_has(error, "newer p2pvpn-coordinator (schema 77; this one knows up to 2): "
-                      "install that version");
-    assert_int_equal(test_dir_remove(dir), 0);
+    struct pv_coordstore *s = open_ok();
+    assert_ok(run(s, network_op(1)).status);
+    pv_coordstore_close(s);
+    expect_refusal(77, "written by a newer p2pvpn-coordinator (schema 77; this one knows 3): "
+                       "install that version");
+    expect_refusal(2, "written by a p2pvpn-coordinator that was never released (schema 2; this one "
+                      "knows 3): move the file away");
 }

@@ -6,7 +6,6 @@
 #include "coordinator/store/store_sqlite.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 #include "tests/unit/crashdisk.h"
-#include "tests/unit/old_database.h"
 #include "tests/unit/test_dir.h"
 
 enum {
@@ -196,50 +195,6 @@ PV_TEST(nothing_answered_is_lost_or_given_out_twice_after_a_power_cut)
         for (unsigned left = 0; left < n_left; left++)
             if (!crash_is_next(cut, left))
                 check_state(cut, left);
-    }
-}
-
-static int count_row(void *ctx, struct pv_storerow *row)
-{
-    size_t *n = ctx;
-    (*n)++;
-    assert_int_equal(row->epoch, 7);
-    return PV_OK;
-}
-
-/* Whenever the power goes, the database is the old one or the new one, and the next start goes on
- * from there. */
-PV_TEST(an_upgrade_may_be_cut_short_at_any_write)
-{
-    char path[96];
-    (void)snprintf(path, sizeof(path), "%s/coordinator.db", dir);
-    crash_begin(dir);
-    old_database_make(path, "coordinator-v1-mail");
-    /* All of it is on the platter: with EXTRA, the journal's deletion too. */
-    old_database_exec(path, "PRAGMA synchronous = EXTRA; CREATE TABLE t(x); DROP TABLE t;");
-    size_t made = crash.n;
-    pv_coordstore_close(open_in(dir));
-    crash_end();
-    assert_true(crash.n > made + 10);
-    for (size_t cut = made; cut <= crash.n; cut++) {
-        for (unsigned left = 0; left < LEFT; left++) {
-            char error[PV_STOREOP_ERROR_MAX] = "";
-            size_t n = 0;
-            if (crash_is_next(cut, left))
-                continue;
-            (void)snprintf(after, sizeof(after), "%s.after", dir);
-            assert_int_equal(mkdir(after, 0700), 0);
-            crash_make(after, cut, left);
-            struct pv_coordstore *s = open_in(after);
-            assert_ok(pv_coordstore_load(s, count_row, &n, error));
-            assert_int_equal(n, 2);
-            pv_coordstore_close(s);
-            (void)snprintf(path, sizeof(path), "%s/coordinator.db", after);
-            assert_int_equal(old_database_int(path, "SELECT bytes FROM mail_use"), 3);
-            assert_int_equal(old_database_int(path, "PRAGMA user_version"), PV_COORDSTORE_SCHEMA);
-            crash_check_whole(after, "coordinator.db");
-            assert_int_equal(test_dir_remove(after), 0);
-        }
     }
 }
 

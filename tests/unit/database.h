@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * old_database.h - databases as earlier versions wrote them, from tests/vectors/databases/NAME.sql,
- * and what is in a database, as text to compare.
+ * database.h - changes a SQLite database behind its program's back, and gives what is in it as text
+ * to compare.
  */
 #pragma once
 
 #include "sys/file/sqlite.h"
 #include "tests/unit/test_util.h"
 
-enum {
-    OLD_DATABASE_MAX = 32768, /* bytes of a script */
-};
-
 /* Runs SQL on the file, which is made when it is missing. */
-static inline void old_database_exec(const char *path, const char *sql)
+static inline void database_exec(const char *path, const char *sql)
 {
     sqlite3 *db = NULL;
     char *why = NULL;
@@ -23,17 +19,8 @@ static inline void old_database_exec(const char *path, const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static inline void old_database_make(const char *path, const char *name)
-{
-    static char sql[OLD_DATABASE_MAX];
-    char script[512];
-    (void)snprintf(script, sizeof(script), "%s/databases/%s.sql", PV_TEST_DATA, name);
-    test_read(script, sql, sizeof(sql));
-    old_database_exec(path, sql);
-}
-
 /* Appends the rows of a query, blobs in hexadecimal. */
-static inline void old_database_rows(sqlite3 *db, const char *sql, FILE *out)
+static inline void database_rows(sqlite3 *db, const char *sql, FILE *out)
 {
     sqlite3_stmt *st = NULL;
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
@@ -52,7 +39,7 @@ static inline void old_database_rows(sqlite3 *db, const char *sql, FILE *out)
 
 /* Everything in the database: its numbers, its schema, the rows of every table. Freed by the
  * caller. */
-static inline char *old_database_dump(const char *path)
+static inline char *database_dump(const char *path)
 {
     char *text = NULL;
     size_t len = 0;
@@ -61,9 +48,9 @@ static inline char *old_database_dump(const char *path)
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    old_database_rows(db, "PRAGMA application_id", out);
-    old_database_rows(db, "PRAGMA user_version", out);
-    old_database_rows(db, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name", out);
+    database_rows(db, "PRAGMA application_id", out);
+    database_rows(db, "PRAGMA user_version", out);
+    database_rows(db, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name", out);
     assert_int_equal(sqlite3_prepare_v2(db,
                                         "SELECT name FROM sqlite_schema WHERE type = 'table'"
                                         " ORDER BY name",
@@ -74,7 +61,7 @@ static inline char *old_database_dump(const char *path)
         (void)snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1, 2",
                        (const char *)sqlite3_column_text(tables, 0));
         (void)fprintf(out, "%s\n", sql);
-        old_database_rows(db, sql, out);
+        database_rows(db, sql, out);
     }
     sqlite3_finalize(tables);
     sqlite3_close(db);
@@ -83,7 +70,7 @@ static inline char *old_database_dump(const char *path)
 }
 
 /* The number in the first row. */
-static inline int old_database_int(const char *path, const char *sql)
+static inline int database_int(const char *path, const char *sql)
 {
     sqlite3 *db = NULL;
     sqlite3_stmt *st = NULL;
