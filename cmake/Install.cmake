@@ -83,17 +83,13 @@ pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coord
     dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
 
 # The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being
-# made) and as root it runs dist/setup, and takes away what an earlier version installed elsewhere.
+# made) and as root it runs dist/setup.
 install(CODE "set(setup \"\${CMAKE_INSTALL_PREFIX}/lib/p2pvpn/setup\")
 set(bindir \"${CMAKE_INSTALL_BINDIR}\")
 set(sbindir \"${CMAKE_INSTALL_SBINDIR}\")")
 install(CODE [[
     if(NOT DEFINED ENV{DESTDIR})
         execute_process(COMMAND id -u OUTPUT_VARIABLE uid OUTPUT_STRIP_TRAILING_WHITESPACE)
-        # Up to version 0.1.0 p2pvpnctl lay in sbin, which comes first in root's PATH.
-        if(EXISTS "${CMAKE_INSTALL_PREFIX}/${bindir}/p2pvpnctl")
-            file(REMOVE "${CMAKE_INSTALL_PREFIX}/sbin/p2pvpnctl")
-        endif()
         if(uid STREQUAL "0")
             execute_process(COMMAND "${setup}" node "${CMAKE_INSTALL_PREFIX}/${sbindir}/p2pvpn-nss")
             execute_process(COMMAND "${setup}" coordinator)

@@ -3,12 +3,10 @@
 # scripts/chroot --fresh, as root. Packages that these depend on come from the network; everything after that
 # happens in a network namespace of its own.
 #
-# usage: tests/install/life.sh DIR [OLD]     DIR has the .deb files; OLD the programs of an earlier version,
-#                                            whose state the packages must take over
+# usage: tests/install/life.sh DIR     DIR has the .deb files
 set -eu
 
 debs=$(realpath "$1")
-old=${2:+$(realpath "$2")}
 arch=$(dpkg --print-architecture)
 version=$(dpkg-deb -f "$(ls "$debs"/p2pvpn_*"_$arch.deb")" Version)
 out=$(mktemp -d)
@@ -72,28 +70,12 @@ if [ -z "${LIFE_INSIDE:-}" ]; then
     apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
     install_debs $(for deb in "$debs"/p2pvpn_*"_$arch.deb" "$debs"/p2pvpn-coordinator_*"_$arch.deb"; do
         dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
-    done) ${old:+libsodium23} # which the programs of an earlier version link, and the packages of Debian 12 do not
+    done)
     rm -rf "$out"
     exec env LIFE_INSIDE=1 unshare -n sh "$0" "$@"
 fi
 ip link set lo up
 ip addr add 198.51.100.7/32 dev lo
-
-# ---- the state of an earlier version ----
-if [ -n "$old" ]; then
-    "$old/p2pvpn-coordinator" --public 198.51.100.7 >"$out/coordinator" 2>&1 &
-    coordinator=$!
-    until_true 10 test -s /var/lib/p2pvpn-coordinator/coordinator.key
-    sleep 1
-    PATH=$old:$PATH "$old/p2pvpnctl" create "$("$old/p2pvpn-coordinator" url --public 198.51.100.7)" \
-        --name lap --network home >"$out/token" 2>"$out/create" || fail "create of the earlier version"
-    before=$("$old/p2pvpnctl" ip && "$old/p2pvpnctl" ip --wg-key)
-    kill "$(pids | head -n 1)"
-    kill $coordinator
-    wait $coordinator || true
-    until_true 10 nobody_runs
-    ok "there is the state of an earlier version"
-fi
 
 # ---- install ----
 grep '^hosts' /etc/nsswitch.conf >"$out/hosts" 2>/dev/null || echo none >"$out/hosts"
@@ -121,16 +103,8 @@ ok "installed; nothing was started"
 # ---- use ----
 start_coordinator
 useradd --create-home me
-if [ -n "$old" ]; then
-    p2pvpnctl up >"$out/up" 2>&1 || fail "up"
-    until_true 15 p2pvpnctl ip
-    [ "$(identity)" = "$before" ] || fail "the node is another than before"
-    until_true 20 sh -c 'p2pvpnctl status --json | grep -q "\"network\":{\"name\":\"home\""'
-    ok "the state of the earlier version was taken over"
-else
-    p2pvpnctl create "$(p2pvpn-coordinator url --public 198.51.100.7)" --name lap --network home \
-        >"$out/token" 2>"$out/create" || fail "create"
-fi
+p2pvpnctl create "$(p2pvpn-coordinator url --public 198.51.100.7)" --name lap --network home \
+    >"$out/token" 2>"$out/create" || fail "create"
 if su me -c 'p2pvpnctl peers' >"$out/peers" 2>&1; then fail "a stranger may use the socket"; fi
 grep -q 'sudo usermod -aG p2pvpn "$USER"' "$out/peers" || fail "the error does not say what to type"
 usermod -aG p2pvpn me

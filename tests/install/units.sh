@@ -100,9 +100,8 @@ start)
     mkdir /etc/p2pvpn
     printf '[coordinator]\npublic = 198.51.100.7\n' >/etc/p2pvpn/coordinator.conf
     printf '[log]\nlevel = info\n' >/etc/p2pvpn/p2pvpnd.conf
-    # As earlier versions left them; both services read what setup makes of them.
+    # Root's alone; both services read what setup makes of them.
     chmod 600 /etc/p2pvpn/*
-    chown p2pvpn /etc/p2pvpn/p2pvpnd.conf
     sh /run/setup node
     sh /run/setup coordinator
     [ "$(stat -c %U:%G:%a /etc/p2pvpn/p2pvpnd.conf)" = root:p2pvpn:640 ] || exit 1

@@ -31,7 +31,7 @@ SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
 WHOLE = LONG or os.environ.get("PV_TEST_WHOLE") != "0"
 AGAIN = os.environ.get("PV_LAB_AGAIN") == "1"
-OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another version
+OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another Debian's programs
 # Of every daemon that is not told otherwise; by default every second has one thread, the others two.
 WORKERS = os.environ.get("PV_LAB_WORKERS")
 SCENARIOS = []
@@ -417,7 +417,7 @@ class Lab:
                         f"addr add {INET4}.1/24 dev br0", f"addr add {INET6}::1/64 dev br0 nodad")
 
     def bin(self, name, other=False):
-        """A program of this build; other: of the version in PV_LAB_OTHER (its build directory)."""
+        """A program of this build; other: of the build directory in PV_LAB_OTHER."""
         path = os.path.join(OTHER if other else self.build, "bin", name)
         if not os.path.exists(path):
             raise Skip(f"{name} is not built")
@@ -600,7 +600,6 @@ class _Outside:
 class Coordinator:
     def __init__(self, lab, host, args=(), start=True):
         self.lab, self.host, self.args = lab, host, list(args)
-        self.other = False  # runs the version of PV_LAB_OTHER
         self.program = None
         if start:
             self.start()
@@ -609,7 +608,7 @@ class Coordinator:
         return self.host.ip4 or self.host.ip6
 
     def start(self):
-        self.program = self.host.start(self.lab.bin("p2pvpn-coordinator", self.other),
+        self.program = self.host.start(self.lab.bin("p2pvpn-coordinator"),
                                        "--public", self.public(), *self.args)
         self.wait_ready()
 
@@ -617,7 +616,7 @@ class Coordinator:
         wait("the coordinator to listen", lambda: self.program.must_run() or self.host.listens(3478))
 
     def url(self):
-        r = self.host.run(self.lab.bin("p2pvpn-coordinator", self.other), "url", "--public", self.public())
+        r = self.host.run(self.lab.bin("p2pvpn-coordinator"), "url", "--public", self.public())
         return r.out.strip()
 
     def end(self, sig=signal.SIGTERM):
@@ -680,7 +679,7 @@ class Host(Namespace):
         self.n_devs = 0
         self.lan = self.dev = self.ip4 = self.ip6 = None
         self.p2pvpnd = None
-        self.other = False  # runs the version of PV_LAB_OTHER
+        self.other = False  # runs the programs of PV_LAB_OTHER
         self.tun = "p2pvpn0"
         self.etc = "/etc/p2pvpn"
         self.state = "/var/lib/p2pvpn"

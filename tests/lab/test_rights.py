@@ -124,7 +124,7 @@ def the_coordinator_keeps_nothing_of_root(lab):
 
 @scenario
 def the_state_of_root_is_handed_over(lab):
-    """Files of an earlier version are the user's now; a link in their place leads nowhere."""
+    """Files that root restored become the user's; a link in their place leads nowhere."""
     coordinator = lab.coordinator()
     a = lab.host("a")
     lab.network(coordinator, [a])
