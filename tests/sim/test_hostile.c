@@ -195,8 +195,8 @@ static size_t room_line(struct scene *s, char *buf)
     return pv_room_frame_write(&f, buf, &len) == PV_OK ? len : 0;
 }
 
-/* The words of members of earlier versions about copies. */
-static size_t copy_line(struct scene *s, char *buf)
+/* A frame of a kind that nobody knows. */
+static size_t unknown_line(struct scene *s, char *buf)
 {
     return (size_t)snprintf(buf, 200, "{\"copy\":\"%022u\",\"%s\":\"%043u\",\"box\":\"%u\"}\n",
                             sim_draw(1000), sim_draw(2) ? "to" : "from", sim_draw(1000),
@@ -240,7 +240,7 @@ static void send_lines(struct scene *s, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         size_t len = sim_draw(2000) == 0 ? bad_line(s, buf)
                      : sim_draw(8) == 0  ? room_line(s, buf)
-                     : sim_draw(40) == 0 ? copy_line(s, buf)
+                     : sim_draw(40) == 0 ? unknown_line(s, buf)
                                          : message_line(s, buf);
         /* Its own output is full, or the victim has closed: the next round. */
         if (len > 0 && pv_chatlink_say(link, to, pv_view(buf, len)) != PV_OK)

@@ -318,8 +318,7 @@ static struct file *newest_of_most(struct pv_filelink *l, size_t *ret_n)
 /* Is there a place for one more incoming file of this peer, or does another's undecided offer
  * give way to it? It is refused then. decided: the new one does not wait for the user. The peer
  * whose offer gives way hears at once why. It has no fewer than the other one afterwards, so two
- * peers never push each other out in turns. A table of an older version may hold more than the
- * limit: none of that is lost, and one place that becomes free is not enough. */
+ * peers never push each other out in turns. */
 static bool make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, pv_ns now)
 {
     size_t living = 0, incoming = 0, of_peer = 0, waiting = 0, most;
@@ -333,8 +332,7 @@ static bool make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, p
         of_peer += same;
         waiting += same && f->e.state == PV_FILE_OFFERED;
     }
-    if (of_peer >= PV_FILELINK_MAX_OF_PEER || (!decided && waiting >= PV_FILELINK_MAX_OFFERS) ||
-        incoming > PV_FILELINK_MAX_INCOMING)
+    if (of_peer >= PV_FILELINK_MAX_OF_PEER || (!decided && waiting >= PV_FILELINK_MAX_OFFERS))
         return false;
     if (incoming < PV_FILELINK_MAX_INCOMING && living < PV_FILELINK_MAX)
         return true;
@@ -643,15 +641,12 @@ static void send_notice(struct pv_filelink *l, const uint8_t *pk, const struct p
         l->cfg.send(l->cfg.owner, pk, pv_view(buf, len), now);
 }
 
-/* Of an offer in a room two: older receivers take the second, to which the first is nothing. */
 static void say_of(struct pv_filelink *l, const struct file *f, pv_ns now)
 {
     struct pv_file_notice n = notice_of(f);
     if (n.kind == PV_FILE_OFFER && is_of_room(f)) {
         n.kind = PV_FILE_ROOM_OFFER;
         memcpy(n.room, f->e.room, sizeof(n.room));
-        send_notice(l, f->e.peer, &n, now);
-        n.kind = PV_FILE_OFFER;
     }
     send_notice(l, f->e.peer, &n, now);
 }
@@ -877,16 +872,13 @@ enum {
     FLAG_TELL = 2, /* the present state may not be known to the other side */
     FLAG_HELD = 4,
     /* Bytes of the longest entry: all of them fit PV_FILELINK_SAVE_MAX. */
-    ENTRY_MAX =
-        4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 + PV_FILE_NAME_MAX,
-    ROOM_LEN = 4 + PV_ROOM_ID_LEN, /* number and room: of those that have one, behind all entries,
-                                      where older versions read no more */
+    ENTRY_MAX = 4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + PV_ROOM_ID_LEN + 6 * 8 + 2 + PV_NAME_MAX +
+                2 + PV_FILE_NAME_MAX,
 };
 /* Ours: nobody has had so many files, but a damaged table may say so, and numbers must not run out.
  */
 #define NUMBER_MAX (UINT32_MAX / 2)
-_Static_assert(7 + PV_FILELINK_MAX * (ENTRY_MAX + ROOM_LEN) <= PV_FILELINK_SAVE_MAX,
-               "the table fits");
+_Static_assert(7 + PV_FILELINK_MAX * ENTRY_MAX <= PV_FILELINK_SAVE_MAX, "the table fits");
 
 static void save_file(struct pv_writer *w, const struct file *f)
 {
@@ -896,10 +888,11 @@ static void save_file(struct pv_writer *w, const struct file *f)
                            (f->tell_at != PV_NEVER ? FLAG_TELL : 0) |
                            (e->held && is_of_room(f) ? FLAG_HELD : 0)));
     pv_put_u8(w, (uint8_t)e->state);
-    /* It follows from the rules of the next life, and older versions do not know it. */
+    /* It follows from the rules of the next life. */
     pv_put_u8(w, (uint8_t)(e->why == PV_FILE_WHY_RULES ? PV_FILE_WHY_NONE : e->why));
     pv_put_bytes(w, e->id, sizeof(e->id));
     pv_put_bytes(w, e->peer, sizeof(e->peer));
+    pv_put_bytes(w, e->room, sizeof(e->room)); /* zeros: of no room */
     pv_put_u64(w, e->size);
     pv_put_u64(w, e->done);
     pv_put_u64(w, e->time_ms);
@@ -919,13 +912,6 @@ size_t pv_filelink_save(struct pv_filelink *l, uint8_t buf[static PV_FILELINK_SA
     pv_put_u16(&w, (uint16_t)l->n);
     for (size_t i = 0; i < l->n; i++)
         save_file(&w, &l->files[i]);
-    for (size_t i = 0; i < l->n; i++) {
-        const struct pv_file_entry *e = &l->files[i].e;
-        if (!is_of_room(&l->files[i]))
-            continue;
-        pv_put_u32(&w, e->number);
-        pv_put_bytes(&w, e->room, sizeof(e->room));
-    }
     *ret_save = ++l->n_saves;
     return w.len;
 }
@@ -940,6 +926,7 @@ static void load_file(struct pv_reader *r, struct file *f)
     uint8_t why = pv_get_u8(r);
     pv_get_copy(r, e->id, sizeof(e->id));
     pv_get_copy(r, e->peer, sizeof(e->peer));
+    pv_get_copy(r, e->room, sizeof(e->room));
     e->size = pv_get_u64(r);
     e->done = pv_get_u64(r);
     e->time_ms = pv_get_u64(r);
@@ -966,20 +953,6 @@ static void load_file(struct pv_reader *r, struct file *f)
     if (e->outgoing && !file_is_final(f)) {
         e->why = PV_FILE_WHY_ABSENT; /* the descriptor went with the process */
         f->tell_at = 0;
-    }
-}
-
-/* Rooms of files that are there; an older version wrote none. */
-static void load_rooms(struct pv_filelink *l, struct pv_reader *r)
-{
-    while (r->status == PV_OK && r->rest.len > 0) {
-        uint8_t room[PV_ROOM_ID_LEN];
-        struct file *f = by_number(l, pv_get_u32(r));
-        pv_get_copy(r, room, sizeof(room));
-        if (r->status == PV_OK && f == NULL)
-            pv_reader_fail(r, PV_ERR_MALFORMED);
-        if (r->status == PV_OK)
-            memcpy(f->e.room, room, sizeof(room));
     }
 }
 
@@ -1011,7 +984,6 @@ static int load_table(struct pv_filelink *l, struct pv_view saved)
         if (!f->e.outgoing && file_is_final(f) && f->e.state != PV_FILE_DONE)
             file_drop(l, f);
     }
-    load_rooms(l, &r);
     return pv_reader_end(&r);
 }
 
@@ -1275,8 +1247,7 @@ static int find_meant(struct pv_filelink *l, const struct pv_filelink_offer *o, 
     if (f == NULL)
         *ret_file = find_same(l, o, name);
     else if (f->e.size != o->size || memcmp(&f->stamp, &o->stamp, sizeof(f->stamp)) != 0 ||
-             strcmp(f->e.name, name) != 0 ||
-             (o->room != NULL && is_of_room(f) && !is_same_room(f, o)))
+             strcmp(f->e.name, name) != 0 || (o->room != NULL && !is_same_room(f, o)))
         return PV_ERR_EXISTS;
     return PV_OK;
 }
@@ -1314,10 +1285,9 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
             memcpy(f->e.id, o->id, sizeof(f->e.id));
         else
             pv_rng_fill(&l->cfg.rng, f->e.id, sizeof(f->e.id));
+        if (o->room != NULL)
+            set_room(l, f, o->room, false);
     }
-    /* An older version that offered it wrote down none. */
-    if (o->room != NULL && !is_of_room(f))
-        set_room(l, f, o->room, false);
     *ret_number = f->e.number;
     release(l, f);
     f->handle = o->handle;

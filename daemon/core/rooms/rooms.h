@@ -159,9 +159,7 @@ bool pv_rooms_are_full(const struct pv_rooms *rooms);
  * not loaded. */
 PV_MUST_CHECK int pv_rooms_accept(struct pv_rooms *rooms, const uint8_t *room, pv_ns now);
 /* Which rooms are accepted and what they are called, as it was stored, before rooms are loaded;
- * none or damaged: all that are loaded first are taken for accepted, as versions before this had
- * them.
- */
+ * none or damaged: no room is accepted but those that this node has made. */
 void pv_rooms_set_marks(struct pv_rooms *rooms, struct pv_view saved);
 /* The same when it is to be stored, because it changed (again: in any case): its bytes; 0: it is
  * not. */

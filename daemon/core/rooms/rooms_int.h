@@ -134,8 +134,8 @@ struct pv_rooms {
 
     struct pv_rooms_mark marks[PV_ROOMS_MAX_MARKS];
     size_t n_marks;
-    bool knows_marks, marks_dirty; /* the list is there; it is to be stored */
-    struct pv_rooms_room **rooms;  /* owned */
+    bool marks_dirty;             /* the list is to be stored */
+    struct pv_rooms_room **rooms; /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
     struct pv_rooms_peer *peers; /* of whom something is known */

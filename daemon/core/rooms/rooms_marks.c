@@ -9,9 +9,8 @@
 #include "daemon/core/rooms/rooms_int.h"
 
 enum {
-    VERSION = 2,          /* of the list on disk */
-    VERSION_ACCEPTED = 1, /* of releases that called rooms anew each time: ids alone */
-    ACCEPTED = 0x80,      /* a mark's last byte on disk: this, and the piece */
+    VERSION = 2,     /* of the list on disk; another one counts as none */
+    ACCEPTED = 0x80, /* a mark's last byte on disk: this, and the piece */
     PIECE = 0x7f,
 
     SHORT_PIECE = 4,
@@ -62,14 +61,12 @@ static void put(struct pv_rooms *rs, const struct pv_rooms_mark *mark)
 
 void pv_rooms_set_marks(struct pv_rooms *rooms, struct pv_view saved)
 {
-    uint8_t version = saved.len > 0 ? saved.ptr[0] : 0;
-    size_t each = PV_ROOM_ID_LEN + (version == VERSION);
-    rooms->knows_marks = version == VERSION || version == VERSION_ACCEPTED;
-    for (size_t at = 1;
-         rooms->knows_marks && at + each <= saved.len && rooms->n_marks < PV_ROOMS_MAX_MARKS;
-         at += each) {
+    const size_t each = PV_ROOM_ID_LEN + 1;
+    if (saved.len == 0 || saved.ptr[0] != VERSION)
+        return;
+    for (size_t at = 1; at + each <= saved.len && rooms->n_marks < PV_ROOMS_MAX_MARKS; at += each) {
         struct pv_rooms_mark *mark = &rooms->marks[rooms->n_marks++];
-        uint8_t bits = version == VERSION ? saved.ptr[at + PV_ROOM_ID_LEN] : ACCEPTED;
+        uint8_t bits = saved.ptr[at + PV_ROOM_ID_LEN];
         memcpy(mark->id, saved.ptr + at, PV_ROOM_ID_LEN);
         mark->accepted = (bits & ACCEPTED) != 0;
         mark->piece = (bits & PIECE) <= WHOLE_ID ? bits & PIECE : WHOLE_ID;
@@ -80,7 +77,7 @@ size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
                            uint8_t ret_list[static PV_ROOMS_MARKS_LEN])
 {
     size_t len = 0;
-    if (!rooms->marks_dirty && !(again && rooms->knows_marks))
+    if (!rooms->marks_dirty && !again)
         return 0;
     rooms->marks_dirty = false;
     ret_list[len++] = VERSION;
@@ -273,12 +270,6 @@ static void tell_apart(struct pv_rooms *rs, const struct pv_rooms_room *room)
 
 void pv_rooms_note_loaded(struct pv_rooms *rs)
 {
-    for (size_t i = 0; !rs->knows_marks && i < rs->n_rooms; i++) {
-        if (room_is_in(rs->rooms[i]->self) && !pv_rooms_is_accepted(rs, rs->rooms[i]))
-            set_accepted(rs, rs->rooms[i], true);
-    }
-    rs->marks_dirty = rs->marks_dirty || !rs->knows_marks;
-    rs->knows_marks = true;
     for (size_t i = 0; i < rs->n_rooms; i++) {
         if (!pv_rooms_is_listed(rs->rooms[i]))
             continue;

@@ -69,7 +69,7 @@ enum pv_file_notice_kind {
     PV_FILE_OFFER = 1,      /* sender: there is a file for you */
     PV_FILE_STATE = 2,      /* receiver: so far has it come */
     PV_FILE_WITHDRAW = 3,   /* sender: not any more */
-    PV_FILE_ROOM_OFFER = 4, /* as OFFER, in a room; older receivers know only the OFFER behind it */
+    PV_FILE_ROOM_OFFER = 4, /* sender: there is a file for you, offered in a room */
 };
 
 struct pv_file_notice {

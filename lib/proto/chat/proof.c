@@ -21,7 +21,7 @@ enum {
     KIND_SECRET = 1,
     KIND_QUESTION = 1, /* about an owner */
     KIND_ANSWER = 2,
-    DEPTH = 2,      /* ours need 1; room for a field of a later version */
+    DEPTH = 2,      /* ours need 1; room for a field that is not known here */
     MAX_VALUES = 8, /* ours need 2 */
     NONCE_TEXT_BUF = 23,
     MAC_TEXT_BUF = 44,

@@ -58,7 +58,6 @@ static struct world {
     } notices[MAX_NOTICES];
     struct xfer xfers[MAX_XFERS];
     unsigned loss;       /* percent of the notices */
-    bool old;            /* notices about rooms are nothing to one of the two */
     const uint8_t *room; /* in which users offer files; NULL: none */
     unsigned full;       /* the receiver's disk is full for so many transfers more */
     int next_handle;
@@ -74,8 +73,6 @@ static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view no
 {
     const struct side *s = owner;
     int to = s == &w.side[0] ? 1 : 0;
-    if (w.old && notice.ptr[1] == PV_FILE_ROOM_OFFER)
-        return;
     assert_memory_equal(pk, w.side[to].pk, PV_SIGN_PK_LEN);
     for (size_t n = 0; n < MAX_NOTICES; n++) {
         if (w.notices[n].used || pv_rng_below(&w.rng, 100) < w.loss)
@@ -740,19 +737,6 @@ PV_TEST(a_file_that_is_offered_in_a_room_knows_its_room)
     assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
 }
 
-/* Between it and an older version a file is as one for the peer alone, whichever is the older. */
-PV_TEST(an_older_version_takes_and_sends_the_offer_without_its_room)
-{
-    w.old = true;
-    w.side[1].room = PV_FILE_ROOM_OPEN;
-    const uint32_t a = must_offer_in(crew, "a", 100);
-    turns(20);
-    assert_int_equal(count_files(1), 1);
-    assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
-    assert_ok(pv_filelink_accept(w.side[1].link, newest()->number, w.now));
-    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
-}
-
 PV_TEST(a_room_is_taken_as_soon_as_its_sender_is_known_to_be_in_it)
 {
     w.side[1].auto_max = 1000;
@@ -853,31 +837,6 @@ PV_TEST(a_file_in_two_rooms_and_for_the_peer_alone_is_three_files)
     assert_ok(offer_as(0, "b", 100, id, &number));
     assert_int_equal(number, named);
     assert_memory_equal(file(0, named)->room, crew, sizeof(crew));
-}
-
-/* As an older version wrote it, and reads it: that ends behind the entries. */
-PV_TEST(a_table_without_rooms_is_read)
-{
-    w.side[1].room = PV_FILE_ROOM_OPEN;
-    const uint32_t a = must_offer_in(crew, "a", 100);
-    keep(&w.side[0]);
-    w.side[0].saved_len -= 4 + PV_ROOM_ID_LEN;
-    kill_side(0);
-    start(0);
-    assert_memory_equal(file(0, a)->room, nowhere, sizeof(nowhere));
-    /* Offered anew by its id, it has its room again. */
-    uint8_t id[PV_FILE_ID_LEN];
-    uint32_t again = 0;
-    memcpy(id, file(0, a)->id, sizeof(id));
-    assert_ok(offer_as(0, "a", 100, id, &again));
-    assert_int_equal(again, a);
-    assert_memory_equal(file(0, a)->room, crew, sizeof(crew));
-    /* A cut there costs rooms, and no file. */
-    keep(&w.side[0]);
-    w.side[0].saved_len -= 3;
-    kill_side(0);
-    start(0);
-    assert_int_equal(count_files(0), 1);
 }
 
 PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
@@ -1576,35 +1535,6 @@ PV_TEST_IN(an_offer_that_comes_back_needs_a_place_like_another, begin_alone, end
         offers_by_rule(1, id, 100);
     assert_int_equal(count(1, PV_FILE_OFFERED) + count(1, PV_FILE_ACCEPTED),
                      PV_FILELINK_MAX_OF_PEER);
-}
-
-/* Versions before this limit kept up to 512. */
-PV_TEST_IN(a_table_that_holds_more_than_the_limit_loses_nothing, begin_alone, end_alone)
-{
-    enum {
-        KEPT = PV_FILELINK_MAX_INCOMING + 16,
-        HEAD = 7,  /* bytes before the first entry */
-        FLAGS = 4, /* of an entry, behind its number; the lowest bit: it goes out */
-    };
-    uint64_t save;
-    for (unsigned i = 0; i < KEPT; i++)
-        assert_ok(user_sends(i));
-    size_t len = pv_filelink_save(node, saved, &save);
-    size_t entry = (len - HEAD) / KEPT;
-    for (unsigned i = 0; i < KEPT; i++)
-        saved[HEAD + i * entry + FLAGS] = 0;
-    end_alone(NULL);
-    restart(pv_view(saved, len));
-    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
-    offers(HONEST, 0);
-    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
-    assert_int_equal(count_told_too_many(HONEST), 1);
-    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
-    assert_ok(user_sends(KEPT));
-    for (unsigned i = 0; i <= KEPT - PV_FILELINK_MAX_INCOMING; i++)
-        assert_ok(pv_filelink_stop(node, i + 1, now));
-    offers(HONEST, 0);
-    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
 }
 
 /* --- transfers ------------------------------------------------------------------------------- */

@@ -616,37 +616,16 @@ PV_TEST_IN(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_
     assert_string_equal(w.n[BOB].said, "one");
 }
 
-/* Versions before this had no such list: what they were in they stay in. */
-PV_TEST(rooms_of_an_earlier_version_stay_accepted)
+PV_TEST(without_the_list_a_user_is_asked_once_more)
 {
     w.n[BOB].hesitates = true;
     w.n[BOB].marks_len = 0;
     restart(BOB);
-    assert_false(is_invited(BOB, "#crew"));
+    assert_true(is_invited(BOB, "#crew"));
     assert_ok(say(ANNA, "crew", "one"));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_ok(accept_room(BOB, "crew"));
     assert_string_equal(w.n[BOB].said, "one");
-}
-
-/* Releases before this kept the ids of accepted rooms alone; two of one name are told apart as
- * those releases did. */
-PV_TEST(the_list_of_the_release_before_is_read)
-{
-    uint8_t first[PV_ROOM_ID_LEN], second[PV_ROOM_ID_LEN];
-    w.n[BOB].hesitates = true;
-    assert_ok(open_room(CARL, "crew"));
-    assert_ok(invite(CARL, "crew", BOB));
-    memcpy(first, room_of(ANNA, "crew"), sizeof(first));
-    memcpy(second, room_of(CARL, "crew"), sizeof(second));
-    w.n[BOB].marks[0] = 1;
-    memcpy(w.n[BOB].marks + 1, second, sizeof(second));
-    w.n[BOB].marks_len = 1 + PV_ROOM_ID_LEN;
-    restart(BOB);
-    assert_called(BOB, second, "#crew");
-    assert_false(is_invited(BOB, "#crew"));
-    assert_memory_equal(PV_ROOM_STR(w.n[BOB].rooms, first), "#crew~", 6);
-    w.n[BOB].marks[0] = 3; /* a later one's: what is loaded counts as accepted */
-    restart(BOB);
-    assert_false(is_invited(BOB, PV_ROOM_STR(w.n[BOB].rooms, first)));
 }
 
 PV_TEST(an_impossible_request_is_refused_with_its_reason)
