@@ -1074,9 +1074,6 @@ static int serve(struct daemon *d)
         if (d->settings.note[0] != '\0')
             pv_log(&d->log, PV_LOG_WARN, "what=\"look at the settings\" why=\"%s\"",
                    d->settings.note);
-        if (d->settings.chat_held)
-            pv_log(&d->log, PV_LOG_WARN,
-                   "what=\"[chat] hold does nothing any more: take it out of the settings\"");
         code = start(d, d->settings.private_key_file[0] != '\0' ? transport_key : NULL);
     }
     pv_secret_free(transport_key);

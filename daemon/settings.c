@@ -676,7 +676,6 @@ static const struct key traversal_keys[] = {
 };
 static const struct key chat_keys[] = {
     {.name = "store", .take = take_store},
-    {.name = "hold", .take = take_on, AT(chat_held)},
     {.name = "plain", .take = take_off, AT(engine.chat.plain_off)},
     {.name = "keep", .take = take_keep},
     {.name = "max-size", .take = take_max_size},

@@ -43,7 +43,6 @@ struct pv_settings {
     size_t n_auto_accept;
     bool dns;          /* [dns] listen = on */
     uint64_t chat_max; /* [chat] max-size, bytes of all messages; 0 = not given */
-    bool chat_held;    /* [chat] hold = on, of an earlier version: it does nothing */
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */

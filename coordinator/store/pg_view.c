@@ -69,8 +69,7 @@ static int check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]
                        pv_pg_take_number, &there, ret_error);
     if (r < 0 || there != 0)
         return r;
-    snprintf(ret_error, PV_PG_ERROR_MAX,
-             "no coordinator has used the database yet: start one");
+    snprintf(ret_error, PV_PG_ERROR_MAX, "no coordinator has used the database yet: start one");
     return PV_ERR_NOT_FOUND;
 }
 

@@ -32,8 +32,8 @@ PV_MUST_CHECK int pv_keeper_start(struct pv_keeper **ret_keeper);
 struct pv_keeper *pv_keeper_stop(struct pv_keeper *k);
 
 /*
- * It reads dir/root.key where there is one, becomes this user, gives the
- * file the mode 0000, which earlier versions did not, and gives up its rights. Once. *ret_exposed:
+ * It reads dir/root.key when there is one, becomes this user, gives the file the mode 0000 (a
+ * restored file has another), and gives up its rights. Once. *ret_exposed:
  * the file can be read all the same, as its file system knows no modes.
  * PV_ERR_MALFORMED: a file that is no key is never overwritten. -ELOOP, -EMLINK: it is a link or
  * has a second name, and may be another network's. -errno, PV_ERR_REFUSED, PV_ERR_NOMEM,

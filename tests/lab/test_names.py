@@ -56,8 +56,7 @@ def installing_adds_the_names_and_removing_takes_them_out(lab):
     def hosts():
         return [x.split("#")[0].split() for x in read().splitlines() if x.startswith("hosts")]
     install = ["cmake", "--install", lab.build, "--prefix", "/run/inst"]
-    # A program that version 0.1.0 had installed in another place would be found first in root's PATH.
-    a.run("sh", "-ec", "mkdir -p /run/inst/sbin; touch /run/inst/sbin/p2pvpnctl; cp -a /etc /run/etc;"
+    a.run("sh", "-ec", "cp -a /etc /run/etc;"
           "sed -i /p2pvpn/d /run/etc/group /run/etc/gshadow /run/etc/passwd /run/etc/shadow;"
           "rm -f /run/etc/.pwd.lock; mount --bind /run/etc /etc; mkdir -p /run/p2pvpn")
     a.daemon(wait_ready=True)

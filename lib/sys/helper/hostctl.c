@@ -83,8 +83,7 @@ static int write_switch(const char *key, int value)
 static bool is_ours(const char *key)
 {
     char name[PV_HOSTCTL_KEY_MAX];
-    if (strcmp(key, key_forward4) == 0 || strcmp(key, key_forward6) == 0 ||
-        strcmp(key, key_mark) == 0)
+    if (strcmp(key, key_forward6) == 0 || strcmp(key, key_mark) == 0)
         return true;
     char again[2 * PV_HOSTCTL_KEY_MAX] = "";
     if (strstr(key, "..") != NULL)
@@ -299,8 +298,6 @@ static bool is_key_of4(const char *key)
 void pv_hostctl_release(struct pv_hostctl *ctl)
 {
     size_t at;
-    /* Earlier versions switched it on for everybody. */
-    switch_back(ctl, key_forward4, 1);
     for (size_t i = ctl->n; read_switch(key_forward4) == 1 && i-- > 0;)
         if (is_key_of4(ctl->kept[i].key))
             forget(ctl, i);

@@ -794,7 +794,7 @@ static void take_over(struct pv_hostnet *net, const char *ifname)
     snprintf(net->ctl.ifname, sizeof(net->ctl.ifname), "%s", ifname);
     if (net->ctl.slot >= PV_NETWORDS_SLOTS)
         net->ctl.has_slot = false;  /* nobody but us should have written it */
-    if (left && !net->ctl.has_slot) /* an earlier version's was by the name alone */
+    if (left && !net->ctl.has_slot) /* without a file it follows from the name alone */
         pv_hostctl_take_slot(&net->ctl, pv_networds_slot(ifname), PV_NETWORDS_SLOTS);
     if (left && !pv_networds_wants_table(&net->wanted))
         snprintf(net->table_now, sizeof(net->table_now), "left");

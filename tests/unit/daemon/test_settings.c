@@ -70,7 +70,6 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
     assert_true(s.engine.chat.store);
-    assert_false(s.chat_held);
     assert_int_equal(s.n_peers + s.engine.given.n_own_addrs, 0);
 }
 
@@ -107,7 +106,7 @@ static const char WHOLE[] = "[interface]\n"
                             "max-mappings = 64\n"
                             "max-pps = 50\n"
                             "[chat]\n"
-                            "store = off\nhold = on\nplain = off\nkeep = 90d\nmax-size = 2g\n"
+                            "store = off\nplain = off\nkeep = 90d\nmax-size = 2g\n"
                             "auto-accept = Bob 2G\n"
                             "auto-accept = *\n"
                             "notify = /usr/bin/env -u low\n"
@@ -173,7 +172,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.stun.port, 3478);
     assert_int_equal(s.engine.hardnat.max_mappings, 64);
     assert_int_equal(s.engine.hardnat.max_pps, 50);
-    assert_true(!s.engine.chat.store && s.chat_held && s.engine.chat.plain_off);
+    assert_true(!s.engine.chat.store && s.engine.chat.plain_off);
     assert_int_equal(s.engine.given.pq, PV_PQ_REQUIRE);
     assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     assert_true(s.engine.has_firewall);

@@ -56,7 +56,7 @@ static int again(void)
     return begin();
 }
 
-/* A key file as an earlier version has left it. */
+/* A key file as a user restores it. */
 static void put_file(const char *text)
 {
     assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
@@ -219,7 +219,7 @@ PV_TEST(the_file_is_closed_to_its_own_user)
     assert_false(can_read());
 }
 
-PV_TEST(a_key_of_an_earlier_version_is_closed_too)
+PV_TEST(a_key_that_was_restored_is_closed_too)
 {
     uint8_t pk[PV_SIGN_PK_LEN];
     put_file(NINES "\n");

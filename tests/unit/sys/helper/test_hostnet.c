@@ -361,24 +361,6 @@ PV_TEST(forwarding_is_for_members_until_others_want_it)
     write_switch("ipv6/conf/all/forwarding", 0);
 }
 
-/* They switched it on for everybody. */
-PV_TEST(a_state_that_an_earlier_version_left_is_put_back)
-{
-    struct pv_hostnet *net = new_net();
-    struct pv_netplan p = plan_of();
-    FILE *f = fopen(FILE_PATH, "we");
-    assert_true(f != NULL && fputs("ipv4/ip_forward 0\n", f) >= 0 && fclose(f) == 0);
-    write_switch("ipv4/ip_forward", 1);
-    p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
-    set(net, &p);
-    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
-    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
-    assert_true(keeps_others_out_of_ipv4(net));
-    pv_hostnet_end(net);
-    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
-}
-
 /* The directory was another user's once. */
 PV_TEST(a_link_beside_the_list_of_switches_is_not_followed)
 {
