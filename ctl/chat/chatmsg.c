@@ -90,9 +90,8 @@ static int find_room(struct pv_cli *cli, const char *room, struct pv_chat_place 
     pv_cli_set_timeout(cli, WAIT_S);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(body, "room", ""));
-    /* An older p2pvpnd gives no address. */
     snprintf(ret_place->address, sizeof(ret_place->address), "%s",
-             pv_json_text(body, "address", room));
+             pv_json_text(body, "address", ""));
     json_decref(body);
     return code;
 }

@@ -141,12 +141,9 @@ static bool has_changed_hands(const struct raw *c, const json_t *msg)
 static void take_message(struct raw *c, const json_t *body)
 {
     json_t *msg = json_object_get(body, "message");
-    const char *address = pv_json_text(body, "address", NULL);
-    if (pv_json_bool(msg, "own") || (address != NULL && strcmp(address, c->place.address) != 0))
+    if (pv_json_bool(msg, "own") || !pv_json_is(body, "address", c->place.address))
         return;
-    if (address == NULL) { /* an older p2pvpnd does not say of which conversation it is */
-        c->stale = true;
-    } else if (!c->stale && (!c->asking || c->reading)) {
+    if (!c->stale && (!c->asking || c->reading)) {
         print_line(c, msg);
     } else if (json_array_size(c->came) < MAX_CAME) {
         (void)json_array_append(c->came, msg);

@@ -479,31 +479,7 @@ enum {
     FILES_NO_WAIT,
 };
 
-/* Is the line of who sends the file? Its id is known to all members. */
-static bool is_of_sender(const json_t *msg, const json_t *file)
-{
-    if (!pv_json_is(file, "direction", "in"))
-        return pv_json_bool(msg, "own");
-    return !pv_json_bool(msg, "own") && pv_json_text(msg, "from_former", NULL) == NULL &&
-           strcmp(pv_json_text(msg, "from", ""), pv_json_text(file, "peer", "?")) == 0;
-}
-
-/* The room in which it is offered; of an older p2pvpnd's that with its line, as which the file is
- * called. "": none, or a line that is not here any more. */
-static const char *room_of(const json_t *file, const json_t *messages)
-{
-    const char *room = pv_json_text(file, "room", NULL);
-    if (room != NULL)
-        return room;
-    PV_EACH_JSON(messages, msg) {
-        if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0 &&
-            is_of_sender(msg, file))
-            return pv_json_text(msg, "room", "");
-    }
-    return "";
-}
-
-static void list_row(struct pv_table *t, const json_t *file, const json_t *messages)
+static void list_row(struct pv_table *t, const json_t *file)
 {
     char text[PV_SHOW_BUF];
     double done = pv_json_real(file, "done", 0), size = pv_json_real(file, "size", 0);
@@ -514,7 +490,7 @@ static void list_row(struct pv_table *t, const json_t *file, const json_t *messa
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, in ? "from" : "to");
     pv_table_cell(t, PV_BOLD, pv_json_text(file, "peer", "?"));
-    pv_table_cell(t, PV_PLAIN, room_of(file, messages));
+    pv_table_cell(t, PV_PLAIN, pv_json_text(file, "room", ""));
     pv_table_cell(t, PV_PLAIN, PV_BYTES_STR(size));
     if (strcmp(state, "accepted") == 0)
         snprintf(text, sizeof(text), "%s %.0f%%", pv_json_bool(file, "running") ? "moving" : state,
@@ -531,17 +507,11 @@ static int list(struct pv_cli *cli)
 {
     static const char *const heads[] = {"=ID", "=", "PEER", "-ROOM", "-SIZE", "=STATE", "NAME", ""};
     struct pv_table t;
-    json_t *body = NULL, *said = NULL;
+    json_t *body = NULL;
     size_t i;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     const json_t *files = json_object_get(body, "files");
-    if (code == 0 && !cli->json && json_array_size(files) > 0) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_HISTORY);
-        req.limit = PV_CTLAPI_MAX_HISTORY;
-        if (pv_cli_call(cli, &req, NULL, NULL, &said) != 0)
-            said = NULL; /* the rooms are missing then, which it said, and no file */
-    }
     if (code != 0) {
         json_decref(body);
         return code;
@@ -555,10 +525,9 @@ static int list(struct pv_cli *cli)
         for (i = 0; i < PV_ARRAY_LEN(heads); i++)
             pv_table_head(&t, PV_DIM, heads[i]);
         PV_EACH_JSON(files, file)
-            list_row(&t, file, json_object_get(said, "messages"));
+            list_row(&t, file);
         code = pv_cli_print_table(cli, &t);
     }
-    json_decref(said);
     json_decref(body);
     return code;
 }

@@ -870,15 +870,11 @@ static bool is_anothers(struct pv_tui_conv *c, const json_t *changed)
     return other;
 }
 
-/* Is it a notice of a machine that had the name before? That of a file has its key, and a p2pvpnd
- * of before says only whose the name was last. */
+/* Is it a notice of a machine that had the name before? That of a file has its key. */
 static bool is_of_before(const struct pv_tui_line *line, const json_t *changed)
 {
-    const char *now = pv_json_text(changed, "now", "");
-    if (line->key[0] != '\0' && now[0] != '\0')
-        return strcmp(line->key, now) != 0;
-    return line->time < pv_json_real(changed, "since", 0) ||
-           (line->key[0] != '\0' && pv_json_is(changed, "key", line->key));
+    return line->key[0] != '\0' ? !pv_json_is(changed, "now", line->key)
+                                : line->time < pv_json_real(changed, "since", 0);
 }
 
 /* Moves notices from old to c: those up to the last change of hands that old tells of, and (anew,
@@ -1798,14 +1794,12 @@ static bool says(const struct pv_tui_line *line, const json_t *file)
 
 /* The line of a room that offers the file: it has the file's id, and is of who sends it, so that
  * nobody hides an offer of his behind another's line. A file that comes in is told in no line
- * that names another one: a person accepts what the line says. Of an older p2pvpnd it says no room.
- */
+ * that names another one: a person accepts what the line says. */
 static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t *ret_index)
 {
     struct pv_tui_line *line = line_of_file(t, pv_json_text(file, "transfer", ""), ret_index);
     if (line == NULL || line->outgoing == is_in(file) || !pv_show_is_offer(line->text) ||
-        strcmp(pv_json_text(file, "room", t->convs[*ret_index].name), t->convs[*ret_index].name) !=
-            0)
+        !pv_json_is(file, "room", t->convs[*ret_index].name))
         return NULL;
     bool trusted = line->outgoing ||
                    (!line->former && strcmp(line->from, pv_json_text(file, "peer", "")) == 0 &&
@@ -1813,7 +1807,7 @@ static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t
     return trusted ? line : NULL;
 }
 
-/* The conversation in which a file is told: its room, or that with its line, or that of its peer.
+/* The conversation in which a file is told: its room, or that of its peer.
  * SIZE_MAX: none. */
 static size_t place_to_tell(struct pv_tui *t, const json_t *file, struct pv_tui_line **ret_line)
 {
@@ -1924,41 +1918,16 @@ static void tell_below(struct pv_tui_conv *c, struct pv_tui_line *line, const ch
     line->said = len;
 }
 
-/* The bar says where the offer of a file stands. */
-/* The bar named the place where it stood before. */
-static void note_room(struct pv_tui *t, const char *peer, size_t room)
-{
-    char before[PV_TUI_NOTE];
-    snprintf(before, sizeof(before), FILE_OF, peer, peer);
-    if (strcmp(t->note, before) != 0)
-        return;
-    if (room == t->current)
-        pv_tui_note(t, "%s", "");
-    else
-        pv_tui_note(t, FILE_OF, peer, t->convs[room].name);
-}
-
-/* Takes back what was told of a file in that conversation; false: nothing was. */
-static bool forget_notice(struct pv_tui_conv *c, uint32_t number)
+/* Takes back what was told of a file in that conversation. */
+static void forget_notice(struct pv_tui_conv *c, uint32_t number)
 {
     for (size_t i = c->n_lines; i > 0; i--) {
         if (c->lines[i - 1].file != number)
             continue;
         c->offers -= c->offers > 0;
         drop_line(c, &c->lines[i - 1]);
-        return true;
+        return;
     }
-    return false;
-}
-
-/* An offer comes before the line that says it, and was told in the room, or, by an older p2pvpnd,
- * where its sender is. */
-static void tell_in_line(struct pv_tui *t, const char *peer, uint32_t number, size_t room)
-{
-    const size_t index = pv_tui_find(t, peer, false);
-    (void)forget_notice(&t->convs[room], number);
-    if (index != SIZE_MAX && forget_notice(&t->convs[index], number))
-        note_room(t, peer, room);
 }
 
 #define OFFER_AGAIN "p2pvpnd began anew: /send-file offers it again"
@@ -1991,7 +1960,7 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
         snprintf(what, sizeof(what), "%.40s", state);
     tell_below(&t->convs[room], line, what);
     if (!line->outgoing)
-        tell_in_line(t, line->from, (uint32_t)number, room);
+        forget_notice(&t->convs[room], (uint32_t)number);
 }
 
 /* --- what the daemon says of files --------------------------------------------------------- */

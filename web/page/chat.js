@@ -6,7 +6,6 @@ import { act, ask, bytes, clock, complain, el, health, note, once, say, show } f
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
 const LONGEST = 16384; // bytes of a message
-const DAY = 86400; // s
 const SOON = 1000; // ms: a line that p2pvpnd has not taken by then is shown as one that waits
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
@@ -25,7 +24,6 @@ const isBegun = talk => Boolean(drafts.get(talk)?.trim());
 const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.keys()].some(isBegun);
 addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
 const given = new Set(); // the transfers of files that the browser was given: whether it kept them its user knows
-const offers = new Map(); // side and id of a line that offers a file to a room -> the room
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
 // A painter of how much is unread is called when that changes.
@@ -66,35 +64,11 @@ async function allUnread() {
   return all;
 }
 
-// A file says its room, and has the id of the line that offers it there; that of an older p2pvpnd says none, and the line does. Its box says whose it is.
-const offerOf = (own, id) => `${own ? "out" : "in"} ${id}`;
-const roomOf = f => f.room || offers.get(offerOf(f.direction === "out", f.transfer));
+// A file of a room has the id of the line that offers it there. Its box says whose it is.
 const waits = f => ["offered", "accepted"].includes(f.state) || (f.direction === "in" && f.state === "done");
 // Of a room that nobody here is in nothing is told.
 const isHeld = f => f.direction === "in" && f.state === "offered" && rooms.some(r => r.room === f.room && (r.invited || r.left));
 const ownerOf = f => f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0];
-function learn(lines) {
-  for (const m of lines) if (m.room && m.text.startsWith("/me offers ")) offers.set(offerOf(m.own, m.id), m.room);
-}
-
-// How far back the lines of all conversations were looked through, from the newest on, for those that offer files to rooms.
-const unseen = () => ({ more: true, time: Infinity });
-let seen = unseen(), looking = false;
-// No line offers this file to a room, as far as one can tell. Its sender's clock stands on both, and may have been set in between.
-const isPrivate = f => !roomOf(f) && (rooms.length === 0 || !seen.more || seen.time < f.time - DAY);
-
-// One page more: painters ask for the next where they want it.
-async function lookBack() {
-  if (looking) return;
-  looking = true;
-  const began = seen, { upto } = seen;
-  // While p2pvpnd is not there files stand with their senders.
-  const page = await call("history", { limit: SEARCHED, ...(upto && { upto }) }).catch(() => ({ messages: [] }));
-  learn(page.messages);
-  if (seen === began) seen = { more: Boolean(page.more && page.upto), time: Math.max(...page.messages.map(m => m.time)), upto: page.upto };
-  looking = false;
-  paintAll();
-}
 
 let came = null; // events of messages that came or were read, and of files, while those are asked for
 const load = once(async () => {
@@ -147,13 +121,10 @@ hear(event => {
     for (const p of state.peers) if (p.key) nameOf.set(p.key, p.name);
     if ((!loaded || moved || membership() !== member) && state.link === null) {
       member = membership();
-      seen = unseen();
       load();
     }
     return;
   }
-  if (["caught-up", "missed"].includes(event.event) || (event.event === "message" && !event.message)) seen = unseen();
-  if (event.message) learn([event.message]);
   // An event that is told late comes without its message or file, and of what was missed nothing does.
   if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event]) ||
       (event.event === "read" && !event.ids)) load();
@@ -169,7 +140,7 @@ hear(event => {
 // --- the list
 
 function talks(who) {
-  const held = files.filter(f => f.direction === "in" && waits(f)).map(f => roomOf(f) || ownerOf(f));
+  const held = files.filter(f => f.direction === "in" && waits(f)).map(f => f.room || ownerOf(f));
   const begun = [...drafts.keys()].filter(isBegun);
   const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held, ...begun]);
   for (const r of rooms) names.delete(r.room);
@@ -291,9 +262,7 @@ export function chat(main, who) {
     const low = isLow(), wanted = find.toLowerCase();
     // Without its line one stands in its room as long as somebody waits for it.
     const isHere = f => messages.some(m => m.id === f.transfer) || (f.room && waits(f) && !isHeld(f));
-    const theirs = files.filter(f => room ? roomOf(f) === who && isHere(f) : ownerOf(f) === who && !roomOf(f));
-    const mine = room ? theirs : theirs.filter(isPrivate);
-    if (mine.length < theirs.length) lookBack();
+    const mine = files.filter(f => room ? f.room === who && isHere(f) : ownerOf(f) === who && !f.room);
     const late = wanted ? [] : waiting(who);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late, [...given]]);
     if (now === drawn) return look();
@@ -343,7 +312,6 @@ export function chat(main, who) {
     if (messages[0].id !== first) return older(); // others are at the top by now
     messages = [...page.messages, ...messages];
     more = Boolean(page.more);
-    learn(messages);
     drawLog();
     log.scrollTop = 0;
   }
@@ -399,7 +367,6 @@ export function chat(main, who) {
     messages = [...messages.slice(0, kept), ...page.messages];
     if (kept === 0) more = Boolean(page.more);
     answered = true;
-    learn(messages);
   }
 
   const fetchLog = once(async () => {

@@ -1227,32 +1227,9 @@ PV_TEST_IN(tables_fit_the_screen, setup, teardown)
     unsetenv("COLUMNS");
 }
 
-/* The id of a line is known to all members: only a line of who sends the file says its room. */
-PV_TEST_IN(files_names_the_room_where_the_line_is_of_the_sender, setup, teardown)
-{
 #define ONE_FILE(id, transfer, direction)                                     \
     "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
     "\",\"peer\":\"pi\",\"size\":1,\"state\":\"offered\",\"name\":\"f" id "\"}"
-#define ONE_LINE(id, more, room) "{\"id\":\"" id "\",\"room\":\"" room "\"," more "}"
-    answers("files",
-            OK_V1("'files':[" ONE_FILE("1", "A", "in") "," ONE_FILE("2", "B", "in") "," ONE_FILE(
-                "3", "C", "out") "," ONE_FILE("4", "D", "in") "," ONE_FILE("5", "E", "in") "]"));
-    answers("history",
-            OK_V1("'messages':[" ONE_LINE("A", "'from':'pi'", "#a") "," ONE_LINE(
-                "B", "'from':'bob'",
-                "#b") "," ONE_LINE("C", "'from':'lap','own':true",
-                                   "#c") "," ONE_LINE("D", "'from':'lap','own':true",
-                                                      "#d") "," ONE_LINE("E",
-                                                                         "'from':'pi','from_former'"
-                                                                         ":'AbCd'",
-                                                                         "#e") "]"));
-    assert_int_equal(RUN("files"), 0);
-    assert_has(t.out, "#a");
-    assert_lacks(t.out, "#b");
-    assert_has(t.out, "#c");
-    assert_lacks(t.out, "#d");
-    assert_lacks(t.out, "#e");
-}
 
 PV_TEST_IN(a_slip_of_the_hand_ends_no_file_of_the_other_direction, setup, teardown)
 {
@@ -1274,15 +1251,6 @@ PV_TEST_IN(route_use_off_uses_nothing_whatever_stands_behind_it, setup, teardown
     assert_int_equal(RUN("route", "use", "off", "all"), PV_CTLAPI_USAGE);
     assert_has(t.err, "off all: off alone uses none");
     assert_int_equal(RUN("route", "use", "off", "auto"), PV_CTLAPI_USAGE);
-}
-
-PV_TEST_IN(files_are_listed_when_the_history_cannot_be_read, setup, teardown)
-{
-    answers("files", OK_V1("'files':[" ONE_FILE("1", "A", "in") "]"));
-    answers("history", "{'id':@,'ok':false,'code':1,'error':'chat: the store is broken'}\n");
-    assert_int_equal(RUN("files"), 0);
-    assert_has(t.out, "f1");
-    assert_has(t.err, "the store is broken");
 }
 
 /* A member that never answers hides nothing of the others. A file's number is that of its request
