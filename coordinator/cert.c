@@ -36,9 +36,9 @@ static int write_own(const char *file, const struct pv_tlscert *made,
     return r < 0 ? explain_cert(error, file, r) : PV_OK;
 }
 
-/* The names are for clients other than ours; nodes check the pin. former: the file that is there,
- * NULL: none; PV_ERR_STATE: it is as it should be. made holds the private key and is wiped. */
-static int make_own(const char *file, const struct pv_view *former, const struct pv_coordset *set,
+/* The names are for clients other than ours; nodes check the pin. made holds the private
+ * key and is wiped. */
+static int make_own(const char *file, const struct pv_coordset *set,
                     char error[static PV_COORDCERT_ERROR_MAX])
 {
     const char *names[PV_TLSCERT_NAMES_MAX];
@@ -50,28 +50,13 @@ static int make_own(const char *file, const struct pv_view *former, const struct
         names[n] = set->public[n].host;
     if (n == 0 && pv_coordurl_address(set, &guess, note) == PV_OK)
         names[n++] = guess.host;
-    int r = former == NULL ? pv_tlscert_make(&made, names, n)
-                           : pv_tlscert_make_again(&made, *former, names, n);
+    int r = pv_tlscert_make(&made, names, n);
     if (r == PV_OK)
         r = write_own(file, &made, error);
     else
         snprintf(error, PV_COORDCERT_ERROR_MAX, "make a TLS certificate: %s", pv_strstatus(r));
     pv_wipe(&made, sizeof(made));
     return r;
-}
-
-/* The program's name goes out of the certificates of earlier versions, around the same key: nodes
- * keep their pin. One that cannot be read or written is used as it is, or load_cert() says why not.
- */
-static void take_name_out(const char *file, const struct pv_coordset *set)
-{
-    char *text = NULL, error[PV_COORDCERT_ERROR_MAX];
-    size_t len = 0;
-    if (pv_file_read(file, 2 * (size_t)PV_TLSCERT_PEM_MAX, &text, &len) < 0)
-        return;
-    struct pv_view former = pv_view(text, len);
-    (void)!make_own(file, &former, set, error);
-    pv_file_free(text, len);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -128,9 +113,7 @@ int pv_coordcert_open(struct pv_coordcert *ret_cert, const struct pv_coordset *s
         snprintf(c.cert_file, sizeof(c.cert_file), "%.4000s/tls.pem", set->state);
         memcpy(c.key_file, c.cert_file, sizeof(c.key_file));
         if (stat(c.cert_file, &st) < 0)
-            r = make_own(c.cert_file, NULL, set, ret_error);
-        else
-            take_name_out(c.cert_file, set);
+            r = make_own(c.cert_file, set, ret_error);
     } else {
         memcpy(c.cert_file, set->tls_cert, sizeof(c.cert_file));
         memcpy(c.key_file, set->tls_key, sizeof(c.key_file));

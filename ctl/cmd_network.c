@@ -305,15 +305,15 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         code = pv_cli_name(cli, "name", name, req->name);
     if (code != 0)
         return code;
-    /* The parse is only a check, so the parts are wiped at once; the daemon gets the text. */
-    int r = pv_token_parse(req->secret, strlen(req->secret), &token);
-    if (r == PV_ERR_UNSUPPORTED && is_movetoken(req->secret)) {
+    if (is_movetoken(req->secret)) {
         req->cmd = PV_CTLAPI_COORDINATOR_TAKE;
         return 0;
     }
+    /* The parse is only a check, so the parts are wiped at once; the daemon gets the text. */
+    int r = pv_token_parse(req->secret, strlen(req->secret), &token);
     if (r == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
-                           "the token is of a later version: update p2pvpn on this machine");
+                           "this token is from a newer p2pvpn: upgrade p2pvpn on this machine");
     if (begins(req->secret, "p2pvpn://"))
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "that is the URL of a coordinator, at which `create` makes a new "

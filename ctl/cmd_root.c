@@ -253,7 +253,7 @@ static int read_paper(struct pv_cli *cli, const char *path, struct pv_paperkey *
         return 0;
     if (r == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
-                           "the root key is of a later version: update p2pvpn on this machine");
+                           "this root key is from a newer p2pvpn: upgrade p2pvpn on this machine");
     if (r == PV_ERR_TRUNCATED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "that is no whole root key: it has %d lines, and here are %u",

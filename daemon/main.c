@@ -762,7 +762,6 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.given.udp_port = d->port;
     cfg.has_udp6 = d->udp.fd6[0] >= 0;
     cfg.given.workers = d->udp.n;
-    cfg.aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes();
     cfg.given.kem = pv_kem_mlkem768();
     cfg.given.kem_why = pv_kem_why_not();
     cfg.key_given = s->private_key_file[0] != '\0';

@@ -173,6 +173,8 @@ void pv_answer_refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum 
 const char *pv_answer_text(enum pv_ctl_error error)
 {
     switch (error) {
+    case PV_CTL_E_VERSION:
+        return "this node is newer than this coordinator: upgrade p2pvpn-coordinator";
     case PV_CTL_E_BAD_SIGNATURE:
         return "a signature is wrong";
     case PV_CTL_E_UNKNOWN_INVITE:

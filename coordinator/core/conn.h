@@ -96,10 +96,6 @@ struct pv_conn {
     unsigned refusals;         /* requests refused by the rate */
 
     struct {
-        bool pages;   /* it reads packed pages (ctlpage.h) */
-        bool follows; /* it goes where error "moved" says */
-    } able;           /* by its hello */
-    struct {
         size_t at; /* next entry to be sent */
         enum pv_conn_log state;
         uint64_t pull_id;            /* number of its request for statements; 0: none waits */

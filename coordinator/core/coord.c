@@ -209,7 +209,7 @@ static struct pv_conn *bulk_next(struct pv_coord *c)
 /* Sends a page of the log from s->log.at on, and moves it: as a push for id 0. */
 static int send_page(struct pv_coord *c, struct pv_conn *s, uint64_t id, pv_ns now)
 {
-    struct pv_page *page = pv_pages_get(&c->pages, s->net, s->log.at, s->able.pages, now);
+    struct pv_page *page = pv_pages_get(&c->pages, s->net, s->log.at, now);
     if (page == NULL)
         return PV_ERR_NOMEM;
     int r = pv_control_send(s->control, pv_pages_text(page, id));
@@ -610,8 +610,10 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
                                      struct pv_cnet **ret_net)
 {
     *ret_net = NULL;
-    if (h->v != PV_CTL_VERSION)
+    if (h->v > PV_CTL_VERSION)
         return PV_CTL_E_VERSION;
+    if (h->v != PV_CTL_VERSION)
+        return PV_CTL_E_BAD_REQUEST;
     if (pv_ctl_hello_verify(h, s->hash) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
     if (!h->has_network)
@@ -648,8 +650,6 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
 static const char *hello_error_text(enum pv_ctl_error error)
 {
     switch (error) {
-    case PV_CTL_E_VERSION:
-        return "this coordinator speaks version 1";
     case PV_CTL_E_UNKNOWN_NETWORK:
         return "this coordinator does not serve that network";
     case PV_CTL_E_UNKNOWN_NODE:
@@ -712,7 +712,6 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
     struct pv_turnauth_creds creds;
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
-    s->able.pages = h->pages;
     m.u.welcome = (struct pv_ctl_welcome){.time_us = wall_us_at(c, now),
                                           .n_stun = c->policy.n_stun,
                                           .stun = c->policy.stun,
@@ -751,7 +750,6 @@ static void hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_ms
     struct pv_ctl_msg *msg = *held;
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, &msg->u.hello, now, &net);
-    s->able.follows = msg->u.hello.moved;
     if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
         *held = NULL; /* until the store says whose it is */
         seek(c, s, msg, now);
@@ -1327,7 +1325,7 @@ static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view te
 }
 
 /* The handshake is done. Hello signs its hash, which binds the identity to this very connection. */
-static void note_handshake(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+static void note_handshake(struct pv_conn *s)
 {
     if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
         return;
@@ -1335,10 +1333,6 @@ static void note_handshake(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (pv_control_handshake_hash(s->control, s->hash) == PV_OK &&
         pv_control_remote_static(s->control, s->transport) == PV_OK)
         s->state = PV_CONN_HELLO;
-    /* Without an answer to its handshake it tries its next address. */
-    if (s->state == PV_CONN_HELLO && c->homes.on &&
-        pv_homes_turns_away(&c->homes, s->transport, now))
-        drop_conn(c, s, now);
 }
 
 /* Passes messages of a stream that speaks STUN or TURN to the relay, which answers as by UDP, out
@@ -1404,7 +1398,7 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
             drop_conn(c, s, now);
             return;
         }
-        note_handshake(c, s, now);
+        note_handshake(s);
         if (pv_control_poll_message(s->control, &text) == PV_OK)
             handle_text(c, s, text, now);
     }
@@ -1522,7 +1516,7 @@ enum {
 
 static const char moved_text[] = "another coordinator is the home of this network";
 
-/* Ends a connection, and says where to go. Nodes that do not know how to follow are known again. */
+/* Ends a connection, and says where to go. A node that comes back is known again. */
 static void send_away(struct pv_coord *c, struct pv_conn *s, const struct pv_home_answer *to,
                       pv_ns now)
 {
@@ -1530,7 +1524,7 @@ static void send_away(struct pv_coord *c, struct pv_conn *s, const struct pv_hom
     struct pv_ctl_failure f = {.error = PV_CTL_E_MOVED, .message = moved_text, .to = texts};
     for (; to != NULL && f.n_to < to->n_to; f.n_to++)
         texts[f.n_to] = to->to[f.n_to];
-    pv_homes_tell(&c->homes, s->transport, s->able.follows, now);
+    pv_homes_tell(&c->homes, s->transport, now);
     c->stats.moved++;
     if (s->held != NULL)
         pv_conn_fail(s, s->held->id, &f);

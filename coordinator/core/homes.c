@@ -187,8 +187,7 @@ static bool is_told(const struct pv_homes_told *t, const uint8_t *transport, pv_
     return t->told > 0 && t->tag == pv_load_be64(transport) && now < t->until;
 }
 
-void pv_homes_tell(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], bool follows,
-                   pv_ns now)
+void pv_homes_tell(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], pv_ns now)
 {
     struct pv_homes_told *t = told_at(h, transport);
     if (!is_told(t, transport, now))
@@ -196,16 +195,6 @@ void pv_homes_tell(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN]
     t->until = now + PV_S(PV_HOMES_TOLD_S);
     if (t->told < UINT8_MAX)
         t->told++;
-    t->turn_away = follows ? 0 : PV_HOMES_TURN_AWAY;
-}
-
-bool pv_homes_turns_away(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], pv_ns now)
-{
-    struct pv_homes_told *t = told_at(h, transport);
-    if (!is_told(t, transport, now) || t->turn_away == 0)
-        return false;
-    t->turn_away--;
-    return true;
 }
 
 bool pv_homes_pleads(const struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], pv_ns now)

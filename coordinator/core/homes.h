@@ -14,10 +14,9 @@
 #include "crypto/dh.h"
 
 enum {
-    PV_HOMES_ASKS = 4096,   /* ours: networks asked for at once; more: error "storage" */
-    PV_HOMES_TOLD = 4096,   /* ours: nodes told, a power of two; newer ones displace older ones */
-    PV_HOMES_TOLD_S = 30,   /* ours: seconds for which they are known */
-    PV_HOMES_TURN_AWAY = 2, /* ours: how often a node that cannot follow is turned away */
+    PV_HOMES_ASKS = 4096, /* ours: networks asked for at once; more: error "storage" */
+    PV_HOMES_TOLD = 4096, /* ours: nodes told, a power of two; newer ones displace older ones */
+    PV_HOMES_TOLD_S = 30, /* ours: seconds for which they are known */
 };
 #define PV_HOMES_AGAIN PV_MS(250) /* ours: until the store is asked again */
 #define PV_HOMES_GIVE_UP \
@@ -53,7 +52,6 @@ struct pv_homes_told {
     uint64_t tag; /* of its transport key; 0: free */
     pv_ns until;
     uint8_t told;
-    uint8_t turn_away; /* so often yet */
 };
 
 struct pv_homes {
@@ -89,13 +87,8 @@ void pv_homes_ask_free(struct pv_homes_ask *ask);
 void pv_homes_handle_timeout(struct pv_homes *h, pv_ns now);
 pv_ns pv_homes_next_timeout(const struct pv_homes *h);
 
-/* The node with this key was told to go elsewhere. follows: it knows how to. */
-void pv_homes_tell(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], bool follows,
-                   pv_ns now);
-/* Is it to be turned away before it says hello? Nodes of earlier versions try their next address
- * then, which they would not after a refusal. */
-PV_MUST_CHECK bool pv_homes_turns_away(struct pv_homes *h,
-                                       const uint8_t transport[static PV_DH_LEN], pv_ns now);
+/* The node with this key was told to go elsewhere. */
+void pv_homes_tell(struct pv_homes *h, const uint8_t transport[static PV_DH_LEN], pv_ns now);
 /* It was told twice, and is here again. */
 bool pv_homes_pleads(const struct pv_homes *h, const uint8_t transport[static PV_DH_LEN],
                      pv_ns now);

@@ -3,7 +3,6 @@
  * a map. */
 #include "coordinator/core/pages.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 
 static void drop(struct pv_pages *p, struct pv_page *page)
 {
-    p->bytes -= page->text == NULL ? 0 : PV_PAGES_FRONT + page->len;
+    p->bytes -= page->text == NULL ? 0 : page->len;
     free(page->text);
     *page = (struct pv_page){.net = NULL};
 }
@@ -35,11 +34,11 @@ static bool is_good(const struct pv_page *page)
     return page->version == (page->more ? page->net->replaced : page->net->version);
 }
 
-static struct pv_page *find(struct pv_pages *p, const struct pv_cnet *net, size_t from, bool packed)
+static struct pv_page *find(struct pv_pages *p, const struct pv_cnet *net, size_t from)
 {
     for (size_t i = 0; i < PV_PAGES_MAX; i++) {
         struct pv_page *page = &p->pages[i];
-        if (page->net == net && page->from == from && page->packed == packed)
+        if (page->net == net && page->from == from)
             return page;
     }
     return NULL;
@@ -67,8 +66,8 @@ static size_t bytes_of(const struct pv_pages *p, const struct pv_cnet *net)
 }
 
 /* Frees old pages until one of len bytes has room. While many join, each asks from where the log
- * ended for it, and a network has no use for more than its log in both forms: of a small one such
- * pages would be a good part of what its members take. */
+ * ended for it, and a network has no use for more than its log: of a small one such pages would be
+ * a good part of what its members take. */
 static struct pv_page *make_room(struct pv_pages *p, const struct pv_cnet *net, size_t len)
 {
     struct pv_page *old;
@@ -94,60 +93,45 @@ static int make(struct pv_pages *p, struct pv_page *page, struct pv_cnet *net)
     struct pv_ctl_statements *st = &m.u.statements;
     page->next = page->from;
     st->items = items;
-    st->n = pv_cnet_page(net, &page->next, page->packed, items);
+    st->n = pv_cnet_page(net, &page->next, items);
     st->more = page->more = page->next < net->log_len;
     st->have = pv_cnet_before(net, page->next);
     page->version = page->more ? net->replaced : net->version;
     if (!st->more) {
-        st->has_head = st->has_members = true;
+        st->has_head = true;
         memcpy(st->head, pv_cnet_head(net), PV_CTL_HASH_LEN);
         pv_roster_members(net->roster, st->members);
     }
-    return page->packed ? pv_ctlpage_build(&m, p->made, sizeof(p->made), &page->len)
-                        : pv_ctl_build(&m, p->made, sizeof(p->made), &page->len);
+    return pv_ctl_build(&m, p->made, sizeof(p->made), &page->len);
 }
 
-struct pv_page *pv_pages_get(struct pv_pages *p, struct pv_cnet *net, size_t from, bool packed,
-                             pv_ns now)
+struct pv_page *pv_pages_get(struct pv_pages *p, struct pv_cnet *net, size_t from, pv_ns now)
 {
-    struct pv_page *page = find(p, net, from, packed);
+    struct pv_page *page = find(p, net, from);
     if (page != NULL && is_good(page)) {
         page->used = now;
         return page;
     }
     if (page != NULL)
         drop(p, page);
-    struct pv_page made = {.net = net, .packed = packed, .from = from, .used = now};
+    struct pv_page made = {.net = net, .from = from, .used = now};
     if (make(p, &made, net) < 0)
         return NULL;
-    made.text = malloc(PV_PAGES_FRONT + made.len);
+    made.text = malloc(made.len);
     if (made.text == NULL)
         return NULL;
-    memcpy(made.text + PV_PAGES_FRONT, p->made, made.len);
-    page = make_room(p, net, PV_PAGES_FRONT + made.len);
+    memcpy(made.text, p->made, made.len);
+    page = make_room(p, net, made.len);
     *page = made;
-    p->bytes += PV_PAGES_FRONT + made.len;
+    p->bytes += made.len;
     return page;
 }
 
-/* An answer differs from a push in what stands in front: in JSON {"id":7,"ok":true, for {, in a
- * packed page the number. */
+/* An answer differs from a push in its number alone. */
 struct pv_view pv_pages_text(struct pv_page *page, uint64_t id)
 {
-    char front[PV_PAGES_FRONT + 1];
-    uint8_t *text = page->text + PV_PAGES_FRONT;
-    if (page->packed) {
-        pv_store_be64(text + PV_CTLPAGE_ID, id);
-        return pv_view(text, page->len);
-    }
-    if (id == 0) {
-        text[0] = '{';
-        return pv_view(text, page->len);
-    }
-    int n = snprintf(front, sizeof(front), "{\"id\":%llu,\"ok\":true,", (unsigned long long)id);
-    size_t len = n < 0 ? 0 : (size_t)n;
-    memcpy(text + 1 - len, front, len);
-    return pv_view(text + 1 - len, page->len - 1 + len);
+    pv_store_be64(page->text + PV_CTLPAGE_ID, id);
+    return pv_view(page->text, page->len);
 }
 
 void pv_pages_handle_timeout(struct pv_pages *p, pv_ns now)

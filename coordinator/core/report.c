@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A report as JSON, and such JSON as lines for people and as text for Prometheus. Both are made
  * from JSON, not from the report, because the program that prints them is another process than the
- * one that counts, and may be another version. */
+ * one that counts. */
 #include "coordinator/core/report.h"
 
 #include <stdarg.h>
@@ -350,7 +350,6 @@ bool pv_report_is_udp_silent(uint64_t received, uint64_t silent_s)
     return silent_s >= (received == 0 ? UDP_SILENT_S : UDP_CLOSED_S);
 }
 
-/* A report of an older program does not say. */
 static void put_udp_problem(struct pv_text *l, const json_t *doc)
 {
     const json_t *relay = json_object_get(doc, "relay");
@@ -454,8 +453,8 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
 
 /* --- metrics (docs/OPERATIONS.md "Metrics") --------------------------------------------------- */
 
-/* Of a coordinator of another version missing numbers are 0, and reasons and limits that this
- * version does not know are shown all the same. */
+/* Missing numbers are 0, and reasons and limits that this program does not know are shown all the
+ * same. */
 
 enum {
     SAMPLES_MAX = 128, /* more than both tables have; test_report compares */

@@ -62,8 +62,7 @@ struct pv_report {
  * turn/relaystats.c the numbers. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
-/* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it
- * has another format; PV_ERR_NO_SPACE. */
+/* Turns a report into lines. PV_ERR_MALFORMED: it has another format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
 /* When UDP was last heard; zeroed at first, but for at, which is when the ports were opened. */
 struct pv_report_udp {

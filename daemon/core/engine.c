@@ -116,12 +116,10 @@ static void run_parts(struct pv_engine *e, pv_ns now)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-/* The abilities that our descriptions state. Every node of this version proves itself on
- * connections of chat and files, and tells its groups; there is no setting for it. */
+/* The abilities that our descriptions state. A build may lack ML-KEM. */
 static unsigned caps_of(const struct pv_engine_config *cfg)
 {
-    return (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
-           (cfg->given.kem != NULL && cfg->given.pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
+    return cfg->given.kem != NULL && cfg->given.pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0;
 }
 
 /* Parts read these fields of the node as soon as they are made. */

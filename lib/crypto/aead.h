@@ -92,9 +92,6 @@ PV_MUST_CHECK int pv_aead_choice_take(const char *only, const char *text);
 /* ns that sealing or opening a packet of each size took together with the library chosen; 0: not
  * known. */
 uint32_t pv_aead_cost(enum pv_suite suite);
-/* Was AES-GCM measured to take less time here than ChaCha20-Poly1305? True where nothing was
- * measured. */
-bool pv_aead_prefers_aes(void);
 /* Bytes of such packets that this library ("openssl", …) seals and opens in a second; 0: it cannot
  * here. PV_ERR_NOT_FOUND: there is no such library in this build; PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_aead_measure(size_t index, enum pv_suite suite, size_t packet,

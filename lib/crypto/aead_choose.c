@@ -168,11 +168,6 @@ uint32_t pv_aead_cost(enum pv_suite suite)
     return cost[suite];
 }
 
-bool pv_aead_prefers_aes(void)
-{
-    return cost[PV_SUITE_AES] <= cost[PV_SUITE_CHACHA];
-}
-
 /* --- a choice that is kept ------------------------------------------------------------------- */
 
 /* The processor's own name, and its features but for those that a hypervisor hides. */

@@ -238,8 +238,7 @@ static void login(struct world *w, struct client *c, const struct node *node, en
     uint8_t hash[PV_CTL_HASH_LEN];
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};
     *c = (struct client){.conn = conns++, .next_id = 1};
-    check(pv_control_new_client(&c->control, PV_CONTROL_QUIET, node->dh_sk, w->coordinator_dh,
-                                &w->rng) == PV_OK &&
+    check(pv_control_new_client(&c->control, node->dh_sk, w->coordinator_dh, &w->rng) == PV_OK &&
               pv_coord_accept(w->coord, c->conn, &src, w->now) == PV_OK,
           "cannot connect");
     pump(w, c);

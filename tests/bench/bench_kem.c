@@ -173,7 +173,7 @@ static void connect_once(const struct pv_kem *kem, const struct pv_rng *rng, str
     pv_rng_fill(rng, id_seed, sizeof(id_seed));
     pv_sign_keypair(id_seed, id_sk, hello.node);
     double t0 = now_us();
-    MUST(pv_control_new_client(&client, PV_CONTROL_QUIET, csk, spk, rng) == PV_OK);
+    MUST(pv_control_new_client(&client, csk, spk, rng) == PV_OK);
     double t1 = now_us();
     MUST(pv_control_new_server(&server, ssk, spk, rng) == PV_OK);
     pass(client, server);

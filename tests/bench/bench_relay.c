@@ -409,8 +409,7 @@ static struct pv_ctl_msg *login(struct bench *b, struct channel *c, const struct
     check(pv_stream_connect(&b->server, &nowhere, &c->fd), "connect");
     wait_fd(c->fd, POLLOUT);
     check(pv_stream_connected(c->fd), "connect");
-    check(pv_control_new_client(&c->control, PV_CONTROL_QUIET, n->transport_sk, dh, &b->rng),
-          "control");
+    check(pv_control_new_client(&c->control, n->transport_sk, dh, &b->rng), "control");
     flush(c);
     (void)next_message(c, true);
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};

@@ -216,7 +216,7 @@ PV_SIM(the_tag_of_an_invite_holds_from_the_first_moment, SEEDS)
              answer == NULL ? "can is not answered:" : answer);
 }
 
-/* The token knows nothing of the rules of now, as one of an earlier version does. */
+/* The token was made before the rules of now. */
 static void old_token(uint64_t seed, void *ctx)
 {
     const bool away = *(const bool *)ctx;

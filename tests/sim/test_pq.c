@@ -254,33 +254,33 @@ PV_SIM(mixed_versions_and_settings_go_together, 2)
     sim_world_init(seed, &good);
     struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
     struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", false);
-    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
+    struct sim_node *plain = sim_world_node(SIM_PUBLIC, "plain", false);
     struct sim_node *off = sim_world_node(SIM_PUBLIC, "off", false);
     struct sim_node *strict = sim_world_node(SIM_PUBLIC, "strict", false);
-    sim_node_set_pq(old, false, PV_PQ_ON);
+    sim_node_set_pq(plain, false, PV_PQ_ON);
     sim_node_set_pq(off, true, PV_PQ_OFF);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all();
     sim_must(sim_world_join_all(), "joining:");
     sim_world_run(PV_S(2));
-    struct sim_node *const well[][2] = {{a, b}, {a, old}, {off, b}, {old, off}, {strict, a}};
+    struct sim_node *const well[][2] = {{a, b}, {a, plain}, {off, b}, {plain, off}, {strict, a}};
     for (size_t i = 0; i < PV_ARRAY_LEN(well); i++) {
         sim_must(sim_world_reach(well[i][0], well[i][1], PV_MS(100), PV_S(10)) != PV_NEVER,
                  "no ping is answered");
     }
     sim_world_run(PV_S(30));
-    sim_must(is_hybrid(a, b) && is_hybrid(strict, a) && !is_hybrid(a, old) && !is_hybrid(off, b),
+    sim_must(is_hybrid(a, b) && is_hybrid(strict, a) && !is_hybrid(a, plain) && !is_hybrid(off, b),
              "another pair is hybrid than those that can");
     /* A packet allowed at first is allowed later: nobody announced more than it does. */
-    sim_must(sim_world_reach(a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
-             "packets with an old node wait");
-    sim_must(sim_world_reach(strict, old, PV_MS(500), PV_S(15)) == PV_NEVER &&
+    sim_must(sim_world_reach(a, plain, PV_MS(100), PV_S(5)) != PV_NEVER,
+             "packets with a node without ML-KEM wait");
+    sim_must(sim_world_reach(strict, plain, PV_MS(500), PV_S(15)) == PV_NEVER &&
                  sim_world_reach(off, strict, PV_MS(500), PV_S(15)) == PV_NEVER,
              "a packet passed that must not");
-    sim_must(sim_world_says(strict, "'cmd':'why','peer':'old'", "'cause_code':'pq_required'") &&
-                 sim_world_says(a, "'cmd':'why','peer':'old'", "its p2pvpnd does not do it") &&
-                 sim_world_says(old, "'cmd':'why','peer':'a'", "this machine has no KEM") &&
-                 sim_world_says(old, "'cmd':'status'", "'state':'unable'") &&
+    sim_must(sim_world_says(strict, "'cmd':'why','peer':'plain'", "'cause_code':'pq_required'") &&
+                 sim_world_says(a, "'cmd':'why','peer':'plain'", "its p2pvpnd does not do it") &&
+                 sim_world_says(plain, "'cmd':'why','peer':'a'", "this machine has no KEM") &&
+                 sim_world_says(plain, "'cmd':'status'", "'state':'unable'") &&
                  sim_world_says(a, "'cmd':'status'", "'state':'on'") &&
                  sim_world_says(a, "'cmd':'peers'", "'session':'hybrid'"),
              "the words are missing:");
@@ -296,9 +296,9 @@ PV_SIM(coordinators_of_all_versions_serve, 2)
     sim_coord_set_kem(sim.coord, false);
     sim_coord_start(sim.coord);
     struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
-    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
+    struct sim_node *plain = sim_world_node(SIM_PUBLIC, "plain", false);
     struct sim_node *strict = sim_world_node(SIM_PUBLIC, "strict", false);
-    sim_node_set_pq(old, false, PV_PQ_ON);
+    sim_node_set_pq(plain, false, PV_PQ_ON);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all();
     sim_must(sim_world_join_all(), "joining:");
@@ -312,14 +312,15 @@ PV_SIM(coordinators_of_all_versions_serve, 2)
         }
         sim_world_run(PV_S(60));
         sim_must(sim_world_says(a, "'cmd':'status'", kind) &&
-                     sim_world_says(old, "'cmd':'status'", "'coordinator':'classical'") &&
+                     sim_world_says(plain, "'cmd':'status'", "'coordinator':'classical'") &&
                      sim_world_says(strict, "'cmd':'status'", round < 2 ? kind : "it was hybrid"),
                  "a channel is of another kind than its ends are able to");
         sim_must(sim_world_says(a, "'cmd':'status'", "no longer post-quantum") == (round == 2),
                  "a loss is not named, or none is");
-        sim_must(!sim_world_says(old, "'cmd':'status'", "no longer post-quantum"),
+        sim_must(!sim_world_says(plain, "'cmd':'status'", "no longer post-quantum"),
                  "one that never was hybrid misses it");
-        sim_must(sim_world_reach(a, old, PV_MS(100), PV_S(10)) != PV_NEVER, "no ping is answered");
+        sim_must(sim_world_reach(a, plain, PV_MS(100), PV_S(10)) != PV_NEVER,
+                 "no ping is answered");
     }
 }
 
@@ -355,28 +356,28 @@ static bool be_away(struct sim_node *a, struct sim_node *b, const char *who)
            sim_world_reach(a, b, PV_MS(100), PV_S(20)) != PV_NEVER;
 }
 
-/* From their first meeting on, what one seals for the other is hybrid, also after restarts; with an
- * older one all goes on as before. */
+/* From their first meeting on, what one seals for the other is hybrid, also after restarts; with a
+ * node without ML-KEM all goes on. */
 static void boxes(uint64_t seed, void *ctx)
 {
     struct boxes seen = {.signals = {0}};
     sim_world_init(seed, &good);
     struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
     struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", false);
-    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
-    sim_node_set_pq(old, false, PV_PQ_ON);
-    sim_node_stop(old);
-    sim_node_start(old);
+    struct sim_node *plain = sim_world_node(SIM_PUBLIC, "plain", false);
+    sim_node_set_pq(plain, false, PV_PQ_ON);
+    sim_node_stop(plain);
+    sim_node_start(plain);
     sim_must(sim_world_join_all(), "joining:");
     sim_world_run(PV_S(5));
     sim_must(sim_world_reach(a, b, PV_MS(100), PV_S(5)) != PV_NEVER &&
-                 sim_world_reach(a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
+                 sim_world_reach(a, plain, PV_MS(100), PV_S(5)) != PV_NEVER,
              "they do not meet");
     sim_world_run(PV_S(90));
     sim_must(sim_world_says(a, "'cmd':'why','peer':'b'", "stored copies for it are post-quantum") &&
                  sim_world_says(a, "'cmd':'status'", "'sealing_keys':1"),
              "one has not the other's key after their meeting");
-    sim_node_kill(old);
+    sim_node_kill(plain);
     sim_world_run(PV_S(30));
     sim_coord_set_hook(sim.coord, count_boxes, &seen);
     for (int round = 0; round < 2; round++) {
@@ -387,15 +388,15 @@ static void boxes(uint64_t seed, void *ctx)
              seen.signals[0], seen.signals[1], seen.copies[0], seen.copies[1]);
     sim_must(seen.signals[0] == 0 && seen.copies[0] == 0, "a box is not hybrid:");
     sim_must(seen.signals[1] > 0 && seen.copies[1] >= 4, "a box is missing:");
-    sim_node_start(old);
+    sim_node_start(plain);
     sim_world_run(PV_S(5));
     sim_node_kill(b);
     sim_world_run(PV_S(30));
     seen = (struct boxes){.signals = {0}};
-    sim_must(be_away(a, old, "old"), "an older node does not get its messages");
+    sim_must(be_away(a, plain, "plain"), "a node without ML-KEM does not get its messages");
     sim_must(seen.copies[0] >= 2 && seen.signals[0] != 0 && seen.copies[1] == 0 &&
                  seen.signals[1] == 0,
-             "an older node got a box that it cannot open");
+             "a node without ML-KEM got a box that it cannot open");
     sim_coord_set_hook(sim.coord, NULL, NULL);
 }
 

@@ -159,8 +159,7 @@ static void unmet_hushed(uint64_t seed, void *ctx)
     unmet(seed, &(struct veto){.hush = true}, PV_S(2));
 }
 
-/* The first signals about it do not arrive, as with a member of an earlier version, which does not
- * take what they carry: a path is woken. */
+/* The first signals about it do not arrive: a path is woken. */
 static void unmet_garbled(uint64_t seed, void *ctx)
 {
     unmet(seed, &(struct veto){.on = true, .garble = 2}, PV_S(30));

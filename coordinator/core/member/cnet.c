@@ -320,15 +320,15 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
 
 /* A page has whole statements. One is at most 4 KiB, far less than a page, so each page moves
  * on. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, bool packed,
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
-    size_t n = 0, room = packed ? (size_t)PV_CTLPAGE_ROOM : (size_t)PV_CTL_PAGE_ROOM;
+    size_t n = 0, room = PV_CTLPAGE_ROOM;
     for (; *index < net->log_len && n < PV_CTL_ITEMS_MAX; ++*index) {
         if (net->log[*index].entry == NULL)
             continue;
         struct pv_ctl_item item = item_of(net->log[*index].entry);
-        size_t need = packed ? pv_ctlpage_item_max(&item) : pv_ctl_item_len(&item);
+        size_t need = pv_ctlpage_item_max(&item);
         if (need > room)
             break;
         room -= need;
@@ -368,7 +368,7 @@ static bool has_link(const struct chain *c, const struct pv_roster_entry *entry)
 static void add_link(struct chain *c, const struct pv_roster_entry *entry)
 {
     struct pv_ctl_item item = item_of(entry);
-    size_t need = pv_ctl_item_len(&item);
+    size_t need = pv_ctlpage_item_max(&item);
     if (c->n == PV_CTL_ITEMS_MAX || need > c->room || has_link(c, entry))
         return;
     c->items[c->n++] = item;
@@ -415,14 +415,14 @@ static void add_ends(struct chain *c, const struct pv_cnet *net)
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
-    struct chain c = {.items = items, .room = PV_CTL_PAGE_ROOM};
+    struct chain c = {.items = items, .room = PV_CTLPAGE_ROOM};
     struct pv_cnet_invite *found = NULL;
     const struct pv_roster_entry *list = coordinators(net);
     PV_MAP_FIND(&net->invite_map, net->invites, invite, PV_SIGN_PK_LEN, found);
     if (found == NULL || net->record == NULL)
         return 0;
     struct pv_ctl_item last = item_of(found->entry);
-    c.room -= pv_ctl_item_len(&last);
+    c.room -= pv_ctlpage_item_max(&last);
     add_link(&c, net->record);
     if (list != NULL) {
         add_link(&c, list);

@@ -188,10 +188,9 @@ void pv_cnet_compact(struct pv_cnet *net);
 struct pv_ctl_cursor pv_cnet_before(const struct pv_cnet *net, size_t index);
 /* The cursor behind the last entry. */
 struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
-/* Fills items with entries from *index on, as many as fit in a message, in JSON or packed
- * (ctlpage.h), and moves *index behind the last; returns how many. Views are valid until the
- * network changes. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, bool packed,
+/* Fills items with entries from *index on, as many as fit in a message (ctlpage.h), and moves
+ * *index behind the last; returns how many. Views are valid until the network changes. */
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
 /* The statements that prove an invite to its holder: network record, coordinators record in force,
  * admin statement of the invite's signer, the invite. Returns how many; 0: no such invite. */

@@ -86,8 +86,7 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
                         pv_roster_check_verified(net->roster, st, wall));
 }
 
-/* May the signer say this now: by its rights, or about itself? Unknown types pass for members: a
- * newer version may have made them, and older ones keep them for others. */
+/* May the signer say this now: by its rights, or about itself? */
 static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
     const struct pv_kind *kind = pv_kind_of(st->type);
@@ -99,8 +98,6 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
         return pv_roster_would_end(net->roster, st);
     if ((pv_roster_rights(net->roster, st->signer) & kind->right) != 0)
         return true;
-    if (kind->does == PV_DOES_NOTHING)
-        return pv_roster_by_node(net->roster, st->signer) != NULL;
     if (itself && (kind->by & PV_BY_NODE) != 0)
         return member != NULL && member->state != PV_MEMBER_REVOKED;
     return kind->does == PV_DOES_GRANT &&
@@ -147,8 +144,9 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
 {
     struct pv_statement st;
     *ret_known = PV_CNET_NEW;
-    if (pv_statement_decode(statement, &st) != PV_OK)
-        return PV_CTL_E_BAD_REQUEST;
+    int r = pv_statement_decode(statement, &st);
+    if (r != PV_OK)
+        return r == PV_ERR_UNSUPPORTED ? PV_CTL_E_VERSION : PV_CTL_E_BAD_REQUEST;
     if (pv_roster_find(net->roster, st.hash) != NULL) {
         *ret_known = pv_roster_wants_receipt(net->roster, st.hash, receipt) &&
                              pv_cnet_receipt_is_good(net, statement, receipt)
@@ -510,7 +508,10 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
     const uint8_t *node = joiner->node;
     struct address_claim claim = {.net = net, .node = node};
     drop_expired_reservations(net, now);
-    if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
+    int r = pv_statement_decode(member, &reg.st);
+    if (r == PV_ERR_UNSUPPORTED)
+        return PV_CTL_E_VERSION;
+    if (r != PV_OK || reg.st.type != PV_ST_MEMBER ||
         pv_roster_check_fields(net->roster, &reg.st) != PV_OK ||
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
         memcmp(reg.st.u.member.transport, joiner->transport, PV_DH_LEN) != 0)

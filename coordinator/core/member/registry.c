@@ -420,12 +420,16 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     struct pv_roster_event event;
     int made = pv_cnet_new(&net, put->items[0].statement, false, &reg->rng);
     if (made < 0)
-        return made == PV_ERR_NOMEM ? PV_CTL_E_STORAGE : PV_CTL_E_BAD_SIGNATURE;
+        return made == PV_ERR_NOMEM         ? PV_CTL_E_STORAGE
+               : made == PV_ERR_UNSUPPORTED ? PV_CTL_E_VERSION
+                                            : PV_CTL_E_BAD_SIGNATURE;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     for (size_t i = 1; i < put->n && e == PV_CTL_E_NONE; i++) {
         int r = pv_roster_add(net->roster, put->items[i].statement, put->items[i].receipt, &added);
         if (r < 0)
-            e = r == PV_ERR_AUTH ? PV_CTL_E_BAD_SIGNATURE : PV_CTL_E_BAD_REQUEST;
+            e = r == PV_ERR_AUTH          ? PV_CTL_E_BAD_SIGNATURE
+                : r == PV_ERR_UNSUPPORTED ? PV_CTL_E_VERSION
+                                          : PV_CTL_E_BAD_REQUEST;
         else if (added != PV_ROSTER_NEW)
             e = PV_CTL_E_NOT_ALLOWED; /* twice in the list, or before what it rests on */
     }

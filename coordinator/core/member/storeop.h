@@ -32,8 +32,8 @@ struct pv_storerow {
     struct pv_view receipt; /* of this coordinator, PV_RECEIPT_LEN bytes */
     struct pv_view foreign; /* a receipt the statement came with, or empty */
     /* The proof to this coordinator, at its next start, that it has verified this very row: a MAC
-     * with a key that follows from its own. Without it (a database of an older version) the row is
-     * verified, and marked by whoever loads it. */
+     * with a key that follows from its own. A row without it is verified, and marked by whoever
+     * loads it. */
     uint8_t mark[PV_STOREOP_MARK_LEN];
     bool has_mark;
 };

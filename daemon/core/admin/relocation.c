@@ -491,7 +491,6 @@ static void build_chain(const struct relocation *x, struct chain *c)
     if (pv_roster_invite(r, self->admitted_by, &invite) == PV_OK) {
         add_grants(c, r, invite.signer);
         add_all(c, r, PV_ST_INVITE, self->admitted_by);
-        add_all(c, r, PV_ST_CONDITIONAL, self->admitted_by);
         const struct pv_roster_entry *yes = pv_roster_admission(r, n->identity->sign_pk);
         if (yes != NULL)
             add_grants(c, r, yes->st.signer);

@@ -11,9 +11,9 @@
  *
  * A connection is bound to the identity its address had when it was accepted or opened. That proves
  * the machine; before it carries anything but plain text its two ends prove that they are the
- * daemons (proof.h), unless the peer's is older than that. Plain text that is not proven is stored
- * as a record with seq 0: somebody on that machine typed it. One connection serves both directions;
- * when both sides open one, both work.
+ * daemons (proof.h). Plain text that is not proven is stored as a record with seq 0: somebody on
+ * that machine typed it. One connection serves both directions; when both sides open one, both
+ * work.
  *
  * States of a peer; they follow from what is known of it and are not stored:
  *         IDLE       nothing to say, or nobody there

@@ -321,7 +321,7 @@ void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *
 
 /* --- proof of the other side: chatlink_conn.c ------------------------------------------------ */
 
-/* Its daemon is older than the proof: its connections are taken as they are. */
+/* Without linkkeys nobody proves anything: connections are taken as they are. */
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link,
                                 const struct pv_chatlink_peer *peer);
 /* Would a connection that we open now come to carry frames? */

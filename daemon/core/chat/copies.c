@@ -146,9 +146,8 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
             r = pv_parcel_open(route, &own, box, buf, ret_parcel);
     }
     pv_wipe(psk, sizeof(psk));
-    /* A box that this program cannot open another start of it may: after a return from an older
-     * system.
-     */
+    /* A box that this program cannot open another start of it may, with a library that has
+     * ML-KEM. */
     return r == PV_ERR_AUTH && pv_sealing_is(box) && n->given.kem == NULL ? PV_ERR_AGAIN : r;
 }
 
@@ -336,9 +335,8 @@ static void take_stored(struct copies *c, const struct pv_ctl_msg *msg, pv_ns no
     if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_ctl_error_word(error), now, more))
         pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
                pv_ctl_error_word(error), more);
-    /* An older coordinator, or one that holds no copies, will not change its mind on this
-     * connection. */
-    if (error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED) {
+    /* A coordinator that holds no copies will not change its mind on this connection. */
+    if (error == PV_CTL_E_NOT_ALLOWED) {
         c->refused = true;
         stop_sending(c);
     } else if (error == PV_CTL_E_UNKNOWN_NODE || error == PV_CTL_E_BAD_REQUEST) {
@@ -390,7 +388,7 @@ static void take_copy(struct copies *c, const struct pv_ctl_msg *msg, pv_ns now)
         return;
     if (msg->type != PV_CTL_COPY) {
         enum pv_ctl_error error = msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
-        bool never = error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED;
+        bool never = error == PV_CTL_E_NOT_ALLOWED;
         c->refused = c->refused || never;
         c->collect_at = never                       ? PV_NEVER
                         : error == PV_CTL_E_STORAGE ? now + PV_COORD_STORAGE_RETRY

@@ -91,11 +91,9 @@ static void own_secret(const struct pv_linkkeys *keys, const uint8_t *pk,
 
 static enum pv_linkkeys_state state_of(const struct pv_linkkeys_peer *e)
 {
-    if (e->has_theirs)
-        return e->confirmed ? PV_LINKKEYS_CONFIRMED : PV_LINKKEYS_HEARD;
-    if (e->capable)
-        return PV_LINKKEYS_CAPABLE;
-    return e->described ? PV_LINKKEYS_OLD : PV_LINKKEYS_UNKNOWN;
+    if (!e->has_theirs)
+        return PV_LINKKEYS_UNKNOWN;
+    return e->confirmed ? PV_LINKKEYS_CONFIRMED : PV_LINKKEYS_HEARD;
 }
 
 enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
@@ -147,30 +145,21 @@ static void tell_until_known(struct pv_linkkeys *keys, struct pv_linkkeys_peer *
         e->retry_s = PV_LINKKEYS_RETRY_MAX_S;
 }
 
-/* While the peer is away nothing is repeated. When it comes, or is found to prove itself, the
- * pauses begin anew with the shortest. */
-bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
-                      const struct pv_linkkeys_seen *seen, pv_ns now)
+/* While the peer is away nothing is repeated. When it comes, the pauses begin anew with the
+ * shortest. */
+void pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk, bool there, pv_ns now)
 {
-    struct pv_linkkeys_peer *e = find(keys, pk);
-    if (e == NULL && (seen->described || seen->there))
-        e = get(keys, pk);
+    struct pv_linkkeys_peer *e = there ? get(keys, pk) : find(keys, pk);
     if (e == NULL)
-        return false;
-    enum pv_linkkeys_state before = state_of(e);
-    bool came = seen->there && !e->there;
-    bool learned = seen->capable && !e->capable;
-    e->there = seen->there;
-    e->described = e->described || seen->described;
-    if (learned)
-        e->capable = true;
+        return;
+    bool came = there && !e->there;
+    e->there = there;
     if (!e->there || e->confirmed)
         pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
-    else if (e->capable && (came || learned)) {
+    else if (came) {
         e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
         tell_until_known(keys, e, now);
     }
-    return state_of(e) != before;
 }
 
 bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now)
@@ -182,7 +171,6 @@ bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_vie
         return false;
     enum pv_linkkeys_state before = state_of(e);
     bool fresh = !e->has_theirs || !pv_ct_equal(e->theirs, msg.secret, sizeof(e->theirs));
-    e->capable = true;
     memcpy(e->theirs, msg.secret, sizeof(e->theirs));
     e->has_theirs = true;
     e->there = true;
@@ -271,14 +259,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     struct linkkeys_part *l = part;
     if (pv_peer_is_static(p))
         return;
-    const struct pv_desc *theirs = pv_peer_remote(p);
-    const struct pv_linkkeys_seen seen = {
-        .described = theirs != NULL,
-        .capable = theirs != NULL && (theirs->caps & PV_DESC_CAP_PROOF) != 0,
-        .there = pv_peer_can_talk(p, now),
-    };
-    if (pv_linkkeys_look(l->keys, pv_peer_pk(p), &seen, now))
-        pv_peers_raise(l->node->peers, p, PV_PEER_FACT_LINK);
+    pv_linkkeys_look(l->keys, pv_peer_pk(p), pv_peer_can_talk(p, now), now);
 }
 
 static void take_secret(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)

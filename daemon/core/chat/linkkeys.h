@@ -12,17 +12,15 @@
  *
  * States of a peer, in the order in which they are reached; CONFIRMED and HEARD change places when
  * the peer's daemon starts anew:
- *   UNKNOWN    nothing was ever heard of its abilities
- *   OLD        its description says nothing of proofs: chat and files wait until it is updated
- *   CAPABLE    it said that it proves itself
+ *   UNKNOWN    it has told no secret yet
  *   HEARD      we have its secret, so its proofs can be checked
  *   CONFIRMED  it has ours, too, so that a connection can be opened
  *
  * Nothing is taken for a peer that does not prove itself. Not thread-safe.
  *
- * The part tells the machine what descriptions say and who can be reached, carries its messages
- * in-band, and raises PV_PEER_FACT_LINK when another state of a peer may let connections be made or
- * end. Stands before chat and files, which ask node.chat.keys.
+ * The part tells the machine which peers can be reached, sends its messages in-band, and raises
+ * PV_PEER_FACT_LINK when another state of a peer may let connections be made or end. Stands before
+ * chat and files, which ask node.chat.keys.
  */
 #pragma once
 
@@ -41,8 +39,6 @@ enum {
 
 enum pv_linkkeys_state {
     PV_LINKKEYS_UNKNOWN,
-    PV_LINKKEYS_OLD,
-    PV_LINKKEYS_CAPABLE,
     PV_LINKKEYS_HEARD,
     PV_LINKKEYS_CONFIRMED,
     PV_LINKKEYS_NONE, /* without a machine nobody proves anything, and all is taken */
@@ -56,8 +52,6 @@ extern const struct pv_part pv_part_linkkeys;
 struct pv_linkkeys_peer {
     struct pv_linkkeys *keys; /* NULL: nothing is known yet */
     uint8_t pk[PV_SIGN_PK_LEN];
-    bool described; /* by a description of this life */
-    bool capable;   /* it said so once; never false again */
     bool has_theirs;
     bool confirmed;
     bool there;
@@ -85,15 +79,8 @@ PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv
 /* All peers are gone by now. Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 
-/* The facts known of a peer now. */
-struct pv_linkkeys_seen {
-    bool described; /* it sent a description */
-    bool capable;   /* its description says that it proves itself */
-    bool there;     /* in-band messages reach it */
-};
-/* Cheap when nothing has changed. True when its state is another now. */
-bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
-                      const struct pv_linkkeys_seen *seen, pv_ns now);
+/* there: in-band messages reach the peer now. Cheap when nothing has changed. */
+void pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk, bool there, pv_ns now);
 /* The owner is about to free or to zero what it keeps: wipes what is secret. */
 void pv_linkkeys_gone(struct pv_linkkeys_peer *e);
 

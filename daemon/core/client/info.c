@@ -286,23 +286,12 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
 
-/* Whether what comes from its machine can be told from what its daemon says. */
-static const char *proof_of(const struct pv_node *n, const struct pv_peer *p)
-{
-    enum pv_linkkeys_state state =
-        pv_peer_is_static(p) ? PV_LINKKEYS_UNKNOWN : pv_linkkeys_state(n->chat.keys, pv_peer_pk(p));
-    if (state == PV_LINKKEYS_UNKNOWN)
-        return NULL;
-    return state == PV_LINKKEYS_OLD ? "none" : "daemon";
-}
-
 /* The groups that its programs want on the LAN, by its word. */
 static void show_groups(const struct pv_node *n, const struct pv_peer *p,
                         struct pv_addr ret_groups[static PV_GROUPTELL_MAX],
                         struct pv_ctlapi_peer *shown)
 {
     const struct pv_groupsync_known k = pv_lan_known(n, p);
-    shown->tells_groups = k.heard;
     shown->groups = ret_groups;
     shown->n_groups = k.n;
     for (size_t i = 0; i < k.n; i++)
@@ -345,7 +334,6 @@ static void add_peer(const struct pv_node *n, json_t **list, struct pv_peer *p, 
         shown.online = false;
         shown.path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
     }
-    shown.proof = proof_of(n, p);
     struct pv_addr groups[PV_GROUPTELL_MAX];
     show_groups(n, p, groups, &shown);
     struct pv_roster_former former, had_ip4;

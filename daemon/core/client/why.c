@@ -341,20 +341,6 @@ static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **line
                     "comes when both meet");
 }
 
-/* The possible authors of chat from its machine. */
-static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
-{
-    const enum pv_linkkeys_state state = pv_linkkeys_state(n->chat.keys, pv_peer_pk(p));
-    if (pv_peer_is_static(p))
-        return;
-    if (state == PV_LINKKEYS_OLD)
-        line(lines, "  its p2pvpnd is too old to prove that chat and files come from it: they wait "
-                    "until it is updated");
-    else if (state == PV_LINKKEYS_CAPABLE && pv_peer_reach(p) == PV_REACH_PATH)
-        line(lines, "  chat and files wait until its p2pvpnd proves itself, as it did before: one "
-                    "that was set back to the first release never does");
-}
-
 void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)
 {
     const struct pv_node *n = pv_peer_node(p);
@@ -455,7 +441,6 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
              counts && pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way"
                                                                 : "");
     why_sealed(n, p, &lines);
-    why_proof(n, p, &lines);
     why_udp(n, p, &lines);
     why_relays(n, p, &lines);
     why_portmap(n, p, &lines);

@@ -250,8 +250,7 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
 static int begin_attempt(struct pv_coordclient *c, struct attempt *a,
                          const struct pv_coordclient_addr *addr)
 {
-    int r = pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET,
-                                  c->cfg.dh_sk, c->dh_pk, &c->cfg.rng);
+    int r = pv_control_new_client(&a->control, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng);
     if (r != PV_OK)
         return r;
     /* Numbers of streams go round before one comes again: a late close of an old stream must not
@@ -335,10 +334,9 @@ static const char *round_text(const struct pv_coordclient *c)
         pv_coorddetour_has_family(c->addrs, c->n_addrs, v6 ? PV_AF_INET : PV_AF_INET6));
 }
 
-/* Somebody took the connection there and closed it without a byte. A coordinator of an earlier
- * version, which knows only the preamble that names us, does so, and so may a box on the way that
- * lets known protocols through only: the place is tried next inside TLS, which every coordinator
- * speaks on all its ports, and where nobody reads the preamble. */
+/* Somebody took the connection there and closed it without a byte, as a box on the way does that
+ * lets known protocols through only. The place is tried next inside TLS, which every coordinator
+ * speaks on all its ports. */
 static void try_inside_tls(struct pv_coordclient *c, const struct pv_coordclient_addr *place,
                            pv_ns now)
 {
@@ -464,11 +462,6 @@ void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now)
         fail(c, PV_ERR_NOT_FOUND, NULL, now);
 }
 
-void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk)
-{
-    c->cfg.dh_sk = dh_sk;
-}
-
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have)
 {
     c->target.have = have;
@@ -545,8 +538,6 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     memcpy(h->node, c->cfg.sign_pk, sizeof(h->node));
     h->role = c->target.role;
     h->have = c->target.have;
-    h->pages = true;
-    h->moved = true;
     /* Where the library fails it goes on without, and the coordinator's answer shows that. */
     if (c->cfg.kem != NULL && pv_control_offer(a->control, c->cfg.kem, &c->cfg.rng, ek) == PV_OK)
         h->mlkem768 = pv_view(ek, sizeof(ek));

@@ -53,8 +53,8 @@ struct pv_coordclient_config {
     const struct pv_log *log;
     const uint8_t *sign_sk; /* identity, PV_SIGN_SK_LEN bytes; borrowed for its life */
     const uint8_t *sign_pk;
-    const uint8_t *dh_sk;     /* transport key, 32 bytes; borrowed until set_key() names another */
-    const struct pv_kem *kem; /* offered for hybrid keys (control.h); NULL: none */
+    const uint8_t *dh_sk;       /* transport key, 32 bytes; borrowed; read for each attempt */
+    const struct pv_kem *kem;   /* offered for hybrid keys (control.h); NULL: none */
     struct pv_streams *streams; /* borrowed: what is opened, closed and written, */
     enum pv_stream_kind kind;   /* of which kind */
     /* Borrowed: of struct pv_coordclient_event, oldest first, for the owner to take; those that
@@ -112,8 +112,6 @@ void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now);
 /* Where the coordinator that sent us away says that the network's home is: tried next, in this
  * round or the one that begins. */
 void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr, pv_ns now);
-/* Another transport key, from the next attempt on. */
-void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
 void pv_coordclient_stop(struct pv_coordclient *c);
 /* The network may have changed: a waiting client connects at once, a connected one makes sure with

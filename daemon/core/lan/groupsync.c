@@ -98,7 +98,7 @@ static void tell_anew(struct pv_groupsync *sync, struct pv_groupsync_peer *e, pv
     e->confirmed = false;
     e->wakes = 0;
     e->retry_s = PV_GROUPSYNC_RETRY_MIN_S;
-    if (!e->capable || !e->there)
+    if (!e->there)
         return;
     pv_ns at = e->told_at == 0 ? now : e->told_at + PV_GROUPSYNC_PAUSE;
     pv_heap_set(&sync->timers, &e->timer, at > now ? at : now);
@@ -124,19 +124,17 @@ void pv_groupsync_set_own(struct pv_groupsync *sync, const struct pv_group *grou
 }
 
 /* A path that came back changes nothing between two who know each other's newest. */
-bool pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen, pv_ns now)
+void pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen, pv_ns now)
 {
     struct pv_groupsync *sync = e->sync;
-    bool learned = seen->capable && !e->capable, came = seen->there && !e->there;
+    bool came = seen->there && !e->there;
     bool other = e->takes_discovery != seen->takes_discovery;
-    e->capable = e->capable || seen->capable;
     e->there = seen->there;
     e->takes_discovery = seen->takes_discovery;
     if (!e->there)
         pv_heap_set(&sync->timers, &e->timer, PV_NEVER);
-    else if (other || ((learned || came) && !e->confirmed))
+    else if (other || (came && !e->confirmed))
         tell_anew(sync, e, now);
-    return learned;
 }
 
 void pv_groupsync_away(struct pv_groupsync_peer *e)
@@ -146,10 +144,10 @@ void pv_groupsync_away(struct pv_groupsync_peer *e)
     e->wake_at = 0;
 }
 
-bool pv_groupsync_wake(struct pv_groupsync_peer *e, bool old, pv_ns now, pv_ns *ret_again)
+bool pv_groupsync_wake(struct pv_groupsync_peer *e, pv_ns now, pv_ns *ret_again)
 {
     *ret_again = PV_NEVER;
-    if (e->there || e->confirmed || (old && !e->capable) || e->wakes >= PV_GROUPSYNC_WAKES)
+    if (e->there || e->confirmed || e->wakes >= PV_GROUPSYNC_WAKES)
         return false;
     bool due = now >= e->wake_at;
     if (due) {
@@ -229,7 +227,7 @@ bool pv_groupsync_take(struct pv_groupsync_peer *e, struct pv_view body, pv_ns n
     if (pv_grouptell_parse(body, &t) != PV_OK ||
         !pv_bucket_take(&e->sets, PV_GROUPSYNC_RATE, PV_GROUPSYNC_BURST, 1, now))
         return false; /* it repeats what we do not confirm */
-    e->capable = e->there = true;
+    e->there = true;
     /* The same number with another word on discovery comes when its configuration was read again.
      */
     if (is_news(e, &t.own) || same_version(&e->theirs, &t.own))
@@ -243,7 +241,6 @@ struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync_peer *e)
     if (e == NULL || e->sync == NULL)
         return (struct pv_groupsync_known){.takes_discovery = true};
     return (struct pv_groupsync_known){
-        .capable = e->capable,
         .heard = e->heard,
         .confirmed = e->confirmed,
         .takes_discovery = e->to_us,

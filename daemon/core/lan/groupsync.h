@@ -4,17 +4,14 @@
  * want (proto/group/grouptell.h).
  *
  * A machine over the members, of each of which its owner keeps a struct pv_groupsync_peer. Each
- * side tells its whole set to each member that it meets and that says it understands this, and
- * again when the set changes. It repeats that after 1, 2, 4, ... 60 s until the other says that it
- * has the newest one. Two who have each other's newest are silent. A daemon that starts anew is a
- * new life: it knows nothing, its messages say so, and it is told. Messages may be lost, come twice
- * and overtake each other.
+ * side tells its whole set to each member that it meets, and again when the set changes. It repeats
+ * that after 1, 2, 4, ... 60 s until the other says that it has the newest one. Two who have each
+ * other's newest are silent. A daemon that starts anew is a new life: it knows nothing, its
+ * messages say so, and it is told. Messages may be lost, come twice and overtake each other.
  *
- * States of a member:
- *   OLD      it never said that it understands: it is told nothing
- *   CAPABLE  it does; what it wants is not known yet
- *   HEARD    it told what it wants
- * and beside that CONFIRMED: it has our newest set.
+ * Two facts about a member, each by itself:
+ *   HEARD      it told what it wants
+ *   CONFIRMED  it has our newest set
  *
  * Its owner sends and receives (lan.h). Not thread-safe.
  */
@@ -46,7 +43,6 @@ struct pv_groupsync_peer {
     uint32_t id;               /* of its peer */
     struct pv_groupsync *sync; /* NULL: it has not joined */
     struct pv_groupsync_peer *prev, *next;
-    bool capable;
     bool there;
     bool takes_discovery; /* we, of it */
     bool heard;
@@ -80,19 +76,16 @@ void pv_groupsync_leave(struct pv_groupsync_peer *e);
  * told to all when it is another set than before. */
 void pv_groupsync_set_own(struct pv_groupsync *sync, const struct pv_group *groups, size_t n,
                           pv_ns now);
-/* Is discovery taken from this member, and are in-band messages understood (capable) and getting
- * there (there)? Cheap when nothing has changed. True when its state is another now. */
 struct pv_groupsync_seen {
-    bool capable;
-    bool there;
-    bool takes_discovery;
+    bool there;           /* in-band messages reach it */
+    bool takes_discovery; /* discovery is taken from it */
 };
-bool pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen,
+/* Takes what is known of a member now. Cheap when nothing has changed. */
+void pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen,
                        pv_ns now);
-/* It is online, and to be told: shall it be reached for that now? old: it said that it does not
- * understand. A few times, until our set changes or it went away; *ret_again: when to ask this
- * again, PV_NEVER. */
-bool pv_groupsync_wake(struct pv_groupsync_peer *e, bool old, pv_ns now, pv_ns *ret_again);
+/* A member is online, and is to be told. Returns true if it shall be reached for that now: a few
+ * times, until our set changes or it went away. *ret_again: when to ask this again, or PV_NEVER. */
+bool pv_groupsync_wake(struct pv_groupsync_peer *e, pv_ns now, pv_ns *ret_again);
 /* It went away, perhaps for good: what it was told it may have forgotten. */
 void pv_groupsync_away(struct pv_groupsync_peer *e);
 
@@ -101,7 +94,6 @@ bool pv_groupsync_take(struct pv_groupsync_peer *e, struct pv_view body, pv_ns n
 
 /* The facts known of a member; of one that has not joined, e NULL, what is supposed. */
 struct pv_groupsync_known {
-    bool capable;
     bool heard;
     bool confirmed;
     bool takes_discovery;          /* of us; before HEARD it is supposed */

@@ -270,7 +270,7 @@ static void wake_members(struct lan *l, pv_ns now)
             pv_peer_presence(p) == PV_PRESENCE_ONLINE ? groups_of(l, p) : NULL;
         if (e == NULL)
             continue;
-        if (pv_groupsync_wake(e, pv_peer_remote(p) != NULL, now, &again)) {
+        if (pv_groupsync_wake(e, now, &again)) {
             pv_peer_want(p, "it is to know what programs here joined", now);
             pv_peers_touch(n->peers, p, now);
         }
@@ -375,23 +375,21 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     struct lan *l = part;
     if (pv_peer_is_static(p))
         return;
-    const struct pv_desc *theirs = pv_peer_remote(p);
     const struct pv_groupsync_seen seen = {
-        .capable = theirs != NULL && (theirs->caps & PV_DESC_CAP_GROUPS) != 0,
         .there = pv_peer_can_talk(p, now),
         .takes_discovery = is_chosen(l, p),
     };
     /* Of most members of a large network nothing is ever known. */
-    struct pv_groupsync_peer *e =
-        seen.there || seen.capable ? groups_of(l, p) : pv_peer_find_slot(p, &pv_part_lan);
-    bool news = e != NULL && pv_groupsync_look(e, &seen, now);
+    struct pv_groupsync_peer *e = seen.there ? groups_of(l, p) : pv_peer_find_slot(p, &pv_part_lan);
+    if (e != NULL)
+        pv_groupsync_look(e, &seen, now);
     if (e != NULL && !seen.there && pv_peer_presence(p) != PV_PRESENCE_ONLINE)
         pv_groupsync_away(e);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
         l->wake_at = now;
     if (pv_fp_builder_take_discovery(l->node->fp, pv_peer_id(p), seen.takes_discovery) != PV_OK)
         return; /* without memory: at the next occasion */
-    if (news || (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
+    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
         changed(l, now);
 }
 

@@ -64,20 +64,19 @@ void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct 
     note_other(r, own, rules, now);
 }
 
-static void ask(const struct pv_node *n, struct pv_peer *p, pv_ns now)
+static void ask(const struct pv_node *n, struct pv_peer *p)
 {
     static const uint8_t asks = ASKS;
-    struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
     pv_peers_send(n->peers, p, PV_INBAND_RULES, pv_view(&asks, 1));
-    r->asked_at = r->asked_at == 0 ? now : r->asked_at;
+    pv_peer_notes(p)->rules.is_asked = true;
 }
 
 void pv_closed_meets(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
                      pv_ns now)
 {
-    if (c->is && n->roster != NULL && pv_peer_notes(p)->rules.asked_at == 0 && is_admin(n, p) &&
+    if (c->is && n->roster != NULL && !pv_peer_notes(p)->rules.is_asked && is_admin(n, p) &&
         pv_peer_can_talk(p, now))
-        ask(n, p, now);
+        ask(n, p);
 }
 
 static void tell(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p)
@@ -114,23 +113,9 @@ void pv_closed_take(struct pv_closed *c, const struct pv_node *n, struct pv_peer
     }
     if (!c->is || body.ptr[0] != TELLS)
         return;
-    r->answered = true;
     r->is_word = false;
     if (body.len == TOLD_LEN)
         take_word(c, n, p, body.ptr + 1, body.ptr + 1 + PV_STATEMENT_HASH_LEN, now);
-}
-
-/* One of an earlier version, which tells nothing of its rules, was asked in vain: it stands by the
- * statements that it has. */
-static void take_silence(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p, pv_ns now)
-{
-    const struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
-    uint8_t head[PV_STATEMENT_HASH_LEN], rules[PV_STATEMENT_HASH_LEN];
-    pv_roster_head(n->roster, head);
-    if (r->answered || r->is_named || now < r->asked_at + PV_CLOSED_ASK || !is_same(head, r->head))
-        return;
-    pv_roster_rules(n->roster, rules);
-    take_word(c, n, p, head, rules, now);
 }
 
 /* The words of admins about the rules that are here. */
@@ -209,13 +194,11 @@ static void wake_admins(const struct pv_node *n, pv_ns now)
 }
 
 /* Asked again each time: its rules may be others by now, as it may hear of more itself. */
-static void ask_admins(struct pv_closed *c, const struct pv_node *n, pv_ns now)
+static void ask_admins(const struct pv_node *n, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
-        if (!pv_peer_can_talk(p, now) || !is_admin(n, p))
-            continue;
-        ask(n, p, now);
-        take_silence(c, n, p, now);
+        if (pv_peer_can_talk(p, now) && is_admin(n, p))
+            ask(n, p);
     }
 }
 
@@ -225,7 +208,7 @@ void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_n
         return;
     c->look_at = now + PV_CLOSED_LOOK;
     if (n->roster != NULL)
-        ask_admins(c, n, now);
+        ask_admins(n, now);
     if (now < c->wake_at)
         return;
     c->wake_at = now + PV_CLOSED_WAKE;

@@ -16,8 +16,7 @@
  *   CLOSED  --all of the above-->  OPEN      for as long as this node stays in the network
  *
  * A word is what an admin answers within a session (in-band type 13), so nobody can repeat an old
- * one; an admin that is closed itself has none. One of a version that answers nothing, and names no
- * rules either, stands by what it has when it has the same statements. Paths to admins are woken.
+ * one; an admin that is closed itself has none. Paths to admins are woken.
  */
 #pragma once
 

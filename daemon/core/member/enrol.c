@@ -796,10 +796,10 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     int r = req->secret == NULL ? PV_ERR_MALFORMED
                                 : pv_token_parse(req->secret, strlen(req->secret), &token);
     if (r != PV_OK) {
+        const bool newer = r == PV_ERR_UNSUPPORTED;
         fail(x, PV_CTLAPI_BAD_TOKEN, now,
-             r == PV_ERR_UNSUPPORTED ? "the token is of a later version"
-                                     : "not a token, or a damaged one",
-             "copy it whole, from p2pvpn- to its end");
+             newer ? "this token is from a newer p2pvpn" : "not a token, or a damaged one",
+             newer ? "upgrade p2pvpn on this machine" : "copy it whole, from p2pvpn- to its end");
         return;
     }
     memcpy(x->network_id, token.network_id, sizeof(x->network_id));

@@ -54,7 +54,8 @@ static void set_window(const struct pv_node *n, uint64_t expires_s, pv_ns now,
     inv->not_after = last < UINT64_MAX - expires_s ? last + expires_s : UINT64_MAX;
 }
 
-/* Its end vouches for the rules that are in force here, where these are known. */
+/* The end of the seed vouches for the rules that are in force here. A closed node does not know
+ * them: whoever joins by its token needs an admin's word. */
 static void draw_seed(struct pv_node *n, uint8_t seed[static PV_SIGN_SEED_LEN])
 {
     uint8_t rules[PV_STATEMENT_HASH_LEN];

@@ -773,7 +773,7 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
     /* All that follows, as a coordinator that knows no such member, has this reason. */
     if (pv_node_is_stranger(n))
         pv_log(n->log, PV_LOG_ERROR, "what=\"%s: %s\"", STRANGER, STRANGER_TODO);
-    /* By an earlier version, or under another identity: the next start need not verify it again. */
+    /* It was stored under another identity: the next start need not verify it again. */
     if (!marked && pv_unsaved_add_all(&m->unsaved, n, roster))
         save(m);
     return PV_OK;

@@ -4,9 +4,11 @@
 
 static const struct pv_refusal refusals[] = {
     {PV_CTL_E_UNKNOWN_INVITE, PV_CTLAPI_BAD_TOKEN, "the coordinator does not know this token",
-     "ask for a new one; one with --approve or --member-for needs a coordinator of that version"},
+     "ask for a new one"},
     {PV_CTL_E_UNKNOWN_NETWORK, PV_CTLAPI_BAD_TOKEN, "the coordinator does not know this token",
      "ask for a new one"},
+    {PV_CTL_E_VERSION, PV_CTLAPI_REFUSED, "the coordinator is older than p2pvpn on this machine",
+     "its operator has to upgrade p2pvpn-coordinator"},
     {PV_CTL_E_INVITE_REVOKED, PV_CTLAPI_BAD_TOKEN, "the token was revoked", "ask for a new one"},
     {PV_CTL_E_INVITE_EXPIRED, PV_CTLAPI_BAD_TOKEN, "the token has expired", "ask for a new one"},
     {PV_CTL_E_INVITE_USED, PV_CTLAPI_BAD_TOKEN, "the token is used up", "ask for a new one"},

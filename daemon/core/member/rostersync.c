@@ -158,7 +158,7 @@ static bool same_statements(struct pv_rostersync *s, const struct pv_rostersync_
     return p->has_head && memcmp(own, p->head, sizeof(own)) == 0;
 }
 
-/* The same statements, and, as far as the peer tells, the same members. */
+/* The same statements, and, as far as the peer has told, the same members. */
 static bool agrees(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
@@ -398,15 +398,12 @@ void pv_rostersync_peer_down(struct pv_rostersync *s, struct pv_rostersync_peer 
 
 void pv_rostersync_head_seen(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                              const uint8_t head[static PV_STATEMENT_HASH_LEN],
-                             const uint8_t *members, pv_ns now)
+                             const uint8_t members[static PV_STATEMENT_HASH_LEN], pv_ns now)
 {
     if (p == NULL || !p->up)
         return;
-    /* Older nodes do not tell the digest of the members. */
-    if (members != NULL) {
-        memcpy(p->members, members, sizeof(p->members));
-        p->has_members = true;
-    }
+    memcpy(p->members, members, sizeof(p->members));
+    p->has_members = true;
     compare(s, p, head, now);
 }
 
@@ -651,8 +648,8 @@ int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p, 
     case ROSTERWIRE_STATEMENTS:
         status = take_statements(s, p, rest_of, now);
         break;
-    /* A newer version may say more than this one knows: that is no error. */
     default:
+        status = PV_ERR_MALFORMED;
         break;
     }
     touch(s, p, now);

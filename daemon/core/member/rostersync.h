@@ -70,11 +70,11 @@ struct pv_rostersync_peer {
     bool drive; /* we are the lower key */
     enum pv_rostersync_state state;
     bool has_head;
-    uint8_t head[PV_STATEMENT_HASH_LEN]; /* theirs, as seen last */
-    bool has_members;
+    uint8_t head[PV_STATEMENT_HASH_LEN];    /* theirs, as seen last */
+    bool has_members;                       /* with that head */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* the same of their members' digest */
     bool say_head;
-    bool say_state;                  /* head and members' digest, which released nodes ignore */
+    bool say_state;                  /* head and members' digest */
     bool ask_state;                  /* the same, and to be answered */
     struct pv_rostersync_work *work; /* WORKING */
     unsigned tries;                  /* rounds since something new came */
@@ -125,11 +125,11 @@ PV_MUST_CHECK int pv_rostersync_peer_up(struct pv_rostersync *s, struct pv_roste
 /* They do not, or it is no member any more. */
 void pv_rostersync_peer_down(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now);
 
-/* The head of a peer's roster was seen (signal, description), and its members' digest, NULL where
- * it told none. A peer that is not up, or NULL, is ignored. */
+/* The head of a peer's roster was seen (signal, description), and its members' digest. A peer that
+ * is not up, or NULL, is ignored. */
 void pv_rostersync_head_seen(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                              const uint8_t head[static PV_STATEMENT_HASH_LEN],
-                             const uint8_t *members, pv_ns now);
+                             const uint8_t members[static PV_STATEMENT_HASH_LEN], pv_ns now);
 /* Our own roster changed, whatever the reason. */
 void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now);
 /* The same, and nobody else tells the peers (the coordinator is away): they hear of it at once. */
@@ -146,7 +146,7 @@ bool pv_rostersync_knows(struct pv_rostersync *s, const struct pv_rostersync_pee
 void pv_rostersync_last_word(struct pv_rostersync *s, struct pv_rostersync_peer *p);
 
 /* The body of an in-band message of type 2 from a member that is up. PV_ERR_MALFORMED, or
- * PV_ERR_NOT_FOUND (a peer that is not up, or NULL): dropped. Unknown ops are ignored. */
+ * PV_ERR_NOT_FOUND (a peer that is not up, or NULL): dropped. */
 PV_MUST_CHECK int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                                        struct pv_view body, pv_ns now);
 

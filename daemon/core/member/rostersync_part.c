@@ -177,10 +177,8 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     pv_membership_settle(g->node, now);
     /* Its statements may have ended its membership. */
     struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
-    if (p == NULL || !pv_rostersync_knows(g->sync, sync_of(p)))
-        return;
-    pv_peer_notes(p)->spread = g->node->spread;
-    pv_roster_head(g->node->roster, pv_peer_notes(p)->rules.head);
+    if (p != NULL && pv_rostersync_knows(g->sync, sync_of(p)))
+        pv_peer_notes(p)->spread = g->node->spread;
 }
 
 void pv_rostersync_hurry(struct pv_node *n, pv_ns now)

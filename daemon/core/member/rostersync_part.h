@@ -15,7 +15,7 @@ void pv_rostersync_hurry(struct pv_node *n, pv_ns now);
 /* Has this peer all statements that we have, as it told last? */
 bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p);
 
-/* The head of a peer's roster was seen, and its members' digest (NULL: it told none): where these
+/* The head of a peer's roster was seen, and its members' digest: where these
  * differ from ours, the two exchange what is missing. */
 void pv_rostersync_member_head(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
                                const uint8_t *members, pv_ns now);

@@ -111,7 +111,6 @@ struct place {
     uint8_t has[PV_STATEMENT_HASH_LEN];  /* the record that it has, likewise */
     uint8_t ends[PV_STATEMENT_HASH_LEN]; /* those that have no receipt of its; zero: none */
     unsigned failures;                   /* of visits, in a row */
-    bool old_key;                        /* the next one shows the key that this node had before */
     bool as_guest;                       /* it let no member in, and the next visit only asks */
     pv_ns at;                            /* the next visit; PV_NEVER: none is needed */
     bool at_home;                        /* that one is planned for a preferred place */
@@ -446,19 +445,6 @@ static bool find_hosts(struct scout *s, const uint8_t *pk)
     return s->addrs.n_hosts > 0;
 }
 
-/* One that was away when this node's transport key changed knows the former one. */
-static const uint8_t *transport_key(const struct scout *s, const struct place *p)
-{
-    const struct pv_identity *id = s->node->identity;
-    const struct pv_other_key *newest = NULL;
-    for (size_t i = 0; i < PV_IDENTITY_OTHERS; i++) {
-        const struct pv_other_key *k = &id->others[i];
-        if (k->used && k->replaced_s != 0 && (newest == NULL || k->replaced_s > newest->replaced_s))
-            newest = k;
-    }
-    return p->old_key && newest != NULL ? newest->sk : id->dh_sk;
-}
-
 static bool need_client(struct scout *s)
 {
     struct pv_node *n = s->node;
@@ -496,7 +482,6 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     target.role = is_for_guest(s, p) ? PV_CTL_GUEST : PV_CTL_MEMBER;
     s->guest = target.role == PV_CTL_GUEST;
     s->brings = false;
-    pv_coordclient_set_key(s->client, transport_key(s, p));
     pv_coordaddrs_find(&s->addrs, n, true, take_lookup, s);
     if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
         fail(s, now);
@@ -771,7 +756,6 @@ static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
     bool unknown = e == PV_CTL_E_UNKNOWN_NODE;
     if (unknown && !s->at->as_guest)
         s->at->failures = 0;
-    s->at->old_key = e == PV_CTL_E_NOT_ALLOWED && !s->at->old_key;
     s->at->as_guest = unknown;
 }
 

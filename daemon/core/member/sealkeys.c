@@ -98,8 +98,8 @@ static int add_stored(struct pv_sealkeys *k, const struct entry *e)
     return PV_OK;
 }
 
-/* Under another identity, or by an earlier version, a key was stored in another row: both rows are
- * written anew by run_sealkeys(). */
+/* Under another identity a key was stored in another row: both rows are written anew by
+ * run_sealkeys(). */
 static int restore_sealkeys(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_sealkeys *k = part;
@@ -196,7 +196,7 @@ bool pv_sealkeys_expected(const struct pv_node *n, const struct pv_peer *p)
     return k != NULL && k->has_cert && m != NULL && (m->abilities & PV_ABLE_SEALED) != 0;
 }
 
-/* Its statement may be on its way yet: earlier versions state what they do, without this. */
+/* Its statement may be on its way yet: then its description counts. */
 static bool opens_them(const struct pv_node *n, const struct pv_peer *p)
 {
     const struct pv_member *m =

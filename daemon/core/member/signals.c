@@ -175,7 +175,7 @@ static void put_chain(struct signals *s, struct pv_signal *sig)
          x = pv_roster_next_entry(s->node->roster, x)) {
         if (x->st.type == PV_ST_COORDINATORS)
             last[0] = x;
-        else if (pv_st_is_invite(x->st.type) &&
+        else if (x->st.type == PV_ST_INVITE &&
                  memcmp(x->st.u.invite.invite, self->admitted_by, PV_SIGN_PK_LEN) == 0)
             last[2] = x;
         else if (x->st.type == PV_ST_MEMBER && x->st.u.member.serial == self->serial &&
@@ -284,7 +284,6 @@ static void put_roster(const struct pv_node *n, struct pv_signal *sig)
 {
     pv_roster_head(n->roster, sig->head);
     pv_roster_members(n->roster, sig->members);
-    sig->has_members = true;
     pv_roster_rules(n->roster, sig->rules);
     sig->has_rules = pv_rules_are_known(n);
 }
@@ -389,8 +388,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
     pv_roster_head(s->node->roster, own);
     if (memcmp(own, sig->head, sizeof(own)) == 0)
         pv_peer_notes(p)->spread = s->node->spread;
-    memcpy(pv_peer_notes(p)->rules.head, sig->head, sizeof(sig->head));
-    pv_rostersync_member_head(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
+    pv_rostersync_member_head(s->node, p, sig->head, sig->members, now);
     if (sig->has_rules)
         pv_rules_named(s->node, p, sig->rules, now);
     pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);

@@ -168,7 +168,7 @@ static bool has_other_members(const struct statements *s, const struct pv_ctl_st
     uint8_t head[PV_STATEMENT_HASH_LEN], members[PV_STATEMENT_HASH_LEN];
     pv_roster_head(s->node->roster, head);
     pv_roster_members(s->node->roster, members);
-    return st->has_head && st->has_members && memcmp(head, st->head, sizeof(head)) == 0 &&
+    return st->has_head && memcmp(head, st->head, sizeof(head)) == 0 &&
            memcmp(members, st->members, sizeof(members)) != 0;
 }
 

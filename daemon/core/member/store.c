@@ -22,7 +22,7 @@ enum {
     MARK_BITS = 62, /* of a mark in a job's tag; its number stands above */
 };
 
-/* As they are called in the store since its first version. */
+/* The names of the marks in the store. */
 static const char *const names[PV_MARKS] = {"signal-seq", "gen", "tai64n"};
 
 struct store {

@@ -199,7 +199,6 @@ struct pv_engine_config {
     bool has_udp6;                              /* the IPv6 socket is there */
     struct pv_stun_server stun;
     bool portmap_off;         /* routers are not asked to map the port */
-    bool aes;                 /* AES-GCM costs no more here than ChaCha20: members are told */
     uint32_t cost[PV_SUITES]; /* pv_aead_cost(); 0: no AES-GCM here, or not known */
     struct pv_hardnat_config hardnat;
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */

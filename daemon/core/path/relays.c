@@ -435,7 +435,7 @@ static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
 static const char *door_why(const struct pv_turnc_door *door)
 {
     if (door->state == PV_TURNC_DOOR_UNSUPPORTED)
-        return "the coordinator knows no doors: its operator has to install a newer version";
+        return "the relay is no p2pvpn-coordinator, and knows no doors";
     if (door->state != PV_TURNC_DOOR_REFUSED)
         return NULL;
     switch (door->error) {

@@ -289,12 +289,11 @@ const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 /* Its word about the rules of the network to this node, which does not know them yet
  * (member/closed.h). Digests as of pv_roster_rules(). */
 struct pv_peer_rules {
-    bool is_named, is_word, answered;
+    bool is_named, is_word;
     uint8_t named[PV_BLAKE2B_LEN]; /* by its last description, which may be an old one */
     uint8_t word[PV_BLAKE2B_LEN];  /* by its last answer, within a session */
-    uint8_t head[PV_BLAKE2B_LEN];  /* of its roster, by its description, or as it agreed last */
     pv_ns ask_until;               /* it named others than were here; 0: never */
-    pv_ns asked_at;                /* for its word, first; 0: never */
+    bool is_asked;                 /* for its word, at least once */
 };
 
 /* Notes about it of the parts of folder member/, some of which read each other's. A new part

@@ -294,15 +294,13 @@ struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
 /* --- the session ----------------------------------------------------------------------------- */
 
 /* Computed from what both sides say, so both come to the same suite without negotiating: the one
- * that costs both ends the least together. Where one of them does not tell its costs, AES when both
- * find it the cheaper one. */
+ * that costs both ends the least together. A node that tells no costs does without AES-GCM. */
 enum pv_suite pv_peer_suite(const struct pv_peer *p)
 {
     const uint32_t *ours = p->node->ways.cost, *theirs = pv_peer_theirs(p)->cost;
-    bool aes = (p->node->ways.caps & pv_peer_theirs(p)->caps & PV_DESC_CAP_AES) != 0;
-    if (pv_desc_has_cost(ours) && pv_desc_has_cost(theirs))
-        aes = ours[PV_SUITE_AES] + theirs[PV_SUITE_AES] <=
-              ours[PV_SUITE_CHACHA] + theirs[PV_SUITE_CHACHA];
+    const bool aes = pv_desc_has_cost(ours) && pv_desc_has_cost(theirs) &&
+                     ours[PV_SUITE_AES] + theirs[PV_SUITE_AES] <=
+                         ours[PV_SUITE_CHACHA] + theirs[PV_SUITE_CHACHA];
     return aes ? PV_SUITE_AES : PV_SUITE_CHACHA;
 }
 
@@ -325,8 +323,7 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf, p
     } else {
         cfg.suite = pv_peer_suite(p);
         cfg.takes[PV_SUITE_CHACHA] = true;
-        cfg.takes[PV_SUITE_AES] =
-            (p->node->ways.caps & PV_DESC_CAP_AES) != 0 || pv_desc_has_cost(p->node->ways.cost);
+        cfg.takes[PV_SUITE_AES] = pv_desc_has_cost(p->node->ways.cost);
     }
     int r = pv_peer_need_talk(p);
     if (r == PV_OK)

@@ -295,8 +295,8 @@ static bool refuse_word(const struct pv_node *n, const struct making *x, bool to
     pv_ctlsrv_failf(n->ctl, x->handle, text != NULL ? PV_CTLAPI_REFUSED : PV_CTLAPI_TIMEOUT,
                     "%s: no app could reach %s: %s", x->what, x->by->name,
                     text != NULL ? text
-                                 : "it does not say where strangers reach it: it is away, or its "
-                                   "p2pvpnd is older: name that: --endpoint ADDRESS:PORT");
+                                 : "it does not say where strangers reach it, as it is away: name "
+                                   "that: --endpoint ADDRESS:PORT");
     return false;
 }
 

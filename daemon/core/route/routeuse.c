@@ -84,7 +84,7 @@ size_t pv_routeuse_encode(const struct pv_routeuse *u, uint8_t buf[static PV_ROU
     return w.len;
 }
 
-/* Checked as if it came from elsewhere: a disk may lie, and a later version may have written it. */
+/* Checked as if it came from elsewhere: a disk may lie. */
 int pv_routeuse_decode(struct pv_view bytes, struct pv_routeuse *ret_use)
 {
     struct pv_reader r = pv_reader(bytes);

@@ -48,5 +48,5 @@ bool pv_routeuse_wants(const struct pv_routeuse *u, const uint8_t pk[static PV_S
 
 /* Returns how many bytes it wrote. */
 size_t pv_routeuse_encode(const struct pv_routeuse *u, uint8_t buf[static PV_ROUTEUSE_BYTES]);
-/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED: of a later version. */
+/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED: of a newer version. */
 PV_MUST_CHECK int pv_routeuse_decode(struct pv_view bytes, struct pv_routeuse *ret_use);

@@ -4,7 +4,7 @@
  * 0022): members believe that whatever somebody takes out of its descriptions on the way.
  *
  * Whenever the roster says something else of this node than is so, it signs another one: after the
- * first start of a version that can do more, and when [security] or the crypto library changes. A
+ * first start of a program that can do more, and when [security] or the crypto library changes. A
  * node that can do nothing special, and never said so, says nothing.
  */
 #include <stdlib.h>

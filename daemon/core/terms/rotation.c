@@ -10,7 +10,6 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
-#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/node/saved.h"
@@ -38,19 +37,15 @@ struct rotation {
     /* Of the key in use, and of each other one; they change places, their memory does not. */
     struct pv_wg_device devices[1 + PV_IDENTITY_OTHERS];
     struct pv_wg_device *device, *other[PV_IDENTITY_OTHERS];
-    bool saving;     /* the key to come is being written */
-    bool stored;     /* it is on the disk: to be announced */
-    bool waiting;    /* a client waits */
-    uint64_t handle; /* it, and may be gone */
-    bool unsaved;    /* the disk has not what is here */
-    bool lost;       /* members know a key that is not here */
-    bool refused;    /* the coordinator did not take the key that was thought right */
-    /* The statement that makes the key in use this node's; a hash of zeros: its member
-     * statement. */
-    uint8_t statement[PV_STATEMENT_HASH_LEN];
-    uint8_t statement_of[PV_DH_LEN]; /* the key for which it was looked up */
-    uint64_t since_s;        /* when, Unix seconds by the clock of then; 0: it is in no network */
-    uint8_t kept[SINCE_LEN]; /* as it was stored last; zeros: never */
+    bool saving;                 /* the key to come is being written */
+    bool stored;                 /* it is on the disk: to be announced */
+    bool waiting;                /* a client waits */
+    uint64_t handle;             /* it, and may be gone */
+    bool unsaved;                /* the disk has not what is here */
+    bool lost;                   /* members know a key that is not here */
+    uint64_t since_s;            /* the key in use is this node's: Unix seconds; 0: in no network */
+    uint8_t since_of[PV_DH_LEN]; /* the key for which that was looked up */
+    uint8_t kept[SINCE_LEN];     /* as it was stored last; zeros: never */
     pv_ns look_at;
     pv_ns quiet_until; /* no change by itself before */
 };
@@ -124,27 +119,6 @@ static void add_former(struct pv_node *n, const struct rotation *r, size_t place
     n->keys.former[at] = r->other[place];
 }
 
-/* Has the coordinator what names the key in use? One of an earlier version takes no other. */
-static bool coordinator_knows(const struct rotation *r)
-{
-    static const uint8_t none[PV_STATEMENT_HASH_LEN];
-    const struct pv_roster *roster = r->node->roster;
-    if (roster == NULL || memcmp(r->statement, none, sizeof(none)) == 0)
-        return true;
-    const struct pv_roster_entry *e = pv_roster_find(roster, r->statement);
-    return e == NULL || e->receipt.len > 0;
-}
-
-/* The next connection to the coordinator is made with a key that it knows, as far as can be told.
- */
-static void choose_for_coordinator(struct rotation *r)
-{
-    size_t former = newest_former(r);
-    bool current = former == NONE || coordinator_knows(r) != r->refused;
-    if (r->node->coord != NULL)
-        pv_coordclient_set_key(r->node->coord, current ? r->id->dh_sk : r->id->others[former].sk);
-}
-
 /* Tells everybody which keys there are. */
 static void publish(struct rotation *r)
 {
@@ -160,7 +134,6 @@ static void publish(struct rotation *r)
         else
             add_former(n, r, i);
     }
-    choose_for_coordinator(r);
 }
 
 /* Wipes a key that is not in use. Sessions that were begun with it go on. */
@@ -243,7 +216,6 @@ static void promote(struct rotation *r, size_t place, bool starting, pv_ns now)
     r->device = r->other[place];
     r->other[place] = device;
     point(r);
-    r->refused = false;
     if (!starting) {
         r->node->keys.number++;
         r->node->keys.former_until = now + PV_PEER_FORMER_TIME;
@@ -261,15 +233,14 @@ static void promote(struct rotation *r, size_t place, bool starting, pv_ns now)
     pv_log(r->node->log, PV_LOG_INFO, "what=\"transport key replaced\"");
 }
 
-/* Finds the statement by which the key in use is this node's, and since when. A node that renews
- * its membership says its key again, which makes that no younger. */
-static void find_statement(struct rotation *r, const struct pv_member *self)
+/* Finds out since when the key in use is this node's. A node that renews its membership says its
+ * key again, which makes that no younger. */
+static void find_since(struct rotation *r, const struct pv_member *self)
 {
     const struct pv_roster *roster = r->node->roster;
-    if (r->since_s != 0 && memcmp(r->statement_of, self->transport, PV_DH_LEN) == 0)
+    if (r->since_s != 0 && memcmp(r->since_of, self->transport, PV_DH_LEN) == 0)
         return; /* of many statements none comes to look at them all */
-    memcpy(r->statement_of, self->transport, PV_DH_LEN);
-    memset(r->statement, 0, sizeof(r->statement));
+    memcpy(r->since_of, self->transport, PV_DH_LEN);
     r->since_s = UINT64_MAX;
     for (const struct pv_roster_entry *e = pv_roster_next_entry(roster, NULL); e != NULL;
          e = pv_roster_next_entry(roster, e)) {
@@ -277,7 +248,6 @@ static void find_statement(struct rotation *r, const struct pv_member *self)
             memcmp(e->st.signer, self->node, PV_SIGN_PK_LEN) != 0 ||
             memcmp(e->st.u.transport.transport, self->transport, PV_DH_LEN) != 0)
             continue;
-        memcpy(r->statement, e->st.hash, sizeof(r->statement));
         r->since_s = r->since_s < e->st.u.transport.time ? r->since_s : e->st.u.transport.time;
     }
     if (memcmp(r->kept, self->transport, PV_DH_LEN) == 0)
@@ -302,8 +272,7 @@ static void follow_roster(struct rotation *r, bool starting, pv_ns now)
         r->look_at = now; /* nobody can reach this node by it: another one, at once */
     if (place != NONE)
         promote(r, place, starting, now);
-    find_statement(r, self);
-    choose_for_coordinator(r);
+    find_since(r, self);
 }
 
 /* --- a change -------------------------------------------------------------------------------- */
@@ -586,17 +555,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         pv_peer_note_own_key(p);
 }
 
-/* A refusal of the hello is given to all parts. Coordinators of before take the keys alone that
- * this node has named. */
-static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    struct rotation *r = part;
-    if (msg->type != PV_CTL_ERROR || msg->u.failure.error != PV_CTL_E_NOT_ALLOWED)
-        return;
-    r->refused = !r->refused;
-    choose_for_coordinator(r);
-}
-
 /* --- what it says of itself ------------------------------------------------------------------- */
 
 /* May that one have a file with a key that was replaced then? Not a guest whose file was made
@@ -700,7 +658,6 @@ const struct pv_part pv_part_rotation = {
     .restore = restore_rotation,
     .on_facts = on_facts,
     .on_peer = on_peer,
-    .on_push = on_push,
     .run = run_rotation,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

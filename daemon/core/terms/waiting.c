@@ -190,7 +190,7 @@ static void tell(struct waiting *w, pv_ns now)
     w->n_told = kept;
 }
 
-/* A coordinator of an earlier version knows no such request: then nobody can say from where. */
+/* After an error nobody can say from where. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct waiting *w = part;

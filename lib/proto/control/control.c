@@ -19,9 +19,9 @@ enum {
     FRAME_KEEP = 1024, /* bytes of input buffer an idle connection may keep */
 };
 
-/* Sent first by the client; also the Noise prologue. They differ from their second byte on. */
-static const uint8_t quiet_text[] = {'P', 1};
-static const uint8_t named_text[] = {'P', '2', 'P', 'V', 'P', 'N', '/', '1', '\n'};
+/* The client sends it first: a letter by which a server tells its protocols apart, and the version.
+ * It names nobody to those on the way. It is the Noise prologue, too. */
+static const uint8_t preamble[] = {'P', 1};
 
 static const char HYBRID[] = "p2pvpn control hybrid v1";
 
@@ -44,9 +44,7 @@ struct pv_control {
     uint8_t hash[PV_CONTROL_HASH_LEN];
     uint8_t remote[PV_DH_LEN];
 
-    enum pv_control_preamble preamble; /* server: known from its second byte on */
-    size_t preamble_got;               /* server: bytes of the preamble seen */
-    bool greeted;                      /* server: all of them; a client is told nothing */
+    size_t preamble_got; /* bytes of the preamble seen; a client waits for none */
     uint8_t head[LEN_LEN];
     size_t head_got;
     uint8_t *frame;   /* holds the plaintext once the frame was opened */
@@ -115,12 +113,6 @@ static int queue_frame(struct pv_control *c, struct pv_view body)
     return PV_OK;
 }
 
-static struct pv_view text_of(enum pv_control_preamble preamble)
-{
-    return preamble == PV_CONTROL_QUIET ? pv_view(quiet_text, sizeof(quiet_text))
-                                        : pv_view(named_text, sizeof(named_text));
-}
-
 static struct pv_noise_static keys_of(const uint8_t static_sk[static PV_DH_LEN])
 {
     struct pv_noise_static keys = {.sk = static_sk};
@@ -130,26 +122,25 @@ static struct pv_noise_static keys_of(const uint8_t static_sk[static PV_DH_LEN])
 
 /* The preamble is the Noise prologue too (Noise s6): a peer that was sent another one computes
  * other keys, so it cannot be changed on the way. */
-static int start_client(struct pv_control *c, struct pv_view preamble,
-                        const uint8_t static_sk[static PV_DH_LEN],
+static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_DH_LEN],
                         const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
 {
     const struct pv_noise_static keys = keys_of(static_sk);
     uint8_t msg[PV_NOISE_IK_MSG1_LEN];
-    pv_noise_ik_init_initiator(&c->ik, preamble, &keys, server_pk);
+    pv_noise_ik_init_initiator(&c->ik, pv_view(preamble, sizeof(preamble)), &keys, server_pk);
     int r = pv_noise_ik_write1(&c->ik, rng, msg);
     if (r < 0)
         return r;
     memcpy(c->remote, server_pk, PV_DH_LEN);
-    uint8_t *p = out_reserve(c, preamble.len);
+    uint8_t *p = out_reserve(c, sizeof(preamble));
     if (p == NULL)
         return PV_ERR_NOMEM;
-    memcpy(p, preamble.ptr, preamble.len);
-    c->out_len += preamble.len;
+    memcpy(p, preamble, sizeof(preamble));
+    c->out_len += sizeof(preamble);
     return queue_frame(c, pv_view(msg, sizeof(msg)));
 }
 
-int pv_control_new_client(struct pv_control **ret_control, enum pv_control_preamble preamble,
+int pv_control_new_client(struct pv_control **ret_control,
                           const uint8_t static_sk[static PV_DH_LEN],
                           const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
 {
@@ -157,8 +148,8 @@ int pv_control_new_client(struct pv_control **ret_control, enum pv_control_pream
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->client = true;
-    c->greeted = true; /* the server sends none */
-    int r = start_client(c, text_of(preamble), static_sk, server_pk, rng);
+    c->preamble_got = sizeof(preamble); /* the server sends none */
+    int r = start_client(c, static_sk, server_pk, rng);
     if (r < 0) {
         pv_control_free(c);
         return r;
@@ -180,7 +171,7 @@ int pv_control_new_server(struct pv_control **ret_control,
     else
         pv_dh_public(static_sk, keys.pk);
     c->rng = *rng;
-    pv_noise_ik_init_responder(&c->ik, text_of(c->preamble), &keys);
+    pv_noise_ik_init_responder(&c->ik, pv_view(preamble, sizeof(preamble)), &keys);
     *ret_control = c;
     return PV_OK;
 }
@@ -287,25 +278,14 @@ static size_t copy_up_to(uint8_t *dst, size_t got, size_t want, struct pv_view *
     return n;
 }
 
-/* The client begins with the preamble that earlier versions know. */
-static void expect_named(struct pv_control *c)
-{
-    const struct pv_noise_static keys = c->ik.s;
-    c->preamble = PV_CONTROL_NAMED;
-    pv_noise_ik_init_responder(&c->ik, text_of(c->preamble), &keys);
-}
-
 /* Compared byte by byte as it comes, so that a client of another protocol is refused by its first
  * wrong byte. */
 static int take_preamble(struct pv_control *c, struct pv_view *rest)
 {
-    while (!c->greeted && rest->len > 0) {
-        if (c->preamble_got == 1 && rest->ptr[0] == named_text[1])
-            expect_named(c);
-        struct pv_view text = text_of(c->preamble);
-        if (rest->ptr[0] != text.ptr[c->preamble_got])
+    while (c->preamble_got < sizeof(preamble) && rest->len > 0) {
+        if (rest->ptr[0] != preamble[c->preamble_got])
             return PV_ERR_MALFORMED;
-        c->greeted = ++c->preamble_got == text.len;
+        c->preamble_got++;
         rest->ptr++;
         rest->len--;
     }
@@ -339,7 +319,7 @@ int pv_control_handle_bytes(struct pv_control *control, struct pv_view data, siz
     struct pv_view rest = data;
     int r = control->state == PV_CONTROL_FAILED ? PV_ERR_CLOSED : PV_OK;
     while (r == PV_OK && rest.len > 0 && !control->has_message) {
-        if (!control->greeted)
+        if (control->preamble_got < sizeof(preamble))
             r = take_preamble(control, &rest);
         else
             r = take_frame(control, &rest);

@@ -3,7 +3,7 @@
  * control.h - one connection of the control channel as a stream machine, either role: preamble,
  * Noise IK, length-prefixed encrypted messages (DESIGN 4).
  *
- *   client to server  a preamble, frame(Noise message 1, 96 bytes), frames...
+ *   client to server  'P', 1, frame(Noise message 1, 96 bytes), frames...
  *   server to client  frame(Noise message 2, 48 bytes), frames...
  *   frame             u16 big-endian length, that many bytes
  *
@@ -15,8 +15,8 @@
  * The handshake is X25519 alone. Once it is done, both sides may go over to keys that ML-KEM-768
  * takes part in: the first message of the client offers an encapsulation key, the first one of the
  * server answers it, and whatever follows is under keys that come of both. The messages carry the
- * two values and are the owner's, so a side that does not know them goes on as before; nobody on
- * the way can take them out, since the messages are sealed by the handshake.
+ * two values and are the owner's, so a side without ML-KEM goes on as before; nobody on the way can
+ * take them out, since the messages are sealed by the handshake.
  */
 #pragma once
 
@@ -43,19 +43,12 @@ enum pv_control_state {
     PV_CONTROL_FAILED,
 };
 
-/* The client's first bytes; a server takes both. */
-enum pv_control_preamble {
-    PV_CONTROL_QUIET, /* 'P', 1: names nobody to those on the way */
-    PV_CONTROL_NAMED, /* "P2PVPN/1\n", which servers of every version know; inside TLS */
-};
-
 struct pv_control; /* opaque */
 
 /* A client that will speak to the server whose static X25519 key is server_pk. Its first bytes wait
  * in out() at once. rng is used in this call only. PV_ERR_NOMEM, PV_ERR_AUTH (a key of small
  * order). */
 PV_MUST_CHECK int pv_control_new_client(struct pv_control **ret_control,
-                                        enum pv_control_preamble preamble,
                                         const uint8_t static_sk[static PV_DH_LEN],
                                         const uint8_t server_pk[static PV_DH_LEN],
                                         const struct pv_rng *rng);

@@ -103,15 +103,13 @@ static const struct pv_ctl_field in_hello[] = {
     {"node", PV_CTL_F_FIXED, M(hello.node)},
     {"role", PV_CTL_F_ROLE, M(hello.role)},
     {"sig", PV_CTL_F_FIXED, M(hello.sig)},
-    {"caps", PV_CTL_F_CAPS, M(hello)},
     {"have", PV_CTL_F_OBJECT, M(hello.have), .of = in_cursor},
     {"mlkem768", PV_CTL_F_EXACT, PV_CTL_R_OPTIONAL, M(hello.mlkem768), .max = PV_KEM_EK_LEN}, END};
 static const struct pv_ctl_field in_put[] = {
     {"statements", PV_CTL_F_LIST, PV_CTL_R_SOME,
      LIST(struct pv_ctl_msg, u.put.items, u.put.n, struct pv_ctl_item),
      .max = PV_CTL_ITEMS_MAX, .of = in_item}, END};
-/* Only a create carries the secret of the coordinator's URL: it permits a new network. Elsewhere it
- * is passed over and not refused: a later version may give it a meaning. */
+/* Only a create carries the secret of the coordinator's URL: it permits a new network. */
 static const struct pv_ctl_field in_create[] = {
     {"secret", PV_CTL_F_FIXED, M(put.secret), HAS(put.has_secret)},
     {"statements", PV_CTL_F_LIST, PV_CTL_R_SOME,
@@ -164,7 +162,6 @@ static const struct pv_ctl_field in_tls[] = {
  * server that is not there. Addresses are text and not binary: they may be host names, which the
  * node resolves itself, and whose form is checked there. */
 static const struct pv_ctl_field in_welcome[] = {
-    {.name = "caps", .form = PV_CTL_F_CAPS},
     {"time_us", PV_CTL_F_NUMBER, M(welcome.time_us)},
     {"have", PV_CTL_F_OBJECT, M(welcome.have), .of = in_cursor},
     {"stun", PV_CTL_F_LIST, LIST(struct pv_ctl_msg, u.welcome.stun, u.welcome.n_stun, const char *),
@@ -179,16 +176,6 @@ static const struct pv_ctl_field in_receipts[] = {
     {"results", PV_CTL_F_LIST, PV_CTL_R_SOME,
      LIST(struct pv_ctl_msg, u.receipts.results, u.receipts.n, struct pv_ctl_result),
      .max = PV_CTL_ITEMS_MAX, .of = in_results}, END};
-/* `have` is where the reader stands after this page; the head lets it check that nothing was left
- * out. */
-static const struct pv_ctl_field in_statements[] = {
-    {"items", PV_CTL_F_LIST,
-     LIST(struct pv_ctl_msg, u.statements.items, u.statements.n, struct pv_ctl_item),
-     .max = PV_CTL_ITEMS_MAX, .of = in_item},
-    {"more", PV_CTL_F_BOOL, M(statements.more)},
-    {"have", PV_CTL_F_OBJECT, M(statements.have), .of = in_cursor},
-    {"head", PV_CTL_F_FIXED, M(statements.head), HAS(statements.has_head)},
-    {"members", PV_CTL_F_FIXED, M(statements.members), HAS(statements.has_members)}, END};
 /* Left out, "online" means away, which makes nobody try in vain. */
 static const struct pv_ctl_field in_node_presence[] = {
     {"node", PV_CTL_F_FIXED, IN(struct pv_ctl_presence, node)},
@@ -261,7 +248,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_ASKERS] = {"askers", REQ, in_none},
     [PV_CTL_WELCOME] = {"welcome", ANS, in_welcome},
     [PV_CTL_RECEIPTS] = {"receipts", ANS, in_receipts},
-    [PV_CTL_STATEMENTS] = {"statements", ANS | PUS, in_statements},
+    [PV_CTL_STATEMENTS] = {NULL, ANS | PUS, in_none}, /* ctlpage.h */
     [PV_CTL_PRESENCE] = {"presence", ANS | PUS, in_presence},
     [PV_CTL_COPY] = {"parcel", ANS | PUS, in_copy},
     [PV_CTL_DONE] = {"done", ANS, in_none},
@@ -341,18 +328,6 @@ static void put_string(struct pv_writer *w, const char *text, size_t max)
         }
     }
     put_raw(w, "\"");
-}
-
-/* "caps" says what this side is able to beyond version 1; whoever does not know a word passes it
- * over. */
-static void put_caps(struct pv_writer *w, const struct pv_ctl_hello *m)
-{
-    put_raw(w, "[");
-    if (m != NULL && m->pages)
-        put_raw(w, "\"" PV_CTL_CAP_PAGES "\"");
-    if (m != NULL && m->moved)
-        put_raw(w, m->pages ? ",\"" PV_CTL_CAP_MOVED "\"" : "\"" PV_CTL_CAP_MOVED "\"");
-    put_raw(w, "]");
 }
 
 static void put_result(struct pv_writer *w, const struct pv_ctl_result *r)
@@ -453,9 +428,6 @@ static void put_value(struct pv_writer *w, enum pv_ctl_kind kind, const struct p
     case PV_CTL_F_ERROR:
         put_string(w, pv_ctl_error_word(*(const enum pv_ctl_error *)at), PV_CTL_ERROR_TEXT_MAX);
         break;
-    case PV_CTL_F_CAPS:
-        put_caps(w, f->size == 0 ? NULL : at);
-        break;
     case PV_CTL_F_RESULT:
         put_result(w, at);
         break;
@@ -518,6 +490,8 @@ static void put_fields(struct pv_writer *w, enum pv_ctl_kind kind, const struct 
 int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len)
 {
     struct pv_writer w = pv_writer(buf, cap < PV_CTL_TEXT_MAX ? cap : PV_CTL_TEXT_MAX);
+    if (msg->type == PV_CTL_STATEMENTS)
+        return pv_ctlpage_build(msg, buf, cap, ret_len);
     if ((unsigned)msg->type >= PV_CTL_TYPE_COUNT || (unsigned)msg->kind > PV_CTL_PUSH ||
         (pv_ctl_words[msg->type].kinds & (1u << msg->kind)) == 0)
         return PV_ERR_STATE;
@@ -544,16 +518,6 @@ int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *re
         return w.status;
     *ret_len = w.len;
     return PV_OK;
-}
-
-/* Must agree with the fields of an item: a page that is filled too far would be refused as too
- * long. */
-size_t pv_ctl_item_len(const struct pv_ctl_item *item)
-{
-    size_t len = strlen(",{\"s\":\"\"}") + PV_B64_LEN(item->statement.len);
-    if (item->receipt.len > 0)
-        len += strlen(",\"r\":\"\"") + PV_B64_LEN(item->receipt.len);
-    return len;
 }
 
 /* --- the two signatures that bind a connection --------------------------------------------- */
@@ -742,16 +706,6 @@ static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *v, const 
     return PV_CTL_E_OTHER;
 }
 
-/* Is the word among hello's caps? Other words there are passed over. */
-static bool has_cap(const json_t *caps, const char *word)
-{
-    PV_EACH_JSON(caps, cap) {
-        if (json_is_string(cap) && strcmp(json_string_value(cap), word) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void get_role(struct msg_parser *p, const json_t *v, const char *name, enum pv_ctl_role *ret)
 {
     const char *role = json_string_value(v);
@@ -836,7 +790,6 @@ static void get_one(struct msg_parser *p, enum pv_ctl_kind kind, const struct pv
 {
     const bool some = (f->rule & PV_CTL_R_SOME) != 0;
     void *at = (uint8_t *)base + f->at;
-    struct pv_ctl_hello *hello = at;
     struct pv_view *view = at;
 
     switch (f->form) {
@@ -892,12 +845,6 @@ static void get_one(struct msg_parser *p, enum pv_ctl_kind kind, const struct pv
         break;
     case PV_CTL_F_ERROR:
         *(enum pv_ctl_error *)at = get_error(p, v, name);
-        break;
-    case PV_CTL_F_CAPS:
-        if (f->size == 0)
-            break;
-        hello->pages = has_cap(v, PV_CTL_CAP_PAGES);
-        hello->moved = has_cap(v, PV_CTL_CAP_MOVED);
         break;
     case PV_CTL_F_RESULT:
         get_result(p, v, at);

@@ -8,7 +8,8 @@
  *   error     {"id":n,"ok":false,"error":code word,"message":text}         coordinator to node
  *   push      {"t":word,...}                                               coordinator to node
  *
- * Binary values are base64url without padding. Unknown fields are ignored. Nothing here checks
+ * Binary values are base64url without padding. Unknown fields are ignored. Answers and pushes with
+ * statements are no JSON, but packed pages (ctlpage.h). Nothing here checks
  * signatures (but for the two helpers at the end), rights or the order of messages: that is the
  * session's work. Pure, no state; a parsed message owns its memory. Fuzz target: fuzz_ctlmsg.
  */
@@ -91,7 +92,7 @@ enum pv_ctl_error {
     PV_CTL_E_NONE,            /* no error; never on the wire */
     PV_CTL_E_BAD_REQUEST,     /* fields missing or wrong */
     PV_CTL_E_UNKNOWN_REQUEST, /* no such request here */
-    PV_CTL_E_VERSION,         /* hello's v is not spoken here */
+    PV_CTL_E_VERSION,         /* hello, or a statement, is of a newer version */
     PV_CTL_E_STATE,           /* not now: before hello, a second hello */
     PV_CTL_E_NOT_ALLOWED,     /* this role may not; a create secret is missing or wrong */
     PV_CTL_E_BAD_SIGNATURE,   /* hello, join or a statement: signature or chain wrong */
@@ -160,9 +161,7 @@ struct pv_ctl_hello {
     enum pv_ctl_role role;
     uint8_t sig[PV_SIGN_LEN];  /* pv_ctl_hello_sign() */
     struct pv_ctl_cursor have; /* where this node stands in the log */
-    bool pages;                /* "pages" in caps: it reads packed pages (ctlpage.h) */
     struct pv_view mlkem768;   /* PV_KEM_EK_LEN bytes: offers hybrid keys (control.h); or empty */
-    bool moved;                /* "moved" in caps: it goes where PV_CTL_E_MOVED says */
 };
 
 struct pv_ctl_hybrid {
@@ -216,9 +215,8 @@ struct pv_ctl_statements {
     const struct pv_ctl_item *items;
     bool more;                        /* ask again with have; false: pushes follow from here */
     struct pv_ctl_cursor have;        /* cursor behind the last item */
-    bool has_head;                    /* on the last page and in pushes */
+    bool has_head;                    /* on the last page and in pushes: head and members */
     uint8_t head[PV_CTL_HASH_LEN];    /* the coordinator's roster head after it */
-    bool has_members;                 /* with the head, but of older coordinators */
     uint8_t members[PV_CTL_HASH_LEN]; /* its digest of the active members */
 };
 
@@ -360,20 +358,13 @@ PV_MUST_CHECK int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
 struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg); /* wipes; NULL is fine; returns NULL */
 
 /*
- * Writes msg as JSON into buf (no NUL). Fields that do not belong to its type are not looked at.
- *   PV_ERR_NO_SPACE  longer than cap, or than PV_CTL_TEXT_MAX
- *   PV_ERR_STATE     a type that has no form (PV_CTL_UNKNOWN, PV_CTL_INVALID), a kind the type does
- *                    not occur in, a count above its limit, text that is not UTF-8
+ * Writes msg into buf (no NUL): JSON, or of type PV_CTL_STATEMENTS a packed page. Fields that do
+ * not belong to its type are not looked at. PV_ERR_NO_SPACE  longer than cap, or than
+ * PV_CTL_TEXT_MAX PV_ERR_STATE     a type that has no form (PV_CTL_UNKNOWN, PV_CTL_INVALID), a kind
+ * the type does not occur in, a count above its limit, text that is not UTF-8
  */
 PV_MUST_CHECK int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap,
                                size_t *ret_len);
-
-/* Characters one item takes in a message, its comma included: for filling a page. */
-size_t pv_ctl_item_len(const struct pv_ctl_item *item);
-/* Characters of items that fit in one statements message beside everything else in it. */
-enum {
-    PV_CTL_PAGE_ROOM = PV_CTL_TEXT_MAX - 512,
-};
 
 /* hello's sig: identity key over "p2pvpn hello v1" || 0x00 || handshake hash (DESIGN 4). */
 PV_MUST_CHECK int pv_ctl_hello_sign(uint8_t ret_sig[static PV_SIGN_LEN],

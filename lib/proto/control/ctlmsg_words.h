@@ -14,9 +14,6 @@
 #define PV_CTL_U64_MAX ((uint64_t)INT64_MAX) /* JSON libraries read integers as int64 */
 #define PV_CTL_ID_MAX  PV_JSONLINE_EXACT_MAX
 
-#define PV_CTL_CAP_PAGES "pages" /* of hello's caps: packed pages are read */
-#define PV_CTL_CAP_MOVED "moved" /* of hello's caps: error "moved" is followed */
-
 /* How a field stands in JSON, and what the member that holds it is. */
 enum pv_ctl_form {
     PV_CTL_F_END,    /* behind the last field */
@@ -32,7 +29,6 @@ enum pv_ctl_form {
     PV_CTL_F_IP,     /* struct pv_addr, of either family, without a port */
     PV_CTL_F_ROLE,   /* enum pv_ctl_role */
     PV_CTL_F_ERROR,  /* enum pv_ctl_error, as its word */
-    PV_CTL_F_CAPS,   /* words: of struct pv_ctl_hello, or with size 0 none */
     PV_CTL_F_RESULT, /* struct pv_ctl_result */
     PV_CTL_F_OBJECT, /* a struct, by the fields of */
     PV_CTL_F_LIST,   /* pointer to elements of size bytes, at most max, by the fields of */

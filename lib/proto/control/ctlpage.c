@@ -83,8 +83,7 @@ int pv_ctlpage_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t
     struct pv_view statement = {0}, receipt = {0};
     size_t raw = 0;
     if (msg->type != PV_CTL_STATEMENTS || msg->kind == PV_CTL_REQUEST || st->n > PV_CTL_ITEMS_MAX ||
-        st->has_head != st->has_members || st->have.epoch > PV_CTL_U64_MAX ||
-        st->have.n > PV_CTL_U64_MAX ||
+        st->have.epoch > PV_CTL_U64_MAX || st->have.n > PV_CTL_U64_MAX ||
         (msg->kind == PV_CTL_ANSWER && (msg->id == 0 || msg->id > PV_CTL_ID_MAX)))
         return PV_ERR_STATE;
     for (size_t i = 0; i < st->n; i++) {
@@ -173,7 +172,7 @@ static void get_head(struct pv_reader *r, struct pv_ctl_msg *msg, size_t *ret_ra
     st->n = pv_get_u8(r);
     *ret_raw = pv_get_u16(r);
     st->more = (flags & FLAG_MORE) != 0;
-    st->has_head = st->has_members = (flags & FLAG_HEAD) != 0;
+    st->has_head = (flags & FLAG_HEAD) != 0;
     if (st->has_head) {
         pv_get_copy(r, st->head, sizeof(st->head));
         pv_get_copy(r, st->members, sizeof(st->members));

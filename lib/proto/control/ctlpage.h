@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlpage.h - packed pages: messages with statements as bytes instead of JSON, for nodes whose
- * hello says that they read them. Neighbours in a log differ in keys and signatures and in little
- * else, so each is written as what differs from the one before: half of the JSON.
- * docs/PROTOCOL-COORDINATOR.md "Packed pages". pv_ctl_parse() reads both.
+ * ctlpage.h - packed pages: messages with statements, as bytes instead of JSON. Neighbours in a log
+ * differ in keys and signatures and in little else, so each is written as what differs from the one
+ * before. docs/PROTOCOL-COORDINATOR.md "Packed pages". pv_ctl_parse() and pv_ctl_build() call it.
  *
  * Pure, no state. Fuzz target: fuzz_ctlmsg.
  */
@@ -24,7 +23,7 @@ enum {
  */
 PV_MUST_CHECK int pv_ctlpage_build(const struct pv_ctl_msg *msg, void *buf, size_t cap,
                                    size_t *ret_len);
-/* Bytes that one item takes at most, packed or not: for filling a page of PV_CTLPAGE_ROOM. */
+/* Bytes that one item takes at most: for filling a page of PV_CTLPAGE_ROOM. */
 size_t pv_ctlpage_item_max(const struct pv_ctl_item *item);
 #define PV_CTLPAGE_ROOM (PV_CTL_TEXT_MAX - PV_CTLPAGE_HEAD_MAX)
 

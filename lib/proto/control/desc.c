@@ -80,8 +80,8 @@ static const struct {
     enum pv_desc_cap cap;
     const char *word;
 } caps_words[] = {
-    {PV_DESC_CAP_AES, "aes"}, {PV_DESC_CAP_NO_UDP, "udp-blocked"}, {PV_DESC_CAP_PROOF, "proof"},
-    {PV_DESC_CAP_PQ, "pq"},   {PV_DESC_CAP_GROUPS, "groups"},
+    {PV_DESC_CAP_NO_UDP, "udp-blocked"},
+    {PV_DESC_CAP_PQ, "pq"},
 };
 
 static json_t *caps_to_json(unsigned caps)
@@ -172,8 +172,7 @@ static json_t *pq_to_json(const struct pv_desc_pq *pq)
     return obj;
 }
 
-/* Absent fields stand for "unknown" or "none", so an old peer reads what it knows and a new one
- * loses nothing. */
+/* Absent fields stand for "unknown" or "none". */
 json_t *pv_desc_to_json(const struct pv_desc *desc)
 {
     json_t *obj = json_object();

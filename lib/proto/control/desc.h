@@ -56,11 +56,8 @@ const char *pv_desc_ports_word(enum pv_desc_ports ports);
 
 /* The sender's abilities; a bit each. Words we do not know are skipped. */
 enum pv_desc_cap {
-    PV_DESC_CAP_AES = 1 << 0,    /* "aes": suite 1 of the handshake (DESIGN 7) */
-    PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
-    PV_DESC_CAP_PROOF = 1 << 3,  /* "proof": its daemon proves itself on connections (proof.h) */
-    PV_DESC_CAP_PQ = 1 << 4,     /* "pq": it agrees on preshared keys by ML-KEM-768 (hybrid.h) */
-    PV_DESC_CAP_GROUPS = 1 << 5, /* "groups": it tells and hears who wants which group */
+    PV_DESC_CAP_NO_UDP = 1 << 0, /* "udp-blocked": no UDP gets through where it is; for `why` */
+    PV_DESC_CAP_PQ = 1 << 1,     /* "pq": it agrees on preshared keys by ML-KEM-768 (hybrid.h) */
 };
 
 /* A half of the exchange that preshared keys come from (hybrid.h). */
@@ -90,7 +87,7 @@ struct pv_desc {
     size_t n_cands;
     struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
     unsigned caps;                               /* PV_DESC_CAP_… */
-    uint32_t cost[PV_SUITES];                    /* pv_aead_cost() by suite; 0 = not told */
+    uint32_t cost[PV_SUITES]; /* pv_aead_cost() by suite; 0 = it does without AES-GCM */
     struct pv_desc_nat nat;
     struct pv_desc_try attempt;
     const struct pv_desc_pq *pq; /* borrowed; NULL = none */

@@ -51,8 +51,7 @@ static json_t *signal_to_json(const struct pv_signal *sig)
 {
     json_t *obj = json_object();
     pv_jsonline_set(&obj, "head", base64_json(pv_view(sig->head, sizeof(sig->head))));
-    if (sig->has_members)
-        pv_jsonline_set(&obj, "members", base64_json(pv_view(sig->members, sizeof(sig->members))));
+    pv_jsonline_set(&obj, "members", base64_json(pv_view(sig->members, sizeof(sig->members))));
     if (sig->has_rules)
         pv_jsonline_set(&obj, "rules", base64_json(pv_view(sig->rules, sizeof(sig->rules))));
     if (sig->seq != 0)
@@ -158,9 +157,9 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
     int r = pv_jsonline_u64(obj, "seq", 1, INT64_MAX, &sig->seq);
     if (r != PV_OK && r != PV_ERR_NOT_FOUND)
         return r;
-    if (head == NULL || pv_key_parse(head, sig->head) != PV_OK)
+    if (head == NULL || pv_key_parse(head, sig->head) != PV_OK || members == NULL ||
+        pv_key_parse(members, sig->members) != PV_OK)
         return PV_ERR_MALFORMED;
-    sig->has_members = members != NULL && pv_key_parse(members, sig->members) == PV_OK;
     sig->has_rules = rules != NULL && pv_key_parse(rules, sig->rules) == PV_OK;
     if (desc != NULL && !json_is_null(desc)) {
         r = pv_desc_from_json(desc, &sig->desc);

@@ -24,7 +24,7 @@
 enum {
     PV_SIGNAL_TEXT_MAX = 15000, /* bytes of JSON; also fits an in-band message of 16 KiB */
     PV_SIGNAL_BOX_MAX = PV_SIGNAL_TEXT_MAX + PV_NOISE_X_OVERHEAD,
-    /* ... in a hybrid box, which must not be longer: helpers of earlier versions take no more. */
+    /* ... in a hybrid box, which must not be longer: a member that passes it on takes no more. */
     PV_SIGNAL_HYBRID_TEXT_MAX = PV_SIGNAL_TEXT_MAX - PV_SEALING_EXTRA,
     PV_SIGNAL_CHAIN_MAX = 8, /* statements that introduce the sender */
 };
@@ -37,9 +37,8 @@ struct pv_signal_item {
 struct pv_signal {
     uint64_t seq; /* microseconds of wall clock, strictly increasing; 0 = none (in-band) */
     uint8_t head[PV_STATEMENT_HASH_LEN];    /* of the sender's roster */
-    bool has_members;                       /* older nodes do not tell members */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the sender's active members */
-    bool has_rules;                         /* older nodes, and closed ones, do not tell rules */
+    bool has_rules;                         /* false: the sender does not know the rules yet */
     uint8_t rules[PV_STATEMENT_HASH_LEN];   /* digest of the sender's rules in force */
     bool has_desc;
     struct pv_desc desc;

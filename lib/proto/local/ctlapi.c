@@ -160,7 +160,6 @@ json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
     pv_jsonline_set(&obj, "last_handshake", time_json(peer->last_handshake_ms));
     pv_jsonline_set(&obj, "last_seen", time_json(peer->last_seen_ms));
     pv_jsonline_set(&obj, "session", or_null(peer->session));
-    pv_jsonline_set(&obj, "proof", or_null(peer->proof));
     pv_jsonline_set(&obj, "former", pv_ctlapi_key(peer->former));
     pv_jsonline_set(&obj, "another_since",
                     peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s));
@@ -170,8 +169,7 @@ json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
     pv_jsonline_set(&obj, "state", or_null(peer->standing));
     pv_jsonline_set(&obj, "expires", u64_or_null(peer->expires_s));
     pv_jsonline_set(&obj, "asks_from", or_null(peer->asks_from));
-    pv_jsonline_set(&obj, "groups",
-                    peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null());
+    pv_jsonline_set(&obj, "groups", ips_json(peer->groups, peer->n_groups));
     pv_jsonline_set(&obj, "tags", tags_json(peer->tags, peer->n_tags));
     pv_jsonline_set(&obj, "carrier", or_null(peer->carrier));
     return obj;
@@ -377,6 +375,9 @@ const char *pv_ctlapi_error_said(const char *word)
         return "full (it or the network has no room left: tell its operator)";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_LIMIT)) == 0)
         return "limit (too many requests: it takes more later)";
+    if (strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0)
+        return "version (it is older than p2pvpn here: its operator has to upgrade "
+               "p2pvpn-coordinator)";
     return word;
 }
 

@@ -64,15 +64,12 @@ struct pv_ctlapi_peer {
     uint64_t another_since_s; /* with former: Unix seconds since when it is another machine */
     const uint8_t *ip4_former; /* the same of its IPv4 address */
     uint64_t ip4_since_s;
-    bool tells_groups;            /* groups are known; else "groups" is null */
-    const struct pv_addr *groups; /* multicast groups that its programs want */
+    const struct pv_addr *groups; /* multicast groups that its programs want, as it told */
     size_t n_groups;
     const char *const *tags; /* that admins gave it */
     size_t n_tags;
     const char *carrier; /* of a guest: who carries it, or did, and is gone; NULL: null */
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
-    const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
-                            program is older than that; NULL: null, not known yet, or a static peer */
 };
 
 /* One of "peers" in {"version":1,"peers":[…]}. */

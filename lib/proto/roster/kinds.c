@@ -22,13 +22,8 @@ static bool is_good_admin(const struct pv_statement *st)
 
 static bool is_good_invite(const struct pv_statement *st)
 {
-    return st->u.invite.not_before <= st->u.invite.not_after && st->u.invite.uses >= 1;
-}
-
-/* Without a condition it is a type 3: one encoding for each. */
-static bool is_good_conditional(const struct pv_statement *st)
-{
-    return is_good_invite(st) && (st->u.invite.flags != 0 || st->u.invite.lifetime != 0);
+    const struct pv_st_invite *f = &st->u.invite;
+    return f->not_before <= f->not_after && f->uses >= 1 && (f->flags & ~PV_INVITE_APPROVAL) == 0;
 }
 
 /* An expiry before the time of issue can only be a mistake, and would make the member one that
@@ -93,6 +88,11 @@ static bool is_good_offers(const struct pv_statement *st)
     return pv_offerlist_check(st->u.offers.list) == PV_OK;
 }
 
+static bool is_good_able(const struct pv_statement *st)
+{
+    return (st->u.able.abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_SEALED)) == 0;
+}
+
 /* --- the table ------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct pv_statement, member)
@@ -123,19 +123,12 @@ static const struct pv_kind kind_ADMIN = {
     .quota = PV_ROSTER_QUOTA_NONE, .fits_full = true,
     .owed = PV_OWED_ALWAYS, .told = "~ became an admin",
 };
-#define INVITE_FIELDS                                                                              \
-    FIELD(BYTES, invite.invite), FIELD(U64, invite.not_before), FIELD(U64, invite.not_after),      \
-        FIELD(U32, invite.uses)
 static const struct pv_kind kind_INVITE = {
     .name = "invite", .does = PV_DOES_INVITE, BY_INVITERS,
-    .fields = {INVITE_FIELDS},
+    .fields = {FIELD(BYTES, invite.invite), FIELD(U64, invite.not_before),
+               FIELD(U64, invite.not_after), FIELD(U32, invite.uses), FIELD(U8, invite.flags),
+               FIELD(U32, invite.lifetime)},
     .is_good = is_good_invite, .subject = AT(u.invite.invite),
-    .quota = PV_ROSTER_QUOTA_NONE, .owed = PV_OWED_NOT,
-};
-static const struct pv_kind kind_CONDITIONAL = {
-    .name = "conditional", .does = PV_DOES_INVITE, BY_INVITERS,
-    .fields = {INVITE_FIELDS, FIELD(U8, invite.flags), FIELD(U32, invite.lifetime)},
-    .is_good = is_good_conditional, .subject = AT(u.invite.invite),
     .quota = PV_ROSTER_QUOTA_NONE, .owed = PV_OWED_NOT,
 };
 /* Root lets nobody in by itself: it is kept apart from the machines. */
@@ -244,16 +237,11 @@ static const struct pv_kind kind_OFFERS = {
 static const struct pv_kind kind_ABLE = {
     .name = "able", .does = PV_DOES_TELL, .by = PV_BY_NODE,
     .fields = {FIELD(U64, able.serial), FIELD(U32, able.abilities), FIELD(U64, able.time)},
+    .is_good = is_good_able,
     .subject = AT(signer), .number = AT(u.able.serial), .time = AT(u.able.time),
     .quota = PV_ROSTER_QUOTA_ABLE, .owed = PV_OWED_NOT,
 };
-/* A later version's: any member may have made it, and only its signer can say what it means. */
-static const struct pv_kind kind_unknown = {
-    .does = PV_DOES_NOTHING, .by = PV_BY_ROOT | PV_BY_INVITER | PV_BY_REVOKER | PV_BY_NODE,
-    .right = PV_RIGHT_INVITE | PV_RIGHT_REVOKE,
-    .fields = {FIELD(REST, unknown)},
-    .quota = PV_ROSTER_QUOTA_UNKNOWN, .owed = PV_OWED_NOT,
-};
+static const struct pv_kind no_kind = {.quota = PV_ROSTER_QUOTA_NONE, .owed = PV_OWED_NOT};
 /* clang-format on */
 
 const struct pv_kind *pv_kind_of(uint8_t type)
@@ -262,7 +250,7 @@ const struct pv_kind *pv_kind_of(uint8_t type)
     static const struct pv_kind *const kinds[UINT8_MAX + 1] = {PV_STATEMENT_TYPES(ROW)};
 #undef ROW
 
-    return kinds[type] == NULL ? &kind_unknown : kinds[type];
+    return kinds[type] == NULL ? &no_kind : kinds[type];
 }
 
 /* --- what a row says of a statement ---------------------------------------------------------- */

@@ -29,7 +29,6 @@ enum pv_field_form {
     PV_FIELD_SLOT,
     PV_FIELD_SELECTOR,
     PV_FIELD_PORTS,
-    PV_FIELD_REST, /* all that there is before the signature */
 };
 
 /* A field of a statement, and where struct pv_statement has it. */
@@ -51,7 +50,6 @@ enum pv_does {
     PV_DOES_TAKE,      /* ends membership, an invite or another statement */
     PV_DOES_APPOINT,   /* names coordinators */
     PV_DOES_SLOT,      /* fills one of its signer's slots: u.slotted */
-    PV_DOES_NOTHING,   /* of an unknown type */
 };
 
 /* Of a statement in a slot: who asks for it while it is in force. */
@@ -82,7 +80,6 @@ enum pv_roster_quota {
     PV_ROSTER_QUOTA_TAGS,
     PV_ROSTER_QUOTA_RULES,
     PV_ROSTER_QUOTA_ABLE,
-    PV_ROSTER_QUOTA_UNKNOWN,
     PV_ROSTER_QUOTAS,
     PV_ROSTER_QUOTA_NONE = PV_ROSTER_QUOTAS, /* statements of which there is no such limit */
 };
@@ -100,7 +97,7 @@ enum pv_owed {
 };
 
 struct pv_kind {
-    const char *name;                               /* NULL: of an unknown type */
+    const char *name;                               /* NULL: no type */
     struct pv_kind_field fields[PV_KIND_FIELDS];    /* in the order in which they are signed */
     bool (*is_good)(const struct pv_statement *st); /* what no field says alone; NULL: all is */
     enum pv_does does;
@@ -120,18 +117,12 @@ struct pv_kind {
     uint16_t time;    /* its own word for when it was made; Unix seconds */
 };
 
-/* The row of a type; of an unknown one the row of these. Never NULL. */
+/* The row of a type; for a number that is no type a row without a name. Never NULL. */
 const struct pv_kind *pv_kind_of(uint8_t type);
 
 static inline bool pv_st_does(const struct pv_statement *st, enum pv_does does)
 {
     return pv_kind_of(st->type)->does == does;
-}
-
-/* Is it an invite, with conditions or without? */
-static inline bool pv_st_is_invite(uint8_t type)
-{
-    return pv_kind_of(type)->does == PV_DOES_INVITE;
 }
 
 /* The key that a statement is about, inside st; NULL: none. */

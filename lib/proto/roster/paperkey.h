@@ -48,7 +48,7 @@ void pv_paperkey_format_code(const struct pv_paperkey *paper,
  * slip is, 0 when that cannot be told.
  *   PV_ERR_MALFORMED    a slip
  *   PV_ERR_TRUNCATED    too few letters; *ret_line: the last one that is whole
- *   PV_ERR_UNSUPPORTED  of a later version
+ *   PV_ERR_UNSUPPORTED  of a newer version
  */
 PV_MUST_CHECK int pv_paperkey_parse(const char *text, size_t len, struct pv_paperkey *ret_paper,
                                     unsigned *ret_line);

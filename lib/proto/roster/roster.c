@@ -234,7 +234,6 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
         pv_roster_add_rule(r, e);
         break;
     case PV_DOES_FOUND:
-    case PV_DOES_NOTHING:
         break;
     }
 }
@@ -245,9 +244,7 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
 {
     struct pv_roster_key *k = e->subject == NULL ? e->signer : e->subject;
 
-    if (e->listed)
-        pv_roster_set_unlist(r, e);
-    pv_roster_set_let_go(r, e);
+    pv_roster_set_unlist(r, e);
     pv_roster_count_end(r, &e->pub.st, false);
     pv_roster_quota_remove(k, e);
     if (pv_st_does(&e->pub.st, PV_DOES_APPOINT))
@@ -310,12 +307,8 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_NONE)
         pv_roster_quota_add(subject != NULL ? subject : signer, e);
     PV_LIST_ADD(r->first, e);
-    pv_roster_set_hold(r, e);
     pv_roster_count_end(r, &e->pub.st, true);
-    /* Of a removed node statements of unknown types are held, and listed if it turns out that it
-     * was not removed. */
-    if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_UNKNOWN || !signer->revoked_node)
-        pv_roster_set_list(r, e);
+    pv_roster_set_list(r, e);
     tell_statement(r, e);
 }
 
@@ -498,18 +491,6 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
     return PV_OK;
 }
 
-/* The statement with this hash, also one of an unknown type that is held and not listed. */
-static struct pv_roster_item *find_held(const struct pv_roster *r, const struct pv_statement *st)
-{
-    struct pv_roster_item *e = pv_roster_set_find(r, st->hash, sizeof(st->hash));
-    const struct pv_roster_key *signer;
-
-    if (e != NULL || pv_roster_quota_of(st->type) != PV_ROSTER_QUOTA_UNKNOWN)
-        return e;
-    signer = pv_roster_key(r, st->signer);
-    return signer == NULL ? NULL : pv_roster_quota_find(signer, PV_ROSTER_QUOTA_UNKNOWN, st->hash);
-}
-
 /* Cheap checks first: the form, then whether we hold it, and only then the signatures. */
 static int add_one(struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
                    struct pv_view receipt, bool verified, enum pv_roster_added *ret_added)
@@ -519,7 +500,7 @@ static int add_one(struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
 
     if (status != PV_OK)
         return status;
-    struct pv_roster_item *known = find_held(r, &st);
+    struct pv_roster_item *known = pv_roster_set_find(r, st.hash, sizeof(st.hash));
     if (known != NULL)
         return merge_known(r, known, receipt, verified, ret_added);
     if (st.type == PV_ST_NETWORK)
@@ -560,6 +541,8 @@ static int add(struct pv_roster *r, struct pv_view statement, const uint8_t *has
     enum pv_roster_added added = PV_ROSTER_KNOWN;
     int status = add_one(r, statement, hash, receipt, verified, &added);
 
+    if (status == PV_ERR_UNSUPPORTED)
+        pv_roster_report_newer(r);
     if (status != PV_OK)
         return status;
     if (added == PV_ROSTER_NEW || r->orphans_wait)

@@ -24,8 +24,7 @@
 
 enum {
     PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */
-    PV_ROSTER_RESERVE = 4096,  /* beyond these: half for revocations and ends, all of it for root */
-    PV_ROSTER_MAX_UNKNOWN = 8, /* statements of unknown types a signer, DESIGN 3 */
+    PV_ROSTER_RESERVE = 4096, /* beyond these: half for revocations and ends, all of it for root */
     /* Member, transport key and leave statements a node, of each: the highest serials, as older
      * ones count no more. Of what needs a right as many proven ones besides (roster_quota.c). */
     PV_ROSTER_MAX_SELF = 8,

@@ -292,7 +292,6 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         pv_roster_mark(r, e->signer); /* whether it counts as dead may be another thing now */
         break;
     case PV_DOES_FOUND:
-    case PV_DOES_NOTHING:
         break;
     }
 }
@@ -311,17 +310,6 @@ static void mark_staying(struct pv_roster *r, const struct pv_roster_item *e)
         struct pv_roster_key *k = pv_roster_key(r, stay.ptr + i);
         if (k != NULL)
             pv_roster_mark(r, k);
-    }
-}
-
-/* Statements of unknown types are kept of those who are in the network. */
-static void list_unknown(struct pv_roster *r, struct pv_roster_key *k)
-{
-    for (struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_UNKNOWN]; e != NULL; e = e->next_kept) {
-        if (e->listed && k->revoked_node)
-            pv_roster_set_unlist(r, e);
-        else if (!e->listed && !k->revoked_node)
-            pv_roster_set_list(r, e);
     }
 }
 
@@ -352,7 +340,6 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
         return;
     k->revoked_node = node;
     k->revoked_invite = invite;
-    list_unknown(r, k);
     pv_roster_mark_dependants(r, k);
 }
 

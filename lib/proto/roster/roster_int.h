@@ -45,7 +45,6 @@ enum pv_roster_refusal {
     PV_ROSTER_REFUSE_EXPIRY,    /* it sets an expiry, which only an admin may */
     PV_ROSTER_REFUSE_ADMITTER,  /* the invite or the admin that signed it is revoked */
     PV_ROSTER_REFUSE_REVOKED,   /* the node itself is revoked */
-    PV_ROSTER_REFUSE_TERMS,     /* its invite has conditions that this version does not know */
     PV_ROSTER_REFUSE_WAITS,     /* its invite wants an admission, and there is none; not reported */
 };
 
@@ -81,7 +80,7 @@ struct pv_roster_receipt {
 struct pv_roster_item {
     struct pv_roster_entry pub;        /* first: entries are handed out as this */
     struct pv_roster_receipt *receipt; /* owned; NULL = none */
-    struct pv_roster_key *subject;     /* the key it is about; NULL for types 1, 8 and unknown */
+    struct pv_roster_key *subject;     /* the key it is about; NULL for types 1 and 8 */
     struct pv_roster_key *signer;      /* the key that signed it */
     struct pv_roster_item *prev_about, *next_about;   /* same subject */
     struct pv_roster_item *prev_issued, *next_issued; /* same signer */
@@ -215,7 +214,6 @@ struct pv_roster_slot {
 struct pv_roster_bucket {
     struct pv_roster_slot *v; /* owned; ascending hash */
     uint32_t n, cap;          /* statements in v, and its room */
-    uint32_t n_held;          /* statements of it that are held, listed or not: at most cap */
     uint32_t digest;          /* of the hashes, while digest_ok */
     bool digest_ok;           /* nothing has come since it was computed */
 };
@@ -261,7 +259,6 @@ struct pv_roster {
     struct pv_roster_bucket *buckets;    /* owned; NULL: all stand in few */
     uint8_t *scratch;                    /* room for size hashes, so that the head cannot fail */
     size_t scratch_cap;                  /* hashes that fit in scratch */
-    size_t n_held;                       /* statements held, listed or not: room for all */
     struct pv_roster_item **ends;        /* owned: room for settling, n_ends at least */
     size_t n_ends, ends_cap;             /* statements by which somebody may lose a right; places */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash of the whole set, while head_ok */
@@ -281,6 +278,7 @@ struct pv_roster {
     size_t n_orphans;                 /* grows up to PV_ROSTER_MAX_ORPHANS */
     size_t next_orphan;               /* the slot to fill when there may be no more, round robin */
     bool orphans_wait;                /* some are ready, and there was no memory for them */
+    bool saw_newer;                   /* a statement of a newer version was reported */
 
     size_t steps;                  /* that settling may still take */
     struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
@@ -348,9 +346,7 @@ struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8
 /* Room for one more statement in its bucket and in the scratch of the head. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash);
 void pv_roster_set_done(struct pv_roster *r); /* frees what was reserved */
-/* The reserved room is a statement's from now until it is let go, listed or not. */
-void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e);
-void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e);
+/* Puts e into the room that was reserved for it. */
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
 
@@ -379,9 +375,6 @@ struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
                                               const struct pv_roster_item *e);
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e);
 void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e);
-/* The statement of a key's quota with this hash, listed or not. */
-struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
-                                            enum pv_roster_quota quota, const uint8_t *hash);
 /* The statements that k brought count to the limit only while k is not removed. */
 void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
 
@@ -529,6 +522,8 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
 /* Takes the oldest. PV_ERR_AGAIN: none waits. */
 PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report);
+/* A statement of a newer version came, which is refused. Reported once. */
+void pv_roster_report_newer(struct pv_roster *r);
 /* The sentence of pv_roster_next_refused() for this reason. */
 void pv_roster_explain_refusal(const struct pv_roster_item *e, enum pv_roster_refusal why,
                                const uint8_t *self, char ret_text[static PV_ROSTER_REFUSED]);

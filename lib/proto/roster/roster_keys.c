@@ -67,7 +67,7 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
         if (e->pub.st.type == PV_ST_MEMBER || e->pub.st.type == PV_ST_PLACE ||
             e->pub.st.type == PV_ST_ADMISSION)
             pv_roster_mark(r, e->subject);
-        if (!pv_st_is_invite(e->pub.st.type))
+        if (e->pub.st.type != PV_ST_INVITE)
             continue;
         pv_roster_mark(r, e->subject); /* of several of one key another may count now */
         for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {

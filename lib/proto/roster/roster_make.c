@@ -46,9 +46,7 @@ static int sign_short(const struct pv_statement *st, struct pv_signer signer,
 int pv_make_invite(const uint8_t *network_id, struct pv_signer signer,
                    const struct pv_st_invite *invite, struct pv_made *ret_made)
 {
-    bool conditions = invite->flags != 0 || invite->lifetime != 0;
-    struct pv_statement st =
-        begin_statement(conditions ? PV_ST_CONDITIONAL : PV_ST_INVITE, network_id);
+    struct pv_statement st = begin_statement(PV_ST_INVITE, network_id);
 
     st.u.invite = *invite;
     return sign_short(&st, signer, NULL, ret_made);
@@ -433,7 +431,6 @@ int pv_make_again(const struct pv_roster *r, struct pv_signer signer, const stru
     case PV_DOES_CLAIM:
     case PV_DOES_TELL:
     case PV_DOES_ADMIT:
-    case PV_DOES_NOTHING:
         return PV_ERR_UNSUPPORTED;
     }
     return status != PV_OK ? status

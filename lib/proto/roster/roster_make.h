@@ -62,8 +62,7 @@ PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, struct pv_sign
                                        uint64_t seq, struct pv_view list,
                                        struct pv_made_long *ret_made);
 
-/* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. With
- * flags or a lifetime it is an invite with conditions (type 11). */
+/* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. */
 PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, struct pv_signer signer,
                                  const struct pv_st_invite *invite, struct pv_made *ret_made);
 

@@ -968,7 +968,5 @@ const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
 {
     const struct pv_roster_item *e = prev == NULL ? r->first : item_of(prev)->next;
 
-    while (e != NULL && !e->listed)
-        e = e->next;
     return e == NULL ? NULL : &e->pub;
 }

@@ -17,9 +17,7 @@
 
 static size_t places_of(enum pv_roster_quota quota)
 {
-    if (quota == PV_ROSTER_QUOTA_COORDINATORS)
-        return PV_ROSTER_MAX_RECORDS;
-    return quota == PV_ROSTER_QUOTA_UNKNOWN ? PV_ROSTER_MAX_UNKNOWN : PV_ROSTER_MAX_SELF;
+    return quota == PV_ROSTER_QUOTA_COORDINATORS ? PV_ROSTER_MAX_RECORDS : PV_ROSTER_MAX_SELF;
 }
 
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b)
@@ -261,16 +259,6 @@ void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e)
     k->n_kept[quota]--;
 }
 
-struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
-                                            enum pv_roster_quota quota, const uint8_t *hash)
-{
-    struct pv_roster_item *e = k->kept[quota];
-
-    while (e != NULL && memcmp(e->pub.st.hash, hash, PV_STATEMENT_HASH_LEN) != 0)
-        e = e->next_kept;
-    return e;
-}
-
 /* Does a statement of a former admin count no more? Words about itself do. */
 static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
 {
@@ -287,7 +275,6 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
     case PV_DOES_CLAIM:
     case PV_DOES_APPOINT:
     case PV_DOES_SLOT:
-    case PV_DOES_NOTHING:
         break;
     }
     return false;

@@ -240,7 +240,7 @@ static bool is_usable(const struct pv_roster_item *e, const struct pv_roster_rec
     if (e->pub.st.type != PV_ST_MEMBER || !pv_roster_needs_receipt(e->signer, PV_ST_MEMBER))
         return true;
     for (const struct pv_roster_item *i = e->signer->about; i != NULL; i = i->next_about) {
-        if (pv_st_is_invite(i->pub.st.type) &&
+        if (i->pub.st.type == PV_ST_INVITE &&
             pv_roster_in_window(&i->pub.st.u.invite, receipt->time))
             return true;
     }

@@ -50,6 +50,15 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
     va_end(args);
 }
 
+/* Said once: one that is newer is seldom alone. */
+void pv_roster_report_newer(struct pv_roster *r)
+{
+    if (!r->saw_newer)
+        pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL,
+                         "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine");
+    r->saw_newer = true;
+}
+
 /* Few networks ever have a report, so the ring goes with its last one. */
 int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report)
 {
@@ -171,8 +180,6 @@ static const char *words_of(enum pv_roster_refusal why)
         return " was admitted by a revoked invite or admin";
     case PV_ROSTER_REFUSE_REVOKED:
         return " was removed and claims to be a member";
-    case PV_ROSTER_REFUSE_TERMS:
-        return " joined under conditions that this version does not know";
     default:
         return "";
     }
@@ -223,9 +230,7 @@ static void say_remedy(struct pv_text *t, const struct pv_roster_item *e,
                        enum pv_roster_refusal why, const uint8_t *self)
 {
     const struct pv_roster_key *k = e->subject;
-    if (why == PV_ROSTER_REFUSE_TERMS)
-        pv_text_add(t, ": update p2pvpn here");
-    else if (!k->claim.wins)
+    if (!k->claim.wins)
         say_how_to_join(t, e, why, self);
     else if (e->pub.st.type == PV_ST_MEMBER)
         pv_text_add(t, ": it is a member by what it said before");

@@ -127,17 +127,13 @@ static void split_few(struct pv_roster *r)
 
     if (buckets == NULL)
         return;
-    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
-        struct pv_roster_bucket *b = &buckets[e->pub.st.hash[0]];
-        b->n_held++;
-        if (b->n_held > b->cap && grow_bucket(b, b->cap == 0 ? BUCKET_FIRST : b->cap * 2) < 0) {
-            free_buckets(buckets);
-            return;
-        }
-    }
     /* They come in the order that the buckets need. */
     for (size_t i = 0; i < r->few.n; i++) {
         struct pv_roster_bucket *b = &buckets[r->few.v[i].item->pub.st.hash[0]];
+        if (b->n == b->cap && grow_bucket(b, b->cap == 0 ? BUCKET_FIRST : b->cap * 2) < 0) {
+            free_buckets(buckets);
+            return;
+        }
         b->v[b->n++] = r->few.v[i];
     }
     free(r->few.v);
@@ -147,16 +143,16 @@ static void split_few(struct pv_roster *r)
 
 int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
 {
-    if (r->buckets == NULL && r->few.n_held >= FEW_MAX)
+    if (r->buckets == NULL && r->few.n >= FEW_MAX)
         split_few(r);
     struct pv_roster_bucket *b = bucket_of(r, hash);
-    if (b->n_held == b->cap) {
+    if (b->n == b->cap) {
         int status = grow_bucket(b, b->cap == 0 ? BUCKET_FIRST : b->cap * 2);
         if (status != PV_OK)
             return status;
     }
     void *scratch =
-        pv_vec_room(r->scratch, r->n_held, &r->scratch_cap, SCRATCH_FIRST, PV_STATEMENT_HASH_LEN);
+        pv_vec_room(r->scratch, r->size, &r->scratch_cap, SCRATCH_FIRST, PV_STATEMENT_HASH_LEN);
     if (scratch == NULL)
         return PV_ERR_NOMEM;
     r->scratch = scratch;
@@ -168,18 +164,6 @@ void pv_roster_set_done(struct pv_roster *r)
     free_buckets(r->buckets);
     free(r->few.v);
     free(r->scratch);
-}
-
-void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e)
-{
-    bucket_of(r, e->pub.st.hash)->n_held++;
-    r->n_held++;
-}
-
-void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e)
-{
-    bucket_of(r, e->pub.st.hash)->n_held--;
-    r->n_held--;
 }
 
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)

@@ -48,8 +48,6 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
     const struct pv_st_invite *terms = &invite->pub.st.u.invite;
     if (!pv_roster_in_window(terms, e->receipt->time))
         return PV_ROSTER_REFUSE_WINDOW;
-    if ((terms->flags & ~PV_INVITE_APPROVAL) != 0)
-        return PV_ROSTER_REFUSE_TERMS;
     return terms->flags == 0 || pv_roster_find_admission(r, node) != NULL ? PV_ROSTER_REFUSE_NONE
                                                                           : PV_ROSTER_REFUSE_WAITS;
 }
@@ -561,7 +559,7 @@ void pv_roster_settle(struct pv_roster *r)
         ;
 }
 
-/* --- conditions of invites (type 11, adr/0022) ----------------------------------------------- */
+/* --- conditions of invites (adr/0022) ----------------------------------------------- */
 
 /* A newcomer waits for an admission, or a membership expires. The time follows from the receipts of
  * the coordinator that the network uses first, so that all rosters with the same statements decide
@@ -576,7 +574,7 @@ struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
     bool best_counts = false;
 
     for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (!pv_st_is_invite(e->pub.st.type))
+        if (e->pub.st.type != PV_ST_INVITE)
             continue;
         bool counts = pv_roster_signer_counts(r, e, NULL);
         if (best == NULL || (counts && !best_counts) ||

@@ -15,6 +15,11 @@
 #include "crypto/hash.h"
 #include "proto/roster/kinds.h"
 
+enum {
+    VERSION = 1,      /* of statements and receipts */
+    OFFER_FLAGS = 31, /* all of enum pv_offer_flag */
+};
+
 static const char statement_context[] = "p2pvpn statement v1";
 static const char node_context[] = "p2pvpn node v1";
 static const char receipt_context[] = "p2pvpn receipt v1";
@@ -92,14 +97,12 @@ static void get_field(struct pv_reader *r, const struct pv_kind_field *f, void *
     case PV_FIELD_PORTS:
         require_that(r, pv_ports_decode(pv_get_view16(r, PV_PORTS_BYTES), at) == PV_OK);
         break;
-    case PV_FIELD_REST:
-        *(struct pv_view *)at = pv_get_bytes(r, r->rest.len);
-        break;
     case PV_FIELD_END:
         break;
     }
 }
 
+/* Writes what get_field() reads. */
 static void put_field(struct pv_writer *w, const struct pv_kind_field *f, const void *at)
 {
     const struct pv_st_slot *slot = at;
@@ -143,7 +146,6 @@ static void put_field(struct pv_writer *w, const struct pv_kind_field *f, const 
     case PV_FIELD_PORTS:
         pv_put_view16(w, pv_view(ports, pv_ports_encode(at, ports)));
         break;
-    case PV_FIELD_REST: /* unknown types cannot be made */
     case PV_FIELD_END:
         break;
     }
@@ -161,9 +163,7 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
 
 /* --- statements ------------------------------------------------------------------------------ */
 
-/* Everything but the hash, and what follows from it. The signature is the tail of every type,
- * unknown ones included: a node can verify, keep and pass on statements that it does not
- * understand. */
+/* Everything but the hash, and what follows from it. The signature is the tail of every type. */
 static int decode_fields(struct pv_view data, struct pv_statement *ret_st)
 {
     struct pv_statement st = {.raw = data};
@@ -173,11 +173,11 @@ static int decode_fields(struct pv_view data, struct pv_statement *ret_st)
     st.type = pv_get_u8(&r);
     if (r.status != PV_OK)
         return r.status;
-    if (version != 1 || st.type == 0 || st.type == PV_ST_RECEIPT)
+    if (version > VERSION)
         return PV_ERR_UNSUPPORTED;
-    /* Only types with lists may be long; the limit for unknown types keeps later versions from
-     * costing earlier ones more than they agreed to. */
-    if (data.len > (pv_kind_of(st.type)->is_long ? PV_STATEMENT_MAX : PV_STATEMENT_SHORT_MAX))
+    const struct pv_kind *kind = pv_kind_of(st.type);
+    if (version != VERSION || kind->name == NULL ||
+        data.len > (kind->is_long ? PV_STATEMENT_MAX : PV_STATEMENT_SHORT_MAX))
         return PV_ERR_MALFORMED;
     if (st.type != PV_ST_NETWORK)
         pv_get_copy(&r, st.network_id, sizeof(st.network_id));
@@ -268,7 +268,7 @@ int pv_statement_make(const struct pv_statement *st, struct pv_signer signer,
 
     if (kind->name == NULL)
         return PV_ERR_MALFORMED;
-    pv_put_u8(&w, 1);
+    pv_put_u8(&w, VERSION);
     pv_put_u8(&w, st->type);
     if (st->type != PV_ST_NETWORK)
         pv_put_bytes(&w, st->network_id, sizeof(st->network_id));
@@ -306,9 +306,9 @@ int pv_statement_sign_as_root(struct pv_view body, const uint8_t sk[static PV_SI
     if (pv_statement_decode(pv_view(out, body.len + PV_SIGN_LEN), &st) != PV_OK)
         return PV_ERR_MALFORMED;
     const struct pv_kind *kind = pv_kind_of(st.type);
-    if (kind->name == NULL || (kind->by & PV_BY_ROOT) == 0 ||
+    if ((kind->by & PV_BY_ROOT) == 0 ||
         memcmp(st.signer, sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) != 0)
-        return PV_ERR_REFUSED; /* a node's own word is none of root's, a later version's neither */
+        return PV_ERR_REFUSED; /* a node's own word is none of root's */
     return pv_sign(ret_sig, statement_context, body, pv_view(NULL, 0), sk);
 }
 
@@ -329,8 +329,10 @@ int pv_receipt_decode(struct pv_view data, struct pv_receipt *ret_receipt)
     uint8_t type = pv_get_u8(&r);
     if (r.status != PV_OK)
         return r.status;
-    if (version != 1 || type != PV_ST_RECEIPT)
+    if (version > VERSION)
         return PV_ERR_UNSUPPORTED;
+    if (version != VERSION || type != PV_ST_RECEIPT)
+        return PV_ERR_MALFORMED;
     pv_get_copy(&r, f.network_id, sizeof(f.network_id));
     pv_get_copy(&r, f.coordinator, sizeof(f.coordinator));
     f.epoch = pv_get_u64(&r);
@@ -554,7 +556,8 @@ int pv_offerlist_check(struct pv_view list)
     struct pv_offer offer, last = {.flags = 0};
     size_t n = 0;
     while (pv_offerlist_next(&list, &offer)) {
-        if (++n > PV_OFFERS_MAX || (n > 1 && pv_route_compare(&last.prefix, &offer.prefix) >= 0))
+        if (++n > PV_OFFERS_MAX || offer.flags > OFFER_FLAGS ||
+            (n > 1 && pv_route_compare(&last.prefix, &offer.prefix) >= 0))
             return PV_ERR_MALFORMED;
         last = offer;
     }

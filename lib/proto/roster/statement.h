@@ -20,7 +20,7 @@ enum {
     PV_NETWORK_ID_LEN = 16,       /* bytes, first of the network record's hash */
     PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
     PV_STATEMENT_LIST_MAX = 2048, /* ours: bytes of the list in types 6 and 8 */
-    PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes; every other type, unknown ones included */
+    PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes of every other type */
     PV_RULE_SLOTS = 1024,         /* ours: rules of one signer, and tags of one signer */
     PV_END_STAY_MAX = 10,         /* nodes in the list of type 9: what fits a short statement */
     PV_OFFERS_MAX = 16,           /* ours: prefixes that one node offers to carry */
@@ -39,7 +39,6 @@ enum {
 #define PV_STATEMENT_TYPES(X) \
     X(NETWORK, 1)             \
     X(ADMIN, 2)               \
-    X(INVITE, 3)              \
     X(MEMBER, 4)              \
     X(TRANSPORT, 5)           \
     X(REVOCATION, 6)          \
@@ -47,7 +46,7 @@ enum {
     X(COORDINATORS, 8)        \
     X(END, 9)                 \
     X(PLACE, 10)              \
-    X(CONDITIONAL, 11)        \
+    X(INVITE, 11)             \
     X(ADMISSION, 12)          \
     X(ROUTE, 16)              \
     X(TAG, 17)                \
@@ -66,7 +65,7 @@ enum pv_st_right { /* bits */
     PV_RIGHT_REVOKE = 2,
 };
 
-enum pv_st_invite_flag {    /* bits of type 11; others are of later versions and admit nobody */
+enum pv_st_invite_flag {    /* bits */
     PV_INVITE_APPROVAL = 1, /* who joins counts only beside an admission (type 12) */
 };
 
@@ -88,14 +87,13 @@ struct pv_st_admin {
     uint64_t time;  /* Unix seconds */
 };
 
-/* Type 3, and with conditions type 11 (adr 0022). */
 struct pv_st_invite {
     uint8_t invite[PV_SIGN_PK_LEN];
     uint64_t not_before; /* Unix seconds, <= not_after */
     uint64_t not_after;  /* Unix seconds; UINT64_MAX = never ends */
     uint32_t uses;       /* >= 1 */
-    uint8_t flags;       /* enum pv_st_invite_flag; type 3: 0 */
-    uint32_t lifetime;   /* seconds that a member lives on unused, 0: for ever; type 3: 0 */
+    uint8_t flags;       /* enum pv_st_invite_flag */
+    uint32_t lifetime;   /* seconds that a member lives on unused, 0: for ever */
 };
 
 struct pv_st_member {
@@ -158,7 +156,7 @@ struct pv_st_admission {
     uint64_t time; /* Unix seconds */
 };
 
-enum pv_st_ability {    /* bits; others mean something to later versions */
+enum pv_st_ability {    /* bits */
     PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL-PEERS.md */
     PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
 };
@@ -203,7 +201,7 @@ struct pv_st_offers {
     struct pv_view list; /* read with pv_offerlist_next() */
     uint64_t time;       /* Unix seconds */
 };
-enum pv_offer_flag {     /* bits; others mean something to later versions */
+enum pv_offer_flag {     /* bits */
     PV_OFFER_AUTO = 1,   /* members use it unless they say otherwise */
     PV_OFFER_NO_NAT = 2, /* hosts of the prefix see the members' own addresses */
     PV_OFFER_LINKED = 4, /* the node has had an interface in it since it was offered */
@@ -246,7 +244,7 @@ enum pv_st_rule_kind {
 
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
-    uint8_t type; /* enum pv_statement_type, or unknown */
+    uint8_t type; /* enum pv_statement_type */
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t signer[PV_SIGN_PK_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
@@ -269,7 +267,6 @@ struct pv_statement {
         struct pv_st_rule rule;
         struct pv_st_offers offers;
         struct pv_st_able able;
-        struct pv_view unknown; /* fields of an unknown type */
     } u;
 };
 
@@ -277,8 +274,9 @@ struct pv_statement {
  * Reads one statement and checks its form, not its signatures: call pv_statement_verify() before
  * believing it. data is borrowed as long as *ret_st is used.
  *   PV_ERR_TRUNCATED    ends before a field does
- *   PV_ERR_UNSUPPORTED  version other than 1, or type 0 or 128
- *   PV_ERR_MALFORMED    too long, trailing bytes, a value outside its range or not canonical
+ *   PV_ERR_UNSUPPORTED  a newer version
+ *   PV_ERR_MALFORMED    no type, too long, trailing bytes, a value outside its range or not
+ *                       canonical
  */
 PV_MUST_CHECK int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st);
 /* The same for bytes whose hash is known. */
@@ -325,7 +323,7 @@ static inline const uint8_t *pv_signer_pk(struct pv_signer s)
 /*
  * Encodes and signs. st: type, network_id (not for type 1) and the fields; the signer's key is put
  * in. For PV_ST_MEMBER node_sk signs for the node, or is NULL when u.member.node_sig is there
- * already; for other types it is NULL. Unknown types cannot be made. The result is checked by
+ * already; for other types it is NULL. The result is checked by
  * pv_statement_decode(), so whatever is handed out can be read back.
  *   PV_ERR_NO_SPACE, PV_ERR_MALFORMED (a field outside its range), PV_ERR_NOMEM, and what
  *   pv_kept_key.sign says
@@ -378,7 +376,8 @@ struct pv_receipt {
     uint64_t time;                       /* Unix seconds when that was accepted */
 };
 
-/* Checks form, not signature. PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED, PV_ERR_MALFORMED (length). */
+/* Checks form, not signature. PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED (a newer version),
+ * PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_receipt_decode(struct pv_view data, struct pv_receipt *ret_receipt);
 /* data as given to decode. PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_receipt_verify(struct pv_view data);

@@ -14,6 +14,8 @@
 #include "crypto/sign.h"
 
 enum {
+    VERSION_INVITE = 1,   /* first byte of an invite's token */
+    VERSION_MOVE = 2,     /* of a move token; higher ones are of newer versions */
     TOKEN_PREFIX_LEN = 7, /* characters of token_prefix */
     TOKEN_CHECK_LEN = 4,  /* ours: bytes of the checksum; one slip in 2^32 goes unnoticed */
     URL_PREFIX_LEN = 9,   /* characters of url_prefix */
@@ -64,11 +66,21 @@ static int close_text(struct pv_writer *w, char *buf, size_t cap)
     return pv_b64url_encode(pv_written(w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
 }
 
+/* Does the token begin as one of this version does? */
+static int check_version(struct pv_reader *r, uint8_t want)
+{
+    uint8_t version = pv_get_u8(r);
+    if (version > VERSION_MOVE)
+        return PV_ERR_UNSUPPORTED;
+    return version == want ? PV_OK : PV_ERR_MALFORMED;
+}
+
 static int parse_body(struct pv_view body, struct pv_token *token)
 {
     struct pv_reader r = pv_reader(body);
-    if (pv_get_u8(&r) != 1)
-        return PV_ERR_UNSUPPORTED;
+    int status = check_version(&r, VERSION_INVITE);
+    if (status != PV_OK)
+        return status;
     pv_get_copy(&r, token->network_id, sizeof(token->network_id));
     pv_get_copy(&r, token->seed, sizeof(token->seed));
     struct pv_view list = pv_get_view16(&r, PV_TOKEN_LIST_MAX);
@@ -105,7 +117,7 @@ int pv_token_format(const struct pv_token *token, char *buf, size_t cap)
     if (token->list_len > sizeof(token->list) ||
         pv_coordlist_check(pv_view(token->list, token->list_len), PV_TOKEN_LIST_MAX) != PV_OK)
         return PV_ERR_MALFORMED;
-    pv_put_u8(&w, 1);
+    pv_put_u8(&w, VERSION_INVITE);
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
     pv_put_bytes(&w, token->seed, sizeof(token->seed));
     pv_put_view16(&w, pv_view(token->list, token->list_len));
@@ -133,10 +145,6 @@ void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],
 
 /* --- move tokens ------------------------------------------------------------------------------ */
 
-enum {
-    MOVE_VERSION = 2, /* programs that do not know it call it a token of a later version */
-};
-
 int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_token)
 {
     struct pv_view body;
@@ -144,8 +152,9 @@ int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_to
     if (status != PV_OK)
         return status;
     struct pv_reader r = pv_reader(body);
-    if (pv_get_u8(&r) != MOVE_VERSION)
-        return PV_ERR_UNSUPPORTED;
+    status = check_version(&r, VERSION_MOVE);
+    if (status != PV_OK)
+        return status;
     pv_get_copy(&r, ret_token->network_id, sizeof(ret_token->network_id));
     ret_token->n = pv_get_u8(&r);
     if (ret_token->n == 0 || ret_token->n > PV_MOVETOKEN_ITEMS)
@@ -159,7 +168,7 @@ int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap)
 {
     uint8_t bin[PV_MOVETOKEN_BIN_MAX];
     struct pv_writer w = pv_writer(bin, sizeof(bin));
-    pv_put_u8(&w, MOVE_VERSION);
+    pv_put_u8(&w, VERSION_MOVE);
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
     pv_put_u8(&w, (uint8_t)token->n);
     for (size_t i = 0; i < token->n; i++)

@@ -30,7 +30,7 @@ struct pv_token {
 
 /* Text to token; surrounding blanks are not skipped.
  *   PV_ERR_MALFORMED    not a token, damaged (checksum), or a list that is not canonical
- *   PV_ERR_UNSUPPORTED  a later version of tokens */
+ *   PV_ERR_UNSUPPORTED  a newer version of tokens */
 PV_MUST_CHECK int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token);
 /* PV_ERR_MALFORMED (the list), PV_ERR_NO_SPACE (never with cap >= PV_TOKEN_TEXT_BUF). */
 PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_t cap);
@@ -38,8 +38,7 @@ PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_
 void pv_token_done(struct pv_token *token);
 
 /* The end of a token's seed when the token vouches for the rules of this digest
- * (pv_roster_rules()): 16 bytes, which are no secret. The rest of the seed is, and is drawn. In a
- * token of a version before this they are drawn, too, and so vouch for no rules. */
+ * (pv_roster_rules()): 16 bytes, which are no secret. The rest of the seed is, and is drawn. */
 void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],
                     const uint8_t rules[static PV_STATEMENT_HASH_LEN],
                     uint8_t ret_mark[static PV_TOKEN_RULES_LEN]);

@@ -25,9 +25,10 @@ struct pv_policy {
 
 /* --- selectors ---------------------------------------------------------------------------- */
 
-/* A kind of a later version is kept as it is: this version only knows that it means nobody here. */
 static bool selector_is_good(const struct pv_selector *s)
 {
+    struct pv_prefix prefix;
+
     switch ((enum pv_selector_kind)s->kind) {
     case PV_SELECT_ANY:
         return s->len == 0;
@@ -35,10 +36,10 @@ static bool selector_is_good(const struct pv_selector *s)
         return s->len == PV_KEY_LEN;
     case PV_SELECT_TAG:
         return memchr(s->value, 0, s->len) == NULL && pv_name_is_valid((const char *)s->value);
-    case PV_SELECT_PREFIX: /* earlier versions took any value, so it has to stay one */
-        return true;
+    case PV_SELECT_PREFIX:
+        return pv_selector_prefix(s, &prefix);
     }
-    return true; /* of a later version */
+    return false;
 }
 
 int pv_selector_decode(struct pv_view bytes, struct pv_selector *ret_selector)
@@ -65,7 +66,6 @@ size_t pv_selector_encode(const struct pv_selector *s, uint8_t buf[static PV_SEL
     return w.len;
 }
 
-/* A value that is no prefix is no error: its statement is there, and means nothing. */
 bool pv_selector_prefix(const struct pv_selector *s, struct pv_prefix *ret_prefix)
 {
     struct pv_prefix p;

@@ -21,18 +21,17 @@ enum {
     PV_POLICY_MAX_TAGS = 65535, /* ours: pairs of node and tag */
 };
 
-/* Whom a rule means. Kinds that this version does not know mean nobody here. */
+/* Whom a rule means. */
 enum pv_selector_kind {
     PV_SELECT_ANY = 0,
     PV_SELECT_NODE = 1, /* value: identity key */
     PV_SELECT_TAG = 2,  /* value: the tag, a valid name */
-    /* The addresses behind nodes, only in `to`. Value: family u8 (4 or 6), bits u8, address; any
-     * other value means nothing. */
+    /* The addresses behind nodes, only in `to`. Value: family u8 (4 or 6), bits u8, address. */
     PV_SELECT_PREFIX = 3,
 };
 
 struct pv_selector {
-    uint8_t kind; /* enum pv_selector_kind, or one of a later version */
+    uint8_t kind; /* enum pv_selector_kind */
     uint8_t len;
     uint8_t value[PV_SELECTOR_MAX + 1]; /* zeros behind len */
 };
@@ -42,8 +41,7 @@ PV_MUST_CHECK int pv_selector_decode(struct pv_view bytes, struct pv_selector *r
 /* Returns how many bytes it wrote. */
 size_t pv_selector_encode(const struct pv_selector *s, uint8_t buf[static PV_SELECTOR_BYTES]);
 
-/* The prefix that a selector of that kind is about. False: it is of another kind, or means nothing.
- */
+/* The prefix that a selector of that kind is about. False: it is of another kind. */
 bool pv_selector_prefix(const struct pv_selector *s, struct pv_prefix *ret_prefix);
 struct pv_selector pv_selector_of_prefix(const struct pv_prefix *prefix);
 

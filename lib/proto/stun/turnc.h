@@ -92,7 +92,7 @@ enum pv_turnc_door_state {
     PV_TURNC_DOOR_UNKNOWN, /* not asked for, or not answered yet, or being opened */
     PV_TURNC_DOOR_OPEN,
     PV_TURNC_DOOR_REFUSED,     /* sets error */
-    PV_TURNC_DOOR_UNSUPPORTED, /* the server knows no doors: a stock one, or an older one of ours */
+    PV_TURNC_DOOR_UNSUPPORTED, /* a stock server, which knows no doors */
 };
 struct pv_turnc_door {
     enum pv_turnc_door_state state;

@@ -19,7 +19,6 @@ enum {
     COMMON_NAME_MAX = 64 /* characters, RFC 5280 appendix A.1 ub-common-name */
 };
 #define NO_NAME    "localhost"
-#define FORMERLY   "p2pvpn" /* the common name of those that had none, or too long a one */
 #define NOT_BEFORE "20200101000000Z"
 #define NOT_AFTER  "99991231235959Z"
 
@@ -129,11 +128,12 @@ static bool write_pem(X509 *cert, EVP_PKEY *key, struct pv_tlscert *out)
     return ok;
 }
 
-/* Takes the key. */
-static int make_around(EVP_PKEY *key, struct pv_tlscert *ret_cert, const char *const *names,
-                       size_t n)
+int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const *names, size_t n)
 {
     struct pv_tlscert out;
+    if (n > PV_TLSCERT_NAMES_MAX)
+        return PV_ERR_LIMIT;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     bool ok = key != NULL && cert != NULL && fill_certificate(cert, key, names, n) &&
               write_pem(cert, key, &out);
@@ -144,43 +144,4 @@ static int make_around(EVP_PKEY *key, struct pv_tlscert *ret_cert, const char *c
         *ret_cert = out;
     OPENSSL_cleanse(&out, sizeof(out));
     return ok ? PV_OK : PV_ERR_CRYPTO;
-}
-
-int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const *names, size_t n)
-{
-    return n > PV_TLSCERT_NAMES_MAX ? PV_ERR_LIMIT
-                                    : make_around(EVP_EC_gen("P-256"), ret_cert, names, n);
-}
-
-static bool is_of_earlier(X509 *cert)
-{
-    char common[sizeof(FORMERLY) + 1];
-    int len = X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, common,
-                                        sizeof(common));
-    return len == (int)sizeof(FORMERLY) - 1 && memcmp(common, FORMERLY, (size_t)len) == 0;
-}
-
-int pv_tlscert_make_again(struct pv_tlscert *ret_cert, struct pv_view pem, const char *const *names,
-                          size_t n)
-{
-    if (n > PV_TLSCERT_NAMES_MAX)
-        return PV_ERR_LIMIT;
-    if (pem.len > 2 * PV_TLSCERT_PEM_MAX)
-        return PV_ERR_STATE;
-    BIO *cert_bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-    BIO *key_bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-    X509 *cert = cert_bio == NULL ? NULL : PEM_read_bio_X509(cert_bio, NULL, NULL, NULL);
-    char no_passphrase[] = ""; /* else the library asks for one on the terminal */
-    EVP_PKEY *key = NULL;
-    if (cert != NULL && key_bio != NULL && is_of_earlier(cert))
-        key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, no_passphrase);
-    bool fits = key != NULL && X509_check_private_key(cert, key) == 1;
-    X509_free(cert);
-    BIO_free(cert_bio);
-    BIO_free(key_bio);
-    ERR_clear_error();
-    if (fits)
-        return make_around(key, ret_cert, names, n);
-    EVP_PKEY_free(key);
-    return PV_ERR_STATE;
 }

@@ -28,10 +28,3 @@ struct pv_tlscert {
  * say: trust ends when the key is replaced. PV_ERR_LIMIT, PV_ERR_CRYPTO.
  */
 PV_MUST_CHECK int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const *names, size_t n);
-/*
- * Another certificate around the key of an earlier one, so that the pin stays: pem is the text that
- * pv_tlscert_make() of an earlier version made, key and certificate, when that has the name of this
- * program in it. PV_ERR_STATE: it has another name, or is no such text. As make.
- */
-PV_MUST_CHECK int pv_tlscert_make_again(struct pv_tlscert *ret_cert, struct pv_view pem,
-                                        const char *const *names, size_t n);

@@ -234,7 +234,6 @@ enum {
     SPOILT = 8,
     SEVERAL = 16,
     TIGHT = 32,
-    MODERN = 128,
 };
 
 struct world {
@@ -343,8 +342,7 @@ static inline void say_hello(struct world *w, enum pv_ctl_role role)
 {
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO, .id = 1};
     uint8_t hash[PV_CTL_HASH_LEN], ek[PV_KEM_EK_LEN];
-    bool modern = (w->flags & MODERN) != 0;
-    m.u.hello = (struct pv_ctl_hello){.v = 1, .role = role, .pages = modern, .moved = modern};
+    m.u.hello = (struct pv_ctl_hello){.v = 1, .role = role};
     m.u.hello.has_network = w->network != NULL;
     if (w->network != NULL)
         memcpy(m.u.hello.network, w->network, sizeof(m.u.hello.network));
@@ -377,8 +375,7 @@ static inline void connect_as(struct world *w, const struct keys *who, enum pv_c
     w->reserved = false;
     w->client = pv_control_free(w->client);
     must(pv_sign_pk_to_dh(once.coordinator.pk, coordinator_dh) == PV_OK);
-    must(pv_control_new_client(&w->client, PV_CONTROL_QUIET, who->dh_sk, coordinator_dh, &w->rng) ==
-         PV_OK);
+    must(pv_control_new_client(&w->client, who->dh_sk, coordinator_dh, &w->rng) == PV_OK);
     w->closed = pv_coord_accept(w->coord, w->conn, &src, w->now) != PV_OK;
     pump(w);
     if (!w->closed && pv_control_state(w->client) == PV_CONTROL_READY)

@@ -7,8 +7,7 @@
  *   2 the client offers hybrid keys, 3 by what is no key
  *   4 other coordinators share the store, so that networks come when somebody knocks for them
  *   5 there is a relay, and little room for anything
- *   6 means nothing any more
- *   7 the client reads packed pages and goes where it is sent
+ *   6 and 7 mean nothing
  * The rest is lines: "@N" lets N seconds go by, "!" begins what the client signs (say_signed), "?"
  * what it asks for (say_request), "$" what the owner does (own), "#" bytes of a second connection
  * that shakes no hands, and everything else is one message. Keys are fixed, so that the corpus can

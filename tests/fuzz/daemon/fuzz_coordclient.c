@@ -378,9 +378,6 @@ static void configure(void)
     case 4:
         pv_coordclient_detour(w.client, &detour, w.now);
         break;
-    case 5:
-        pv_coordclient_set_key(w.client, node_dh[next() % 2]);
-        break;
     default:
         pv_coordclient_set_must_hybrid(w.client, next() % 2 == 0);
         break;

@@ -116,8 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     must(pv_crypto_init() == PV_OK);
     pv_dh_keypair(&rng, client_sk, pk);
     pv_dh_keypair(&rng, server_sk, pk);
-    must(pv_control_new_client(&client.control, len % 2 == 0 ? PV_CONTROL_NAMED : PV_CONTROL_QUIET,
-                               client_sk, pk, &rng) == PV_OK &&
+    must(pv_control_new_client(&client.control, client_sk, pk, &rng) == PV_OK &&
          pv_control_new_server(&server.control, server_sk, NULL, &rng) == PV_OK);
 
     while (len >= 2) {

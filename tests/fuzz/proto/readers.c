@@ -611,27 +611,7 @@ FUZZ(token)
 
 /* --- ctlmsg ---------------------------------------------------------------------------------- */
 
-/* Control messages: what parses is built again, and that parses to the same text. Statements say
- * the same as a packed page. */
-
-/* Aborts when a page does not survive being packed; text is the same message in JSON. */
-static void check_packed(const struct pv_ctl_msg *msg, const char *text, size_t len)
-{
-    static uint8_t packed[PV_CTL_TEXT_MAX];
-    static char again[PV_CTL_TEXT_MAX];
-    struct pv_ctl_msg *back = NULL;
-    size_t n = 0, n_again = 0;
-    if (msg->type != PV_CTL_STATEMENTS || msg->kind == PV_CTL_REQUEST ||
-        msg->u.statements.has_head != msg->u.statements.has_members)
-        return;
-    int r = pv_ctlpage_build(msg, packed, sizeof(packed), &n);
-    if (r == PV_ERR_NO_SPACE)
-        return;
-    must(r == PV_OK && pv_ctl_parse(pv_view(packed, n), &back) == PV_OK &&
-         pv_ctl_build(back, again, sizeof(again), &n_again) == PV_OK && n_again == len &&
-         memcmp(again, text, len) == 0);
-    pv_ctl_msg_free(back);
-}
+/* Control messages: what parses is built again, and that parses to the same bytes. */
 
 FUZZ(ctlmsg)
 {
@@ -655,7 +635,6 @@ FUZZ(ctlmsg)
     must(r == PV_OK && pv_ctl_parse(pv_view(first, n1), &msg) == PV_OK);
     must(pv_ctl_build(msg, second, sizeof(second), &n2) == PV_OK && n1 == n2 &&
          memcmp(first, second, n1) == 0);
-    check_packed(msg, first, n1);
     pv_ctl_msg_free(msg);
 }
 
@@ -669,7 +648,7 @@ static void compare(const struct pv_signal *a, const struct pv_signal *b)
     must(a->seq == b->seq && memcmp(a->head, b->head, sizeof(a->head)) == 0);
     must(a->has_desc == b->has_desc && a->n_chain == b->n_chain);
     must(a->has_pq == b->has_pq);
-    must(a->has_members == b->has_members && a->has_rules == b->has_rules);
+    must(memcmp(a->members, b->members, sizeof(a->members)) == 0 && a->has_rules == b->has_rules);
     must(!a->has_rules || memcmp(a->rules, b->rules, sizeof(a->rules)) == 0);
     must(pv_view_equal(a->seal, b->seal) && a->sealed == b->sealed);
     if (a->has_pq)
@@ -941,10 +920,6 @@ FUZZ(statement)
     case PV_ST_RULE:
         must(st.u.rule.ports.n > 0 && st.u.rule.ports.n <= PV_PORTS_MAX);
         must(st.u.rule.from.len <= PV_SELECTOR_MAX && st.u.rule.to.len <= PV_SELECTOR_MAX);
-        break;
-    case PV_ST_CONDITIONAL:
-        must(st.u.invite.uses > 0 && (st.u.invite.flags != 0 || st.u.invite.lifetime != 0));
-        must(pv_st_is_invite(st.type));
         break;
     case PV_ST_ADMISSION:
         must(len == 2 + 16 + 32 + 40 + 64);

@@ -64,13 +64,11 @@ struct sim_coord {
 
     void (*hook)(void *ctx, struct pv_ctl_msg *msg);
     void *hook_ctx;
-    bool kem_less; /* as one of an older version, or with an older crypto library */
+    bool kem_less; /* as with a crypto library without ML-KEM */
 };
 
 /* Whose core is running: its messages pass the hook. */
 static struct sim_coord *speaker;
-/* Some coordinator has a hook. Packed pages would pass it by, so nodes do not ask for them then. */
-static bool is_hooked;
 
 /* The linker puts this in front of pv_ctl_build() in the simulator's programs. */
 int __real_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len);
@@ -80,8 +78,6 @@ int __wrap_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, siz
     struct pv_ctl_msg copy = *msg;
     if (speaker != NULL && speaker->hook != NULL && msg->kind != PV_CTL_REQUEST)
         speaker->hook(speaker->hook_ctx, &copy);
-    if (is_hooked && msg->kind == PV_CTL_REQUEST && msg->type == PV_CTL_HELLO)
-        copy.u.hello.pages = false;
     return __real_pv_ctl_build(&copy, buf, cap, ret_len);
 }
 
@@ -247,7 +243,6 @@ void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_c
 {
     c->hook = hook;
     c->hook_ctx = ctx;
-    is_hooked = hook != NULL;
 }
 
 size_t sim_coord_n_rows(const struct sim_coord *c)

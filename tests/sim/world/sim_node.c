@@ -210,8 +210,7 @@ void sim_node_start(struct sim_node *n)
         .given.udp_port = n->port,
         .has_udp6 = has_address(n, PV_AF_INET6),
         .chat.store = true,
-        .aes = n->host % 3 != 0, /* old processors among the others */
-        /* and old versions, which tell no costs */
+        /* Some processors have no AES. */
         .cost = {n->host % 2 != 0 ? 650 : 0, n->host % 2 != 0 ? 350 + n->host % 5 * 100 : 0},
         .given.kem = n->kem_less ? NULL : &kem_double,
         .given.kem_why = "this machine has no KEM",

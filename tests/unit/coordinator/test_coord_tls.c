@@ -140,7 +140,7 @@ static struct pv_ctl_msg *welcome(struct wire *w, const uint8_t *pk)
     pv_sign_keypair(seed, id_sk, hello.u.hello.node);
     pv_dh_keypair(&rng, dh_sk, unused);
     assert_ok(pv_sign_pk_to_dh(pk, server_dh));
-    assert_ok(pv_control_new_client(&control, PV_CONTROL_NAMED, dh_sk, server_dh, &rng));
+    assert_ok(pv_control_new_client(&control, dh_sk, server_dh, &rng));
     while (msg == NULL) {
         struct pv_view view = pv_control_out(control);
         size_t n = 0;

@@ -408,7 +408,7 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
     pv_sign_keypair(seed, id_sk, hello.u.hello.node);
     pv_dh_keypair(&rng, dh_sk, unused);
     assert_ok(pv_sign_pk_to_dh(pk, server_dh));
-    assert_ok(pv_control_new_client(&control, PV_CONTROL_QUIET, dh_sk, server_dh, &rng));
+    assert_ok(pv_control_new_client(&control, dh_sk, server_dh, &rng));
     assert_ok(pv_stream_connect(server, &bind, fd));
     wait_for(*fd, POLLOUT);
     assert_ok(pv_stream_connected(*fd));

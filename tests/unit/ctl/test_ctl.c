@@ -286,6 +286,9 @@ PV_TEST_IN(a_token_that_is_none_is_exit_code_12, setup, teardown)
         assert_fails(PV_CTLAPI_BAD_TOKEN, "copy it whole", "join", bad[i]);
     }
     assert_int_equal(RUN_WITH("  nonsense \n", "join", "-"), PV_CTLAPI_BAD_TOKEN);
+    assert_fails(PV_CTLAPI_BAD_TOKEN,
+                 "this token is from a newer p2pvpn: upgrade p2pvpn on this machine", "join",
+                 "p2pvpn-A-1BoAQ");
     /* The URL where a token should be, and the other way round. */
     assert_fails(PV_CTLAPI_BAD_TOKEN, "p2pvpnctl invite", "join", "p2pvpn://192.0.2.1:3478/K?c=S");
     assert_fails(PV_CTLAPI_USAGE, "`join`", "create", "p2pvpn-AAAA");

@@ -44,8 +44,6 @@ struct cw_client {
     bool closed; /* the coordinator closed it */
     bool frozen; /* reads nothing */
     uint64_t next_id;
-    bool pages;     /* its hello says that it reads packed pages */
-    size_t n_pages; /* of those it got */
     struct pv_ctl_msg *inbox[CW_INBOX];
     size_t n_inbox;
 };
@@ -62,7 +60,6 @@ struct cw {
     pv_ns now;
     uint64_t next_conn;
     struct cw_client *clients[CW_CLIENTS];
-    bool pages;            /* the next clients read packed pages */
     struct pv_addr source; /* of the next connections; zero: one that members came from */
     size_t n_clients;
 
@@ -277,7 +274,6 @@ static inline bool cw_from_coord(struct cw *w, struct cw_client *c)
     assert_ok(pv_control_handle_bytes(c->control, out, &used));
     pv_coord_wrote(w->coord, c->conn, used, w->now);
     if (pv_control_poll_message(c->control, &text) == PV_OK) {
-        c->n_pages += pv_ctlpage_is(text) ? 1 : 0;
         assert_true(c->n_inbox < CW_INBOX);
         assert_ok(pv_ctl_parse(text, &c->inbox[c->n_inbox]));
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_UNKNOWN);
@@ -373,10 +369,8 @@ static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *n
     struct cw_client *c = test_alloc(sizeof(*c));
     assert_true(w->n_clients < CW_CLIENTS);
     c->conn = w->next_conn++;
-    c->pages = w->pages;
     c->next_id = 1;
-    assert_ok(pv_control_new_client(&c->control, PV_CONTROL_QUIET, node->transport_sk,
-                                    w->coordinator_dh, &w->rng));
+    assert_ok(pv_control_new_client(&c->control, node->transport_sk, w->coordinator_dh, &w->rng));
     assert_ok(pv_coord_accept(w->coord, c->conn, &src, w->now));
     w->clients[w->n_clients++] = c;
     cw_pump(w);
@@ -480,8 +474,7 @@ static inline struct pv_ctl_msg cw_hello(const struct cw_client *c, const struct
 {
     uint8_t hash[PV_CTL_HASH_LEN];
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};
-    m.u.hello = (struct pv_ctl_hello){
-        .v = 1, .has_network = network != NULL, .role = role, .pages = c->pages};
+    m.u.hello = (struct pv_ctl_hello){.v = 1, .has_network = network != NULL, .role = role};
     if (network != NULL)
         memcpy(m.u.hello.network, network, PV_CTL_NETWORK_LEN);
     memcpy(m.u.hello.node, node->id.pk, PV_SIGN_PK_LEN);

@@ -228,36 +228,6 @@ PV_TEST(the_member_that_came_first_has_the_whole_log_first)
     assert_int_equal(next_bulk(&n), second->conn);
 }
 
-/* Both kinds of nodes get the same, and each only what it reads. */
-PV_TEST(pages_are_packed_for_who_reads_them)
-{
-    struct bulk_net n = bulk_net(6);
-    n.w->pages = true;
-    struct cw_client *carol = cw_member(n.w, &n.nodes[0]), *old = n.clients[1];
-    for (int i = 0; i < 3; i++) {
-        struct pv_ctl_msg *a = cw_pull(n.w, carol);
-        struct pv_ctl_msg *b = cw_pull(n.w, old);
-        const struct pv_ctl_statements *x = &a->u.statements, *y = &b->u.statements;
-        assert_int_equal(x->n, y->n);
-        for (size_t k = 0; k < x->n; k++) {
-            assert_true(pv_view_equal(x->items[k].statement, y->items[k].statement));
-            assert_true(pv_view_equal(x->items[k].receipt, y->items[k].receipt));
-        }
-        assert_true(x->has_head && x->has_members && y->has_head && y->has_members);
-        assert_memory_equal(x->head, y->head, sizeof(x->head));
-        assert_memory_equal(x->members, y->members, sizeof(x->members));
-        put_invite(&n);
-        cw_pump(n.w);
-        for (struct cw_client *c = carol; c != NULL; c = c == carol ? old : NULL) {
-            size_t items = 0;
-            assert_int_equal(count_pushes(c, &items), 1);
-            assert_int_equal(items, 1);
-        }
-    }
-    assert_int_equal(carol->n_pages, 6);
-    assert_int_equal(old->n_pages, 0);
-}
-
 static void put_place(struct bulk_net *n, uint64_t serial, struct pv_made *ret_made)
 {
     struct pv_st_place place = {.serial = serial, .name = "alice2", .time = CW_WALL};
@@ -459,7 +429,6 @@ static struct pv_storeop *knock(struct cw *w)
     struct cw_client *c = cw_connect(w, &w->alice);
     cw_pump(w);
     struct pv_ctl_msg m = cw_hello_member(w, c, &w->alice);
-    m.u.hello.moved = true;
     (void)cw_send(c, m);
     cw_pump(w);
     assert_int_equal(w->n_jobs, 1);

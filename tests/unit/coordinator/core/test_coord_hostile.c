@@ -29,9 +29,8 @@ PV_TEST(garbage_is_dropped_without_an_answer)
     static const char *const rows[] = {
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        "P2PVPN/2\n",
-        "P2PVPN/1\n\xff\xff",
-        "P2PVPN/1\n\x01\x60",
+        "P2PVPN/1\n",
+        "P\1\x01\x60",
         "P\1\xff\xff",
         "P\2",
         "POST / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -54,13 +53,11 @@ PV_TEST(random_bytes_behind_a_good_preamble_are_dropped)
     struct cw *w = cw_new(2);
     cw_start(w);
     for (int i = 0; i < 200; i++) {
-        uint8_t bytes[9 + 2 + 96];
+        uint8_t bytes[2 + 2 + 96];
         uint64_t id = raw_open(w);
         pv_rng_fill(&w->rng, bytes, sizeof(bytes));
-        struct pv_view begin =
-            i % 2 == 0 ? pv_view("P2PVPN/1\n\0\x60", 11) : pv_view("P\1\0\x60", 4);
-        memcpy(bytes, begin.ptr, begin.len);
-        pv_coord_handle_bytes(w->coord, id, pv_view(bytes, begin.len + 96), w->now);
+        memcpy(bytes, "P\1\0\x60", 4);
+        pv_coord_handle_bytes(w->coord, id, pv_view(bytes, sizeof(bytes)), w->now);
         assert_int_equal(pv_coord_out(w->coord, id).len, 0);
         assert_true(raw_is_closed(w, id));
     }
@@ -72,7 +69,7 @@ PV_TEST(a_slow_handshake_ends_after_ten_seconds)
     cw_start(w);
     uint64_t id = raw_open(w);
     for (int i = 0; i < 9; i++) { /* a byte a second keeps nothing alive */
-        pv_coord_handle_bytes(w->coord, id, pv_view("P2PVPN/1\n" + i, 1), w->now);
+        pv_coord_handle_bytes(w->coord, id, pv_view("P\1\0\x60garbage" + i, 1), w->now);
         assert_false(raw_is_closed(w, id));
         w->now += PV_S(1);
         pv_coord_handle_timeout(w->coord, w->now);
@@ -170,7 +167,14 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_identity)
     c = cw_connect(w, &thief);
     m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
     m.u.hello.v = 2;
-    cw_ask_error(w, c, m, PV_CTL_E_VERSION);
+    struct pv_ctl_msg *newer = cw_ask(w, c, m, PV_CTL_ERROR);
+    assert_int_equal(newer->u.failure.error, PV_CTL_E_VERSION);
+    assert_string_equal(newer->u.failure.message,
+                        "this node is newer than this coordinator: upgrade p2pvpn-coordinator");
+    c = cw_connect(w, &thief);
+    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
+    m.u.hello.v = 0; /* there is no version before 1 */
+    cw_ask_error(w, c, m, PV_CTL_E_BAD_REQUEST);
     assert_int_equal(cw_stats(w).online, 0);
     cw_ask_ok(w, first, hello, PV_CTL_WELCOME);
     cw_ask_error(w, first, hello, PV_CTL_E_STATE); /* once is enough */

@@ -20,21 +20,15 @@ struct pair {
 static struct pair the_pair;
 static struct pair *const p = &the_pair;
 
-static void setup_preamble(enum pv_control_preamble preamble)
+static void setup(void)
 {
     uint8_t sk[PV_DH_LEN];
     memset(p, 0, sizeof(*p));
     p->rng = test_rng_make(&p->rng_state, 7);
     pv_dh_keypair(&p->rng, p->server_sk, p->server_pk);
     pv_dh_keypair(&p->rng, sk, p->client_pk);
-    assert_ok(
-        pv_control_new_client(&p->client, preamble, test_keep_key(sk), p->server_pk, &p->rng));
+    assert_ok(pv_control_new_client(&p->client, test_keep_key(sk), p->server_pk, &p->rng));
     assert_ok(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng));
-}
-
-static void setup(void)
-{
-    setup_preamble(PV_CONTROL_QUIET);
 }
 
 static void teardown(void)
@@ -110,42 +104,6 @@ PV_TEST(both_sides_agree_on_hash_and_keys)
     assert_memory_equal(a, p->client_pk, 32);
     assert_ok(pv_control_remote_static(p->client, a));
     assert_memory_equal(a, p->server_pk, 32);
-}
-
-/* Earlier versions know no other. */
-PV_TEST_IN(a_client_that_names_itself_is_served_too, NULL, NULL)
-{
-    for (size_t step = 1; step < 12; step++) {
-        setup_preamble(PV_CONTROL_NAMED);
-        assert_int_equal(pv_control_out(p->client).len, 9 + 2 + 96);
-        assert_memory_equal(pv_control_out(p->client).ptr, "P2PVPN/1\n\0\x60", 11);
-        assert_ok(move(p->client, p->server, step));
-        assert_ok(move(p->server, p->client, step));
-        assert_ok(pv_control_send(p->client, text("hello")));
-        assert_ok(move(p->client, p->server, step));
-        expect(p->server, "hello");
-        teardown();
-    }
-}
-
-/* It is the prologue of the handshake. */
-PV_TEST_IN(a_preamble_that_was_changed_on_the_way_makes_no_connection, NULL, NULL)
-{
-    const struct {
-        enum pv_control_preamble said;
-        struct pv_view heard;
-    } rows[] = {{PV_CONTROL_QUIET, pv_view("P2PVPN/1\n", 9)},
-                {PV_CONTROL_NAMED, pv_view("P\1", 2)}};
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        size_t used = 0;
-        setup_preamble(rows[i].said);
-        assert_ok(pv_control_handle_bytes(p->server, rows[i].heard, &used));
-        assert_int_equal(used, rows[i].heard.len);
-        pv_control_wrote(p->client, rows[i].said == PV_CONTROL_QUIET ? 2 : 9);
-        assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_ERR_AUTH);
-        assert_int_equal(pv_control_state(p->server), PV_CONTROL_FAILED);
-        teardown();
-    }
 }
 
 PV_TEST_IN(messages_cross_both_ways_in_pieces_of_any_size, NULL, NULL)
@@ -229,20 +187,16 @@ PV_TEST(full_output_is_an_answer_and_room_says_so_before)
 
 PV_TEST_IN(a_wrong_byte_anywhere_in_the_handshake_ends_it, NULL, NULL)
 {
-    for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
-        uint8_t bytes[9 + 2 + 96];
-        size_t used = 0, preamble = i % 2 == 0 ? 2 : 9, at = i / 2;
-        setup_preamble(i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
+    for (size_t at = 0; at < 2 + 2 + 96; at++) {
+        uint8_t bytes[2 + 2 + 96];
+        size_t used = 0;
+        setup();
         struct pv_view out = pv_control_out(p->client);
-        assert_int_equal(out.len, preamble + 2 + 96);
-        if (at >= out.len) {
-            teardown();
-            continue;
-        }
+        assert_int_equal(out.len, sizeof(bytes));
         memcpy(bytes, out.ptr, out.len);
         bytes[at] ^= 1;
         int r = pv_control_handle_bytes(p->server, pv_view(bytes, out.len), &used);
-        assert_int_equal(r, at < preamble + 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
+        assert_int_equal(r, at < 2 + 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
         assert_int_equal(pv_control_state(p->server), PV_CONTROL_FAILED);
         assert_int_equal(pv_control_out(p->server).len, 0);
         assert_int_equal(pv_control_handle_bytes(p->server, pv_view(bytes, 1), &used),
@@ -266,14 +220,10 @@ PV_TEST_IN(a_wrong_byte_anywhere_in_the_handshake_ends_it, NULL, NULL)
 
 PV_TEST_IN(no_truncated_handshake_gets_an_answer, NULL, NULL)
 {
-    for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
-        size_t used = 0, cut = i / 2;
-        setup_preamble(i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
+    for (size_t cut = 0; cut < 2 + 2 + 96; cut++) {
+        size_t used = 0;
+        setup();
         struct pv_view out = pv_control_out(p->client);
-        if (cut >= out.len) {
-            teardown();
-            continue;
-        }
         assert_ok(pv_control_handle_bytes(p->server, pv_view(out.ptr, cut), &used));
         assert_int_equal(used, cut);
         assert_int_equal(pv_control_state(p->server), PV_CONTROL_OPENING);
@@ -332,8 +282,7 @@ PV_TEST(a_server_key_of_small_order_is_refused_at_once)
 {
     struct pv_control *c = NULL;
     static const uint8_t zero[PV_DH_LEN];
-    assert_int_equal(pv_control_new_client(&c, PV_CONTROL_QUIET, p->server_sk, zero, &p->rng),
-                     PV_ERR_AUTH);
+    assert_int_equal(pv_control_new_client(&c, p->server_sk, zero, &p->rng), PV_ERR_AUTH);
     assert_null(c);
 }
 

@@ -19,7 +19,7 @@ static struct pv_ctl_msg page(struct pv_rng *rng, struct pv_ctl_item *items, siz
     st->items = items;
     st->have = (struct pv_ctl_cursor){.epoch = 1795161600, .n = n};
     st->more = n % 2 == 0;
-    st->has_head = st->has_members = !st->more;
+    st->has_head = !st->more;
     pv_rng_fill(rng, st->head, sizeof(st->head));
     pv_rng_fill(rng, st->members, sizeof(st->members));
     for (size_t i = 0; i < n; i++) {
@@ -45,10 +45,8 @@ static void assert_same(const struct pv_ctl_msg *a, const struct pv_ctl_msg *b)
         assert_true(pv_view_equal(p->statement, q->statement));
         assert_true(pv_view_equal(p->receipt, q->receipt));
     }
-    struct pv_ctl_msg s = *a, t = *b;
-    s.u.statements.n = t.u.statements.n = 0; /* in JSON a page may be too long */
-    assert_ok(pv_ctl_build(&s, x, sizeof(x), &n));
-    assert_ok(pv_ctl_build(&t, y, sizeof(y), &k));
+    assert_ok(pv_ctl_build(a, x, sizeof(x), &n));
+    assert_ok(pv_ctl_build(b, y, sizeof(y), &k));
     assert_int_equal(n, k);
     assert_memory_equal(x, y, n);
 }
@@ -102,8 +100,7 @@ PV_TEST(no_page_is_longer_than_it_may_be)
             room -= pv_ctlpage_item_max(&items[n]);
         }
         struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS}, *back = NULL;
-        m.u.statements = (struct pv_ctl_statements){
-            .n = n, .items = items, .has_head = true, .has_members = true};
+        m.u.statements = (struct pv_ctl_statements){.n = n, .items = items, .has_head = true};
         assert_true(n > 10);
         assert_ok(pv_ctlpage_build(&m, buf, sizeof(buf), &len));
         assert_true(len <= PV_CTL_TEXT_MAX - room);
@@ -143,7 +140,7 @@ PV_TEST(damaged_pages_are_refused)
             pv_ctl_msg_free(back);
         buf[place] = was;
     }
-    buf[1] = 2; /* a form of later versions */
+    buf[1] = 2; /* no such form */
     assert_int_equal(pv_ctl_parse(pv_view(buf, len), &back), PV_ERR_MALFORMED);
 }
 

@@ -49,9 +49,9 @@ PV_TEST(payloads_read_back)
     }
     pv_signal_parsed_done(&got);
 
-    memset(&want, 0, sizeof(want)); /* in-band, nothing but the head */
+    memset(&want, 0, sizeof(want)); /* in-band, nothing but the digests */
     assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
-    assert_int_equal(len, strlen("{\"head\":\"\"}") + PV_KEY_TEXT);
+    assert_int_equal(len, strlen("{\"head\":\"\",\"members\":\"\"}") + 2 * PV_KEY_TEXT);
     assert_ok(pv_signal_parse(pv_view(buf, len), &got));
     assert_int_equal(got.sig.seq, 0);
     assert_false(got.sig.has_desc);
@@ -113,7 +113,7 @@ PV_TEST(the_fullest_description_with_an_offer_fits)
             pv_addr_parse("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &s.desc.cands[i].addr));
     }
     s.desc.wg_len = PV_WGMSG_INITIATION_LEN;
-    s.has_members = s.has_rules = true;
+    s.has_rules = true;
     s.n_chain = PV_SIGNAL_CHAIN_MAX;
     for (size_t i = 0; i < s.n_chain; i++)
         s.chain[i] =
@@ -146,7 +146,7 @@ PV_TEST(a_sealing_key_reads_back)
     want.seal.len++;
     assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
     assert_true(pv_signal_parse(pv_view(buf, len), &got) < 0);
-    want.seal.len = 0; /* one of an earlier version */
+    want.seal.len = 0; /* one without ML-KEM */
     want.sealed = false;
     assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
     assert_ok(pv_signal_parse(pv_view(buf, len), &got));
@@ -217,7 +217,8 @@ PV_TEST(writing_keeps_its_limits)
     assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_ERR_NO_SPACE);
 }
 
-#define HEAD "\"head\":\"ISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhISE\""
+#define DIGEST "\"ISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhISE\""
+#define HEAD   "\"head\":" DIGEST ",\"members\":" DIGEST
 
 PV_TEST(wrong_fields_are_refused)
 {
@@ -229,7 +230,8 @@ PV_TEST(wrong_fields_are_refused)
         {"{" HEAD "}", PV_OK, "the least there is"},
         {"{" HEAD ",\"seq\":null,\"desc\":null,\"chain\":null,\"x\":[1]}", PV_OK, "nulls"},
         {"{}", PV_ERR_MALFORMED, "no head"},
-        {"{\"head\":\"ISE\"}", PV_ERR_MALFORMED, "short head"},
+        {"{\"head\":\"ISE\",\"members\":" DIGEST "}", PV_ERR_MALFORMED, "short head"},
+        {"{\"head\":" DIGEST "}", PV_ERR_MALFORMED, "no members' digest"},
         {"{" HEAD ",\"seq\":0}", PV_ERR_MALFORMED, "seq 0"},
         {"{" HEAD ",\"seq\":\"1\"}", PV_ERR_MALFORMED, "seq text"},
         {"{" HEAD ",\"desc\":{}}", PV_ERR_MALFORMED, "empty description"},
@@ -356,7 +358,6 @@ PV_TEST(boxes_have_a_limit)
                      PV_ERR_LIMIT);
 }
 
-/* Helpers of earlier versions pass on no longer ones. */
 PV_TEST(hybrid_boxes_are_as_long_as_others_at_most)
 {
     struct pair p = pair_make();

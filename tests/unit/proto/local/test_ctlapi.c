@@ -301,13 +301,11 @@ PV_TEST(peers_json_is_exactly_the_contract)
         .tx_bytes = 12,
         .rx_bytes = UINT64_MAX,
         .last_handshake_ms = 1790000000250,
-        .tells_groups = true,
         .groups = groups,
         .n_groups = 2,
         .tags = (const char *const[]){"guests", "printers"},
         .n_tags = 2,
         .session = "hybrid",
-        .proof = "daemon",
         .carrier = "nas",
     };
     struct pv_ctlapi_peer away = {.name = "wg",
@@ -327,7 +325,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
                 "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
                 "\"last_handshake\":1790000000.25,\"last_seen\":null,"
-                "\"session\":\"hybrid\",\"proof\":\"daemon\","
+                "\"session\":\"hybrid\","
                 "\"former\":null,\"another_"
                 "since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":\"member\","
                 "\"expires\":null,\"asks_from\":null,"
@@ -338,10 +336,10 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
-                "\"session\":null,\"proof\":null,\"former\":"
+                "\"session\":null,\"former\":"
                 "null,\"another_since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":"
                 "\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[],\"carrier\":"
+                "from\":\"192.0.2.9\",\"groups\":[],\"tags\":[],\"carrier\":"
                 "null}]}");
 }
 

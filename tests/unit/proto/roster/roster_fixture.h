@@ -303,15 +303,14 @@ static inline struct item make_admin(struct world *w, const struct keys *signer,
     return make_statement(w, &st, signer);
 }
 
-/* Of a type that this program does not know. */
-static inline struct item make_unknown(struct world *w, const struct keys *signer, uint8_t filler)
+/* As a newer version may make it. */
+static inline struct item make_newer(struct world *w, const struct keys *signer)
 {
     struct item it = {.s.len = 50 + 8 + PV_SIGN_LEN};
-    it.s.raw[0] = 1;
+    it.s.raw[0] = 2;
     it.s.raw[1] = 77;
     memcpy(it.s.raw + 2, w->created.network_id, 16);
     memcpy(it.s.raw + 18, signer->pk, 32);
-    memset(it.s.raw + 50, filler, 8);
     assert_ok(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58), pv_view(NULL, 0),
                       signer->sk));
     receipt_next(w, &it);

@@ -469,45 +469,27 @@ PV_TEST(the_newest_coordinators_record_wins)
     assert_int_equal(settle(r).coordinators, 0);
 }
 
-/* --- unknown types --------------------------------------------------------------------------- */
+/* --- newer versions -------------------------------------------------------------------------- */
 
-PV_TEST(unknown_types_are_kept_from_members_eight_each)
+PV_TEST(a_statement_of_a_newer_version_is_refused_and_reported_once)
 {
     struct world w = world_make(16);
-    struct pv_roster *a = roster_of(&w), *b = NULL;
-    struct item items[12];
+    struct pv_roster *r = roster_of(&w);
+    struct item newer = make_newer(&w, &w.creator);
+    struct pv_roster_event ev;
     enum pv_roster_added added;
-    size_t size = pv_roster_size(a);
+    const size_t size = pv_roster_size(r);
 
-    for (size_t i = 0; i < 12; i++)
-        items[i] = make_unknown(&w, &w.creator, (uint8_t)i);
-    for (size_t i = 0; i < 12; i++) {
-        int status = add_status(a, &items[i], &added);
-        assert_true(status == PV_OK || status == PV_ERR_REPLAY);
-    }
-    settle(a);
-    assert_int_equal(pv_roster_size(a), size + PV_ROSTER_MAX_UNKNOWN);
-
-    /* In the other order the same eight remain. */
-    struct world again = world_make(16);
-    b = roster_of(&again);
-    for (size_t i = 12; i-- > 0;) {
-        int status = add_status(b, &items[i], &added);
-        assert_true(status == PV_OK || status == PV_ERR_REPLAY);
-    }
-    settle(b);
-    assert_true(same_head(a, b));
-
-    struct keys stranger = keys_of(50);
-    struct item foreign = make_unknown(&w, &stranger, 1);
-    assert_ok(add_status(a, &foreign, &added));
-    assert_int_equal(added, PV_ROSTER_ORPHAN);
-
-    (void)learn(a, make_revocation(&w, &w.root, PV_REVOKE_NODE, w.creator.pk, NULL, 0));
-    assert_int_equal(pv_roster_size(a), size + 1);
-    (void)add_status(a, &items[0], &added);
-    settle(a);
-    assert_int_equal(pv_roster_size(a), size + 1);
+    settle(r);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(add_status(r, &newer, &added), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_roster_size(r), size);
+    assert_ok(pv_roster_poll_event(r, &ev));
+    assert_int_equal(ev.type, PV_ROSTER_EV_REFUSED);
+    assert_null(ev.member);
+    assert_string_equal(ev.text,
+                        "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine");
+    assert_int_equal(pv_roster_poll_event(r, &ev), PV_ERR_AGAIN);
 }
 
 /* --- the set --------------------------------------------------------------------------------- */

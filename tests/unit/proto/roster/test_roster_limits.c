@@ -219,7 +219,6 @@ PV_TEST_WHOLE(each_finds_the_room_that_is_its_own_in_a_full_roster)
         {"a member has its first new key", make_transport(&w, &carol, 1), PV_ERR_LIMIT},
         {"a member replaces its oldest key", make_transport(&w, &bob, 100), PV_OK},
         {"a member leaves", make_leave(&w, &carol, 1), PV_ERR_LIMIT},
-        {"a member says something new", make_unknown(&w, &bob, 1), PV_ERR_LIMIT},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_statement st;

@@ -38,7 +38,7 @@ static void make_items(struct world *w, struct item items[static ITEMS])
     items[4] = make_member(w, &window, &carol, "carol", 8);
     items[5] = make_member(w, &door, &dave, "dave", 9);
     items[6] = make_revocation(w, &bob, PV_REVOKE_NODE, dave.pk, NULL, 0);
-    items[7] = make_unknown(w, &bob, 1);
+    items[7] = make_leave(w, &dave, 10);
     items[8] = make_revocation(w, &w->creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     items[9] = make_admin(w, &w->root, &carol, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);

@@ -165,7 +165,7 @@ static void offer_offers(struct offers *o)
                            (uint8_t)below(&o->rng, 3)));
 }
 
-/* The abilities of a node, or those that a later version may name. */
+/* The abilities of a node. */
 static void offer_able(struct offers *o)
 {
     const struct keys *node = &o->nodes[below(&o->rng, NODES)];
@@ -173,10 +173,7 @@ static void offer_able(struct offers *o)
         .type = PV_ST_ABLE,
         .u.able = {.serial = below(&o->rng, 30), .abilities = below(&o->rng, 2) != 0, .time = T0}};
 
-    if (below(&o->rng, 3) == 0)
-        offer(o, make_unknown(&o->w, node, (uint8_t)below(&o->rng, 12)));
-    else
-        offer(o, make_statement(&o->w, &st, node));
+    offer(o, make_statement(&o->w, &st, node));
 }
 
 static void offer_record(struct offers *o)
@@ -208,7 +205,7 @@ static void offer_invite(struct offers *o, const struct keys *invite, uint32_t u
 
     memcpy(f.invite, invite->pk, sizeof(f.invite));
     if (below(&o->rng, 3) == 0)
-        f.flags = below(&o->rng, 6) == 0 ? 2 : PV_INVITE_APPROVAL;
+        f.flags = PV_INVITE_APPROVAL;
     if (below(&o->rng, 3) == 0)
         f.lifetime = 60 + 60 * (uint32_t)below(&o->rng, 10);
     if (o->shifting) {

@@ -1224,32 +1224,6 @@ PV_TEST(a_member_that_was_admitted_outlives_the_admin)
     assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_WAITING);
 }
 
-/* A later version's condition takes part of a permission away: who does not know it admits nobody.
- */
-PV_TEST(an_unknown_condition_admits_nobody)
-{
-    struct net n = net_make(PV_INVITE_APPROVAL | 0x40, 0);
-    bob_joins(&n);
-    assert_int_equal(learn(n.r, make_admission(&n.w, &n.w.creator, &n.bob)).refused, 1);
-    assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_NONE);
-}
-
-/* The same invite has one form: without conditions it is a type 3. */
-PV_TEST(conditions_that_are_none_have_no_form)
-{
-    struct net n = net_make(PV_INVITE_APPROVAL, 0);
-    struct pv_statement st = {.type = PV_ST_CONDITIONAL, .u.invite = {.not_after = T0, .uses = 1}};
-    struct pv_made_long m;
-    const uint8_t *sk = n.w.creator.sk;
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len),
-                     PV_ERR_MALFORMED);
-    st.u.invite.lifetime = 1;
-    assert_ok(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len));
-    st.u.invite.uses = 0;
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len),
-                     PV_ERR_MALFORMED);
-}
-
 /* A node that waited longer than the lifetime is a member from the admission on. */
 PV_TEST(an_admission_counts_as_a_sign_of_life)
 {

@@ -137,13 +137,12 @@ static struct pv_statement sample(enum pv_statement_type type)
         st.u.admin.time = 1700000001;
         break;
     case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
         memset(st.u.invite.invite, 0x33, 32);
         st.u.invite.not_before = 1700000000;
         st.u.invite.not_after = 1700086400;
         st.u.invite.uses = 5;
-        st.u.invite.flags = type == PV_ST_CONDITIONAL ? PV_INVITE_APPROVAL : 0;
-        st.u.invite.lifetime = type == PV_ST_CONDITIONAL ? 7776000 : 0;
+        st.u.invite.flags = PV_INVITE_APPROVAL;
+        st.u.invite.lifetime = 7776000;
         break;
     case PV_ST_MEMBER:
         fill_member(&st, &node);
@@ -197,7 +196,7 @@ static struct pv_statement sample(enum pv_statement_type type)
         return sample_offers();
     case PV_ST_ABLE:
         st.u.able.serial = 11;
-        st.u.able.abilities = PV_ABLE_PQ | 0x80000000;
+        st.u.able.abilities = PV_ABLE_PQ;
         st.u.able.time = 1700000009;
         break;
     case PV_ST_RECEIPT:
@@ -265,7 +264,6 @@ PV_TEST(encodings_do_not_change)
     static const char *const want[UINT8_MAX + 1] = {
         [PV_ST_NETWORK] = "fd3ffebc2d0c929f6e751edd8af6396a5e5196913593776ea01803e08e61e322",
         [PV_ST_ADMIN] = "c45e83c8e9c9db5b859f429b632827316798d98783ffcd530e0e322ce252d03f",
-        [PV_ST_INVITE] = "75443dd70818792ed2eb5ec9a92055212f9d3521bbba8cee4f2322b63013d0e2",
         [PV_ST_MEMBER] = "193ec026452302a6273699da468fd54a4179a1082d9d8892e7a2d446a3dcfc87",
         [PV_ST_TRANSPORT] = "0fe5232f3a3f3c8dd5186e63e87626097b67aac47bfa635c21596895f7286ff5",
         [PV_ST_REVOCATION] = "4ef59a38096d204e9551375ffeebf3022db2b8aae12945ccdda009d1654ea5ee",
@@ -273,13 +271,13 @@ PV_TEST(encodings_do_not_change)
         [PV_ST_COORDINATORS] = "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
         [PV_ST_END] = "39df43a81cda11182697bbaa10c27a6b4a787261e5af13661edcb238d81766ce",
         [PV_ST_PLACE] = "369e2ca7bcaaafb2b34d7c926b8b1397ce640199269f74c7b7eaed17fd728058",
-        [PV_ST_CONDITIONAL] = "59324b621ed734a6725281c7b86b74118958e319a3a720f312bfcb55135c428b",
+        [PV_ST_INVITE] = "59324b621ed734a6725281c7b86b74118958e319a3a720f312bfcb55135c428b",
         [PV_ST_ADMISSION] = "acd6617c9f98c7b8e8b62f54cd8f408c7f9eb4a81cf75f956543ae3ed7b124ab",
         [PV_ST_ROUTE] = "1df76694bc413915300792fe399b1304406fc54202940c0b767dd876ca187c43",
         [PV_ST_TAG] = "d9d9af6217016b85d33d3e2347df6d8e6fbdf73363d16632196f655313e76679",
         [PV_ST_RULE] = "273451c4fd5bba77da93427842af99eed2a6b89c8af511fe77af23b262da7a39",
-        [PV_ST_OFFERS] = "819ce0f1f25428d45bc56bb026599b81b01897d6acd0cdf80e0f5e89b1b32abb",
-        [PV_ST_ABLE] = "fc48ce633ae321d0486d64d8bdd039e08beac4c05c7bf708ac1d29a6ade5ac7b",
+        [PV_ST_OFFERS] = "b7e9e33a6b1ec7c3c2aea02f2cc648cb6955453679130115cd8874752bcc2bdb",
+        [PV_ST_ABLE] = "67487340ad8c167a389e716254e01adb16ae3c60797f2749483344e038f6eefd",
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
         struct made m = make_sample(types[i].number);
@@ -352,6 +350,12 @@ PV_TEST(values_just_outside_their_range_are_refused)
     st = sample(PV_ST_INVITE);
     st.u.invite.not_before = st.u.invite.not_after + 1;
     expect_unmakeable(&st, "window upside down");
+    st = sample(PV_ST_INVITE);
+    st.u.invite.flags |= 2;
+    expect_unmakeable(&st, "unknown condition");
+    st = sample(PV_ST_ABLE);
+    st.u.able.abilities |= 4;
+    expect_unmakeable(&st, "unknown ability");
 
     st = sample(PV_ST_MEMBER);
     st.u.member.expires = st.u.member.issued;
@@ -447,7 +451,6 @@ PV_TEST(stay_lists_are_ascending_and_bounded)
         memset(test_stay + 32 * i, (int)i + 1, 32);
     st = sample(PV_ST_END);
     st.u.end.stay = pv_view(test_stay, PV_END_STAY_MAX * 32);
-    /* As earlier versions take an unknown type. */
     assert_true(make(&st, NULL).len <= PV_STATEMENT_SHORT_MAX);
     st.u.end.stay.len += 32;
     expect_unmakeable(&st, "eleven nodes");
@@ -625,30 +628,17 @@ PV_TEST(versions_and_types_that_are_not_statements_are_refused)
 
     m.buf[0] = 2;
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
+    m.buf[0] = 0;
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_MALFORMED);
     m.buf[0] = 1;
-    m.buf[1] = 0;
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
-    m.buf[1] = PV_ST_RECEIPT;
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
-}
-
-PV_TEST(unknown_types_are_read_up_to_512_bytes)
-{
-    struct keys signer = keys_from(1);
-    uint8_t buf[PV_STATEMENT_SHORT_MAX + 1] = {1, 200};
-    struct pv_statement st;
-
-    memcpy(buf + 18, signer.pk, 32);
-    size_t body = PV_STATEMENT_SHORT_MAX - PV_SIGN_LEN;
-    assert_ok(pv_sign(buf + body, "p2pvpn statement v1", pv_view(buf, body), pv_view(NULL, 0),
-                      signer.sk));
-    assert_ok(pv_statement_decode(pv_view(buf, PV_STATEMENT_SHORT_MAX), &st));
-    assert_ok(pv_statement_verify(&st));
-    assert_int_equal(st.type, 200);
-    assert_int_equal(st.u.unknown.len, body - 50);
-    assert_int_equal(pv_statement_decode(pv_view(buf, sizeof(buf)), &st), PV_ERR_MALFORMED);
+    for (unsigned type = 0; type <= UINT8_MAX; type++) {
+        m.buf[1] = (uint8_t)type;
+        if (pv_kind_of(m.buf[1])->name == NULL)
+            assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_MALFORMED);
+    }
+    st = sample(PV_ST_LEAVE);
     st.type = 200;
-    expect_unmakeable(&st, "an unknown type cannot be made");
+    expect_unmakeable(&st, "no type");
 }
 
 PV_TEST(make_leaves_a_short_buffer_alone)
@@ -703,16 +693,15 @@ PV_TEST(receipts_read_back_and_notice_every_change)
 
 PV_TEST(a_signature_for_one_purpose_serves_no_other)
 {
-    /* The same key and bytes, signed as a receipt: not a valid statement of an unknown type. */
+    /* The same key and bytes, signed as a statement: no receipt. */
     uint8_t data[PV_RECEIPT_LEN];
     struct pv_statement st;
     sample_receipt(data);
     struct keys coordinator = keys_from(9);
-    data[1] = 129;
-    assert_ok(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn receipt v1",
+    assert_ok(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn statement v1",
                       pv_view(data, PV_RECEIPT_LEN - 64), pv_view(NULL, 0), coordinator.sk));
-    assert_ok(pv_statement_decode(pv_view(data, sizeof(data)), &st));
-    assert_int_equal(pv_statement_verify(&st), PV_ERR_AUTH);
+    assert_int_equal(pv_receipt_verify(pv_view(data, sizeof(data))), PV_ERR_AUTH);
+    assert_int_equal(pv_statement_decode(pv_view(data, sizeof(data)), &st), PV_ERR_MALFORMED);
 }
 
 /* --- addresses ------------------------------------------------------------------------------- */
@@ -827,16 +816,10 @@ PV_TEST(only_types_of_one_number_share_their_places)
     }
 }
 
-/* The rest before the signature is the one field of a type that this version does not know. */
-PV_TEST(a_type_of_a_later_version_is_kept_and_does_nothing)
+PV_TEST(a_number_that_is_no_type_has_no_name)
 {
-    const struct pv_kind *kind = pv_kind_of(200);
-
-    assert_null(kind->name);
-    assert_int_equal(kind->does, PV_DOES_NOTHING);
-    assert_int_equal(kind->fields[0].form, PV_FIELD_REST);
-    assert_int_equal(kind->quota, PV_ROSTER_QUOTA_UNKNOWN);
-    assert_ptr_equal(pv_kind_of(PV_ST_RECEIPT), kind);
+    assert_null(pv_kind_of(200)->name);
+    assert_ptr_equal(pv_kind_of(PV_ST_RECEIPT), pv_kind_of(200));
 }
 
 PV_TEST(a_type_has_its_subject_number_and_time_where_the_row_says)
@@ -892,7 +875,7 @@ static struct pv_statement sample_offers(void)
     const struct pv_offer offers[] = {
         {.prefix = test_prefix("0.0.0.0/0"), .flags = 0},
         {.prefix = test_prefix("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
-        {.prefix = test_prefix("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | 128},
+        {.prefix = test_prefix("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | PV_OFFER_DOUBT},
     };
     memset(st.network_id, 7, sizeof(st.network_id));
     st.u.offers.serial = 5;
@@ -907,7 +890,7 @@ PV_TEST(offers_are_read_one_by_one)
     struct pv_offer offer;
     char text[PV_ADDR_TEXT];
     static const char *const texts[] = {"0.0.0.0/0", "192.168.1.0/24", "2001:db8:1::/48"};
-    static const uint8_t flags[] = {0, PV_OFFER_AUTO, PV_OFFER_NO_NAT | 128};
+    static const uint8_t flags[] = {0, PV_OFFER_AUTO, PV_OFFER_NO_NAT | PV_OFFER_DOUBT};
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
         assert_true(pv_offerlist_next(&st.u.offers.list, &offer));
         assert_string_equal(pv_prefix_format(&offer.prefix, text), texts[i]);
@@ -965,12 +948,14 @@ PV_TEST(routes_and_offers_have_one_form)
     expect_unmakeable(&st, "descending");
     st.u.offers.list = offers_of((const struct pv_offer[]){a, a}, 2);
     expect_unmakeable(&st, "the same prefix twice");
+    const struct pv_offer flagged = {.prefix = test_prefix("10.0.0.0/8"), .flags = 32};
+    st.u.offers.list = offers_of(&flagged, 1);
+    expect_unmakeable(&st, "unknown flag");
     st.u.offers.list = offers_of(&a, 1);
     st.u.offers.list.len--;
     expect_unmakeable(&st, "cut");
 }
 
-/* Earlier versions refuse a longer one, and with it whoever brings it. */
 PV_TEST(the_longest_list_of_offers_is_short)
 {
     struct pv_offer offers[PV_OFFERS_MAX + 1];
@@ -1045,7 +1030,6 @@ PV_TEST(tags_and_rules_have_one_form)
     expect_unmakeable(&st, "a tag that is no word");
 }
 
-/* Earlier versions refuse a longer one, and with it whoever brings it. */
 PV_TEST(the_longest_rule_is_short)
 {
     struct pv_statement st = sample_rule();

@@ -88,6 +88,15 @@ PV_TEST(a_cut_or_mistyped_token_is_refused)
     assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
 }
 
+PV_TEST(tokens_of_a_newer_version_are_told_apart)
+{
+    static const char newer[] = "p2pvpn-A-1BoAQ"; /* version 3, nothing else, checksum */
+    static struct pv_movetoken move;
+    struct pv_token got;
+    assert_int_equal(pv_token_parse(newer, strlen(newer), &got), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_movetoken_parse(newer, strlen(newer), &move), PV_ERR_UNSUPPORTED);
+}
+
 PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
 {
     static struct pv_movetoken want, got;
@@ -111,10 +120,10 @@ PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
         text[i] = was;
     }
     /* Neither kind is taken for the other. */
-    assert_int_equal(pv_token_parse(text, len, &invite), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_token_parse(text, len, &invite), PV_ERR_MALFORMED);
     invite = sample_token();
     assert_ok(pv_token_format(&invite, text, sizeof(text)));
-    assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_MALFORMED);
     /* None, and more than fits. */
     want.n = 0;
     assert_ok(pv_movetoken_format(&want, text, sizeof(text)));

@@ -228,9 +228,9 @@ static struct pv_selector random_selector(struct test_rng *g)
     } else if (s.kind == PV_SELECT_TAG) {
         s.len = (uint8_t)strlen(tags[which]);
         memcpy(s.value, tags[which], s.len);
-    } else if (s.kind > PV_SELECT_TAG) {
-        s.len = 5;
-        memset(s.value, 9, 5);
+    } else if (s.kind == PV_SELECT_PREFIX) {
+        const struct pv_prefix behind = test_prefix("10.9.0.0/16");
+        s = pv_selector_of_prefix(&behind);
     }
     return s;
 }
@@ -360,8 +360,9 @@ PV_TEST(selectors_read_back_or_are_refused)
         for (size_t cut = 0; cut < len; cut++)
             assert_int_equal(pv_selector_decode(pv_view(buf, cut), &got), PV_ERR_MALFORMED);
     }
-    static const uint8_t bad[][6] = {
-        {0, 0, 1, 'a'}, {1, 0, 2, 1, 1}, {2, 0, 0}, {2, 0, 2, 'A', 'b'}, {2, 0, 2, 'a', 0}};
+    static const uint8_t bad[][6] = {{0, 0, 1, 'a'},      {1, 0, 2, 1, 1},   {2, 0, 0},
+                                     {2, 0, 2, 'A', 'b'}, {2, 0, 2, 'a', 0}, {3, 0, 2, 4, 8},
+                                     {3, 0, 0},           {4, 0, 0}};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         struct pv_selector got;
         assert_int_equal(pv_selector_decode(pv_view(bad[i], 3u + bad[i][2]), &got),

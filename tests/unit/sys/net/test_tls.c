@@ -309,7 +309,7 @@ PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
         int status;
         const char *why;
     } rows[] = {
-        {"P2PVPN/1\n", 9, PV_ERR_MALFORMED, "a control channel"},
+        {"P\1", 2, PV_ERR_MALFORMED, "a control channel"},
         {"GET / HTTP/1.1\r\n\r\n", 18, PV_ERR_MALFORMED, "a browser without s"},
         {long_hello, sizeof(long_hello), PV_ERR_MALFORMED, "16385 bytes announced"},
         {longest_hello, sizeof(longest_hello), PV_OK, "16384 bytes announced, more to come"},
@@ -608,62 +608,4 @@ PV_TEST(the_name_of_the_program_is_in_no_certificate)
         assert_string_equal(common, "localhost");
         X509_free(cert);
     }
-}
-
-/* A certificate as an earlier version made it: its name as subject and issuer, signed by the
- * key. */
-static void name_it(struct pv_tlscert *made, const char *common)
-{
-    X509 *cert = cert_of(made);
-    BIO *bio = BIO_new_mem_buf(made->key, -1);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-    BIO_free(bio);
-    X509_NAME *name = X509_NAME_new();
-    assert_int_equal(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
-                                                (const unsigned char *)common, -1, -1, 0),
-                     1);
-    assert_int_equal(X509_set_subject_name(cert, name), 1);
-    assert_int_equal(X509_set_issuer_name(cert, name), 1);
-    X509_NAME_free(name);
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    bio = BIO_new(BIO_s_mem());
-    assert_int_equal(PEM_write_bio_X509(bio, cert), 1);
-    char *text = NULL;
-    long len = BIO_get_mem_data(bio, &text);
-    assert_in_range(len, 1, PV_TLSCERT_PEM_MAX - 1);
-    memcpy(made->cert, text, (size_t)len);
-    made->cert[len] = '\0';
-    BIO_free(bio);
-    EVP_PKEY_free(key);
-    X509_free(cert);
-}
-
-PV_TEST(a_certificate_of_an_earlier_version_is_made_again_around_its_key)
-{
-    static char pem[2 * PV_TLSCERT_PEM_MAX];
-    struct pv_tlscert old, fresh;
-    const struct {
-        const char *common;
-        int want;
-    } rows[] = {{"p2pvpn", PV_OK},
-                {"p2pvpn.example", PV_ERR_STATE}, /* a name that somebody chose */
-                {"turn.example", PV_ERR_STATE}};
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_ok(pv_tlscert_make(&old, NULL, 0));
-        name_it(&old, rows[i].common);
-        int n = snprintf(pem, sizeof(pem), "%s%s", old.key, old.cert);
-        struct pv_view text = pv_view(pem, (size_t)n);
-        assert_int_equal(pv_tlscert_make_again(&fresh, text, names, 1), rows[i].want);
-        if (rows[i].want != PV_OK)
-            continue;
-        X509 *a = cert_of(&old), *b = cert_of(&fresh);
-        assert_int_equal(X509_check_host(b, names[0], 0, 0, NULL), 1);
-        assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(a), X509_get0_pubkey(b)), 1);
-        assert_string_equal(fresh.key, old.key);
-        X509_free(a);
-        X509_free(b);
-    }
-    assert_int_equal(pv_tlscert_make_again(&fresh, pv_view("junk", 4), names, 1), PV_ERR_STATE);
-    assert_int_equal(pv_tlscert_make_again(&fresh, pv_view(old.cert, strlen(old.cert)), names, 1),
-                     PV_ERR_STATE);
 }

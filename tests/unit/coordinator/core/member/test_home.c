@@ -103,26 +103,20 @@ static void done(void *ctx)
     pv_homes_done(ctx);
 }
 
-PV_TEST(a_node_that_cannot_follow_is_turned_away_twice_and_then_heard)
+PV_TEST(a_node_that_was_told_twice_pleads)
 {
     static struct pv_homes h;
-    static const uint8_t old[PV_DH_LEN] = {1, 2, 3}, new[PV_DH_LEN] = {4, 5, 6};
+    static const uint8_t node[PV_DH_LEN] = {1, 2, 3}, other[PV_DH_LEN] = {4, 5, 6};
     const pv_ns now = PV_S(100), later = now + PV_S(PV_HOMES_TOLD_S);
     assert_ok(pv_homes_init(&h, true));
     test_defer(done, &h);
-    assert_false(pv_homes_turns_away(&h, old, now));
-    pv_homes_tell(&h, old, false, now);
-    assert_true(pv_homes_turns_away(&h, old, now));
-    assert_true(pv_homes_turns_away(&h, old, now));
-    assert_false(pv_homes_turns_away(&h, old, now));
-    assert_false(pv_homes_pleads(&h, old, now));
-    pv_homes_tell(&h, old, false, now);
-    assert_true(pv_homes_pleads(&h, old, now));
-    assert_false(pv_homes_pleads(&h, old, later));
-    assert_false(pv_homes_turns_away(&h, old, later));
-    pv_homes_tell(&h, new, true, now);
-    assert_false(pv_homes_turns_away(&h, new, now));
-    assert_false(pv_homes_pleads(&h, new, now));
+    pv_homes_tell(&h, node, now);
+    assert_false(pv_homes_pleads(&h, node, now));
+    pv_homes_tell(&h, node, now);
+    assert_true(pv_homes_pleads(&h, node, now));
+    assert_false(pv_homes_pleads(&h, node, later));
+    pv_homes_tell(&h, other, now);
+    assert_false(pv_homes_pleads(&h, other, now));
 }
 
 PV_TEST(all_who_knock_wait_for_one_question)

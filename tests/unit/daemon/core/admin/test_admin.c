@@ -452,7 +452,7 @@ PV_TEST(an_invite_says_how_long_members_stay)
     ask("'cmd':'invite','member_for':7776000");
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
     assert_ok(pv_statement_decode(msg->u.put.items[0].statement, &st));
-    assert_int_equal(st.type, PV_ST_CONDITIONAL);
+    assert_int_equal(st.type, PV_ST_INVITE);
     assert_int_equal(st.u.invite.lifetime, 7776000);
     assert_int_equal(st.u.invite.flags, 0);
     pv_ctl_msg_free(msg);
@@ -468,7 +468,7 @@ PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
     ask("'cmd':'invite','ephemeral':true");
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
     assert_ok(pv_statement_decode(msg->u.put.items[0].statement, &st));
-    assert_int_equal(st.type, PV_ST_CONDITIONAL);
+    assert_int_equal(st.type, PV_ST_INVITE);
     assert_int_equal(st.u.invite.lifetime, 1800);
     pv_ctl_msg_free(msg);
     give_root();

@@ -60,7 +60,7 @@ struct node {
     struct pv_jobqueue queue; /* lives with link */
     struct pv_streams streams;
     struct pv_fifo lines;
-    struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
+    struct pv_linkkeys *keys; /* NULL: connections are taken unproven; lives with link */
     struct said said;         /* by keys, and not told yet */
     bool proves;              /* it has keys when it starts */
     bool mute;                /* its in-band messages are lost */
@@ -166,10 +166,8 @@ static void start(int i)
 static void look(int i)
 {
     struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];
-    const struct pv_linkkeys_seen seen = {
-        .described = n->sees_peer, .capable = peer->proves, .there = n->sees_peer};
-    if (n->keys != NULL && pv_linkkeys_look(n->keys, peer->pk, &seen, w.now))
-        pv_chatlink_peer_keyed(n->link, peer->pk, w.now);
+    if (n->keys != NULL)
+        pv_linkkeys_look(n->keys, peer->pk, n->sees_peer, w.now);
 }
 
 static void tell_secrets(int i)

@@ -325,27 +325,6 @@ PV_TEST(nothing_is_opened_before_there_is_a_key)
     after(PV_S(PV_LINKKEYS_RETRY_MAX_S), "messages - 1");
 }
 
-/* Any user of its machine could speak for it. */
-PV_TEST(nothing_is_taken_of_an_older_daemon_until_it_is_updated)
-{
-    for (int i = 0; i < 2; i++) {
-        w.nodes[i].proves = i == 1;
-        restart(i);
-    }
-    both_online();
-    assert_ok(send_text(0, "from the old one"));
-    assert_ok(send_text(1, "from the new one"));
-    after(PV_S(100), "messages 0, opens - 0");
-    uint32_t sid = dial();
-    type_line(sid, "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
-    assert_true(closes(sid));
-    w.nodes[0].proves = true;
-    restart(0);
-    both_online();
-    run_for(PV_S(100));
-    assert_conversations();
-}
-
 static int connect_as(uint8_t peer, uint32_t *ret_sid)
 {
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};

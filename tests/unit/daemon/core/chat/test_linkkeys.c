@@ -40,11 +40,9 @@ static int end(void **state)
 
 PV_TEST_WORLD(begin, end);
 
-static bool look(int i, bool described, bool capable, bool there)
+static void look(int i, bool is_there)
 {
-    const struct pv_linkkeys_seen seen = {
-        .described = described, .capable = capable, .there = there};
-    return pv_linkkeys_look(w.side[i], w.pk[1 - i], &seen, w.now);
+    pv_linkkeys_look(w.side[i], w.pk[1 - i], is_there, w.now);
 }
 
 /* Everything that i has to say; lost, or told to the other. How many messages that was. */
@@ -89,19 +87,18 @@ static void assert_one_key(void)
 PV_TEST(both_get_one_key_in_a_few_messages)
 {
     assert_int_equal(state_of(0), PV_LINKKEYS_UNKNOWN);
-    assert_true(look(0, true, true, true));
-    assert_int_equal(state_of(0), PV_LINKKEYS_CAPABLE);
+    look(0, true);
     assert_in_range(exchange(), 2, 4);
     assert_one_key();
     assert_int_equal(pv_linkkeys_next_timeout(w.side[0]), PV_NEVER);
-    assert_false(look(0, true, true, true)); /* and nothing more is said */
+    look(0, true); /* and nothing more is said */
     assert_int_equal(exchange(), 0);
 }
 
 PV_TEST(a_lost_message_is_repeated_ever_more_rarely)
 {
     unsigned sent = 0;
-    look(0, true, true, true);
+    look(0, true);
     sent += tell(0, true);
     for (pv_ns end = w.now + PV_S(600); w.now < end;) {
         w.now = pv_linkkeys_next_timeout(w.side[0]);
@@ -109,9 +106,9 @@ PV_TEST(a_lost_message_is_repeated_ever_more_rarely)
         sent += tell(0, true);
     }
     assert_in_range(sent, 10, 20);
-    look(0, true, true, false); /* nobody is there: silence */
+    look(0, false); /* nobody is there: silence */
     assert_int_equal(pv_linkkeys_next_timeout(w.side[0]), PV_NEVER);
-    look(0, true, true, true);
+    look(0, true);
     exchange();
     assert_one_key();
 }
@@ -133,8 +130,8 @@ static void give(int i, const struct said_one *tx)
  * come. */
 PV_TEST(an_answer_that_is_lost_is_given_again)
 {
-    look(0, true, true, true);
-    look(1, true, true, true);
+    look(0, true);
+    look(1, true);
     struct said_one from[2] = {message_of(0), message_of(1)};
     give(0, &from[1]);
     give(1, &from[0]);
@@ -151,8 +148,8 @@ PV_TEST(an_answer_that_is_lost_is_given_again)
 
 PV_TEST(a_message_that_was_overtaken_takes_nothing_back)
 {
-    look(0, true, true, true);
-    look(1, true, true, true);
+    look(0, true);
+    look(1, true);
     struct said_one first = message_of(0);
     assert_in_range(exchange(), 2, 4);
     assert_one_key();
@@ -165,36 +162,25 @@ PV_TEST(a_message_that_was_overtaken_takes_nothing_back)
 PV_TEST(a_new_life_has_a_new_key)
 {
     uint8_t before[PV_PROOF_KEY_LEN], after[PV_PROOF_KEY_LEN];
-    look(0, true, true, true);
+    look(0, true);
     exchange();
     assert_true(pv_linkkeys_key(w.side[0], w.pk[1], before));
     w.side[1] = said_free(&w.said[1], w.side[1]);
     start(1);
-    look(1, true, true, true);
+    look(1, true);
     exchange();
     assert_one_key();
     assert_true(pv_linkkeys_key(w.side[0], w.pk[1], after));
     assert_memory_not_equal(before, after, sizeof(before));
 }
 
-PV_TEST(a_peer_that_cannot_prove_itself_is_told_apart_until_it_can)
+PV_TEST(a_peer_that_is_gone_is_forgotten)
 {
-    look(0, true, false, true);
-    assert_int_equal(state_of(0), PV_LINKKEYS_OLD);
-    assert_int_equal(exchange(), 0); /* it would not understand */
-    look(0, true, true, true);
-    look(0, true, false, true);
-    assert_int_equal(state_of(0), PV_LINKKEYS_CAPABLE);
-    slots_clear(&w.said[0].peers, said_end_peer);
-    assert_int_equal(state_of(0), PV_LINKKEYS_UNKNOWN);
-}
-
-PV_TEST(its_own_message_says_that_it_can)
-{
-    look(1, true, false, true);
-    look(0, true, true, true);
+    look(0, true);
     exchange();
     assert_one_key();
+    slots_clear(&w.said[0].peers, said_end_peer);
+    assert_int_equal(state_of(0), PV_LINKKEYS_UNKNOWN);
 }
 
 PV_TEST(a_flood_of_secrets_is_not_answered_by_one)
@@ -244,21 +230,6 @@ static enum pv_linkkeys_state state_of_bob(void)
     return pv_linkkeys_state(x.f.node.chat.keys, pv_peer_pk(bob.peer));
 }
 
-/* Its description came, and says what it can; the part hears of it. Which facts the part raised. */
-static unsigned describe(unsigned caps)
-{
-    unsigned facts = 0;
-    bob.peer->descx.theirs.gen = 1;
-    if (bob.peer->remote == NULL)
-        bob.peer->remote = calloc(1, sizeof(*bob.peer->remote));
-    assert_non_null(bob.peer->remote);
-    bob.peer->remote->caps = caps;
-    pv_part_linkkeys.on_peer(x.f.self, bob.peer, 0, x.f.now);
-    (void)pv_peers_take_news(x.f.node.peers, &facts);
-    fake_peers_settle(&x);
-    return facts;
-}
-
 /* The node's messages to bob reach his machine. How many messages of linkkeys that were. */
 static unsigned carry_to_bob(void)
 {
@@ -286,20 +257,9 @@ static unsigned carry_from_bob(void)
     return all;
 }
 
-PV_TEST_IN(a_description_decides_what_is_believed, start_part, stop_part)
-{
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
-    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_OLD);
-    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, 0); /* nothing new */
-    assert_int_equal(describe(PV_DESC_CAP_PROOF) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
-}
-
 PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start_part, stop_part)
 {
     uint8_t ours[PV_PROOF_KEY_LEN], bobs[PV_PROOF_KEY_LEN];
-    describe(PV_DESC_CAP_PROOF);
     assert_int_equal(carry_to_bob(), 0); /* there is no path */
     fake_far_talk(&x, &bob, &there);
     assert_int_equal(carry_to_bob(), 1);
@@ -315,7 +275,6 @@ PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start_part, stop_part)
 PV_TEST_IN(a_lost_message_is_sent_again, start_part, stop_part)
 {
     struct pv_engine_inject lost;
-    describe(PV_DESC_CAP_PROOF);
     fake_far_talk(&x, &bob, &there);
     while (pv_fifo_take(&x.f.node.ways.injects, &lost) == PV_OK)
         ;
@@ -325,7 +284,6 @@ PV_TEST_IN(a_lost_message_is_sent_again, start_part, stop_part)
 
 PV_TEST_IN(a_member_that_is_gone_is_forgotten, start_part, stop_part)
 {
-    describe(PV_DESC_CAP_PROOF);
     uint8_t pk[PV_SIGN_PK_LEN];
     memcpy(pk, pv_peer_pk(bob.peer), sizeof(pk));
     fake_far_talk(&x, &bob, &there); /* its secret is to be repeated */

@@ -24,7 +24,6 @@ static struct {
     struct pv_cause cause;
     struct pv_mapper_view mapper;
     struct pv_udpwatch udp;
-    enum pv_linkkeys_state proof;
     enum pv_chat_later held;
 } others;
 
@@ -61,11 +60,6 @@ const char *pv_relays_name(const struct pv_node *n, uint16_t via,
     return buf;
 }
 
-enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
-{
-    return others.proof;
-}
-
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
 {
     return others.held;
@@ -76,7 +70,6 @@ void test_before_each(void)
     memset(&others, 0, sizeof(others));
     others.cause.code = "direct_well";
     memcpy(others.cause.text, "nothing is wrong", 17);
-    others.proof = PV_LINKKEYS_CONFIRMED;
     fake_peers_init(&x, &pv_part_why);
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
@@ -248,7 +241,7 @@ PV_TEST(whose_nat_stands_in_the_way_is_said_with_what_would_help)
     assert_false(said("no opening was found"));
 }
 
-PV_TEST(waiting_messages_and_old_daemons_are_told)
+PV_TEST(waiting_messages_are_told)
 {
     static char link; /* only its address counts */
     others.held = PV_CHAT_LATER_DISK;
@@ -257,17 +250,6 @@ PV_TEST(waiting_messages_and_old_daemons_are_told)
     expect("takes no more from you for now (its disk is nearly full)");
     others.held = PV_CHAT_LATER_NO;
     expect_not("messages are queued");
-    assert_false(said("too old to prove"));
-    others.proof = PV_LINKKEYS_OLD;
-    expect("its p2pvpnd is too old to prove that chat and files come from it");
-}
-
-PV_TEST(a_peer_that_proves_itself_no_more_is_named)
-{
-    others.proof = PV_LINKKEYS_CAPABLE;
-    expect_not("proves itself, as it did before"); /* it is not there */
-    fake_peers_path(&x, bob, &there);
-    expect("chat and files wait until its p2pvpnd proves itself, as it did before");
 }
 
 /* --- without the coordinator ------------------------------------------------------------------ */

@@ -48,10 +48,9 @@ static struct pair *make_pair(void)
     return p;
 }
 
-static void look(struct pair *p, int i, bool capable, bool there)
+static void look(struct pair *p, int i, bool there)
 {
-    const struct pv_groupsync_seen seen = {
-        .capable = capable, .there = there, .takes_discovery = true};
+    const struct pv_groupsync_seen seen = {.there = there, .takes_discovery = true};
     pv_groupsync_look(&p->other[i], &seen, p->now);
 }
 
@@ -112,8 +111,8 @@ static const char *known(const struct pair *p, int i)
 {
     static char text[128];
     const struct pv_groupsync_known k = pv_groupsync_known(&p->other[i]);
-    int n = snprintf(text, sizeof(text), "%s%s%s", k.capable ? "capable" : "old",
-                     k.heard ? " heard" : "", k.confirmed ? " confirmed" : "");
+    int n = snprintf(text, sizeof(text), "%s%s", k.heard ? "heard" : "unheard",
+                     k.confirmed ? " confirmed" : "");
     for (size_t g = 0; g < k.n; g++) {
         struct pv_addr a = pv_group_addr(&k.groups[g]);
         n += snprintf(text + n, sizeof(text) - (size_t)n, " %s", PV_IP_STR(&a));
@@ -125,11 +124,11 @@ static struct pair *met(void)
 {
     struct pair *p = make_pair();
     want(p, 0, "239.1.1.1");
-    look(p, 0, true, true);
-    look(p, 1, true, true);
+    look(p, 0, true);
+    look(p, 1, true);
     pass(p, PV_S(1));
-    assert_string_equal(known(p, 0), "capable heard confirmed");
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    assert_string_equal(known(p, 0), "heard confirmed");
+    assert_string_equal(known(p, 1), "heard confirmed 239.1.1.1");
     return p;
 }
 
@@ -141,21 +140,10 @@ PV_TEST(two_who_meet_tell_and_are_silent)
     pass(p, PV_S(3600));
     assert_int_equal(p->passed, passed);
     assert_int_equal(pv_groupsync_next_timeout(p->sync[0]), PV_NEVER);
-    look(p, 0, true, false); /* the path goes and comes: nothing new */
-    look(p, 0, true, true);
+    look(p, 0, false); /* the path goes and comes: nothing new */
+    look(p, 0, true);
     pass(p, PV_S(10));
     assert_int_equal(p->passed, passed);
-}
-
-PV_TEST(one_that_does_not_understand_is_told_nothing)
-{
-    struct pair *p = make_pair();
-    want(p, 0, "239.1.1.1");
-    look(p, 0, false, true);
-    pass(p, PV_S(100));
-    assert_int_equal(p->passed, 0);
-    assert_string_equal(known(p, 0), "old");
-    assert_true(pv_groupsync_known(&p->other[0]).takes_discovery);
 }
 
 PV_TEST(changes_are_told)
@@ -164,10 +152,10 @@ PV_TEST(changes_are_told)
     pass(p, PV_S(10));
     want(p, 0, "ff05::c");
     pass(p, PV_MS(10));
-    assert_string_equal(known(p, 1), "capable heard confirmed ff05::c");
+    assert_string_equal(known(p, 1), "heard confirmed ff05::c");
     pv_groupsync_set_own(p->sync[0], NULL, 0, p->now);
     pass(p, PV_S(1));
-    assert_string_equal(known(p, 1), "capable heard confirmed");
+    assert_string_equal(known(p, 1), "heard confirmed");
 }
 
 PV_TEST(a_lost_message_is_repeated_ever_less_often)
@@ -179,15 +167,15 @@ PV_TEST(a_lost_message_is_repeated_ever_less_often)
     want(p, 0, "239.9.9.9");
     pass(p, PV_S(3600));
     assert_in_range(p->passed - before, 50, 70);
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    assert_string_equal(known(p, 1), "heard confirmed 239.1.1.1");
     p->cut = false;
     pass(p, PV_S(60));
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.9.9.9");
-    assert_string_equal(known(p, 0), "capable heard confirmed");
+    assert_string_equal(known(p, 1), "heard confirmed 239.9.9.9");
+    assert_string_equal(known(p, 0), "heard confirmed");
     /* Without a path nothing is repeated. */
     p->cut = true;
     want(p, 0, "239.9.9.8");
-    look(p, 0, true, false);
+    look(p, 0, false);
     before = p->passed;
     pass(p, PV_S(3600));
     assert_in_range(p->passed - before, 0, 1);
@@ -198,13 +186,13 @@ PV_TEST(a_new_life_is_told_and_tells)
     struct pair *p = met();
     pass(p, PV_S(10));
     start(p, 1); /* it forgot everything */
-    look(p, 1, true, true);
+    look(p, 1, true);
     pass(p, PV_S(2));
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    assert_string_equal(known(p, 1), "heard confirmed 239.1.1.1");
     start(p, 0); /* and this one wants nothing any more */
-    look(p, 0, true, true);
+    look(p, 0, true);
     pass(p, PV_S(2));
-    assert_string_equal(known(p, 1), "capable heard confirmed");
+    assert_string_equal(known(p, 1), "heard confirmed");
 }
 
 struct message {
@@ -239,7 +227,7 @@ PV_TEST(a_message_that_was_overtaken_does_not_count)
     assert_true(pv_groupsync_take(&p->other[1], pv_view(second.body, second.len), p->now));
     assert_false(pv_groupsync_take(&p->other[1], pv_view(first.body, first.len), p->now));
     assert_false(pv_groupsync_take(&p->other[1], pv_view(second.body, second.len), p->now));
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.3.3.3");
+    assert_string_equal(known(p, 1), "heard confirmed 239.3.3.3");
 }
 
 /* Programs that join and leave a thousand times a second make a few messages. */
@@ -254,7 +242,7 @@ PV_TEST(a_node_that_changes_all_the_time_makes_no_flood)
     }
     assert_in_range(p->passed - before, 10, 50); /* 20 sets in 10 s, each with its answer */
     pass(p, PV_S(10));
-    assert_string_equal(known(p, 1), "capable heard confirmed 239.3.3.3");
+    assert_string_equal(known(p, 1), "heard confirmed 239.3.3.3");
 }
 
 /* A member that floods is heard at its rate, and what it told last counts in the end. */
@@ -283,7 +271,7 @@ PV_TEST(whether_discovery_is_taken_is_told_too)
 {
     struct pair *p = met();
     pass(p, PV_S(10));
-    const struct pv_groupsync_seen no = {.capable = true, .there = true, .takes_discovery = false};
+    const struct pv_groupsync_seen no = {.there = true, .takes_discovery = false};
     pv_groupsync_look(&p->other[0], &no, p->now);
     pass(p, PV_S(1));
     assert_false(pv_groupsync_known(&p->other[1]).takes_discovery);
@@ -296,20 +284,18 @@ PV_TEST(a_member_is_reached_a_few_times)
     unsigned wakes = 0;
     struct pair *p = make_pair();
     for (int s = 0; s < 600; s++, p->now += PV_S(1))
-        wakes += pv_groupsync_wake(&p->other[0], false, p->now, &again);
+        wakes += pv_groupsync_wake(&p->other[0], p->now, &again);
     assert_int_equal(wakes, PV_GROUPSYNC_WAKES);
     assert_int_equal(again, PV_NEVER);
     /* It went and came. */
     pv_groupsync_away(&p->other[0]);
-    assert_true(pv_groupsync_wake(&p->other[0], false, p->now, &again));
+    assert_true(pv_groupsync_wake(&p->other[0], p->now, &again));
     assert_int_equal(again, p->now + PV_GROUPSYNC_WAKE_AGAIN);
-    /* It said that it is older than that. */
     p->now += PV_GROUPSYNC_WAKE_AGAIN;
-    assert_false(pv_groupsync_wake(&p->other[0], true, p->now, &again));
-    look(p, 0, true, true);
-    assert_false(pv_groupsync_wake(&p->other[0], true, p->now, &again));
+    look(p, 0, true);
+    assert_false(pv_groupsync_wake(&p->other[0], p->now, &again));
     pv_groupsync_leave(&p->other[0]);
-    assert_string_equal(known(p, 0), "old");
+    assert_string_equal(known(p, 0), "unheard");
     pass(p, PV_S(5));
     assert_int_equal(p->passed, 0);
 }

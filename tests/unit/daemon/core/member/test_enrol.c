@@ -878,3 +878,9 @@ PV_TEST(a_network_left_meanwhile_ends_it)
     fake_node_raise(&node, PV_FACT_NETWORK);
     expect_failure("left the network meanwhile");
 }
+
+PV_TEST(a_token_of_a_newer_version_says_what_to_upgrade)
+{
+    run_command(PV_CTLAPI_JOIN, "p2pvpn-A-1BoAQ", "bob");
+    expect_failure("this token is from a newer p2pvpn: upgrade p2pvpn on this machine");
+}

@@ -61,6 +61,7 @@ static struct pv_ctl_msg last_page(size_t n, uint64_t have, bool same_head)
     struct pv_ctl_msg msg = page(PV_CTL_ANSWER, n, false, have);
     msg.u.statements.has_head = true;
     pv_roster_head(node.node.roster, msg.u.statements.head);
+    pv_roster_members(node.node.roster, msg.u.statements.members);
     msg.u.statements.head[0] ^= same_head ? 0 : 1;
     return msg;
 }
@@ -184,8 +185,6 @@ static void push_other_members(void)
 {
     struct pv_ctl_msg push = last_page(0, 5, true);
     push.kind = PV_CTL_PUSH;
-    push.u.statements.has_members = true;
-    pv_roster_members(node.node.roster, push.u.statements.members);
     push.u.statements.members[0] ^= 1;
     pv_part_statements.on_push(node.self, &push, node.now);
 }
@@ -217,12 +216,12 @@ PV_TEST(a_better_receipt_is_brought_to_a_coordinator_with_other_members)
     assert_int_equal(fake_coord.n, 0); /* at random, so that not all come at once */
     later();
     struct pv_ctl_msg other = last_page(0, 5, true);
-    other.u.statements.has_members = true; /* of nobody */
+    other.u.statements.members[0] ^= 1;
     answer(expect_pull(0), other);
     (void)list_all();
     items[with].receipt = pv_view(worse, sizeof(worse));
     struct pv_ctl_msg whole = last_page(n, 5, true);
-    whole.u.statements.has_members = true;
+    whole.u.statements.members[0] ^= 1;
     answer(expect_pull(0), whole);
     struct pv_ctl_msg *put = fake_coord_take(PV_CTL_PUT, &tag);
     assert_int_equal(put->u.put.n, 1);

@@ -379,7 +379,7 @@ PV_TEST(a_door_is_wanted_for_a_static_peer_that_comes_by_it)
     x.f.now += PV_S(301);
     serve(PV_TURN_REFRESH);
     assert_null(shown_door());
-    assert_true(fake_node_has_problem(&x.f, "no door: the coordinator knows no doors"));
+    assert_true(fake_node_has_problem(&x.f, "no door: the relay is no p2pvpn-coordinator"));
 }
 
 PV_TEST(a_phone_beyond_the_door_is_followed_by_a_channel)

@@ -696,13 +696,13 @@ PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
     ways->locals[1] = ways->locals[0];
     ways->locals[1].addr.port++;
     ways->n_locals = 2;
-    ways->caps = PV_DESC_CAP_GROUPS;
+    ways->caps = PV_DESC_CAP_NO_UDP;
     pv_peer_node_changed(w->n[0].peers[0], true, w->now);
     pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
     want_for(1, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
-    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_GROUPS);
+    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_NO_UDP);
 }
 
 /* The offer crosses a change of the one that answers, and comes while that one repeats itself. */
@@ -730,27 +730,21 @@ PV_TEST(an_answer_behind_a_repetition_arrives)
     assert_int_not_equal(pv_pqx_say(p->agreed.x)->have, before);
 }
 
-/* Costs of ChaCha20 and AES; 0 = a version that tells none. */
+/* Costs of ChaCha20 and AES; 0 = it does without AES. */
 PV_TEST(two_members_use_the_suite_that_costs_both_together_the_least)
 {
     static const struct {
         uint32_t cost[2][PV_SUITES];
-        bool aes[2]; /* the word for older versions */
         enum pv_suite suite;
     } rows[] = {
-        {{{600, 700}, {2000, 300}}, {false, true}, PV_SUITE_AES},
-        {{{600, 900}, {700, 500}}, {false, true}, PV_SUITE_CHACHA},
-        {{{600, 600}, {600, 600}}, {true, true}, PV_SUITE_AES},
-        {{{0, 0}, {2000, 300}}, {true, true}, PV_SUITE_AES},
-        {{{0, 0}, {2000, 300}}, {false, true}, PV_SUITE_CHACHA},
-        {{{600, 700}, {0, 0}}, {false, true}, PV_SUITE_CHACHA},
+        {{{600, 700}, {2000, 300}}, PV_SUITE_AES}, {{{600, 900}, {700, 500}}, PV_SUITE_CHACHA},
+        {{{600, 600}, {600, 600}}, PV_SUITE_AES},  {{{0, 0}, {2000, 300}}, PV_SUITE_CHACHA},
+        {{{600, 700}, {0, 0}}, PV_SUITE_CHACHA},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         w = make_world();
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < 2; k++)
             memcpy(w->n[k].node.ways.cost, rows[i].cost[k], sizeof(rows[i].cost[k]));
-            w->n[k].node.ways.caps = rows[i].aes[k] ? PV_DESC_CAP_AES : 0;
-        }
         want_for(0, PV_S(20));
         for (int k = 0; k < 2; k++)
             if (pv_session_suite(w->n[k].peers[0]->session) != rows[i].suite)

@@ -244,7 +244,7 @@ PV_TEST(both_ends_of_a_control_channel_leave_nothing)
         struct pv_control_keys keys;
         pv_dh_keypair(&rng, csk, pk);
         pv_dh_keypair(&rng, ssk, pk);
-        assert_ok(pv_control_new_client(&client, PV_CONTROL_QUIET, csk, pk, &rng));
+        assert_ok(pv_control_new_client(&client, csk, pk, &rng));
         assert_ok(pv_control_new_server(&server, ssk, NULL, &rng));
         carry(client, server);
         carry(server, client);

@@ -23,7 +23,7 @@ static uint32_t said(void)
 
 PV_TEST(a_node_says_what_it_can_once)
 {
-    x.f.node.ways.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     assert_int_equal(fake_membership.given, 1);
@@ -35,7 +35,7 @@ PV_TEST(a_node_says_what_it_can_once)
 
 PV_TEST(one_that_can_nothing_special_says_nothing)
 {
-    x.f.node.ways.caps = PV_DESC_CAP_AES;
+    x.f.node.ways.caps = PV_DESC_CAP_NO_UDP;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     fake_node_wait(&x.f, PV_S(1000));

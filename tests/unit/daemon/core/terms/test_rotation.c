@@ -16,7 +16,6 @@ static struct pv_peer *bob;
 static uint32_t client;
 static unsigned n_told, n_hurried;
 static bool bob_knows, refuses;
-static const uint8_t *coord_key; /* what the coordinator is met with */
 
 /* --- what stands in for the parts around ------------------------------------------------------ */
 
@@ -47,11 +46,6 @@ void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p)
 {
     return p == bob && bob_knows;
-}
-
-void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk)
-{
-    coord_key = dh_sk;
 }
 
 /* --- a node ----------------------------------------------------------------------------------- */
@@ -494,20 +488,6 @@ PV_TEST(a_peer_that_was_never_used_is_met_with_the_new_key)
 {
     change(2);
     assert_true(pv_peer_knows_own_key(bob));
-}
-
-/* One of an earlier version takes only the key that it knows. */
-PV_TEST(the_coordinator_is_met_with_the_key_that_it_knows)
-{
-    const struct pv_ctl_msg no = {.type = PV_CTL_ERROR,
-                                  .u.failure = {.error = PV_CTL_E_NOT_ALLOWED}};
-    assert_ptr_equal(coord_key, id->dh_sk);
-    change(2);
-    assert_ptr_equal(coord_key, id->others[0].sk); /* no receipt says that it has the statement */
-    pv_part_rotation.on_push(x.f.self, &no, x.f.now);
-    assert_ptr_equal(coord_key, id->dh_sk);
-    pv_part_rotation.on_push(x.f.self, &no, x.f.now);
-    assert_ptr_equal(coord_key, id->others[0].sk);
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
