@@ -437,7 +437,7 @@ void pv_rooms_settle(struct pv_rooms_room *room)
     make_digest(room);
     for (size_t i = 0; i < room->n_members; i++)
         make_base(room, room->members[i]);
-    /* A member that was told an older version is told again. */
+    /* A member that was told an older list is told again. */
     room->version++;
 }
 

@@ -144,7 +144,7 @@ struct pv_ctlapi_told {
     /* REMOVE, LEAVE: the guests that nobody carries any more: "phone, tablet"; "": there are none
      */
     char guests[PV_CTLAPI_GUESTS_BUF];
-    bool tagged;         /* ADMIT: it has the tag, too; older daemons never say so */
+    bool tagged;         /* ADMIT: the member has the tag, too */
     uint32_t exists;     /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;     /* RULE_ADD, with decided_by: the rule's own */
     uint32_t decided_by; /* RULE_ADD: an earlier rule about all of it; else 0 */

@@ -8,7 +8,12 @@
 #include "ctl/lib/unroot.h"
 #include "tests/unit/test_util.h"
 
-enum { IS_RIGHT = 0, HAS_ID, HAS_GROUPS, IS_ROOT_AGAIN };
+enum {
+    IS_RIGHT = 0,
+    HAS_ID,
+    HAS_GROUPS,
+    IS_ROOT_AGAIN
+};
 
 static int give_up(const char *sudo_uid, const char *sudo_gid, uid_t uid, gid_t gid)
 {
@@ -38,8 +43,9 @@ PV_TEST(becomes_the_caller_of_sudo_or_nobody)
         uid_t is;
         gid_t in;
     } rows[] = {
-        {"1971", "1972", 1971, 1972},    {NULL, NULL, 65534, 65534}, {"0", "0", 65534, 65534},
-        {"root", "1972", 65534, 65534}, {"1971", NULL, 1971, 65534}, {"-1", "1972", 65534, 65534},
+        {"1971", "1972", 1971, 1972},      {NULL, NULL, 65534, 65534},
+        {"0", "0", 65534, 65534},          {"root", "1972", 65534, 65534},
+        {"1971", NULL, 1971, 65534},       {"-1", "1972", 65534, 65534},
         {"4294967295", "1", 65534, 65534},
     };
     if (geteuid() != 0)

@@ -144,7 +144,7 @@ PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
     assert_false(x.f.node.store.failed);
 }
 
-/* By an earlier version, which made no marks; the next start finds them. */
+/* Marks that do not fit this identity; the next start finds good ones. */
 enum {
     STORED = 4,
 };
