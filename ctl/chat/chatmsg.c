@@ -90,8 +90,10 @@ static int find_room(struct pv_cli *cli, const char *room, struct pv_chat_place 
     pv_cli_set_timeout(cli, WAIT_S);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(body, "room", ""));
+    /* Of a name that may mean two rooms there is no address: p2pvpnd then refuses the name itself.
+     */
     snprintf(ret_place->address, sizeof(ret_place->address), "%s",
-             pv_json_text(body, "address", ""));
+             pv_json_text(body, "address", room));
     json_decref(body);
     return code;
 }
