@@ -698,7 +698,7 @@ PV_TEST(a_node_that_offers_is_welcomed_under_hybrid_keys)
     }
 }
 
-/* A node built without ML-KEM offers no key, and a coordinator built without it answers nothing. */
+/* A node without ML-KEM offers nothing, and a coordinator without it answers nothing. */
 PV_TEST(others_go_on_as_before)
 {
     uint8_t ek[PV_KEM_EK_LEN];

@@ -89,7 +89,7 @@ PV_TEST(a_marked_record_is_not_verified_again)
     assert_int_equal(cw_stats(w).networks, 0);
 }
 
-/* It is verified once, and marked from then on. */
+/* Without a mark a row is verified once, and marked from then on. */
 PV_TEST(a_row_without_a_mark_gets_one)
 {
     struct pv_storerow *row = NULL;

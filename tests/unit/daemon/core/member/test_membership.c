@@ -144,7 +144,7 @@ PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
     assert_false(x.f.node.store.failed);
 }
 
-/* Marks that do not fit this identity; the next start finds good ones. */
+/* Statements without marks are marked; the next start finds them. */
 enum {
     STORED = 4,
 };

@@ -322,7 +322,7 @@ static void answer(struct pv_peer *p, const uint8_t *rules, bool same)
     fake_peers_settle(&peers);
 }
 
-/* A token of before the rule, or of a version that vouched for nothing. */
+/* A token that was made before the rule. */
 PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
 {
     const struct item it = deny_ssh();

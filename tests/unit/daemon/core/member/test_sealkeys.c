@@ -73,7 +73,7 @@ PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, NULL)
 {
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* nobody said he can use it */
     state_of_bob(PV_ABLE_PQ);
-    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* it opens none */
+    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* without ML-KEM */
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     struct pv_view cert = pv_sealkeys_cert_for(&x.f.node, bob);
     assert_ok(pv_sealing_check(cert, x.f.identity.sign_pk));
@@ -224,7 +224,7 @@ static bool is_row(const struct pv_job *job, size_t row)
     return strcmp(job->u.set_meta.name, PV_STR("sealing-keys-%02zu", row)) == 0;
 }
 
-/* As this node stored it under another identity. */
+/* As it was stored under another identity. */
 PV_TEST_IN(a_key_in_another_row_is_taken_over, start, NULL)
 {
     uint8_t row[PV_SIGN_PK_LEN + PV_KEM_EK_LEN];

@@ -168,7 +168,7 @@ PV_TEST(chat_and_files_wait_while_the_rest_passes)
     assert_int_equal(send_tcp(p, 40000, PV_PORTS_CHAT), 1);
 }
 
-/* The peer sent chat under the keys that it has: the packet was on the line already. */
+/* A peer sends chat under the keys it has: it is on the line already. */
 PV_TEST(a_packet_that_is_only_to_wait_here_is_taken_from_others)
 {
     struct fp_pair *p = make_pair(0);
