@@ -24,7 +24,7 @@ enum {
     PV_PARCEL_HEAD = 1 + PV_CHAT_ID_LEN + 8 + 8, /* bytes before the text */
     PV_PARCEL_CONTENT_MAX = PV_PARCEL_HEAD + PV_CHAT_TEXT_MAX + PV_SIGN_LEN,
     PV_PARCEL_BOX_MAX = PV_PARCEL_CONTENT_MAX + PV_SEALING_OVERHEAD,
-    /* Of boxes that are not hybrid, as a build without ML-KEM makes them. */
+    /* Maximum bytes of a box that is not hybrid. */
     PV_PARCEL_CLASSICAL_MAX = PV_PARCEL_CONTENT_MAX + PV_NOISE_X_OVERHEAD,
 };
 
