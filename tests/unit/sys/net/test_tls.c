@@ -309,7 +309,7 @@ PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
         int status;
         const char *why;
     } rows[] = {
-        {"P\1", 2, PV_ERR_MALFORMED, "a control channel"},
+        {"P\1\0\x60noise", 9, PV_ERR_MALFORMED, "a control channel"},
         {"GET / HTTP/1.1\r\n\r\n", 18, PV_ERR_MALFORMED, "a browser without s"},
         {long_hello, sizeof(long_hello), PV_ERR_MALFORMED, "16385 bytes announced"},
         {longest_hello, sizeof(longest_hello), PV_OK, "16384 bytes announced, more to come"},
