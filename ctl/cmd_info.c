@@ -333,9 +333,8 @@ static void status_outside(struct pv_table *t, const json_t *s)
                       pv_json_real(iface, "mtu", 0), pv_json_real(iface, "port", 0));
     if (pv_json_is(s, "stack", "lwip")) {
         const char *why = pv_json_text(s, "stack_why", "");
-        pv_table_fact(
-            t, "programs", why[0] == '\0' ? PV_PLAIN : PV_YELLOW,
-            "by nc, forward, socks and serve: p2pvpnd --user with lwIP (64 KB a round trip)");
+        pv_table_fact(t, "programs", why[0] == '\0' ? PV_PLAIN : PV_YELLOW,
+                      "by nc, forward, socks and serve: p2pvpnd --user with lwIP");
         if (why[0] != '\0')
             pv_table_fact(t, "", PV_PLAIN, "%s", why);
         const double restarts = pv_json_real(s, "stack_restarts", 0);

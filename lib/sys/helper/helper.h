@@ -119,7 +119,7 @@ PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *
  * pv_helper_go_inside() has failed or was not tried: it serves what is about the interface.
  * listener: where programs of this user ask for connections (a unix socket that listens), the
  * caller's. *ret_giver: for pv_inside_use_stack(); *ret_pid: that process'. Before
- * pv_helper_confine(). PV_ERR_UNSUPPORTED: built without liblwip.
+ * pv_helper_confine(). PV_ERR_UNSUPPORTED: built without lwIP.
  *
  * When that process has ended, the next call that needs it starts another one, at most one a
  * second, and gives it to pv_inside_use_stack(). The text of a call that has succeeded tells then.

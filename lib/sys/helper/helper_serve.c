@@ -702,7 +702,7 @@ static int fork_stack(struct helper_server *s)
     int r = pv_helper_stack_start(s->stack_listener, fds, &pid);
     if (r < 0)
         return fail_reply(s, r, "start lwIP's process: %s",
-                          r == PV_ERR_UNSUPPORTED ? "this p2pvpnd is built without liblwip"
+                          r == PV_ERR_UNSUPPORTED ? "this p2pvpnd is built without lwIP"
                                                   : pv_strstatus(r));
     watch_next(s, pid);
     s->reply.pid = pid;

@@ -21,7 +21,7 @@
 
 enum {
     /* A connection has one; a program that asks, and a queue, too. */
-    FDS_MAX = PV_STACK_CONNS + PV_STACK_PLACES + 128,
+    FDS_MAX = PV_STACK_CONNS + PV_STACK_PLACES + PV_STACK_LISTENERS + 128,
     MEMORY_MAX = 512 << 20, /* bytes, ours: both directions of all connections, and to spare */
 };
 

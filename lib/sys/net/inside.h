@@ -35,7 +35,8 @@ struct pv_inside_want {
     uint32_t strict;
 };
 struct pv_inside_got {
-    int32_t error; /* errno; 0: a descriptor comes along */
+    /* An errno, or of lwIP's tables that are full, -PV_ERR_LIMIT. 0: a descriptor comes along. */
+    int32_t error;
 };
 struct pv_inside_came {
     struct pv_addr remote, local; /* and the connection comes along */

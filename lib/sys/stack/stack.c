@@ -22,11 +22,15 @@
 #include "sys/net/unixsock.h"
 #include "sys/stack/stack_fair.h"
 #include "sys/stack/stack_guard.h"
+#include "sys/stack/stack_memory.h"
 
 enum {
-    BUF = 65536,    /* a packet, a datagram, a window */
-    ADDRS = 6,      /* of the interface: one IPv4 and five IPv6 */
-    WAITING = 1024, /* ours: connections that are over and wait for late packets */
+    BUF = 65536,          /* a packet, a datagram, a window */
+    ADDRS = 6,            /* of the interface: one IPv4 and five IPv6 */
+    WAITING = 1024,       /* ours: connections that are over and wait for late packets */
+    WINDOW_FIRST = 65535, /* bytes, either way */
+    SMALL = 512,          /* bytes: segments below wait together, */
+    TOGETHER = 2048,      /* in so many */
 };
 
 struct pv_stack {
@@ -145,11 +149,15 @@ struct tcp_end {
     struct tcp_pcb *pcb; /* NULL: lwIP has ended it */
     int fd;
     struct pv_watch *watch;
-    struct pbuf *in; /* from the member, not yet taken by the program */
-    uint8_t *kept;   /* from the program, not yet taken by lwIP */
+    /* From the member, not yet taken by the program: linked by `next`, each a packet by itself,
+     * since lwIP's chains end at 64 KiB. */
+    struct pbuf *in, *in_last;
+    size_t in_room;     /* bytes that in_last could still hold */
+    uint32_t window;    /* bytes that the member may send before the program has read them */
+    uint32_t in_window; /* bytes that came since the window became as large */
+    uint8_t *kept;      /* from the program, not yet taken by lwIP */
     size_t n_kept;
     size_t gate;   /* bytes that fill the program's end until it is connected */
-    uint16_t mss;  /* as agreed at the beginning; lwIP's own is any packet's */
     bool strict;   /* closed before the member has ended: broken off */
     bool broken;   /* to be ended in this turn */
     bool in_ended; /* the member says nothing more */
@@ -179,13 +187,22 @@ static void forget_pcb(struct tcp_end *c)
     c->pcb = NULL;
 }
 
+static void free_first(struct tcp_end *c)
+{
+    struct pbuf *p = c->in;
+    c->in = p->next;
+    p->next = NULL;
+    p->tot_len = p->len;
+    pbuf_free(p);
+}
+
 static void free_conn(struct tcp_end *c)
 {
     struct pv_stack *s = c->s;
     pv_watch_free(c->watch);
     close(c->fd);
-    if (c->in != NULL)
-        pbuf_free(c->in);
+    while (c->in != NULL)
+        free_first(c);
     free(c->kept);
     PV_LIST_DEL(s->conns, c);
     s->n_conns--;
@@ -220,6 +237,9 @@ static void let_go(struct tcp_end *c)
 {
     struct tcp_pcb *pcb = c->pcb;
     forget_pcb(c);
+    /* A window that is not whole says to lwIP that bytes were not read: it would break off. */
+    if (pcb != NULL && c->in == NULL)
+        pcb->rcv_wnd = TCP_WND_MAX(pcb);
     if (pcb != NULL && (c->in_ended ? tcp_shutdown(pcb, 0, 1) : tcp_close(pcb)) != ERR_OK)
         tcp_abort(pcb);
     free_conn(c);
@@ -233,13 +253,70 @@ static bool has_hung_up(int fd)
 
 /* --- bytes --------------------------------------------------------------------------------- */
 
+/* How much of the program's bytes lwIP may have now: what the line takes twice, for more would only
+ * wait. Bytes that a member does not acknowledge are memory. */
+static size_t out_room(const struct tcp_end *c)
+{
+    const size_t left = c->pcb->snd_buf, queued = left < TCP_SND_BUF ? TCP_SND_BUF - left : 0;
+    size_t most = 2 * (size_t)c->pcb->cwnd;
+    if (most < WINDOW_FIRST || pv_stack_memory() > PV_STACK_MEMORY_EASE)
+        most = WINDOW_FIRST;
+    if (most > TCP_SND_BUF)
+        most = TCP_SND_BUF;
+    return most > queued ? most - queued : 0;
+}
+
 static void watch(struct tcp_end *c)
 {
-    const bool reads = c->pcb != NULL && !c->out_ended && c->kept == NULL && tcp_sndbuf(c->pcb) > 0;
+    const bool reads = c->pcb != NULL && !c->out_ended && c->kept == NULL && out_room(c) > 0;
     if (c->gate > 0 || c->broken)
         pv_watch_set(c->watch, 0);
     else
         pv_watch_set(c->watch, (c->in != NULL ? PV_LOOP_WRITE : 0) | (reads ? PV_LOOP_READ : 0));
+}
+
+/* The window begins with 64 KiB, which a SYN can say, and doubles when the program has read as much
+ * as the window holds and nothing waits. A program that does not read, or many connections, cost
+ * little memory that way. */
+static void begin_window(struct tcp_end *c)
+{
+    struct tcp_pcb *pcb = c->pcb;
+    c->window = WINDOW_FIRST;
+    c->in_window = 0;
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = WINDOW_FIRST;
+    pcb->rcv_ann_right_edge = pcb->rcv_nxt + WINDOW_FIRST;
+}
+
+static void open_window(struct tcp_end *c, size_t taken)
+{
+    c->in_window += (uint32_t)taken;
+    if (c->in == NULL && c->in_window >= c->window && c->window < TCP_WND_MAX(c->pcb) &&
+        pv_stack_memory() < PV_STACK_MEMORY_EASE) {
+        const uint32_t more =
+            c->window < TCP_WND_MAX(c->pcb) / 2 ? c->window : TCP_WND_MAX(c->pcb) - c->window;
+        c->window += more;
+        c->in_window = 0;
+        taken += more;
+    }
+    for (size_t n; taken > 0; taken -= n) {
+        n = taken < UINT16_MAX ? taken : UINT16_MAX;
+        tcp_recved(c->pcb, (u16_t)n);
+    }
+}
+
+/* Frees what the program has taken. */
+static void drop_in(struct tcp_end *c, size_t taken)
+{
+    while (taken > 0) {
+        struct pbuf *p = c->in;
+        if (taken < p->len) {
+            p->payload = (uint8_t *)p->payload + taken;
+            p->len = (u16_t)(p->len - taken);
+            return;
+        }
+        taken -= p->len;
+        free_first(c);
+    }
 }
 
 /* To the program; the window opens again by as much as it takes. */
@@ -258,9 +335,9 @@ static void pass_in(struct tcp_end *c)
             break_later(c);
             return;
         }
-        c->in = pbuf_free_header(c->in, (u16_t)sent);
+        drop_in(c, (size_t)sent);
         if (c->pcb != NULL)
-            tcp_recved(c->pcb, (u16_t)sent);
+            open_window(c, (size_t)sent);
     }
     if (c->in_ended && !c->in_told) {
         (void)shutdown(c->fd, SHUT_WR);
@@ -269,12 +346,11 @@ static void pass_in(struct tcp_end *c)
 }
 
 /* All segments of a connection are as long as the first: lwIP, which fills up the last that waits,
- * fails an assertion where that is longer than mss, or than half of the largest window so far. */
+ * fails an assertion if that is longer than half of the largest window so far. */
 static void fix_segments(struct tcp_end *c)
 {
-    c->pcb->mss = c->mss;
-    if (c->pcb->snd_wnd_max < 2U * c->mss)
-        c->pcb->snd_wnd_max = 2U * c->mss;
+    if (c->pcb->snd_wnd_max < 2U * c->pcb->mss)
+        c->pcb->snd_wnd_max = 2U * c->pcb->mss;
 }
 
 /* False: lwIP cannot take it now. */
@@ -313,7 +389,7 @@ static bool take_end(struct tcp_end *c)
 static bool take_out(struct tcp_end *c)
 {
     struct pv_stack *s = c->s;
-    size_t room = tcp_sndbuf(c->pcb);
+    size_t room = out_room(c);
     if (room > UINT16_MAX)
         room = UINT16_MAX;
     ssize_t n = room == 0 ? -1 : recv(c->fd, s->buf, room, MSG_DONTWAIT);
@@ -353,15 +429,49 @@ static void on_ready(void *ctx, unsigned ready, pv_ns now)
 
 /* --- what lwIP says ------------------------------------------------------------------------ */
 
+/* A small segment takes far more memory than its bytes, so those that wait are put together. */
+static void keep_in(struct tcp_end *c, struct pbuf *p)
+{
+    while (p != NULL) {
+        struct pbuf *next = p->next;
+        p->next = NULL;
+        p->tot_len = p->len;
+        if (c->in == NULL)
+            c->in_room = 0;
+        if (p->len > c->in_room && p->len < SMALL && c->in != NULL) {
+            struct pbuf *whole = pbuf_alloc(PBUF_RAW, TOGETHER, PBUF_RAM);
+            if (whole != NULL) {
+                whole->len = whole->tot_len = 0;
+                c->in_last = c->in_last->next = whole;
+                c->in_room = TOGETHER;
+            }
+        }
+        if (p->len == 0) {
+            pbuf_free(p);
+        } else if (p->len <= c->in_room) {
+            memcpy((uint8_t *)c->in_last->payload + c->in_last->len, p->payload, p->len);
+            c->in_last->len = (u16_t)(c->in_last->len + p->len);
+            c->in_room -= p->len;
+            pbuf_free(p);
+        } else {
+            if (c->in == NULL)
+                c->in = p;
+            else
+                c->in_last->next = p;
+            c->in_last = p;
+            c->in_room = 0;
+        }
+        p = next;
+    }
+}
+
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct tcp_end *c = arg;
     if (p == NULL)
         c->in_ended = true;
-    else if (c->in == NULL)
-        c->in = p;
     else
-        pbuf_cat(c->in, p);
+        keep_in(c, p);
     pass_in(c);
     part(c);
     if (c->in_told && c->out_ended)
@@ -420,7 +530,7 @@ static void on_error(void *arg, err_t err)
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
     struct tcp_end *c = arg;
-    c->mss = pcb->mss;
+    begin_window(c);
     open_gate(c, errno_of(err));
     watch(c);
     return ERR_OK;
@@ -442,7 +552,7 @@ static int new_conn(struct pv_stack *s, int fd, struct tcp_end **ret_conn)
 {
     struct tcp_end *c = s->n_conns < PV_STACK_CONNS ? calloc(1, sizeof(*c)) : NULL;
     if (c == NULL)
-        return s->n_conns < PV_STACK_CONNS ? ENOMEM : EMFILE;
+        return s->n_conns < PV_STACK_CONNS ? ENOMEM : -PV_ERR_LIMIT;
     c->s = s;
     c->fd = fd;
     if (pv_watch_new(&c->watch, s->loop, fd, 0, on_ready, c) < 0) {
@@ -458,7 +568,6 @@ static int new_conn(struct pv_stack *s, int fd, struct tcp_end **ret_conn)
 static void attach(struct tcp_end *c, struct tcp_pcb *pcb)
 {
     c->pcb = pcb;
-    c->mss = pcb->mss;
     set_options(pcb);
     tcp_arg(pcb, c);
     tcp_recv(pcb, on_recv);
@@ -569,6 +678,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     }
     c->strict = l->strict;
     attach(c, pcb);
+    /* A second SYN may have named another size than the first, which the MTU had limited. */
+    pcb->mss = tcp_eff_send_mss(pcb->mss, &pcb->local_ip, &pcb->remote_ip);
+    begin_window(c);
     watch(c);
     return ERR_OK;
 }
@@ -600,7 +712,7 @@ static int make_listener(struct pv_stack *s, const struct pv_inside_want *want, 
     int pair[2];
     struct listener *l = s->n_listeners < PV_STACK_LISTENERS ? calloc(1, sizeof(*l)) : NULL;
     if (l == NULL)
-        return s->n_listeners < PV_STACK_LISTENERS ? ENOMEM : EMFILE;
+        return s->n_listeners < PV_STACK_LISTENERS ? ENOMEM : -PV_ERR_LIMIT;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
         free(l);
         return errno;
@@ -747,7 +859,7 @@ static int make_place(struct pv_stack *s, const struct pv_inside_want *want, int
     int pair[2];
     struct udp_end *u = s->n_places < PV_STACK_PLACES ? calloc(1, sizeof(*u)) : NULL;
     if (u == NULL)
-        return s->n_places < PV_STACK_PLACES ? ENOMEM : EMFILE;
+        return s->n_places < PV_STACK_PLACES ? ENOMEM : -PV_ERR_LIMIT;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
         free(u);
         return errno;
@@ -1021,8 +1133,6 @@ int pv_stack_up(struct pv_stack *s, const struct pv_prefix *addrs, size_t n, uin
     set_addrs(s, addrs, n);
     netif_set_up(&s->nif);
     netif_set_link_up(&s->nif);
-    s->nif.rs_count = 0; /* there is no router to be asked for */
-    s->nif.ip6_autoconfig_enabled = 0;
     s->up = true;
     memcpy(ret_fds, s->given, s->queues * sizeof(int));
     return PV_OK;
@@ -1077,8 +1187,8 @@ struct pv_stack *pv_stack_free(struct pv_stack *s)
     return NULL;
 }
 
-/* lwIP has no limit of its own in Debian: what is over and waits for late packets (RFC 9293 s3.6)
- * is kept to a number here. */
+/* lwIP has no limit of its own: what is over and waits for late packets (RFC 9293 s3.6) is kept to
+ * a number here. */
 static void trim(void)
 {
     unsigned n = 0;
@@ -1089,9 +1199,9 @@ static void trim(void)
     }
 }
 
-/* A segment that a small window holds up is split by a timer, which fails an assertion where the
- * window is larger than mss, or 64 KiB exactly; any packet of a member's can make mss and cwnd one
- * byte. A segment that fits by now is sent instead. */
+/* A segment that a small window holds up is split by a timer, which fails an assertion if the
+ * window is larger than a segment, or 64 KiB exactly. A segment that fits by now is sent instead.
+ */
 static void run_timers(void)
 {
     if (sys_timeouts_sleeptime() > 0)
@@ -1099,12 +1209,9 @@ static void run_timers(void)
     for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
         if (p->state < ESTABLISHED)
             continue;
-        p->mss = TCP_MSS;
-        if (p->cwnd < TCP_MSS)
-            p->cwnd = TCP_MSS;
         /* Nor does it find nothing to split, or others on their way. */
         if (p->persist_backoff > 0 &&
-            (p->unsent == NULL || p->unacked != NULL || p->snd_wnd >= TCP_MSS)) {
+            (p->unsent == NULL || p->unacked != NULL || p->snd_wnd >= p->mss)) {
             p->persist_backoff = 0;
             (void)tcp_output(p);
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stack.h - lwIP in the kernel's place (docs/adr/0085): packets on one side, connections of the
+ * stack.h - lwIP in the kernel's place (docs/adr/0113): packets on one side, connections of the
  * overlay on the other, each of them a descriptor that sys/net/inside.h hands out.
  *
  * A process has one: lwIP's state is global. One thread, with a loop. Members are bounded:
@@ -14,12 +14,11 @@
 #include "sys/proc/loop.h"
 
 enum {
-    PV_STACK_CONNS = 2048,   /* ours: TCP connections at once */
-    PV_STACK_PLACES = 1024,  /* ours: UDP sockets at once */
-    PV_STACK_LISTENERS = 16, /* ours */
-    PV_STACK_ASKERS = 64,    /* ours: programs of this user, and p2pvpnd */
-    PV_STACK_QUEUES = 8,     /* of packets, as of a TUN */
-    PV_STACK_WINDOW = 65535, /* bytes on their way in a connection: as Debian's liblwip is built */
+    PV_STACK_CONNS = 2048,     /* ours: TCP connections at once */
+    PV_STACK_PLACES = 1024,    /* ours: UDP sockets at once */
+    PV_STACK_LISTENERS = 1024, /* ours: ports, each for IPv4 and for IPv6 */
+    PV_STACK_ASKERS = 64,      /* ours: programs of this user, and p2pvpnd */
+    PV_STACK_QUEUES = 8,       /* of packets, as of a TUN */
 };
 
 struct pv_stack; /* opaque */

@@ -7,6 +7,10 @@
 
 #include "sys/stack/stack.h"
 
+enum {
+    MSS_MIN = 88, /* bytes, as Linux has it: less is nobody's segment size */
+};
+
 /* A segment as its packet has it. */
 struct segment {
     const uint8_t *head; /* of TCP */
@@ -52,9 +56,12 @@ static bool read_ip(struct pv_view p, struct segment *ret, size_t *ret_at, size_
     return *ret_end <= p.len;
 }
 
-/* lwIP reads the length of an option, and what follows, without a look at the end of the header. */
+/* lwIP reads the length of an option, and what follows, without a look at the end of the header. It
+ * takes the size of segments from any of them, and asserts that those that wait keep to it: only a
+ * SYN may name it (RFC 9293 s3.7.1). */
 static bool has_sound_options(const struct segment *s)
 {
+    const bool syn = (s->flags & TCP_SYN) != 0;
     for (size_t i = TCP_HLEN; i < s->head_len;) {
         const uint8_t kind = s->head[i];
         if (kind == LWIP_TCP_OPT_EOL)
@@ -65,6 +72,9 @@ static bool has_sound_options(const struct segment *s)
         }
         const size_t len = i + 1 < s->head_len ? s->head[i + 1] : 0;
         if (len < 2 || len > s->head_len - i)
+            return false;
+        if (kind == LWIP_TCP_OPT_MSS && len == LWIP_TCP_OPT_LEN_MSS &&
+            (!syn || get_u16(s->head + i + 2) < MSS_MIN))
             return false;
         i += len;
     }
@@ -100,7 +110,6 @@ static uint32_t ahead(const struct tcp_pcb *pcb, uint32_t seq)
 
 /* The segments of a connection that wait for the bytes before them. */
 struct waiting {
-    unsigned n;
     uint32_t end; /* distance of the last byte's end */
     bool fin;     /* the member's end of the stream is there */
 };
@@ -110,7 +119,6 @@ static struct waiting look_at_ooseq(const struct tcp_pcb *pcb)
     struct waiting w = {0};
     for (const struct tcp_seg *q = pcb->ooseq; q != NULL; q = q->next) {
         const uint32_t end = ahead(pcb, q->tcphdr->seqno) + q->len;
-        w.n++;
         if (end > w.end)
             w.end = end;
         w.fin = w.fin || (TCPH_FLAGS(q->tcphdr) & TCP_FIN) != 0;
@@ -133,9 +141,7 @@ static bool fits(const struct tcp_pcb *pcb, const struct segment *s)
     const struct waiting w = look_at_ooseq(pcb);
     if (w.fin && (end > w.end || (fin && end != w.end)))
         return false;
-    if (!late)
-        return true;
-    return w.n < PV_STACK_OOSEQ && !(fin && end < w.end);
+    return !late || !fin || end >= w.end;
 }
 
 /* Returns true if lwIP may process this segment of the connection. */
@@ -159,7 +165,7 @@ static bool is_within_share(const struct segment *s)
 {
     unsigned all = 0, own = 0, half = 0, half_own = 0;
     for (const struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
-        const bool same = ip_addr_cmp(&p->remote_ip, &s->from);
+        const bool same = ip_addr_eq(&p->remote_ip, &s->from);
         const bool begins = p->state == SYN_RCVD && p->local_port == s->to_port;
         all++;
         own += same;
@@ -178,7 +184,7 @@ bool pv_stack_guard_allows(struct pv_view packet)
         return false;
     for (const struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
         if (p->remote_port == s.from_port && p->local_port == s.to_port &&
-            ip_addr_cmp(&p->remote_ip, &s.from) && ip_addr_cmp(&p->local_ip, &s.to))
+            ip_addr_eq(&p->remote_ip, &s.from) && ip_addr_eq(&p->local_ip, &s.to))
             return is_in_order(p, &s);
     return (s.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN || is_within_share(&s);
 }

@@ -11,7 +11,6 @@
 #include "base/pv.h"
 
 enum {
-    PV_STACK_OOSEQ = 256,   /* ours: out-of-order segments of a connection */
     PV_STACK_BACKLOG = 255, /* unfinished handshakes of a listener: lwIP's largest backlog */
 };
 

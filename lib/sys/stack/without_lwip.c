@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* without_lwip.c - a program built where there was no liblwip: the kernel's networks alone. */
+/* without_lwip.c - a program built without the source of lwIP: the kernel's networks alone. */
 #include "sys/stack/stack.h"
 
 bool pv_stack_is_built(void)

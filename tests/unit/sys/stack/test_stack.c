@@ -75,7 +75,8 @@ static void reflect(void)
         assert_in_range(n, 20, MTU);
         w.packets++;
         w.fins += buf[0] == 0x45 && buf[9] == 6 && (buf[33] & 1) != 0;
-        w.shut = w.shut || (buf[0] == 0x45 && buf[9] == 6 && buf[34] < 3);
+        w.shut = w.shut || (buf[0] == 0x45 && buf[9] == 6 && (buf[33] & 2) == 0 && buf[34] == 0 &&
+                            buf[35] < 12); /* of 64 bytes */
         if (buf[0] >> 4 == 4)
             exchange(buf + 12, buf + 16, 4);
         else
@@ -133,7 +134,7 @@ void test_after_each(void)
 void test_begin(void)
 {
     if (!pv_stack_is_built())
-        test_skip_all("built without liblwip");
+        test_skip_all("built without lwIP");
 }
 
 /* --- asking -------------------------------------------------------------------------------- */
@@ -394,7 +395,7 @@ PV_TEST(a_program_that_does_not_read_holds_up_the_other_side)
     flow.from = pair[0];
     flow.sent = idle = 0;
     run_until(is_stuck);
-    assert_in_range(flow.sent, PV_STACK_WINDOW, 2 << 20); /* buffers, and nothing that grows */
+    assert_in_range(flow.sent, 65535, 2 << 20); /* buffers, and nothing that grows */
     close(pair[0]);
     close(pair[1]);
 }
@@ -624,11 +625,16 @@ PV_TEST(a_member_may_open_its_window_by_less_than_what_waits)
     close(fd);
 }
 
-PV_TEST(a_member_may_name_another_segment_size_while_bytes_wait)
+PV_TEST(a_member_may_not_name_another_segment_size_while_bytes_wait)
 {
     int fd = begin_wild(0, no_options);
     write_out(fd, 500);
     say(ACK, 300, pv_view(tiny_mss, sizeof(tiny_mss)));
+    pass(20, LWIP_TICK);
+    const uint32_t probe = hear(); /* of a window without room */
+    assert_in_range(probe, 0, 1);
+    wild.ack -= probe; /* there was no room for it */
+    say(ACK, 300, no_options);
     pass(20, LWIP_TICK); /* what fits is sent */
     assert_int_equal(hear(), 300);
     write_out(fd, 100);
@@ -644,8 +650,8 @@ PV_TEST(a_member_may_open_its_window_to_64_kib_while_lwip_thinks_the_line_slow)
     int fd = begin_wild(100, pv_view(scale_2, sizeof(scale_2)));
     say(ACK, 25, no_options);
     write_out(fd, 100);
-    for (int i = 0; i < 4; i++) /* lost, it says, and one byte is a segment */
-        say(ACK, 25, pv_view(tiny_mss, sizeof(tiny_mss)));
+    for (int i = 0; i < 4; i++) /* lost, it says */
+        say(ACK, 25, no_options);
     assert_int_equal(hear(), 100);
     say(ACK, 0, no_options);
     write_out(fd, 500);
@@ -732,19 +738,23 @@ PV_TEST(a_segment_half_of_all_numbers_away_is_dropped)
     close(fd);
 }
 
-PV_TEST(a_connection_keeps_256_segments_that_came_too_early)
+PV_TEST(a_connection_keeps_1024_segments_that_came_too_early)
 {
     enum {
-        KEPT = 256,
-        SENT = 400,
+        KEPT = 1024,
+        SENT = 1100,
     };
     int fd = begin_wild(65535, no_options);
-    for (uint32_t i = 1; i <= SENT; i++)
+    for (uint32_t i = SENT; i > 0; i--) {
         say_bytes(ACK, 65535, no_options, 2 * i, 1);
+        if (i % 50 == 0)
+            pass(3, 1);
+    }
     pass(10, 1);
+    (void)hear();
     for (uint32_t i = 0; i < KEPT + 5; i++)
         segment(0, i == 0 ? 0 : 2 * i + 1, i == 0 ? 2 : 1);
-    assert_int_equal(acknowledged(), 2 * KEPT + 2); /* 514 was not kept */
+    assert_int_equal(acknowledged(), 2 * KEPT + 2); /* the next was not kept */
     close(fd);
 }
 
@@ -878,7 +888,7 @@ PV_TEST(tables_have_limits_and_places_are_free_again)
         fds[i] = listen_at(at(1, (uint16_t)(100 + i)));
     const struct pv_inside_want taken = {.kind = PV_INSIDE_LISTEN, .local = at(1, 100)};
     const struct pv_inside_want other = {.kind = PV_INSIDE_LISTEN, .local = at(1, 99)};
-    assert_int_equal(ask(&other, &more), EMFILE);
+    assert_int_equal(ask(&other, &more), -PV_ERR_LIMIT);
     close(fds[0]);
     close(listen_at(at(1, 100)));
     fds[0] = listen_at(at(1, 100));
