@@ -26,7 +26,8 @@
 enum {
     LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
     MIN_MTU = 1280,    /* RFC 8200 s5 */
-    TEXT_AT = 19,      /* columns before a sentence */
+    SHORT_NAME = 7,    /* columns of a check's name where little is shown, */
+    LONG_NAME = 13,    /* and with --long */
     LINE = 600,        /* bytes of a sentence with the NUL: a problem of status fits */
 };
 
@@ -68,6 +69,12 @@ static void look_at_tun(struct page *p, const json_t *status)
         put(p, "tun", true, "", "lwIP stands in for one, see `p2pvpnctl status`");
         return;
     }
+    /* p2pvpnd says so when it could not open it. */
+    PV_EACH_JSON(json_object_get(status, "problems"), problem)
+        if (strstr(pv_json_string(problem), "/dev/net/tun") != NULL) {
+            put(p, "tun", false, "see the problem below", "p2pvpnd cannot use /dev/net/tun");
+            return;
+        }
     bool there = access("/dev/net/tun", F_OK) == 0;
     bool own = p->cli->node.is_user && access("/dev/net/tun", R_OK | W_OK) != 0;
     put(p, "tun", there, there ? "" : "modprobe tun, or pass /dev/net/tun into this container",
@@ -538,12 +545,16 @@ static void look_at_shared_names(struct page *p, json_t *status)
         put(p, "names", true, "", "%s", text);
 }
 
-/* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. */
+/* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. That
+ * of the coordinator stands in its own check. */
 static void look_at_problems(struct page *p, const json_t *status)
 {
+    const char *away = pv_json_text(json_object_get(status, "coordinator"), "error", NULL);
     bool clock = false;
     PV_EACH_JSON(json_object_get(status, "problems"), problem) {
         const char *text = pv_json_string(problem);
+        if (away != NULL && strncmp(text, "cannot reach the coordinator: ", 30) == 0)
+            continue;
         /* A problem is a sentence and has no kind, so the word in it has to do. */
         bool of_clock = strstr(text, "clock") != NULL;
         clock = clock || of_clock;
@@ -555,24 +566,54 @@ static void look_at_problems(struct page *p, const json_t *status)
 
 /* --- the page ------------------------------------------------------------------------------- */
 
-/* Good lines are printed, too: what was looked at is half of the answer. */
+/* "group  what is wrong", and "run: COMMAND" below it. */
+static void print_check(const struct page *p, const json_t *check, int name_columns)
+{
+    struct pv_cli *cli = p->cli;
+    const bool well = pv_json_bool(check, "well");
+    const char *todo = pv_json_text(check, "todo", "");
+    const enum pv_colour colour = well ? PV_GREEN : PV_RED;
+    size_t at = (size_t)name_columns + 1;
+    fputs(pv_colour_on(colour, cli->screen.colour), cli->out);
+    if (cli->all) {
+        fprintf(cli->out, "%-5s", well ? "ok" : "!!");
+        at += 5;
+    }
+    fprintf(cli->out, "%-*s ", name_columns, pv_json_text(check, "name", "?"));
+    fputs(pv_colour_off(colour, cli->screen.colour), cli->out);
+    pv_show_text_from(cli->out, pv_json_text(check, "text", ""), at, cli->screen.width);
+    fputc('\n', cli->out);
+    if (todo[0] == '\0' || well)
+        return;
+    char line[2 * LINE + 16];
+    snprintf(line, sizeof(line), "to do: %s", todo);
+    fprintf(cli->out, "%*s", (int)at, "");
+    pv_show_text_from(cli->out, line, at, cli->screen.width);
+    fputc('\n', cli->out);
+}
+
+/* Prints what is to do, with --long every check; below it how many there were. */
 static void print_page(const struct page *p)
 {
     struct pv_cli *cli = p->cli;
+    size_t todo = 0, all = json_array_size(p->checks);
+    int columns = cli->all ? LONG_NAME : SHORT_NAME;
+    PV_EACH_JSON(p->checks, check) {
+        int len = (int)strlen(pv_json_text(check, "name", "?")) + (cli->all ? 0 : 1);
+        bool shown = cli->all || !pv_json_bool(check, "well");
+        columns = shown && len > columns ? len : columns;
+    }
     PV_EACH_JSON(p->checks, check) {
         bool well = pv_json_bool(check, "well");
-        const char *todo = pv_json_text(check, "todo", "");
-        enum pv_colour colour = well ? PV_GREEN : PV_RED;
-        fprintf(cli->out, "%s%-4s%s %-13s ", pv_colour_on(colour, cli->screen.colour),
-                well ? "ok" : "!!", pv_colour_off(colour, cli->screen.colour),
-                pv_json_text(check, "name", "?"));
-        const char *text = pv_json_text(check, "text", "");
-        pv_show_text_from(cli->out, text, TEXT_AT,
-                          strchr(text, '`') == NULL ? cli->screen.width : 0);
-        fputc('\n', cli->out);
-        if (todo[0] != '\0' && !well)
-            fprintf(cli->out, "%*sto do: %s\n", TEXT_AT, "", todo);
+        todo += well ? 0 : 1;
+        if (cli->all || !well)
+            print_check(p, check, columns);
     }
+    pv_cli_say(cli, "%zu check%s passed, %s%s", all - todo, all - todo == 1 ? "" : "s",
+               todo == 0   ? "nothing to do"
+               : todo == 1 ? "1 thing to do"
+                           : PV_STR("%zu things to do", todo),
+               cli->all ? "" : ". All checks: `p2pvpnctl doctor -l`");
 }
 
 static int doctor(struct pv_cli *cli)
@@ -623,10 +664,11 @@ const struct pv_command pv_cmds_doctor[] = {
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
         .details =
-            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-            "coordinator, UDP, NAT, port mapping, names that two networks have, clock, the\n"
-            "problems of status; the settings, as root or of your own p2pvpnd --user, and as\n"
-            "root this host's firewall. Exit code 0: all is well.\n",
+            "Prints what is to do; with -l every check. It looks at TUN, disk, names, group,\n"
+            "p2pvpnd, versions, rights, network, interface, MTU, coordinator, UDP, NAT, port\n"
+            "mapping, names that two networks have, clock, the problems of status; the\n"
+            "settings, as root or of your own p2pvpnd --user, and as root this host's\n"
+            "firewall. Exit code 0: nothing is to do.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -82,7 +82,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     PV_EACH_JSON(list, invite)
         invite_row(&t, invite, now, cli->all);
     if (json_array_size(list) == 0)
-        pv_cli_note(cli, "no invites: `p2pvpnctl invite` makes one");
+        pv_cli_note(cli, "No invites. To make one: `sudo p2pvpnctl invite`");
     return pv_cli_print_table(cli, &t);
 }
 
@@ -120,14 +120,28 @@ static int fill_invite(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return value[INVITE_TAG] == NULL ? 0 : pv_cli_tag(cli, value[INVITE_TAG], req);
 }
 
-/* Of a token for admins people are warned, on standard error: the token stays alone on standard
- * output. So does the code, which is for another machine's camera. */
+/* Where the token goes, how often it works, and for how long. */
+static void say_use(struct pv_cli *cli)
+{
+    const char *const *value = cli->args.value;
+    const char *uses = value[INVITE_USES], *expires = value[INVITE_EXPIRES];
+    pv_cli_say(cli, "On the new machine install p2pvpn, then paste (works %s%s, for %s%s)",
+               uses == NULL ? "once" : uses, uses == NULL ? "" : " times",
+               expires == NULL ? "24h" : expires,
+               expires != NULL && expires[strspn(expires, "0123456789")] == '\0' ? " s" : "");
+    if (value[INVITE_APPROVE] != NULL)
+        pv_cli_say(cli, "Then admit it here: `sudo p2pvpnctl admit NAME`");
+}
+
+/* The warning, and the code for another machine's camera, go to standard error: a script reads the
+ * token from standard output. */
 static int print_invite(struct pv_cli *cli, const json_t *body)
 {
     if (cli->args.value[INVITE_ADMIN] != NULL)
-        pv_cli_note(
-            cli, "a machine that joins with it becomes an admin as soon as this node hears of it: "
-                 "hand it over as you would the key of your house");
+        pv_cli_note(cli, "A machine that joins with this token becomes an admin. Keep it as secret "
+                         "as a password.");
+    if (pv_cli_is_read(cli))
+        say_use(cli);
     if (cli->args.value[INVITE_QR] != NULL)
         pv_cli_print_qr(cli, pv_json_text(body, "token", ""),
                         cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS, cli->err);
@@ -154,8 +168,9 @@ static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t c
     if (found == 1)
         return 0;
     return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                       found == 0 ? "\"%.60s\" is not an invite: see `p2pvpnctl invite list`"
-                                  : "several invites begin with \"%.60s\": give more of it",
+                       found == 0
+                           ? "no invite begins with %.60s. To see them: `p2pvpnctl invite list`"
+                           : "several invites begin with %.60s: give more of it",
                        begin);
 }
 
@@ -173,8 +188,8 @@ static int fill_revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
 
 static int revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_ask_and_tell(
-        cli, req, "revoked: nobody else can join with it; machines that joined stay", NULL);
+    return pv_cli_ask_and_tell(cli, req, "revoked the invite; machines that joined with it stay",
+                               NULL);
 }
 
 static const struct pv_verb invite_verbs[] = {

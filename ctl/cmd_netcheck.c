@@ -333,20 +333,17 @@ static void router_rows(struct pv_table *t, const struct check *c)
         pv_table_fact(t, "  outside", PV_PLAIN, "%s", PV_IP_STR(&r->external));
 }
 
-/* The findings first, then one sentence of what they mean. */
+/* One sentence of what the findings mean, and the findings. */
 static int print_text(struct pv_cli *cli, const struct check *c)
 {
     struct pv_table t;
+    pv_cli_say(cli, "%s", c->verdict);
+    fputc('\n', cli->out);
     pv_table_begin(&t, 2);
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
         family_rows(&t, c, f);
     router_rows(&t, c);
-    if (pv_cli_print_table(cli, &t) != 0)
-        return PV_CTLAPI_FAILED;
-    fputc('\n', cli->out);
-    pv_show_text_from(cli->out, c->verdict, 0, cli->screen.width);
-    fputc('\n', cli->out);
-    return 0;
+    return pv_cli_print_table(cli, &t) != 0 ? PV_CTLAPI_FAILED : 0;
 }
 
 /* Without an answer by UDP the reason is told from what else is known; with one, netcheck.c

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/lib/cli.h"
+#include "ctl/lib/launch.h"
 #include "ctl/lib/systemd.h"
 #include "ctl/told.h"
 #include "proto/roster/statement.h"
@@ -91,7 +92,7 @@ enum {
 
 static void print_joined(struct pv_cli *cli, const json_t *body, const char *verb)
 {
-    pv_cli_note(cli, "%s network %s: this node is %s, address %s", verb,
+    pv_cli_note(cli, "%s network %s. This node is %s, %s.", verb,
                 pv_json_text(body, "network", "?"), pv_json_text(body, "name", "?"),
                 pv_json_text(body, "ip4", pv_json_text(body, "ip6", "?")));
 }
@@ -209,20 +210,41 @@ static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
     return 0;
 }
 
+/* No unit came with the static program. */
+static void tell_how_to_start_at_boot(struct pv_cli *cli)
+{
+    const char *name = cli->node.name, *named = name[0] == '\0' ? "" : " --net ";
+    char called[PATH_MAX];
+    if (!pv_launch_find(called))
+        return;
+    if (access("/run/systemd/system", F_OK) != 0) { /* sd_booted(3) */
+        pv_cli_note(cli, "p2pvpnd does not start at boot. Have your init system run: %s%s%s",
+                    called, named, name);
+        return;
+    }
+    pv_cli_note(cli, "p2pvpnd does not start at boot. To change that, paste as root:");
+    pv_cli_note(cli,
+                "`printf '[Service]\\nType=notify\\nExecStart=%s%s%s\\n[Install]\\nWantedBy="
+                "multi-user.target\\n' >/etc/systemd/system/%s.service; systemctl enable %s`",
+                called, named, name, cli->node.unit, cli->node.unit);
+}
+
 /* A machine that has joined is a member after its next start, too, unless somebody wants it
  * otherwise. Failing here does not undo the join: it is told, and that is all. */
 static void start_at_boot(struct pv_cli *cli, bool no_boot)
 {
     const char *unit = cli->node.unit;
-    if (no_boot || geteuid() != 0 || !cli->node.is_usual || !pv_systemd_has(unit))
+    if (no_boot || geteuid() != 0 || !cli->node.is_usual)
         return;
-    if (pv_systemd_run("enable", unit) == PV_OK)
+    if (!pv_systemd_has(unit))
+        tell_how_to_start_at_boot(cli);
+    else if (pv_systemd_run("enable", unit) == PV_OK)
         pv_cli_note(cli,
-                    "%s starts at boot from now on (--no-boot would have left that; "
-                    "systemctl disable %s ends it)",
-                    unit, unit);
+                    "p2pvpnd starts at boot from now on. To change that: `systemctl disable "
+                    "%s`",
+                    unit);
     else
-        pv_cli_note(cli, "%s does not start at boot: `systemctl enable %s` failed", unit, unit);
+        pv_cli_note(cli, "p2pvpnd does not start at boot: `systemctl enable %s` failed.", unit);
 }
 
 /* How create and join tell their user. */
@@ -261,17 +283,22 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code, bo
 static int print_created(struct pv_cli *cli, const json_t *body)
 {
     const char *former = pv_json_text(body, "former_root", NULL);
-    print_joined(cli, body, "created");
+    pv_cli_note(cli, "Network %s created. This node is %s, %s, its admin.",
+                pv_json_text(body, "network", "?"), pv_json_text(body, "name", "?"),
+                pv_json_text(body, "ip4", pv_json_text(body, "ip6", "?")));
     if (former != NULL)
         pv_cli_note(cli,
-                    "it has a root key of its own; that of an earlier network is in %s now: delete "
-                    "it, or keep it as long as somebody uses that network",
+                    "The root key of an earlier network is in %s now. Keep it as long as somebody "
+                    "uses that network.",
                     former);
-    /* The note goes to standard error, so that TOKEN=$(p2pvpnctl create ...) gets the token
-     * alone. */
-    pv_cli_note(cli, "the next machine joins with: sudo p2pvpnctl join TOKEN (valid once, 24 "
-                     "hours; more: `sudo p2pvpnctl invite`)");
-    return pv_cli_print_token(cli, body);
+    if (!pv_cli_is_read(cli))
+        return pv_cli_print_token(cli, body);
+    fputc('\n', cli->out);
+    pv_cli_say(cli, "Add a machine: install p2pvpn there, then paste (works once, for 24 hours)");
+    (void)pv_cli_print_token(cli, body);
+    fprintf(cli->out, "Add a phone:\n    %sp2pvpnctl%s%s export phone --qr\n",
+            cli->node.is_user ? "" : "sudo ", cli->flag[0] == '\0' ? "" : " ", cli->flag);
+    return 0;
 }
 
 static int create(struct pv_cli *cli)
@@ -338,12 +365,10 @@ static void note_waiting(struct pv_cli *cli, const json_t *body)
     const char *name = pv_json_text(body, "name", "?");
     pv_cli_note(
         cli,
-        "asked to join network %s as %s: this machine waits until an admin admits it, there: "
-        "p2pvpnctl admit %s%s",
+        "Asked to join network %s as %s. An admin has to admit it: there `sudo p2pvpnctl admit "
+        "%s`%s",
         pv_json_text(body, "network", "?"), name, name,
-        cli->args.value[JOIN_WAIT] != NULL
-            ? ""
-            : " (nothing else is to be done here; `p2pvpnctl status` says how it is)");
+        cli->args.value[JOIN_WAIT] != NULL ? "" : ". Nothing else is to do here.");
 }
 
 static int print_join(struct pv_cli *cli, const json_t *body)
@@ -351,7 +376,7 @@ static int print_join(struct pv_cli *cli, const json_t *body)
     if (pv_json_bool(body, "waiting"))
         note_waiting(cli, body);
     else
-        print_joined(cli, body, "joined");
+        print_joined(cli, body, "Joined");
     return 0;
 }
 
@@ -369,7 +394,7 @@ static int wait_for_admin(struct pv_cli *cli, const json_t *body)
     int code = pv_cli_call(cli, &req, NULL, NULL, &none);
     json_decref(none);
     if (code == 0)
-        print_joined(cli, body, "admitted to");
+        print_joined(cli, body, "Admitted to");
     return code;
 }
 
@@ -426,15 +451,17 @@ static int admin(struct pv_cli *cli)
     /* --keep-invites means something to revoke only. */
     bool revoke = strcmp(cli->args.word[0], "revoke") == 0;
     if (!revoke && (strcmp(cli->args.word[0], "grant") != 0 || keep))
-        return pv_cli_usage(cli, "there is admin grant PEER and admin revoke PEER "
+        return pv_cli_usage(cli, "there is admin grant PEER, and admin revoke PEER "
                                  "[--keep-invites]");
     struct pv_ctlapi_request req =
         pv_ctlapi_request_of(revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT);
     req.keep_invite = keep;
-    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[1],
-                                  revoke ? "is no admin any more, and stays a member"
-                                         : "is an admin: it may invite and remove",
-                                  revoke ? print_rights_end : NULL);
+    return pv_cli_ask_and_tell_of(
+        cli, &req,
+        &(struct pv_told_of){cli->args.word[1], "",
+                             revoke ? " is no longer an admin; it stays a member"
+                                    : " is an admin now: it may invite and remove members"},
+        revoke ? print_rights_end : NULL);
 }
 
 static int print_removed(struct pv_cli *cli, const json_t *body)
@@ -447,24 +474,17 @@ static int remove_peer(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REMOVE);
     req.keep_invite = cli->args.value[0] != NULL;
-    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                  "is removed and cannot come back with its key", print_removed);
+    return pv_cli_ask_and_tell_of(
+        cli, &req, &(struct pv_told_of){cli->args.word[0], "removed ", ""}, print_removed);
 }
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
 
-/* A p2pvpnd that has run since before an upgrade knows of no tag here, and passes it over. */
 static int tell_tag(struct pv_cli *cli, const json_t *body)
 {
     const char *tag = cli->args.value[0];
-    if (tag == NULL)
-        return 0;
-    if (!pv_json_bool(body, "tagged"))
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "it has no tag, as the p2pvpnd that runs here is older: `p2pvpnctl tag "
-                           "%.70s %.70s` gives it one",
-                           cli->args.word[0], tag);
-    pv_cli_note(cli, "it has tag:%.70s", strncmp(tag, "tag:", 4) == 0 ? tag + 4 : tag);
+    if (tag != NULL)
+        pv_cli_note(cli, "tagged it with %.70s", strncmp(tag, "tag:", 4) == 0 ? tag + 4 : tag);
     return 0;
 }
 
@@ -476,7 +496,8 @@ static int admit(struct pv_cli *cli)
     int code = tag == NULL ? 0 : pv_cli_tag(cli, tag, &req);
     return code != 0
                ? code
-               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0], "is a member now", tell_tag);
+               : pv_cli_ask_and_tell_of(
+                     cli, &req, &(struct pv_told_of){cli->args.word[0], "", " may join"}, tell_tag);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */
@@ -488,8 +509,10 @@ static int deny(struct pv_cli *cli)
         return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N] "
                                  "[--keep-invite]");
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DENY);
-    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                  "is denied: with this key it stays out for good", NULL);
+    return pv_cli_ask_and_tell_of(
+        cli, &req,
+        &(struct pv_told_of){cli->args.word[0], "", " may not join; its key stays out for good"},
+        NULL);
 }
 
 /* --- rename, address, replace ---------------------------------------------------------------- */
@@ -501,18 +524,43 @@ static int fill_rename(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return code == 0 ? pv_cli_name(cli, "", cli->args.word[n - 1], req->name) : code;
 }
 
+static int rename_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    char *const *word = cli->args.word;
+    const char *done = cli->args.n_words == 2 ? PV_STR("renamed %.100s to %s", word[0], req->name)
+                                              : PV_STR("this node is now called %s", req->name);
+    return pv_cli_ask_and_tell(cli, req, done, NULL);
+}
+
 static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     struct pv_addr ip4;
     int n = cli->args.n_words;
     const char *text = cli->args.word[n - 1];
     if (strcmp(cli->args.word[0], "set") != 0)
-        return pv_cli_usage(cli, "there is address set [PEER] ADDRESS");
+        return pv_cli_usage(cli, "did you mean `p2pvpnctl address set %.60s%s%.60s`?",
+                            cli->args.word[0], n == 1 ? "" : " ", n == 1 ? "" : text);
     if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
         return pv_cli_usage(cli, "\"%.60s\": give an IPv4 address of the network, as 10.66.0.9",
                             text);
     snprintf(req->word, sizeof(req->word), "%s", text);
     return n == 3 ? pv_cli_peer(cli, req, cli->args.word[1]) : 0;
+}
+
+static int set_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    bool other = cli->args.n_words == 3;
+    return pv_cli_ask_and_tell(
+        cli, req,
+        PV_STR("%.100s has the address %s now", other ? cli->args.word[1] : "this node", req->word),
+        NULL);
+}
+
+static int replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(
+        cli, req,
+        PV_STR("%.100s has taken the place of %.100s", cli->args.word[2], cli->args.word[1]), NULL);
 }
 
 static int fill_replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -614,7 +662,7 @@ const struct pv_command pv_cmds_network[] = {
             "who wrote them.\n",
         .example = "sudo p2pvpnctl rename old-laptop",
         .words = {1, 2},
-        .verb = {.cmd = PV_CTLAPI_RENAME, .fill = fill_rename, .ask = pv_cli_ask_and_tell_done},
+        .verb = {.cmd = PV_CTLAPI_RENAME, .fill = fill_rename, .ask = rename_it},
     },
     {
         .name = "address",
@@ -625,9 +673,7 @@ const struct pv_command pv_cmds_network[] = {
             "old one end.\n",
         .example = "sudo p2pvpnctl address set printer 10.66.0.9",
         .words = {2, 3},
-        .verb = {.cmd = PV_CTLAPI_ADDRESS_SET,
-                 .fill = fill_address,
-                 .ask = pv_cli_ask_and_tell_done},
+        .verb = {.cmd = PV_CTLAPI_ADDRESS_SET, .fill = fill_address, .ask = set_address},
     },
     {
         .name = "node",
@@ -640,7 +686,7 @@ const struct pv_command pv_cmds_network[] = {
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
         .words = {3, 3},
-        .verb = {.cmd = PV_CTLAPI_REPLACE, .fill = fill_replace, .ask = pv_cli_ask_and_tell_done},
+        .verb = {.cmd = PV_CTLAPI_REPLACE, .fill = fill_replace, .ask = replace},
     },
     {
         .name = "leave",

@@ -3,8 +3,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/lib/systemd.h"
+
+enum {
+    ONLINE_S = 5, /* ours: after `up` a coordinator that is there is connected long before */
+};
 
 /* A machine that is up now may not be after its next start. */
 static void note_boot(struct pv_cli *cli)
@@ -12,8 +17,24 @@ static void note_boot(struct pv_cli *cli)
     const char *unit = cli->node.unit;
     if (geteuid() == 0 && cli->node.is_usual && pv_systemd_has(unit) &&
         !pv_systemd_is("is-enabled", unit))
-        pv_cli_note(cli, "%s does not start at boot: `systemctl enable %s` changes that", unit,
+        pv_cli_note(cli, "p2pvpnd does not start at boot. To change that: `systemctl enable %s`",
                     unit);
+}
+
+/* The next command may ask for a peer, which only the coordinator knows to be there. */
+static void wait_for_coordinator(struct pv_cli *cli)
+{
+    json_t *body = NULL;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WAIT);
+    pv_ns given = cli->timeout;
+    pv_cli_hush(cli, true);
+    pv_cli_set_timeout(cli, ONLINE_S);
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    pv_cli_hush(cli, false);
+    cli->timeout = given;
+    json_decref(body);
+    if (code == PV_CTLAPI_TIMEOUT && !cli->json)
+        pv_cli_note(cli, "the coordinator is not connected yet: `p2pvpnctl status` says why");
 }
 
 /* Only this command, create and join start p2pvpnd: the user wants the node to run from now on. */
@@ -24,9 +45,11 @@ static int up(struct pv_cli *cli)
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
     if (code == 0)
-        code = pv_cli_change(cli, &req, "up");
-    if (code == 0)
+        code = pv_cli_change(cli, &req, "this node is up");
+    if (code == 0) {
+        wait_for_coordinator(cli);
         note_boot(cli);
+    }
     return code;
 }
 
@@ -38,6 +61,11 @@ static int fill_level(struct pv_cli *cli, struct pv_ctlapi_request *req)
         return pv_cli_usage(cli, "\"%.40s\" is not a level: give error, warn, info or debug", word);
     snprintf(req->word, sizeof(req->word), "%s", pv_log_level_name(level));
     return 0;
+}
+
+static int set_level(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_change(cli, req, PV_STR("the log level is %s now", req->word));
 }
 
 /* The own version comes before p2pvpnd is asked, so that it is there when p2pvpnd is not. */
@@ -77,11 +105,12 @@ static int print_reloaded(struct pv_cli *cli, const json_t *body)
     const bool same = json_array_size(changed) + json_array_size(restart) == 0;
     const char *file = pv_json_text(body, "file", "?");
     if (pv_json_bool(body, "no_file"))
-        fprintf(cli->out, "there is no %s: the defaults hold%s\n", file, same ? ", as before" : "");
+        fprintf(cli->out, "%s does not exist: the defaults hold%s\n", file,
+                same ? ", as before" : "");
     else
         fprintf(cli->out, "read %s%s\n", file, same ? ": nothing has changed" : "");
     print_keys(cli, "changed:", changed);
-    print_keys(cli, "waits for a restart of p2pvpnd:", restart);
+    print_keys(cli, "needs a restart of p2pvpnd:", restart);
     return 0;
 }
 
@@ -100,7 +129,8 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "disconnect; identity and membership stay",
         .details = "",
         .example = "sudo p2pvpnctl down",
-        .verb = {.cmd = PV_CTLAPI_DOWN, .done = "down: `sudo p2pvpnctl up` brings it back"},
+        .verb = {.cmd = PV_CTLAPI_DOWN,
+                 .done = "this node is down. To connect it again: `sudo p2pvpnctl up`"},
     },
     {
         .name = "version",
@@ -117,7 +147,7 @@ const struct pv_command pv_cmds_node[] = {
         .details = "",
         .example = "sudo p2pvpnctl log debug",
         .words = {1, 1},
-        .verb = {.cmd = PV_CTLAPI_LOG, .fill = fill_level, .done = "done"},
+        .verb = {.cmd = PV_CTLAPI_LOG, .fill = fill_level, .ask = set_level},
     },
     {
         .name = "reload",

@@ -14,22 +14,21 @@ enum {
 };
 
 /* "11:20  path         bob is reached directly at 192.0.2.7:41414": one line, whatever the text. */
-static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
+static bool print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
 {
     double now = (double)pv_clock_wall_us() / 1e6, time = pv_json_real(event->body, "time", 0);
     double count = pv_json_real(event->body, "count", -1);
     if (strcmp(event->event, "now") == 0)
-        return;
+        return false;
     if (strcmp(event->event, "missed") == 0) {
         if (count < 0)
-            pv_cli_note(cli, "what was before is not known: p2pvpnd keeps the newest events, and "
-                             "none over its restart");
+            pv_cli_note(cli, "Earlier events are gone: p2pvpnd keeps the newest ones, and forgets "
+                             "them when it restarts.");
         else
             pv_cli_note(cli,
-                        "%.0f events are left out: p2pvpnd keeps the newest ones of each member, "
-                        "and waits for no reader",
+                        "%.0f events are left out: p2pvpnd keeps the newest ones of each member.",
                         count);
-        return;
+        return false;
     }
     fprintf(cli->out, "%s  %-11s  ", PV_TIME_STR(time, now), event->event);
     /* It has the words with which it came. */
@@ -37,12 +36,24 @@ static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
         fputs("over: ", cli->out);
     pv_show_text(cli->out, pv_json_text(event->body, "text", ""));
     fputc('\n', cli->out);
+    return true;
+}
+
+/* Nobody looks at an empty screen without asking what it does. */
+static void note_none(struct pv_cli *cli)
+{
+    if (cli->args.value[EVENTS_PAST] != NULL)
+        pv_cli_note(cli, "No events: nothing happened %s.",
+                    cli->args.value[EVENTS_SINCE] != NULL ? "in that time"
+                                                          : "since p2pvpnd started");
+    else
+        pv_cli_note(cli, "No events yet. New ones appear here; Ctrl-C ends this.");
 }
 
 /* With --past the present ends it. */
 static int take_events(struct pv_cli *cli)
 {
-    bool is_over = false;
+    bool is_over = false, any = false;
     while (!is_over) {
         struct pv_ctlapi_reply reply;
         int r = pv_client_next(&cli->client, cli->deadline, &reply);
@@ -59,11 +70,14 @@ static int take_events(struct pv_cli *cli)
             pv_ctlapi_reply_done(&reply);
             return code;
         }
-        is_over = cli->args.value[EVENTS_PAST] != NULL && strcmp(reply.event, "now") == 0;
+        bool is_now = strcmp(reply.event, "now") == 0;
+        is_over = cli->args.value[EVENTS_PAST] != NULL && is_now;
         if (cli->json)
             pv_cli_print_json(cli, reply.body);
-        else
-            print_event(cli, &reply);
+        else if (print_event(cli, &reply))
+            any = true;
+        else if (is_now && !any)
+            note_none(cli);
         pv_ctlapi_reply_done(&reply);
         if (fflush(cli->out) != 0)
             return PV_CTLAPI_FAILED;
@@ -89,6 +103,9 @@ static int events(struct pv_cli *cli)
     code = pv_cli_connect(cli);
     if (code != 0)
         return code;
+    if (req.since_s == 0 && !cli->json)
+        pv_cli_note(cli, "New events appear here; Ctrl-C ends this. Past ones: `p2pvpnctl events "
+                         "--past`");
     int r = pv_client_send(&cli->client, &req, cli->deadline);
     return r == PV_OK ? take_events(cli) : pv_cli_lost(cli, r);
 }
@@ -180,6 +197,19 @@ static size_t columns_for(size_t screen)
     return plot_columns[i];
 }
 
+/* Does any row have more than nothing? */
+static bool has_figures(const json_t *rows)
+{
+    static const char *const keys[] = {"rx_bytes", "tx_bytes", "rtt_ms", "loss"};
+    for (size_t k = 0; k < PV_ARRAY_LEN(keys); k++) {
+        PV_EACH_JSON(json_object_get(rows, keys[k]), value) {
+            if (json_number_value(value) > 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 static void print_plots(struct pv_cli *cli, const char *title, const json_t *rows, size_t n)
 {
     const size_t columns = columns_for(cli->screen.width);
@@ -218,6 +248,7 @@ static void sum_cells(struct pv_table *t, const json_t *sum)
     pv_table_cell(t, PV_PLAIN, direct < 0 ? "-" : text);
 }
 
+/* Without figures a sentence stands in the place of the plots. */
 static int print_stats(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"THE LAST DAY", "=RECEIVED", "=SENT",
@@ -226,12 +257,19 @@ static int print_stats(struct pv_cli *cli, const json_t *body)
     struct pv_table t;
     if (cli->quiet)
         return 0;
-    print_plots(cli, PV_STR("%s: the last day", pv_json_text(body, "peer", "this node")),
-                json_object_get(body, "minutes"), 24 * 60);
+    const json_t *minutes = json_object_get(body, "minutes");
+    const char *whose = pv_json_text(body, "peer", "this node");
+    if (has_figures(minutes))
+        print_plots(cli, PV_STR("%s: the last day", whose), minutes, 24 * 60);
+    else if (json_array_size(json_object_get(minutes, "rx_bytes")) == 0)
+        pv_cli_say(cli, "%s: no figures yet. The first comes a minute after p2pvpnd started.",
+                   whose);
+    else
+        pv_cli_say(cli, "%s: nothing was sent or received in the last day.", whose);
     const json_t *hours = json_object_get(body, "hours");
     if (json_array_size(json_object_get(hours, "rx_bytes")) > 0)
         print_plots(cli, "the last 30 days", hours, 30 * 24);
-    else
+    else if (has_figures(minutes))
         fputs("the last 30 days: no whole hour yet\n", cli->out);
     if (json_array_size(list) == 0)
         return 0;

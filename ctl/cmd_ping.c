@@ -174,6 +174,12 @@ static int wait_until(struct pv_cli *cli)
         code = pv_cli_call(cli, &req, NULL, NULL, &body);
     if (code == 0 && cli->json)
         pv_cli_print_json(cli, body);
+    else if (code == 0)
+        pv_cli_note(cli, "%s is %s", value[WAIT_PEER] == NULL ? "this node" : value[WAIT_PEER],
+                    value[WAIT_PEER] == NULL     ? "connected"
+                    : value[WAIT_DIRECT] != NULL ? "reached directly"
+                    : value[WAIT_ONLINE] != NULL ? "online"
+                                                 : "reachable");
     json_decref(body);
     return code;
 }
@@ -198,7 +204,7 @@ const struct pv_command pv_cmds_ping[] = {
     {
         .name = "wait",
         .args = "[--peer PEER] [--direct] [--online]",
-        .summary = "block until it is true, for scripts",
+        .summary = "wait for a condition (for scripts)",
         .details = "Without --peer: until this node is connected. It waits without end where no\n"
                    "--timeout says how long.\n"
                    "  --peer PEER     until PEER is reachable\n"

@@ -335,7 +335,7 @@ static int key(struct pv_cli *cli)
     req.statics = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "rotate") != 0)
         return pv_cli_usage(cli, "there is key rotate [--static]");
-    return pv_cli_ask_and_tell(cli, &req, "this node has another transport key", print_rotated);
+    return pv_cli_ask_and_tell(cli, &req, "replaced the transport key of this node", print_rotated);
 }
 
 const struct pv_command pv_cmds_root[] = {

@@ -50,20 +50,21 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
     if (json_is_null(x) || x == NULL)
         return;
     if (pv_json_bool(x, "refused")) {
-        fprintf(
-            cli->out, "exit: %s, which this machine cannot use: %s\n", pv_json_text(x, "peer", "?"),
-            pv_json_bool(x, "block") ? "nothing goes out until it can" : "all goes out as ever");
+        fprintf(cli->out, "exit node: %s, which this machine cannot use: %s\n",
+                pv_json_text(x, "peer", "?"),
+                pv_json_bool(x, "block") ? "nothing goes out until it can"
+                                         : "no exit node is used");
         return;
     }
     if (pv_json_bool(x, "down")) {
-        fprintf(cli->out, "exit: %s, not used while this machine is down: all goes out as ever\n",
+        fprintf(cli->out, "exit node: %s, not used while this machine is down\n",
                 pv_json_text(x, "peer", "?"));
         return;
     }
-    fprintf(cli->out, "exit: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
+    fprintf(cli->out, "exit node: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
             pv_json_bool(x, "works") ? "" : ", which does not answer",
-            pv_json_bool(x, "lan") ? "; networks of this machine are left alone" : "",
-            pv_json_bool(x, "block") ? "; nothing goes around it" : "");
+            pv_json_bool(x, "lan") ? "; networks of this machine are reached directly" : "",
+            pv_json_bool(x, "block") ? "; without it nothing goes out" : "");
 }
 
 /* A word about a single one counts before that about all, so it stands with it: a line each, since
@@ -71,12 +72,12 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
 static void print_use(struct pv_cli *cli, const json_t *body)
 {
     const char *use = pv_json_text(body, "use", "auto");
-    pv_cli_say(cli, "used: %s, but for what was named (`p2pvpnctl route use`)",
-               strcmp(use, "all") == 0   ? "all that is allowed"
-               : strcmp(use, "off") == 0 ? "none"
-                                         : "those offered with --auto");
+    pv_cli_say(cli, "using %s. To change that: `p2pvpnctl route use`",
+               strcmp(use, "all") == 0   ? "all routes that are allowed"
+               : strcmp(use, "off") == 0 ? "no routes"
+                                         : "the routes that are offered with --auto");
     PV_EACH_JSON(json_object_get(body, "named"), one) {
-        fprintf(cli->out, "%s %s is %s\n", one_i == 0 ? "named:" : "      ",
+        fprintf(cli->out, "%s %s: %s\n", one_i == 0 ? "except" : "      ",
                 pv_json_text(one, "what", "?"), pv_json_bool(one, "use") ? "used" : "not used");
     }
 }
@@ -84,7 +85,7 @@ static void print_use(struct pv_cli *cli, const json_t *body)
 /* The table, then what this node was told to use: the two are read together. */
 static int print_routes(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
+    static const char *const head[] = {"PREFIX", "THROUGH", "STATE", "RTT", "WHY"};
     const json_t *list = json_object_get(body, "routes");
     const char *fault = pv_json_text(body, "fault", NULL);
     double more = pv_json_real(body, "more", 0);
@@ -94,7 +95,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (json_array_size(list) > 0)
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, route_row);
     else
-        fprintf(cli->out, "nobody offers to carry a prefix\n");
+        fprintf(cli->out, "No routes: no member offers one.\n");
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_exit(cli, json_object_get(body, "exit"));
@@ -126,15 +127,82 @@ static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return code != 0 ? code : take_prefix(cli, req, cli->args.word[n - 1]);
 }
 
+static int note_offer(struct pv_cli *cli, const json_t *body)
+{
+    const char *prefix = strcmp(cli->cmd->name, "exit") == 0 ? "default" : cli->args.word[1];
+    pv_cli_note(cli,
+                "members can use it when an admin allows it: there `sudo p2pvpnctl route allow "
+                "NAME %.60s`",
+                prefix);
+    return 0;
+}
+
 /* "192.168.1.0" is often meant as the network of which it is the first address. */
 static int offer(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *prefix = cli->args.word[1];
-    int code = pv_cli_ask_and_tell_done(cli, req);
+    int code = pv_cli_ask_and_tell(cli, req, PV_STR("offered %.60s", prefix), note_offer);
     if (code == 0 && !cli->json && strpbrk(prefix, ".:") != NULL && strchr(prefix, '/') == NULL)
-        pv_cli_note(cli, "it is that one address: a network has its bits behind it, as %.50s/%u",
-                    prefix, strchr(prefix, ':') == NULL ? 24U : 64U);
+        pv_cli_note(cli,
+                    "%.50s is one address. A network has its length behind it, as in "
+                    "%.50s/%u",
+                    prefix, prefix, strchr(prefix, ':') == NULL ? 24U : 64U);
     return code;
+}
+
+static int withdraw(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, PV_STR("withdrew the offer of %.60s", cli->args.word[1]),
+                               NULL);
+}
+
+/* Does this member offer the prefix? Also where nobody knows: then nothing is said. */
+static bool is_offered(struct pv_cli *cli, const char *peer, const char *prefix)
+{
+    json_t *body = NULL;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
+    bool any = strcmp(prefix, "default") == 0, offered = false;
+    if (pv_cli_ask(cli, &req, &body) != 0)
+        return true;
+    PV_EACH_JSON(json_object_get(body, "routes"), route) {
+        const char *has = pv_json_text(route, "prefix", "");
+        bool same = strcmp(has, prefix) == 0 || (any && strcmp(has, "0.0.0.0/0") == 0);
+        offered = offered || (same && pv_json_is(route, "peer", peer) &&
+                              !pv_json_is(route, "state", "allowed"));
+    }
+    json_decref(body);
+    return offered;
+}
+
+static int allow(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *peer = cli->args.word[1], *prefix = cli->args.word[2];
+    int code = pv_cli_ask_and_tell(
+        cli, req, PV_STR("members may reach %.60s through %.100s", prefix, peer), NULL);
+    bool done = code == 0 || code == PV_CTLAPI_UNREACHABLE;
+    if (done && !cli->json && !is_offered(cli, peer, prefix))
+        pv_cli_note(cli, "%.100s does not offer it yet: there `sudo p2pvpnctl route offer %.60s`",
+                    peer, prefix);
+    return code;
+}
+
+static int deny(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req,
+                               PV_STR("members may no longer reach %.60s through %.100s",
+                                      cli->args.word[2], cli->args.word[1]),
+                               NULL);
+}
+
+static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *last = cli->args.word[cli->args.n_words - 1];
+    const char *done = req->route.off              ? PV_STR("not using %.100s", last)
+                       : strcmp(last, "all") == 0  ? "using all routes that are allowed"
+                       : strcmp(last, "auto") == 0 ? "using the routes that are offered with --auto"
+                       : strcmp(last, "off") == 0  ? "using no routes"
+                                                   : PV_STR("using %.100s", last);
+    return pv_cli_change(cli, req, PV_STR("%s. To see the routes: `p2pvpnctl route list`", done));
 }
 
 /* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
@@ -157,11 +225,10 @@ static const struct pv_verb route_verbs[] = {
     {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
     {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
     {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = offer, .options = true},
-    {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = pv_cli_ask_and_tell_done},
-    {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = pv_cli_ask_and_tell_done},
-    {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = pv_cli_ask_and_tell_done},
-    {"use", 2, 3, PV_CTLAPI_ROUTE_USE, fill_use,
-     .done = "done: `p2pvpnctl route list` says what is used"},
+    {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = withdraw},
+    {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = allow},
+    {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = deny},
+    {"use", 2, 3, PV_CTLAPI_ROUTE_USE, fill_use, .ask = use},
     {.word = NULL},
 };
 
@@ -180,16 +247,17 @@ static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
     json_t *body = NULL;
     struct pv_ctlapi_request again = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
     int code = pv_cli_change(cli, req,
-                             PV_STR("everything goes by %.*s: `p2pvpnctl exit off` ends that",
+                             PV_STR("all traffic goes through %.*s, except to networks behind it. "
+                                    "To end that: `sudo p2pvpnctl exit off`",
                                     PV_NAME_MAX, cli->args.word[1]));
     if (code != 0 || cli->json || pv_cli_ask(cli, &again, &body) != 0)
         return code;
     const json_t *x = json_object_get(body, "exit");
     if (pv_json_bool(x, "down"))
-        pv_cli_note(cli, "once this machine is up: all goes out as ever until `p2pvpnctl up`");
+        pv_cli_note(cli, "this machine is down: the exit node is used after `sudo p2pvpnctl up`");
     else if (json_is_object(x) && !pv_json_bool(x, "works"))
-        pv_cli_note(cli, "it does not answer now: %s until it does",
-                    pv_json_bool(x, "block") ? "nothing goes out" : "all goes out as ever");
+        pv_cli_note(cli, "it does not answer now: until it does, %s",
+                    pv_json_bool(x, "block") ? "nothing goes out" : "traffic goes out without it");
     json_decref(body);
     return code;
 }
@@ -200,10 +268,20 @@ static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return take_prefix(cli, req, "default");
 }
 
+static int exit_offer(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, "offered this machine as an exit node", note_offer);
+}
+
+static int exit_withdraw(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, "this machine is no longer an exit node", NULL);
+}
+
 /* The members that offer to be one, and the one that is used. */
 static int print_exits(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
+    static const char *const head[] = {"PREFIX", "THROUGH", "STATE", "RTT", "WHY"};
     const json_t *x = json_object_get(body, "exit");
     struct pv_table t;
     size_t n = 0;
@@ -218,17 +296,17 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
             pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
         route_row(&t, route);
     }
-    if (n == 0)
-        pv_cli_note(cli,
-                    "nobody offers to be an exit: a machine's `sudo p2pvpnctl exit offer` does");
-    else
+    if (n > 0)
         code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);
     if (json_is_null(x) || x == NULL)
-        fputs(if_nametoindex(PV_NETPLAN_EXIT_LOCK) == 0
-                  ? "exit: none is used, everything goes out as ever\n"
-                  : "exit: none is used here; another network of this machine uses one\n",
-              cli->out);
+        fprintf(cli->out, "No exit node in use%s.%s\n",
+                if_nametoindex(PV_NETPLAN_EXIT_LOCK) == 0
+                    ? ""
+                    : " in this network; another network of this machine uses one",
+                n == 0 ? " No member offers to be one." : "");
+    if (n == 0)
+        pv_cli_say(cli, "To offer this machine: `sudo p2pvpnctl exit offer`");
     return code;
 }
 
@@ -237,9 +315,9 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
 static const struct pv_verb exit_verbs[] = {
     {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_exits},
     {"use", 2, 2, PV_CTLAPI_EXIT_USE, fill_exit, .ask = exit_use, .options = true},
-    {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .done = "everything goes out as before"},
-    {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = pv_cli_ask_and_tell_done},
-    {"withdraw", 1, 1, PV_CTLAPI_ROUTE_WITHDRAW, fill_default, .ask = pv_cli_ask_and_tell_done},
+    {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .done = "no exit node in use"},
+    {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = exit_offer},
+    {"withdraw", 1, 1, PV_CTLAPI_ROUTE_WITHDRAW, fill_default, .ask = exit_withdraw},
     {.word = NULL},
 };
 
@@ -250,46 +328,45 @@ const struct pv_command pv_cmds_routes[] = {
                 "deny PEER PREFIX | use [off] all|auto|PEER|PREFIX]",
         .summary = "reach networks behind members: list, offer, allow, use",
         .details =
-            "A member offers to carry a prefix, an admin allows it, others use it.\n"
-            "  list                    every prefix, who offers it, who carries it now, or\n"
-            "                          why not\n"
-            "  offer PREFIX            members reach PREFIX by this node, once it is allowed\n"
-            "    --no-snat             hosts there see the members' own addresses, and need a\n"
-            "                          way back to them\n"
+            "A member offers a route, an admin allows it, other members use it.\n"
+            "  list                    every route, its member, and why it is not used\n"
+            "  offer PREFIX            let members reach PREFIX through this node\n"
+            "    --no-snat             hosts there see the members' own addresses, and need\n"
+            "                          a route back to them\n"
             "    --auto                members use it without being asked\n"
-            "  withdraw PREFIX         and no longer\n"
-            "  allow PEER PREFIX       as an admin: PEER may carry it\n"
-            "  deny PEER PREFIX        and may not any more\n"
-            "  use all | auto | off    which of the allowed ones this node uses; auto: what\n"
-            "                          is offered with --auto\n"
-            "  use PEER | PREFIX       these as well; with off before it: not these\n"
+            "  withdraw PREFIX         take the offer back\n"
+            "  allow PEER PREFIX       as an admin: allow that offer of PEER\n"
+            "  deny PEER PREFIX        as an admin: no longer allow it\n"
+            "  use all | auto | off    use all allowed routes, those offered with --auto, or\n"
+            "                          none\n"
+            "  use PEER | PREFIX       use these as well; with off before it: not these\n"
             "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
         .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",
         .options = {{"no-snat", 0, false}, {"auto", 0, false}},
         .words = {0, 3},
         .verbs = route_verbs,
-        .there = "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
+        .there = "there is route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
                  "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX",
         .misplaced = "--no-snat and --auto are said of an offer",
     },
     {
         .name = "exit",
         .args = "[offer | withdraw | use PEER [--lan] [--block] | off]",
-        .summary = "send everything out by a member, or be the one by whom it goes",
-        .details = "  offer         this node carries everything for members, once an admin says\n"
+        .summary = "use a member as an exit node, or be one",
+        .details = "  offer         offer this node as an exit node; an admin allows it with\n"
                    "                `route allow NODE default`\n"
-                   "  withdraw      and no longer\n"
-                   "  use PEER      all traffic of this machine goes by PEER\n"
-                   "    --lan       but for the networks that this machine is in\n"
-                   "    --block     nothing goes out by another way, even when PEER is away,\n"
-                   "                before `exit off`, `down` or `leave`\n"
-                   "  off           as before\n"
-                   "Alone it shows who offers to be one, and which is used.\n",
+                   "  withdraw      take the offer back\n"
+                   "  use PEER      send all traffic of this machine through PEER\n"
+                   "    --lan       except to networks that this machine is in\n"
+                   "    --block     nothing goes out without PEER, even when it is away,\n"
+                   "                until `exit off`, `down` or `leave`\n"
+                   "  off           use no exit node\n"
+                   "Without a word: the exit nodes on offer, and the one in use.\n",
         .example = "sudo p2pvpnctl exit use office --lan",
         .options = {{"lan", 0, false}, {"block", 0, false}},
         .words = {0, 2},
         .verbs = exit_verbs,
-        .there = "there are exit offer, exit withdraw, exit use PEER and exit off",
+        .there = "there is exit offer, exit withdraw, exit use PEER and exit off",
         .misplaced = "--lan and --block are said with exit use PEER",
     },
     {.name = NULL},

@@ -18,9 +18,9 @@ static int note_invites(struct pv_cli *cli, const json_t *body)
     double ended = pv_json_real(json_object_get(body, "invites"), "open", 0);
     if (ended > 0)
         pv_cli_note(cli,
-                    "invites that members with this tag came by are revoked too (%.0f): who "
-                    "joined by them stays (--keep-invite leaves them)",
-                    ended);
+                    "revoked %.0f invite%s of members with this tag; who joined with one stays "
+                    "(--keep-invite keeps them)",
+                    ended, ended == 1 ? "" : "s");
     return 0;
 }
 
@@ -39,8 +39,8 @@ static void warn_of_default(struct pv_cli *cli)
     PV_EACH_JSON(list, rule)
         denies = denies || pv_json_is(rule, "verdict", "deny");
     if (!denies)
-        pv_cli_note(cli, "no rule denies anything yet, so all members still reach all: "
-                         "`p2pvpnctl rules default deny` lets in only what rules allow");
+        pv_cli_note(cli, "everything is still allowed, because no rule denies anything. To allow "
+                         "only what rules name: `sudo p2pvpnctl rules default deny`");
     json_decref(body);
 }
 
@@ -48,13 +48,15 @@ static void note_doubt(struct pv_cli *cli, const char *doubt)
 {
     const char *who = cli->args.word[strcmp(doubt, "to") == 0 ? 1 : 0];
     if (strcmp(doubt, "self") == 0)
-        pv_cli_note(cli, "that is one machine twice: what it sends to itself asks no rule");
+        pv_cli_note(cli,
+                    "FROM and TO are the same machine: no rule is about what it sends to itself");
     else if (strcmp(doubt, "from") == 0 || strcmp(doubt, "to") == 0)
-        pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
-                    strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
+        pv_cli_note(cli,
+                    "nobody has %.70s yet. To give it to a member: `sudo p2pvpnctl tag PEER %.70s`",
+                    who, strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
     else if (strcmp(doubt, "range") == 0)
-        pv_cli_note(cli, "a prefix is about what is behind members: their own addresses in it are "
-                         "not meant, say any for all of them");
+        pv_cli_note(cli, "a prefix means hosts behind members, not members with an address in it. "
+                         "To name all members, write any");
 }
 
 /* A rule that can hardly be meant holds all the same: the next command may be the one that makes
@@ -63,16 +65,21 @@ static int note_rule(struct pv_cli *cli, const json_t *body)
 {
     double exists = pv_json_real(body, "exists", 0);
     if (exists > 0)
-        pv_cli_note(cli, "rule %.0f says that already: there is no second one", exists);
+        pv_cli_note_told(cli, PV_STR("nothing to do: rule %.0f says that already", exists), body);
+    else
+        pv_cli_note_told(cli,
+                         PV_STR("added the rule: %s %.100s %.100s %.200s", cli->cmd->name,
+                                cli->args.word[0], cli->args.word[1], cli->args.word[2]),
+                         body);
     PV_EACH_JSON(json_object_get(body, "doubts"), doubt)
         note_doubt(cli, pv_json_string(doubt));
     double by = pv_json_real(body, "decided_by", 0);
     if (by > 0 && pv_json_is(body, "decides", "same"))
-        pv_cli_note(cli, "rule %.0f says that already, and of more", by);
+        pv_cli_note(cli, "rule %.0f already says that, and more", by);
     else if (by > 0)
         pv_cli_note(cli,
-                    "rule %.0f decides before it: `p2pvpnctl rules remove %.0f`, then the same "
-                    "again with --before %.0f",
+                    "rule %.0f comes first and decides otherwise. To change that: `sudo p2pvpnctl "
+                    "rules remove %.0f`, then the same command with --before %.0f",
                     by, pv_json_real(body, "number", 0), by);
     return note_invites(cli, body);
 }
@@ -113,7 +120,7 @@ static int add(struct pv_cli *cli, const char *verdict)
     if (code == 0)
         code = own_text(cli, cli->args.word[2], &req.text);
     if (code == 0)
-        code = pv_cli_ask_and_tell(cli, &req, "done", note_rule);
+        code = pv_cli_ask_and_tell(cli, &req, NULL, note_rule);
     pv_ctlapi_request_done(&req);
     if (strcmp(verdict, "allow") == 0 && (code == 0 || code == PV_CTLAPI_UNREACHABLE))
         warn_of_default(cli);
@@ -135,7 +142,7 @@ int pv_cli_deny_rule(struct pv_cli *cli)
 /* --- rules -------------------------------------------------------------------------------- */
 
 static const char there_are[] =
-    "there are rules list, rules remove NUMBER and rules default allow|deny";
+    "there is rules list, rules remove NUMBER and rules default allow|deny";
 
 /* A rule that allows keeps nothing out, so it has no number there. */
 static void rule_row(struct pv_table *t, const json_t *rule)
@@ -175,7 +182,7 @@ static int print_rules(struct pv_cli *cli, const json_t *body)
     fprintf(cli->out, "default: %s%s\n", word,
             strcmp(word, "deny") == 0 ? "" : " (what no rule is about)");
     if (firewall != NULL)
-        fprintf(cli->out, "this node lets in no more than %s ([firewall] allow)\n", firewall);
+        fprintf(cli->out, "this node accepts only %s ([firewall] allow)\n", firewall);
     print_tags(cli, body);
     return code;
 }
@@ -197,16 +204,25 @@ static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
-static int change(struct pv_cli *cli, struct pv_ctlapi_request *req)
+static int remove_rule(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_ask_and_tell(cli, req, "done", note_invites);
+    return pv_cli_ask_and_tell(cli, req, PV_STR("removed rule %u", req->number), note_invites);
+}
+
+static int set_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req,
+                               strcmp(req->word, "deny") == 0
+                                   ? "members reach only what rules allow (default: deny)"
+                                   : "members reach what no rule denies (default: allow)",
+                               note_invites);
 }
 
 static const struct pv_verb rules_verbs[] = {
     {"", 0, 0, PV_CTLAPI_RULES, .print = print_rules},
     {"list", 1, 1, PV_CTLAPI_RULES, .print = print_rules},
-    {"remove", 2, 2, PV_CTLAPI_RULE_REMOVE, fill_number, .ask = change},
-    {"default", 2, 2, PV_CTLAPI_RULES_DEFAULT, fill_default, .ask = change},
+    {"remove", 2, 2, PV_CTLAPI_RULE_REMOVE, fill_number, .ask = remove_rule},
+    {"default", 2, 2, PV_CTLAPI_RULES_DEFAULT, fill_default, .ask = set_default},
     {.word = NULL},
 };
 
@@ -218,13 +234,11 @@ static void note_walls(struct pv_cli *cli, const json_t *body)
 {
     const char *to = pv_json_text(body, "to", "?"), *peer = pv_json_text(body, "peer", to);
     if (pv_json_bool(body, "self"))
-        pv_cli_note(cli, "these are the rules: a firewall of this machine's own may still keep it "
-                         "out, which `sudo p2pvpnctl doctor` looks for");
+        pv_cli_note(cli, "A firewall of this machine may still block it. To check: `sudo p2pvpnctl "
+                         "doctor`");
     else
-        pv_cli_note(cli,
-                    "these are the rules: a firewall of %s's own may still keep it out, which "
-                    "`p2pvpnctl why %s` tries",
-                    peer, peer);
+        pv_cli_note(cli, "A firewall of %s may still block it. To check: `p2pvpnctl why %s`", peer,
+                    peer);
 }
 
 /* The answer is no error: it goes to where scripts read, and the exit code says it again. */
@@ -232,7 +246,7 @@ static int print_can(struct pv_cli *cli, const json_t *body)
 {
     bool allowed = pv_json_bool(body, "allowed");
     if (!cli->quiet)
-        fprintf(cli->out, "%s: %s %s reach %s:%s, by %s\n", allowed ? "yes" : "no",
+        fprintf(cli->out, "%s: %s %s reach %s:%s (%s)\n", allowed ? "yes" : "no",
                 pv_json_text(body, "from", "?"), allowed ? "may" : "may not",
                 pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
                 pv_json_text(body, "why", "?"));
@@ -241,22 +255,26 @@ static int print_can(struct pv_cli *cli, const json_t *body)
     return allowed ? 0 : PV_CTLAPI_REFUSED;
 }
 
-/* "bob:22": the last colon parts, since names have none and addresses have many. */
+/* "bob:22", or "bob 22": the last colon parts, since names have none and addresses have many. */
 static int fill_can(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char to[PV_CTLAPI_PEER_BUF];
     const char *word = cli->args.word[1], *colon = strrchr(word, ':');
-    if (colon == NULL || colon == word || colon[1] == '\0' || (size_t)(colon - word) >= sizeof(to))
+    const char *port = colon == NULL ? "" : colon + 1;
+    if (cli->args.n_words == 3) { /* as `allow` has it */
+        colon = word + strlen(word);
+        port = cli->args.word[2];
+    }
+    if (colon == NULL || colon == word || port[0] == '\0' || (size_t)(colon - word) >= sizeof(to))
         return pv_cli_usage(cli,
-                            "\"%.60s\": give the other end as NAME:PORT, for example bob:22 "
-                            "or bob:ping",
-                            word);
+                            "%.60s has no port: give NAME:PORT, such as %.60s:22 or %.60s:ping",
+                            word, word, word);
     memcpy(to, word, (size_t)(colon - word));
     to[colon - word] = '\0';
     int code = take_who(cli, cli->args.word[0], req->from);
     if (code == 0)
         code = take_who(cli, to, req->to);
-    return code != 0 ? code : own_text(cli, colon + 1, &req->text);
+    return code != 0 ? code : own_text(cli, port, &req->text);
 }
 
 /* --- tags --------------------------------------------------------------------------------- */
@@ -276,6 +294,18 @@ static int fill_tag(struct pv_cli *cli, struct pv_ctlapi_request *req)
     int code = pv_cli_tag(cli, cli->args.word[1], req);
     req->keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
     return code != 0 ? code : pv_cli_peer(cli, req, cli->args.word[0]);
+}
+
+static int tag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, PV_STR("tagged %.100s with %s", req->peer, req->name),
+                               note_invites);
+}
+
+static int untag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, PV_STR("removed tag %s from %.100s", req->name, req->peer),
+                               note_invites);
 }
 
 static const char who_and_ports[] =
@@ -301,7 +331,7 @@ const struct pv_command pv_cmds_rules[] = {
     {
         .name = "rules",
         .args = "[list | remove NUMBER | default allow|deny]",
-        .summary = "list the rules, remove one, or say what holds where none is",
+        .summary = "list the rules, remove one, or set the default",
         .details =
             "Rules are numbered in the order in which they are looked at. DENIED counts the\n"
             "packets that this node dropped.\n"
@@ -316,9 +346,10 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "can",
         .args = "FROM TO:PORT",
         .summary = "say whether the rules let FROM reach TO, and which one says so",
-        .details = "PORT is 22 (TCP), udp/53, ping, chat or files. Exit code 11: they do not.\n",
+        .details = "PORT is 22 (TCP), udp/53, ping, chat or files; FROM TO PORT works, too. Exit\n"
+                   "code 11: the rules do not allow it.\n",
         .example = "p2pvpnctl can alice bob:22",
-        .words = {2, 2},
+        .words = {2, 3},
         .verb = {.cmd = PV_CTLAPI_CAN, .fill = fill_can, .print = print_can},
     },
     {
@@ -332,7 +363,7 @@ const struct pv_command pv_cmds_rules[] = {
         .example = "sudo p2pvpnctl tag hp4500 printer",
         .options = {{"keep-invite", 0, false}},
         .words = {2, 2},
-        .verb = {.cmd = PV_CTLAPI_TAG, .fill = fill_tag, .ask = change},
+        .verb = {.cmd = PV_CTLAPI_TAG, .fill = fill_tag, .ask = tag_it},
     },
     {
         .name = "untag",
@@ -341,7 +372,7 @@ const struct pv_command pv_cmds_rules[] = {
         .details = "",
         .example = "sudo p2pvpnctl untag laptop guest",
         .words = {2, 2},
-        .verb = {.cmd = PV_CTLAPI_UNTAG, .fill = fill_tag, .ask = change},
+        .verb = {.cmd = PV_CTLAPI_UNTAG, .fill = fill_tag, .ask = untag_it},
     },
     {.name = NULL},
 };

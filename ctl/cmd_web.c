@@ -101,7 +101,10 @@ void pv_cli_add_web_problem(const struct pv_cli *cli, json_t *status)
     json_t *text = json_sprintf("[web] listen = %s: %s (systemctl enable --now p2pvpn-web; "
                                 "journalctl -u p2pvpn-web)",
                                 place, why);
-    (void)json_array_append_new(json_object_get(status, "problems"), text);
+    json_t *problems = json_object_get(status, "problems"),
+           *minor = json_object_get(status, "minor");
+    (void)json_array_append_new(minor, json_integer((json_int_t)json_array_size(problems)));
+    (void)json_array_append_new(problems, text);
 }
 
 /* Is one kept for this user? Then its link is shown, and *ret_code is the exit code. */

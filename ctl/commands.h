@@ -27,6 +27,7 @@ extern const struct pv_command pv_cmds_rules[];
 extern const struct pv_command pv_cmds_routes[];
 extern const struct pv_command pv_cmds_root[];
 extern const struct pv_command pv_cmds_node[];
+extern const struct pv_command pv_cmds_status[];
 extern const struct pv_command pv_cmds_info[];
 extern const struct pv_command pv_cmds_past[];
 extern const struct pv_command pv_cmds_ping[];

@@ -30,6 +30,22 @@ const char pv_help_flags[] =
     "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
     "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n";
 
+/* For whoever does not know the program yet: a heading, and what stands beside it. */
+static const char *const first[][2] = {
+    {"Get started", "create URL   make a network"},
+    {"", "join TOKEN   join a network"},
+    {"", "invite       print the line that adds another machine"},
+    {"", "export NAME  add a phone; --qr prints its QR code"},
+    {"Every day", "status, peers, ping, chat, send, send-file, inbox"},
+    {"Connect", "forward, serve, socks, pipe, run, route, exit"},
+    {"Trouble", "doctor, why, events, stats, netcheck"},
+    {"In a browser", "web"},
+    {"", ""},
+    {"All commands", "p2pvpnctl -h"},
+    {"One command", "p2pvpnctl ping -h"},
+    {"Manual", "man p2pvpnctl"},
+};
+
 static void print_group(const struct pv_help_group *group, FILE *out)
 {
     const struct pv_command *c;
@@ -42,6 +58,16 @@ static void print_group(const struct pv_help_group *group, FILE *out)
         at += len;
     }
     fputc('\n', out);
+}
+
+int pv_help_first(struct pv_cli *cli)
+{
+    struct pv_table t;
+    fputs("Manage this machine's p2pvpn node.\n\n", cli->out);
+    pv_table_begin(&t, 2);
+    for (size_t i = 0; i < PV_ARRAY_LEN(first); i++)
+        pv_table_fact(&t, first[i][0], PV_PLAIN, "%s", first[i][1]);
+    return pv_cli_print_table(cli, &t);
 }
 
 void pv_help_overview(FILE *out)

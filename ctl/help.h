@@ -20,6 +20,8 @@ extern const char pv_help_flags[]; /* what options of every command mean, a line
  * lines below that begin where these words do, into buf; returns buf, "" where it says nothing. */
 const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_t cap);
 
+/* The commands that a newcomer needs, in sixteen lines at most. The exit code. */
+int pv_help_first(struct pv_cli *cli);
 /* All commands by groups, the flags that every command has, and the exit codes. */
 void pv_help_overview(FILE *out);
 /* One command: its usage, details and an example. */

@@ -80,7 +80,6 @@ static int use_globals(struct pv_cli *cli, const struct pv_args *args)
     cli->json = cli->json || args->value[OPT_JSON] != NULL;
     cli->quiet = cli->quiet || args->value[OPT_QUIET] != NULL;
     cli->all = cli->all || args->value[OPT_LONG] != NULL;
-    cli->screen.width = cli->all ? 0 : cli->screen.width;
     if (timeout == NULL)
         return 0;
     char *end = NULL;
@@ -154,15 +153,13 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest, bool ask
         return code;
     if (c->endless && (code = pv_cli_endless(cli, c->name)) != 0)
         return code;
-    /* To a shell an unquoted #crew begins a comment. */
+    cli->args = args;
     if (args.n_words < c->words.min)
-        return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,
-                            strstr(c->args, "#ROOM") != NULL ? " (a room in quotes: '#crew')" : "");
+        return pv_cli_missing(cli);
     if (args.n_words > c->words.max)
-        return pv_cli_usage(cli, "unexpected \"%.60s\": usage: p2pvpnctl %s%s%s",
+        return pv_cli_usage(cli, "%.60s is one word too many. Usage: p2pvpnctl %s%s%s",
                             args.word[c->words.max], c->name, c->args[0] == '\0' ? "" : " ",
                             c->args);
-    cli->args = args;
     /* The command's own options move to the front: its enum counts from 0 and knows no globals. */
     memmove(cli->args.value, args.value + N_GLOBAL,
             (PV_ARGS_MAX_OPTIONS - N_GLOBAL) * sizeof(args.value[0]));
@@ -176,10 +173,9 @@ static int unknown_command(struct pv_cli *cli, const char *name)
     const struct pv_command *like = pv_command_like(name);
     if (like == NULL)
         return pv_cli_usage(cli, "unknown command \"%.60s\"", name);
-    pv_cli_complain(
-        cli, PV_CTLAPI_USAGE,
-        PV_STR("unknown command \"%.60s\": did you mean %s? `p2pvpnctl %s -h` says what that does",
-               name, like->name, like->name));
+    pv_cli_complain(cli, PV_CTLAPI_USAGE,
+                    PV_STR("unknown command \"%.60s\": did you mean %s? Help: `p2pvpnctl %s -h`",
+                           name, like->name, like->name));
     return PV_CTLAPI_USAGE;
 }
 
@@ -196,14 +192,13 @@ static int help(struct pv_cli *cli, const struct pv_args_rest *rest)
     return PV_CTLAPI_DONE;
 }
 
-/* People see what there is; a script whose variable was empty does not go on. */
+/* The exit code ends a script whose variable was empty. */
 static int no_command(struct pv_cli *cli)
 {
-    if (!cli->json) {
-        pv_help_overview(cli->out);
-        (void)fflush(cli->out); /* the error stands below it */
-    }
-    return pv_cli_usage(cli, "no command given");
+    if (cli->json)
+        return pv_cli_usage(cli, "no command given");
+    int code = pv_help_first(cli);
+    return code == 0 ? PV_CTLAPI_USAGE : code;
 }
 
 static int print_version(struct pv_cli *cli)
@@ -297,6 +292,7 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
     cli.screen.width = columns_of(out);
+    cli.err_width = columns_of(err);
     cli.screen.dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
     cli.screen.colour = fileno(out) >= 0 && isatty(fileno(out)) && !cli.screen.dumb &&
                         (no_colour == NULL || no_colour[0] == '\0');

@@ -8,44 +8,58 @@
 #include "proto/local/ctlapi.h"
 #include "sys/term/qr.h"
 
-/* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
- * that lack it are told again: fewer than all is no failure. */
-static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
+/* "2 of 3 online members have it; the rest will get it": behind what was done, unless everybody has
+ * it. Members that lack it, and the coordinator, are told again: that is no failure. */
+static void told_words(const json_t *body, char *buf, size_t cap)
 {
     const char *word = pv_json_text(body, "coordinator", "stored");
-    char members[PV_SHOW_BUF] = "no member is online";
     double online = pv_json_real(body, "online", 0), know = pv_json_real(body, "know", 0);
-    if (pv_json_bool(body, "pending"))
-        done = "not yet, only when the coordinator has stored it";
-    if (online > 0 && know >= online)
-        snprintf(members, sizeof(members),
-                 online > 1 ? "all %.0f members online know" : "the one member online knows",
-                 online);
-    else if (online > 0)
-        snprintf(members, sizeof(members), "%.0f of %.0f members online know so far", know, online);
-    if (strcmp(word, "stored") == 0)
-        pv_cli_note(cli, "%s: %s, the coordinator has stored it%s", done, members,
-                    know < online ? " and tells the others" : "");
+    struct pv_text text = pv_text_in(buf, cap);
+    const bool stored = strcmp(word, "stored") == 0;
+    if (online > 0 && know >= online && !stored)
+        pv_text_add(&text,
+                    online > 1 ? "all %.0f online members have it; "
+                               : "the %.0f online member has it; ",
+                    online);
+    else if (know < online)
+        pv_text_add(&text, "%.0f of %.0f online members have it; ", know, online);
+    if (stored)
+        pv_text_add(&text, "%s", know < online ? "the rest will get it" : "");
     else if (strcmp(word, "away") == 0)
-        pv_cli_note(cli, "%s: %s; the coordinator is away, and is told when it is back", done,
-                    members);
+        pv_text_add(&text, "the coordinator is away and will get it");
     else if (strcmp(word, "silent") == 0)
-        pv_cli_note(cli, "%s: %s; the coordinator does not answer, and is told again", done,
-                    members);
+        pv_text_add(&text, "the coordinator has not answered and is told again");
     else
-        pv_cli_note(cli,
-                    "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
-                    done, members, pv_ctlapi_error_said(word));
+        pv_text_add(&text, "the coordinator refused it and is told again: %s",
+                    pv_ctlapi_error_said(word));
+}
+
+void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
+{
+    char told[PV_SHOW_SENT_BUF];
+    told_words(body, told, sizeof(told));
+    pv_cli_note(cli, "%s%s%s%s%s", done,
+                pv_json_bool(body, "pending") ? " as soon as the coordinator has stored it" : "",
+                told[0] == '\0' ? "" : " (", told, told[0] == '\0' ? "" : ")");
     if (cli->not_on_disk)
         pv_cli_note(cli,
-                    "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "
-                    "30 s, but when it is restarted before it has to hear of it from others",
+                    "it is not on this machine's disk yet: %.200s. p2pvpnd tries again every 30 s; "
+                    "until then a restart of p2pvpnd forgets it.",
                     pv_json_text(body, "disk", "unknown"));
+}
+
+bool pv_cli_is_read(const struct pv_cli *cli)
+{
+    return !cli->quiet && cli->screen.width > 0;
 }
 
 int pv_cli_print_token(struct pv_cli *cli, const json_t *body)
 {
-    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
+    const char *token = pv_json_text(body, "token", "");
+    if (pv_cli_is_read(cli))
+        fprintf(cli->out, "    sudo p2pvpnctl join %s\n", token);
+    else
+        fprintf(cli->out, "%s\n", token);
     return 0;
 }
 
@@ -81,15 +95,15 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
         return;
     if (pv_json_bool(invite, "revoked"))
         pv_cli_note(cli,
-                    "the invite it came by is revoked too, with %.0f use%s left: members that "
-                    "joined by it stay%s",
+                    "revoked its invite too, which had %.0f use%s left; members that joined with "
+                    "it stay%s",
                     left, left == 1 ? "" : "s",
-                    has_option(cli->cmd, "keep-invite") ? " (--keep-invite leaves it)" : "");
+                    has_option(cli->cmd, "keep-invite") ? " (--keep-invite keeps it)" : "");
     else
         pv_cli_note(cli,
-                    "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "
-                    "ends it",
-                    left, pv_json_text(invite, "id", "ID"));
+                    "its invite still works for %.0f machine%s. To end that: `p2pvpnctl invite "
+                    "revoke %s`",
+                    left, left == 1 ? "" : "s", pv_json_text(invite, "id", "ID"));
 }
 
 /* Their files name a machine that does not know them any more. */
@@ -98,9 +112,8 @@ static void note_guests(struct pv_cli *cli, const json_t *body)
     const char *guests = pv_json_text(body, "guests", NULL);
     if (guests != NULL)
         pv_cli_note(cli,
-                    "the guests that it carried are carried by nobody now (%s): an admin's "
-                    "`p2pvpnctl remove NAME`, and another node's `p2pvpnctl export NAME` after "
-                    "that, brings one back",
+                    "its phones lose their connection: %s. To bring one back: remove it and export "
+                    "it on another node, `p2pvpnctl remove NAME`, there `p2pvpnctl export NAME`",
                     guests);
 }
 
@@ -111,46 +124,38 @@ void pv_cli_note_invites(struct pv_cli *cli, const json_t *body, const char *kee
     double open = pv_json_real(invites, "open", 0);
     if (open > 0 && pv_json_bool(invites, "revoked"))
         pv_cli_note(cli,
-                    "open invites of it, and for admins, are revoked too (%.0f): members that "
-                    "joined by them stay%s%s%s",
-                    open, keep == NULL ? "" : " (", keep == NULL ? "" : keep,
-                    keep == NULL ? "" : " leaves them)");
+                    "revoked %.0f open invite%s that it made or that make admins; members that "
+                    "joined with one stay%s%s%s",
+                    open, open == 1 ? "" : "s", keep == NULL ? "" : " (", keep == NULL ? "" : keep,
+                    keep == NULL ? "" : " keeps them)");
     else if (open > 0)
         pv_cli_note(cli,
-                    "invites of it, or for admins, still let in (%.0f): `p2pvpnctl invite list` "
-                    "shows them, `p2pvpnctl invite revoke ID` ends one",
-                    open);
+                    "%.0f invite%s that it made or that make admins still work. To see them: "
+                    "`p2pvpnctl invite list`; to end one: `p2pvpnctl invite revoke ID`",
+                    open, open == 1 ? "" : "s");
 }
 
 /* The coordinator is told later by members that know: the node itself has forgotten its network. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {
     const char *coordinator = pv_json_text(body, "coordinator", NULL);
-    const char *done =
-        "left the network; a new token brings this node back, and so does one it came by, "
-        "until that expires or an admin revokes it (if that was done while this node was a "
-        "member, only an admin's `p2pvpnctl remove` keeps it out)";
-    if (forget)
-        done = "left the network; the keys of this node are deleted";
-    else if (pv_json_bool(body, "removed"))
-        done =
-            "left the network that had removed this node: `p2pvpnctl leave --forget` makes a new "
-            "identity, which can join with a new token";
-    else if (pv_json_bool(body, "orphaned"))
-        done = "left the network, which has no admin any more: nobody can invite anybody, unless a "
-               "member imports its root key (`p2pvpnctl root -h`)";
-    if (coordinator == NULL) /* a node that was no member any more has nobody to tell */
-        pv_cli_note(cli, "%s", done);
-    else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)
-        pv_cli_note(cli,
-                    pv_json_real(body, "online", 0) == 0
-                        ? "%s; nobody could be told: it stays in the lists of the others until an "
-                          "admin's `p2pvpnctl remove`"
-                        : "%s; the members online were told, and none has said yet that it knows: "
-                          "if it stays in their lists, an admin's `p2pvpnctl remove` takes it out",
-                    done);
+    const bool known = pv_json_real(body, "know", 0) > 0;
+    if (coordinator == NULL || strcmp(coordinator, "stored") == 0 || known)
+        pv_cli_note_told(cli, "left the network", body);
     else
-        note_told(cli, done, body);
+        pv_cli_note(cli, "left the network; no member knows yet. If this node stays in their "
+                         "lists, an admin removes it: there `p2pvpnctl remove NAME`");
+    if (forget)
+        pv_cli_note(cli, "deleted the keys of this node");
+    else if (pv_json_bool(body, "removed"))
+        pv_cli_note(cli, "an admin had removed this node: `p2pvpnctl leave --forget` makes a new "
+                         "identity, which can join with a new token");
+    else if (pv_json_bool(body, "orphaned"))
+        pv_cli_note(cli, "the network has no admin left: nobody can invite, unless a member "
+                         "imports its root key (`p2pvpnctl root -h`)");
+    else
+        pv_cli_note(cli, "to come back, join with a new token; the old invite works too until it "
+                         "expires or is revoked");
 }
 
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
@@ -164,7 +169,7 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
         pv_cli_print_json(cli, body);
     else if (code == 0) {
         if (done != NULL)
-            note_told(cli, done, body);
+            pv_cli_note_told(cli, done, body);
         note_invite(cli, body);
         note_guests(cli, body);
         code = more == NULL ? 0 : more(cli, body);
@@ -177,16 +182,12 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
     return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
 }
 
-int pv_cli_ask_and_tell_done(struct pv_cli *cli, struct pv_ctlapi_request *req)
+int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req,
+                           const struct pv_told_of *of, pv_cli_print_fn *more)
 {
-    return pv_cli_ask_and_tell(cli, req, "done", NULL);
-}
-
-int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word,
-                           const char *now, pv_cli_print_fn *more)
-{
-    int code = pv_cli_peer(cli, req, word);
-    return code != 0
-               ? code
-               : pv_cli_ask_and_tell(cli, req, PV_STR("%.*s %s", PV_NAME_MAX, word, now), more);
+    int code = pv_cli_peer(cli, req, of->word);
+    return code != 0 ? code
+                     : pv_cli_ask_and_tell(
+                           cli, req,
+                           PV_STR("%s%.*s%s", of->before, PV_NAME_MAX, of->word, of->behind), more);
 }

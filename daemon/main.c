@@ -1134,8 +1134,8 @@ static int check(struct daemon *d)
     if (d->check)
         return say(EXIT_OK, "configuration ok");
     return say(EXIT_PERMISSION,
-               "not root: p2pvpnd makes a network interface: start it as root, or for this user "
-               "alone: p2pvpnd --user");
+               "not allowed to make a network interface: start p2pvpnd as root, or for this user "
+               "alone with p2pvpnd --user");
 }
 
 /* Masks, limits and signals of this process and of those that it makes. To be called once. */

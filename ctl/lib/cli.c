@@ -51,8 +51,9 @@ void pv_cli_complain(struct pv_cli *cli, int code, const char *said)
     if (line != NULL) {
         fwrite(line, 1, len, cli->err);
     } else {
-        fputs("p2pvpnctl: ", cli->err);
-        pv_show_text(cli->err, text);
+        char whole[sizeof(text) + sizeof("p2pvpnctl: ")];
+        snprintf(whole, sizeof(whole), "p2pvpnctl: %s", text);
+        pv_show_text_from(cli->err, whole, 0, cli->err_width);
         fputc('\n', cli->err);
     }
     free(line);
@@ -105,12 +106,94 @@ int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    size_t len = strlen(text);
+    const char *end = len > 0 && strchr("?.", text[len - 1]) != NULL ? "" : ".";
     if (cli->cmd == NULL)
-        complain_line(cli, PV_CTLAPI_USAGE, "%s: p2pvpnctl -h lists what there is", text);
+        complain_line(cli, PV_CTLAPI_USAGE, "%s%s Help: `p2pvpnctl -h`", text, end);
     else
-        complain_line(cli, PV_CTLAPI_USAGE, "%s: %s: see p2pvpnctl %s -h", cli->cmd->name, text,
-                      cli->cmd->name);
+        complain_line(cli, PV_CTLAPI_USAGE, "%s: %s%s Help: `p2pvpnctl %s -h`", cli->cmd->name,
+                      text, end, cli->cmd->name);
     return PV_CTLAPI_USAGE;
+}
+
+/* --- words that are missing ------------------------------------------------------------------ */
+
+/* The length of the first of "a [b|c] | d", up to a bar between blanks that is in no bracket. */
+static size_t alternative(const char *args)
+{
+    size_t n = 0;
+    for (int depth = 0; args[n] != '\0'; n++) {
+        depth += args[n] == '[' ? 1 : args[n] == ']' ? -1 : 0;
+        if (depth == 0 && strncmp(args + n, " | ", 3) == 0)
+            break;
+    }
+    return n;
+}
+
+/* The next word of an alternative that has to be given, behind *at; its length in *ret_len. NULL:
+ * there is none. */
+static const char *next_required(const char *end, const char **at, size_t *ret_len)
+{
+    for (const char *p = *at; p < end; p += p < end) {
+        const char *word = p;
+        int depth = 0;
+        for (; p < end && (depth > 0 || *p != ' '); p++)
+            depth += *p == '[' ? 1 : *p == ']' ? -1 : 0;
+        *ret_len = (size_t)(p - word);
+        *at = p + (p < end);
+        if (*word != '[' && *word != '-')
+            return word;
+    }
+    return NULL;
+}
+
+/* Does what was typed stand in the place of this word of the usage? Capitals stand for anything. */
+static bool fits(const char *word, size_t len, const char *typed)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((word[i] >= 'A' && word[i] <= 'Z') || word[i] == '|')
+            return true;
+    return strlen(typed) == len && strncmp(word, typed, len) == 0;
+}
+
+/* The word of this alternative that was not typed. NULL: other words were, or none is missing. */
+static const char *missing_of(const struct pv_cli *cli, const char *at, const char *end,
+                              size_t *ret_len)
+{
+    const char *word;
+    for (int i = 0; (word = next_required(end, &at, ret_len)) != NULL; i++) {
+        if (i >= cli->args.n_words)
+            return word;
+        if (!fits(word, *ret_len, cli->args.word[i]))
+            return NULL;
+    }
+    return NULL;
+}
+
+int pv_cli_missing(struct pv_cli *cli)
+{
+    const char *args = cli->cmd->args, *word = NULL;
+    const bool rooms = strstr(args, "#ROOM") != NULL; /* to a shell #crew begins a comment */
+    size_t len = 0;
+    args += args[0] == '[' && strstr(args, " | ") != NULL && alternative(args) == strlen(args);
+    for (const char *at = args; word == NULL && *at != '\0';) {
+        size_t n = alternative(at);
+        word = missing_of(cli, at, at + n, &len);
+        at += n + (at[n] == '\0' ? 0 : 3);
+    }
+    char name[80] = "a word";
+    struct pv_text text = pv_text_in(name, sizeof(name));
+    if (word != NULL && word[0] >= 'a' && word[0] <= 'z')
+        pv_text_add(&text, "what to do");
+    else
+        for (size_t i = 0; word != NULL && i < len; i++)
+            pv_text_add(&text,
+                        word[i] == '|'   ? " or %.0s"
+                        : word[i] == ']' ? "%.0s"
+                                         : "%.1s",
+                        word + i);
+    return pv_cli_usage(cli, "%s is missing. Usage: p2pvpnctl %s %s%s", name, cli->cmd->name,
+                        cli->cmd->args, rooms ? " (a room in quotes: '#crew')" : "");
 }
 
 void pv_cli_hush(struct pv_cli *cli, bool hush)
@@ -132,7 +215,8 @@ static void put_line(const struct pv_cli *cli, FILE *out, const char *fmt, va_li
 {
     char text[900], named[1800];
     vsnprintf(text, sizeof(text), fmt, ap);
-    pv_show_text(out, pv_cli_name_commands(cli, text, named, sizeof(named)));
+    pv_show_text_from(out, pv_cli_name_commands(cli, text, named, sizeof(named)), 0,
+                      out == cli->err ? cli->err_width : cli->screen.width);
     fputc('\n', out);
 }
 
@@ -705,8 +789,13 @@ int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, 
         v++;
     if (!v->options && has_options(cli))
         return pv_cli_usage(cli, "%s", misplaced);
-    if (v->word == NULL || n < v->min_words || n > v->max_words)
-        return pv_cli_usage(cli, "%s", there);
+    if (v->word == NULL && word[0] != '\0')
+        return pv_cli_usage(cli, "%.60s is unknown: %s", word, there);
+    if (v->word == NULL || n < v->min_words)
+        return place == 0 ? pv_cli_missing(cli) : pv_cli_usage(cli, "%s", there);
+    if (n > v->max_words)
+        return pv_cli_usage(cli, "%.60s is one word too many: %s", cli->args.word[v->max_words],
+                            there);
     return pv_cli_do_verb(cli, v);
 }
 
@@ -720,8 +809,12 @@ int pv_command_run(const struct pv_command *c, struct pv_cli *cli)
 
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
 {
+    struct pv_screen screen = cli->screen;
+    /* A list of facts has two columns: the second goes on below itself, and nothing is cut. */
+    if (cli->all && t->n_columns > 2)
+        screen.width = 0;
     pv_table_name_commands(t, cli->flag);
-    return pv_table_print(t, cli->out, &cli->screen) < 0 ? pv_cli_no_memory(cli) : 0;
+    return pv_table_print(t, cli->out, &screen) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 
 int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_columns,

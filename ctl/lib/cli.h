@@ -72,8 +72,9 @@ struct pv_cli {
     struct pv_instance node; /* whose p2pvpnd is asked */
     char flag[PATH_MAX + 4]; /* "-n work": by which it is meant; "": without a flag it is, too */
     bool json, quiet;
-    bool all; /* --long: tables have all columns, and nothing of them is cut */
+    bool all; /* --long: screens show everything, and nothing in their tables is cut */
     struct pv_screen screen;
+    size_t err_width;             /* columns of err's lines; 0: lines of any length */
     pv_ns timeout;                /* --timeout; 0: not given */
     pv_ns deadline;               /* of the command; PV_NEVER: none */
     const char *peer;             /* whom the command is about; NULL: nobody */
@@ -111,6 +112,8 @@ const char *pv_cli_how_to_start_own(const struct pv_cli *cli, char buf[static PV
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
+/* The same, when fewer words were typed than the command takes: names the one that is missing. */
+int pv_cli_missing(struct pv_cli *cli);
 /* Of a command that a signal or its program ends: 0, or the same where --timeout was given. */
 int pv_cli_endless(struct pv_cli *cli, const char *name);
 /* The same when memory has run out. */

@@ -127,16 +127,20 @@ static size_t width(const char *text)
     return n;
 }
 
-/* The bytes of text that fit into columns; of them those up to the last blank, where the text goes
- * on behind one. The whole text where it fits, and one character at least. */
+/* The bytes of text that fit into columns: up to the last blank, where the text goes on. The whole
+ * text where it fits, and one character at least. A command in backticks stays in one line, so that
+ * it can be copied: one that is longer than the line begins a line and goes past its end. */
 static size_t fitting(const char *text, size_t columns)
 {
     size_t n = 0, used = 0, blank = 0;
+    bool command = false;
     while (text[n] != '\0') {
         size_t len = 0, w = character(text + n, &len);
-        if (text[n] == ' ')
+        if (text[n] == '`')
+            command = !command && strchr(text + n + 1, '`') != NULL;
+        if (text[n] == ' ' && !command)
             blank = n;
-        if (used + w > columns && n > 0)
+        if (used + w > columns && n > 0 && (blank > 0 || !command))
             return blank > 0 ? blank : n;
         used += w;
         n += len;
@@ -233,8 +237,8 @@ static void lay_out(const struct pv_table *t, size_t screen, struct layout *l)
 }
 
 /* The part of a cell that its column has room for, with "..." where something is missing, and the
- * mark behind it. */
-static void print_cut(const char *text, size_t columns, FILE *out)
+ * mark behind it; fill: with blanks up to the end of the column. */
+static void print_cut(const char *text, size_t columns, bool fill, FILE *out)
 {
     size_t n = strlen(text), len = 0, used = width(text), mark = 0;
     if (used > columns) {
@@ -246,7 +250,8 @@ static void print_cut(const char *text, size_t columns, FILE *out)
     }
     fprintf(out, "%.*s%s%s", (int)n, text, text[n] == '\0' ? "" : "...",
             mark > 0 ? strrchr(text, '(') - 1 : "");
-    fprintf(out, "%*s", (int)(columns - used), "");
+    if (fill)
+        fprintf(out, "%*s", (int)(columns - used), "");
 }
 
 /* The last cell of a row gets no blanks, so that lines do not wrap for nothing, and goes on below
@@ -261,14 +266,26 @@ static void print_last(const char *text, size_t from, size_t screen, FILE *out)
         fprintf(out, "\n%*s", GAP, "");
     }
     size_t room = screen > from + 1 ? screen - from : SIZE_MAX;
-    for (size_t n = fitting(text, room);; n = fitting(text, room)) {
+    for (size_t n = fitting(text, room), indent = from;;) {
         fwrite(text, 1, n, out);
         text += n;
         text += strspn(text, " ");
         if (*text == '\0')
             break;
-        fprintf(out, "\n%*s", (int)from, "");
+        n = fitting(text, room);
+        /* A long command has more room at the left. */
+        indent = from > GAP && *text == '`' && n > room ? GAP : from;
+        fprintf(out, "\n%*s", (int)indent, "");
     }
+}
+
+/* Is nothing behind this cell in its row? Then it gets no blanks. */
+static bool is_end_of_row(const struct pv_table *t, const struct layout *l, size_t cell)
+{
+    for (size_t i = cell + 1; i % t->n_columns != 0; i++)
+        if (t->cells[i].text[0] != '\0' && (l->left_out & 1u << i % t->n_columns) == 0)
+            return false;
+    return true;
 }
 
 static void print_rows(const struct pv_table *t, FILE *out, const struct pv_screen *screen)
@@ -287,9 +304,12 @@ static void print_rows(const struct pv_table *t, FILE *out, const struct pv_scre
         if (last)
             print_last(c->text, from, screen->width, out);
         else
-            print_cut(c->text, l.widths[column], out);
+            print_cut(c->text, l.widths[column], !is_end_of_row(t, &l, i), out);
         fputs(pv_colour_off(c->colour, screen->colour), out);
-        fprintf(out, last ? "\n" : "%*s", GAP, "");
+        if (last)
+            fputc('\n', out);
+        else if (!is_end_of_row(t, &l, i))
+            fprintf(out, "%*s", GAP, "");
         from += l.widths[column] + GAP;
     }
 }

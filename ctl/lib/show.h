@@ -77,8 +77,9 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
-/* The same from that column on: it goes on below itself where the screen ends, whose columns are 0
- * for a line as long as it is. No text with commands in it: pasted, half of one would run. */
+/* The same from that column on: the text goes on below itself when the screen ends, whose columns
+ * are 0 for a line of any length. A command in backticks stays in one line, so that nobody pastes
+ * half of it. */
 void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen);
 
 /* The author of a message that is not the daemon's own: "somebody", or by the daemon's word "root"

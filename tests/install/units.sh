@@ -267,7 +267,7 @@ check)
         cat /run/out/create
         fail "create of a second network"
     }
-    has /run/out/create 'p2pvpnd@work.service starts at boot from now on (--no-boot would have left that'
+    has /run/out/create 'p2pvpnd starts at boot from now on. To change that: `systemctl disable p2pvpnd@work.service`'
     [ -L /etc/systemd/system/multi-user.target.wants/p2pvpnd@work.service ] || fail "create does not enable its unit"
     [ ! -e /etc/systemd/system/multi-user.target.wants/p2pvpnd.service ] || fail "--no-boot enables its unit"
     systemctl is-active p2pvpnd@work.service || fail "p2pvpnd@work.service does not run"

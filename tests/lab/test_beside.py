@@ -279,7 +279,7 @@ def docker_at_the_exit(lab):
     use(alice)
 
     def remedy():
-        lines = [x for x in exit_.ctl("status").out.splitlines() if x.startswith("problem") and "DOCKER-USER" in x]
+        lines = [x for x in exit_.ctl("status", "-l").out.splitlines() if x.startswith("problem") and "DOCKER-USER" in x]
         return "iptables" + lines[0].split("iptables", 1)[1] if lines else ""
     wait("the remedy", remedy)
     equal(seen_as(alice, web), None, "dropped by docker's rules: alice")

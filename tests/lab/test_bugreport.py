@@ -73,23 +73,23 @@ def doctor_is_content_with_a_node_that_works(lab):
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
     wait("doctor to say that all is well",
-         lambda: a.ctl("doctor", check_rc=False).code == 0)
-    out = a.ctl("doctor").out
+         lambda: a.ctl("doctor", "-l", check_rc=False).code == 0)
+    out = a.ctl("doctor", "-l").out
     a.nft("table inet wall {\nchain in {\ntype filter hook input priority 0; policy accept;\n"
              "ct state established,related accept\niifname lo accept\nct state new drop\n}\n}")
-    told = a.ctl("doctor", check_rc=False).out
+    told = a.ctl("doctor", "-l", check_rc=False).out
     check("table inet wall" in told and "drops what members begin" in told and "iifname" in told, told)
     a.wait_direct(b)
     def told_of_the_kernel(words):
-        told = b.ctl("why", "a").out
+        told = b.ctl("why", "a", "-l").out
         return words in told and "doctor" in told
     wait("b to be told of it", lambda: told_of_the_kernel("its kernel answers no program"))
     # firewalld's own way of refusing
     a.nft("insert rule inet wall in ct state new reject with icmpx admin-prohibited")
     wait("b to be told of a refusal", lambda: told_of_the_kernel("its kernel lets no program in"))
     a.nft('insert rule inet wall in iifname "p2pvpn0" accept')
-    wait("doctor to be content", lambda: a.ctl("doctor", check_rc=False).code == 0)
-    wait("b not to be told of it any more", lambda: "its kernel" not in b.ctl("why", "a").out)
+    wait("doctor to be content", lambda: a.ctl("doctor", "-l", check_rc=False).code == 0)
+    wait("b not to be told of it any more", lambda: "its kernel" not in b.ctl("why", "a", "-l").out)
     a.nft("delete table inet wall")
     # By IPv6 alone, to which names resolve first; and by sets with a name.
     for family, rules, drops in (("ip6", "ct state new drop", "by IPv6"),
@@ -99,25 +99,25 @@ def doctor_is_content_with_a_node_that_works(lab):
         a.nft(f"table {family} wall {{\nset ok {{ type ifname; elements = {{ {a.dev}, lo }}; }}\n"
               "set bad { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.0/24 }; }\n"
               f"chain in {{\ntype filter hook input priority 0; policy accept;\n{rules}\n}}\n}}")
-        told = a.ctl("doctor", check_rc=False)
+        told = a.ctl("doctor", "-l", check_rc=False)
         check(told.code != 0 and f"(table {family} wall, chain in) drops what members begin" in told.out, told)
         wait(f"b to be told of {rules}", lambda drops=drops: told_of_the_kernel(f"answers no program{' ' * (drops != ':')}{drops}"))
         a.nft(f"delete table {family} wall")
     a.nft("table inet wall {\nset s { type ifname . inet_service; }\nchain in {\n"
           "type filter hook input priority 0; policy accept;\nmeta iifname . tcp dport @s accept\n"
           "ct mark 7 drop\n}\n}")
-    told = a.ctl("doctor", check_rc=False)
+    told = a.ctl("doctor", "-l", check_rc=False)
     check(told.code == 0 and "could not tell: this host's own (table inet wall, chain in) may drop" in told.out, told)
     a.nft("delete table inet wall")
     a.nft("table inet wall {\nchain in {\ntype filter hook input priority 0; policy accept;\ntcp dport 80 drop\n}\n}")
-    told = a.ctl("doctor", check_rc=False)
+    told = a.ctl("doctor", "-l", check_rc=False)
     check(told.code == 0 and "one about a single port is not named here" in " ".join(told.out.split()), told)
     a.nft("delete table inet wall")
     # A rule that lets in a port alone is silence to `why`: doctor tells of it.
     a.nft("table inet wall {\nchain vpn {\ntcp dport 22 accept\n}\nchain in {\n"
           f'type filter hook input priority 0; policy drop;\niifname vmap {{ "lo" : accept, "{a.dev}" : accept, '
           '"p2pvpn0" : jump vpn }\n}\n}')
-    told = a.ctl("doctor", check_rc=False)
+    told = a.ctl("doctor", "-l", check_rc=False)
     check(told.code == 0 and "(table inet wall, chain in) lets through some of what members begin" in told.out, told)
     wait("b to be told of it", lambda: told_of_the_kernel("its kernel answers no program"))
     a.nft("delete table inet wall")
@@ -137,7 +137,7 @@ def doctor_is_content_with_a_node_that_works(lab):
     r = a.run(*stranger, lab.bin("p2pvpnctl"), "doctor", check_rc=False)
     check(r.code != 0 and 'usermod -aG p2pvpn "$USER"' in r.out, f"a user who may not: {r}")
     a.ctl("down")
-    r = a.ctl("doctor", check_rc=False)
+    r = a.ctl("doctor", "-l", check_rc=False)
     equal(r.code, 1, "exit code of doctor on a machine that is down")
     check("to do: `sudo p2pvpnctl up`" in r.out, r.out)
 
@@ -256,6 +256,6 @@ def a_firewall_lets_members_in_after_doctors_remedy(lab):
         a.run("sh", "-c", typed[0])
         said = firewall()
         check(said["well"], f"{what}, after `{typed[0]}`: {said}")
-        wait("doctor to be content", lambda: a.ctl("doctor", check_rc=False).code == 0)
+        wait("doctor to be content", lambda: a.ctl("doctor", "-l", check_rc=False).code == 0)
         wait(f"a connection, {what}", connects)
         a.nft(f"delete table {table}")

@@ -128,7 +128,7 @@ def one_user_does_not_lock_out_root(lab):
     crowd = a.start(*a.as_user(), "python3", "-c", CROWD, SOCKET, "100", name="crowd")
     wait("the crowd", lambda: crowd.must_run() or "there" in crowd.text())
     answers(a)
-    a.ctl("status")
+    a.ctl("status", "-l")
     crowd.must_run()
     crowd.kill()
     wait("places for others", lambda: a.run(*a.as_user(), lab.bin("p2pvpnctl"), "version",

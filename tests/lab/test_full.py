@@ -72,7 +72,7 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
         check("No space left" in r.err and "free some space" in r.err,
               f"no reason or no remedy in: {r.err}")
         check("before" in a.ctl("history", "b").out, "what was stored can be read")
-        status = a.ctl("status").out
+        status = a.ctl("status", "-l").out
         check(any("full" in line for line in status.splitlines() if line.startswith("problem:")), status)
         if shm:
             marked = read_without_room(a, "to be read")
@@ -84,7 +84,7 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
         wait("a to store again", sends)
         wait("the message to arrive",
              lambda: f"after {shm}" in b.ctl("history", "a").out)
-        wait("status to name no full disk any more", lambda: "full" not in a.ctl("status").out, timeout=40)
+        wait("status to name no full disk any more", lambda: "full" not in a.ctl("status", "-l").out, timeout=40)
         if shm:
             check(("to be read" in a.ctl("inbox").out) != marked, f"marked as read before there was room: {marked}")
             equal(a.ctl("inbox").out, "", "the inbox when all is read")
@@ -139,7 +139,7 @@ def nothing_of_others_fills_the_last_of_a_disk(lab):
     wait("a to be told that b takes no more", held)
     out = a.ctl("send", "b", "third").out
     check("b's machine takes no more from you for now: its disk is nearly full" in out, out)
-    check("its disk is nearly full" in a.ctl("why", "b").out, "why says nothing of it")
+    check("its disk is nearly full" in a.ctl("why", "b", "-l").out, "why says nothing of it")
     check("second" not in b.ctl("history", "a").out, "b stored it all the same")
     b.ctl("send", "a", "own words")  # what b's users write is theirs to decide
     make_room(b, STATE)
@@ -176,7 +176,7 @@ def a_disk_without_inodes_is_named(lab):
     a.run("sh", "-c", f"touch {STATE}/p2pvpnd.log; mkdir {STATE}/small; i=0; while echo >{STATE}/small/$i; do i=$((i + 1)); done 2>&-; df -i {STATE}")
     r = a.ctl("up", check_rc=False)
     check(r.code != 0 and "no inodes are free: delete small files" in r.err, r)
-    told = a.ctl("doctor", check_rc=False).out
+    told = a.ctl("doctor", "-l", check_rc=False).out
     check(f"!!   disk          no inodes are free below {STATE}" in told, told)
     a.run("rm", "-r", f"{STATE}/small")
     a.ctl("up")

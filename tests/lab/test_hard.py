@@ -29,7 +29,7 @@ def emulated(lab, name, profile):
 def port_restricted_and_sequential(lab):
     a, b = meet(lab, emulated(lab, "la", "port-restricted"),
                 emulated(lab, "lb", "symmetric-sequential"))
-    text = a.ctl("why", "b").out
+    text = a.ctl("why", "b", "-l").out
     check("their NAT uses another public port for each destination (one after the other" in text,
           f"why says\n{text}")
     hard = b.json("status")["hard_nat"]
@@ -67,7 +67,7 @@ def linux_routers_that_take_early_packets(lab):
     """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 5)."""
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),
                 lab.masquerade("lb", drop_input=False, random=True))
-    check("takes the port" in a.ctl("why", "b").out, a.ctl("why", "b").out)
+    check("takes the port" in a.ctl("why", "b", "-l").out, a.ctl("why", "b", "-l").out)
 
 
 @scenario
@@ -103,7 +103,7 @@ def switched_off_nothing_is_tried(lab):
     a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
     check(a.path(b)["type"] != "direct", "a path is direct")
     equal(a.json("status")["hard_nat"]["on"], False, "status")
-    check("attempts are off" in a.ctl("status").out, "status in words")
+    check("attempts are off" in a.ctl("status", "-l").out, "status in words")
 
 
 @scenario
@@ -115,5 +115,5 @@ def two_random_stay_on_the_relay_and_why_says_so(lab):
     a.wait_peer(b)
     a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
     wait("why to name both NATs",
-         lambda: "both NATs stand in the way" in a.ctl("why", "b").out)
-    check("random" in a.ctl("why", "b").out, "the kind of NAT")
+         lambda: "both NATs stand in the way" in a.ctl("why", "b", "-l").out)
+    check("random" in a.ctl("why", "b", "-l").out, "the kind of NAT")

@@ -227,4 +227,4 @@ def one_has_ipv4_only_and_the_other_ipv6_only(lab):
     equal(a.path(b)["type"], "relay", "what a uses")
     equal(b.json("status")["coordinator"]["address"], f"[{host.ip6}]:3478", "b's coordinator")
     cause = "only IPv4 and b only IPv6: no packet goes from one to the other"
-    wait("why to name it", lambda: cause in a.ctl("why", "b").out)
+    wait("why to name it", lambda: cause in a.ctl("why", "b", "-l").out)

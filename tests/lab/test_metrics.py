@@ -139,7 +139,7 @@ def http_is_spoken_as_it_should_be_and_slow_clients_keep_nobody_out(lab):
     # Eight places are all there are: who asks as it should gets its answer once they are given up.
     r = a.run("python3", "-c", SLOW, str(PORT), "8", timeout=90)
     equal(r.out.split()[0], "200", "status beside slow clients")
-    equal(a.ctl("status", code=0).code, 0, "the daemon")
+    equal(a.ctl("status", "-l", code=0).code, 0, "the daemon")
 
 
 @scenario

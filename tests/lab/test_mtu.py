@@ -246,6 +246,6 @@ def links_without_offloads(lab):
         check(off["what"] and off["why"], f"off: {off}")
     check(set(d["aead"].split(", ")) <= {"ipsec-mb", "openssl", "libsodium"}, f"the library is {d['aead']}")
     equal([x["suite"] for x in d["aead_ns"] if x["ns"] > 0], ["chacha20-poly1305", "aes-256-gcm"], "ciphers measured")
-    text = a.ctl("status").out
+    text = a.ctl("status", "-l").out
     check("offload:" in text and all(off["what"] in text for off in d["off"]),
           f"status does not say what is off: {text}")

@@ -124,9 +124,9 @@ def two_symmetric_nats_are_direct_with_pcp(lab):
     check(m["lifetime"] > 60, f"the lifetime: {m}")
     a.wait_peer(b)
     b.wait_direct(a)
-    wait(f"b to use {m['external']}", lambda: m["external"] in b.ctl("why", "a").out)
-    wait("why on a to say it", lambda: f"the router maps {m['external']} by PCP" in a.ctl("why", "b").out)
-    check("port mapped" in a.ctl("status").out, "status in words")
+    wait(f"b to use {m['external']}", lambda: m["external"] in b.ctl("why", "a", "-l").out)
+    wait("why on a to say it", lambda: f"the router maps {m['external']} by PCP" in a.ctl("why", "b", "-l").out)
+    check("port mapped" in a.ctl("status", "-l").out, "status in words")
     check(b.os_ping(b.addr(a), count=3), "pings over it")
 
     pause(4, "epochs of a router that has run no longer look alike (RFC 6887 s8.5)")

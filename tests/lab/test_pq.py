@@ -47,7 +47,7 @@ def meet(a, b):
 
 def expect(a, b, kind):
     wait(f"{kind} keys", lambda: kinds(a, b) == [kind] * 2)
-    why = a.ctl("why", b.name).out
+    why = a.ctl("why", b.name, "-l").out
     check("post-quantum: " in why if kind == "hybrid" else "not post-quantum: " in why, why)
     check(a.os_ping(a.addr(b)), "ping after it")
     for h in (a, b):
@@ -60,7 +60,7 @@ def status_says_whether_sessions_are_hybrid(lab):
     meet(a, b)
     s = state(a)
     expect(a, b, "hybrid" if able(a) else "classical")
-    line = [x for x in a.ctl("status").out.splitlines() if x.strip().startswith("post-quantum")]
+    line = [x for x in a.ctl("status", "-l").out.splitlines() if x.strip().startswith("post-quantum")]
     check(line and (" on" in line[0] if able(a) else " no: " in line[0]), f"status: {line} {s}")
     if able(a):
         equal(state(a)["hybrid"], 1, "hybrid sessions")
@@ -78,7 +78,7 @@ def nothing_passes_where_it_is_required_and_cannot_be(lab):
     check(not a.os_ping(a.addr(b), timeout=3), "a packet passed")
     problems = a.json("status")["problems"]
     check(any("pq = require" in p for p in problems), f"problems: {problems}")
-    why = a.ctl("why", "b").out
+    why = a.ctl("why", "b", "-l").out
     check("[security] pq = require here" in why, why)
 
 

@@ -194,7 +194,7 @@ def symmetric_nats_talk_through_the_coordinator(lab):
         path = wait(f"{x.name} to be on the relay", lambda: relayed(x, y))
         check(path["via"].endswith(":3478"), f"via is {path['via']}")
     equal(a.ctl("ping", "b", "-c", 1, "--direct", check_rc=False).code, 10, "ping --direct")
-    check("relay" in a.ctl("why", "b").out, "why does not name the relay")
+    check("relay" in a.ctl("why", "b", "-l").out, "why does not name the relay")
     status = a.json("status")["relay"]
     check(status["tx_bytes"] > 0 and status["rx_bytes"] > 0, f"status counts {status}")
     there = coordinator_status(coordinator)

@@ -82,7 +82,7 @@ def every_process_has_what_it_needs_and_no_more(lab):
     for word in (f"user p2pvpn ({UID}), no capabilities, no new privileges, seccomp, Landlock",
                  "helper: user root (0), CAP_NET_ADMIN"):
         check(word in told, f"status says: {told}")
-    check(told.split(";")[0] in a.ctl("status").out, "the line of `p2pvpnctl status`")
+    check(told.split(";")[0] in a.ctl("status", "-l").out, "the line of `p2pvpnctl status`")
     pid = a.p2pvpnd.pid
     look(a, pid, UID, 0, 2, "p2pvpnd")
     for task in a.run("ls", f"/proc/{pid}/task").out.split():

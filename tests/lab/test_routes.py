@@ -503,7 +503,7 @@ def bad_input_is_told_with_its_remedy(lab):
         check(r.code != 0 and remedy in r.err, f"route {words}: {r}")
     r = host.ctl("exit", "use", "nobody", check_rc=False)
     check(r.code != 0 and "peers" in r.err, f"exit use nobody: {r}")
-    check("nobody offers" in host.ctl("route").out, "an empty list says nothing")
+    check("no member offers one" in host.ctl("route").out, "an empty list says nothing")
 
 
 def route_of(host, network, prefix):

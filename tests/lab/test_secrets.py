@@ -377,7 +377,7 @@ def passwords_and_preshared_keys_are_nowhere_else(lab):
         secrets = [relay, *of_host, *of_node]
         look(program, secrets)
         on_disk(machine, secrets)
-    said = "".join(a.ctl(*x, "--json").out for x in (["status"], ["peers"])) + a.ctl("why", "phone").out
+    said = "".join(a.ctl(*x, "--json").out for x in (["status"], ["peers"])) + a.ctl("why", "phone", "-l").out
     said += "".join(host.run(lab.bin("p2pvpn-coordinator"), *x).out
                     for x in (["status"], ["status", "--json"], ["metrics"], ["networks"], ["homes"], ["reload"]))
     in_answers_and_logs(lab, said, secrets)

@@ -55,13 +55,13 @@ def expect(name, ask, words, timeout=60):
 
 def why(host, peer):
     def ask():
-        r = host.ctl("why", peer, check_rc=False)
+        r = host.ctl("why", peer, "-l", check_rc=False)
         return r.out + r.err
     return ask
 
 
 def status(host):
-    return lambda: host.ctl("status", check_rc=False).out
+    return lambda: host.ctl("status", "-l", check_rc=False).out
 
 
 def command(host, *args):
@@ -198,7 +198,7 @@ def udp_blocked_here(w):
     # A firewall of b's own is found by way of the relay, too.
     w.b.nft('table ip wall {\nchain in {\ntype filter hook input priority 0; policy accept;\n'
             'iifname "p2pvpn0" ct state new drop\n}\n}')
-    yield why(w.a, "b"), "cause: UDP is blocked here", "but: its kernel answers no program by IPv4"
+    yield why(w.a, "b"), "cause: UDP is blocked here", "But its kernel answers no program by IPv4"
     w.b.nft("delete table ip wall")
     w.east.nat.set(udp="all")
     w.direct()
@@ -311,9 +311,9 @@ def same_keys_twice(w):
 
 @fault("paths", long=False)
 def this_node_down(w):
-    wait("a path", lambda: "; in use" in w.a.ctl("why", "b").out)
+    wait("a path", lambda: "; in use" in w.a.ctl("why", "b", "-l").out)
     w.a.ctl("down")
-    check("; in use" not in w.a.ctl("why", "b", check_rc=False).out, "a path of a machine that is down is in use")
+    check("; in use" not in w.a.ctl("why", "b", "-l", check_rc=False).out, "a path of a machine that is down is in use")
     yield why(w.a, "b"), "cause: this machine is down", "p2pvpnctl up"
     w.a.ctl("up")
 

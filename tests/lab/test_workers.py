@@ -80,7 +80,7 @@ def run_hub(lab, workers, size):
     d = hub.json("status")["datapath"]
     equal((d["workers"], d["threads"]), (workers, 2 * workers), "the hub's workers")
     equal(direct[0].json("status")["datapath"]["threads"], 1, "threads where one was asked for")
-    check(f"{workers} workers, {2 * workers} threads" in hub.ctl("status").out, "status in words")
+    check(f"{workers} workers, {2 * workers} threads" in hub.ctl("status", "-l").out, "status in words")
     before = threads(hub)
     equal(sorted(before), sorted(f"pv-{k}{i}" for k in ("rx", "tx") for i in range(workers)),
           "threads")

@@ -89,21 +89,29 @@ static bool is_up(struct admin *a, const char *what, uint64_t handle)
     return a->node->up;
 }
 
-/* Is there an admin beside this node? One that has just joined may not have heard of any. */
-static bool has_another_admin(const struct pv_node *n)
+/* An admin beside this node. NULL: none is known here. */
+static const struct pv_member *another_admin(const struct pv_node *n)
 {
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
         if (m->rights != 0 && memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
-            return true;
+            return m;
     }
-    return false;
+    return NULL;
+}
+
+const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF])
+{
+    const struct pv_member *m = another_admin(n);
+    snprintf(buf, PV_ADMIN_ASK_BUF, m == NULL ? "ask one who is" : "ask one who is, such as %s",
+             m == NULL ? "" : m->name);
+    return buf;
 }
 
 bool pv_admin_is_none(const struct pv_node *n)
 {
     const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);
-    return self != NULL && self->rights == 0 && pv_rules_are_known(n) && !has_another_admin(n);
+    return self != NULL && self->rights == 0 && pv_rules_are_known(n) && another_admin(n) == NULL;
 }
 
 /* May this node sign that, with or without the coordinator? */
@@ -125,8 +133,8 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: %s has no admin any more: " PV_ADMIN_REMEDY, what, network);
     else
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: this node is no admin of %s: ask one who is", what, network);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: this node is no admin of %s: %s",
+                        what, network, pv_admin_to_ask(n, (char[PV_ADMIN_ASK_BUF]){0}));
     return false;
 }
 
@@ -709,7 +717,7 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
     const struct pv_node *n = a->node;
     const struct pv_member *heir = NULL;
     if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0 ||
-        has_another_admin(n))
+        another_admin(n) != NULL)
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
@@ -779,7 +787,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         return;
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
-    w.told.orphaned = !has_another_admin(n);
+    w.told.orphaned = another_admin(n) == NULL;
     if (pv_node_self(n) != NULL)
         pv_ending_guests(n, pv_node_self(n), &w.told);
     pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */

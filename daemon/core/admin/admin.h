@@ -22,6 +22,11 @@ PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_
 bool pv_admin_is_none(const struct pv_node *n);
 #define PV_ADMIN_REMEDY \
     "`p2pvpnctl root import` of its root key, on any member, makes that one an admin"
+/* "ask one who is, such as NAME": what to do on a node that is no admin. Returns buf. */
+enum {
+    PV_ADMIN_ASK_BUF = PV_NAME_BUF + 32,
+};
+const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF]);
 /* p2pvpnd is to end: where this node is an ephemeral member (roster.h) it leaves as by the command.
  * False: it is none, or nobody can be told. */
 PV_MUST_CHECK bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now);

@@ -159,8 +159,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     if ((strcmp(name, m->name) != 0 && !pv_roster_name_is_free(n->roster, name, m->node)) ||
         strcmp(name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
-                        "%s: %s is taken: names of members, their first ones, and the "
-                        "network's own are nobody else's; choose another",
+                        "%s: %s is taken: it is, or was at first, the name of another member, or "
+                        "that of the network. Choose another name.",
                         o->what, name);
         return;
     }

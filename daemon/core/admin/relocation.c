@@ -721,13 +721,16 @@ static bool may_begin(struct relocation *x, uint64_t handle)
 {
     struct pv_node *n = x->node;
     const char *why = NULL;
+    char ask[PV_ADMIN_ASK_BUF], no_admin[PV_ADMIN_ASK_BUF + 32];
+    snprintf(no_admin, sizeof(no_admin), "this node is no admin: %s",
+             n->roster == NULL ? "" : pv_admin_to_ask(n, ask));
     if (!pv_node_need_network(n, "network coordinators", handle))
         return false;
     if (pv_node_self(n) == NULL)
         why = "this node is no member: `p2pvpnctl status` says why";
     else if (pv_roster_rights(n->roster, pv_signer_pk(pv_rootkey_signer(n))) == 0)
-        why = pv_admin_is_none(n) ? "the network has no admin any more: " PV_ADMIN_REMEDY
-                                  : "this node is no admin: ask one who is";
+        why =
+            pv_admin_is_none(n) ? "the network has no admin any more: " PV_ADMIN_REMEDY : no_admin;
     else if (!n->up)
         why = "this node is down: `p2pvpnctl up` first";
     else if (x->step != NONE)

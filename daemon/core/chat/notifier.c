@@ -104,7 +104,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_notifier *n = part;
     if (n->error[0] != '\0')
-        pv_statuspage_problem(st, "the program of [chat] notify failed the last time: ", n->error);
+        pv_statuspage_minor(st, "the program of [chat] notify failed the last time: ", n->error);
 }
 
 const struct pv_part pv_part_notifier = {

@@ -250,7 +250,7 @@ static void tell_way(struct pv_node *n, struct pv_peer *p, enum way way, pv_ns n
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_ctlapi_path path;
     struct pv_cause cause;
-    pv_why_reached(p, true, text, now);
+    pv_why_reached(p, text, now);
     pv_why_cause(p, &cause, now);
     pv_peer_show_path(p, &path);
     const struct pv_event event = {

@@ -129,14 +129,14 @@ static void show_datapath(const struct pv_datapath_counts *d, struct pv_statuspa
 static void show_closed_port(const char *what, int port, int error, struct pv_statuspage *st)
 {
     if (error == -EADDRINUSE)
-        pv_statuspage_problem(
+        pv_statuspage_minor(
             st, PV_STR("no %s come in: another program listens at port %d", what, port),
             " (ss -ltnp shows which; it is tried again until that program has ended)");
     else if (error < 0)
-        pv_statuspage_problem(st,
-                              PV_STR("no %s come in: listening at port %d: %s (it is tried again)",
-                                     what, port, pv_strstatus(error)),
-                              "");
+        pv_statuspage_minor(st,
+                            PV_STR("no %s come in: listening at port %d: %s (it is tried again)",
+                                   what, port, pv_strstatus(error)),
+                            "");
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

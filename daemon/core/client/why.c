@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
@@ -32,6 +33,19 @@ static void line(json_t **lines, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     pv_ctlapi_put(lines, "lines", json_string(text));
+}
+
+/* A line, and a note: what keeps something from the peer although packets pass. */
+static void note(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
+static void note(json_t **lines, const char *fmt, ...)
+{
+    char text[PV_CAUSE_TEXT];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    line(lines, "  %s", text);
+    pv_ctlapi_put(lines, "notes", json_string(text));
 }
 
 /* Could somebody who records the packets read them later with a quantum computer? */
@@ -92,8 +106,7 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
     if (pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT)
         silent = ", but it does not answer now";
     if (pv_peer_is_relayed(p))
-        snprintf(buf, PV_CTLAPI_ERROR_BUF,
-                 "%s %s reached through the relay %s%s%s: no direct path is proven", name, is,
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s %s reached through the relay at %s%s%s", name, is,
                  PV_ADDR_STR(pv_carrier_dst(pv_peer_path(p))), since, silent);
     else
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s %s reached directly at %s%s%s", name, is, remote,
@@ -110,10 +123,9 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
         line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(pv_peer_session(p))));
     why_pq(p, lines, now);
     if (pv_peer_agent(p) != NULL && pv_ice_selected(pv_peer_agent(p), &path) == PV_OK)
-        line(lines, "  our address, %s: %s; their address: %s; round trip %.1f ms, loss %.1f %%",
-             pv_ice_cand_type_name(path.local_type), PV_ADDR_STR(&path.carrier.local),
-             pv_ice_cand_type_name(path.remote_type), (double)path.rtt / 1e6,
-             (double)path.loss / 10.0);
+        line(lines, "  from %s to their address, %s; round trip %.1f ms, loss %.1f %%",
+             PV_ADDR_STR(&path.carrier.local), pv_ice_cand_type_name(path.remote_type),
+             (double)path.rtt / 1e6, (double)path.loss / 10.0);
 }
 
 /* By which means without the coordinator it was found. */
@@ -174,16 +186,44 @@ static void no_path_words(const struct pv_node *n, const struct pv_peer *p,
                  pv_peer_state_name(pv_peer_state(p)));
 }
 
-void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
+void pv_why_reached(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
 {
     const struct pv_node *n = pv_peer_node(p);
     if (!n->up && !pv_peer_is_static(p))
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is not reached: this machine is down",
                  pv_peer_name(p));
     else if (pv_peer_path(p) != NULL)
-        path_words(p, news, buf, now);
+        path_words(p, true, buf, now);
     else
         no_path_words(n, p, buf);
+}
+
+/* Is the peer reached, and how well? One sentence, without the cause, which stands below it. */
+static void headline(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
+{
+    const struct pv_node *n = pv_peer_node(p);
+    const char *name = pv_peer_name(p);
+    struct pv_ice_path path;
+    char loss[32] = "no loss";
+    if (!n->up && !pv_peer_is_static(p)) {
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is not reached", name);
+    } else if (pv_peer_path(p) == NULL && pv_peer_presence(p) == PV_PRESENCE_OFFLINE) {
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is offline", name);
+    } else if (pv_peer_path(p) == NULL) {
+        bool idle = n->online && pv_peer_state(p) == PV_PEER_IDLE;
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 idle ? "%s is idle: nothing was sent to it lately" : "%s has no path", name);
+    } else {
+        path_words(p, true, buf, now);
+        if (pv_peer_is_static(p) || pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT ||
+            pv_peer_agent(p) == NULL || pv_ice_selected(pv_peer_agent(p), &path) != PV_OK)
+            return;
+        if (path.loss > 0)
+            snprintf(loss, sizeof(loss), "loss %.1f %%", (double)path.loss / 10.0);
+        size_t len = strlen(buf);
+        snprintf(buf + len, PV_CTLAPI_ERROR_BUF - len, ", round trip %.1f ms, %s",
+                 (double)path.rtt / 1e6, loss);
+    }
 }
 
 static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
@@ -375,12 +415,12 @@ static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **
                                   ? PV_CHAT_LATER_NO
                                   : pv_chatlink_held(n->chat.link, pv_peer_pk(p));
     if (held == PV_CHAT_LATER_SILENT)
-        line(lines,
-             "  messages are queued: %s's machine answers no chat from here: its [firewall], or "
+        note(lines,
+             "messages are queued: %s's machine answers no chat from here: its [firewall], or "
              "another one there, keeps it out",
              pv_peer_name(p));
     else if (held != PV_CHAT_LATER_NO)
-        line(lines, "  messages are queued: %s's machine takes no more from you for now (%s)",
+        note(lines, "messages are queued: %s's machine takes no more from you for now (%s)",
              pv_peer_name(p),
              held == PV_CHAT_LATER_DISK ? "its disk is nearly full"
              : held == PV_CHAT_LATER_RULES
@@ -409,7 +449,7 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
         enum pv_service service = (enum pv_service)(i % PV_SERVICES);
         struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, to);
         if (!v.allow)
-            line(lines, "  %s %s %s %s denied by %s", pv_service_name(service), to ? "to" : "from",
+            note(lines, "%s %s %s %s denied by %s", pv_service_name(service), to ? "to" : "from",
                  pv_peer_name(p), pv_service_is(service), PV_RULE_STR(v.rule));
     }
     if (policy != NULL && !pv_policy_is_empty(policy))
@@ -424,9 +464,16 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     struct pv_node *n = ((struct why *)part)->node;
     char reached[PV_CTLAPI_ERROR_BUF];
     json_t *lines = pv_ctlapi_list("lines");
-    pv_why_reached(p, false, reached, now);
-    line(&lines, "%s", reached);
     bool counts = n->up || pv_peer_is_static(p);
+    headline(p, reached, now);
+    pv_jsonline_set(&lines, "path", json_string(reached));
+    pv_jsonline_set(&lines, "notes", json_array());
+    /* Of the others the cause below says why. */
+    if (counts && pv_peer_path(p) != NULL)
+        path_words(p, false, reached, now);
+    else if (counts && n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE)
+        no_path_words(n, p, reached);
+    line(&lines, "%s", reached);
     if (counts && pv_peer_path(p) != NULL)
         why_path(p, &lines, now);
     else if (counts)

@@ -11,7 +11,7 @@
 
 extern const struct pv_part pv_part_why;
 
-/* The first line: whether p is reached, and how; news: it has just become so. */
-void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now);
+/* The text of an event: p is reached now, and how, or no longer, and why. */
+void pv_why_reached(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now);
 /* Its cause, as this node sees itself now. */
 void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now);

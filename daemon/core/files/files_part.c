@@ -486,7 +486,7 @@ static void show_kept_out(const struct files *f, struct pv_statuspage *st)
                  "ID` of a file of each makes it hold",
                  first, n - 1);
     if (n > 0)
-        pv_statuspage_problem(st, "[chat] auto-accept does not hold for ", text);
+        pv_statuspage_minor(st, "[chat] auto-accept does not hold for ", text);
 }
 
 static void show_status(void *part, struct pv_statuspage *st, pv_ns now)

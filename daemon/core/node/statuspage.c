@@ -17,6 +17,15 @@ void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const cha
     st->problems[st->n_problems++] = text;
 }
 
+void pv_statuspage_minor(struct pv_statuspage *st, const char *what, const char *why)
+{
+    _Static_assert(PV_STATUSPAGE_MAX_PROBLEMS <= 64, "a bit of s.minor each");
+    size_t place = st->n_problems;
+    pv_statuspage_problem(st, what, why);
+    if (st->n_problems > place)
+        st->s.minor |= UINT64_C(1) << place;
+}
+
 void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t count)
 {
     if (st->n_drops < PV_STATUSPAGE_MAX_DROPS)

@@ -79,6 +79,8 @@ struct pv_statuspage {
 
 /* Adds the sentence "what" + "why". */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why);
+/* The same of a problem that keeps no packet back: of names, chat, files. */
+void pv_statuspage_minor(struct pv_statuspage *st, const char *what, const char *why);
 void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t count);
 /* Takes value; NULL: there was no memory for it. */
 void pv_statuspage_put(struct pv_statuspage *st, enum pv_statuspage_field field, json_t *value);

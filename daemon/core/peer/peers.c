@@ -1052,8 +1052,12 @@ static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns n
 static void status(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_peers *ps = part;
-    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        bool path = pv_peer_reach(p) == PV_REACH_PATH;
         st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
+        st->s.direct += path && !pv_peer_is_relayed(p) ? 1 : 0;
+        st->s.relayed += path && pv_peer_is_relayed(p) ? 1 : 0;
+    }
     show_pq(ps, st, now);
     show_yields(ps, st);
     show_shared_names(ps, st);

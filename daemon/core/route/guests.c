@@ -395,8 +395,8 @@ static bool choose_place(struct pv_node *n, struct making *x)
     if (!pv_roster_name_is_free(n->roster, x->req->name, x->pk) ||
         strcmp(x->req->name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
-                        "%s: %s is taken: names of members, their first ones, and the "
-                        "network's own are nobody else's; choose another",
+                        "%s: %s is taken: it is, or was at first, the name of another member, or "
+                        "that of the network. Choose another name.",
                         x->what, x->req->name);
         return false;
     }

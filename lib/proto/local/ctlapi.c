@@ -286,8 +286,9 @@ static json_t *roster_json(const struct pv_ctlapi_status *s)
 {
     if (s->head == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:o, s:i, s:i}", "head", pv_ctlapi_key(s->head), "members",
-                          (int)s->members, "online", (int)s->online);
+    return pv_ctlapi_pack("{s:o, s:i, s:i, s:i, s:i}", "head", pv_ctlapi_key(s->head), "members",
+                          (int)s->members, "online", (int)s->online, "direct", (int)s->direct,
+                          "relayed", (int)s->relayed);
 }
 
 /* Those of the network; NULL: this node is in none. */
@@ -308,6 +309,16 @@ static json_t *problems_json(const struct pv_ctlapi_status *s)
     return list;
 }
 
+/* The places of minor problems in the list. */
+static json_t *minor_json(const struct pv_ctlapi_status *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_problems && i < 64; i++)
+        if ((s->minor & UINT64_C(1) << i) != 0)
+            pv_ctlapi_put(&list, NULL, json_integer((json_int_t)i));
+    return list;
+}
+
 /* Names come from the parts that count: a new reason to drop appears here by itself. */
 static json_t *drops_json(const struct pv_ctlapi_status *s)
 {
@@ -322,17 +333,18 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:b, s:o, s:o, s:{s:o, "
-        "s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
+        "s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         pv_ctlapi_u64(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
         "tx_bytes", pv_ctlapi_u64(s->relay_tx_bytes), "rx_bytes", pv_ctlapi_u64(s->relay_rx_bytes),
         "public", public_json(s), "unseen", s->unseen, "roster", roster_json(s), "rules",
         rules_json(s), "chat", "unread", pv_ctlapi_u64(s->unread), "queued",
-        pv_ctlapi_u64(s->queued), "problems", problems_json(s), "drops", drops_json(s), "confined",
-        or_null(s->confined), "inside", s->inside == 0 ? json_null() : json_integer(s->inside),
-        "stack", or_null(s->stack), "stack_why", or_null(s->stack_why), "stack_restarts",
-        (json_int_t)s->stack_restarts, "directory", or_null(s->directory));
+        pv_ctlapi_u64(s->queued), "problems", problems_json(s), "minor", minor_json(s), "drops",
+        drops_json(s), "confined", or_null(s->confined), "inside",
+        s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
+        "stack_why", or_null(s->stack_why), "stack_restarts", (json_int_t)s->stack_restarts,
+        "directory", or_null(s->directory));
 }
 
 /* --- files ----------------------------------------------------------------------------------- */

@@ -48,11 +48,13 @@ struct pv_ctlapi_status {
     bool unseen;         /* none, since the coordinator is on this node's side of the NAT */
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
+    unsigned direct, relayed;    /* of the others: with a path that is direct, or through a relay */
     unsigned rules;              /* of the network, in force */
     bool deny_default;           /* what no rule allows is denied */
     uint64_t unread, queued;     /* chat */
     const char *const *problems; /* sentences */
     size_t n_problems;
+    uint64_t minor; /* bit i: problem i is about names, chat or files, and packets pass */
     const char *const *drop_names; /* packets thrown away, by reason */
     const uint64_t *drop_counts;
     size_t n_drops;
@@ -62,7 +64,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined",
+ *  "unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"confined",
  *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

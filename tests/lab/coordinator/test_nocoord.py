@@ -56,10 +56,10 @@ def all_restart_and_one_has_moved(lab):
     check("b" in r.out and "direct" in r.out, f"peers does not list them: {r}")
     check(status(a)["connected"] is False and status(a)["reached_without"] == 2,
           f"status: {status(a)}")
-    check("2 peers reached without it" in a.ctl("status").out, a.ctl("status").out)
-    why = b.ctl("why", "a").out
+    check("2 peers reached without it" in a.ctl("status", "-l").out, a.ctl("status", "-l").out)
+    why = b.ctl("why", "a", "-l").out
     check(f"cached address {a.ip4}:{port}" in why, why)
-    why = b.ctl("why", "c").out
+    why = b.ctl("why", "c", "-l").out
     check("through a" in why and cafe.public in why, why)
 
     # Chat works in that state too.
@@ -81,7 +81,7 @@ def all_restart_and_one_has_moved(lab):
     pings.ended()
     equal(answered(pings.text(), 60), 60, "pings in a row")
     wait("b to be told by the coordinator",
-         lambda: "removed" in b.ctl("status", check_rc=False).out, timeout=40)
+         lambda: "removed" in b.ctl("status", "-l", check_rc=False).out, timeout=40)
 
 
 @scenario

@@ -50,7 +50,7 @@ def a_network_is_looked_at_and_dropped(lab):
     equal([n["id"] for n in networks(coordinator)], [home["id"]], "what is left")
     equal(coordinator.sql("SELECT count(DISTINCT network) FROM statements"), "1", "networks on disk")
     check("no such network" in run(coordinator, "drop", guests["id"], code=6).err, "no reason")
-    wait("c to be told", lambda: "problem: the coordinator does not serve this network" in c.ctl("status").out)
+    wait("c to be told", lambda: "problem: the coordinator does not serve this network" in c.ctl("status", "-l").out)
     check(a.os_ping(a.addr(b)), "the other network goes on")
     back = "`sudo p2pvpnctl network coordinators add URL`"
     for words in (["status"], ["doctor"], ["invite"], ["create", coordinator.url()]):
@@ -388,8 +388,8 @@ def two_halves_that_moved_apart_are_told_so(lab):
     at([b, d], two)
     for h in (a, b, c, d):
         wait(f"{h.name} to say so", lambda h=h: seems_apart(h), 90)
-    check("network coordinators token" in a.ctl("status").out, "no command")
-    equal(b.ctl("doctor", check_rc=False).code, 1, "doctor's exit code")
+    check("network coordinators token" in a.ctl("status", "-l").out, "no command")
+    equal(b.ctl("doctor", "-l", check_rc=False).code, 1, "doctor's exit code")
     for h in (a, b, c, d, one.host, two.host):
         h.run("nft", "delete", "table", "inet", "apart")
     token = a.ctl("network", "coordinators", "token").out.strip()
@@ -426,8 +426,8 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
         wait(f"UDP to be open as {h.name} finds it", lambda h=h: h.json("status")["udp"] == "open")
     equal(laptop.path(friend)["type"], "relay", "what there is between the LAN and outside")
     wait("the cause", lambda: "the coordinator is in this LAN and cannot see the public address" in
-         laptop.ctl("why", "friend").out)
-    wait("the cause there", lambda: "laptop knows no public address of its own" in friend.ctl("why", "laptop").out)
+         laptop.ctl("why", "friend", "-l").out)
+    wait("the cause there", lambda: "laptop knows no public address of its own" in friend.ctl("why", "laptop", "-l").out)
     for command in ("status", "doctor"):
         told = laptop.ctl(command, check_rc=False).out
         check("nothing public: the coordinator is in this LAN" in told, told)
@@ -438,14 +438,14 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     stun = lab.host("stun")
     laptop.configure("[traversal]\nstun = 198.51.100.250\n")
     laptop.ctl("reload")
-    wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status").out)
+    wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status", "-l").out)
     wait("UDP to be open all the same", lambda: laptop.json("status")["udp"] == "open")
     Coordinator(lab, stun)
     equal(laptop.json("netcheck", "--server", stun.ip4)["ipv4"]["nat"], "yes", "what one of the internet tells")
     laptop.run("sed", "-i", f"s/^stun = .*/stun = {stun.ip4}/", "/etc/p2pvpn/p2pvpnd.conf")
     laptop.ctl("reload")
     laptop.wait_direct(friend, 60)
-    check("nothing public" not in laptop.ctl("status").out, laptop.ctl("status").out)
+    check("nothing public" not in laptop.ctl("status", "-l").out, laptop.ctl("status", "-l").out)
 
 
 @scenario(whole="half a minute of waiting")
@@ -485,7 +485,7 @@ def a_public_address_that_is_wrong_is_doubted_at_both_ends(lab):
     a.daemon()
     a.create(coordinator.url().replace(coordinator.public(), coordinator.host.ip4))
     doubt = f"at 198.51.100.250:3478 (or its `public` is wrong: it is reached at {coordinator.host.ip4})"
-    wait("a to name it", lambda: doubt in a.ctl("status").out)
+    wait("a to name it", lambda: doubt in a.ctl("status", "-l").out)
     wait("the coordinator to name it", lambda: "note: 198.51.100.250 (public) is no address of this machine" in
          run(coordinator, "status").out, 60)
 

@@ -58,7 +58,7 @@ class Reign:
         r = self.hosts[by].ctl(*args, check_rc=False, timeout=60)
         print(f"{self.n}: {by}{'/' + str(self.side[by]) if self.split else ''}# {' '.join(map(str, args))[:80]}:"
               f" {r.code} {r.err.strip().splitlines()[-1][:150] if r.err.strip() else ''}", flush=True)
-        r.done = r.code == 0 or (r.code == 9 and "is told" in r.err)
+        r.done = r.code == 0 or (r.code == 9 and ("is told" in r.err or "will get it" in r.err))
         check(r.done or may_fail, f"operation {self.n}: {by}# {args}: {r}")
         return r
 

@@ -73,7 +73,7 @@ def a_stock_turn_server_by_tls(lab):
     status = wait("all the others to be found out",
                   lambda: (s := a.json("status")) and sum(
                       r["error"] is not None for r in s["relays"]) == len(bad) and s)
-    why, log, problems = a.ctl("why", "b").out, a.p2pvpnd.text(), "\n".join(status["problems"])
+    why, log, problems = a.ctl("why", "b", "-l").out, a.p2pvpnd.text(), "\n".join(status["problems"])
     for r in status["relays"]:
         name = r["name"]
         if name == good:

@@ -269,7 +269,8 @@ PV_TEST(chat_converses_on_a_pipe)
     assert_has(t.out, "pi             10.66.1.5  online   direct\n");
     assert_lacks(strstr(t.out, "live") + 1, "live"); /* told twice, shown once */
     assert_string_equal(
-        t.err, "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit: see p2pvpnctl chat -h\n");
+        t.err,
+        "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit. Help: `p2pvpnctl chat -h`\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\"}\n"
                                 "{\"cmd\":\"files\"}\n{\"cmd\":\"room_list\"}\n"
@@ -700,7 +701,7 @@ static size_t longest_line(unsigned short cols, const char *path)
         assert_true(n > 0);
         len += (size_t)n;
         text[len] = '\0';
-        end = strstr(text, "p2pvpnctl: ");
+        end = strstr(text, "p2pvpnctl:");
     }
     close(slave);
     close(master);

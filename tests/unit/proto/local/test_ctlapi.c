@@ -370,7 +370,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":null,"
+        "\"problems\":[],\"minor\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":"
+        "null,"
         "\"stack_why\":null,\"stack_restarts\":0,\"directory\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
@@ -408,10 +409,12 @@ PV_TEST(status_json_is_exactly_the_contract)
         .head = KEY,
         .members = 4,
         .online = 2,
+        .direct = 1,
         .unread = 1,
         .queued = 2,
         .problems = &problem,
         .n_problems = 1,
+        .minor = 1,
         .drop_names = &name,
         .drop_counts = &count,
         .n_drops = 1,
@@ -440,9 +443,10 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"public\":[\"198.51.100.7:40015\"],\"unseen\":true,\"roster\":{\"head\":\"" KEY_B64URL
-        "\",\"members\":4,\"online\":2},\"rules\":{\"count\":3,\"default\":\"deny\"},"
+        "\",\"members\":4,\"online\":2,\"direct\":1,\"relayed\":0},\"rules\":{\"count\":3,"
+        "\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
-        "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
+        "\"problems\":[\"disk full\"],\"minor\":[0],\"drops\":{\"replay\":3},"
         "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
         "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
         "\"stack_restarts\":2,"

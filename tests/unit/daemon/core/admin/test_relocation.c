@@ -26,6 +26,12 @@ bool pv_admin_is_none(const struct pv_node *n)
     return none;
 }
 
+const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF])
+{
+    snprintf(buf, PV_ADMIN_ASK_BUF, "ask one who is");
+    return buf;
+}
+
 bool pv_membership_is_stored(const struct pv_node *n)
 {
     return true;

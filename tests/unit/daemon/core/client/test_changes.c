@@ -30,9 +30,8 @@ struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
     return st;
 }
 
-void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
+void pv_why_reached(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
 {
-    assert_true(news);
     snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s as why says", pv_peer_name(p));
 }
 
