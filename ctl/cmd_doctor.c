@@ -162,8 +162,8 @@ static void look_at_names(struct page *p)
             "where a package is installed");
 #else
     else
-        put(p, "names", false, "`sudo p2pvpn-nss` adds p2pvpn to /etc/nsswitch.conf",
-            "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
+        put(p, "names", false, "`sudo p2pvpn-nss`",
+            "programs cannot look up members by name: /etc/nsswitch.conf does not ask p2pvpn");
 #endif
 }
 
@@ -361,10 +361,8 @@ static const char *firewall_text(const struct pv_hostwall *wall, enum pv_hostwal
                  wall->most.table, wall->most.in.chain, dropped(&wall->most));
         break;
     case PV_HOSTWALL_OPEN:
-        snprintf(
-            buf, cap,
-            "no rule of this host's drops all that members begin; one about a single port is not "
-            "named here");
+        snprintf(buf, cap,
+                 "no firewall rule blocks members (rules for single ports are not checked)");
         break;
     }
     return buf;
@@ -481,7 +479,9 @@ static void look_at_coordinator(struct page *p, const json_t *status)
         put(p, "coordinator", false, pv_json_text(c, "remedy", ""), "%s answers: %s",
             pv_json_text(c, "address", "?"), pv_json_text(c, "error", ""));
     else
-        put(p, "coordinator", false, "members that are known are reached without it meanwhile",
+        put(p, "coordinator", false,
+            "see that it runs, and that this machine's network reaches it; members that are known "
+            "are reached without it",
             "cannot reach %s: %s", pv_json_text(c, "address", "?"),
             pv_json_text(c, "error", "no answer yet"));
 }
@@ -586,7 +586,7 @@ static void print_check(const struct page *p, const json_t *check, int name_colu
     if (todo[0] == '\0' || well)
         return;
     char line[2 * LINE + 16];
-    snprintf(line, sizeof(line), "to do: %s", todo);
+    snprintf(line, sizeof(line), "%s: %s", todo[0] == '`' ? "run" : "to do", todo);
     fprintf(cli->out, "%*s", (int)at, "");
     pv_show_text_from(cli->out, line, at, cli->screen.width);
     fputc('\n', cli->out);

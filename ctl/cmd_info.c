@@ -197,11 +197,13 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
-    peers_table(&t, list, cli->all);
-    note_all_former(cli, list);
-    if (json_array_size(list) == 0)
+    if (json_array_size(list) == 0) {
         pv_cli_note(cli, "No other members yet. To add one, type on an admin's machine: `sudo "
                          "p2pvpnctl invite`");
+        return 0;
+    }
+    peers_table(&t, list, cli->all);
+    note_all_former(cli, list);
     return pv_cli_print_table(cli, &t);
 }
 
@@ -329,9 +331,12 @@ static void print_why_first(struct pv_cli *cli, const json_t *body)
 {
     const json_t *notes = json_object_get(body, "notes");
     const char *todo = pv_json_text(body, "todo", "");
-    say_why(cli, "", pv_json_text(body, "path", "?"));
+    const char *path = pv_json_text(body, "path", "?"), *cause = pv_json_text(body, "cause", "?");
+    const bool same = strncmp(cause, path, strlen(path)) == 0; /* "pi is offline: ..." */
+    say_why(cli, "", same ? cause : path);
     if (!is_well(body)) {
-        say_why(cli, "Cause: ", pv_json_text(body, "cause", "?"));
+        if (!same)
+            say_why(cli, "Cause: ", cause);
         if (todo[0] != '\0')
             say_why(cli, "To do: ", todo);
     }

@@ -218,8 +218,10 @@ static void tell_how_to_start_at_boot(struct pv_cli *cli)
     if (!pv_launch_find(called))
         return;
     if (access("/run/systemd/system", F_OK) != 0) { /* sd_booted(3) */
+#ifdef PV_STATIC                                    /* a container has its own way */
         pv_cli_note(cli, "p2pvpnd does not start at boot. Have your init system run: %s%s%s",
                     called, named, name);
+#endif
         return;
     }
     pv_cli_note(cli, "p2pvpnd does not start at boot. To change that, paste as root:");

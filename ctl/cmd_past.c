@@ -28,7 +28,7 @@ static bool print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
             pv_cli_note(cli,
                         "%.0f events are left out: p2pvpnd keeps the newest ones of each member.",
                         count);
-        return false;
+        return true;
     }
     fprintf(cli->out, "%s  %-11s  ", PV_TIME_STR(time, now), event->event);
     /* It has the words with which it came. */

@@ -440,7 +440,7 @@ static void print_headline(struct pv_cli *cli, const json_t *s)
     else if (strcmp(state, "static") == 0)
         pv_cli_say(cli, "This machine is in no network. It has static peers only.");
     else
-        pv_cli_say(cli, "This machine is in no network. To join one: `sudo %s`",
+        pv_cli_say(cli, "This machine is in no network. To join one: sudo %s",
                    pv_cli_how_to_join(cli, how));
     fputs(pv_colour_off(PV_GREEN, cli->screen.colour), cli->out);
 }
@@ -516,7 +516,7 @@ static int print_first(struct pv_cli *cli, const json_t *s)
         pv_table_fact(&t, "chat", unread > 0 ? PV_YELLOW : PV_PLAIN, "%.0f unread%s", unread,
                       queued > 0 ? PV_STR(", %.0f queued", queued) : "");
     problems += problem_rows(&t, s, true);
-    if (problems == 0)
+    if (problems == 0 && json_is_object(json_object_get(s, "network")))
         pv_table_fact(&t, "problems", PV_PLAIN, "none");
     return pv_cli_print_table(cli, &t) != 0 ? PV_CTLAPI_FAILED : 0;
 }

@@ -1134,8 +1134,11 @@ static int check(struct daemon *d)
     if (d->check)
         return say(EXIT_OK, "configuration ok");
     return say(EXIT_PERMISSION,
-               "not allowed to make a network interface: start p2pvpnd as root, or for this user "
-               "alone with p2pvpnd --user");
+               geteuid() == 0
+                   ? "cannot make a network interface: CAP_NET_ADMIN is missing. In a container "
+                     "start it with --cap-add NET_ADMIN, or run p2pvpnd --user."
+                   : "only root may make a network interface. Start p2pvpnd as root, or for this "
+                     "user alone with p2pvpnd --user.");
 }
 
 /* Masks, limits and signals of this process and of those that it makes. To be called once. */

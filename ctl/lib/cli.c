@@ -401,8 +401,8 @@ static int own_is_down(struct pv_cli *cli)
     struct pv_instance machine;
     const char *name = cli->node.name;
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                       "your own p2pvpnd is not running (nobody answers at %s): start it: "
-                       "%s; the machine's is another: -S %s",
+                       "your own p2pvpnd is not running: nobody answers at %s. To start it: `%s`; "
+                       "for the machine's p2pvpnd: -S %s",
                        cli->node.socket, pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}),
                        pv_instance_named(name, &machine) == PV_OK ? machine.socket : "PATH");
 }
@@ -436,12 +436,12 @@ static int is_down(struct pv_cli *cli)
                            "%s %s`",
                            net, net, cli->cmd == NULL ? "status" : cli->cmd->name);
     return pv_cli_fail(
-        cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running (nobody answers at %s)%s: sudo %s%s",
-        cli->node.socket, never ? ", and was in no network yet" : ": start it",
+        cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: nobody answers at %s. %s: sudo %s%s",
+        cli->node.socket, never ? "To join a network" : "To start it",
         never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
               : PV_STR("p2pvpnctl%s%s up", named, name),
         geteuid() == 0 ? ""
-                       : PV_STR(", or for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
+                       : PV_STR("; for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
 }
 
 /* for_root: the socket is wanted for what only root may do. */
@@ -494,8 +494,8 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
         return own_is_down(cli);
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd is not running (nobody answers at %s), and only root starts "
-                           "it: use sudo, or start one for this user alone: %s",
+                           "p2pvpnd is not running: nobody answers at %s, and only root starts it: "
+                           "use sudo, or for this user alone: %s",
                            cli->node.socket, pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}));
     if (geteuid() != 0 && r == -EACCES)
         return refuse_right(cli, true);

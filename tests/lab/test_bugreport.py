@@ -139,7 +139,7 @@ def doctor_is_content_with_a_node_that_works(lab):
     a.ctl("down")
     r = a.ctl("doctor", "-l", check_rc=False)
     equal(r.code, 1, "exit code of doctor on a machine that is down")
-    check("to do: `sudo p2pvpnctl up`" in r.out, r.out)
+    check("run: `sudo p2pvpnctl up`" in r.out, r.out)
 
 
 # Ways in which a host's own rules drop: the table and chain that doctor names, and the rules.

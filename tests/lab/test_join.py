@@ -183,7 +183,7 @@ def the_root_key_of_a_network_opens_no_later_one(lab):
     r = a.ctl("create", coordinator.url(), "--name", "a", "--network", "secretwork")
     aside = a.run("sh", "-c", "ls /var/lib/p2pvpn/root.key.*").out.split()
     equal(len(aside), 1, f"keys of before: {aside}")
-    check(f"that of an earlier network is in {aside[0]} now" in r.err, r.err)
+    check(f"The root key of an earlier network is in {aside[0]} now" in r.err, r.err)
     equal(a.run("cat", aside[0]).out, first, "the key of the first network")
     equal(a.run("stat", "-c", "%a", aside[0]).out.strip(), "0", "its mode")
     check(a.run("cat", "/var/lib/p2pvpn/root.key").out != first, "the second network has the key of the first")

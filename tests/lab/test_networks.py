@@ -95,7 +95,7 @@ def a_machine_is_in_two_networks_at_once(lab):
                                (("ping", "bob"), 1, "`p2pvpnctl -n work up`")):
         r = a.ctl("-n", "work", *args, code=code)
         check(remedy in r.out + r.err, f"not {remedy!r}: {r}")
-    check("to do: `sudo p2pvpnctl -n work up`" in a.ctl("-n", "work", "doctor", check_rc=False).out, "doctor")
+    check("run: `sudo p2pvpnctl -n work up`" in a.ctl("-n", "work", "doctor", check_rc=False).out, "doctor")
     a.ctl("-n", "work", "up")
     wait("it to be up", lambda: rows(a)["work"]["state"] == "up")
 

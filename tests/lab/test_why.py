@@ -242,7 +242,7 @@ def cable_pulled(w):
 @fault("paths")
 def coordinator_killed(w):
     w.coordinator.program.kill()
-    yield status(w.a), "refuses the connection", "does p2pvpn-coordinator run there", "(tried "
+    yield status(w.a), "refuses the connection", "is p2pvpn-coordinator running there", "(tried "
     w.coordinator.start()
     w.a.wait_peer(w.b, timeout=60)
 

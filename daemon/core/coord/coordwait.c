@@ -117,8 +117,8 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
                "anew needs the coordinator.key of before from its backup, or an admin's "
                "`p2pvpnctl network coordinators add URL`";
     case PV_COORDROUND_REFUSED:
-        return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
-               "there (or, of a router, is the port forwarded to it)?";
+        return "the coordinator's address refuses the connection: is p2pvpn-coordinator running "
+               "there? Behind a router, is the port forwarded?";
     case PV_COORDROUND_NO_WAY:
         return no_way(v6, other);
     case PV_COORDROUND_SILENT:

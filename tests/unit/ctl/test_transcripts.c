@@ -9,6 +9,8 @@
  *                            each element in turn
  *     #< CMD + JSON          changes these fields of its answer; null takes one out
  *     #< @FILE               loads the answers of FILE, an object of CMD: JSON
+ *     #! disk MIB, disk readonly, disk no-inodes, group none, group foreign, daemon off
+ *                            how this machine is from here on; "#! well" ends all of it
  *     $ p2pvpnctl peers      runs as user ann (uid 1000) on a screen of 80 columns
  *     $ sudo p2pvpnctl up    runs as root
  *     $ COLUMNS=40 p2pvpnctl status
@@ -46,11 +48,14 @@ enum {
 
 static struct {
     char dir[64], path[96];
+    char nobody[96]; /* a socket that nobody listens at */
     int listen_fd;
     pthread_t thread;
     json_t *answers; /* CMD: object or array */
     uid_t uid;
     struct group group;
+    struct statvfs disk;
+    bool has_group, is_off;
 } t;
 
 /* --- this machine, the same on every machine ------------------------------------------------ */
@@ -71,13 +76,13 @@ uid_t __wrap_geteuid(void)
 
 struct group *__wrap_getgrnam(const char *name)
 {
-    return strcmp(name, "p2pvpn") == 0 ? &t.group : NULL;
+    return strcmp(name, "p2pvpn") == 0 && t.has_group ? &t.group : NULL;
 }
 
 int __wrap_statvfs(const char *path, struct statvfs *ret_fs)
 {
     (void)path;
-    *ret_fs = (struct statvfs){.f_bavail = 4096 * 1024, .f_frsize = 4096};
+    *ret_fs = t.disk;
     return 0;
 }
 
@@ -222,6 +227,37 @@ static void take_answer(const char *line, const char *where)
     json_object_set_new(t.answers, cmd, now);
 }
 
+static void be_well(void)
+{
+    t.has_group = true;
+    t.is_off = false;
+    t.group.gr_gid = getegid();
+    t.disk = (struct statvfs){.f_bavail = 4096 * 1024, .f_frsize = 4096};
+}
+
+/* A line "#! ...", behind these two characters. */
+static void take_state(const char *line, const char *where)
+{
+    unsigned long mib;
+    line += strspn(line, " ");
+    if (strcmp(line, "well") == 0)
+        be_well();
+    else if (sscanf(line, "disk %lu", &mib) == 1)
+        t.disk.f_bavail = mib * 256;
+    else if (strcmp(line, "disk readonly") == 0)
+        t.disk.f_flag = ST_RDONLY;
+    else if (strcmp(line, "disk no-inodes") == 0)
+        t.disk.f_files = 5;
+    else if (strcmp(line, "group none") == 0)
+        t.has_group = false;
+    else if (strcmp(line, "group foreign") == 0)
+        t.group.gr_gid = getegid() + 1;
+    else if (strcmp(line, "daemon off") == 0)
+        t.is_off = true;
+    else
+        fail_msg("%s: nobody knows \"#!%s\"", where, line);
+}
+
 /* Words between blanks; 'two words' are one. Cuts up the line. */
 static int words_of(char *line, char **words)
 {
@@ -246,9 +282,10 @@ static void write_screen(FILE *out, const char *text)
     for (const char *at = text; *at != '\0'; at += len) {
         const char *instead = NULL;
         len = 1;
-        if (strncmp(at, t.path, strlen(t.path)) == 0) {
+        const char *path = strncmp(at, t.path, strlen(t.path)) == 0 ? t.path : t.nobody;
+        if (strncmp(at, path, strlen(path)) == 0) {
             instead = socket;
-            len = strlen(t.path);
+            len = strlen(path);
         } else if (strncmp(at, version, strlen(version)) == 0) {
             instead = "VERSION";
             len = strlen(version);
@@ -282,7 +319,7 @@ static void run_line(const char *typed, FILE *out)
     assert_int_equal(setenv("COLUMNS", columns, 1), 0);
     argv[argc++] = (char[]){"p2pvpnctl"};
     argv[argc++] = (char[]){"--socket"};
-    argv[argc++] = t.path;
+    argv[argc++] = t.is_off ? t.nobody : t.path;
     for (int i = first + 1; i < n; i++)
         argv[argc++] = words[i];
     argv[argc] = NULL;
@@ -308,6 +345,7 @@ static char *play(const char *was, const char *where)
     FILE *out = open_memstream(&now, &len);
     assert_true(out != NULL && copy != NULL);
     json_object_clear(t.answers);
+    be_well();
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         bool runs = strncmp(line, "$ ", 2) == 0;
         if (!runs && line[0] != '#')
@@ -318,6 +356,8 @@ static char *play(const char *was, const char *where)
             run_line(line + 2, out);
         else if (line[1] == '<')
             take_answer(line + 2, where);
+        else if (line[1] == '!')
+            take_state(line + 2, where);
     }
     fclose(out);
     free(copy);
@@ -354,13 +394,16 @@ static void look_at(const char *path)
 
 static int setup(void **state)
 {
+    static char group_name[] = "p2pvpn";
     memset(&t, 0, sizeof(t));
-    t.group = (struct group){.gr_name = (char[]){"p2pvpn"}, .gr_gid = getegid()};
+    t.group.gr_name = group_name;
     snprintf(t.dir, sizeof(t.dir), "/tmp/pv-test-transcripts-XXXXXX");
     if (mkdtemp(t.dir) == NULL)
         return -1;
     snprintf(t.path, sizeof(t.path), "%s/s", t.dir);
+    snprintf(t.nobody, sizeof(t.nobody), "%s/n", t.dir);
     setenv("HOME", t.dir, 1);
+    setenv("PATH", PV_BIN_DIR, 1); /* p2pvpnd is named without its path */
     setenv("TZ", "UTC", 1);
     setenv("LC_ALL", "C.UTF-8", 1);
     setenv("TERM", "xterm", 1);
