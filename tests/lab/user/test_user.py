@@ -230,7 +230,7 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     sleeper.end()
     for what in (("status",), ("send", "a", "hello"), ("up",)):
         r = b.ctl(*what, code=8)
-        check("your own p2pvpnd is not running" in r.err and "p2pvpnd --user;" in r.err,
+        check("your own p2pvpnd is not running" in r.err and "p2pvpnd --user`;" in r.err,
               f"{what} while it is down: {r}")
     equal([(n["user"], n["state"]) for n in b.json("networks")["networks"]], [(True, "not running")], "networks")
     b.daemon()
