@@ -103,7 +103,7 @@ PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
     said = run_line("{'id':1,'cmd':'rename','peer':'','name':'bob'}");
     assert_has(said, "is taken");
     said = run_line("{'id':1,'cmd':'rename','peer':'','name':'home'}");
-    assert_has(said, "the network's own");
+    assert_has(said, "that of the network");
     assert_int_equal(n_answered, 2);
 }
 
