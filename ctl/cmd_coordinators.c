@@ -117,7 +117,7 @@ const struct pv_command pv_cmds_coordinators[] = {
         .name = "network",
         .args = "coordinators [add URL|- | remove COORDINATOR | address [COORDINATOR] ADDRESSES | "
                 "token]",
-        .summary = "where this network's coordinators are; move it to another",
+        .summary = "list this network's coordinators, or move it to another",
         .details =
             "  add URL      another coordinator takes the network in and is preferred from\n"
             "               now on; the former ones stay in the list, for when it is away\n"

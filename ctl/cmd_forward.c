@@ -274,7 +274,7 @@ const struct pv_command pv_cmds_forward[] = {
     {
         .name = "nc",
         .args = "PEER PORT [-u]",
-        .summary = "standard input and output as a connection to PEER",
+        .summary = "connect standard input and output to a port of PEER",
         .details =
             "For scripts, and for ssh: ProxyCommand p2pvpnctl nc %h %p. The end of standard\n"
             "input is passed on, and what PEER still says is waited for. Exit codes: 11: no\n"
@@ -289,7 +289,7 @@ const struct pv_command pv_cmds_forward[] = {
     {
         .name = "forward",
         .args = "[ADDR:]PORT|PATH PEER:PORT [-u]",
-        .summary = "a port or socket of this machine that leads to a port of PEER",
+        .summary = "let local programs reach a port of PEER",
         .details =
             "Until it is interrupted. Only this user's programs get in, not root's: whose a\n"
             "connection is the kernel says. Prints where it listens: 127.0.0.1 unless ADDR is\n"
@@ -304,7 +304,7 @@ const struct pv_command pv_cmds_forward[] = {
     {
         .name = "socks",
         .args = "[--listen [ADDR:]PORT|PATH]",
-        .summary = "a proxy to all members, by SOCKS5 and HTTP CONNECT",
+        .summary = "let local programs reach all members (SOCKS5, HTTP CONNECT)",
         .details =
             "Until it is interrupted, for this user's programs alone, as forward. It resolves\n"
             "names of members itself, and leads to members only.\n"
@@ -317,7 +317,7 @@ const struct pv_command pv_cmds_forward[] = {
     {
         .name = "serve",
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
-        .summary = "a port here that leads members to a port outside of the network",
+        .summary = "let members reach a port of this machine or its LAN",
         .details =
             "Until it is interrupted or removed: what members send to PORT of this node goes\n"
             "to HOST:PORT (127.0.0.1) by your rights, through restarts of p2pvpnd. Rules\n"

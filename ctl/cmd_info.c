@@ -387,7 +387,7 @@ const struct pv_command pv_cmds_info[] = {
     {
         .name = "peers",
         .args = "",
-        .summary = "the other nodes: who is there, and the way to them",
+        .summary = "the other members, and the path to each",
         .details = "With -l also where their packets go, how many were lost, and counters.\n",
         .example = "p2pvpnctl peers --json",
         .verb = {.cmd = PV_CTLAPI_PEERS, .print = print_peers},
@@ -405,7 +405,7 @@ const struct pv_command pv_cmds_info[] = {
     {
         .name = "ip",
         .args = "[PEER] [-4|-6|--wg-key]",
-        .summary = "address of a node (without PEER: of this one), alone on a line",
+        .summary = "print the address of a node (without PEER: of this one)",
         .details = "  -4, --ip4       the IPv4 address (this is the default)\n"
                    "  -6, --ip6       the IPv6 address\n"
                    "  --wg-key        the key as wg writes it\n",

@@ -205,7 +205,7 @@ const struct pv_command pv_cmds_invite[] = {
         .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME | --ephemeral] "
                 "[--approve] [--tag TAG] "
                 "[--qr] | list | revoke ID",
-        .summary = "print a token with which another machine can join",
+        .summary = "print the line that adds another machine",
         .details =
             "  --uses N        how many machines can join with it (1)\n"
             "  --expires TIME  90m, 24h, 7d (24h)\n"

@@ -525,7 +525,7 @@ const struct pv_command pv_cmds_netcheck[] = {
     {
         .name = "netcheck",
         .args = "[--server HOST:PORT] [--lifetime]",
-        .summary = "NAT, firewall and UDP between this machine and the others",
+        .summary = "find out whether direct paths will work: NAT, firewall, UDP",
         .details =
             "  -s, --server HOST:PORT  the STUN server to measure with (default: the\n"
             "                  coordinator of the p2pvpnd that runs here); of several, with\n"

@@ -581,7 +581,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "create",
         .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE] [--no-boot]",
-        .summary = "make a new network; this node is its admin; prints an invite",
+        .summary = "make a new network; this node becomes its admin",
         .details =
             "URL is what \"p2pvpn-coordinator url\" prints; - reads it from standard input.\n"
             "  --network NAME  of the network (home)\n"
@@ -617,7 +617,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "admit",
         .args = "PEER [--tag TAG]",
-        .summary = "let in a machine that waits (invite --approve)",
+        .summary = "admit a machine that waits (invite --approve)",
         .details =
             "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the coordinator's\n"
             "word.\n"
@@ -630,7 +630,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "deny",
         .args = "PEER | FROM TO PORTS [--before N] [--keep-invite]",
-        .summary = "keep out a machine that waits; or a rule that denies",
+        .summary = "refuse a machine that waits; or add a rule that denies",
         .details =
             "PEER waits to be admitted: with another key and another token it can ask again.\n"
             "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
@@ -644,7 +644,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "admin",
         .args = "grant PEER | revoke PEER [--keep-invites]",
-        .summary = "let another node invite and remove, or no longer",
+        .summary = "make another node an admin, or no longer",
         .details = "  grant   on the machine that ran create, which has the root key\n"
                    "  revoke  what it said as an admin stays, what it says from now on has no\n"
                    "          effect; it stays a member\n"
@@ -658,7 +658,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "rename",
         .args = "[PEER] NAME",
-        .summary = "give this node, or as an admin another one, another name",
+        .summary = "rename this node, or as an admin another one",
         .details =
             "Its first name stays its own: nobody else gets it. Messages of before stay with\n"
             "who wrote them.\n",
@@ -669,7 +669,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "address",
         .args = "set [PEER] ADDRESS",
-        .summary = "give this or, as an admin, another node another address",
+        .summary = "change the address of this node, or as an admin of another",
         .details =
             "ADDRESS is a free IPv4 address of the network's range. Connections that use the\n"
             "old one end.\n",
@@ -680,7 +680,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "node",
         .args = "replace OLD NEW [--force]",
-        .summary = "let a reinstalled machine take the place of its dead self",
+        .summary = "put a reinstalled machine in the place of its former self",
         .details = "An admin's word. The machine joins by any name, NEW; then OLD is removed for\n"
                    "good, with the invite that let it in, and NEW has its name, address, tags,\n"
                    "rules and routes; where the root key is, its rights as an admin, too.\n"

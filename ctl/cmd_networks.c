@@ -226,7 +226,7 @@ const struct pv_command pv_cmds_networks[] = {
     {
         .name = "networks",
         .args = "",
-        .summary = "the networks that this machine is in, one node each",
+        .summary = "the networks of this machine, one node each",
         .details =
             "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one\n"
             "beside it, with a p2pvpnd, state, interface (p2p-work), port and unit of its\n"

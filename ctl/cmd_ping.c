@@ -188,7 +188,7 @@ const struct pv_command pv_cmds_ping[] = {
     {
         .name = "ping",
         .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
-        .summary = "ask PEER for answers and say which way each came",
+        .summary = "measure the round trip to PEER, and say which path it took",
         .details = "  -c, --count N   echoes to send (4)\n"
                    "  -i, --interval SEC  seconds between two (1)\n"
                    "  -s, --size BYTES  bytes of filler in each (56)\n"

@@ -330,7 +330,7 @@ const struct pv_command pv_cmds_pipe[] = {
     {
         .name = "pipe",
         .args = "[TOKEN] [--coordinator URL] [--forward [HOST:]PORT] [-- PROGRAM ARG...]",
-        .summary = "standard input and output of two machines, joined",
+        .summary = "connect standard input and output of two machines",
         .details =
             "On the first machine without TOKEN: it prints one, with which the second joins\n"
             "a network of these two alone, that ends with them and leaves nothing on disk.\n"

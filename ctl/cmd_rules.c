@@ -321,7 +321,7 @@ const struct pv_command pv_cmds_rules[] = {
     {
         .name = "allow",
         .args = "FROM TO PORTS [--before N]",
-        .summary = "make a rule: FROM may reach these ports of TO",
+        .summary = "add a rule: FROM may reach these ports of TO",
         .details = who_and_ports,
         .example = "sudo p2pvpnctl allow tag:guest gameserver udp/27015",
         .options = {{"before", 0, true}},
@@ -345,7 +345,7 @@ const struct pv_command pv_cmds_rules[] = {
     {
         .name = "can",
         .args = "FROM TO:PORT",
-        .summary = "say whether the rules let FROM reach TO, and which one says so",
+        .summary = "tell whether the rules let FROM reach TO, and which rule decides",
         .details = "PORT is 22 (TCP), udp/53, ping, chat or files; FROM TO PORT works, too. Exit\n"
                    "code 11: the rules do not allow it.\n",
         .example = "p2pvpnctl can alice bob:22",
@@ -355,7 +355,7 @@ const struct pv_command pv_cmds_rules[] = {
     {
         .name = "tag",
         .args = "PEER TAG [--keep-invite]",
-        .summary = "give a member a tag, by which rules can mean it",
+        .summary = "give a member a tag, which rules can name",
         .details =
             "Where a rule denies something to who has TAG, the invite that let the member in\n"
             "is revoked too, or it could come back as another machine.\n"
