@@ -296,7 +296,7 @@ def guest_for_a_time(laptop, guest):
     joins(laptop, guest, "guest", pick(task("Let somebody in for a time"), "member-for"))
     # 90 days, and the moments since.
     laptop.type("p2pvpnctl peers --json | grep -qE '\"expires\":[0-9]{10}' && p2pvpnctl peers --long | grep guest")
-    if "renewed while this node is used" not in guest.type("sudo p2pvpnctl status"):
+    if "renewed while this node is used" not in guest.type("sudo p2pvpnctl status -l"):
         raise Failure("the guest is not told for how long")
 
 
@@ -342,7 +342,7 @@ def at_every_boot(machine, *settings):
     machine.type("systemctl stop p2pvpn-coordinator && systemctl start p2pvpn-coordinator", user="root")
 
 
-BACK = "for n in $(seq 600); do p2pvpnctl status | grep -q 'coordinator .* connected' && exit; sleep 0.1; done; exit 1"
+BACK = "for n in $(seq 600); do p2pvpnctl status | grep -q 'coordinator .*, connected' && exit; sleep 0.1; done; exit 1"
 
 
 def backup_and_restore(server, laptop, phone):

@@ -525,5 +525,5 @@ def one_static_file_is_both_programs(lab):
     for machine in (a, b):
         equal(machine.libraries(), [], "libraries that were loaded")
     # It has no program that would put names into nsswitch.conf, and advises none.
-    said = a.host.run(a.file, "doctor", check_rc=False).out
+    said = a.host.run(a.file, "doctor", "-l", check_rc=False).out
     check(re.search("(?m)^ok +names ", said) and "p2pvpn-nss" not in said, said)

@@ -429,7 +429,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
          laptop.ctl("why", "friend", "-l").out)
     wait("the cause there", lambda: "laptop knows no public address of its own" in friend.ctl("why", "laptop", "-l").out)
     for command in ("status", "doctor"):
-        told = laptop.ctl(command, check_rc=False).out
+        told = laptop.ctl(command, "-l", check_rc=False).out
         check("nothing public: the coordinator is in this LAN" in told, told)
     r = laptop.json("netcheck")
     equal((r["ipv4"]["name"], r["ipv4"]["public"]), ("unknown", []), "what the coordinator of the LAN tells of the NAT")
