@@ -319,6 +319,55 @@ class Inside(unittest.TestCase):
         self.script("node", "prerm", "remove")
         self.assertEqual(upgrade("install"), usual)
 
+    def test_names_that_cannot_be_put_in_place(self):
+        """A missing or read-only nsswitch.conf is reported, and keeps no package from coming or going."""
+        file = "/etc/nsswitch.conf"
+
+        def comes_and_goes():
+            for name, *args in (("preinst", "install"), ("postinst", "configure", ""), ("prerm", "remove"),
+                                ("postrm", "remove"), ("postrm", "purge")):
+                self.script("node", name, *args)
+                if name == "postinst":
+                    self.assertIn("setup: programs cannot look up members by name", self.said)
+        subprocess.run(["p2pvpn-nss", "--remove"], check=True, capture_output=True)
+        before = read(file)
+        subprocess.run(["mount", "--bind", "-o", "ro", file, file], check=True)
+        comes_and_goes()
+        self.assertEqual(read(file), before)
+        subprocess.run(["umount", file], check=True)
+        # Names that are in a file which cannot be changed any longer.
+        self.script("node", "postinst", "configure", "")
+        self.assertNotIn("cannot look up", self.said)
+        subprocess.run(["mount", "--bind", "-o", "ro", file, file], check=True)
+        self.script("node", "prerm", "remove")
+        self.assertIn("still names p2pvpn", self.said)
+        subprocess.run(["umount", file], check=True)
+        os.unlink(file)
+        comes_and_goes()
+        self.assertFalse(os.path.exists(file))
+
+    def test_first_steps(self):
+        """The first installation says in two lines what to do next; an upgrade does not."""
+        for kind, words in (("node", ("sudo p2pvpnctl join TOKEN", "sudo p2pvpnctl create URL")),
+                            ("coordinator", ("sudo p2pvpn-coordinator --public", "systemctl enable --now"))):
+            self.script(kind, "postinst", "configure", "")
+            self.assertEqual(len(self.said.splitlines()), 2, self.said)
+            for line, word in zip(self.said.splitlines(), words):
+                self.assertIn(word, line)
+            self.script(kind, "postinst", "configure", "0.9")
+            self.assertEqual(self.said, "")
+
+    def test_purge_keeps_a_user_that_an_administrator_made(self):
+        """Purging deletes the users that the packages made, and no other of the same name."""
+        for kind, user in (("node", "p2pvpn"), ("coordinator", "p2pvpn-coordinator")):
+            subprocess.run(["userdel", user], check=True, capture_output=True)
+            subprocess.run(["useradd", "--system", "--user-group", user], check=True, capture_output=True)
+            mine = pwd.getpwnam(user)
+            for script in (("postinst", "configure", ""), ("prerm", "remove"), ("postrm", "purge")):
+                self.script(kind, *script)
+            self.assertEqual(pwd.getpwnam(user), mine)
+            grp.getgrnam(user)
+
     def test_purge(self):
         """Root keys and the coordinator's are kept, readable for root alone; all else goes."""
         for place in ("/var/lib/p2pvpn", "/var/lib/p2pvpn-work", "/var/lib/p2pvpn-coordinator",
