@@ -166,6 +166,42 @@ attend $command "a slow thing" || echo "code $?"
         self.assertEqual(lines[-1], "code 3", r)
 
 
+class Quietly(unittest.TestCase):
+    """scripts/quietly leaves out the lines for each step, and shows everything else if ninja fails."""
+
+    NINJA = """#!/bin/sh
+echo "ninja: Entering directory \\`build'"
+echo "[1/2] Building C object a.o"
+echo "a.c:1: error: no such word"
+exit $1
+"""
+
+    def test_output(self):
+        with tempfile.TemporaryDirectory() as tree:
+            log, ninja = os.path.join(tree, "log"), os.path.join(tree, "ninja")
+            with open(ninja, "w", encoding="utf-8") as f:
+                f.write(self.NINJA)
+            os.chmod(ninja, 0o755)
+            r = run("scripts/quietly", log, ninja, "0")
+            self.assertEqual((r.returncode, r.stdout + r.stderr), (0, ""))
+            r = run("scripts/quietly", log, ninja, "3")
+            self.assertEqual((r.returncode, r.stdout, r.stderr), (3, "", "a.c:1: error: no such word\n"))
+            with open(log, encoding="utf-8") as f:
+                self.assertIn("[1/2] Building", f.read())
+            # A step that takes longer than ten seconds; sleep takes no time here.
+            with open(ninja, "w", encoding="utf-8") as f:
+                f.write('#!/bin/sh\necho "[3/9] Building"\nread word <"$1"\n')
+            fifo, sleep = os.path.join(tree, "fifo"), os.path.join(tree, "sleep")
+            os.mkfifo(fifo)
+            with open(sleep, "w", encoding="utf-8") as f:
+                f.write(f'#!/bin/sh\necho >>{tree}/looks\n[ "$(wc -l <{tree}/looks)" -ne 120 ] || echo end >{fifo}\n')
+            os.chmod(sleep, 0o755)
+            r = subprocess.run([os.path.join(ROOT, "scripts/quietly"), log, ninja, fifo], capture_output=True, text=True,
+                               timeout=60, stdin=subprocess.DEVNULL, check=False,
+                               env={**os.environ, "PATH": tree + ":" + os.environ["PATH"]})
+            self.assertEqual(r.stdout.splitlines(), ["... 3 of 9 steps, 10 s so far", "... 3 of 9 steps, 20 s so far"], r)
+
+
 class SecondRun(unittest.TestCase):
     """scripts/test runs what failed beside others once more, alone, and says what passed only then."""
 
