@@ -690,8 +690,7 @@ class Host(Namespace):
 
     def kept(self):
         """The places below /tmp that USERS_OWN has to keep."""
-        places = (ROOT, os.path.realpath(self.lab.bin("machine")).rpartition("/bin/")[0], self.lab.build)
-        return [p for p in dict.fromkeys(places) if p.startswith(("/tmp/", "/var/tmp/"))]
+        return [p for p in trees(self.lab.build) if p.startswith(("/tmp/", "/var/tmp/"))]
 
     def without_root(self, uid=65534, denied=False):
         """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user.
@@ -976,9 +975,53 @@ def copy(a, address, target="/run/copied"):
 
 # ---- running -------------------------------------------------------------------------------------
 
-def prepare_mounts():
+def trees(build):
+    """The directories that the programs of every user need: this tree, and the builds that may lie elsewhere."""
+    programs = os.path.realpath(os.path.join(build, "bin", "machine")).rpartition("/bin/")[0]
+    return list(dict.fromkeys(p for p in (ROOT, programs, build, OTHER) if p))
+
+
+def closed(path):
+    """The topmost directory on the way to path that others than its owner may not enter, or None."""
+    way = path.split("/")
+    ancestors = ("/".join(way[:n]) for n in range(2, len(way) + 1))
+    return next((d for d in ancestors if not os.stat(d).st_mode & 0o001), None)
+
+
+def open_way(build):
+    """Lets every user of the lab reach trees() although they lie in a directory for its owner only, as /root is. In the
+    lab that directory is an empty one, with the way to the trees and no other file. A tree that is closed itself is put
+    together again from what is in it."""
+    n = 0
+    while tops := {p: top for p in trees(build) if (top := closed(p))}:
+        top = min(tops.values())
+        behind = [p for p in tops if tops[p] == top]
+        kept = [p for p in behind if not any(p.startswith(q + "/") for q in behind)]
+        parts = {}
+        for part in (p for q in kept for p in ([q] if q != top else glob.glob(q + "/*"))):
+            n += 1
+            parts[part] = f"/run/kept{n}"
+            make_place(parts[part], part)
+            sh("mount", "--rbind", part, parts[part])
+        sh("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", top)
+        for part, aside in parts.items():
+            make_place(part, aside)
+            sh("mount", "--rbind", aside, part)
+            sh("umount", "-l", aside)
+
+
+def make_place(path, like):
+    """An empty directory or file, for a mount."""
+    os.makedirs(path if os.path.isdir(like) else os.path.dirname(path), exist_ok=True)
+    if not os.path.isdir(like):
+        with open(path, "wb"):
+            pass
+
+
+def prepare_mounts(build):
     """Inside the lab's own mount namespace: nothing written here is seen outside."""
     sh("mount", "-t", "tmpfs", "tmpfs", "/run")
+    open_way(build)
     os.makedirs("/run/etc/upper")
     os.makedirs("/run/etc/work")
     r = None if ORDINARY else sh("mount", "-t", "overlay", "overlay", "-o",
@@ -1025,7 +1068,7 @@ def sanitizer_options():
 def run_inside(build, full_name, function, shell):
     """One scenario, already in namespaces of its own. Returns an exit code."""
     started = time.monotonic()
-    prepare_mounts()
+    prepare_mounts(build)
     sanitizer_options()
     # The user that runs the lab may have a p2pvpnd --user, which p2pvpnctl would ask here.
     for name in [name for name in os.environ if name.startswith("XDG_")]:

@@ -502,14 +502,12 @@ def the_demo_and_the_lab_need_no_root(lab):
     """The README's first command without capabilities, and scenarios where adduser(8) gave uids of one's own."""
     b = lab.host("b")
     demo = os.path.join(ROOT, "scripts/demo")
-    if b.run("setpriv", "--reuid=1972", "--clear-groups", "--", "test", "-r", demo, check_rc=False).code != 0:
-        raise Skip(f"others may not read {ROOT}")
     b.run("sh", "-c", "echo carol:x:1972:1972::/nonexistent:/bin/sh >>/etc/passwd; echo carol:x:1972: >>/etc/group")
     b.without_root(1972)
     bin_dir = os.path.dirname(lab.bin("p2pvpnd"))
     shown = b.start("env", f"PV_DEMO_BIN={bin_dir}", demo, name="demo")
     equal(shown.ended(200), 0, f"exit code of the demo: {shown.text()[-3000:]}")
-    check("demo: ok" in shown.text() and "logged in on pi" in shown.text(), shown.text())
+    check("What you have seen" in shown.text() and "logged in on pi" in shown.text(), shown.text())
 
     own = os.path.join(lab.logs, "own")  # a build directory of carol's, with these programs
     mine, b.before = b.before, []
