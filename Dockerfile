@@ -15,10 +15,10 @@
 FROM debian:trixie-slim AS node-build
 COPY . /src
 WORKDIR /src
-RUN scripts/deps package && scripts/package
+RUN scripts/package
 
 FROM debian:trixie-slim AS node
-COPY --from=node-build /src/build/packages/trixie/p2pvpn_*.deb /tmp/
+COPY --from=node-build /src/build/packages/trixie-*/node/p2pvpn_*.deb /tmp/
 RUN apt-get update \
     && apt-get install -y --no-install-recommends /tmp/p2pvpn_*.deb nftables \
     && rm -rf /tmp/p2pvpn_*.deb /var/lib/apt/lists/* \

@@ -3,12 +3,12 @@
 # scripts/chroot --fresh, as root. Packages that these depend on come from the network; everything after that
 # happens in a network namespace of its own.
 #
-# usage: tests/install/life.sh DIR     DIR has the .deb files
+# usage: tests/install/life.sh DIR     DIR is what scripts/package made
 set -eu
 
 debs=$(realpath "$1")
 arch=$(dpkg --print-architecture)
-version=$(dpkg-deb -f "$(ls "$debs"/p2pvpn_*"_$arch.deb")" Version)
+version=$(dpkg-deb -f "$(ls "$debs"/node/p2pvpn_*"_$arch.deb")" Version)
 out=$(mktemp -d)
 
 fail() {
@@ -68,7 +68,7 @@ identity() {
 
 if [ -z "${LIFE_INSIDE:-}" ]; then
     apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
-    install_debs $(for deb in "$debs"/p2pvpn_*"_$arch.deb" "$debs"/p2pvpn-coordinator_*"_$arch.deb"; do
+    install_debs $(for deb in "$debs"/node/p2pvpn_*"_$arch.deb" "$debs"/coordinator/p2pvpn-coordinator_*"_$arch.deb"; do
         dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
     done)
     rm -rf "$out"
@@ -79,7 +79,7 @@ ip addr add 198.51.100.7/32 dev lo
 
 # ---- install ----
 grep '^hosts' /etc/nsswitch.conf >"$out/hosts" 2>/dev/null || echo none >"$out/hosts"
-install_debs "$debs/p2pvpn_${version}_$arch.deb" "$debs/p2pvpn-coordinator_${version}_$arch.deb"
+install_debs "$debs"/node/*.deb "$debs"/coordinator/*.deb
 nobody_runs || fail "installing has started something"
 getent group p2pvpn >/dev/null || fail "no group p2pvpn"
 getent passwd p2pvpn-coordinator >/dev/null || fail "no user p2pvpn-coordinator"
@@ -116,7 +116,7 @@ ok "used, by root and by a member of the group"
 # ---- upgrade ----
 newer=$(mktemp -d)
 for package in p2pvpn p2pvpn-coordinator; do
-    dpkg-deb -R "$debs/${package}_${version}_$arch.deb" "$newer/$package"
+    dpkg-deb -R "$(ls "$debs"/*/"${package}_${version}_$arch.deb")" "$newer/$package"
     sed -i "s/^Version: .*/&+later/" "$newer/$package/DEBIAN/control"
     dpkg-deb --root-owner-group -b "$newer/$package" "$newer/$package.deb" >/dev/null
 done
