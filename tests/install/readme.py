@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""README's own command lines, typed into bare machines: does what it says work as it stands there?
+"""README's own command lines, typed into bare machines, and some of OPERATIONS.
 
 usage: tests/install/readme.py [SUITE]      as root; SUITE: bookworm (default) or trixie
 
-Each machine is a minimal Debian with sudo and a user. On one the repository of packages is made as README says,
-and served on this machine's loopback. From there the packages are installed on another one, the ground of three:
-`server` (198.51.100.7, as in README), `laptop` and `pi` get the lines that README has for them, and then, with more
-machines of that ground, those of eleven tasks of OPERATIONS: rights, rules, files, names, machines that leave, wait,
-are guests or were stolen, a coordinator restored from a backup, one that moves, one at home. `other`, a Debian 11 where
-the mirror has it, gets the static program and joins them. An example (the URL, the token) is replaced by what the line
-before printed. Lists that were changed after they were signed must be refused. Counts the commands from an installed
-machine to the first ping. PV_SODIUM is handed on (scripts/sodium).
+Each machine is a minimal Debian with sudo and a user. On the first one the packages are built from a clone and
+installed, on the next one they are installed from copies; then the coordinator, `create`, `join` and `ping`, all as
+README has it. The repository is made and used as OPERATIONS says, and lists that were changed after they were signed
+must be refused. With more machines (server is 198.51.100.7, as in README) follow the lines of eleven tasks of
+OPERATIONS: rights, rules, files, names, machines that leave, wait, are guests or were stolen, a coordinator restored
+from a backup, one that moves, one at home. `other`, a Debian 11 if the mirror has it, gets the static program by the
+lines that check it, and joins them. An example (the URL, the token) is replaced by what the line before printed. PV_SODIUM is handed on
+(scripts/sodium).
 """
 import functools
 import html
@@ -119,28 +119,54 @@ def prepare(machine, *packages):
                  "echo 'me ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/me", user="root", timeout=600)
 
 
-def make_repository(machine, lines, url):
-    """In a copy of this tree, as README says. The directory that is to be served, once the machine has ended."""
-    prepare(machine)
+def build_packages(machine, lines):
+    """From a clone, as README says; installed on the same machine, too."""
+    prepare(machine, "git", "ca-certificates")
     # The holder's mounts are its own: the way in is by its process.
-    inside = f"/proc/{machine.pid}/root{machine.root}/home/me/p2pvpn"
+    inside = f"/proc/{machine.pid}/root{machine.root}/home/me/origin"
     os.makedirs(inside)
     copy_tree(inside)
-    machine.type("chown -R me:me /home/me/p2pvpn", user="root")
-    for pattern in (r"scripts/deps package", r"scripts/package$", r"package static", r"package repository"):
-        machine.type(pick(lines, pattern).replace(EXAMPLE, url), cwd="/home/me/p2pvpn", timeout=3600)
+    machine.type("chown -R me:me /home/me/origin", user="root")
+    machine.type("git init -q && git add -A && git -c user.name=me -c user.email=me@p2pvpn.invalid commit -qm first",
+                 cwd="/home/me/origin")
+    machine.type(pick(lines, "git clone").replace("THIS-REPOSITORY", "/home/me/origin"), cwd="/home/me")
+    for pattern in (r"^scripts/package$", r"apt install ./build"):
+        machine.type(pick(lines, pattern).replace("apt install", "apt install -y"), cwd="/home/me/p2pvpn", timeout=3600)
+
+
+def make_repository(machine, lines, url):
+    """Of what was built, and the static programs. The directory that is to be served, once the machine has ended."""
+    machine.type("scripts/package static", cwd="/home/me/p2pvpn", timeout=3600)
+    line = pick(lines, "^scripts/release").replace("scripts/release", "scripts/release --built")
+    said = machine.type(line.replace(EXAMPLE, url), cwd="/home/me/p2pvpn")
     machine.end()
-    return os.path.join(machine.work, "upper/home/me/repository")
+    if not said.count("sha256sum -c && sudo install"):
+        raise Failure("scripts/release prints no lines to paste")
+    return os.path.join(machine.work, "upper/home/me/release")
+
+
+def install_copies(machine, builder, lines):
+    """The packages of the builder, copied as README says; and the coordinator's."""
+    prepare(machine, "iputils-ping")
+    built = os.path.join(builder.work, "upper/home/me/p2pvpn/build/packages")
+    inside = f"/proc/{machine.pid}/root{machine.root}/home/me"
+    for part in ("node", "coordinator"):
+        # The link leads from where it is.
+        shutil.copytree(os.path.join(built, os.readlink(os.path.join(built, part))), os.path.join(inside, part))
+        line = pick(lines, "apt install ./node").replace("./node", f"./{part}").replace("apt install", "apt install -y")
+        said = machine.type(line, cwd="/home/me", timeout=600)
+        if "sudo p2pvpn" not in said:
+            raise Failure("installing does not say what to do next")
 
 
 def install(machine, lines, url, suite, page):
     """The packages, from that repository."""
-    prepare(machine, "iputils-ping")
-    for pattern in (r"p2pvpn\.asc", r"12\.sources", r"apt install p2pvpn$", r"apt install p2pvpn-coord"):
+    prepare(machine)
+    for pattern in (r"p2pvpn\.gpg", r"12\.sources", r"apt install p2pvpn$", r"apt install p2pvpn-coord"):
         line = pick(lines, pattern).replace(EXAMPLE, url)
         shown = line.replace("/12.", "/$(. /etc/os-release; echo $VERSION_ID).")
         if shown not in page and "coordinator" not in line:
-            raise Failure(f"the repository's page does not have README's line: {shown}")
+            raise Failure(f"the repository's page does not have the line of OPERATIONS: {shown}")
         own = line.replace("/12.", "/13.") if suite == "trixie" else line
         machine.type(own.replace("apt install", "apt install -y"), timeout=600)
 
@@ -195,7 +221,8 @@ def wire(machines):
         plug(machine, machines[0], "eth0" if n else "br0", at, f"203.0.113.{110 + n}/24")
 
 
-def use(lines, server, laptop, pi):
+def use(lines, server, first, pi):
+    """The coordinator on server, the network made on first, and pi in it."""
     line = pick(lines, r"p2pvpn-coordinator --public")
     print(f"server:me$ {line}", flush=True)
     # A terminal of its own: there the coordinator shows its URL.
@@ -212,24 +239,27 @@ def use(lines, server, laptop, pi):
     if not url:
         raise Failure("the coordinator shows no URL")
     create = re.sub(r"'p2pvpn://[^']*'", f"'{url}'", pick(lines, r"p2pvpnctl create"))
-    token = laptop.type(create).strip().split()[-1]
+    token = token_in(first.type(create.replace("--name server", f"--name {first.name}")))
     pi.type(re.sub(r"p2pvpn-\S*…", token, pick(lines, r"p2pvpnctl join")))
-    # The group is for everything that follows; a new login (each line is one) has it.
-    laptop.type(pick(lines, r"usermod"))
     started = time.monotonic()
-    laptop.type(pick(lines, r"p2pvpnctl ping"))
+    pi.type(pick(lines, r"p2pvpnctl ping").replace("ping server", f"ping {first.name}"))
     print(f"readme: the first ping took {time.monotonic() - started:.1f} s")
-    laptop.type(pick(lines, r"p2pvpnctl send"))
-    laptop.type("getent hosts pi && sudo ping -c 1 -W 5 pi")
+    # The group is for everything that follows; a new login (each line is one) has it.
+    first.type('sudo usermod -aG p2pvpn "$USER"')
+    first.type("p2pvpnctl send pi 'it works'")
+    first.type("getent hosts pi && sudo ping -c 1 -W 5 pi")
     if "it works" not in pi.type("sudo p2pvpnctl inbox"):
         raise Failure("the message did not arrive")
-    print("readme: from nothing to a ping: 3 installs, coordinator, create, join, ping: 7 commands")
     return coordinator
+
+
+def token_in(said):
+    return re.findall(r"p2pvpn-[A-Za-z0-9_-]{40,}", said)[-1]
 
 
 def join_by_one_file(lines, laptop, other):
     """A machine with the static program only, which starts itself."""
-    token = laptop.type("sudo p2pvpnctl invite").strip().split()[-1]
+    token = token_in(laptop.type("sudo p2pvpnctl invite"))
     other.type(re.sub(r"p2pvpn-\S*…", token, pick(lines, r"p2pvpnctl join")).replace("--name pi", "--name other"))
     laptop.type("p2pvpnctl ping other")
     other.type("sudo p2pvpnctl send laptop 'so does one file'")
@@ -271,7 +301,7 @@ def members(laptop, pi):
 
     pi.type(pick(task("Take a machine out"), "leave --forget"))
     lines = task("Decide on each machine that joins")
-    token = laptop.type(pick(lines, "invite --approve")).strip().split()[-1]
+    token = token_in(laptop.type(pick(lines, "invite --approve")))
     pi.type(f"sudo p2pvpnctl join {token} --name toms-laptop")
     laptop.type("for n in $(seq 100); do p2pvpnctl peers | grep -q toms-laptop && break; sleep 0.1; done")
     laptop.type(pick(lines, "ctl admit"))
@@ -280,7 +310,7 @@ def members(laptop, pi):
 
 def joins(admin, machine, name, invite="sudo p2pvpnctl invite"):
     """By a token that the line `invite` prints on the admin's machine, which it gives back."""
-    token = admin.type(invite).strip().split()[-1]
+    token = token_in(admin.type(invite))
     machine.type(f"sudo p2pvpnctl join {token} --name {name}")
     admin.type(f"p2pvpnctl wait --peer {name} && p2pvpnctl ping {name} -c 1")
     return token
@@ -350,7 +380,7 @@ def backup_and_restore(server, laptop, phone):
     at_every_boot(server, "[coordinator]", "public = 198.51.100.7")
     laptop.type(BACK)
     before = server.type("p2pvpn-coordinator url --public 198.51.100.7", user="root")
-    token = laptop.type("sudo p2pvpnctl invite").strip().split()[-1]
+    token = token_in(laptop.type("sudo p2pvpnctl invite"))
     server.type(pick(lines, "coordinator backup /root"), user="root")
     cron = pick(lines, "root .*coordinator backup")
     server.type("PATH=/usr/bin:/bin; " + cron.split("root ", 1)[1].replace("\\%", "%"), user="root")
@@ -452,40 +482,49 @@ def bare(suite):
 
 def run(suite, work, machines):
     """machines: gets each that is made, to be ended."""
-    def machine(name, lower, network=False):
-        machines.append(Machine(name, lower, os.path.join(work, name), network))
+    def machine(name, lower, network=False, at=None):
+        machines.append(Machine(name, lower, os.path.join(work, at or name), network))
         return machines[-1]
     base = bare(suite)
-    lines = lines_between("README.md", "## Install", "## What now?")
-    served = os.path.join(work, "builder/upper/home/me/repository")
+    lines = lines_between("README.md", "## Your own network", "## Every day")
+    guide = lines_between("docs/OPERATIONS.md", "### Make an apt repository\n", "\n### ")
+    builder = machine("builder", base, True)
+    served = os.path.join(work, "builder/upper/home/me/release")
     url = serve(served)
-    make_repository(machine("builder", base, True), lines, url)
+    build_packages(builder, lines)
+    make_repository(builder, guide, url)
+    ground = machine("ground", base, True)
+    install_copies(ground, builder, lines)
+    ground.end()
+    lower = os.path.join(work, "ground", "upper") + ":" + base
+    pair = [machine(n, lower) for n in ("server", "pi")]
+    wire(pair)
+    use(lines, pair[0], *pair).kill()
+    for one in pair:
+        one.end()
+
     with open(os.path.join(served, "index.html"), encoding="utf-8") as f:
         page = html.unescape(f.read())
-    ground = machine("ground", base, True)
-    install(ground, lines, url, suite, page)
-    ground.end()
-
     try:
         old = bare("bullseye")
     except subprocess.CalledProcessError:
         print("readme: no Debian 11 here: the static program is tried on this one")
         old = base
     elsewhere = machine("elsewhere", old, True)
-    prepare(elsewhere, "curl", "iproute2")
-    for pattern in (r"^curl", r"install p2pvpn-amd64"):
-        elsewhere.type(pick(lines, pattern).replace(EXAMPLE, url), cwd="/home/me")
+    prepare(elsewhere, "curl", "gpgv", "iproute2")
+    elsewhere.type(page[page.index("curl -fO"):].split("</pre>")[0].strip(), cwd="/home/me")
     elsewhere.end()
 
-    lower = os.path.join(work, "ground", "upper") + ":" + base
-    server, laptop, pi = three = [machine(n, lower) for n in ("server", "laptop", "pi")]
+    server, laptop, pi = three = [machine(n, lower, at=n + "2") for n in ("server", "laptop", "pi")]
     other = machine("other", os.path.join(work, "elsewhere", "upper") + ":" + old)
     wire([*three, other])
     coordinator = use(lines, server, laptop, pi)
     join_by_one_file(lines, laptop, other)
     tasks(server, laptop, pi, lambda name: machine(name, lower))
     coordinator.kill()
-    tamper(machine("changed", lower, True), served, suite)
+    shop = machine("shop", base, True)
+    install(shop, guide, url, suite, page)
+    tamper(shop, served, suite)
 
 
 def main():

@@ -202,7 +202,7 @@ class Docs(unittest.TestCase):
         self.assertIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordwave`", "check_paths"))
 
     def test_a_command_for_root_is_typed_with_sudo(self):
-        for page, old in (("README.md", "sudo p2pvpnctl exit use pi"),
+        for page, old in (("README.md", "sudo p2pvpnctl join p2pvpn-… --name pi"),
                           ("docs/OPERATIONS.md", "sudo p2pvpnctl -n work join p2pvpn"),
                           ("ctl/cmd_rules.c", "sudo p2pvpnctl rules default deny")):
             with self.subTest(old):
