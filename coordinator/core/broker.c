@@ -67,7 +67,7 @@ static int find_or_add_node(struct pv_broker *b, struct pv_cnet *net, const uint
  * keys would fill the map. */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
-    if (n->conn != NULL || n->n_subs > 0)
+    if (n->conn != NULL || n->gateway != NULL || n->n_subs > 0)
         return;
     PV_MAP_DEL(b->nodes, n);
     n->net->n_presence--;
@@ -196,6 +196,19 @@ static void remove_sub(struct pv_broker *b, struct pv_conn *s, size_t i)
 
 /* --- presence -------------------------------------------------------------------------------- */
 
+/* The phones of a gateway that connected anew are online by its new connection's word: it says at
+ * once which of them are not. */
+static void take_phones(struct pv_conn *s, struct pv_conn *old)
+{
+    for (struct pv_bnode *n = s->net->phones; n != NULL && old->n_phones > 0; n = n->phone_next) {
+        if (n->gateway != old)
+            continue;
+        n->gateway = s;
+        s->n_phones++;
+        old->n_phones--;
+    }
+}
+
 /* The older connection loses its place here at once, so that its end does not count as the
  * node's. */
 int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
@@ -206,10 +219,12 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
     if (r < 0)
         return r;
     struct pv_conn *old = n->conn;
-    if (old != NULL)
+    if (old != NULL) {
         old->bnode = NULL;
-    else
+        take_phones(s, old);
+    } else {
         b->online++;
+    }
     n->conn = s;
     s->bnode = n;
     /* A new value even when two hellos fall into one microsecond: subscribers compare it. */
@@ -240,6 +255,80 @@ void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
     drop_if_unused(b, n);
 }
 
+static void add_phone(struct pv_cnet *net, struct pv_bnode *n)
+{
+    struct pv_bnode *after = NULL;
+    for (struct pv_bnode *x = net->phones;
+         x != NULL && memcmp(&x->key, &n->key, sizeof(n->key)) < 0; x = x->phone_next)
+        after = x;
+    n->phone_prev = after;
+    n->phone_next = after == NULL ? net->phones : after->phone_next;
+    if (n->phone_next != NULL)
+        n->phone_next->phone_prev = n;
+    if (after == NULL)
+        net->phones = n;
+    else
+        after->phone_next = n;
+}
+
+static void remove_phone(struct pv_cnet *net, struct pv_bnode *n)
+{
+    if (n->phone_next != NULL)
+        n->phone_next->phone_prev = n->phone_prev;
+    if (n->phone_prev == NULL)
+        net->phones = n->phone_next;
+    else
+        n->phone_prev->phone_next = n->phone_next;
+}
+
+/* s, or nobody when it is NULL, says that this phone is online. */
+static void set_gateway(struct pv_bnode *n, struct pv_conn *s)
+{
+    if (n->gateway != NULL)
+        n->gateway->n_phones--;
+    if (s != NULL)
+        s->n_phones++;
+    if (n->gateway == NULL && s != NULL)
+        add_phone(n->net, n);
+    else if (n->gateway != NULL && s == NULL)
+        remove_phone(n->net, n);
+    n->gateway = s;
+}
+
+int pv_broker_phone(struct pv_broker *b, struct pv_conn *s,
+                    const uint8_t phone[static PV_SIGN_PK_LEN], bool online, uint64_t wall_us,
+                    bool *ret_changed)
+{
+    struct pv_bnode *n = find_node(b, s->net, phone);
+    const bool was = n != NULL && n->gateway != NULL;
+    *ret_changed = false;
+    if (!online && (n == NULL || n->gateway != s))
+        return PV_OK; /* it is offline, or online by another gateway's word */
+    if (online && (n == NULL || n->gateway != s) && s->n_phones == PV_CTL_PHONES_MAX)
+        return PV_ERR_LIMIT;
+    if (n == NULL && HASH_CNT(hh, b->nodes) >= b->max_nodes)
+        return PV_ERR_LIMIT;
+    int r = find_or_add_node(b, s->net, phone, &n);
+    if (r < 0)
+        return r;
+    set_gateway(n, online ? s : NULL);
+    *ret_changed = was != online;
+    if (was == online)
+        return PV_OK;
+    n->since_us = wall_us > n->since_us ? wall_us : n->since_us + 1;
+    mark_subscribers(n);
+    drop_if_unused(b, n);
+    return PV_OK;
+}
+
+const struct pv_bnode *pv_broker_phone_of(const struct pv_conn *s)
+{
+    const struct pv_bnode *n = s->n_phones == 0 ? NULL : s->net->phones;
+    while (n != NULL && n->gateway != s)
+        n = n->phone_next;
+    return n;
+}
+
 struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *net,
                                const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -249,7 +338,8 @@ struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *
 
 static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
 {
-    struct pv_ctl_presence p = {.online = n->conn != NULL, .since_us = n->since_us};
+    struct pv_ctl_presence p = {.online = n->conn != NULL || n->gateway != NULL,
+                                .since_us = n->since_us};
     memcpy(p.node, n->key.node, sizeof(p.node));
     return p;
 }

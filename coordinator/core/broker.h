@@ -15,11 +15,16 @@ struct pv_bnode_key {
     uint8_t node[PV_SIGN_PK_LEN];
 };
 
-/* A node that is connected, or to which somebody subscribed. */
+/* A node that is connected, a phone whose gateway says that it is online, or either of them to
+ * which somebody subscribed. */
 struct pv_bnode {
     struct pv_bnode_key key;
     struct pv_cnet *net;
-    struct pv_conn *conn;  /* its newest connection; NULL: offline */
+    struct pv_conn *conn; /* its newest connection; NULL: none */
+    /* Of a phone: the connection of the gateway by whose word it is online; NULL: none. Then it is
+     * in net->phones. */
+    struct pv_conn *gateway;
+    struct pv_bnode *phone_prev, *phone_next;
     uint64_t since_us;     /* wall clock when it came, or went if it is offline; 0: unknown */
     struct pv_conn **subs; /* owned: who subscribed to it, ascending by id */
     uint32_t n_subs, subs_cap;
@@ -49,9 +54,19 @@ void pv_broker_done(struct pv_broker *b);
  */
 PV_MUST_CHECK int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
                                    struct pv_conn **ret_old);
-/* s goes: its node is offline unless a newer connection stands for it, its subscriptions end.
- * Harmless for a connection that is not in the broker. */
+/* s goes: its node is offline unless a newer connection stands for it, its subscriptions end. Its
+ * phones stay, for the caller to end each by pv_broker_phone(). Harmless for a connection that is
+ * not in the broker. */
 void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us);
+/* The gateway s says whether this phone is online; the caller has checked that s may say so. The
+ * phone goes offline only by the word of the gateway by which it is online. Sets *ret_changed if
+ * its presence changed. PV_ERR_LIMIT: s has PV_CTL_PHONES_MAX phones online, or the table is full.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_broker_phone(struct pv_broker *b, struct pv_conn *s,
+                                  const uint8_t phone[static PV_SIGN_PK_LEN], bool online,
+                                  uint64_t wall_us, bool *ret_changed);
+/* A phone that is online by the word of s; NULL: none is. */
+const struct pv_bnode *pv_broker_phone_of(const struct pv_conn *s);
 /* The connection of a node; NULL when it is offline. */
 struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *net,
                                const uint8_t node[static PV_SIGN_PK_LEN]);

@@ -107,7 +107,8 @@ struct pv_conn {
     struct pv_bnode **subs;          /* MEMBER: nodes it subscribed to, ascending by key */
     bool *subs_dirty;                /* of each: it has not been told the latest */
     uint32_t n_subs, subs_cap;
-    size_t n_dirty; /* subscriptions whose presence has changed */
+    uint32_t n_phones; /* MEMBER: phones that are online by its word */
+    size_t n_dirty;    /* subscriptions whose presence has changed */
 
     bool held_off;                           /* its owner was told to read no more of it */
     bool woken;                              /* its network has rested: its requests go on */

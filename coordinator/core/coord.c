@@ -299,11 +299,11 @@ static void unmark_ready(struct pv_coord *c, struct pv_conn *s)
 /* --- the members of a network ----------------------------------------------------------------- */
 
 /* Their subscriptions are marked by the broker; here they get their turn to be told. */
-static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
+static void wake_subscribers(struct pv_coord *c, const struct pv_cnet *net, const uint8_t *node)
 {
     size_t iter = 0;
     struct pv_conn *other;
-    while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
+    while ((other = pv_broker_next_subscriber(&c->broker, net, node, &iter)) != NULL)
         mark_ready(c, other);
 }
 
@@ -369,6 +369,27 @@ static void give_back_unheard(struct pv_coord *c, const struct pv_conn *s, pv_ns
         pv_bucket_table_give(c->sources, &s->source, 1);
 }
 
+/* The gateway s says whether this phone is online. */
+static int set_phone(struct pv_coord *c, struct pv_conn *s, const uint8_t *phone, bool online,
+                     pv_ns now)
+{
+    uint8_t node[PV_SIGN_PK_LEN]; /* phone may be of the entry that goes */
+    bool changed;
+    memcpy(node, phone, sizeof(node));
+    int r = pv_broker_phone(&c->broker, s, node, online, wall_us_at(c, now), &changed);
+    if (r == PV_OK && changed)
+        wake_subscribers(c, s->net, node);
+    return r;
+}
+
+/* Nobody knows any more whether the phones of a gateway that is gone are online. */
+static void end_phones(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    const struct pv_bnode *phone;
+    while ((phone = pv_broker_phone_of(s)) != NULL)
+        (void)!set_phone(c, s, phone->key.node, false, now); /* going offline cannot fail */
+}
+
 /* Takes a connection out of presence, network and counts. Each way in which one ends comes here,
  * and the second time nothing happens. For a connection that was replaced the relay is told
  * nothing, as its node is online. */
@@ -383,12 +404,13 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
     bool spoke = s->bnode != NULL;
     pv_broker_leave(&c->broker, s, wall_us_at(c, now));
+    end_phones(c, s, now);
     bulk_forget(s);
     if (spoke)
         pv_relaylink_offline(c->link, s->net->id, s->node);
     leave_net(s, wall_s_at(c, now));
     if (spoke)
-        wake_subscribers(c, s);
+        wake_subscribers(c, s->net, s->node);
 }
 
 /* Ends a connection with a last message; its node is offline at once. The heap has room for its
@@ -514,7 +536,7 @@ static int enter_member(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         give_back(c, s, now);
     pv_relaylink_seen(c->link, &s->source);
     join_net(s, wall_s_at(c, now));
-    wake_subscribers(c, s);
+    wake_subscribers(c, s->net, s->node);
     if (old != NULL)
         end_conn(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
     return PV_OK;
@@ -1055,26 +1077,73 @@ static void handle_subscribe(struct request *q)
     pv_answer_send(s, &m);
 }
 
-/* Answers with one page of the members that are online, in ascending order; `more` says that
- * another one follows behind its last key. A connection that was replaced is none. */
-static void handle_list(struct request *q)
+/* Sets the presence of one phone. Only the phone's gateway may say that it is online. */
+static enum pv_ctl_error take_phone(struct request *q, const struct pv_ctl_phone *x)
 {
     struct pv_conn *s = q->s;
+    const struct pv_member *m = pv_roster_by_node(s->net->roster, x->node);
+    const struct pv_member *by = m == NULL ? NULL : pv_roster_carrier(s->net->roster, m);
+    if (x->online && (by == NULL || memcmp(by->node, s->node, sizeof(by->node)) != 0))
+        return PV_CTL_E_NOT_ALLOWED;
+    if (set_phone(q->c, s, x->node, x->online, q->now) == PV_OK)
+        return PV_CTL_E_NONE;
+    count_limit(q->c, PV_COORD_LIMIT_SUBSCRIPTIONS);
+    return PV_CTL_E_LIMIT;
+}
+
+/* Takes each word that counts; the answer is the last reason for which one does not. */
+static void handle_phones(struct request *q)
+{
+    const struct pv_ctl_phones *list = &q->msg->u.phones;
+    struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_DONE);
+    enum pv_ctl_error error = PV_CTL_E_NONE;
+    for (size_t i = 0; i < list->n; i++) {
+        enum pv_ctl_error one = take_phone(q, &list->nodes[i]);
+        error = one == PV_CTL_E_NONE ? error : one;
+    }
+    if (error == PV_CTL_E_NOT_ALLOWED)
+        pv_answer_refuse(q->s, q->msg, error, "this node is not the gateway of that phone");
+    else if (error != PV_CTL_E_NONE)
+        pv_answer_refuse(q->s, q->msg, error, NULL);
+    else
+        pv_answer_send(q->s, &m);
+}
+
+/* The connection of the next member online at this place or behind; *i is its place. NULL: none. A
+ * connection that was replaced does not count. */
+static const struct pv_conn *next_online(const struct pv_cnet *net, size_t *i)
+{
+    while (*i < net->n_members && net->members[*i]->bnode == NULL)
+        (*i)++;
+    return *i < net->n_members ? net->members[*i] : NULL;
+}
+
+/* Answers with one page of the members that are online, phones among them, in ascending order;
+ * `more` says that another page follows behind its last key. */
+static void handle_list(struct request *q)
+{
+    const struct pv_cnet *net = q->s->net;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_PRESENCE);
     const struct pv_ctl_list *list = &q->msg->u.list;
-    size_t n = 0, i = list->has_after ? first_behind(s->net, list->after) : 0;
-    bool more = false;
-    for (; i < s->net->n_members && !more; i++) {
-        const struct pv_conn *o = s->net->members[i];
-        if (o->bnode == NULL)
-            continue;
-        more = n == PV_CTL_NODES_MAX;
-        if (!more)
-            nodes[n++] = pv_broker_presence(&q->c->broker, s->net, o->node);
+    const struct pv_bnode *phone = net->phones;
+    size_t n = 0, i = list->has_after ? first_behind(net, list->after) : 0;
+    while (list->has_after && phone != NULL &&
+           memcmp(phone->key.node, list->after, sizeof(list->after)) <= 0)
+        phone = phone->phone_next;
+    const struct pv_conn *o = next_online(net, &i);
+    for (; n < PV_CTL_NODES_MAX && (o != NULL || phone != NULL); n++) {
+        int order = o == NULL       ? 1
+                    : phone == NULL ? -1
+                                    : memcmp(o->node, phone->key.node, PV_SIGN_PK_LEN);
+        nodes[n] = pv_broker_presence(&q->c->broker, net, order <= 0 ? o->node : phone->key.node);
+        i += order <= 0 ? 1 : 0;
+        o = next_online(net, &i);
+        phone = order >= 0 ? phone->phone_next : phone;
     }
-    m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = more};
-    pv_answer_send(s, &m);
+    m.u.presence =
+        (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = o != NULL || phone != NULL};
+    pv_answer_send(q->s, &m);
 }
 
 /* A signal is passed on at once or refused: it describes addresses of now, so nobody would want it
@@ -1181,6 +1250,7 @@ static const struct request_handler {
     [PV_CTL_COLLECT] = {MEMBER, false, handle_copy},
     [PV_CTL_CREATE] = {CREATOR, true, handle_change},
     [PV_CTL_ASKERS] = {MEMBER, false, handle_askers},
+    [PV_CTL_PHONES] = {MEMBER, false, handle_phones},
 };
 
 bool pv_coord_serves(enum pv_ctl_type type)

@@ -102,6 +102,7 @@ struct pv_cnet {
     bool resting;                        /* its members' requests wait until it has paid back */
     struct pv_heap_node rest;            /* when its rest ends */
     size_t n_presence;                   /* entries of the broker that are of this network */
+    struct pv_bnode *phones;             /* of them phones that are online, ascending by key */
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;

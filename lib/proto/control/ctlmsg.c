@@ -123,6 +123,13 @@ static const struct pv_ctl_field in_subscribe[] = {
      LIST(struct pv_ctl_msg, u.subscribe.nodes, u.subscribe.n, uint8_t[PV_SIGN_PK_LEN]),
      .max = PV_CTL_NODES_MAX, .of = in_keys},
     {"on", PV_CTL_F_BOOL, PV_CTL_R_TRUE, M(subscribe.on)}, END};
+static const struct pv_ctl_field in_phone[] = {
+    {"node", PV_CTL_F_FIXED, IN(struct pv_ctl_phone, node)},
+    {"online", PV_CTL_F_BOOL, IN(struct pv_ctl_phone, online)}, END};
+static const struct pv_ctl_field in_phones[] = {
+    {"nodes", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.phones.nodes, u.phones.n, struct pv_ctl_phone),
+     .max = PV_CTL_PHONES_MAX, .of = in_phone}, END};
 static const struct pv_ctl_field in_list[] = {
     {"after", PV_CTL_F_FIXED, M(list.after), HAS(list.has_after)}, END};
 /* The box is opaque here and for the coordinator: only the receiver can open it. */
@@ -246,6 +253,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_COLLECT] = {"collect", REQ, in_collect},
     [PV_CTL_CREATE] = {"create", REQ, in_create},
     [PV_CTL_ASKERS] = {"askers", REQ, in_none},
+    [PV_CTL_PHONES] = {"phones", REQ, in_phones},
     [PV_CTL_WELCOME] = {"welcome", ANS, in_welcome},
     [PV_CTL_RECEIPTS] = {"receipts", ANS, in_receipts},
     [PV_CTL_STATEMENTS] = {NULL, ANS | PUS, in_none}, /* ctlpage.h */

@@ -31,6 +31,7 @@ enum {
     PV_CTL_ITEMS_MAX = 128,      /* statements in one message */
     PV_CTL_GUEST_ITEMS = 9,      /* of a guest: its own word, behind what it rests on */
     PV_CTL_NODES_MAX = 256,      /* nodes in one message */
+    PV_CTL_PHONES_MAX = 16,      /* phones in one message, and of one gateway */
     PV_CTL_BOX_MAX = 32768,      /* bytes of a sealed signal: 43,691 characters, fits a message */
     PV_CTL_ADDRS_MAX = 8,        /* addresses in one message */
     PV_CTL_ASKERS_MAX = 64,      /* nodes that ask to be admitted, in one message */
@@ -70,6 +71,7 @@ enum pv_ctl_type {
     PV_CTL_COLLECT,   /* "collect"     request; answered by parcel (COPY) */
     PV_CTL_CREATE,    /* "create"      request of a guest; answered by receipts */
     PV_CTL_ASKERS,    /* "askers"      request of an admin; answered by askers (ASKED) */
+    PV_CTL_PHONES,    /* "phones"      request of a gateway; answered by done */
 
     PV_CTL_WELCOME,     /* "welcome"     answer */
     PV_CTL_RECEIPTS,    /* "receipts"    answer */
@@ -226,6 +228,19 @@ struct pv_ctl_subscribe {
     const uint8_t (*nodes)[PV_SIGN_PK_LEN];
 };
 
+/* PV_CTL_PHONES: which of the sender's phones are online. A phone that is not named stays as it
+ * was.
+ */
+struct pv_ctl_phone {
+    uint8_t node[PV_SIGN_PK_LEN];
+    bool online;
+};
+
+struct pv_ctl_phones {
+    size_t n; /* 1..PV_CTL_PHONES_MAX */
+    const struct pv_ctl_phone *nodes;
+};
+
 struct pv_ctl_list {
     bool has_after;                /* false: from the first key */
     uint8_t after[PV_SIGN_PK_LEN]; /* continue behind this key (ascending order) */
@@ -338,6 +353,7 @@ struct pv_ctl_msg {
         struct pv_ctl_receipts receipts;
         struct pv_ctl_statements statements;
         struct pv_ctl_presences presence;
+        struct pv_ctl_phones phones;
         struct pv_ctl_pong pong;
         struct pv_ctl_reservation reservation;
         struct pv_ctl_registered registered;

@@ -540,6 +540,16 @@ static inline void say_subscribe(struct world *w, const struct keys *node, uint8
     say(w, m);
 }
 
+static inline void say_phones(struct world *w, const struct keys *phone, uint8_t how)
+{
+    struct pv_ctl_phone nodes[2] = {{.online = (how & 1) != 0}, {.online = (how & 2) != 0}};
+    struct pv_ctl_msg m = {.type = PV_CTL_PHONES};
+    memcpy(nodes[0].node, phone->pk, PV_SIGN_PK_LEN);
+    memcpy(nodes[1].node, key(how)->pk, PV_SIGN_PK_LEN);
+    m.u.phones = (struct pv_ctl_phones){.n = 1 + (how >> 2 & 1), .nodes = nodes};
+    say(w, m);
+}
+
 static inline void say_keep(struct world *w, const struct keys *to, uint8_t how)
 {
     struct pv_ctl_msg m = {.type = PV_CTL_KEEP};
@@ -569,6 +579,9 @@ static inline void say_request(struct world *w, uint8_t what, uint8_t a, uint8_t
         return;
     case 'l':
         say_list(w, key(a), b);
+        return;
+    case 'h':
+        say_phones(w, key(a), b);
         return;
     case 'p':
         m.type = PV_CTL_PULL;

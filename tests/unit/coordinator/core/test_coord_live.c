@@ -96,6 +96,124 @@ PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
     (void)expect_presence(alice, &bob, false);
 }
 
+/* A phone that alice lets in, with this member as its gateway. */
+static struct cw_node make_phone(struct cw *w, struct cw_client *alice,
+                                 const struct cw_node *gateway, uint8_t ip)
+{
+    struct cw_node phone = cw_node_make(w);
+    struct pv_st_member st = {.issued = CW_WALL, .serial = 1, .ip4 = {10, 66, 200, ip}};
+    struct pv_st_route route = {.slot = {.number = ip, .seq = 1},
+                                .kind = PV_ROUTE_ALLOW,
+                                .prefix = {.base = pv_addr4(10, 66, 200, ip, 0), .bits = 32},
+                                .time = CW_WALL};
+    struct pv_made member, carried;
+    snprintf(st.name, sizeof(st.name), "phone%u", ip);
+    memcpy(st.transport, phone.transport_pk, sizeof(st.transport));
+    memcpy(route.node, gateway->id.pk, sizeof(route.node));
+    assert_ok(pv_make_member(w->created.network_id, w->alice.id.sk, phone.id.sk, &st, &member));
+    assert_ok(pv_make_route(w->created.network_id, w->alice.id.sk, &route, &carried));
+    assert_int_equal(cw_put(w, alice, pv_made_view(&carried)), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&member)), PV_CTL_E_NONE);
+    return phone;
+}
+
+static struct pv_ctl_msg phone_is(const struct cw_node *phone, bool online,
+                                  struct pv_ctl_phone *buf)
+{
+    memcpy(buf->node, phone->id.pk, sizeof(buf->node));
+    buf->online = online;
+    return (struct pv_ctl_msg){.type = PV_CTL_PHONES, .u.phones = {.n = 1, .nodes = buf}};
+}
+
+PV_TEST(a_gateway_tells_the_presence_of_its_phones)
+{
+    struct cw *w = cw_home(31);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    struct pv_ctl_phone one;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_node nas = cw_invited(w, alice, "nas"), eve = cw_invited(w, alice, "eve");
+    struct cw_node phone = make_phone(w, alice, &nas, 7);
+    struct cw_client *gateway = cw_member(w, &nas), *other = cw_member(w, &eve);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&phone, buf), PV_CTL_PRESENCE);
+    assert_false(m->u.presence.nodes[0].online);
+    uint64_t nodes = cw_stats(w).online;
+
+    cw_ask_error(w, other, phone_is(&phone, true, &one), PV_CTL_E_NOT_ALLOWED);
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_ask_ok(w, gateway, phone_is(&phone, true, &one), PV_CTL_DONE);
+    uint64_t since = expect_presence(alice, &phone, true);
+    assert_int_equal(cw_stats(w).online, nodes); /* it has no connection */
+
+    cw_ask_ok(w, gateway, phone_is(&phone, true, &one), PV_CTL_DONE); /* no news */
+    cw_ask_ok(w, other, phone_is(&phone, false, &one), PV_CTL_DONE);  /* changes nothing */
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+
+    cw_sleep(w, PV_S(1));
+    cw_ask_ok(w, gateway, phone_is(&phone, false, &one), PV_CTL_DONE);
+    assert_true(expect_presence(alice, &phone, false) > since);
+}
+
+PV_TEST(a_phone_is_online_as_long_as_its_gateway)
+{
+    struct cw *w = cw_home(32);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    struct pv_ctl_phone one;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_node nas = cw_invited(w, alice, "nas");
+    struct cw_node phone = make_phone(w, alice, &nas, 7);
+    struct cw_client *gateway = cw_member(w, &nas);
+    cw_ask_ok(w, gateway, phone_is(&phone, true, &one), PV_CTL_DONE);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&phone, buf), PV_CTL_PRESENCE);
+    assert_true(m->u.presence.nodes[0].online);
+
+    /* It connects anew: its phones stay until it says more. */
+    struct cw_client *again = cw_member(w, &nas);
+    cw_pump(w);
+    cw_told_bye(gateway, PV_CTL_E_REPLACED);
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_hang_up(w, again);
+    cw_pump(w);
+    (void)expect_presence(alice, &phone, false);
+}
+
+PV_TEST(a_gateway_has_no_more_phones_online_than_it_may)
+{
+    struct cw *w = cw_home(33);
+    struct pv_ctl_phone one;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    for (uint8_t i = 0; i <= PV_CTL_PHONES_MAX; i++) {
+        struct cw_node phone = make_phone(w, alice, &w->alice, (uint8_t)(10 + i));
+        if (i < PV_CTL_PHONES_MAX)
+            cw_ask_ok(w, alice, phone_is(&phone, true, &one), PV_CTL_DONE);
+        else
+            cw_ask_error(w, alice, phone_is(&phone, true, &one), PV_CTL_E_LIMIT);
+    }
+}
+
+PV_TEST(list_has_phones_among_the_members_in_order)
+{
+    struct cw *w = cw_home(34);
+    struct pv_ctl_phone one;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    for (unsigned i = 0; i < 5; i++) {
+        struct cw_node node = cw_invited(w, alice, PV_STR("n%u", i));
+        cw_member(w, &node);
+        struct cw_node phone = make_phone(w, alice, &w->alice, (uint8_t)(10 + i));
+        cw_ask_ok(w, alice, phone_is(&phone, true, &one), PV_CTL_DONE);
+    }
+    struct pv_ctl_msg list = {.type = PV_CTL_LIST};
+    struct pv_ctl_msg *m = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(m->u.presence.n, 11);
+    for (size_t i = 1; i < m->u.presence.n; i++)
+        assert_true(memcmp(m->u.presence.nodes[i - 1].node, m->u.presence.nodes[i].node, 32) < 0);
+    list.u.list.has_after = true;
+    memcpy(list.u.list.after, m->u.presence.nodes[4].node, 32);
+    struct pv_ctl_msg *rest = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(rest->u.presence.n, 6);
+    for (size_t i = 0; i < 6; i++)
+        assert_memory_equal(rest->u.presence.nodes[i].node, m->u.presence.nodes[5 + i].node, 32);
+}
+
 PV_TEST(list_pages_through_everybody_online_in_order)
 {
     struct cw *w = cw_home(20);

@@ -24,6 +24,10 @@ static const struct pv_ctl_presence two_presences[] = {
     {.node = {9, 1}, .online = true, .since_us = 1795161600000000},
     {.node = {9, 2}},
 };
+static const struct pv_ctl_phone two_phones[] = {
+    {.node = {9, 5}, .online = true},
+    {.node = {9, 6}},
+};
 static const struct pv_ctl_asker two_askers[] = {
     {.node = {9, 3},
      .from = {.family = PV_AF_INET, .ip = {192, 0, 2, 44}},
@@ -33,7 +37,7 @@ static const struct pv_ctl_asker two_askers[] = {
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
 /* One of each, in the order of the table in docs/PROTOCOL-COORDINATOR.md. */
-static size_t every_message(struct pv_ctl_msg out[static 42])
+static size_t every_message(struct pv_ctl_msg out[static 43])
 {
     size_t n = 0;
 #define ADD(k, ty, ...)             \
@@ -105,6 +109,7 @@ static size_t every_message(struct pv_ctl_msg out[static 42])
                           .seconds = 60});
     ADD(PV_CTL_ANSWER, PV_CTL_REGISTERED, .u.registered.item = two_items[0]);
     ADD(PV_CTL_REQUEST, PV_CTL_ASKERS, .u.pull = {0});
+    ADD(PV_CTL_REQUEST, PV_CTL_PHONES, .u.phones = {.n = 2, .nodes = two_phones});
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {.n = 2, .askers = two_askers});
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_ERROR,
@@ -127,7 +132,7 @@ static size_t build(const struct pv_ctl_msg *msg, char *buf)
 
 PV_TEST(every_message_survives_a_round_trip)
 {
-    struct pv_ctl_msg all[42];
+    struct pv_ctl_msg all[43];
     static char text[PV_CTL_TEXT_MAX];
     static char again[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -168,7 +173,7 @@ PV_TEST(the_fields_arrive_as_they_were_sent)
 
 PV_TEST(no_truncation_of_a_message_parses)
 {
-    struct pv_ctl_msg all[42];
+    struct pv_ctl_msg all[43];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -187,7 +192,7 @@ PV_TEST(no_truncation_of_a_message_parses)
 
 PV_TEST(no_short_buffer_is_overrun)
 {
-    struct pv_ctl_msg all[42];
+    struct pv_ctl_msg all[43];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -530,7 +535,7 @@ PV_TEST(every_type_and_error_has_its_word)
 /* A type that every_message() lacks would be neither tested here nor be in the corpus. */
 PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
 {
-    struct pv_ctl_msg all[42];
+    struct pv_ctl_msg all[43];
     size_t n = every_message(all);
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
         unsigned tried = 0;
@@ -547,7 +552,7 @@ PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
 /* Writes the corpus of fuzz_ctlmsg: run by hand with PV_WRITE_CORPUS=dir after a change of form. */
 static void write_corpus(const char *dir)
 {
-    struct pv_ctl_msg all[42];
+    struct pv_ctl_msg all[43];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
