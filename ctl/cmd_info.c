@@ -35,8 +35,8 @@ static void path_cell(struct pv_table *t, const json_t *peer, bool all)
     const char *type = pv_json_text(path, "type", "none");
     const char *carrier = pv_json_text(peer, "carrier", NULL);
     bool relay = strcmp(type, "relay") == 0, online = pv_json_bool(peer, "online");
-    if (carrier != NULL && online)
-        pv_table_cellf(t, PV_GREEN, "via %s", carrier);
+    if (carrier != NULL)
+        pv_table_cellf(t, online ? PV_GREEN : PV_DIM, "via %s", carrier);
     else if (strcmp(type, "none") == 0)
         pv_table_cell(t, PV_DIM, online ? "idle" : "-");
     else
@@ -48,10 +48,12 @@ static void path_cell(struct pv_table *t, const json_t *peer, bool all)
 static void seen_cell(struct pv_table *t, const json_t *peer, double now)
 {
     double seen = pv_json_real(peer, "last_seen", 0);
-    const char *carrier = pv_json_text(peer, "carrier", NULL);
+    const double shake = pv_json_real(peer, "last_handshake", 0);
     const char *from = pv_json_text(peer, "asks_from", NULL); /* admins alone know */
     bool online = pv_json_bool(peer, "online");
     enum pv_colour colour = online ? PV_GREEN : PV_DIM;
+    if (shake > seen)
+        seen = shake; /* of a phone nothing else is known */
     if (pv_json_is(peer, "state", "waiting"))
         pv_table_cellf(t, colour, "asks to be admitted%s%s", from == NULL ? "" : ", from ",
                        from == NULL ? "" : from);
@@ -62,8 +64,6 @@ static void seen_cell(struct pv_table *t, const json_t *peer, double now)
         pv_table_cell(t, colour, "now");
     else if (seen > 0)
         pv_table_cellf(t, colour, "%s ago", PV_DURATION_STR(now > seen ? now - seen : 0));
-    else if (carrier != NULL)
-        pv_table_cellf(t, colour, "through %s, not yet", carrier);
     else
         pv_table_cell(t, colour, "never");
 }

@@ -45,6 +45,7 @@
     X(routes) \
     X(routesedit) \
     X(guests) \
+    X(phonewatch) \
     X(lan) \
     X(why) \
     X(linkkeys) \

@@ -505,6 +505,14 @@ def names_of_the_world(phone, alice, nas):
     check("example.net" not in nas.asked.text(), "it was asked all the same")
 
 
+def redirects(name, text):
+    """Redirects that this host sent, by /proc/net/snmp or snmp6."""
+    if name == "Icmp6":
+        return int(re.search(r"^Icmp6OutRedirects\s+(\d+)", text, re.M)[1])
+    head, values = (line.split() for line in text.splitlines() if line.startswith("Icmp: "))
+    return int(values[head.index("OutRedirects")])
+
+
 @scenario
 def a_phone_is_a_member_by_its_stock_app(lab):
     size = (200 if LONG else 5) * 1000000
@@ -521,7 +529,12 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     for host in (nas, alice):
         equal(host.peer("phone")["carrier"], "nas", f"the carrier of phone at {host.name}")
     check(nas.peer("phone")["last_handshake"], "no time of the last handshake")
-    check("via nas" in nas.ctl("peers").out, nas.ctl("peers"))
+    for host in (nas, alice):
+        wait(f"{host.name} to show the phone as online", lambda: host.peer("phone")["online"], timeout=30)
+        check(re.search(r"phone .* via nas .* now", host.ctl("peers").out), host.ctl("peers"))
+        check(abs(host.peer("phone")["last_handshake"] - nas.peer("phone")["last_handshake"]) < 30, "another last handshake")
+        check("is a phone" in host.ctl("why", "phone", "-l").out or host is nas, host.ctl("why", "phone", "-l"))
+    equal(alice.json("status")["roster"]["online"], 2, "members online, but for alice")
     check("does not offer" not in nas.ctl("route").out, "a permission to carry a guest among those to carry networks")
 
     network = nas.json("status")["network"]["name"]
@@ -555,6 +568,8 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     if LONG:  # by a door it is done in any case
         nas.restart_daemon()
         wait("the phone to be back", lambda: phone.pings(alice.addr()))
+    for name, text in (("Icmp", nas.run("cat", "/proc/net/snmp")), ("Icmp6", nas.run("cat", "/proc/net/snmp6"))):
+        equal(redirects(name, text), 0, f"redirects by {name}")
     watch = Stopwatch()
     nas.ctl("remove", "phone")
     wait("the phone to be out", lambda: not phone.pings(alice.addr()) and
@@ -573,7 +588,7 @@ def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
     wait("alice to hear of the guest", lambda: (alice.peer("phone") or {}).get("carrier") == "nas")
     check("lose their connection: phone" in nas.ctl("leave").err, "a leave that says nothing of the guest")
     wait("nas to be gone", lambda: alice.peer("nas") is None)
-    check("nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
+    check("via nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
     check("`p2pvpnctl remove phone`" in alice.ctl("why", "phone", "-l").out, alice.ctl("why", "phone", "-l"))
     check("is a guest" in alice.ctl("send", "phone", "hi", code=1).err, "a message to a guest that nobody carries")
     check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the guest has")

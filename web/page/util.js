@@ -104,8 +104,8 @@ export function health(peer) {
   const path = peer.path || { type: "none" };
   if (peer.state && peer.state !== "member") return { kind: "off", words: peer.state };
   if (peer.carrier) {
-    const at = peer.last_handshake, fresh = at && Date.now() / 1000 - at < 180; // s: by then a session has another
-    return { kind: fresh ? "good" : at ? "off" : "idle", words: `guest of ${peer.carrier}${at ? `, handshake ${ago(at)}` : ""}` };
+    const at = peer.last_handshake;
+    return { kind: peer.online ? "good" : "off", words: `${peer.online ? "online" : "offline"}, phone of ${peer.carrier}${at ? `, handshake ${ago(at)}` : ""}` };
   }
   if (path.type === "none") return peer.online ? { kind: "idle", words: "online, no path needed now" }
                                                : { kind: "off", words: "offline" };

@@ -198,15 +198,14 @@ static bool guest_silent(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_session *session = pv_peer_session(s->p);
     return pv_peer_is_guest(s->p) &&
-           (pv_peer_path(s->p) == NULL || (session != NULL && pv_session_is_trying(session))) &&
+           (pv_peer_presence(s->p) != PV_PRESENCE_ONLINE ||
+            (session != NULL && pv_session_is_trying(session))) &&
            say(c,
                PV_STR("switch the tunnel on in its app; if it is on, the app has another file, or "
                       "the endpoint in it does not lead here: `p2pvpnctl remove %s`, and export "
                       "it anew",
                       s->name),
-               "%s is a guest with a WireGuard app that this machine carries, and the app does not "
-               "call",
-               s->name);
+               "%s is a phone, this machine is its gateway, and the app does not call", s->name);
 }
 
 static bool static_unresolved(const struct scene *s, struct pv_cause *c)
@@ -286,9 +285,16 @@ static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
     const struct pv_peer *by = pv_peers_by_id(s->n->peers, pv_peer_by(s->p));
     if (by == NULL)
         return false;
-    return say(c, PV_STR("`p2pvpnctl why %s`, and there `p2pvpnctl peers`", pv_peer_name(by)),
-               "%s is a guest with a WireGuard app: %s carries it, and packets go there", s->name,
-               pv_peer_name(by));
+    const char *name = pv_peer_name(by);
+    if (pv_peer_presence(s->p) == PV_PRESENCE_ONLINE)
+        return say(c, PV_STR("`p2pvpnctl why %s`, and there `p2pvpnctl peers`", name),
+                   "%s is a phone and online: packets go through its gateway, %s", s->name, name);
+    if (pv_peer_reach(by) == PV_REACH_NO)
+        return say(c, PV_STR("start %s, or see `p2pvpnctl why %s`", name, name),
+                   "%s is a phone, and its gateway, %s, is offline", s->name, name);
+    return say(c, PV_STR("switch the tunnel on in its app, then `p2pvpnctl peers` on %s", name),
+               "%s is a phone and offline: its gateway, %s, has heard nothing of it for 3 minutes",
+               s->name, name);
 }
 
 /* Its app would call nobody, and starting it helps nothing. */

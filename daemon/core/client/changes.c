@@ -266,7 +266,7 @@ static void look_at_peer(struct changes *c, struct pv_peer *p, pv_ns now)
 {
     struct told *t = pv_peer_find_slot(p, &pv_part_changes);
     enum way way = way_of(p);
-    bool online = !pv_peer_is_static(p) && c->node->up && pv_peer_reach(p) != PV_REACH_NO;
+    bool online = pv_peer_is_member(p) && c->node->up && pv_peer_reach(p) != PV_REACH_NO;
     if (t == NULL && way <= WAY_LOST && !online)
         return;
     if (t == NULL)

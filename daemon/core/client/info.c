@@ -19,6 +19,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/route/phonewatch.h"
 #include "daemon/core/terms/waiting.h"
 #include "proto/chat/chat.h"
 #include "proto/chat/file.h"
@@ -41,6 +42,9 @@ struct info {
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
     size_t n_asking;
+    uint64_t held[MAX_ASKING]; /* clients of `peers` that wait for gateways of phones */
+    size_t n_held;
+    pv_ns held_until;
     uint64_t reload;  /* ours: the client whose reload the shell has not answered; 0: none */
     bool reload_told; /* to the shell */
 };
@@ -398,6 +402,27 @@ static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
     pv_ctlsrv_answer(n->ctl, handle, list);
 }
 
+/* The list has last handshakes of phones, which their gateways know. */
+static void finish_peers(struct info *x, uint64_t handle, pv_ns now)
+{
+    pv_phonewatch_ask(x->node, now);
+    if (x->n_held == MAX_ASKING || !pv_phonewatch_is_asking(x->node, now)) {
+        answer_peers(x->node, handle, now);
+        return;
+    }
+    x->held_until = x->n_held == 0 ? now + PV_PHONEWATCH_PATIENCE : x->held_until;
+    x->held[x->n_held++] = handle;
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct info *x = part;
+    if (x->n_held > 0 && (now >= x->held_until || !pv_phonewatch_is_asking(x->node, now))) {
+        while (x->n_held > 0)
+            answer_peers(x->node, x->held[--x->n_held], now);
+    }
+}
+
 static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -410,7 +435,7 @@ static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     bool known = n->roster == NULL || pv_roster_count(n->roster) <= PV_PRESENCE_ALL;
     if (known || !n->online || x->n_asking == MAX_ASKING ||
         pv_coord_ask(n, &pv_part_info, &msg, handle) != PV_OK)
-        answer_peers(n, handle, now);
+        finish_peers(x, handle, now);
     else
         x->asking[x->n_asking++] = handle;
 }
@@ -429,7 +454,12 @@ static bool stop_asking(struct info *x, uint64_t handle)
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    (void)stop_asking(part, handle);
+    struct info *x = part;
+    (void)stop_asking(x, handle);
+    for (size_t i = x->n_held; i-- > 0;) {
+        if (x->held[i] == handle)
+            x->held[i] = x->held[--x->n_held];
+    }
 }
 
 /* A coordinator that has gone answers nothing any more: what is known has to do. */
@@ -437,7 +467,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct info *x = part;
     while ((facts & PV_FACT_OFFLINE) != 0 && x->n_asking > 0)
-        answer_peers(x->node, x->asking[--x->n_asking], now);
+        finish_peers(x, x->asking[--x->n_asking], now);
 }
 
 /* The coordinator lists presence page by page, and its client is answered after the last one: a
@@ -461,7 +491,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         }
     }
     if (waits)
-        answer_peers(x->node, tag, now);
+        finish_peers(x, tag, now);
 }
 
 static void answer_ip(const struct info *x, const struct pv_addr *ip4, const struct pv_addr *ip6,
@@ -592,7 +622,8 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct info *x = part;
-    return pv_node_next_rest(x->node);
+    pv_ns next = pv_node_next_rest(x->node);
+    return x->n_held > 0 ? pv_min_ns(next, x->held_until) : next;
 }
 
 static const struct pv_command_handler commands[] = {
@@ -613,6 +644,7 @@ const struct pv_part pv_part_info = {
     .on_cancel = on_cancel,
     .on_answer = on_answer,
     .on_stop = on_stop,
+    .run = run,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .commands = commands,

@@ -97,7 +97,7 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
     const char *remote = PV_ADDR_STR(&pv_peer_path(p)->remote);
     if (pv_peer_is_static(p)) {
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a %s, reached at %s", name,
-                 pv_peer_is_guest(p) ? "guest of this node" : "static peer", remote);
+                 pv_peer_is_guest(p) ? "phone of this node" : "static peer", remote);
         return;
     }
     if (!news)
@@ -169,7 +169,12 @@ static void no_path_words(const struct pv_node *n, const struct pv_peer *p,
                           char buf[static PV_CTLAPI_ERROR_BUF])
 {
     const char *name = pv_peer_name(p);
-    if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
+    const struct pv_peer *by = pv_peers_by_id(n->peers, pv_peer_by(p));
+    if (by != NULL)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is %s, a phone behind its gateway %s", name,
+                 pv_peer_presence(p) == PV_PRESENCE_ONLINE ? "online" : "offline",
+                 pv_peer_name(by));
+    else if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s is offline: the coordinator has no connection from it", name);
     else if (!n->online && n->coord_info.error[0] == '\0')

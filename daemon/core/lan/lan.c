@@ -121,7 +121,7 @@ static size_t count_online(const struct pv_node *n)
     size_t online = 1;
     if (pv_peers_count_members(n->peers) >= PV_PRESENCE_ALL)
         return 0;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
         online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
     return online;
 }

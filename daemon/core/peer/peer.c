@@ -575,6 +575,13 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
     reach(p, who, now);
 }
 
+void pv_peer_set_phone_presence(struct pv_peer *p, bool online, pv_ns now)
+{
+    p->presence = online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE;
+    p->news |= PV_PEER_FACT_PRESENCE;
+    pv_trace_add(&p->trace, now, "presence: %s", online ? "online" : "offline");
+}
+
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now)
 {

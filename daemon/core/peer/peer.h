@@ -213,6 +213,11 @@ enum pv_peer_state pv_peer_state(const struct pv_peer *p);
 enum pv_presence pv_peer_presence(const struct pv_peer *p);
 struct pv_trace *pv_peer_trace(struct pv_peer *p);
 
+/* When something authenticated of a static peer came last; 0: never. */
+pv_ns pv_peer_heard_at(const struct pv_peer *p);
+/* When keys were agreed with it last, of a phone elsewhere by its gateway's word; 0: never. */
+pv_ns pv_peer_handshake_at(const struct pv_peer *p);
+
 /* Its machines, to look at or to tell something that concerns all peers; NULL: not made yet. */
 struct pv_ice_agent *pv_peer_agent(const struct pv_peer *p);
 const struct pv_session *pv_peer_session(const struct pv_peer *p);
@@ -389,6 +394,10 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now);
  * speaks plain WireGuard, which no coordinator knows. */
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now);
+/* Whether a phone of this node is online, by what it sends. */
+void pv_peer_set_phone_presence(struct pv_peer *p, bool online, pv_ns now);
+/* The last handshake of a phone elsewhere was so long ago, by its gateway's word. */
+void pv_peer_set_handshake(struct pv_peer *p, pv_ns ago, pv_ns now);
 /* node.ways.locals or node.common->signalling changed. */
 void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now);
 /* Its newest description, authenticated. Those of guests are dropped: their transport keys are in

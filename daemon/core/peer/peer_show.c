@@ -22,9 +22,10 @@ enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
     return p->path_state;
 }
 
+/* The path of a phone is where it was heard last, whether it is on or not. */
 enum pv_peer_reach pv_peer_reach(const struct pv_peer *p)
 {
-    if (pv_peer_path_works(p))
+    if (pv_peer_path_works(p) && (!p->is_guest || p->presence == PV_PRESENCE_ONLINE))
         return PV_REACH_PATH;
     return p->presence == PV_PRESENCE_ONLINE ? PV_REACH_ONLINE : PV_REACH_NO;
 }
@@ -296,6 +297,23 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
     }
 }
 
+pv_ns pv_peer_heard_at(const struct pv_peer *p)
+{
+    const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
+    pv_ns heard = l == NULL ? 0 : atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
+    return heard > p->last_handshake ? heard : p->last_handshake;
+}
+
+pv_ns pv_peer_handshake_at(const struct pv_peer *p)
+{
+    return p->last_handshake;
+}
+
+void pv_peer_set_handshake(struct pv_peer *p, pv_ns ago, pv_ns now)
+{
+    p->last_handshake = now > ago ? now - ago : 1;
+}
+
 /* By today's clock: it may have been set since. */
 static uint64_t last_handshake_ms(const struct pv_peer *p, pv_ns now)
 {
@@ -326,7 +344,7 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
         /* Nobody tells the presence of a static peer: it counts as online while keys that it proved
          * could still be in use. */
-        if (p->is_static)
+        if (p->is_static && !p->is_guest)
             x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
         if (heard != 0 && heard <= now && wall - (now - heard) / 1000 > seen)
             seen = wall - (now - heard) / 1000;

@@ -250,7 +250,7 @@ size_t pv_peers_count_guests(const struct pv_peers *ps)
 size_t pv_peers_count_reached(const struct pv_peers *ps)
 {
     size_t n = 0;
-    for (const struct pv_peer *p = ps->members; p != NULL; p = p->hh.next)
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_node(ps, p)) != NULL;)
         n += pv_peer_reach(p) == PV_REACH_PATH ? 1 : 0;
     return n;
 }

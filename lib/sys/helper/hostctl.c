@@ -35,6 +35,7 @@ static const char key_forward4[] = "ipv4/ip_forward";
 static const char key_forward6[] = "ipv6/conf/all/forwarding";
 static const char key_default6[] = "ipv6/conf/default/forwarding";
 static const char key_mark[] = "ipv4/conf/all/src_valid_mark";
+static const char all_redirects[] = "ipv4/conf/all/send_redirects";
 
 int64_t pv_switch_read(const char *path)
 {
@@ -292,7 +293,8 @@ static bool key_of4(const char *ifname, char ret_key[static PV_HOSTCTL_KEY_MAX])
 
 static bool is_key_of4(const char *key)
 {
-    return strncmp(key, "ipv4/conf/", 10) == 0 && strcmp(key, key_mark) != 0;
+    const char *end = strrchr(key, '/');
+    return strncmp(key, "ipv4/conf/", 10) == 0 && strcmp(end, "/forwarding") == 0;
 }
 
 void pv_hostctl_release(struct pv_hostctl *ctl)
@@ -349,6 +351,29 @@ static int switch_on6(struct pv_hostctl *ctl)
     if (r == PV_OK && is_kept(ctl, key_forward6) && read_switch(key_default6) == 1)
         (void)write_switch(key_default6, 0);
     return r;
+}
+
+/* --- redirects ----------------------------------------------------------------------------- */
+
+/* A gateway forwards from the interface to the interface, and the kernel would answer each such
+ * packet with a redirect. It sends none when both switches are off: that of the interface, and that
+ * of all of them, which counts for every interface (kernel's ip-sysctl, send_redirects). */
+static int switch_redirects(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,
+                            char key[static PV_HOSTCTL_KEY_MAX])
+{
+    int r = switch_to(ctl, all_redirects, 0);
+    snprintf(key, PV_HOSTCTL_KEY_MAX, "ipv4/conf/%s/send_redirects", wants->ifname);
+    return r == PV_OK ? switch_to(ctl, key, 0) : r;
+}
+
+static void restore_redirects(struct pv_hostctl *ctl)
+{
+    for (size_t i = ctl->n; i-- > 0;) {
+        char key[PV_HOSTCTL_KEY_MAX];
+        snprintf(key, sizeof(key), "%s", ctl->kept[i].key);
+        if (strcmp(strrchr(key, '/'), "/send_redirects") == 0)
+            switch_back(ctl, key, 0);
+    }
 }
 
 /* Where nothing is to be forwarded any more. */
@@ -413,12 +438,17 @@ static void drop_advertised(struct pv_hostctl *ctl)
     }
 }
 
-static void fail(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int status)
+static void fail_at(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int value, int status)
 {
     if (error[0] == '\0')
         snprintf(error, PV_HOSTCTL_ERROR_MAX,
-                 "set /proc/sys/net/%s to 1: %s: set it yourself: sysctl -w net/%s=1", key,
-                 status > -1000 ? strerror(-status) : pv_strstatus(status), key);
+                 "set /proc/sys/net/%s to %d: %s: set it yourself: sysctl -w net/%s=%d", key, value,
+                 status > -1000 ? strerror(-status) : pv_strstatus(status), key, value);
+}
+
+static void fail(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int status)
+{
+    fail_at(error, key, 1, status);
 }
 
 void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,
@@ -442,6 +472,14 @@ void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wan
     if (wants->valid_mark && (r = switch_to(ctl, key_mark, 1)) < 0 &&
         for_each(ctl, ROOT "ipv4/conf", wants->ifname, checks_strictly))
         fail(ret_error, key_mark, r);
+    if (wants->no_redirects) {
+        char key[PV_HOSTCTL_KEY_MAX];
+        r = switch_redirects(ctl, wants, key);
+        if (r < 0)
+            fail_at(ret_error, key, 0, r);
+    } else {
+        restore_redirects(ctl);
+    }
     switch_off4(ctl, wants);
     if (!wants->forward6) {
         switch_back(ctl, key_forward6, 1);

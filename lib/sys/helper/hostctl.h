@@ -38,13 +38,14 @@ struct pv_hostctl {
 int64_t pv_switch_read(const char *path);
 PV_MUST_CHECK int pv_switch_write(const char *path, const char *text); /* -errno */
 
-/* The switches that shall be on. */
+/* How the switches shall be. */
 struct pv_hostctl_wants {
     bool forward4, forward6;
     /* Of IPv4, beside our own, which interfaces forward what comes in: IPv6 has one switch for all.
      */
     char (*from4)[PV_NETPLAN_IFNAME];
     size_t n_from4;
+    bool no_redirects;  /* the kernel sends no ICMP redirects to our interface */
     bool valid_mark;    /* the check of a source's way back looks at marks */
     const char *ifname; /* ours: nothing of IPv6 is set on it */
 };

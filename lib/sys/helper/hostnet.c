@@ -556,10 +556,22 @@ static void look_at_forwarding(struct pv_hostnet *net)
     }
 }
 
+/* Do packets go on from our interface to our interface, as between members and phones? */
+static bool is_gateway(const struct pv_netplan *plan)
+{
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (p->bits == plan->overlay4.bits && pv_addr_equal_ip(&p->base, &plan->overlay4.base))
+            return true;
+    }
+    return false;
+}
+
 static void set_switches(struct pv_hostnet *net)
 {
     char error[PV_HOSTCTL_ERROR_MAX];
     struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit || net->plan.n_used > 0,
+                                     .no_redirects = is_gateway(&net->plan),
                                      .ifname = net->plan.ifname,
                                      .forward4 = offers_any(&net->plan, PV_AF_INET),
                                      .forward6 = offers_any(&net->plan, PV_AF_INET6),

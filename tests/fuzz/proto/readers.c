@@ -25,6 +25,7 @@
 #include "proto/ip/carrying.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
+#include "proto/ip/phoneseen.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/local/dns.h"
 #include "proto/local/proxy.h"
@@ -61,6 +62,22 @@ FUZZ(carrying)
     must(n <= sizeof(buf) && pv_carrying_parse(pv_view(buf, n), &again) == PV_OK);
     must(again.asks == c.asks && again.why == c.why && again.names == c.names &&
          memcmp(again.guest, c.guest, sizeof(c.guest)) == 0 && pv_addr_equal(&again.at, &c.at));
+}
+
+/* --- phoneseen ------------------------------------------------------------------------------- */
+
+/* When a phone agreed keys last: what is taken reads the same again. */
+FUZZ(phoneseen)
+{
+    uint8_t buf[PV_PHONESEEN_MAX];
+    struct pv_phoneseen s, again;
+    size_t n;
+    if (pv_phoneseen_parse(pv_view(data, len), &s) != PV_OK)
+        return;
+    pv_phoneseen_build(&s, buf, &n);
+    must(n <= sizeof(buf) && pv_phoneseen_parse(pv_view(buf, n), &again) == PV_OK);
+    must(again.asks == s.asks && again.ago == s.ago &&
+         memcmp(again.phone, s.phone, sizeof(s.phone)) == 0);
 }
 
 /* --- paperkey -------------------------------------------------------------------------------- */

@@ -1540,7 +1540,7 @@ def guest_of_the_page(a, browser):
     again = a.ctl("export", "tablet").out
     secret = re.compile(r"(PrivateKey = ).*|10\.66\.[0-9.]+/|fd[0-9a-f:]+/128|(# )[a-z]+")
     equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file")
-    browser.sees("guest of a", "td")
+    browser.sees("phone of a", "td")
     equal(a.peer("phone")["carrier"], "a", "who carries it")
     browser.click("[data-key=guest-hide]")
     wait("the file to be hidden", lambda: not browser.find("#guest-file"))

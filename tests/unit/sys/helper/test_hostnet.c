@@ -410,6 +410,33 @@ PV_TEST(forwarding_that_was_on_stays_on)
     write_switch("ipv4/ip_forward", 0);
 }
 
+/* A gateway of phones forwards from its interface to its interface; the kernel would answer each
+ * packet with a redirect. */
+PV_TEST(a_gateway_sends_no_redirects_while_it_has_phones)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    int all = read_switch("ipv4/conf/all/send_redirects");
+    int own = read_switch("ipv4/conf/p2p0/send_redirects");
+    assert_true(all == 1 && own == 1);
+    p.offered[p.n_offered++].prefix = test_prefix("192.168.1.0/24");
+    set(net, &p);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/send_redirects"), own); /* no gateway yet */
+    p.offered[p.n_offered++].prefix = p.overlay4;
+    set(net, &p);
+    assert_int_equal(read_switch("ipv4/conf/all/send_redirects"), 0);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/send_redirects"), 0);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/forwarding"), 1);
+    p.n_offered--;
+    set(net, &p);
+    assert_int_equal(read_switch("ipv4/conf/all/send_redirects"), all);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/send_redirects"), own);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/forwarding"), 1);
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
+}
+
 PV_TEST(an_exit_has_rules_routes_and_a_guard_and_all_go)
 {
     struct pv_hostnet *net = new_net();

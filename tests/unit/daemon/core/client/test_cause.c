@@ -291,10 +291,15 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
 
 PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
 {
-    const struct pv_peer *nas = fake_peers_member(&x, 9, "nas", 9);
+    struct pv_peer *nas = fake_peers_member(&x, 9, "nas", 9);
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     pv_peer_set_by(bob, pv_peer_id(nas));
-    expect_cause("bob is a guest with a WireGuard app: nas carries it");
+    expect_cause("bob is a phone, and its gateway, nas, is offline");
+    pv_peer_set_presence(nas, PV_PRESENCE_ONLINE, 1, x.f.now);
+    expect_cause("bob is a phone and offline: its gateway, nas, has heard nothing of it");
+    pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
+    expect_cause("bob is a phone and online: packets go through its gateway, nas");
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 2, x.f.now);
     pv_peer_set_by(bob, 77); /* the peer of before, which is gone */
     expect_cause("bob is offline");
 }
@@ -325,5 +330,5 @@ PV_TEST(a_guest_that_is_carried_here_has_to_call)
     assert_ok(pv_peers_set_guest(x.f.node.peers, pv_roster_by_node(x.f.node.roster, k.pk), true,
                                  x.f.now));
     bob = pv_peers_by_pk(x.f.node.peers, k.pk);
-    expect_cause("bob is a guest with a WireGuard app that this machine carries, and the app does");
+    expect_cause("bob is a phone, this machine is its gateway, and the app does not call");
 }

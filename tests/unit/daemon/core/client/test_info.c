@@ -7,6 +7,7 @@
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/route/phonewatch.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -286,6 +287,44 @@ PV_TEST(peers_say_whose_a_name_and_an_address_were)
     assert_has(all, ip4_of);
     assert_lacks(strstr(all, name_of) + 1, name_of);
     assert_lacks(strstr(all, ip4_of) + 1, ip4_of);
+}
+
+/* --- phones ----------------------------------------------------------------------------------- */
+
+static bool asking; /* a gateway has not answered */
+static unsigned n_asked;
+
+void pv_phonewatch_ask(struct pv_node *n, pv_ns now)
+{
+    n_asked++;
+}
+
+bool pv_phonewatch_is_asking(const struct pv_node *n, pv_ns now)
+{
+    return asking;
+}
+
+PV_TEST(peers_wait_for_the_gateways_of_phones)
+{
+    fake_peers_member(&x, 8, "eve", 7);
+    x.f.node.online = true;
+    asking = true;
+    n_asked = 0;
+    fake_client_ask(&x, client, "'cmd':'peers'");
+    fake_node_settle(&x.f);
+    assert_string_equal(fake_client_read(&x, client), "");
+    assert_int_equal(n_asked, 1);
+    asking = false;
+    fake_node_settle(&x.f);
+    assert_has(fake_client_read(&x, client), "\"eve\"");
+    /* A gateway that is silent holds nobody up for long. */
+    asking = true;
+    fake_client_ask(&x, client, "'cmd':'peers'");
+    fake_node_wait(&x.f, PV_PHONEWATCH_PATIENCE - 1);
+    assert_string_equal(fake_client_read(&x, client), "");
+    fake_node_wait(&x.f, 1);
+    assert_has(fake_client_read(&x, client), "\"eve\"");
+    asking = false;
 }
 
 /* In a large network the coordinator is asked who is there; it may go before it answers. */
