@@ -909,6 +909,7 @@ static int load(struct pv_coordset *set, int argc, char **argv, bool whole,
     struct ctx c = {.set = set, .error = ret_error, .cap = PV_COORDSET_ERROR_MAX};
     set->argc = argc;
     set->argv = argv;
+    set->relay.doors = PV_TURNS_DOORS;
     snprintf(set->state, sizeof(set->state), "%s", PV_COORDSET_STATE);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];

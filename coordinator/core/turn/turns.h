@@ -63,6 +63,7 @@ enum {
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
 
     PV_TURNS_DOORS_MAX = 1024, /* ours: doors at once */
+    PV_TURNS_DOORS = 16,       /* ours: unless the operator says otherwise */
     PV_TURNS_DOORS_NET = 4,    /* ours: of them one network's, unless the operator says more */
     /* Ours: messages a second and at once, that come in at doors from where their members have no
      * channel: of one source network (/24, /56), at one door. A phone that roams sends the first
