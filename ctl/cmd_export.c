@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* export: a guest with a stock WireGuard app, and the file for it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/told.h"
+#include "sys/term/qr.h"
 
 enum {
     EXPORT_QR,
@@ -17,6 +21,7 @@ enum {
 
 enum {
     QR_COLUMNS = 80, /* where there is no screen */
+    QR_BYTES = 360,  /* ours: of a usual file, with short names and an endpoint of IPv4 */
     FILE_MAX = 2048, /* bytes of a file with the NUL */
 };
 
@@ -96,6 +101,42 @@ static void tell_readers(struct pv_cli *cli)
                          "`chmod 600` it, and begin with `umask 077`");
 }
 
+/* Writes the code where --qr=FILE says. False: it is not there, and why was said. */
+static bool save_picture(struct pv_cli *cli, const char *path, const char *file)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    bool done = out != NULL && pv_qr_write_svg(file, out);
+    if (!done)
+        pv_cli_note(cli, "no picture: write %s: %s", path, strerror(errno));
+    else
+        pv_cli_note(cli, "the QR code is in %s: delete it when the app has read it", path);
+    if (out != NULL)
+        fclose(out);
+    else if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Where no code can be shown, the file is: nobody can ask for it again. */
+static void show_file(struct pv_cli *cli, const char *file)
+{
+    const char *qr = cli->args.value[EXPORT_QR];
+    const struct pv_screen *screen = &cli->screen;
+    const struct pv_qr_size size = pv_qr_size(strlen(file));
+    bool shown = false;
+    if (qr != NULL && qr[0] != '\0')
+        shown = save_picture(cli, qr, file);
+    else if (qr != NULL && screen->height > 0 && size.lines > screen->height)
+        pv_cli_note(cli, "no QR code: it needs %u columns and %u lines, and there are %zu lines",
+                    size.columns, size.lines, screen->height);
+    else if (qr != NULL)
+        shown = pv_cli_print_qr(cli, file, screen->width > 0 ? (unsigned)screen->width : QR_COLUMNS,
+                                cli->out);
+    if (!shown)
+        fputs(file, cli->out);
+}
+
 /* The file alone is on standard output: it goes where its user sends it, and is kept nowhere. The
  * user hears beside it what to know of it. */
 static int print_file(struct pv_cli *cli, const json_t *body)
@@ -103,11 +144,7 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     const char *name = pv_json_text(body, "name", "?"), *by = pv_json_text(body, "by", "?");
     char file[FILE_MAX];
     write_file(cli, body, file);
-    unsigned columns = cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS;
-    bool qr = cli->args.value[EXPORT_QR] != NULL;
-    /* Where no code can be shown, the file is: nobody can ask for it again. */
-    if (!qr || !pv_cli_print_qr(cli, file, columns, cli->out))
-        fputs(file, cli->out);
+    show_file(cli, file);
     pv_wipe(file, sizeof(file));
     pv_cli_note(cli,
                 "%s is a guest at %s, carried by %s: whoever has this file is %s; it is shown once "
@@ -129,10 +166,41 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* Can the code be shown, or the picture be written? Asked before the phone is made: its file is
+ * there once. Returns 0, or an exit code after an error. */
+static int check_qr(struct pv_cli *cli, const char *qr)
+{
+    const struct pv_qr_size size = pv_qr_size(QR_BYTES);
+    const struct pv_screen *screen = &cli->screen;
+    if (qr[0] == '\0') {
+        bool fits = (screen->width == 0 || size.columns <= screen->width) &&
+                    (screen->height == 0 || size.lines <= screen->height);
+        if (fits || !pv_qr_is_there())
+            return 0;
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "export: the QR code needs about %u columns and %u lines, and this "
+                           "screen has %zu and %zu: make the window larger, or --qr=FILE.svg "
+                           "writes a picture",
+                           size.columns, size.lines, screen->width, screen->height);
+    }
+    if (!pv_qr_is_there())
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "export: no QR code: this p2pvpnctl was built without libqrencode");
+    int fd = open(qr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "export: write %s: %s: name another file", qr,
+                           strerror(errno));
+    close(fd);
+    (void)unlink(qr); /* print_file() writes it when there is something to write */
+    return 0;
+}
+
 static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value, *word = cli->args.word[0];
     int code = pv_cli_name(cli, "", word, req->name);
+    if (code == 0 && value[EXPORT_QR] != NULL)
+        code = check_qr(cli, value[EXPORT_QR]);
     if (code != 0)
         return code;
     if (value[EXPORT_BY] != NULL)
@@ -146,21 +214,24 @@ static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
 const struct pv_command pv_cmds_export[] = {
     {
         .name = "export",
-        .args = "NAME [--qr] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
+        .args = "NAME [--qr[=FILE.svg]] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
         .summary = "let a phone in: a file for its WireGuard app",
         .details =
             "Makes a guest, a member that has the stock WireGuard app and no p2pvpnd, and\n"
             "prints the file for that app, once. This node carries it: it has to be admin,\n"
             "reachable from outside, and on.\n"
-            "  --qr          a QR code in place of the file: the app reads it with the camera\n"
+            "  --qr[=FILE.svg]  a QR code in place of the file, here or as a picture: the app\n"
+            "                reads it with the camera\n"
             "  --by PEER     that member carries it, with `[guests] carry = on` there;\n"
             "                it says itself where strangers reach it\n"
             "  --everything  the app sends all by the carrying member, which is an exit\n"
             "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
             "                port that its router forwards\n",
         .example = "sudo p2pvpnctl export phone --qr",
-        .options =
-            {{"qr", 0, false}, {"by", 0, true}, {"everything", 0, false}, {"endpoint", 0, true}},
+        .options = {{"qr", 0, PV_OPTION_MAYBE},
+                    {"by", 0, true},
+                    {"everything", 0, false},
+                    {"endpoint", 0, true}},
         .words = {1, 1},
         .verb = {.cmd = PV_CTLAPI_EXPORT, .fill = fill_guest, .print = print_file},
     },

@@ -75,6 +75,18 @@ static void offer_peers(struct pv_cli *cli, const struct typed *t)
     each(cli, t, PV_CTLAPI_PEERS, "peers", offer_peer);
 }
 
+/* A phone takes no messages and no files. */
+static void offer_talker(struct pv_cli *cli, const struct typed *t, const json_t *peer)
+{
+    if (pv_json_text(peer, "carrier", NULL) == NULL)
+        offer_peer(cli, t, peer);
+}
+
+static void offer_talkers(struct pv_cli *cli, const struct typed *t)
+{
+    each(cli, t, PV_CTLAPI_PEERS, "peers", offer_talker);
+}
+
 /* Of this machine, which is none of its peers, and which rules are about, too. */
 static void offer_self(struct pv_cli *cli)
 {
@@ -277,6 +289,10 @@ static const struct {
     {"PEER", "admit", offer_waiting},
     {"PEER", "admin", offer_admins},
     {"PEER", "untag", offer_tagged}, /* from those that have one */
+    {"PEER", "send", offer_talkers},
+    {"PEER", "chat", offer_talkers},
+    {"PEER", "send-file", offer_talkers},
+    {"PEER", "room", offer_talkers},
     {"PEER", "history", offer_peers},
     {"PEER", "history", offer_formers},
     {"OLD", NULL, offer_peers},

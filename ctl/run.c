@@ -264,17 +264,18 @@ static bool reader_is_gone(FILE *out)
     return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
 }
 
-/* How wide a line may be; 0: as long as it is, since nobody looks at a pipe. */
-static size_t columns_of(FILE *out)
+/* How wide a line may be, and how many there are; 0: nobody looks at a pipe. The variables are
+ * those of POSIX, Base Definitions 8.3. */
+static void measure_screen(FILE *out, size_t *ret_width, size_t *ret_height)
 {
-    const char *columns = getenv("COLUMNS"); /* POSIX, Base Definitions 8.3 */
-    struct winsize size;
-    long n = columns == NULL ? 0 : strtol(columns, NULL, 10);
-    if (n > 0)
-        return (size_t)n;
-    if (fileno(out) < 0 || ioctl(fileno(out), TIOCGWINSZ, &size) < 0)
-        return 0;
-    return size.ws_col;
+    const char *columns = getenv("COLUMNS"), *lines = getenv("LINES");
+    struct winsize size = {.ws_col = 0};
+    long width = columns == NULL ? 0 : strtol(columns, NULL, 10);
+    long height = lines == NULL ? 0 : strtol(lines, NULL, 10);
+    if (fileno(out) >= 0)
+        (void)ioctl(fileno(out), TIOCGWINSZ, &size);
+    *ret_width = width > 0 ? (size_t)width : size.ws_col;
+    *ret_height = height > 0 ? (size_t)height : size.ws_row;
 }
 
 int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
@@ -289,10 +290,11 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     };
     struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
     (void)!pv_instance_find("", &cli.node);
+    size_t unused;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
-    cli.screen.width = columns_of(out);
-    cli.err_width = columns_of(err);
+    measure_screen(out, &cli.screen.width, &cli.screen.height);
+    measure_screen(err, &cli.err_width, &unused);
     cli.screen.dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
     cli.screen.colour = fileno(out) >= 0 && isatty(fileno(out)) && !cli.screen.dumb &&
                         (no_colour == NULL || no_colour[0] == '\0');

@@ -73,7 +73,8 @@ bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
     else if (!utf8)
         pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
     else
-        pv_cli_note(cli, "no QR code: it is wider than %u columns: make the window wider", columns);
+        pv_cli_note(cli, "no QR code: it needs %u columns and %u lines, and there are %u columns",
+                    pv_qr_size(strlen(text)).columns, pv_qr_size(strlen(text)).lines, columns);
     return false;
 }
 

@@ -100,17 +100,17 @@ static int take_name(struct pv_args *args, const struct pv_option *table, size_t
         snprintf(error, PV_ARGS_ERROR, "flag --%s takes no value", table[i].name);
         return PV_ERR_MALFORMED;
     }
-    if (table[i].has_value && equals == NULL &&
-        (rest->argc < 2 || is_other_option(table, n_table, rest)))
+    const bool needs = table[i].has_value && table[i].has_value != PV_OPTION_MAYBE;
+    if (needs && equals == NULL && (rest->argc < 2 || is_other_option(table, n_table, rest)))
         return needs_value(arg, error);
     if (table[i].has_value == PV_OPTION_ONCE && args->value[i] != NULL) {
         snprintf(error, PV_ARGS_ERROR, "flag --%s is given twice: once is all that counts",
                  table[i].name);
         return PV_ERR_MALFORMED;
     }
-    bool two = table[i].has_value && equals == NULL;
+    bool two = needs && equals == NULL;
     args->value[i] = equals != NULL ? equals + 1 : two ? rest->argv[1] : "";
-    if (table[i].has_value && args->value[i][0] == '\0')
+    if (args->value[i][0] == '\0' && (needs || equals != NULL))
         return is_empty(&table[i], error);
     drop(rest, two ? 2 : 1);
     return PV_OK;

@@ -22,11 +22,13 @@ struct pv_option {
     const char *name; /* without dashes */
     char letter;      /* 0: none */
     /* true: it has one, and of several the last one counts, as behind an alias; PV_OPTION_ONCE:
-     * none may be lost, so a second one is refused */
+     * none may be lost, so a second one is refused; PV_OPTION_MAYBE: only behind "=", as in
+     * --qr=FILE */
     uint8_t has_value;
 };
 enum {
-    PV_OPTION_ONCE = 2, /* its name alone may be given: it has no letter */
+    PV_OPTION_ONCE = 2,  /* its name alone may be given: it has no letter */
+    PV_OPTION_MAYBE = 3, /* likewise */
 };
 
 /* The options and words found; strings are borrowed from argv. Zeroed at first; several calls add

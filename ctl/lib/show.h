@@ -55,7 +55,8 @@ void pv_table_fact(struct pv_table *t, const char *what, enum pv_colour colour, 
 void pv_table_name_commands(struct pv_table *t, const char *flag);
 /* Where a table is printed. */
 struct pv_screen {
-    size_t width; /* columns; 0: lines are as long as they are */
+    size_t width;  /* columns; 0: lines are as long as they are */
+    size_t height; /* lines; 0: not known */
     bool colour;
     bool dumb; /* it has no escape sequences at all */
 };

@@ -142,7 +142,7 @@ hear(event => {
 function talks(who) {
   const held = files.filter(f => f.direction === "in" && waits(f)).map(f => f.room || ownerOf(f));
   const begun = [...drafts.keys()].filter(isBegun);
-  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys(), ...held, ...begun]);
+  const names = new Set([...state.peers.filter(p => p.key && !p.carrier).map(p => p.name), ...news.keys(), ...held, ...begun]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
     const more = waiting(talk).length > 0 || (talk !== who && isBegun(talk)) ? "not sent yet" : rest;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Guests: machines with WireGuard's own app. A file for one is made here, shown once, and kept nowhere.
+// Phones: machines with WireGuard's own app. A file for one is made here, shown once, and kept nowhere.
 import { call, state } from "./net.js";
 import { picture } from "./qr.js";
 import { act, ago, ask, el, note, table } from "./util.js";
@@ -35,18 +35,21 @@ export function guests(paint) {
     const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
       state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.key }, p.name)));
     const all = el("input", { type: "checkbox", "data-key": "guest-everything" });
-    return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Carried by", by)),
-      el("label", { class: "check" }, all, "It sends everything by that node, an exit"),
+    const endpoint = el("input", { type: "text", placeholder: "found by itself", "data-key": "guest-endpoint", maxlength: 270 });
+    return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Gateway", by),
+      el("label", {}, "Address and port of the gateway, if a router forwards one", endpoint)),
+      el("label", { class: "check" }, all, "Route all traffic through that node, an exit node"),
       el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
         const fields = { name: name.value.trim() };
         if (by.value) fields.peer = by.value;
         if (all.checked) fields.everything = true;
+        if (endpoint.value.trim()) fields.endpoint = endpoint.value.trim();
         made = await call("export", fields);
         if (location.hash !== PAGE) note(`The file of ${made.name} is under Network.`);
-        name.value = "";
+        name.value = endpoint.value = "";
         all.checked = false;
         paint(true);
-      }) }, "Let it in"))];
+      }) }, "Add phone"))];
   }
 
   function shown() {
@@ -60,14 +63,14 @@ export function guests(paint) {
 
   function card() {
     const list = state.peers.filter(p => p.carrier), can = state.status?.self?.admin, way = door();
-    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Guest", "Carried by", "Handshake", ""], list.map(p => [p.name, p.carrier,
+    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Phone", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.carrier,
       p.last_handshake ? ago(p.last_handshake) : "–", can && el("button", { class: "danger", "aria-label": `Remove ${p.name}`, onclick: async e => {
         if (await ask(`Remove ${p.name}?`, "It is out within two seconds, and its file is worth nothing.", "Remove") !== null)
           act(e.target, `${p.name} is removed.`, () => call("remove", { peer: p.key }));
-      } }, "Remove")]), "Machines with WireGuard's own app become guests."),
-      way && el("p", {}, "Apps reach this node by its door at the coordinator: ", el("code", {}, way)),
+      } }, "Remove")]), "None yet: phones, Macs and Windows machines join with the WireGuard app."),
+      way && el("p", {}, "Phones reach this node at its phone port, at the coordinator: ", el("code", {}, way)),
       el("div", { id: "guest", "aria-live": "polite" }, made ? shown() : can && form()));
   }
 
-  return { card, key: () => [made?.name, door(), state.peers.filter(p => p.carrier).map(p => [p.carrier, p.last_handshake])] };
+  return { card, key: () => [made?.name, door(), state.peers.filter(p => p.carrier).map(p => [p.carrier, p.online, p.last_handshake])] };
 }

@@ -12,6 +12,8 @@
 #include <qrencode.h>
 
 enum {
+    SVG_QUIET = 4, /* as the standard has it */
+    SVG_PIXELS = 8,
     QUIET = 2, /* light modules around the code; the standard's 4 would not fit every terminal */
 };
 
@@ -40,6 +42,52 @@ bool pv_qr_is_there(void)
     return true;
 }
 
+/* Bytes are the densest that a code is asked for here, whatever they are. */
+struct pv_qr_size pv_qr_size(size_t len)
+{
+    struct pv_qr_size size = {.columns = 0};
+    char *any = malloc(len + 1);
+    if (any == NULL)
+        return size;
+    memset(any, 'x', len);
+    any[len] = '\0';
+    QRcode *code = QRcode_encodeString(any, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    if (code != NULL) {
+        size.columns = (unsigned)code->width + 2 * QUIET;
+        size.lines = (size.columns + 1) / 2;
+    }
+    QRcode_free(code);
+    free(any);
+    return size;
+}
+
+/* Runs of dark modules, one path for all of them: small, and without gaps between neighbours. */
+bool pv_qr_write_svg(const char *text, FILE *out)
+{
+    QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    if (code == NULL)
+        return false;
+    int side = code->width + 2 * SVG_QUIET;
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
+            "height=\"%d\" shape-rendering=\"crispEdges\">\n"
+            "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<path d=\"",
+            side, side, side * SVG_PIXELS, side * SVG_PIXELS);
+    for (int y = 0; y < code->width; y++) {
+        for (int x = 0, end; x < code->width; x = end + 1) {
+            for (end = x; is_dark(code, end, y); end++)
+                continue;
+            if (end > x)
+                fprintf(out, "M%d %dh%dv1H%dz", x + SVG_QUIET, y + SVG_QUIET, end - x,
+                        x + SVG_QUIET);
+        }
+    }
+    fprintf(out, "\"/>\n</svg>\n");
+    pv_wipe(code->data, (size_t)code->width * (size_t)code->width);
+    QRcode_free(code);
+    return fflush(out) == 0 && ferror(out) == 0;
+}
+
 bool pv_qr_print(const char *text, unsigned columns, FILE *out)
 {
     QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
@@ -54,6 +102,16 @@ bool pv_qr_print(const char *text, unsigned columns, FILE *out)
 }
 #else
 bool pv_qr_is_there(void)
+{
+    return false;
+}
+
+struct pv_qr_size pv_qr_size(size_t len)
+{
+    return (struct pv_qr_size){.columns = 0};
+}
+
+bool pv_qr_write_svg(const char *text, FILE *out)
 {
     return false;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 /* Was libqrencode there when this was built? */
@@ -11,5 +12,12 @@ bool pv_qr_is_there(void);
  * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
  * made of it is wiped. */
 bool pv_qr_print(const char *text, unsigned columns, FILE *out);
+/* What the code of a text of so many bytes takes on a terminal; 0: it is too long for one. */
+struct pv_qr_size {
+    unsigned columns, lines;
+};
+struct pv_qr_size pv_qr_size(size_t len);
+/* Writes the code as a picture (SVG). False: that failed, or libqrencode was missing. */
+bool pv_qr_write_svg(const char *text, FILE *out);
 /* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
 bool pv_term_is_utf8(void);

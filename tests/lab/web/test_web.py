@@ -1533,6 +1533,12 @@ def network_page(lab, a, b, browser):
 
 def guest_of_the_page(a, browser):
     """A phone is let in by clicks, its file is what p2pvpnctl would write, and it is removed; then the log's end."""
+    browser.type("[data-key=guest-name]", "mobile")
+    browser.type("[data-key=guest-endpoint]", "home.example.net:4500")
+    browser.click("[data-key=guest]")
+    browser.sees("Endpoint = home.example.net:4500", "#guest-file")
+    browser.click("[data-key=guest-hide]")
+    a.ctl("remove", "mobile")
     browser.type("[data-key=guest-name]", "phone")
     browser.click("[data-key=guest]")
     file = browser.one("#guest-file") and browser.text("#guest-file")
@@ -1540,7 +1546,7 @@ def guest_of_the_page(a, browser):
     again = a.ctl("export", "tablet").out
     secret = re.compile(r"(PrivateKey = ).*|10\.66\.[0-9.]+/|fd[0-9a-f:]+/128|(# )[a-z]+")
     equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file")
-    browser.sees("phone of a", "td")
+    browser.sees("offline, phone of a", "td")
     equal(a.peer("phone")["carrier"], "a", "who carries it")
     browser.click("[data-key=guest-hide]")
     wait("the file to be hidden", lambda: not browser.find("#guest-file"))

@@ -54,6 +54,23 @@ PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
     assert_asked(NULL);
 }
 
+/* A phone has no p2pvpnd that would take a message. */
+PV_TEST(phones_are_no_chat_partners)
+{
+    answers("peers", OK("'peers':[{'name':'pi','carrier':null},{'name':'mobile','carrier':'pi'}]"));
+    answers("room_list", OK("'rooms':[]"));
+    static const char *const talk[] = {"send", "chat", "send-file"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(talk); i++) {
+        OFFERS(talk[i], "");
+        assert_has(t.out, "pi\t");
+        assert_lacks(t.out, "mobile");
+    }
+    OFFERS("room", "invite", "crew", "");
+    assert_lacks(t.out, "mobile");
+    OFFERS("ping", "");
+    assert_has(t.out, "mobile\t");
+}
+
 PV_TEST(words_of_a_usage_are_offered_where_they_stand)
 {
     answer_names();
@@ -142,7 +159,9 @@ PV_TEST(the_help_of_a_flag_is_said_to_the_end)
                       "address for the others\n");
     OFFERS("export", "phone", "--");
     assert_has(t.out, "such as a name and a port that its router forwards\n");
-    assert_has(t.out, "a QR code in place of the file: the app reads it with the camera\n");
+    assert_has(
+        t.out,
+        "a QR code in place of the file, here or as a picture: the app reads it with the camera\n");
 }
 
 /* A member behind admit, or a received file behind accept, would lead to an error. */

@@ -7,6 +7,7 @@
 #include "ctl/lib/args.h"
 #include "ctl_fake.h"
 #include "proto/roster/token.h"
+#include "sys/term/qr.h"
 
 static bool has_group = true;
 
@@ -763,6 +764,41 @@ PV_TEST_IN(without_a_code_the_exported_file_is_printed, setup, teardown)
     assert_string_equal(t.out, file);
     assert_has(t.err, "no QR code: it needs a UTF-8 locale");
     free(file);
+}
+
+/* It is told before the phone is made how much room its code needs; a picture needs none. */
+PV_TEST_IN(a_code_that_does_not_fit_is_refused_or_a_picture, setup, teardown)
+{
+    char path[] = "/tmp/pv-export-XXXXXX";
+    assert_non_null(mkdtemp(path));
+    const char *svg = PV_STR("%s/phone.svg", path);
+    answers("export", OK("'name':'phone','by':'pi','dns':null"));
+    setenv("LC_ALL", "C.UTF-8", 1);
+    setenv("COLUMNS", "80", 1);
+    setenv("LINES", "24", 1);
+    if (pv_qr_is_there()) {
+        assert_int_equal(RUN("export", "phone", "--qr"), PV_CTLAPI_FAILED);
+        assert_has(t.err, "needs about 69 columns and 35 lines, and this screen has 80 and 24");
+        assert_string_equal(t.out, "");
+        setenv("LINES", "50", 1);
+        assert_int_equal(RUN("export", "phone", "--qr"), 0);
+        assert_has(t.out, "\u2588\u2588");
+        assert_int_equal(RUN("export", "phone", PV_STR("--qr=%s", svg)), 0);
+        assert_string_equal(t.out, ""); /* the secret is in the picture alone */
+        assert_has(t.err, PV_STR("the QR code is in %s", svg));
+        struct stat st;
+        assert_int_equal(stat(svg, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+        assert_true(st.st_size > 1000);
+        assert_int_equal(RUN("export", "phone", PV_STR("--qr=%s", svg)), PV_CTLAPI_FAILED);
+        assert_has(t.err, "File exists: name another file");
+        assert_int_equal(unlink(svg), 0);
+    }
+    assert_int_equal(RUN("export", "phone", "--qr="), PV_CTLAPI_USAGE);
+    unsetenv("LC_ALL");
+    unsetenv("COLUMNS");
+    unsetenv("LINES");
+    assert_int_equal(rmdir(path), 0);
 }
 
 PV_TEST_IN(peers_shows_tags_where_somebody_has_one, setup, teardown)

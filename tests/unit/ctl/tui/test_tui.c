@@ -335,7 +335,9 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
         assert_string_equal(t->edit.text, lines[i]); /* it is not lost */
         pv_tui_key(t, PV_TUI_EDIT, PV_TUIEDIT_KILL_START);
     }
-    take(pv_tui_take_peers, "{'peers':[" PEER("nas", "true", "direct", "3") "]}");
+    take(pv_tui_take_peers,
+         "{'peers':[{'name':'mobile','carrier':'nas'}," PEER("nas", "true", "direct", "3") "]}");
+    assert_int_equal(pv_tui_find(t, "mobile", false), SIZE_MAX); /* a phone takes no messages */
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
     line("send nas secret");
     assert_action(PV_TUI_SEND, "nas", "secret");

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/text.h"
 #include "sys/term/qr.h"
 #include "tests/unit/test_util.h"
 
@@ -19,6 +20,30 @@ PV_TEST(a_code_is_drawn_where_it_fits)
     /* It has two rows of modules in a line; the smallest for so many bytes has 33. */
     assert_in_range(n, wide ? 18 : 0, wide ? 30 : 0);
     assert_memory_equal(text, wide ? "\u2588\u2588\u2588\u2588" : "", wide ? 12 : 1);
+}
+
+PV_TEST(a_code_is_a_picture_of_the_size_that_is_told)
+{
+    static const char said[] =
+        "[Interface]\nPrivateKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    char text[65536] = "";
+    FILE *out = fmemopen(text, sizeof(text), "w");
+    assert_non_null(out);
+    bool drawn = pv_qr_write_svg(said, out);
+    fclose(out);
+    assert_int_equal(drawn, pv_qr_is_there());
+    struct pv_qr_size size = pv_qr_size(strlen(said));
+    assert_int_equal(pv_qr_size(100000).columns, 0); /* no code has room for that */
+    if (!drawn)
+        return;
+    assert_int_equal(size.lines, (size.columns + 1) / 2);
+    unsigned side = size.columns + 4; /* a picture has the standard's margin of 4, not 2 */
+    assert_has(text, PV_STR("viewBox=\"0 0 %u %u\"", side, side));
+    assert_has(text, "<path d=\"M4 4h7v1H4z"); /* the first finder pattern */
+    assert_has(text, "</svg>\n");
+    out = fopen("/dev/full", "w");
+    assert_false(pv_qr_write_svg(said, out));
+    fclose(out);
 }
 
 PV_TEST(the_locale_says_whether_text_is_utf8)
