@@ -534,7 +534,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         check(re.search(r"phone .* via nas .* now", host.ctl("peers").out), host.ctl("peers"))
         check(abs(host.peer("phone")["last_handshake"] - nas.peer("phone")["last_handshake"]) < 30, "another last handshake")
         check("is a phone" in host.ctl("why", "phone", "-l").out or host is nas, host.ctl("why", "phone", "-l"))
-    equal(alice.json("status")["roster"]["online"], 2, "members online, but for alice")
+    equal(alice.json("status")["roster"]["online"], 3, "members online: nas, alice and the phone")
     check("does not offer" not in nas.ctl("route").out, "a permission to carry a guest among those to carry networks")
 
     network = nas.json("status")["network"]["name"]

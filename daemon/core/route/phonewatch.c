@@ -13,14 +13,14 @@
 #define REFUSED_WAIT PV_S(30) /* ours: a statement may be on its way to the coordinator */
 #define ASK_AGAIN    PV_MS(250)
 
-/* What the coordinator was told of a phone of this node on this connection. */
+/* The last word to the coordinator on a phone of this node, on this connection. */
 enum told {
     TOLD_NOTHING,
     TOLD_OFFLINE,
     TOLD_ONLINE,
 };
 
-/* What this part keeps of a peer. */
+/* Kept of each peer that is a phone. */
 struct phone {
     enum told told;
     pv_ns asked_at;    /* its gateway, for the first time since an answer was fresh; 0: never */
@@ -129,7 +129,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     x->tell_at = now + REFUSED_WAIT;
 }
 
-/* --- the last handshakes of phones elsewhere ---------------------------------------------------
+/* --- last handshakes of phones elsewhere -------------------------------------------------------
  */
 
 static bool is_fresh(const struct phone *k, pv_ns now)

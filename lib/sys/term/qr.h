@@ -12,7 +12,8 @@ bool pv_qr_is_there(void);
  * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
  * made of it is wiped. */
 bool pv_qr_print(const char *text, unsigned columns, FILE *out);
-/* What the code of a text of so many bytes takes on a terminal; 0: it is too long for one. */
+/* The room that the code of a text of so many bytes takes on a terminal; 0: no code holds so many.
+ */
 struct pv_qr_size {
     unsigned columns, lines;
 };

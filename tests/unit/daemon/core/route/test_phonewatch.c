@@ -204,7 +204,7 @@ PV_TEST(the_last_handshake_is_asked_for_when_a_client_looks)
     come(gateway.peer, false, 12);
     assert_false(pv_phonewatch_is_asking(&x.f.node, x.f.now));
     assert_int_equal(pv_peer_handshake_at(phone), x.f.now - PV_S(12));
-    /* What it said is fresh for a while. */
+    /* The answer is fresh for a while. */
     pv_phonewatch_ask(&x.f.node, x.f.now + PV_PHONEWATCH_FRESH - 1);
     assert_false(sent(&s));
     pv_phonewatch_ask(&x.f.node, x.f.now + PV_PHONEWATCH_FRESH);
