@@ -568,7 +568,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     if LONG:  # by a door it is done in any case
         nas.restart_daemon()
         wait("the phone to be back", lambda: phone.pings(alice.addr()))
-    for name, text in (("Icmp", nas.run("cat", "/proc/net/snmp")), ("Icmp6", nas.run("cat", "/proc/net/snmp6"))):
+    for name, text in (("Icmp", nas.run("cat", "/proc/net/snmp").out), ("Icmp6", nas.run("cat", "/proc/net/snmp6").out)):
         equal(redirects(name, text), 0, f"redirects by {name}")
     watch = Stopwatch()
     nas.ctl("remove", "phone")
