@@ -129,8 +129,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     x->tell_at = now + REFUSED_WAIT;
 }
 
-/* --- last handshakes of phones elsewhere -------------------------------------------------------
- */
+/* --- last handshakes of phones elsewhere ------------------------------------------------------ */
 
 static bool is_fresh(const struct phone *k, pv_ns now)
 {
