@@ -308,8 +308,26 @@ static int chatraw(struct pv_cli *cli)
 /* --- send ---------------------------------------------------------------------------------- */
 
 enum {
-    MUCH = PV_CHAT_TEXT_MAX + 2, /* bytes that are read: a text, its newline and what is too much */
+    /* Bytes that are read: the longest text, in which each byte may be the newline of a line from
+     * Windows, with its byte order mark and a byte that makes it too long. */
+    MUCH = 2 * PV_CHAT_TEXT_MAX + 6,
 };
+
+/* Removes the byte order mark and the carriage returns of Windows text, and the last newline, which
+ * is that of the shell's "echo" and not the writer's. Returns the new length. */
+static size_t plain_text(char *text, size_t len)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t n = 0, from = len >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
+    for (size_t i = from; i < len; i++) {
+        const bool ends_line = text[i] == '\r' && (i + 1 == len || text[i + 1] == '\n');
+        if (!ends_line)
+            text[n++] = text[i];
+    }
+    n -= n > 0 && text[n - 1] == '\n';
+    memset(text + n, 0, len - n);
+    return n;
+}
 
 /* The words with one blank between them, or all of standard input for "-" alone, NUL-terminated.
  * More than PV_CHAT_TEXT_MAX bytes stand for everything that is too long. NULL without memory. */
@@ -322,10 +340,7 @@ static char *take_text(struct pv_cli *cli, size_t *ret_len)
     /* Only "-" alone stands for the input: in a longer text it is a dash. */
     bool is_input = cli->args.n_words == 2 && strcmp(cli->args.word[1], "-") == 0;
     if (is_input)
-        n = fread(text, 1, MUCH, cli->in);
-    /* The newline of "echo" is the shell's, not the writer's. */
-    if (n > 0 && text[n - 1] == '\n')
-        text[--n] = '\0';
+        n = plain_text(text, fread(text, 1, MUCH, cli->in));
     for (int i = 1; i < cli->args.n_words && !is_input; i++) {
         const char *word = cli->args.word[i];
         for (const char *p = i == 1 ? "" : " "; *p != '\0' && n <= PV_CHAT_TEXT_MAX; p++)
@@ -654,6 +669,11 @@ static int chat(struct pv_cli *cli)
         return chatraw(cli);
     if (cli->args.value[CHAT_LINES] == NULL && pv_tui_is_possible(cli))
         return on_terminal(cli);
+    if (cli->args.value[CHAT_LINES] == NULL && pv_tui_lacks_terminal(cli))
+        pv_cli_note(cli,
+                    "terminfo has no entry for this terminal (TERM=%.40s): the chat goes line "
+                    "by line",
+                    getenv("TERM"));
     return pv_chatline(cli);
 }
 

@@ -502,6 +502,27 @@ static void list_row(struct pv_table *t, const json_t *file)
     pv_table_cell(t, PV_DIM, why);
 }
 
+/* How many files of others are in this state. */
+static size_t count_in(const json_t *files, const char *state)
+{
+    size_t n = 0;
+    PV_EACH_JSON(files, file)
+        n += pv_json_is(file, "direction", "in") && pv_json_is(file, "state", state);
+    return n;
+}
+
+/* p2pvpnd keeps 256 files of one peer at most and refuses more: the list says how to empty it. */
+static void note_waiting(struct pv_cli *cli, const json_t *files)
+{
+    const size_t offered = count_in(files, "offered"), received = count_in(files, "done");
+    if (received > 0)
+        pv_cli_note(cli, "`p2pvpnctl files get all` saves %zu received file%s", received,
+                    received == 1 ? "" : "s");
+    if (offered > 0)
+        pv_cli_note(cli, "`p2pvpnctl files accept all` takes %zu offered file%s", offered,
+                    offered == 1 ? "" : "s");
+}
+
 /* As a table; "received" is what a file that has come in and waits to be saved is called here. */
 static int list(struct pv_cli *cli)
 {
@@ -527,6 +548,7 @@ static int list(struct pv_cli *cli)
         PV_EACH_JSON(files, file)
             list_row(&t, file);
         code = pv_cli_print_table(cli, &t);
+        note_waiting(cli, files);
     }
     json_decref(body);
     return code;
@@ -677,24 +699,55 @@ static int check_places(struct pv_cli *cli)
     if (cli->args.value[FILES_NO_WAIT] != NULL && (path != NULL || dir != NULL))
         return pv_cli_usage(cli, "--no-wait saves nothing: give --%s to `p2pvpnctl files get ID`",
                             path != NULL ? "output" : "dir");
+    if (path != NULL && strcmp(cli->args.word[1], "all") == 0)
+        return pv_cli_usage(cli, "--output is one name: --dir saves all files in a directory");
     if (dir != NULL && path != NULL && path[0] == '/')
         return pv_cli_usage(cli, "--output %.200s is a place of its own: leave out --dir", path);
     return 0;
+}
+
+struct file_verb {
+    const char *word;
+    int (*run)(struct pv_cli *cli, uint32_t number);
+    unsigned takes;        /* options, by bits */
+    const char *direction; /* of the files that "all" means, */
+    const char *states[2]; /* and their states; NULL: none */
+};
+
+/* Runs the verb on each file that it fits. One that fails keeps no other from it. Connected. */
+static int run_all(struct pv_cli *cli, const struct file_verb *verb)
+{
+    json_t *body = NULL;
+    size_t n = 0;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    PV_EACH_JSON(json_object_get(body, "files"), file) {
+        bool fits = false;
+        for (size_t i = 0; i < PV_ARRAY_LEN(verb->states) && verb->states[i] != NULL; i++)
+            fits = fits || (pv_json_is(file, "direction", verb->direction) &&
+                            pv_json_is(file, "state", verb->states[i]));
+        if (!fits)
+            continue;
+        n++;
+        pv_cli_set_timeout(cli, WAIT_S);
+        const int failed = verb->run(cli, (uint32_t)pv_json_real(file, "id", 0));
+        code = failed != 0 ? failed : code;
+    }
+    if (body != NULL && n == 0)
+        pv_cli_note(cli, "no file to %s: `p2pvpnctl files` lists all", verb->word);
+    json_decref(body);
+    return code;
 }
 
 /* The words of the command; without one it lists. */
 static int files(struct pv_cli *cli)
 {
     static const unsigned places = 1u << FILES_OUTPUT | 1u << FILES_DIR;
-    const struct {
-        const char *word;
-        int (*run)(struct pv_cli *cli, uint32_t number);
-        unsigned takes;
-    } verbs[] = {
-        {"accept", accept_file, places | 1u << FILES_NO_WAIT},
-        {"get", save, places},
-        {"refuse", refuse_file, 0},
-        {"withdraw", withdraw_file, 0},
+    const struct file_verb verbs[] = {
+        {"accept", accept_file, places | 1u << FILES_NO_WAIT, "in", {"offered", NULL}},
+        {"get", save, places, "in", {"done", NULL}},
+        {"refuse", refuse_file, 0, "in", {"offered", "done"}},
+        {"withdraw", withdraw_file, 0, "out", {"offered", "accepted"}},
     };
     const char *verb = cli->args.n_words > 0 ? cli->args.word[0] : "list";
     uint64_t number = 0;
@@ -710,15 +763,19 @@ static int files(struct pv_cli *cli)
         if (strcmp(verb, verbs[i].word) != 0)
             continue;
         if (cli->args.n_words != 2)
-            return pv_cli_usage(cli, "%s: which? `p2pvpnctl files` shows the ids", verb);
-        int code = pv_cli_number(cli, "ID", cli->args.word[1], 1, UINT32_MAX, &number);
+            return pv_cli_usage(cli, "%s needs an ID, or all: `p2pvpnctl files` lists the IDs",
+                                verb);
+        const bool all = strcmp(cli->args.word[1], "all") == 0;
+        int code = all ? 0 : pv_cli_number(cli, "ID", cli->args.word[1], 1, UINT32_MAX, &number);
         if (code == 0)
             code = check_options(cli, verb, verbs[i].takes);
         if (code == 0)
             code = check_places(cli);
         if (code == 0)
             code = pv_cli_connect(cli);
-        return code != 0 ? code : verbs[i].run(cli, (uint32_t)number);
+        return code != 0 ? code
+               : all     ? run_all(cli, &verbs[i])
+                         : verbs[i].run(cli, (uint32_t)number);
     }
     return pv_cli_usage(cli, "\"%.40s\": there are list, accept, refuse, withdraw and get", verb);
 }
@@ -742,12 +799,13 @@ const struct pv_command pv_cmds_files[] = {
     },
     {
         .name = "files",
-        .args = "[list | accept ID | refuse ID | withdraw ID | get ID]",
+        .args = "[list | accept ID|all | refuse ID|all | withdraw ID|all | get ID|all]",
         .summary = "files offered to and by this node; accept one and save it",
-        .details = "accept waits for the file and saves it in the present directory, as get does\n"
-                   "with one that is there (received). Nothing is overwritten. refuse also throws\n"
-                   "away a received file; withdraw takes an offer of this node back.\n"
-                   "  -o, --output PATH  save under this name, not that of the sender\n"
+        .details = "accept waits for the file and saves it in the present directory. get saves a\n"
+                   "received file. Nothing is overwritten. refuse also throws away a received\n"
+                   "file; withdraw takes an offer of this node back. all means every file that\n"
+                   "fits: `p2pvpnctl files get all` saves all received files.\n"
+                   "  -o, --output PATH  save one file under this name, not that of the sender\n"
                    "  -d, --dir DIR   save in this directory\n"
                    "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",

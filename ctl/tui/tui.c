@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "ctl/lib/fetch.h"
 #include "ctl/tui/tuikeys.h"
+#include "ctl/tui/tuiterm.h"
 #include "ctl/tui/tuiview.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
@@ -65,9 +66,12 @@ struct saving {
 struct tui {
     struct pv_cli *cli;
     struct pv_tui model;
-    struct pv_tui_screen screen;
+    struct pv_tui_screen screen, before; /* the picture, and the one before it */
     SCREEN *curses;
     bool colour;
+    bool links;         /* the terminal knows links, */
+    bool repaints;      /* and curses paints everything anew */
+    char dir[PATH_MAX]; /* where the chat was started, and files are saved */
     pv_ns refresh_at;
     bool lost;   /* the daemon is gone: what is asked waits */
     bool began;  /* the machine was in a network, so there is a chat */
@@ -252,10 +256,10 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
-        [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
-        [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,    [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,
-        [PV_TUI_FORMER] = PV_CTLAPI_HISTORY,   [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,
-        [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
+        [PV_TUI_JOIN] = PV_CTLAPI_ROOM_ACCEPT, [PV_TUI_FILES] = PV_CTLAPI_FILES,
+        [PV_TUI_MUTE] = PV_CTLAPI_MUTE,        [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,
+        [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,   [PV_TUI_FORMER] = PV_CTLAPI_HISTORY,
+        [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,    [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -363,7 +367,7 @@ static int start_saving(struct tui *u, int from, json_t *body)
         /* The handlers of curses would write to the screen. */
         for (size_t i = 0; i < PV_ARRAY_LEN(curses); i++)
             (void)signal(curses[i], curses[i] == SIGWINCH ? SIG_IGN : SIG_DFL);
-        int r = pv_fetch(from, ".", name, NULL);
+        int r = pv_fetch(from, u->dir, name, NULL);
         _exit(write(word[1], &r, sizeof(r)) == sizeof(r) ? 0 : 1);
     }
     int r = pid < 0 ? -errno : PV_OK;
@@ -386,7 +390,7 @@ static void save_file(struct tui *u, json_t *body)
     if (from >= 0)
         close(from);
     if (r < 0)
-        pv_tui_take_saved(&u->model, body, why_unsaved(r));
+        pv_tui_take_saved(&u->model, body, u->dir, why_unsaved(r));
 }
 
 /* A process that somebody ended has said nothing. Returns why the file is not saved. */
@@ -400,7 +404,7 @@ static const char *end_saving(struct tui *u, size_t at)
     while (waitpid(s.pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     u->saving[at] = u->saving[--u->n_saving];
-    pv_tui_take_saved(&u->model, s.body, why_unsaved(r));
+    pv_tui_take_saved(&u->model, s.body, u->dir, why_unsaved(r));
     json_decref(s.body);
     return why_unsaved(r);
 }
@@ -623,12 +627,95 @@ static short pair_of(const struct tui *u, uint8_t attr, uint8_t colour)
     return (attr & PV_TUI_GOOD) != 0 ? COLOR_GOOD : (attr & PV_TUI_WARN) != 0 ? COLOR_WARN : 0;
 }
 
+/* --- links ---------------------------------------------------------------------------------- */
+
+/* Curses knows no links, so their cells are written once more behind its back. It writes on rows
+ * that changed only, and leaves the terminal without attributes (doupdate(), ncurses). */
+
+static const struct pv_tui_cell *row_of(const struct pv_tui_screen *s, size_t row)
+{
+    return &s->cells[row * s->cols];
+}
+
+/* May curses have written on the row, or left a link of the picture before there? */
+static bool has_links_to_write(const struct tui *u, size_t row)
+{
+    const struct pv_tui_screen *s = &u->screen, *b = &u->before;
+    const bool same_size = s->rows == b->rows && s->cols == b->cols && !u->repaints;
+    bool has = false, same = same_size;
+    for (size_t i = 0; i < s->cols; i++) {
+        const struct pv_tui_cell *now = &row_of(s, row)[i];
+        const struct pv_tui_cell *then = same_size ? &row_of(b, row)[i] : NULL;
+        has = has || now->link != 0 || (then != NULL && then->link != 0);
+        same = same && wcscmp(now->ch, then->ch) == 0 && now->attr == then->attr &&
+               now->colour == then->colour &&
+               (now->link == then->link ||
+                (now->link != 0 && then->link != 0 &&
+                 strcmp(s->links[now->link - 1], b->links[then->link - 1]) == 0));
+    }
+    return has && !same;
+}
+
+/* Cells of links, and those that were some, from col on up to where another link begins. Returns
+ * where that is. */
+static size_t write_link(struct tui *u, size_t row, size_t col)
+{
+    const struct pv_tui_cell *cells = row_of(&u->screen, row);
+    const struct pv_tui_cell first = cells[col];
+    FILE *out = u->cli->out;
+    fprintf(out, "\033[%zu;%zuH\033[0%s%s%s%sm", row + 1, col + 1,
+            (first.attr & PV_TUI_BOLD) != 0 ? ";1" : "", (first.attr & PV_TUI_DIM) != 0 ? ";2" : "",
+            (first.attr & PV_TUI_REVERSE) != 0 ? ";7" : "",
+            pair_of(u, first.attr, 0) == COLOR_WARN   ? ";33"
+            : pair_of(u, first.attr, 0) == COLOR_GOOD ? ";32"
+                                                      : "");
+    /* The rows of an address are one link by their id. */
+    if (first.link != 0)
+        fprintf(out, "\033]8;id=p2pvpn-%u;%s\033\\", (unsigned)first.link,
+                u->screen.links[first.link - 1]);
+    for (; col < u->screen.cols && cells[col].link == first.link && cells[col].attr == first.attr &&
+           (first.link != 0 || cells[col].colour == 0);
+         col++) {
+        if (cells[col].ch[0] != L'\0') /* else the right half of a wide one */
+            fprintf(out, "%ls", cells[col].ch);
+    }
+    if (first.link != 0)
+        fputs("\033]8;;\033\\", out);
+    return col;
+}
+
+static void draw_links(struct tui *u)
+{
+    const struct pv_tui_screen *s = &u->screen, *b = &u->before;
+    bool wrote = false;
+    for (size_t row = 0; u->links && row < s->rows; row++) {
+        if (!has_links_to_write(u, row))
+            continue;
+        for (size_t col = 0; col < s->cols;) {
+            const bool was = row < b->rows && col < b->cols && row_of(b, row)[col].link != 0 &&
+                             row_of(s, row)[col].colour == 0;
+            if (row_of(s, row)[col].link == 0 && !was)
+                col++;
+            else
+                col = write_link(u, row, col);
+            wrote = wrote || was || row_of(s, row)[col - 1].link != 0;
+        }
+    }
+    if (wrote)
+        fprintf(u->cli->out, "\033[m\033[%zu;%zuH", s->cursor_row + 1, s->cursor_col + 1);
+    fflush(u->cli->out);
+    u->repaints = false;
+}
+
 /* The whole picture each time: curses sends only what differs from what is on the screen. */
 static int draw(struct tui *u)
 {
     int rows = getmaxy(stdscr), cols = getmaxx(stdscr);
     if (rows <= 0 || cols <= 0)
         return PV_OK;
+    const struct pv_tui_screen shown = u->screen;
+    u->screen = u->before;
+    u->before = shown;
     int r = pv_tui_render(&u->model, (size_t)rows, (size_t)cols, &u->screen);
     if (r < 0)
         return r;
@@ -646,6 +733,7 @@ static int draw(struct tui *u)
     }
     move((int)u->screen.cursor_row, (int)u->screen.cursor_col);
     refresh();
+    draw_links(u);
     if (u->model.ring)
         beep();
     u->model.ring = false;
@@ -709,7 +797,7 @@ static void show_bare(struct tui *u)
     while (poll(&p, 1, -1) < 0 && errno == EINTR)
         continue;
     fputs("\r\n", u->cli->out); /* the shell's line, in the end, is another */
-    u->goes_back = true;
+    u->goes_back = u->repaints = true;
     clearok(stdscr, TRUE);
 }
 
@@ -748,6 +836,7 @@ static void key_of_character(struct tui *u, wint_t key)
      * cells that it believes unchanged. */
     if (key == CTRL('L')) {
         clearok(stdscr, TRUE);
+        u->repaints = true;
         return;
     }
     if (key == CTRL('O')) {
@@ -903,11 +992,18 @@ static void forget_modified_keys(void)
     }
 }
 
+static const char *get_variable(const char *name)
+{
+    return getenv(name);
+}
+
 static bool open_terminal(struct tui *u)
 {
     /* initscr() would end the process when TERM is unknown (curs_initscr(3X)); newterm()
      * returns. */
-    u->curses = newterm(NULL, u->cli->out, u->cli->in);
+    const char *description = pv_tuiterm_description(getenv("TERM"), pv_tuiterm_is_described);
+    u->curses = newterm(description, u->cli->out, u->cli->in);
+    u->links = pv_tuiterm_has_links(get_variable);
     if (u->curses == NULL)
         return false;
     raw(); /* Ctrl-C ends the chat in order */
@@ -951,12 +1047,23 @@ static void close_terminal(struct tui *u)
     u->curses = NULL;
 }
 
-bool pv_tui_is_possible(const struct pv_cli *cli)
+/* Is there a terminal at both ends that can move its cursor? A full screen would spoil any other
+ * output: JSON for a program, or a pipe. */
+static bool is_on_terminal(const struct pv_cli *cli)
 {
-    /* Each condition excludes an output that a full screen would spoil: JSON for a program, a
-     * pipe, a terminal that cannot move its cursor. */
     return !cli->json && !cli->quiet && isatty(fileno(cli->in)) && isatty(fileno(cli->out)) &&
            !cli->screen.dumb;
+}
+
+bool pv_tui_lacks_terminal(const struct pv_cli *cli)
+{
+    return is_on_terminal(cli) &&
+           pv_tuiterm_description(getenv("TERM"), pv_tuiterm_is_described) == NULL;
+}
+
+bool pv_tui_is_possible(const struct pv_cli *cli)
+{
+    return is_on_terminal(cli) && !pv_tui_lacks_terminal(cli);
 }
 
 /* --- the chat -------------------------------------------------------------------------------- */
@@ -1163,6 +1270,8 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     }
     u->cli = cli;
     u->model.flag = cli->flag;
+    if (getcwd(u->dir, sizeof(u->dir)) == NULL) /* it is gone, or its path is too long */
+        memcpy(u->dir, ".", sizeof("."));
     use_locale();
     /* Said before the screen is there, so that it can be read. */
     char wrong[PV_CTLCONF_ERROR];
@@ -1177,7 +1286,9 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     if (status >= 0 && open_terminal(u))
         code = converse(u, error, &status);
     else if (status >= 0)
-        snprintf(error, sizeof(error), "this terminal (TERM=%s) cannot do it: use chat --lines",
+        snprintf(error, sizeof(error),
+                 "the chat screen does not open on this terminal (TERM=%s): `p2pvpnctl chat "
+                 "--lines` needs no screen",
                  getenv("TERM"));
     /* The reason of the end is printed below; it must reach the ordinary screen. */
     close_terminal(u);
@@ -1187,6 +1298,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
         free(u->asked[i].action.text);
     free(u->paste);
     pv_tui_screen_done(&u->screen);
+    pv_tui_screen_done(&u->before);
     pv_tui_done(&u->model);
     free(u);
     if (status < 0)

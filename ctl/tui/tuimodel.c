@@ -62,15 +62,19 @@ static void drop_lines(struct pv_tui_line *lines, size_t n)
         free(lines[i].text);
 }
 
+static void free_pane(struct pv_tui_conv *c)
+{
+    drop_lines(c->lines, c->n_lines);
+    free(c->lines);
+    free(c->draft);
+    free(c->sought);
+    pv_tuipast_free(c->past);
+}
+
 void pv_tui_done(struct pv_tui *t)
 {
-    for (size_t i = 0; i < t->n_convs; i++) {
-        drop_lines(t->convs[i].lines, t->convs[i].n_lines);
-        free(t->convs[i].lines);
-        free(t->convs[i].draft);
-        free(t->convs[i].sought);
-        pv_tuipast_free(t->convs[i].past);
-    }
+    for (size_t i = 0; i < t->n_convs; i++)
+        free_pane(&t->convs[i]);
     free(t->convs);
     free(t->order);
     free(t->paste);
@@ -149,30 +153,39 @@ static void is_read_now(struct pv_tui_conv *c, struct pv_tui_line *line)
     c->named = c->named && c->unread > 0;
 }
 
-/* p2pvpnd takes what is before a line as read, too: those behind one that nobody saw wait for it.
- */
+/* p2pvpnd takes every line that came before a line as read, too: a line behind one that nobody saw
+ * waits for it. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
     unsigned n = 0;
-    size_t first = c->n_lines, end = 0; /* end: behind the last one */
+    size_t first = c->n_lines;
+    int64_t unseen = INT64_MAX; /* the order of the first line that nobody saw */
+    const struct pv_tui_line *last = NULL;
     if (t->counting)
         return;
-    for (size_t i = c->n_lines; i > 0 && n < c->unread; i--) {
-        const struct pv_tui_line *line = &c->lines[i - 1];
-        if (!pv_tui_is_unread(line))
-            continue;
-        n++;
-        first = i - 1;
-        end = !line->shown ? 0 : end == 0 ? i : end;
+    while (first > 0 && n < c->unread) {
+        const struct pv_tui_line *line = &c->lines[--first];
+        n += pv_tui_is_unread(line);
+        if (pv_tui_is_unread(line) && !line->shown && line->order < unseen)
+            unseen = line->order;
     }
     if (n < c->unread && c->more)
         return; /* the others are older than what is here */
     c->unread = n;
     c->named = c->named && n > 0;
-    if (end == 0 || !want_read(t, c, c->lines[end - 1].id))
+    for (size_t i = first; i < c->n_lines; i++) {
+        const struct pv_tui_line *line = &c->lines[i];
+        if (pv_tui_is_unread(line) && line->order < unseen &&
+            (last == NULL || line->order > last->order))
+            last = line;
+    }
+    const int64_t upto = last == NULL ? 0 : last->order;
+    if (last == NULL || !want_read(t, c, last->id))
         return;
-    for (; first < end; first++)
-        is_read_now(c, &c->lines[first]);
+    for (size_t i = first; i < c->n_lines; i++) {
+        if (c->lines[i].order <= upto)
+            is_read_now(c, &c->lines[i]);
+    }
 }
 
 /* The ids are in the order of the lines, so each is looked for behind the one before, and where it
@@ -370,7 +383,8 @@ static char *harmless(const char *text)
 
 static struct pv_tui_line notice_of(const struct pv_tui *t, const char *text, double time)
 {
-    return (struct pv_tui_line){.text = harmless(text), .time = time, .hidden_time = t->now};
+    return (struct pv_tui_line){
+        .text = harmless(text), .time = time, .sort = time > 0 ? time : t->now};
 }
 
 void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double time)
@@ -393,7 +407,8 @@ void pv_tui_show_waiting(struct pv_tui *t, struct pv_tui_action *a)
                        : SIZE_MAX;
     if (index == SIZE_MAX)
         return;
-    struct pv_tui_line line = {.outgoing = true, .state = PV_CHAT_QUEUED, .time = t->now};
+    struct pv_tui_line line = {
+        .outgoing = true, .state = PV_CHAT_QUEUED, .time = t->now, .sort = t->now};
     a->wait = ++t->last_wait;
     snprintf(line.id, sizeof(line.id), "~%" PRIu64, a->wait);
     line.text = harmless(a->text);
@@ -402,7 +417,7 @@ void pv_tui_show_waiting(struct pv_tui *t, struct pv_tui_action *a)
 
 void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
-    size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_find(t, a->peer, false);
+    size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_pane_of(t, a);
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
@@ -411,6 +426,17 @@ void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
     struct pv_tui_line *line = find_line(c, id);
     if (line != NULL)
         drop_line(c, line);
+}
+
+/* The pane that asked; its machine may have another name since. */
+size_t pv_tui_pane_of(struct pv_tui *t, const struct pv_tui_action *a)
+{
+    size_t index = pv_tui_find(t, a->peer, false);
+    for (size_t i = 1; index == SIZE_MAX && a->address[0] != '\0' && i < t->n_convs; i++) {
+        if (strcmp(t->convs[i].address, a->address) == 0)
+            index = i;
+    }
+    return index;
 }
 
 /* A line or a file is for the machine that has the name now; of a room this goes for everything.
@@ -459,12 +485,16 @@ static bool want_at(struct pv_tui *t, enum pv_tui_action_kind kind, const char *
 
 bool pv_tui_want_older(struct pv_tui *t, struct pv_tui_conv *c)
 {
-    size_t first = 0;
+    size_t first = c->n_lines;
     if (c->older_asked)
         return true;
-    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
-    while (first < c->n_lines && (c->lines[first].id[0] == '\0' || c->lines[first].id[0] == '~'))
-        first++;
+    /* Notices have no id that the daemon knows: the message that came first is the place to go on
+     * from. */
+    for (size_t i = 0; i < c->n_lines; i++) {
+        const bool is_message = c->lines[i].id[0] != '\0' && c->lines[i].id[0] != '~';
+        if (is_message && (first == c->n_lines || c->lines[i].order < c->lines[first].order))
+            first = i;
+    }
     if (!c->more || first == c->n_lines || c->n_lines + PV_CTLAPI_MAX_HISTORY > PV_TUI_MAX_LINES)
         return false;
     char *id = t->n_actions < PV_TUI_MAX_ACTIONS ? strdup(c->lines[first].id) : NULL;
@@ -485,9 +515,9 @@ void pv_tui_want_list(struct pv_tui *t, enum pv_tui_action_kind kind)
 static const char *word_of(enum pv_tui_action_kind kind)
 {
     static const char *const words[PV_TUI_SAVED + 1] = {
-        [PV_TUI_ACCEPT] = "/accept", [PV_TUI_REFUSE] = "/refuse", [PV_TUI_SAVE] = "/save",
-        [PV_TUI_MAKE] = "/room",     [PV_TUI_INVITE] = "/invite", [PV_TUI_LEAVE] = "/leave",
-        [PV_TUI_MUTE] = "/mute",     [PV_TUI_UNMUTE] = "/unmute",
+        [PV_TUI_ACCEPT] = "/accept",    [PV_TUI_REFUSE] = "/refuse", [PV_TUI_SAVE] = "/get",
+        [PV_TUI_MAKE] = "/room create", [PV_TUI_INVITE] = "/invite", [PV_TUI_LEAVE] = "/leave",
+        [PV_TUI_JOIN] = "/room accept", [PV_TUI_MUTE] = "/mute",     [PV_TUI_UNMUTE] = "/unmute",
     };
     return words[kind];
 }
@@ -593,6 +623,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
                                   char ret_peer[static PV_NAME_BUF])
 {
     struct pv_tui_line line = {.time = pv_json_real(msg, "time", 0)};
+    line.sort = line.time;
     char brief[PV_KEY_SHORT_BUF];
     const char *from = pv_json_text(msg, "from", "");
     /* Not by the name: the machine may have got another since this chat began. */
@@ -622,11 +653,6 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     return line;
 }
 
-static double time_of(const struct pv_tui_line *line)
-{
-    return line->time > 0 ? line->time : line->hidden_time;
-}
-
 /* A notice stays behind the line that it stood behind, whose id is before: what was written while
  * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, below the
  * last change of hands, and a line that has none goes to the end. */
@@ -645,12 +671,38 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
         c->lines[known] = line;
         return;
     }
-    while (time_of(&line) > 0 && at > 0 && !c->lines[at - 1].hands &&
-           time_of(&c->lines[at - 1]) > time_of(&line)) {
+    while (line.sort > 0 && at > 0 && !c->lines[at - 1].hands &&
+           c->lines[at - 1].sort > line.sort) {
         c->lines[at] = c->lines[at - 1];
         at--;
     }
     c->lines[at] = line;
+}
+
+/* A line of a room may come long after it was written, as behind an invitation that was accepted
+ * late: the line with this index goes up to where its time is. Returns its index then. */
+static size_t move_to_time(struct pv_tui_conv *c, size_t index)
+{
+    const struct pv_tui_line line = c->lines[index];
+    size_t at = index;
+    while (at > 0 && c->lines[at - 1].sort > line.sort)
+        at--;
+    if (at == index)
+        return at;
+    memmove(&c->lines[at + 1], &c->lines[at], (index - at) * sizeof(line));
+    c->lines[at] = line;
+    c->found += c->found > at; /* the lines below have other numbers now */
+    return at;
+}
+
+/* Notices stay where they are, but for those right above a line. */
+static void sort_room(struct pv_tui_conv *c)
+{
+    for (size_t i = 1; pv_tui_conv_is_room(c) && i < c->n_lines; i++) {
+        const struct pv_tui_line *line = &c->lines[i];
+        if (line->over[0] != '\0' || (line->id[0] != '\0' && line->id[0] != '~'))
+            (void)move_to_time(c, i);
+    }
 }
 
 /* The notice of a change of hands in a room stands right above the line that brought it: it has an
@@ -708,7 +760,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         if (!line.outgoing && line.state == PV_CHAT_UNREAD) {
             c->unread += known->state != PV_CHAT_UNREAD;
             known->state = PV_CHAT_UNREAD;
-            move_to_end(c, known);
+            known->order = ++t->last_order;
+            if (!pv_tui_conv_is_room(c))
+                move_to_end(c, known);
         }
         return;
     }
@@ -720,7 +774,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         /* In a room others may have said much since: it is seen right above this line. */
         if (pv_tui_conv_is_room(c)) {
             memcpy(notice.over, line.id, sizeof(notice.over));
-            (void)add_line(c, notice);
+            notice.sort = line.sort;
+            if (add_line(c, notice))
+                (void)move_to_time(c, c->n_lines - 1);
         } else {
             insert_line(c, notice, "");
         }
@@ -728,15 +784,18 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     }
     line.text = harmless(pv_json_text(msg, "text", ""));
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
+    line.order = ++t->last_order;
     if (!add_line(c, line))
         return;
+    const bool at_end =
+        !pv_tui_conv_is_room(c) || move_to_time(c, c->n_lines - 1) + 1 == c->n_lines;
     if (pv_tui_conv_is_room(c) && pv_show_is_offer(line.text))
         pv_tui_want_list(t, PV_TUI_FILES);
     c->unread += unread;
     c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
     bool hidden = index == t->current && !shown;
-    c->came += hidden;
+    c->came += hidden && at_end;
     if (hidden && unread && c->unread == 1) /* the first of them */
         memcpy(c->new_from, line.id, sizeof(c->new_from));
     const bool is_new = unread && json_object_del(t->heard, line.id) != 0;
@@ -751,18 +810,13 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
  * in one that is opened later. */
 void pv_tui_take_unread(struct pv_tui *t, const json_t *messages)
 {
-    const struct pv_tui_conv *c = &t->convs[t->current];
-    const bool marked = c->new_from[0] != '\0';
-    PV_EACH_JSON(messages, msg) {
-        size_t before = t->convs[t->current].n_lines;
+    const bool marked = t->convs[t->current].new_from[0] != '\0';
+    const size_t before = t->convs[t->current].n_lines;
+    PV_EACH_JSON(messages, msg)
         pv_tui_take_message(t, msg);
-        struct pv_tui_conv *now = &t->convs[t->current];
-        const struct pv_tui_line *line =
-            now->n_lines > before ? &now->lines[now->n_lines - 1] : NULL;
-        if (line != NULL && !marked && now->new_from[0] == '\0' &&
-            pv_json_is(msg, "state", "unread"))
-            memcpy(now->new_from, line->id, sizeof(now->new_from));
-    }
+    struct pv_tui_conv *now = &t->convs[t->current];
+    if (!marked && now->n_lines > before)
+        find_new(now);
 }
 
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
@@ -896,6 +950,15 @@ static void keep_above(struct pv_tui_conv *c, struct pv_tui_conv *old, const jso
     old->n_lines = kept;
 }
 
+/* A line that the answer has not. A message came after those that it has. */
+static void insert_again(struct pv_tui *t, struct pv_tui_conv *c, struct pv_tui_line line,
+                         const char *before)
+{
+    if (line.id[0] != '\0')
+        line.order = ++t->last_order;
+    insert_line(c, line, line.id[0] == '\0' ? before : "");
+}
+
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
  * which the daemon does not know, stay where their time is. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
@@ -938,6 +1001,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
             c->unread += line.state == PV_CHAT_UNREAD;
         }
         line.text = harmless(pv_json_text(msg, "text", ""));
+        line.order = ++t->last_order;
         (void)add_line(c, line);
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
             pv_tui_want_list(t, PV_TUI_FILES);
@@ -958,12 +1022,13 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         if (keep_over(c, *line))
             continue;
         if (stays && find_line(c, line->id) == NULL)
-            insert_line(c, *line, line->id[0] == '\0' ? before : "");
+            insert_again(t, c, *line, before);
         else
             free(old.lines[i].text);
         before = line->id[0] == '\0' ? before : line->id;
     }
     free(old.lines);
+    sort_room(c);
 }
 
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
@@ -1023,6 +1088,9 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
         lines[n].text = harmless(pv_json_text(msg, "text", ""));
         n += lines[n].text != NULL;
     }
+    t->first_order -= (int64_t)n;
+    for (size_t i = 0; i < n; i++)
+        lines[i].order = t->first_order + (int64_t)i;
     if (c->n_lines > 0)
         memcpy(lines + n, c->lines, c->n_lines * sizeof(*lines));
     free(c->lines);
@@ -1031,6 +1099,7 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     c->n_lines += n;
     c->found += c->found > 0 ? n : 0; /* the lines have other numbers now */
     c->more = pv_json_bool(body, "more");
+    sort_room(c);
     if (seeks)
         seek(t, c, n);
 }
@@ -1101,9 +1170,10 @@ void pv_tui_take_status(struct pv_tui *t, const json_t *body)
 static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_conv *c)
 {
     pv_tui_notice(t, &t->convs[t->current],
-                  PV_STR("%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
-                         c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
-                         strcmp(c->path, "none") == 0 ? "" : c->path));
+                  PV_STR("%-16s %-15s %s", c->name, pv_json_text(peer, "ip4", "-"),
+                         !c->online                     ? "offline"
+                         : strcmp(c->path, "none") == 0 ? "idle"
+                                                        : c->path));
 }
 
 /* A line that was typed before was for the other one. */
@@ -1247,23 +1317,142 @@ static void part_lines(struct pv_tui *t, size_t index)
     c->named = c->named && c->unread > 0;
 }
 
-const struct pv_tui_conv *pv_tui_renamed(const struct pv_tui *t, const struct pv_tui_conv *c)
+/* --- machines that are gone, or called otherwise --------------------------------------------- */
+
+/* Removes the pane, whose lines and other memory went elsewhere or are freed. */
+static void remove_pane(struct pv_tui *t, size_t index)
 {
-    for (size_t i = 1; !c->is_listed && c->address[0] != '\0' && i < t->n_convs; i++) {
-        const struct pv_tui_conv *other = &t->convs[i];
-        if (other->is_listed && strcmp(other->address, c->address) == 0)
-            return other;
-    }
-    return NULL;
+    memmove(&t->convs[index], &t->convs[index + 1], (--t->n_convs - index) * sizeof(t->convs[0]));
+    t->current -= t->current > index;
 }
 
-/* The lines of its machine come into another pane from now on: said once, where one was open. */
-static void tell_renamed(struct pv_tui *t, struct pv_tui_conv *c)
+/* Requests about the machine that wait go on under its new name. */
+static void rename_actions(struct pv_tui *t, const char *from, const struct pv_tui_conv *to)
 {
-    const struct pv_tui_conv *now = c->asked ? pv_tui_renamed(t, c) : NULL;
-    if (now != NULL && strcmp(c->called, now->name) != 0)
-        pv_tui_notice(t, c, PV_STR("%s is called %s now: /open %s", c->name, now->name, now->name));
-    snprintf(c->called, sizeof(c->called), "%s", now == NULL ? "" : now->name);
+    for (size_t i = 0; i < t->n_actions; i++) {
+        struct pv_tui_action *a = &t->actions[i];
+        if (strcmp(a->peer, from) == 0 && a->kind != PV_TUI_FORMER &&
+            (a->address[0] == '\0' || strcmp(a->address, to->address) == 0))
+            memcpy(a->peer, to->name, sizeof(to->name));
+    }
+    if (strcmp(t->opening, from) == 0)
+        memcpy(t->opening, to->name, sizeof(to->name));
+}
+
+/* The lines of the machine by its former name stand above those by its name of now. */
+static void join_lines(struct pv_tui_conv *to, struct pv_tui_conv *from)
+{
+    for (size_t i = 0; i < to->n_lines; i++) {
+        const struct pv_tui_line line = to->lines[i];
+        if (find_line(from, line.id) == NULL) {
+            (void)add_line(from, line);
+            continue;
+        }
+        to->unread -= to->unread > 0 && pv_tui_is_unread(&line);
+        free(line.text);
+    }
+    free(to->lines);
+    to->lines = from->lines;
+    to->n_lines = from->n_lines;
+    to->cap = from->cap;
+    to->more = from->more;
+    to->unread += from->unread;
+    to->offers += from->offers;
+    to->given_back += from->given_back;
+    to->named = to->named || from->named;
+    to->scroll = from->scroll;
+    to->scroll_cols = from->scroll_cols;
+    memcpy(to->new_from, from->new_from, sizeof(to->new_from));
+    from->lines = NULL;
+    from->n_lines = from->cap = 0;
+}
+
+/* The line that was begun for the machine is still for it. One that was begun under its new name is
+ * not lost. */
+static void join_drafts(struct pv_tui *t, struct pv_tui_conv *to, struct pv_tui_conv *from)
+{
+    const bool shown = from == &t->convs[t->current];
+    if (to->draft != NULL && (from->draft != NULL || shown)) {
+        pv_tui_notice(t, to, "not sent:");
+        pv_tui_notice(t, to, to->draft);
+        free(to->draft);
+        to->draft = NULL;
+    }
+    if (from->draft != NULL) {
+        to->draft = from->draft;
+        from->draft = NULL;
+    }
+    /* The line that is edited has the lines that were typed here before. */
+    if (shown || to->past == NULL) {
+        pv_tuipast_free(to->past);
+        to->past = from->past;
+        from->past = NULL;
+    }
+}
+
+/* The machine of a pane has another name: the pane goes on under it, with its lines and the line
+ * that was begun. */
+static void rename_pane(struct pv_tui *t, size_t old, size_t new)
+{
+    char was[PV_NAME_BUF];
+    struct pv_tui_conv *from = &t->convs[old], *to = &t->convs[new];
+    const bool used = from->asked || to->asked || from->n_lines > 0, shown = old == t->current;
+    memcpy(was, from->name, sizeof(was));
+    join_lines(to, from);
+    if (used)
+        pv_tui_notice(t, to, PV_STR("%s is called %s now", was, to->name));
+    join_drafts(t, to, from);
+    rename_actions(t, was, to);
+    /* The answer to a question about the old name finds no pane. */
+    to->asked = false;
+    free_pane(from);
+    remove_pane(t, old);
+    new -= new > old;
+    to = &t->convs[new];
+    (void)json_object_del(t->told, was);
+    if (!shown)
+        return;
+    t->current = new;
+    pv_tui_note(t, "%s is called %s now", was, to->name);
+    to->asked = pv_tui_want(t, PV_TUI_HISTORY, to->name, NULL);
+}
+
+/* The pane of the machine that this pane's machine is listed as; SIZE_MAX: it is not listed. */
+static size_t renamed_to(const struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    for (size_t i = 1; c->address[0] != '\0' && i < t->n_convs; i++) {
+        if (t->convs[i].is_listed && strcmp(t->convs[i].address, c->address) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+/* Is there something in it that would be lost? */
+static bool is_used(const struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    bool used = c == &t->convs[t->current] || c->draft != NULL || c->given_back > 0 ||
+                strcmp(t->opening, c->name) == 0;
+    for (size_t i = 0; i < c->n_lines; i++)
+        used = used || c->lines[i].id[0] != '\0' || c->lines[i].file != 0;
+    return used;
+}
+
+/* Panes of machines that are no members, with whom nothing was said, go; those of machines that are
+ * called otherwise become theirs. */
+static void forget_gone(struct pv_tui *t)
+{
+    for (size_t i = t->n_convs; i-- > 1;) {
+        struct pv_tui_conv *c = &t->convs[i];
+        if (pv_tui_conv_is_room(c) || c->is_listed)
+            continue;
+        const size_t now = renamed_to(t, c);
+        if (now != SIZE_MAX) {
+            rename_pane(t, i, now);
+        } else if (!is_used(t, c)) {
+            free_pane(c);
+            remove_pane(t, i);
+        }
+    }
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
@@ -1316,8 +1505,8 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         part_lines(t, i);
         i = 0; /* the pane that it made may stand before others */
     }
-    for (i = 1; body != NULL && i < t->n_convs; i++)
-        tell_renamed(t, &t->convs[i]);
+    if (json_is_array(list))
+        forget_gone(t);
     /* Somebody has the name again. */
     const struct pv_tui_conv *shown = &t->convs[t->current];
     if (shown->is_listed && strstr(t->note, PV_TUI_NOBODY) != NULL &&
@@ -1331,11 +1520,10 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
 {
     const char *name = pv_json_text(body, "peer", "");
-    size_t index = pv_name_is_valid(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
-    if (index == SIZE_MAX)
-        return;
-    t->convs[index].online = pv_json_bool(body, "online");
-    /* The event does not say which path the peer has now. */
+    size_t index = pv_name_is_valid(name) ? pv_tui_find(t, name, false) : SIZE_MAX;
+    if (index != SIZE_MAX)
+        t->convs[index].online = pv_json_bool(body, "online");
+    /* The event does not say which path the peer has now, nor whether it is a phone. */
     pv_tui_want_list(t, PV_TUI_PEERS);
 }
 
@@ -1372,7 +1560,7 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     if (text[0] == '\0') {
-        pv_tui_note(t, "/search TEXT; once more finds what is older");
+        pv_tui_note(t, "usage: %s; once more finds an older line", pv_tui_usage(PV_TUI_W_SEARCH));
         return false;
     }
     if (t->current == 0 && t->search.lines != NULL && strcmp(text, t->search.text) == 0) {
@@ -1521,6 +1709,22 @@ static void take_address(struct pv_tui *t, struct pv_tui_conv *c, const char *ad
     take_another(t, c);
 }
 
+/* The answer to /room list. */
+static void tell_rooms(struct pv_tui *t, const json_t *rooms)
+{
+    PV_EACH_JSON(rooms, room) {
+        const int members = (int)pv_json_int(room, "members");
+        pv_tui_notice(t, &t->convs[t->current],
+                      PV_STR("%-16s %d member%s, made by %s%s", pv_json_text(room, "room", "?"),
+                             members, members == 1 ? "" : "s", pv_json_text(room, "creator", "?"),
+                             pv_json_bool(room, "left")      ? ", left"
+                             : pv_json_bool(room, "invited") ? ", invited"
+                                                             : ""));
+    }
+    if (json_array_size(rooms) == 0)
+        pv_tui_notice(t, &t->convs[t->current], "no rooms: /room create NAME makes one");
+}
+
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
     /* Those of a network that this node left are in no list. */
@@ -1542,6 +1746,9 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
                                                                : PV_TUI_IN;
         t->convs[index].members = (unsigned)pv_json_int(room, "members");
     }
+    if (t->rooms_asked)
+        tell_rooms(t, json_object_get(body, "rooms"));
+    t->rooms_asked = false;
 }
 
 void pv_tui_take_room(struct pv_tui *t, const json_t *body)
@@ -1551,11 +1758,10 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
     size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
     if (index == SIZE_MAX)
         return;
-    const char *line = PV_STR(
-        "%s %s%s%s", pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
-        invited ? pv_json_text(body, "by", "?") : "",
-        invited && pv_json_bool(body, "self") ? ": who says something here accepts, /leave declines"
-                                              : "");
+    const char *line =
+        PV_STR("%s %s%s%s", pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
+               invited ? pv_json_text(body, "by", "?") : "",
+               invited && pv_json_bool(body, "self") ? ": reply to accept, /leave to decline" : "");
     pv_tui_notice(t, &t->convs[index], line);
     if (index != t->current)
         pv_tui_note(t, "%s: %s", name, line);
@@ -1569,7 +1775,7 @@ void pv_tui_take_members(struct pv_tui *t, const json_t *body)
         const char *denied = pv_json_text(m, "denied", NULL);
         pv_tui_notice(t, &t->convs[index == SIZE_MAX ? t->current : index],
                       PV_STR("%-16s %s%s%s%s", pv_json_text(m, "name", "?"),
-                             pv_json_bool(m, "online") ? "online" : "away",
+                             pv_json_bool(m, "online") ? "online" : "offline",
                              pv_json_bool(m, "creator") ? ", made the room" : "",
                              denied == NULL ? "" : ", chat to it is denied by ",
                              denied == NULL ? "" : denied));
@@ -1599,10 +1805,15 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     if (action->kind == PV_TUI_MAKE) {
         if (open_asked(t, index))
             pv_tui_note(t, "%s is open: /invite NAME", name);
-    } else if (action->kind == PV_TUI_INVITE) {
-        pv_tui_note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
     } else {
-        pv_tui_note(t, "left %s; its lines stay here", name);
+        const char *done =
+            action->kind == PV_TUI_INVITE
+                ? PV_STR("you invited %.63s", action->text == NULL ? "?" : action->text)
+            : action->kind == PV_TUI_JOIN ? "you accepted the invitation"
+                                          : "you left; the lines stay here";
+        pv_tui_notice(t, &t->convs[index], done);
+        if (index != t->current)
+            pv_tui_note(t, "%s: %s", name, done);
     }
     pv_tui_want_list(t, PV_TUI_ROOMS);
 }
@@ -1615,7 +1826,7 @@ bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char
         return false;
     snprintf(t->opening, sizeof(t->opening), "%s", name);
     t->line_is_for_it = true;
-    t->opening_by = kind == PV_TUI_MAKE ? "/room" : "/open";
+    t->opening_by = kind == PV_TUI_MAKE ? "/room create" : "/open";
     return true;
 }
 
@@ -1648,48 +1859,65 @@ void pv_tui_miss(struct pv_tui *t)
     t->opening[0] = '\0';
 }
 
-bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
+static bool make_room(struct pv_tui *t, const char *name)
 {
-    const struct pv_tui_conv *c = &t->convs[t->current];
-    if (word == PV_TUI_W_ROOM && (name[0] == '\0' || (name[0] == '#' && name[1] == '\0'))) {
-        pv_tui_note(t, "/room NAME");
-        return false;
-    }
     char made[PV_NAME_BUF];
     const char *bare = name + (name[0] == '#');
-    if (word == PV_TUI_W_ROOM &&
-        (pv_name_parse(bare, strlen(bare), made) != PV_OK || strlen(made) > PV_ROOM_NAME_MAX)) {
-        pv_tui_note(t, "a room's name has 1 to %d of a-z 0-9 and -, not at the ends: /room NAME",
-                    PV_ROOM_NAME_MAX);
-        return false;
-    }
-    if (word == PV_TUI_W_ROOM)
-        return pv_tui_want_open(t, PV_TUI_MAKE, name);
-    /* /part #crew is about that room, whichever is shown. */
-    if (word != PV_TUI_W_INVITE && name[0] != '\0') {
-        size_t index = pv_tui_find_named(t, name);
-        c = index == SIZE_MAX ? NULL : &t->convs[index];
-    }
-    if (c == NULL && name[0] == '#') {
-        pv_tui_note_unknown(t, name);
-        return false;
-    }
-    if (c == NULL || !pv_tui_conv_is_room(c)) {
-        pv_tui_note(t,
-                    c == NULL ? "no room named %.63s: /room NAME makes one"
-                              : "that is for a room: /open #NAME first, or /room NAME makes one",
-                    name);
-        return false;
-    }
-    if (word == PV_TUI_W_INVITE && name[0] == '\0') {
-        pv_tui_note(t, "/invite NAME");
-        return false;
-    }
-    if (word == PV_TUI_W_INVITE)
-        pv_tui_want(t, PV_TUI_INVITE, c->name, strdup(name));
-    else
-        pv_tui_want(t, word == PV_TUI_W_LEAVE ? PV_TUI_LEAVE : PV_TUI_MEMBERS, c->name, NULL);
+    const bool valid =
+        pv_name_parse(bare, strlen(bare), made) == PV_OK && strlen(made) <= PV_ROOM_NAME_MAX;
+    if (bare[0] == '\0')
+        pv_tui_note(t, "usage: %s", pv_tui_usage(PV_TUI_W_CREATE));
+    else if (!valid)
+        pv_tui_note(t, "the name of a room has 1 to %d of a-z, 0-9 and -, and no - at its ends: %s",
+                    PV_ROOM_NAME_MAX, pv_tui_usage(PV_TUI_W_CREATE));
+    return valid && pv_tui_want_open(t, PV_TUI_MAKE, name);
+}
+
+/* Tells the rooms of the next list. */
+static bool list_rooms(struct pv_tui *t)
+{
+    t->rooms_asked = true;
+    pv_tui_want_list(t, PV_TUI_ROOMS);
     return true;
+}
+
+/* The room that is named, or else the one that is shown; NULL: it is none, which was said. */
+static const struct pv_tui_conv *room_of(struct pv_tui *t, enum pv_tui_word word, const char *name)
+{
+    const size_t index = name[0] == '\0' ? t->current : pv_tui_find_named(t, name);
+    const struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
+    if (c != NULL && pv_tui_conv_is_room(c))
+        return c;
+    if (name[0] == '\0')
+        pv_tui_note(t, "no room is open: /open #ROOM first, or /room create NAME (usage: %s)",
+                    pv_tui_usage(word));
+    else if (name[0] == '#')
+        pv_tui_note_unknown(t, name);
+    else
+        pv_tui_note(t, "no room named %.63s: /room list lists them (usage: %s)", name,
+                    pv_tui_usage(word));
+    return NULL;
+}
+
+bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
+{
+    static const enum pv_tui_action_kind kinds[PV_TUI_N_WORDS] = {
+        [PV_TUI_W_INVITE] = PV_TUI_INVITE,
+        [PV_TUI_W_JOIN] = PV_TUI_JOIN,
+        [PV_TUI_W_LEAVE] = PV_TUI_LEAVE,
+        [PV_TUI_W_MEMBERS] = PV_TUI_MEMBERS,
+    };
+    const bool invites = word == PV_TUI_W_INVITE;
+    if (word == PV_TUI_W_CREATE)
+        return make_room(t, w->name);
+    if (word == PV_TUI_W_ROOMS)
+        return list_rooms(t);
+    if (word == PV_TUI_W_ROOM || (invites && w->name[0] == '\0')) {
+        pv_tui_note(t, "usage: %s", pv_tui_usage(word));
+        return false;
+    }
+    const struct pv_tui_conv *c = room_of(t, word, invites ? w->room : w->name);
+    return c != NULL && pv_tui_want(t, kinds[word], c->name, invites ? strdup(w->name) : NULL);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -1722,35 +1950,66 @@ static size_t place_of(struct pv_tui *t, uint32_t number, bool *ret_known)
     return i;
 }
 
+/* "/accept #ROOM", or without an ID in a room to which this node is invited, is about the
+ * invitation. */
+static bool answer_invitation(struct pv_tui *t, enum pv_tui_word word, const char *number)
+{
+    const bool named = number[0] == '#';
+    const size_t index = named ? pv_tui_find_named(t, number) : t->current;
+    if (index == SIZE_MAX) {
+        pv_tui_note_unknown(t, number);
+        return false;
+    }
+    const struct pv_tui_conv *c = &t->convs[index];
+    const bool about = (named || number[0] == '\0') && c->part == PV_TUI_INVITED;
+    if (about && word == PV_TUI_W_ACCEPT)
+        return pv_tui_want(t, PV_TUI_JOIN, c->name, NULL);
+    if (about && word == PV_TUI_W_REFUSE)
+        pv_tui_note(t, "/leave declines the invitation; /refuse ID refuses a file");
+    else
+        pv_tui_note(t, "usage: %s; /files lists the IDs", pv_tui_usage(word));
+    return false;
+}
+
+/* A file of the other direction needs the other word. True: which was said. */
+static bool is_other_way(struct pv_tui *t, enum pv_tui_word word, size_t at, const char *number)
+{
+    if (word == PV_TUI_W_REFUSE && !t->files[at].in)
+        pv_tui_note(t, "file %s goes out: /files withdraw %s takes it back", number, number);
+    else if (word == PV_TUI_W_WITHDRAW && t->files[at].in)
+        pv_tui_note(t, "file %s comes in: /refuse %s refuses it", number, number);
+    else
+        return false;
+    return true;
+}
+
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number)
 {
+    static const enum pv_tui_action_kind kinds[PV_TUI_N_WORDS] = {
+        [PV_TUI_W_ACCEPT] = PV_TUI_ACCEPT,
+        [PV_TUI_W_REFUSE] = PV_TUI_REFUSE,
+        [PV_TUI_W_WITHDRAW] = PV_TUI_REFUSE,
+        [PV_TUI_W_GET] = PV_TUI_SAVE,
+    };
     bool known;
     uint64_t n;
-    const bool invited = t->convs[t->current].part == PV_TUI_INVITED;
-    if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0) {
-        pv_tui_note(t, "%s NUMBER%s",
-                    word == PV_TUI_W_ACCEPT   ? "/accept"
-                    : word == PV_TUI_W_REFUSE ? "/refuse"
-                                              : "/save",
-                    number[0] != '#' && !(number[0] == '\0' && invited) ? ""
-                    : word == PV_TUI_W_REFUSE
-                        ? " is for files: /leave refuses an invitation"
-                        : " is for files: a line into the room accepts its invitation");
+    if (word == PV_TUI_W_FILES) {
+        t->files_asked = true;
+        pv_tui_want_list(t, PV_TUI_FILES);
+        return true;
+    }
+    if (word == PV_TUI_W_FILES_OTHER) {
+        pv_tui_note(t, "usage: %s", pv_tui_usage(word));
         return false;
     }
+    if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0)
+        return answer_invitation(t, word, number);
     const size_t at = place_of(t, (uint32_t)n, &known);
-    if (word == PV_TUI_W_REFUSE && known && !t->files[at].in) {
-        pv_tui_note(t, "%s goes out: `p2pvpnctl files withdraw %s` takes it back", number, number);
+    if (known && is_other_way(t, word, at, number))
         return false;
-    }
-    if (word != PV_TUI_W_SAVE)
+    if (word != PV_TUI_W_GET)
         t->files[at].wanted = word == PV_TUI_W_ACCEPT;
-    pv_tui_want(t,
-                word == PV_TUI_W_ACCEPT   ? PV_TUI_ACCEPT
-                : word == PV_TUI_W_REFUSE ? PV_TUI_REFUSE
-                                          : PV_TUI_SAVE,
-                "", strdup(number));
-    return true;
+    return pv_tui_want(t, kinds[word], "", strdup(number));
 }
 
 void pv_tui_miss_file(struct pv_tui *t, const char *number)
@@ -1956,7 +2215,7 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
     else if (strcmp(state, "offered") == 0)
         snprintf(what, sizeof(what), "/accept %lu, /refuse %lu", number, number);
     else if (strcmp(state, "done") == 0)
-        snprintf(what, sizeof(what), "/save %lu", number);
+        snprintf(what, sizeof(what), "/get %lu", number);
     else
         snprintf(what, sizeof(what), "%.40s", state);
     tell_below(&t->convs[room], line, what);
@@ -1966,10 +2225,9 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
 
 /* --- what the daemon says of files --------------------------------------------------------- */
 
-void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
+void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *dir, const char *why)
 {
     const json_t *f = json_object_get(body, "file");
-    char line[640];
     const char *name = pv_json_text(f, "name", "?");
     struct pv_tui_line *unused;
     size_t index = place_to_tell(t, f, &unused);
@@ -1979,21 +2237,23 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
         pv_tui_note(t, "%s", "");
     if (index == SIZE_MAX)
         return;
-    if (why == NULL) {
-        snprintf(line, sizeof(line), "%s is saved where this chat was started", name);
+    char *line = NULL; /* a path has up to 4,096 bytes */
+    if (why == NULL)
         pv_tui_want(t, PV_TUI_SAVED, "", strdup(number));
-    } else {
-        pv_remedy_name(t->flag,
-                       PV_STR("%s is not saved: %s: /save %s, or `p2pvpnctl files get %s -o NAME`",
-                              name, why, number, number),
-                       line, sizeof(line));
-    }
+    if ((why == NULL
+             ? asprintf(&line, "saved as %s%s%s", dir, strcmp(dir, "/") == 0 ? "" : "/", name)
+             : asprintf(&line, "%s is not saved: %s: /get %s, or `%s files get %s -o NAME`", name,
+                        why, number,
+                        t->flag[0] == '\0' ? "p2pvpnctl" : PV_STR("p2pvpnctl %s", t->flag),
+                        number)) < 0)
+        return;
     pv_tui_notice(t, &t->convs[index], line);
     /* The number may be typed in any pane: there the bar has room for what happened. */
     if (index != t->current && why == NULL)
         pv_tui_note(t, "%s", line);
     else if (index != t->current)
         pv_tui_note(t, "%s is not saved: %s: see %s", name, why, t->convs[index].name);
+    free(line);
 }
 
 /* A file that was offered here, and that p2pvpnd has not got any more. That of a room is told below
@@ -2051,7 +2311,7 @@ static bool words_of(const json_t *f, char *line, size_t cap)
         snprintf(line, cap, "%s%soffers %s (%s): /accept %lu, /refuse %lu", room ? peer : "",
                  room ? " " : "", name, PV_BYTES_STR(pv_json_real(f, "size", 0)), number, number);
     else if (in && strcmp(state, "done") == 0)
-        snprintf(line, cap, "%s%s%s has arrived: /save %lu", name, room ? " of " : "",
+        snprintf(line, cap, "%s%s%s has arrived: /get %lu", name, room ? " of " : "",
                  room ? peer : "", number);
     else if (in && strcmp(state, "saved") == 0)
         return false; /* that was said by the one who saved it */
@@ -2153,9 +2413,39 @@ static void note_progress(struct pv_tui *t, const json_t *f)
         memcpy(t->progress, t->note, sizeof(t->progress));
 }
 
+/* "3  from pi: photo.jpg (2.9 MiB), received: /get 3" */
+static void tell_listed(struct pv_tui *t, const json_t *f)
+{
+    char todo[48] = "";
+    const char *state = pv_json_text(f, "state", "?");
+    const unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
+    const bool in = is_in(f), received = in && strcmp(state, "done") == 0;
+    if (in && strcmp(state, "offered") == 0)
+        snprintf(todo, sizeof(todo), ": /accept %lu, /refuse %lu", number, number);
+    else if (received)
+        snprintf(todo, sizeof(todo), ": /get %lu", number);
+    pv_tui_notice(t, &t->convs[t->current],
+                  PV_STR("%lu  %s %.80s: %.255s (%s), %.20s%s", number, in ? "from" : "to",
+                         pv_json_text(f, "peer", "?"), pv_json_text(f, "name", "?"),
+                         PV_BYTES_STR(pv_json_real(f, "size", 0)), received ? "received" : state,
+                         todo));
+}
+
+/* The answer to /files. */
+static void tell_list(struct pv_tui *t, const json_t *files)
+{
+    PV_EACH_JSON(files, f)
+        tell_listed(t, f);
+    if (json_array_size(files) == 0)
+        pv_tui_notice(t, &t->convs[t->current], "no files: /send-file FILE offers one");
+}
+
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
     const bool first = !t->has_files;
+    if (t->files_asked)
+        tell_list(t, json_object_get(body, "files"));
+    t->files_asked = false;
     t->has_files = true;
     t->files_moving = false;
     end_progress(t);

@@ -41,10 +41,11 @@ struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */
     bool outgoing;
     enum pv_chat_state state;
-    double time;        /* Unix seconds; 0: of no interest */
-    double hidden_time; /* of a notice, whose time is not shown: when it was made, for its place */
-    char *text;         /* owned; harmless: no control characters but newline and tab */
-    char from[PV_NAME_BUF];       /* of what came in, */
+    double time;            /* Unix seconds; 0: of no interest */
+    double sort;            /* Unix seconds, for its place: its time, or when the notice was made */
+    int64_t order;          /* of messages: p2pvpnd's order, in which they came and are read */
+    char *text;             /* owned; harmless: no control characters but newline and tab */
+    char from[PV_NAME_BUF]; /* of what came in, */
     char key[PV_KEY_TEXT_BUF];    /* and of its machine, also of a file's notice; "": p2pvpnd does
                                      not say */
     bool former;                  /* that name is another machine's by now; */
@@ -77,7 +78,6 @@ struct pv_tui_conv {
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
-    char called[PV_NAME_BUF]; /* its machine's name by now, as it was told; "": its own still */
     /* The name came to another machine or room, and nothing was sent there since; or it was, from
      * elsewhere, and the draft here may be for the one before. */
     bool is_another, has_old_draft;
@@ -144,6 +144,7 @@ enum pv_tui_action_kind {
     PV_TUI_ROOMS,     /* which rooms there are */
     PV_TUI_MAKE,      /* room peer */
     PV_TUI_INVITE,    /* text (a peer's name) into room peer */
+    PV_TUI_JOIN,      /* accepts the invitation to room peer */
     PV_TUI_LEAVE,     /* room peer */
     PV_TUI_MEMBERS,   /* of room peer */
     PV_TUI_SEND_FILE, /* the file with the name text, to peer; a room: asks who is there, and
@@ -221,6 +222,7 @@ struct pv_tui {
     json_t *told;                      /* changes of hands, by panes: {"#crew": {"pi": since}} */
     json_t *heard;                     /* ids of messages that p2pvpnd, back again, tells again */
     bool list_asked;                   /* getu: the next list of peers is told */
+    bool rooms_asked, files_asked;     /* the same of rooms, and of files */
     bool has_peers;                    /* a list came: other names are nobody's */
     char refused[PV_TUI_NOTE];         /* the note said why none came; "": one did */
     size_t *order;                     /* owned: the conversations as the roster shows them */
@@ -251,6 +253,7 @@ struct pv_tui {
     enum pv_tui_leave leave;
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */
+    int64_t first_order, last_order; /* of messages so far */
 };
 
 /* PV_ERR_NOMEM. */
@@ -301,8 +304,9 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
 /* The answer to SEARCH: a page. Older ones are asked for until enough lines are found, which then
  * are told where it was asked. */
 void pv_tui_take_found(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body);
-/* A file that SAVE asked for was copied; why (NULL: it was) says what kept it from that. */
-void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why);
+/* A file that SAVE asked for was copied into this directory; why (NULL: it was) says what kept it
+ * from that. */
+void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *dir, const char *why);
 /* A room's members, for the file with this name (of the last part of its path): a line says in the
  * room that it is offered, and then it is, to each member that is there. */
 void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, const char *name,
@@ -373,15 +377,14 @@ static inline bool pv_tui_is_unread(const struct pv_tui_line *line)
     return !line->outgoing && line->id[0] != '\0' && line->state == PV_CHAT_UNREAD;
 }
 bool pv_tui_is_room(const char *name);
-/* The pane of the name that the machine of this pane has by now; NULL: this one, or it is no
- * member. */
-const struct pv_tui_conv *pv_tui_renamed(const struct pv_tui *t, const struct pv_tui_conv *c);
+/* The pane that asked for the action, whose machine may have another name since; SIZE_MAX: none. */
+size_t pv_tui_pane_of(struct pv_tui *t, const struct pv_tui_action *a);
 /* By its name, its address, its key, its name in DNS ("bob.home.p2p"), or as a room without the
  * sign; SIZE_MAX: there is none. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name);
 /* No conversation is found by this name, which is said, and what to do. */
 void pv_tui_note_unknown(struct pv_tui *t, const char *name);
-/* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
+/* /accept, /refuse, /get and /files withdraw ID. False: it was not in order, which was said. */
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
 /* p2pvpnd knows of no file that could be accepted by this number: one that gets it later is another
  * one. */
@@ -396,5 +399,5 @@ void pv_tui_miss(struct pv_tui *t);
 /* Asks the daemon for a conversation, by PV_TUI_FORMER or PV_TUI_MAKE: until it answers, no line
  * goes to the one that is shown. False: the daemon is gone, which was said. */
 bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name);
-/* /room, /invite, /leave, /members. False: it was not in order, which was said. */
-bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);
+/* The commands about rooms. False: it was not in order, which was said. */
+bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w);

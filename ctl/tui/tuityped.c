@@ -83,31 +83,51 @@ static const char *behind(const struct pv_tui *t, const struct pv_tui_choice *ch
     return choice->is_first && is_name && t->current > 0 ? ": " : " ";
 }
 
+/* Is the cursor in the number of a file? state: of the files that fit. */
+static bool is_in_number(const struct pv_tui *t, const char **ret_state)
+{
+    const bool received = argument_of(t, "/get ") > 0 || argument_of(t, "/files get ") > 0;
+    *ret_state = received ? "done" : "offered";
+    return received || argument_of(t, "/accept ") > 0 || argument_of(t, "/refuse ") > 0 ||
+           argument_of(t, "/files accept ") > 0 || argument_of(t, "/files refuse ") > 0;
+}
+
+static void add_list(struct pv_tui_choice *choice, const char *const *words, bool commands)
+{
+    for (; *words != NULL; words++)
+        pv_tui_choices_add(choice, *words, commands);
+}
+
+static void add_names(const struct pv_tui *t, struct pv_tui_choice *choice)
+{
+    for (size_t i = 1; i < t->n_convs; i++)
+        pv_tui_choices_add(choice, t->convs[i].name, false);
+    for (size_t i = 1; argument_of(t, "/open ") > 0 && i < t->n_convs; i++) {
+        if (t->convs[i].former[0] != '\0')
+            pv_tui_choices_add(choice, t->convs[i].former, false);
+    }
+}
+
 /* Tab: extends what stands before the cursor as far as it is certain, and says what it may become.
  */
 static void complete(struct pv_tui *t)
 {
+    static const char *const switches[] = {"on", "off", NULL};
     struct pv_tui_choice choice;
+    const char *state;
     size_t file = argument_of(t, "/send-file ");
-    bool save = argument_of(t, "/save ") > 0;
-    bool number = save || argument_of(t, "/accept ") > 0 || argument_of(t, "/refuse ") > 0;
-    bool bell = argument_of(t, "/bell ") > 0;
     pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
-    if (file > 0)
+    const char *const *subwords =
+        pv_tui_subcommands(t->edit.text, (size_t)(choice.word - t->edit.text));
+    if (file > 0) {
         add_files(&choice, t->edit.text + file, t->edit.cursor - file);
-    else if (number)
-        add_numbers(t, save ? "done" : "offered", &choice);
-    if (bell) {
-        pv_tui_choices_add(&choice, "on", false);
-        pv_tui_choices_add(&choice, "off", false);
-    }
-    for (size_t i = 0; file == 0 && pv_tui_commands[i] != NULL; i++)
-        pv_tui_choices_add(&choice, pv_tui_commands[i], true);
-    for (size_t i = 1; file == 0 && !number && !bell && i < t->n_convs; i++)
-        pv_tui_choices_add(&choice, t->convs[i].name, false);
-    for (size_t i = 1; argument_of(t, "/open ") > 0 && i < t->n_convs; i++) {
-        if (t->convs[i].former[0] != '\0')
-            pv_tui_choices_add(&choice, t->convs[i].former, false);
+    } else if (is_in_number(t, &state)) {
+        add_numbers(t, state, &choice);
+    } else if (subwords != NULL || argument_of(t, "/bell ") > 0) {
+        add_list(&choice, subwords != NULL ? subwords : switches, false);
+    } else {
+        add_list(&choice, pv_tui_commands, true);
+        add_names(t, &choice);
     }
     if (choice.n == 0) {
         pv_tui_note(t, "nothing begins like that");
@@ -184,7 +204,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     note_error(t, error);
     if (action == NULL || pv_tui_keep(t, action, error))
         return;
-    size_t index = pv_tui_find(t, action->peer, false);
+    size_t index = pv_tui_pane_of(t, action);
     char *line = line_of(action);
     if (index != SIZE_MAX && action->kind == PV_TUI_HISTORY)
         t->convs[index].asked = false; /* whoever opens it again asks again */
@@ -297,21 +317,16 @@ static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
     return another;
 }
 
-/* Has the machine of this pane left, or another name? Another one may join by this name at any
- * time, also while p2pvpnd is away: it gets nothing that was typed here before it is known. Which
- * was said. */
+/* Is the machine of this pane no member? Another one may join by this name at any time, also while
+ * p2pvpnd is away: it gets nothing that was typed here before it is known. Which was said. */
 static bool is_gone(struct pv_tui *t, const struct pv_tui_conv *c)
 {
     const bool gone = t->has_peers && !c->is_listed && !pv_tui_conv_is_room(c);
-    const struct pv_tui_conv *now = gone ? pv_tui_renamed(t, c) : NULL;
-    if (now != NULL)
-        pv_tui_note(t, "%s is called %s now: /open %s, " PV_TUI_NOBODY, c->name, now->name,
-                    now->name);
-    else if (gone)
-        pv_tui_note(t, "%s is no member: " PV_TUI_NOBODY, c->name);
-    if (gone)
-        pv_tui_want(t, PV_TUI_PEERS, "", NULL);
-    return gone;
+    if (!gone)
+        return false;
+    pv_tui_note(t, "%s is no member: " PV_TUI_NOBODY, c->name);
+    pv_tui_want(t, PV_TUI_PEERS, "", NULL);
+    return true;
 }
 
 /* typed: the name was. False: nobody has this name, which was said, or another one. */
@@ -422,7 +437,7 @@ static bool open_named(struct pv_tui *t, const char *name)
     }
     /* The daemon knows who is gone, by name or by "key:AbCd", and which rooms this node left. */
     if (name[0] == '\0')
-        pv_tui_note(t, "/open NAME, or /open #ROOM; /peers lists who is there");
+        pv_tui_note(t, "usage: %s; /peers lists members", pv_tui_usage(PV_TUI_W_OPEN));
     else if (is_word || pv_tui_is_room(name)) {
         /* Another program may have made it since the last list, which is answered first. */
         if (pv_tui_is_room(name))
@@ -436,7 +451,7 @@ static bool open_named(struct pv_tui *t, const char *name)
 static bool set_bell(struct pv_tui *t, const char *name)
 {
     if (pv_switch_parse(name, &t->set.bell) != PV_OK) {
-        pv_tui_note(t, "/bell on, or /bell off");
+        pv_tui_note(t, "usage: %s", pv_tui_usage(PV_TUI_W_BELL));
         return false;
     }
     pv_tui_note(t, t->set.bell ? "the bell rings for what comes in" : "the bell is silent");
@@ -452,7 +467,7 @@ static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
         return false;
     }
     if (index == 0) {
-        pv_tui_note(t, word == PV_TUI_W_MUTE ? "/mute NAME" : "/unmute NAME");
+        pv_tui_note(t, "no conversation is open: usage: %s", pv_tui_usage(word));
         return false;
     }
     pv_tui_want(t, word == PV_TUI_W_MUTE ? PV_TUI_MUTE : PV_TUI_UNMUTE, t->convs[index].name, NULL);
@@ -462,8 +477,9 @@ static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
 static bool send_file(struct pv_tui *t, const char *path)
 {
     if (path[0] == '\0' || t->current == 0) {
-        pv_tui_note(t, path[0] == '\0' ? "/send-file FILE"
-                                       : "a file goes to a peer or a room: /open NAME first");
+        pv_tui_note(t, path[0] == '\0'
+                           ? "usage: /send-file FILE"
+                           : "no conversation is open: /open NAME, then /send-file FILE");
         return false;
     }
     if (is_gone(t, &t->convs[t->current]))
@@ -477,9 +493,10 @@ static bool send_file(struct pv_tui *t, const char *path)
 static bool is_between(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
     const bool named = w->name[0] != '\0';
-    const bool here = word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_INVITE ||
-                      (!named && (word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS ||
-                                  word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE));
+    const bool here =
+        word == PV_TUI_W_SEND_FILE || (word == PV_TUI_W_INVITE && w->room[0] == '\0') ||
+        (!named && (word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS || word == PV_TUI_W_JOIN ||
+                    word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE));
     return here && (is_opening(t) || is_another(t, &t->convs[t->current]));
 }
 
@@ -488,7 +505,7 @@ static bool is_between(struct pv_tui *t, enum pv_tui_word word, const struct pv_
 static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
     if (w->more[0] != '\0') {
-        pv_tui_note(t, "one word too many, from \"%.40s\" on: /help lists what there is", w->more);
+        pv_tui_note(t, "too many words, from \"%.40s\" on: usage: %s", w->more, pv_tui_usage(word));
         return false;
     }
     if (is_between(t, word, w))
@@ -497,7 +514,7 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_SEND:
         if (w->text[0] != '\0')
             return send_to(t, w->name, w->text, true);
-        pv_tui_note(t, "send NAME TEXT");
+        pv_tui_note(t, "usage: %s", pv_tui_usage(word));
         return false;
     case PV_TUI_W_PEERS:
         t->list_asked = true;
@@ -516,13 +533,19 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         leave(t, false);
         return true;
     case PV_TUI_W_ROOM:
+    case PV_TUI_W_ROOMS:
+    case PV_TUI_W_CREATE:
     case PV_TUI_W_INVITE:
+    case PV_TUI_W_JOIN:
     case PV_TUI_W_LEAVE:
     case PV_TUI_W_MEMBERS:
-        return pv_tui_run_room(t, word, w->name);
+        return pv_tui_run_room(t, word, w);
+    case PV_TUI_W_FILES:
+    case PV_TUI_W_FILES_OTHER:
     case PV_TUI_W_ACCEPT:
     case PV_TUI_W_REFUSE:
-    case PV_TUI_W_SAVE:
+    case PV_TUI_W_WITHDRAW:
+    case PV_TUI_W_GET:
         return pv_tui_run_file(t, word, w->name);
     case PV_TUI_W_SEND_FILE:
         return send_file(t, w->text);
@@ -534,13 +557,14 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_UNMUTE:
         return set_mute(t, word, w->name);
     case PV_TUI_W_NONE:
+    case PV_TUI_N_WORDS:
         break;
     }
     if (strcmp(w->name, "me") == 0)
-        pv_tui_note(t, "/me TEXT");
+        pv_tui_note(t, "usage: /me TEXT");
     else
-        pv_tui_note(t, "there is no command /%.32s: /help lists them; //%.32s is a text", w->name,
-                    w->name);
+        pv_tui_note(t, "no command /%.32s: /help lists the commands; //%.32s sends it as text",
+                    w->name, w->name);
     return false;
 }
 

@@ -14,6 +14,9 @@
 #include <time.h>
 #include <wchar.h>
 
+#include "base/vec.h"
+#include "ctl/tui/tuilink.h"
+
 enum {
     BESIDE = 36,      /* columns of lines that a roster leaves, or it is not shown */
     ROSTER_WAY = 13,  /* columns of a roster's row around the name */
@@ -67,6 +70,7 @@ struct pen {
     struct pv_tui_screen *s;
     size_t row, col, start, end;
     uint8_t attr, colour;
+    uint16_t link;
 };
 
 /* Writes the first len bytes as far as they fit. */
@@ -94,7 +98,7 @@ static void write_n(struct pen *p, const char *text, size_t len)
         if (p->col + w > p->end)
             return;
         *cell(p->s, p->row, p->col) =
-            (struct pv_tui_cell){.ch = {c}, .attr = p->attr, .colour = p->colour};
+            (struct pv_tui_cell){.ch = {c}, .attr = p->attr, .colour = p->colour, .link = p->link};
         if (w == 2)
             *cell(p->s, p->row, p->col + 1) = (struct pv_tui_cell){.attr = p->attr};
         p->col += w;
@@ -424,6 +428,41 @@ static void draw_name(struct pen *p, const struct walk *w)
     write_text(p, w->action ? "" : ":");
 }
 
+/* The number of the link to this address, which may go on from the row before; 0: none. */
+static uint16_t link_to(struct pv_tui_screen *s, const char *address, size_t len)
+{
+    const char *last = s->n_links > 0 ? s->links[s->n_links - 1] : "";
+    if (strncmp(last, address, len) == 0 && last[len] == '\0')
+        return (uint16_t)s->n_links;
+    char **grown = s->n_links == UINT16_MAX
+                       ? NULL
+                       : pv_vec_room(s->links, s->n_links, &s->cap_links, 8, sizeof(*s->links));
+    char *copy = grown == NULL ? NULL : strndup(address, len);
+    s->links = grown == NULL ? s->links : grown;
+    if (copy == NULL)
+        return 0;
+    s->links[s->n_links++] = copy;
+    return (uint16_t)s->n_links;
+}
+
+/* Writes the part of a text that the row shows, and says which cells belong to an address. */
+static void write_linked(struct pen *p, const char *text, const char *part, size_t len)
+{
+    const size_t from = (size_t)(part - text), end = from + len;
+    size_t at = 0, n, done = from;
+    for (; done < end && pv_tuilink_next(text, &at, &n) && at < end; at += n) {
+        const size_t begin = at > done ? at : done, stop = at + n < end ? at + n : end;
+        if (stop <= begin)
+            continue;
+        write_n(p, text + done, begin - done);
+        p->link = link_to(p->s, text + at, n);
+        write_n(p, text + begin, stop - begin);
+        p->link = 0;
+        done = stop;
+    }
+    write_n(p, text + done, end - done);
+}
+
 static void draw_row(struct pen p, const struct walk *w, const struct row *r)
 {
     const bool notice = w->notice;
@@ -456,7 +495,10 @@ static void draw_row(struct pen p, const struct walk *w, const struct row *r)
              : notice         ? PV_TUI_DIM
              : w->line->named ? PV_TUI_BOLD | PV_TUI_WARN
                               : 0;
-    write_n(&p, r->text, r->len);
+    if (notice) /* a name of a file in it is no address that somebody gave */
+        write_n(&p, r->text, r->len);
+    else
+        write_linked(&p, w->line->text, r->text, r->len);
 }
 
 /* An empty screen says how to go on. */
@@ -524,7 +566,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
     struct pv_tui_conv *c = &t->convs[t->current];
     size_t pane = bottom - top, cols = s->cols - start, first = c->n_lines, rows = 0;
     if (c->n_lines == 0 && t->current == 0)
-        draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0});
+        draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0, 0});
     keep_place(t, c, cols);
     if (c->show_found)
         scroll_to_found(t, c, pane, cols);
@@ -553,7 +595,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
                 hidden--;
                 continue;
             }
-            draw_row((struct pen){s, row++, start, start, s->cols, 0, 0}, &w, &r);
+            draw_row((struct pen){s, row++, start, start, s->cols, 0, 0, 0}, &w, &r);
             c->lines[i].top = c->lines[i].top || r.is_first;
         }
         if (c->lines[i].top && !walk_next(&w, &r))
@@ -564,19 +606,21 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 
 /* --- around it ------------------------------------------------------------------------------- */
 
-static const char *way_of(const struct pv_tui_conv *c)
+static const char *way_of(const struct pv_tui *t, const struct pv_tui_conv *c)
 {
     if (pv_tui_conv_is_room(c))
         return c->part == PV_TUI_LEFT ? "left" : c->part == PV_TUI_INVITED ? "invited" : "room";
+    if (t->has_peers && !c->is_listed)
+        return "gone";
     if (strcmp(c->path, "none") != 0)
         return c->path;
-    return c->online ? "online" : "away";
+    return c->online ? "idle" : "offline";
 }
 
 static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
 {
     const struct pv_tui_conv *c = &t->convs[t->current];
-    struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD, 0};
+    struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD, 0, 0};
     char rtt[PV_AMOUNT_BUF] = "";
     fill_row(s, 0, PV_TUI_REVERSE);
     if (t->current == 0) {
@@ -591,7 +635,7 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     if (t->lost)
         return; /* nobody knows now */
     write_text(&p, "  ");
-    write_text(&p, way_of(c));
+    write_text(&p, way_of(t, c));
     if (c->rtt_ms >= 0 && strcmp(c->path, "none") != 0)
         snprintf(rtt, sizeof(rtt), ", %.*f ms", c->rtt_ms < 10 ? 1 : 0, c->rtt_ms);
     if (pv_tui_conv_is_room(c) && c->members > 0)
@@ -622,7 +666,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     const struct pv_tui_conv *c = &t->convs[index];
     uint8_t base = index == t->current ? PV_TUI_REVERSE : 0;
     const size_t cols = t->set.roster_cols, name_cols = cols - ROSTER_WAY;
-    struct pen p = {s, row, 0, 0, cols - 1, 0, 0};
+    struct pen p = {s, row, 0, 0, cols - 1, 0, 0, 0};
     char unread[8];
     p.attr = base;
     /* Blanks come first, so that the reversed row of the open conversation is solid. */
@@ -644,7 +688,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.end = cols - 1;
     p.col = 2 + name_cols + 1;
     p.attr = (uint8_t)(base | PV_TUI_DIM);
-    write_text(&p, index == 0 || t->lost ? "" : way_of(c));
+    write_text(&p, index == 0 || t->lost ? "" : way_of(t, c));
     if (news == 0)
         return;
     if (news > 99)
@@ -663,7 +707,7 @@ static void draw_roster(struct pv_tui *t, struct pv_tui_screen *s, size_t top, s
     size_t first = place >= pane ? place - pane + 1 : 0;
     for (size_t row = top; row < bottom; row++) {
         const size_t cols = t->set.roster_cols;
-        struct pen p = {s, row, cols - 1, 0, cols, PV_TUI_DIM, 0};
+        struct pen p = {s, row, cols - 1, 0, cols, PV_TUI_DIM, 0, 0};
         if (first + row - top < t->n_convs)
             draw_peer(t, s, row, t->order[first + row - top]);
         write_text(&p, "\xe2\x94\x82"); /* │ */
@@ -709,8 +753,7 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
     const char *said = t->note[0] != '\0' ? t->note
                        : t->lost          ? away
                        : c->part == PV_TUI_INVITED
-                           ? "you are invited: who says something here accepts, /leave "
-                             "declines"
+                           ? "you are invited: reply to accept, /leave to decline"
                            : NULL;
     snprintf(text + n, BAR_BUF - n, "%s", said != NULL ? said : "/help  Tab  PgUp  Ctrl-N");
     return said != NULL;
@@ -737,7 +780,7 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
     const char *rest = text;
     (void)bar_text(t, text);
     for (size_t i = 0; i < rows; i++) {
-        struct pen p = {s, row + i, 1, 1, s->cols, PV_TUI_REVERSE, 0};
+        struct pen p = {s, row + i, 1, 1, s->cols, PV_TUI_REVERSE, 0, 0};
         size_t skip = 0, len = strlen(rest);
         fill_row(s, row + i, PV_TUI_REVERSE);
         if (i == 0 && end < s->cols) {
@@ -756,7 +799,7 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
 /* Scrolled sideways so that the cursor is in it. */
 static void draw_input(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
 {
-    struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD, 0};
+    struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD, 0, 0};
     const struct pv_tuiedit *e = &t->edit;
     /* Two columns are the prompt. The third is for the cursor behind the last character. */
     size_t room = s->cols - 3, from = 0, n;
@@ -807,7 +850,7 @@ static int set_size(struct pv_tui_screen *s, size_t rows, size_t cols)
     struct pv_tui_cell *cells = calloc(rows * cols + 1, sizeof(*cells));
     if (cells == NULL)
         return PV_ERR_NOMEM;
-    free(s->cells);
+    pv_tui_screen_done(s);
     *s = (struct pv_tui_screen){.cells = cells, .rows = rows, .cols = cols};
     for (size_t i = 0; i < rows; i++)
         fill_row(s, i, 0);
@@ -822,7 +865,7 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     /* Below this size the subtractions of the drawing functions would wrap around. */
     t->too_small = screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS;
     if (t->too_small) {
-        struct pen p = {screen, 0, 0, 0, screen->cols, 0, 0};
+        struct pen p = {screen, 0, 0, 0, screen->cols, 0, 0, 0};
         write_text(&p, "too small");
         return PV_OK;
     }
@@ -844,6 +887,9 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
 
 void pv_tui_screen_done(struct pv_tui_screen *screen)
 {
+    for (size_t i = 0; i < screen->n_links; i++)
+        free(screen->links[i]);
+    free(screen->links);
     free(screen->cells);
     *screen = (struct pv_tui_screen){0};
 }

@@ -31,6 +31,7 @@ struct pv_tui_cell {
     wchar_t ch[PV_TUI_MARKS + 1]; /* NUL-terminated; "": the right half of a wide one */
     uint8_t attr;
     uint8_t colour; /* of a name: 1 to PV_TUI_COLOURS; 0: none */
+    uint16_t link;  /* number of a link of the screen, from 1; 0: none */
 };
 
 /* Rows of cells; a zeroed one is empty. */
@@ -38,6 +39,8 @@ struct pv_tui_screen {
     struct pv_tui_cell *cells; /* owned; row after row */
     size_t rows, cols;
     size_t cursor_row, cursor_col;
+    char **links; /* owned: addresses that cells belong to */
+    size_t n_links, cap_links;
 };
 
 /* Draws the model; brings the scroll position of its conversation back into bounds. Messages that

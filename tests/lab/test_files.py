@@ -113,9 +113,14 @@ def asked_accepted_and_saved(lab):
     equal(again.ended(), 0, "exit code of the second send-file")
     third = send(a, "b", source, name="third")
     wait("the third offer", lambda: len(files(b)) == 3)
-    b.ctl("files", "refuse", str(files(b)[2]["id"]))
+    b.ctl("files", "refuse", "all")
     equal(third.ended(), 11, "exit code after a refusal")
     check("photo.jpg to b: refused" in third.text(), f"send-file does not say who refused: {third.text()!r}")
+    others = [send(a, "b", make(scratch(lab) / name, 1000), name=name) for name in ("fourth", "fifth")]
+    wait("two more offers", lambda: len(files(b)) == 5)
+    r = b.ctl("files", "accept", "all", "--dir", str(target))
+    equal(sorted(r.out.split()), [f"{target}/fifth", f"{target}/fourth"], "all that is accepted at once")
+    equal([o.ended() for o in others], [0, 0], "exit codes of both")
 
 
 @scenario

@@ -44,7 +44,7 @@ const char *pv_file_why_text(enum pv_file_why why)
         [PV_FILE_WHY_UNREADABLE] = "the sender cannot read the file",
         [PV_FILE_WHY_UNWRITABLE] = "the receiver cannot write the file",
         [PV_FILE_WHY_TOO_MANY] =
-            "too many files wait at the receiver: it has to take or refuse some first",
+            "too many files wait at the receiver: there `p2pvpnctl files get all` saves them",
         [PV_FILE_WHY_STOPPED] = "stopped by a user",
         [PV_FILE_WHY_LOST] = "the connection was lost",
         [PV_FILE_WHY_RULES] = "a rule of the network, or the receiver's [firewall], denies it",

@@ -113,7 +113,7 @@ PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
     assert_true(offered("pi") && offered("#crew") && !offered("clear"));
     OFFERS("files", "accept", "");
     assert_string_equal(t.out, "7\tfrom pi: a\xef\xbf\xbd"
-                               "b.jpg, offered\n");
+                               "b.jpg, offered\nall\n");
     OFFERS("allow", "");
     assert_true(offered("pi") && offered("any") && offered("tag:guest"));
     OFFERS("allow", "any", "any", "ssh", "--before", "");
@@ -187,11 +187,11 @@ PV_TEST(only_what_a_word_can_be_done_to_is_offered_behind_it)
     OFFERS("admin", "grant", "");
     assert_true(offered("nas") && !offered("pi"));
     OFFERS("files", "accept", "");
-    assert_string_equal(t.out, "7\tfrom pi: a, offered\n");
+    assert_string_equal(t.out, "7\tfrom pi: a, offered\nall\n");
     OFFERS("files", "get", "");
     assert_true(offered("7") && offered("9") && !offered("8"));
     OFFERS("files", "withdraw", "");
-    assert_string_equal(t.out, "8\tto pi: b, offered\n");
+    assert_string_equal(t.out, "8\tto pi: b, offered\nall\n");
     OFFERS("invite", "revoke", "");
     assert_string_equal(t.out, "BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\tused 0 of 5\n");
     OFFERS("untag", "pi", "");

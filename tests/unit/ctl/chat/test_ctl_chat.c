@@ -44,6 +44,15 @@ PV_TEST(send_joins_words_and_says_what_became_of_it)
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\"}\n");
 }
 
+/* As lines of a chat: Windows marks the text, and ends its lines with two characters. */
+PV_TEST(a_text_of_windows_is_sent_without_its_marks)
+{
+    answers("send", OK("'message':{},'online':true"));
+    assert_int_equal(RUN_WITH("\xef\xbb\xbfone\r\ntwo\rthree\r\n", "send", "pi", "-"), 0);
+    assert_string_equal(without_ids(t.requests),
+                        "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"one\\ntwo\\rthree\"}\n");
+}
+
 /* Nothing can arrive of what nobody was asked to send. */
 PV_TEST(a_send_without_a_daemon_leaves_no_doubt)
 {
@@ -678,6 +687,40 @@ PV_TEST(superfluous_words_and_options_of_files_are_refused)
     answers("files", OK("'files':[{'id':1,'direction':'out','peer':'bob'}]"));
     assert_int_equal(RUN("files", "refuse", "1"), PV_CTLAPI_FAILED);
     assert_has(t.err, "p2pvpnctl: files: 1 goes out, to bob: `p2pvpnctl files withdraw 1`");
+}
+
+PV_TEST(all_is_every_file_that_the_verb_fits)
+{
+    answers("files", OK("'files':[{'id':1,'direction':'out','peer':'bob','state':'offered'},"
+                        "{'id':2,'direction':'in','peer':'pi','state':'offered'},"
+                        "{'id':3,'direction':'in','peer':'pi','state':'saved'},"
+                        "{'id':4,'direction':'in','peer':'pi','state':'done'}]"));
+    answers("file_stop", OK("'file':{'id':2}"));
+    answers("file_accept", OK("'file':{'id':2,'peer':'pi'}"));
+    assert_int_equal(RUN("files", "refuse", "all"), 0);
+    assert_asked("'cmd':'files'", "'cmd':'files'", "'cmd':'file_stop','number':2", "'cmd':'files'",
+                 "'cmd':'file_stop','number':4");
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("files", "accept", "all", "--no-wait"), 0);
+    assert_asked("'cmd':'files'", "'cmd':'file_accept','number':2");
+    assert_int_equal(RUN("files", "get", "all", "-o", "x"), PV_CTLAPI_USAGE);
+    assert_has(t.err, "--output is one name: --dir saves all files in a directory");
+    answers("files", OK("'files':[]"));
+    assert_int_equal(RUN("files", "get", "all"), 0);
+    assert_has(t.err, "no file to get: `p2pvpnctl files` lists all");
+    assert_int_equal(RUN("files", "get"), PV_CTLAPI_USAGE);
+    assert_has(t.err, "get needs an ID, or all: `p2pvpnctl files` lists the IDs");
+}
+
+/* A peer's files are refused at a limit, so the list says how to empty it. */
+PV_TEST(the_list_of_files_says_how_to_empty_it)
+{
+    answers("files", OK("'files':[{'id':2,'direction':'in','peer':'pi','state':'offered'},"
+                        "{'id':4,'direction':'in','peer':'pi','state':'done'},"
+                        "{'id':5,'direction':'in','peer':'pi','state':'done'}]"));
+    assert_int_equal(RUN("files"), 0);
+    assert_has(t.err, "`p2pvpnctl files get all` saves 2 received files\n");
+    assert_has(t.err, "`p2pvpnctl files accept all` takes 1 offered file\n");
 }
 
 /* The longest line drawn on a terminal of so many columns. */

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/tui/tuilink.h"
+#include "ctl/tui/tuiterm.h"
 #include "ctl/tui/tuiview.h"
 #include "ctl/tui/tuiwords.h"
 #include "sys/file/file.h"
@@ -445,7 +447,7 @@ PV_TEST(files_are_told_once_and_answered)
     assert_nothing_asked();
     take(pv_tui_take_file, FILE_EVENT("done", "a"));
     assert_int_equal(c->n_lines, 2);
-    assert_has(c->lines[1].text, "/save 7");
+    assert_has(c->lines[1].text, "/get 7");
 }
 
 /* A chat that begins, or a daemon that comes back, is told of all files: what is over is no news. A
@@ -641,19 +643,19 @@ PV_TEST(a_number_that_is_no_incoming_files_is_refused)
     take(pv_tui_take_files, "{'files':[{'id':6,'direction':'out','peer':'pi','name':'b','size':1,'"
                             "state':'offered'}]}");
     line("/refuse 6");
-    assert_has(t->note, "6 goes out: `p2pvpnctl files withdraw 6`");
+    assert_has(t->note, "file 6 goes out: /files withdraw 6 takes it back");
     pv_tuiedit_set(&t->edit, "");
     line("/refuse 7");
-    assert_has(t->note, "7 goes out: `p2pvpnctl files withdraw 7`");
+    assert_has(t->note, "file 7 goes out: /files withdraw 7 takes it back");
     pv_tuiedit_set(&t->edit, "");
     line("/refuse 4294967303"); /* 7 more than 32 bits have */
-    assert_string_equal(t->note, "/refuse NUMBER");
+    assert_string_equal(t->note, "usage: /refuse ID; /files lists the IDs");
     pv_tuiedit_set(&t->edit, "");
     line("/accept 0");
-    assert_string_equal(t->note, "/accept NUMBER");
+    assert_string_equal(t->note, "usage: /accept ID; /files lists the IDs");
     edit(PV_TUIEDIT_KILL_START);
     line("/accept #crew");
-    assert_has(t->note, "is for files: a line into the room");
+    assert_has(t->note, "no room named #crew is here");
     assert_nothing_asked();
     /* Nothing is known of it: p2pvpnd says what it is, however often. */
     for (int i = 0; i < 2; i++) {
@@ -679,7 +681,7 @@ PV_TEST(the_bell_rings_for_who_asked_for_it)
     take(pv_tui_take_message, MSG("D", "bob", "lap", "three", "unread"));
     assert_false(t->ring);
     line("/bell loud");
-    assert_string_equal(t->note, "/bell on, or /bell off");
+    assert_string_equal(t->note, "usage: /bell on, or /bell off");
 }
 
 /* p2pvpnd tells anew what is unread when it is back. */
@@ -788,8 +790,8 @@ PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
 {
     static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     open_of("pi");
-    const struct pv_tui_conv *c = &t->convs[t->current];
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','former':null,'another_since':null}]}");
+    const struct pv_tui_conv *c = &t->convs[t->current]; /* the others are gone */
     assert_int_equal(c->n_lines, 0);
     for (int i = 0; i < 2; i++)
         take(pv_tui_take_peers,
@@ -851,7 +853,7 @@ PV_TEST(an_unread_line_that_its_new_pane_has_already_stands_there_once)
     take(pv_tui_take_peers,
          "{'peers':[{'name':'pi','key':'AAAD'},{'name':'yan','key':'" PI_KEY "'}]}");
     const struct pv_tui_conv *yan = &t->convs[pv_tui_find(t, "yan", false)];
-    assert_int_equal(yan->n_lines, 1);
+    assert_int_equal(yan->n_lines, 2); /* it, and that the machine is called so now */
     assert_int_equal(yan->unread, 1);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
 }
@@ -960,13 +962,13 @@ PV_TEST(unread_comes_first_and_who_is_away_last)
     (void)pv_tui_sort(t);
     for (size_t i = 0; i < PV_ARRAY_LEN(after); i++)
         assert_string_equal(t->convs[t->order[i + 1]].name, after[i]);
-    /* A name that nobody has any more stands below those with whom something was said. */
+    /* A member that is gone stays if something was said. */
     take(pv_tui_take_peers, "{'peers':[" PEER("pi", "false", "none", "null") "]}");
     take(pv_tui_take_message, MSG("B", "zoe", "lap", "two", "read"));
     (void)pv_tui_sort(t);
     assert_string_equal(t->convs[t->order[2]].name, "pi");
     assert_string_equal(t->convs[t->order[3]].name, "zoe");
-    assert_string_equal(t->convs[t->order[4]].name, "alice");
+    assert_int_equal(pv_tui_find(t, "alice", false), SIZE_MAX);
 }
 
 PV_TEST(getu_lists_who_is_there)
@@ -976,8 +978,7 @@ PV_TEST(getu_lists_who_is_there)
     assert_int_equal(t->convs[0].n_lines, 0);
     take(pv_tui_take_peers, "{'peers':[" PEER("pi", "true", "direct", "3") "]}");
     assert_int_equal(t->convs[0].n_lines, 1);
-    assert_string_equal(t->convs[0].lines[0].text,
-                        "pi               10.66.1.5       online, direct");
+    assert_string_equal(t->convs[0].lines[0].text, "pi               10.66.1.5       direct");
     take(pv_tui_take_peers, "{'peers':[]}"); /* nobody asked */
     assert_int_equal(t->convs[0].n_lines, 1);
 }
@@ -1106,33 +1107,34 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
     assert_nothing_asked();
     take(pv_tui_take_file, FILE_IS("done"));
     assert_action(PV_TUI_SAVE, "", "9");
-    pv_tui_take_saved(t, body, "a file of this name exists");
+    pv_tui_take_saved(t, body, "/home/ann", "a file of this name exists");
     assert_nothing_asked(); /* the daemon keeps it */
     assert_non_null(
-        strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /save 9"));
+        strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /get 9"));
     /* Typed elsewhere it has its answer there, too. */
     assert_has(t->note, "is not saved: a file of this name exists: see pi");
-    line("/save 9");
+    line("/get 9");
     assert_action(PV_TUI_SAVE, "", "9");
     pv_tui_note(t, "a.txt is being saved");
-    pv_tui_take_saved(t, body, NULL);
-    assert_has(t->note, "b is saved where this chat was started");
+    pv_tui_take_saved(t, body, "/home/ann", NULL);
+    assert_has(t->note, "saved as /home/ann/a\xef\xbf\xbd"
+                        "b");
     assert_action(PV_TUI_SAVED, "", "9");
     size_t lines = c->n_lines;
-    assert_has(c->lines[lines - 1].text, "a\xef\xbf\xbd"
-                                         "b is saved where this chat was started");
+    assert_string_equal(c->lines[lines - 1].text, "saved as /home/ann/a\xef\xbf\xbd"
+                                                  "b");
     take(pv_tui_take_file, FILE_IS("saved"));
     assert_int_equal(c->n_lines, lines);
     t->saves_wait = true; /* and nothing but them does */
-    line("/save 9");
+    line("/get 9");
     assert_false(pv_tui_has_to_ask(t));
     line("/accept 9");
     assert_action(PV_TUI_ACCEPT, "", "9");
     assert_nothing_asked();
     t->saves_wait = false;
     assert_action(PV_TUI_SAVE, "", "9");
-    line("/save x");
-    assert_string_equal(t->note, "/save NUMBER");
+    line("/get x");
+    assert_string_equal(t->note, "usage: /get ID; /files lists the IDs");
     assert_nothing_asked();
     json_decref(body);
 }
@@ -1273,7 +1275,7 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
     assert_string_equal(name_of_current(), "#crew");
     drop_actions();
     line("/me");
-    assert_string_equal(t->note, "/me TEXT");
+    assert_string_equal(t->note, "usage: /me TEXT");
     assert_string_equal(t->edit.text, "/me");
     assert_nothing_asked();
     pv_tuiedit_set(&t->edit, "");
@@ -1281,17 +1283,17 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
     assert_action(PV_TUI_SEND, "#crew", "/me waves");
 }
 
-/* `/invite pi #crew` of other programs would let pi into the room that is shown. */
 PV_TEST(a_command_is_about_what_is_named_or_says_that_a_word_is_too_many)
 {
-    static const char *const lines[] = {"/invite pi #crew", "/room two words", "/open pi hello",
-                                        "/accept 1 2", "/mute pi bob"};
+    static const char *const lines[] = {"/invite pi #crew too", "/room create two words",
+                                        "/open pi hello", "/accept 1 2", "/mute pi bob"};
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3},{'room':'#dev','members':1}]}");
     line("/open #dev");
     drop_actions();
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
         line(lines[i]);
-        assert_has(t->note, "one word too many");
+        assert_has(t->note, "too many words, from ");
+        assert_has(t->note, "usage: /");
         assert_string_equal(t->edit.text, lines[i]);
         assert_string_equal(name_of_current(), "#dev");
         edit(PV_TUIEDIT_KILL_START);
@@ -1302,10 +1304,10 @@ PV_TEST(a_command_is_about_what_is_named_or_says_that_a_word_is_too_many)
     line("/names crew");
     assert_action(PV_TUI_MEMBERS, "#crew", "");
     line("/part good bye");
-    assert_has(t->note, "one word too many");
+    assert_has(t->note, "too many words");
     edit(PV_TUIEDIT_KILL_START);
     line("/part bye");
-    assert_string_equal(t->note, "no room named bye: /room NAME makes one");
+    assert_string_equal(t->note, "no room named bye: /room list lists them (usage: /leave [ROOM])");
     assert_nothing_asked();
 }
 
@@ -1802,29 +1804,90 @@ PV_TEST(nothing_that_is_typed_for_a_machine_that_is_gone_waits_for_its_name)
     assert_action(PV_TUI_SEND, "old", "once more");
 }
 
-PV_TEST(a_line_for_a_machine_that_is_renamed_says_what_it_is_called_now)
+#define OLD_IS(name)                                                                             \
+    "{'peers':[{'name':'" name "','key':'" PI_KEY "','online':true},{'name':'zoe','key':'AAAD'," \
+    "'online':true}]}"
+
+/* Its pane goes on under the new name, with its lines and the line that was begun. */
+PV_TEST(the_pane_of_a_machine_that_is_renamed_goes_on)
 {
-    take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'"
-                            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
+    take(pv_tui_take_peers, OLD_IS("old"));
     open_of("old");
-    for (int i = 0; i < 2; i++) {
-        take(pv_tui_take_peers, "{'peers':[{'name':'new','key':'"
-                                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
-        pv_tui_take_peers(t, NULL);
-    }
+    take_of(pv_tui_take_history, "old", "{'messages':[" MSG("A", "old", "lap", "hi", "read") "]}");
+    type("secret");
+    take(pv_tui_take_peers, OLD_IS("new"));
+    assert_string_equal(t->note, "old is called new now");
+    take(pv_tui_take_peers, OLD_IS("new"));
+    assert_int_equal(pv_tui_find(t, "old", false), SIZE_MAX);
+    assert_string_equal(name_of_current(), "new");
     const struct pv_tui_conv *c = &t->convs[t->current];
-    assert_int_equal(c->n_lines, 1); /* said once */
-    assert_has(c->lines[0].text, "old is called new now: /open new");
-    take(pv_tui_take_peers, "{'peers':[{'name':'new','key':'"
-                            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
+    assert_int_equal(c->n_lines, 2); /* said once */
+    assert_string_equal(c->lines[0].text, "hi");
+    assert_string_equal(c->lines[1].text, "old is called new now");
+    assert_action(PV_TUI_HISTORY, "new", "");
+    take(pv_tui_take_peers, OLD_IS("new"));
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "new", "secret");
+    draw(24, 80);
+    for (size_t i = 0; i < 24; i++)
+        assert_null(strstr(row(i), "\xe2\x97\x8b old"));
+}
+
+/* A line that it refuses after all comes back where the machine is now. */
+PV_TEST(a_line_on_its_way_to_a_machine_that_is_renamed_is_not_lost)
+{
+    char text[] = "secret";
+    struct pv_tui_action sent = {
+        .kind = PV_TUI_SEND, .peer = "old", .address = PI_KEY, .text = text};
+    take(pv_tui_take_peers, OLD_IS("old"));
+    open_of("old");
+    line("waits");
+    pv_tui_open(t, 0);
+    type("here");
+    take(pv_tui_take_peers, OLD_IS("new"));
+    pv_tui_take_error(t, "no", &sent);
+    assert_string_equal(t->convs[pv_tui_find(t, "new", false)].draft, "/secret" + 1);
+    assert_has(t->note, "the text waits in new");
+    assert_string_equal(t->edit.text, "here");
+    struct pv_tui_action a;
+    assert_ok(pv_tui_poll(t, &a));
+    assert_string_equal(a.peer, "new");
+    assert_string_equal(a.address, PI_KEY);
+    free(a.text);
+}
+
+/* A line that was begun by each name is sent to nobody, and not lost. */
+PV_TEST(lines_begun_by_both_names_of_a_machine_stay)
+{
+    take(pv_tui_take_peers, OLD_IS("old"));
+    open_of("old");
+    type("one");
+    pv_tui_open(t, pv_tui_find(t, "new", true));
     drop_actions();
-    line("secret");
-    assert_action(PV_TUI_PEERS, "", "");
-    assert_nothing_asked();
-    assert_has(t->note, "old is called new now: /open new, nobody gets what is written here");
-    take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'"
-                            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
-    assert_string_equal(t->note, "");
+    type("two");
+    pv_tui_open(t, 0);
+    take(pv_tui_take_peers, OLD_IS("new"));
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "new", false)];
+    assert_string_equal(c->draft, "one");
+    assert_string_equal(c->lines[c->n_lines - 1].text, "two");
+    assert_string_equal(c->lines[c->n_lines - 2].text, "not sent:");
+}
+
+/* Nobody writes to a phone: it has no chat. */
+PV_TEST(a_member_that_is_gone_and_a_phone_are_no_panes)
+{
+    take(pv_tui_take_peers,
+         "{'peers':[" PEER("pi", "true", "direct", "3") ",{'name':'phone',"
+                                                        "'carrier':'pi','online':true}]}");
+    assert_int_equal(pv_tui_find(t, "phone", false), SIZE_MAX);
+    take(pv_tui_take_presence, "{'peer':'phone','online':true}");
+    assert_int_equal(pv_tui_find(t, "phone", false), SIZE_MAX);
+    assert_int_equal(t->n_convs, 2); /* alice, bob and bobby were removed */
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "hi", "read"));
+    take(pv_tui_take_peers, "{'peers':[]}");
+    draw(24, 80);
+    assert_has(row(2), "pi");
+    assert_has(row(2), " gone ");
 }
 
 /* The same of a line that was begun there, and waits in its pane. */
@@ -1968,9 +2031,9 @@ PV_TEST(a_command_without_answer_stands_in_the_pane)
         const char *notice;
     } CASES[] = {
         {{.kind = PV_TUI_ACCEPT, .text = number}, "perhaps not done: /accept 12"},
-        {{.kind = PV_TUI_SAVE, .text = number}, "perhaps not done: /save 12"},
+        {{.kind = PV_TUI_SAVE, .text = number}, "perhaps not done: /get 12"},
         {{.kind = PV_TUI_INVITE, .peer = "#crew", .text = pi}, "perhaps not done: /invite pi"},
-        {{.kind = PV_TUI_MAKE, .peer = "#crew"}, "perhaps not done: /room #crew"},
+        {{.kind = PV_TUI_MAKE, .peer = "#crew"}, "perhaps not done: /room create #crew"},
         {{.kind = PV_TUI_MUTE, .peer = "pi"}, "perhaps not done: /mute pi"},
         {{.kind = PV_TUI_LEAVE, .peer = "#crew"}, "perhaps not done: /leave #crew"},
     };
@@ -2229,16 +2292,16 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_string_equal(t->edit.text, "/open gone for gone alone");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_nothing_asked();
-    assert_string_equal(t->note,
-                        "one word too many, from \"for gone alone\" on: /help lists what there is");
+    assert_string_equal(
+        t->note, "too many words, from \"for gone alone\" on: usage: /open NAME, or /open #ROOM");
     edit(PV_TUIEDIT_KILL_START);
-    line("/room later");
+    line("/room create later");
     assert_action(PV_TUI_MAKE, "later", "");
     line("not yet");
     assert_nothing_asked();
     const struct pv_tui_action made = {.kind = PV_TUI_MAKE, .peer = "later"};
     pv_tui_take_error(t, "no", &made);
-    assert_string_equal(t->edit.text, "/room later not yet");
+    assert_string_equal(t->edit.text, "/room create later not yet");
     edit(PV_TUIEDIT_KILL_START);
     line("now");
     assert_action(PV_TUI_SEND, "pi", "now");
@@ -2264,13 +2327,13 @@ PV_TEST(a_line_typed_ahead_behind_a_slip_goes_to_nobody_else)
         line(lines[i]);
         assert_nothing_asked();
         edit(PV_TUIEDIT_KILL_START);
-        line("/room crew");
+        line("/room create crew");
         drop_actions();
         pv_tui_take_error(t, "it exists", &(struct pv_tui_action){.kind = PV_TUI_MAKE});
         line(lines[i]);
         assert_nothing_asked();
         edit(PV_TUIEDIT_KILL_START);
-        line("/room crew");
+        line("/room create crew");
         drop_actions();
         pv_tui_take_loss(t);
         line(lines[i]);
@@ -2302,7 +2365,7 @@ PV_TEST(a_line_that_was_begun_goes_along_to_the_conversation_that_was_asked_for)
     assert_string_equal(name_of_current(), "pi");
     assert_string_equal(t->edit.text, "for pi");
     edit(PV_TUIEDIT_KILL_START);
-    line("/room ops");
+    line("/room create ops");
     drop_actions();
     type("for bob");
     open_of("bob"); /* by a key, meanwhile */
@@ -2324,7 +2387,7 @@ PV_TEST(commands_about_the_shown_one_wait_while_another_is_being_opened)
                                            "/members",     "/mute",       "/unmute"};
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#old','members':2}]}");
     open_of("#old");
-    line("/room ops");
+    line("/room create ops");
     assert_action(PV_TUI_MAKE, "ops", "");
     for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++) {
         line(commands[i]);
@@ -2394,10 +2457,10 @@ PV_TEST(many_that_come_at_once_ask_for_one_list)
 PV_TEST(a_member_that_is_gone_is_not_shown_as_there)
 {
     take(pv_tui_take_peers, "{'peers':[" PEER("bob", "true", "direct", "3") "]}");
-    const struct pv_tui_conv *bob = &t->convs[pv_tui_find(t, "bob", false)];
-    assert_true(bob->online);
+    take(pv_tui_take_message, MSG("A", "bob", "lap", "hi", "read"));
+    assert_true(t->convs[pv_tui_find(t, "bob", false)].online);
     take(pv_tui_take_peers, "{'peers':[" PEER("robert", "true", "direct", "3") "]}");
-    bob = &t->convs[pv_tui_find(t, "bob", false)];
+    const struct pv_tui_conv *bob = &t->convs[pv_tui_find(t, "bob", false)];
     assert_false(bob->online);
     assert_string_equal(bob->path, "none");
 }
@@ -2656,12 +2719,7 @@ PV_TEST(an_invitation_is_told_until_it_is_accepted)
     open_of("#crew");
     draw(24, 80);
     assert_string_equal(row(0), " #crew  invited, 3 members");
-    assert_string_equal(row(22), " you are invited: who says something here accepts, /leave "
-                                 "declines");
-    line("/accept");
-    assert_string_equal(t->note,
-                        "/accept NUMBER is for files: a line into the room accepts its invitation");
-    edit(PV_TUIEDIT_KILL_START);
+    assert_string_equal(row(22), " you are invited: reply to accept, /leave to decline");
     take(pv_tui_take_sent, "{'message':{'id':'A','from':'lap','to':'#crew','room':'#crew','text':'"
                            "hi','state':'queued','own':true},'online':true}");
     draw(24, 80);
@@ -2706,7 +2764,6 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
         "{'messages':[{}]}",
         "{'peer':'A B','online':1}",
     };
-    size_t n = t->n_convs;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         take(pv_tui_take_peers, rows[i]);
         take(pv_tui_take_message, rows[i]);
@@ -2714,7 +2771,177 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
         take(pv_tui_take_state, rows[i]);
         take(pv_tui_take_presence, rows[i]);
     }
-    assert_int_equal(t->n_convs, n);
+    assert_int_equal(t->n_convs, 1); /* a list without members has none */
+}
+
+/* The words of `p2pvpnctl room` and `p2pvpnctl files`. */
+PV_TEST(the_words_of_the_command_line_are_commands_here)
+{
+    static const struct {
+        const char *line;
+        enum pv_tui_action_kind kind;
+        const char *peer, *text;
+    } rows[] = {
+        {"/room create dev", PV_TUI_MAKE, "dev", ""},
+        {"/room invite crew pi", PV_TUI_INVITE, "#crew", "pi"},
+        {"/room invite pi", PV_TUI_INVITE, "#crew", "pi"},
+        {"/invite pi", PV_TUI_INVITE, "#crew", "pi"},
+        {"/invite pi #crew", PV_TUI_INVITE, "#crew", "pi"},
+        {"/room accept crew", PV_TUI_JOIN, "#crew", ""},
+        {"/ROOM Leave", PV_TUI_LEAVE, "#crew", ""},
+        {"/room members crew", PV_TUI_MEMBERS, "#crew", ""},
+        {"/room list", PV_TUI_ROOMS, "", ""},
+        {"/room", PV_TUI_ROOMS, "", ""},
+        {"/files", PV_TUI_FILES, "", ""},
+        {"/files list", PV_TUI_FILES, "", ""},
+        {"/files accept 3", PV_TUI_ACCEPT, "", "3"},
+        {"/files refuse 3", PV_TUI_REFUSE, "", "3"},
+        {"/files get 3", PV_TUI_SAVE, "", "3"},
+        {"/files withdraw 6", PV_TUI_REFUSE, "", "6"},
+    };
+    static const char *const wrong[][2] = {
+        {"/room crew", "usage: /room create NAME, invite [ROOM] NAME, accept [ROOM]"},
+        {"/room create", "usage: /room create NAME"},
+        {"/invite", "usage: /invite NAME, or /room invite ROOM NAME"},
+        {"/room invite dev pi", "no room named dev: /room list lists them (usage: /invite NAME"},
+        {"/files 3", "usage: /files list, accept ID, refuse ID, withdraw ID, or get ID"},
+        {"/files withdraw 3", "file 3 comes in: /refuse 3 refuses it"},
+        {"/peers now", "too many words, from \"now\" on: usage: /peers"},
+    };
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    take(pv_tui_take_file, "{'file':" A_FILE("3", "A", "in", "pi", "offered") "}");
+    take(pv_tui_take_file, "{'file':" A_FILE("6", "B", "out", "pi", "offered") "}");
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        open_of("#crew");
+        line(rows[i].line);
+        assert_action(rows[i].kind, rows[i].peer, rows[i].text);
+        assert_nothing_asked();
+        t->opening[0] = '\0';
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(wrong); i++) {
+        line(wrong[i][0]);
+        assert_nothing_asked();
+        assert_has(t->note, wrong[i][1]);
+        assert_string_equal(t->edit.text, wrong[i][0]);
+        edit(PV_TUIEDIT_KILL_START);
+    }
+    type("/room cr");
+    pv_tui_key(t, PV_TUI_TAB, 0);
+    assert_string_equal(t->edit.text, "/room create ");
+}
+
+/* In the lines, where it stays. */
+PV_TEST(a_command_says_what_it_did)
+{
+    char pi[] = "pi";
+    const struct {
+        struct pv_tui_action action;
+        const char *says;
+    } rows[] = {
+        {{.kind = PV_TUI_INVITE, .peer = "#crew", .text = pi}, "you invited pi"},
+        {{.kind = PV_TUI_JOIN, .peer = "#crew"}, "you accepted the invitation"},
+        {{.kind = PV_TUI_LEAVE, .peer = "#crew"}, "you left; the lines stay here"},
+    };
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    const size_t crew = pv_tui_find(t, "#crew", false);
+    json_t *body = json_of("{'room':'#crew'}");
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        pv_tui_take_done(t, &rows[i].action, body);
+        const struct pv_tui_conv *c = &t->convs[crew];
+        assert_string_equal(c->lines[c->n_lines - 1].text, rows[i].says);
+        assert_string_equal(t->note, PV_STR("#crew: %s", rows[i].says));
+    }
+    json_decref(body);
+    drop_actions();
+    pv_tui_open(t, 0);
+    line("/room list");
+    take(pv_tui_take_rooms,
+         "{'rooms':[{'room':'#crew','members':1,'creator':'pi','invited':true}]}");
+    assert_string_equal(t->convs[0].lines[0].text,
+                        "#crew            1 member, made by pi, invited");
+    line("/files");
+    take(pv_tui_take_files, "{'files':[" A_FILE("3", "A", "in", "pi", "done") "]}");
+    assert_string_equal(t->convs[0].lines[1].text, "3  from pi: a.txt (2.0 KiB), received: /get 3");
+    /* Only what was asked for is listed. */
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':1,'creator':'pi'}]}");
+    take(pv_tui_take_files, "{'files':[]}");
+    assert_int_equal(t->convs[0].n_lines, 2);
+}
+
+PV_TEST(an_invitation_is_accepted_by_a_command)
+{
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3,'invited':true}]}");
+    open_of("#crew");
+    line("/accept");
+    assert_action(PV_TUI_JOIN, "#crew", "");
+    line("/refuse");
+    assert_has(t->note, "/leave declines the invitation");
+}
+
+/* --- the order of a room -----------------------------------------------------------------------
+ */
+
+#define AT(id, text, time, state)                                                           \
+    "{'id':'" id "','from':'pi','to':'#crew','room':'#crew','text':'" text "','time':" time \
+    ",'state':'" state "'}"
+
+static void assert_lines(const struct pv_tui_conv *c, const char *texts)
+{
+    char all[256] = "";
+    for (size_t i = 0; i < c->n_lines; i++) {
+        const size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? " " : "", c->lines[i].text);
+    }
+    assert_string_equal(all, texts);
+}
+
+/* Lines of before an invitation that is accepted late come behind those of the present. */
+PV_TEST(lines_of_a_room_stand_in_the_order_of_their_times)
+{
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    open_of("#crew");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    take(pv_tui_take_message, AT("A", "five", "1795168805", "read"));
+    take(pv_tui_take_message, AT("B", "two", "1795168802", "read"));
+    take(pv_tui_take_message, AT("C", "four", "1795168804", "read"));
+    take(pv_tui_take_message, AT("D", "three", "1795168803", "read"));
+    assert_lines(c, "two three four five");
+    take_of(pv_tui_take_history, "#crew",
+            "{'messages':[" AT("A", "five", "1795168805", "read") "," AT(
+                "B", "two", "1795168802", "read") "," AT("C", "four", "1795168804",
+                                                         "read") "],"
+                                                                 "'more':true}");
+    assert_lines(c, "two three four five");
+    drop_actions();
+    /* The daemon's order goes on: before the line that came first. */
+    assert_true(pv_tui_want_older(t, &t->convs[t->current]));
+    assert_action(PV_TUI_OLDER, "#crew", "A");
+    take_of(pv_tui_take_older, "#crew",
+            "{'messages':[" AT("E", "six", "1795168806", "read") "," AT("F", "one", "1795168801",
+                                                                        "read") "],'more':true}");
+    assert_lines(c, "one two three four five six");
+    assert_true(pv_tui_want_older(t, &t->convs[t->current]));
+    assert_action(PV_TUI_OLDER, "#crew", "E");
+}
+
+/* p2pvpnd takes what came before a line as read, too, wherever it stands. */
+PV_TEST(lines_of_a_room_are_read_in_the_order_in_which_they_came)
+{
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    open_of("#crew");
+    struct pv_tui_conv *c = &t->convs[t->current];
+    take(pv_tui_take_message, AT("A", "three", "1795168803", "unread"));
+    take(pv_tui_take_message, AT("B", "one", "1795168801", "unread"));
+    take(pv_tui_take_message, AT("C", "two", "1795168802", "unread"));
+    assert_lines(c, "one two three");
+    c->lines[1].shown = c->lines[2].shown = true; /* not B, which came before C */
+    pv_tui_mark_read(t, c);
+    assert_action(PV_TUI_READ, "#crew", "A");
+    assert_int_equal(c->unread, 2);
+    c->lines[0].shown = true;
+    pv_tui_mark_read(t, c);
+    assert_action(PV_TUI_READ, "#crew", "C");
+    assert_int_equal(c->unread, 0);
 }
 
 static void assert_sent_to(const char *address, const char *text)
@@ -2748,7 +2975,7 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
     assert_string_equal(t->note, "#crew is another room now: Enter again goes there");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to("#~two", "for the second");
-    line("/room #crew"); /* is made, whatever has that name */
+    line("/room create #crew"); /* is made, whatever has that name */
     struct pv_tui_action a;
     assert_ok(pv_tui_poll(t, &a));
     assert_string_equal(a.address, "");
@@ -2856,13 +3083,14 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
         "a23456789012345678901234567890123456789012345678901234567890123"
         "45"};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
-        line(PV_STR("/room %s", bad[i]));
+        line(PV_STR("/room create %s", bad[i]));
         assert_nothing_asked();
-        assert_string_equal(t->note, "a room's name has 1 to 32 of a-z 0-9 and -, not at the ends: "
-                                     "/room NAME");
+        assert_string_equal(t->note,
+                            "the name of a room has 1 to 32 of a-z, 0-9 and -, and no - at "
+                            "its ends: /room create NAME");
         edit(PV_TUIEDIT_KILL_START);
     }
-    line("/room other");
+    line("/room create other");
     assert_action(PV_TUI_MAKE, "other", "");
     pv_tui_take_error(t, "no", &(struct pv_tui_action){.kind = PV_TUI_MAKE});
     edit(PV_TUIEDIT_KILL_START);
@@ -2870,10 +3098,12 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     line("/invite bob"); /* into what? */
     edit(PV_TUIEDIT_KILL_START);
     assert_nothing_asked();
-    assert_string_equal(t->note, "that is for a room: /open #NAME first, or /room NAME makes one");
+    assert_string_equal(t->note,
+                        "no room is open: /open #ROOM first, or /room create NAME (usage: /invite "
+                        "NAME, or /room invite ROOM NAME)");
     line("/mute"); /* whom? */
     edit(PV_TUIEDIT_KILL_START);
-    assert_string_equal(t->note, "/mute NAME");
+    assert_string_equal(t->note, "no conversation is open: usage: /mute [NAME]");
     line("/mute nobody");
     edit(PV_TUIEDIT_KILL_START);
     assert_nothing_asked();
@@ -3117,7 +3347,6 @@ PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
 /* An address, a key or a long name is no second conversation. */
 PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
 {
-    size_t convs = t->n_convs;
     static const char *const words[] = {"/open 10.66.0.3", "/open bob.home.p2p", "/open key:AbCd"};
     take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3'}]}");
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
@@ -3131,7 +3360,7 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
             assert_int_equal(t->convs[t->current].n_lines, 1);
         }
         assert_string_equal(name_of_current(), "bob");
-        assert_int_equal(t->n_convs, convs);
+        assert_int_equal(t->n_convs, 2); /* the others are gone */
         assert_nothing_asked();
         pv_tui_open(t, 0);
     }
@@ -3335,7 +3564,7 @@ PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
     assert_action(PV_TUI_FILES, "", "");
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(pv_tui_take_files, "{'files':[" IN_ROOM("7", "L", "in", "pi", "done") "]}");
-    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/save 7");
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/get 7");
 }
 
 /* The line may have been read long ago, or come later: the room is known without it, and where the
@@ -3359,7 +3588,7 @@ PV_TEST(a_file_of_a_room_without_its_line_is_told_in_the_room)
     assert_string_equal(t->note, "a file of pi: /open #crew");
     /* In a line that says another it is not told, but in its room. */
     take(pv_tui_take_file, "{'file':" IN_ROOM("8", "K", "in", "pi", "done") "}");
-    assert_string_equal(c->lines[1].text, "a.txt of pi has arrived: /save 8");
+    assert_string_equal(c->lines[1].text, "a.txt of pi has arrived: /get 8");
     take(pv_tui_take_message, OF_ROOM("M", "pi", "hi"));
     take(pv_tui_take_file, "{'file':" IN_ROOM("9", "M", "in", "pi", "offered") "}");
     take(pv_tui_take_files, "{'files':[" IN_ROOM("9", "M", "in", "pi", "offered") "]}");
@@ -3517,8 +3746,8 @@ PV_TEST(the_usual_screen)
         "  home                 │",
         "● alice       relay   1│",
         "● pi          direct   │",
-        "○ bob         away     │",
-        "○ bobby       away     │ -- 2026-11-20 --",
+        "○ bob         offline  │",
+        "○ bobby       offline  │ -- 2026-11-20 --",
         "                       │ 10:00     pi: hello",
         "                       │ 10:00 ✓✓ lap: grüße 你好",
         "                       │ 10:00 ·  lap: two",
@@ -3646,7 +3875,7 @@ PV_TEST(the_title_says_when_somebody_was_there_last)
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     t->now = 1795168800 + 7200;
     draw(12, 80);
-    assert_string_equal(row(0), " bob  away, seen 2h 0m ago");
+    assert_string_equal(row(0), " bob  offline, seen 2h 0m ago");
 }
 
 /* Not broken, and without anything beside them. */
@@ -3770,6 +3999,135 @@ PV_TEST(a_search_goes_on_when_lines_have_gone)
     draw(13, 50);
 }
 
+/* --- links ------------------------------------------------------------------------------------ */
+
+PV_TEST(addresses_of_the_web_are_found_without_what_ends_a_sentence)
+{
+    static const struct {
+        const char *text, *address; /* NULL: none */
+    } rows[] = {
+        {"see https://a.org/b?c=1#d.", "https://a.org/b?c=1#d"},
+        {"(https://a.org/b_(c))", "https://a.org/b_(c)"},
+        {"(https://a.org/b), and", "https://a.org/b"},
+        {"HTTP://A.org!", "HTTP://A.org"},
+        {"<https://a.org/b>", "https://a.org/b"},
+        {"http://[fd00::1]:80/x", "http://[fd00::1]:80/x"},
+        {"https://a.org\xef\xbf\xbd]8;;evil", "https://a.org"},
+        {"https://a.org\x1b]8;;http://b.org\x1b\\", "https://a.org"},
+        {"https://\xd0\xb0.org", NULL},
+        {"xhttps://a.org", NULL},
+        {"https://", NULL},
+        {"https://...", NULL},
+        {"ftp://a.org javascript:x", NULL},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        size_t at = 0, len = 0;
+        const bool found = pv_tuilink_next(rows[i].text, &at, &len);
+        assert_int_equal(found, rows[i].address != NULL);
+        if (found)
+            assert_string_equal(PV_STR("%.*s", (int)len, rows[i].text + at), rows[i].address);
+    }
+    char longer[PV_TUILINK_MAX + 16] = "https://";
+    size_t at = 0, len;
+    memset(longer + 8, 'a', sizeof(longer) - 9);
+    assert_false(pv_tuilink_next(longer, &at, &len));
+}
+
+/* Each cell of the row is "." or the number of its link. */
+static const char *links_of(size_t r)
+{
+    for (size_t i = 0; i < f->screen.cols; i++) {
+        const uint16_t link = f->screen.cells[r * f->screen.cols + i].link;
+        f->row[i] = (char)(link == 0 ? '.' : '0' + link);
+    }
+    f->row[f->screen.cols] = '\0';
+    return f->row;
+}
+
+/* Rows of one address are one link; notices have none, as what they name is no address. */
+PV_TEST(an_address_in_a_line_is_a_link)
+{
+    take(pv_tui_take_message,
+         MSG("A", "pi", "lap", "go: https://example.org/a-long-path-of-it, ok", "read"));
+    open_of("pi");
+    pv_tui_notice(t, &t->convs[t->current], "https://b.org");
+    t->set.roster = false;
+    draw(9, 30);
+    assert_int_equal(f->screen.n_links, 1);
+    assert_string_equal(f->screen.links[0], "https://example.org/a-long-path-of-it");
+    size_t linked = 0;
+    for (size_t i = 0; i < 9; i++) {
+        for (const char *p = links_of(i); *p != '\0'; p++)
+            linked += *p == '1';
+    }
+    assert_int_equal(linked, strlen(f->screen.links[0]));
+}
+
+static const char *term, *variable, *value;
+
+static const char *variable_is(const char *name)
+{
+    return strcmp(name, "TERM") == 0                         ? term
+           : variable != NULL && strcmp(name, variable) == 0 ? value
+           : strcmp(name, "TERM_PROGRAM_VERSION") == 0       ? "3.4"
+                                                             : NULL;
+}
+
+PV_TEST(only_terminals_that_are_known_to_show_links_get_them)
+{
+    static const struct {
+        const char *term, *variable, *value;
+        bool has;
+    } rows[] = {
+        {"xterm-kitty", NULL, NULL, true},
+        {"foot", NULL, NULL, true},
+        {"foot-extra", NULL, NULL, true},
+        {"xterm-256color", "VTE_VERSION", "7003", true},
+        {"xterm-256color", "VTE_VERSION", "4800", false},
+        {"xterm-256color", "TERM_PROGRAM", "WezTerm", true},
+        {"xterm-256color", "TERM_PROGRAM", "Apple_Terminal", false},
+        {"xterm-256color", "WT_SESSION", "x", true},
+        {"tmux-256color", "TERM_PROGRAM", "tmux", true},
+        {"tmux-256color", "VTE_VERSION", "7003", false},
+        {"screen", "VTE_VERSION", "7003", false},
+        {"xterm", NULL, NULL, false},
+        {"linux", NULL, NULL, false},
+        {"dumb", NULL, NULL, false},
+        {NULL, NULL, NULL, false},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        term = rows[i].term;
+        variable = rows[i].variable;
+        value = rows[i].value;
+        assert_int_equal(pv_tuiterm_has_links(variable_is), rows[i].has);
+    }
+}
+
+static bool is_xterm(const char *name)
+{
+    return strcmp(name, "xterm") == 0 || strcmp(name, "vt220") == 0;
+}
+
+static bool is_none(const char *name)
+{
+    return name == NULL;
+}
+
+PV_TEST(a_terminal_without_a_description_gets_that_of_xterm_if_it_follows_xterm)
+{
+    static const char *const rows[][2] = {
+        {"xterm-ghostty", "xterm"}, {"xterm-kitty", "xterm"}, {"foot", "xterm"}, {"vt220", "vt220"},
+        {"football", NULL},         {"wyse50", NULL},         {"", NULL},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        const char *found = pv_tuiterm_description(rows[i][0], is_xterm);
+        assert_string_equal(found == NULL ? "-" : found, rows[i][1] == NULL ? "-" : rows[i][1]);
+        assert_null(pv_tuiterm_description(rows[i][0], is_none));
+    }
+    assert_null(pv_tuiterm_description(NULL, is_xterm));
+    assert_false(pv_tuiterm_is_described("no-such-terminal"));
+}
+
 PV_TEST(help_fits_beside_the_roster)
 {
     for (size_t i = 0; pv_tui_help[i] != NULL; i++) {
@@ -3812,7 +4170,7 @@ PV_TEST(open_says_what_is_missing_and_takes_capitals)
 {
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
     line("/open");
-    assert_string_equal(t->note, "/open NAME, or /open #ROOM; /peers lists who is there");
+    assert_string_equal(t->note, "usage: /open NAME, or /open #ROOM; /peers lists members");
     edit(PV_TUIEDIT_KILL_START);
     line("/open #Crew");
     assert_string_equal(name_of_current(), "#crew");
@@ -3916,8 +4274,8 @@ PV_TEST(many_peers_are_shown_around_the_open_one)
     }
     pv_tui_open(t, pv_tui_find(t, "n50", false));
     draw(13, 80);
-    assert_string_equal(row(10), "○ n50         away     │");
-    assert_string_equal(row(9), "○ n49         away     │");
+    assert_string_equal(row(10), "○ n50         gone     │");
+    assert_string_equal(row(9), "○ n49         gone     │");
 }
 
 /* --- a user's settings: the file, and what the screen makes of it ---------------------------- */
