@@ -20,7 +20,7 @@ static void answer(void *ctx, char what)
     const struct page *p = ctx;
     struct pv_coordset set = *p->set;
     set.json = true;
-    set.names = false; /* they are the members' own */
+    set.names = true; /* the page is the operator's */
     set.action = what == PV_WEBLINK_ASK_HOMES ? PV_COORDSET_HOMES : PV_COORDSET_NETWORKS;
     if (what != PV_WEBLINK_ASK_STATUS)
         (void)pv_coord_command(&set);

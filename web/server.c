@@ -23,6 +23,7 @@
 #include "web/chat.js.h"
 #include "web/coordinator.html.h"
 #include "web/coordinator.js.h"
+#include "web/doctor.js.h"
 #include "web/guests.js.h"
 #include "web/health.js.h"
 #include "web/index.html.h"
@@ -126,6 +127,7 @@ static const struct file {
     SCRIPT(NODE, member),
     SCRIPT(NODE, chat),
     SCRIPT(NODE, network),
+    SCRIPT(NODE, doctor),
     SCRIPT(NODE, guests),
     SCRIPT(NODE, health),
     SCRIPT(NODE, qr),

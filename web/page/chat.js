@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
 import { call, hear, save, saved, send as sendFile, state } from "./net.js";
-import { act, ask, bytes, clock, complain, el, health, note, once, say, show } from "./util.js";
+import { act, ask, bytes, clock, complain, count as plural, el, health, linkified, note, once, own as named, say, sends, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
 const LONGEST = 16384; // bytes of a message
 const SOON = 1000; // ms: a line that p2pvpnd has not taken by then is shown as one that waits
 const AT_ONCE = 16; // members that a file is offered to
-const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
-const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", silent: "a firewall there keeps chat out", gone: "it is no member any more" };
-const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
+const WORDS = { queued: "queued", sent: "sent", delivered: "arrived", read: "read" };
+const HELD = { full: "the receiver is full", disk: "the receiver's disk is full", rules: "a rule denies it", silent: "a firewall there blocks chat", gone: "the receiver is no longer a member" };
+const FILE = { offered: "offered", accepted: "on its way", done: "received", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
 
 const news = new Map(); // conversation -> ids of its unread messages
 const drafts = new Map(); // conversation -> the line that was begun for it
@@ -139,10 +139,13 @@ hear(event => {
 
 // --- the list
 
+// A phone, which has a gateway, and a static peer, which has no key, have no chat.
+const partners = () => state.peers.filter(p => p.key && !p.carrier);
+
 function talks(who) {
   const held = files.filter(f => f.direction === "in" && waits(f)).map(f => f.room || ownerOf(f));
   const begun = [...drafts.keys()].filter(isBegun);
-  const names = new Set([...state.peers.filter(p => p.key && !p.carrier).map(p => p.name), ...news.keys(), ...held, ...begun]);
+  const names = new Set([...partners().map(p => p.name), ...news.keys(), ...held, ...begun]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, rest) => {
     const more = waiting(talk).length > 0 || (talk !== who && isBegun(talk)) ? "not sent yet" : rest;
@@ -157,9 +160,9 @@ function talks(who) {
   const inRooms = rooms.filter(r => (!r.left && !r.invited) || unreadIn(r.room) > 0 || r.room === who || begun.includes(r.room)), invited = rooms.filter(r => r.invited && !r.left);
   return [invited.length > 0 && el("h2", {}, "Invitations"), invited.map(r => el("p", { class: "row" }, el("span", { class: "grow" }, r.room),
     el("button", { onclick: e => act(e.target, `You are in ${r.room}.`, () => call("room_accept", { room: r.room }).then(load)) }, "Join"))),
-    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, r.left ? "left" : r.invited ? "invited" : `${r.members} member${r.members === 1 ? "" : "s"}`))) : el("p", { class: "quiet" }, "None yet."),
+    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, r.left ? "left" : r.invited ? "invited" : plural(r.members, "member")))) : el("p", { class: "quiet" }, "None yet."),
     el("p", {}, el("button", { "data-key": "new-room", onclick: async e => {
-      const name = await ask("A new room", "Its name, such as crew. You invite others by their conversation.", "Make it", "Name");
+      const name = await ask("New room", "The name has letters, digits and -. Invite members in the room.", "Create", "Name");
       if (name) act(e.target, null, async () => {
         const made = await call("room_create", { room: name });
         await load();
@@ -168,11 +171,13 @@ function talks(who) {
     } }, "New room …")),
     el("h2", {}, "Members"), el("ul", { class: "peers" }, [...names].sort().map(name => link(name, dotOf(name)))),
     "Notification" in window && Notification.permission === "default" && el("p", {}, el("button", { "data-key": "notify",
-      onclick: () => Notification.requestPermission().then(paintAll) }, "Notify me of messages"))];
+      onclick: () => Notification.requestPermission().then(paintAll) }, "Notify about messages"))];
 }
 
 // --- one conversation
 
+// Lines of a room may come long after they were written, as behind an invitation that was accepted late.
+export const inTime = lines => [...lines].sort((a, b) => a.time - b.time);
 const isNews = m => !m.own && m.state === "unread";
 const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] || m.held}` : "");
 
@@ -185,25 +190,25 @@ function keptFrom(denied) {
 function bubble(m) {
   const own = Boolean(m.own), who = !own && (m.room || m.unproven || m.from_former) && sender(m);
   const deed = m.text.startsWith("/me ");
-  return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && !deed && el("small", {}, who),
-    deed ? `* ${sender(m)} ${m.text.slice(4)}` : m.text,
+  return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && !deed && el("small", {}, named(who)),
+    el("div", { dir: "auto" }, deed ? [`* ${sender(m)} `, linkified(m.text.slice(4))] : linkified(m.text)),
     el("small", {}, `${clock(m.time)}${own ? ` · ${stateOf(m)}` : ""}`));
 }
 
-const waitingBox = line => el("div", { class: "said own" }, line.said, el("small", {}, `${clock(line.time)} · not sent yet`));
+const waitingBox = line => el("div", { class: "said own" }, el("div", { dir: "auto" }, line.said), el("small", {}, `${clock(line.time)} · not sent yet`));
 
 function fileBox(f, inRoom) {
   const moving = f.state === "accepted" && f.done < f.size, name = f.name, whom = inRoom && (f.direction === "out" ? `to ${f.peer}` : `from ${f.peer}`);
   const button = (text, cmd, done) => el("button", { onclick: e => act(e.target, done, () => call(cmd, { number: f.id })) }, text);
-  return el("div", { class: `said${f.direction === "out" ? " own" : ""}` }, el("b", {}, name), ` ${bytes(f.size)}`, whom && ` ${whom}`,
+  return el("div", { class: `said${f.direction === "out" ? " own" : ""}` }, el("b", { dir: "auto" }, name), ` ${bytes(f.size)}`, whom && ` ${whom}`,
     moving && el("progress", { max: f.size, value: f.done, "aria-label": `${name}, ${bytes(f.done)} of ${bytes(f.size)}` }),
     el("small", {}, `${clock(f.time)} · ${FILE[f.state] || f.state}${moving ? `, ${bytes(f.done)}` : ""}${f.why ? `: ${f.why}` : ""}`),
-    el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is fetched.`),
+    el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is on its way.`),
       f.direction === "in" && f.state === "offered" && button("Refuse", "file_stop", `${name} was refused.`),
       f.direction === "out" && ["offered", "accepted"].includes(f.state) && button("Withdraw", "file_stop", `${name} was withdrawn.`)),
     f.direction === "in" && f.state === "done" && el("p", { class: "row" },
       el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, async () => { await save(f); given.add(f.transfer); paintAll(); }) }, given.has(f.transfer) ? "Save again" : "Save"),
-      given.has(f.transfer) && el("button", { "data-key": `saved-${f.id}`, onclick: e => act(e.target, `p2pvpnd's copy of ${name} is gone.`, () => saved(f)) }, "I have it")));
+      given.has(f.transfer) && el("button", { "data-key": `saved-${f.id}`, onclick: e => act(e.target, `p2pvpnd deleted its copy of ${name}.`, () => saved(f)) }, "Delete from p2pvpnd")));
 }
 
 function write(who, text) {
@@ -228,7 +233,7 @@ export function chat(main, who) {
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
   async function give(how, to = address()) {
     try { return await how(to); } catch (e) {
-      throw known && e.message.includes(to) ? new Error(`not sent: ${who} is ${room ? "no room of this machine" : "no member"} any more, or another by now`) : e;
+      throw known && e.message.includes(to) ? new Error(`not sent: ${who} is no longer the same ${room ? "room" : "machine"}`) : e;
     }
   }
   open = who;
@@ -239,21 +244,23 @@ export function chat(main, who) {
   const isLow = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
   const toEnd = () => { log.scrollTop = log.scrollHeight; };
 
-  // How many of the lines stand above a file. They have the order in which they came, whatever the clocks of their senders say.
-  // A file has only a time, of its sender's clock: it stands behind what that one had said, and before the next later line.
-  function linesAbove(f) {
-    const line = room ? messages.findIndex(m => m.id === f.transfer) : -1;
+  // A member's lines have the order in which they came, whatever its clock says.
+  const inOrder = () => room ? inTime(messages) : messages;
+
+  // How many of the lines stand above a file. A file has only a time, of its sender's clock: it stands behind what that one had said, and before the next later line.
+  function linesAbove(f, lines) {
+    const line = room ? lines.findIndex(m => m.id === f.transfer) : -1;
     if (line >= 0) return line + 1;
-    const last = messages.findLastIndex(m => Boolean(m.own) === (f.direction === "out") && m.time <= f.time);
-    const next = messages.findIndex((m, i) => i > last && m.time > f.time);
-    return next < 0 ? messages.length : next;
+    const last = lines.findLastIndex(m => Boolean(m.own) === (f.direction === "out") && m.time <= f.time);
+    const next = lines.findIndex((m, i) => i > last && m.time > f.time);
+    return next < 0 ? lines.length : next;
   }
 
   // Pairs of a time and how to draw what has it.
   function entries(wanted, mine) {
-    const all = messages.map(m => [m.time, () => bubble(m)]), isFound = m => [m.text, m.from || ""].some(text => text.toLowerCase().includes(wanted));
-    if (wanted) return all.filter((_, i) => isFound(messages[i]));
-    const placed = mine.map(f => ({ f, at: linesAbove(f) })).sort((a, b) => a.at - b.at || a.f.time - b.f.time);
+    const lines = inOrder(), all = lines.map(m => [m.time, () => bubble(m)]), isFound = m => [m.text, m.from || ""].some(text => text.toLowerCase().includes(wanted));
+    if (wanted) return all.filter((_, i) => isFound(lines[i]));
+    const placed = mine.map(f => ({ f, at: linesAbove(f, lines) })).sort((a, b) => a.at - b.at || a.f.time - b.f.time);
     for (const { f, at } of placed.reverse()) all.splice(at, 0, [f.time, () => fileBox(f, room)]);
     return all;
   }
@@ -276,7 +283,7 @@ export function chat(main, who) {
         const head = today === day ? null : el("p", { class: "day" }, today);
         day = today;
         return [head, box()];
-      }), late.map(waitingBox), answered && all.length + late.length === 0 && el("p", { class: "quiet" }, wanted ? `Nothing found${more ? " so far" : ""}.` : "Nothing was said yet."));
+      }), late.map(waitingBox), answered && all.length + late.length === 0 && el("p", { class: "quiet" }, wanted ? `Nothing found${more ? " so far" : ""}.` : "No messages yet."));
     if (low) toEnd();
     look();
   }
@@ -397,11 +404,12 @@ export function chat(main, who) {
     paintAll();
   }
 
-  // How many lines are in view, or above it, to their end: of those that are drawn.
+  // How many lines come before the first new one that is below the view. Lines are read in the order in which they came.
   function linesShown() {
-    const edge = log.getBoundingClientRect().bottom + 1;
-    const last = [...log.querySelectorAll("[data-message]")].findLast(box => box.getBoundingClientRect().bottom <= edge);
-    return messages.findIndex(m => m.id === last?.dataset.message) + 1;
+    const edge = log.getBoundingClientRect().bottom + 1, boxes = [...log.querySelectorAll("[data-message]")];
+    const last = boxes.findLastIndex(box => box.getBoundingClientRect().bottom <= edge);
+    const seen = new Set(boxes.slice(0, last + 1).map(box => box.dataset.message)), first = messages.findIndex(m => isNews(m) && !seen.has(m.id));
+    return first < 0 ? messages.length : first;
   }
 
   // Up to the lowest line in view all are read. New ones below it, and all of them during a search, stay unread, and it is said.
@@ -411,7 +419,7 @@ export function chat(main, who) {
     const left = all - shown.length, before = atEnd;
     atEnd = left === 0 && !find && isLow();
     below.hidden = left === 0;
-    say(below, find ? `${left} new: end the search` : `${left} new below`);
+    say(below, find ? `${left} new: end search` : `${left} new below`);
     if (shown.length > 0) markRead(shown);
     if (atEnd !== before) paintAll();
   }
@@ -420,9 +428,9 @@ export function chat(main, who) {
   async function offerAll(file) {
     const to = address(), asked = await call("room_members", { room: to });
     const members = asked.members.filter(m => m.online && !m.self), there = members.map(m => m.key || m.name);
-    if (asked.down) throw new Error("this machine is down: bring it up, then again");
-    if (there.length === 0) throw new Error("nobody else is there: a file goes to those who are");
-    if (members.every(m => m.files_denied)) throw new Error(`files from here to all who are there are denied by ${members[0].files_denied}`);
+    if (asked.down) throw new Error("p2pvpn is down on this machine");
+    if (there.length === 0) throw new Error("no other member of the room is online");
+    if (members.every(m => m.files_denied)) throw new Error(`${members[0].files_denied} denies files to all members that are online`);
     const said = await call("send", { peer: to, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
     const parts = [];
     while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, { transfer: said.message.id, room: to }));
@@ -433,17 +441,17 @@ export function chat(main, who) {
   function gone(begun) {
     const was = begun !== NOBODY ? begun : messages.findLast(m => !m.own && !m.room)?.from_key;
     const called = state.peers.find(p => p.key === was)?.name;
-    if (!state.status) return state.link || "p2pvpnd has not answered yet";
-    if (!state.status.self) return "this machine is no member of a network now";
+    if (!state.status) return state.link || "no answer from p2pvpnd yet";
+    if (!state.status.self) return "this machine is not in a network";
     if (called && called !== who) return `${who} is called ${called} now`;
-    if (!was) return room ? `${who} is no room of this machine` : `nobody is called ${who} now`;
-    return `${who} is ${room ? "no room of this machine" : "no member"} any more`;
+    if (!was) return room ? `this machine is not in ${who}` : `no member is called ${who}`;
+    return room ? `this machine is no longer in ${who}` : `${who} is no longer a member`;
   }
 
   function drawTalk() {
-    if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
+    if (!who) return show(talk, el("p", { class: "quiet" }, "Choose a conversation."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
-      if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
+      if (sends(e)) { e.preventDefault(); send(); }
     }, oninput: () => {
       // A machine that gets the name later has no claim to the line. A key is one machine's for good.
       const nobody = !who.includes(":") && (!state.status?.network || (!isThere() && !known));
@@ -455,7 +463,7 @@ export function chat(main, who) {
     function send() {
       const said = text.value, begun = begunFor.get(who), now = address();
       if (said.trim() === "") return;
-      if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has ${LONGEST} bytes at most: send a file`, "bad");
+      if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has at most ${LONGEST} bytes; send a file`, "bad");
       // Nobody has the name: the line stays one for the machine for which it was begun.
       if (begun && now === who && begun !== who) return note(`not sent: ${gone(begun)}`, "bad");
       begunFor.set(who, now);
@@ -490,12 +498,12 @@ export function chat(main, who) {
     talk.ondragover = e => { e.preventDefault(); talk.classList.add("drop"); };
     talk.ondragleave = () => talk.classList.remove("drop");
     talk.ondrop = e => { e.preventDefault(); talk.classList.remove("drop"); offer(e.dataTransfer.files); };
-    show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !room && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
+    show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !room && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Details"),
       search, room ? [el("button", { onclick: async e => {
-        const peer = await ask(`Invite into ${who}`, "The name of a member.", "Invite", "Member");
+        const peer = await ask(`Invite to ${who}`, "", "Invite", "Member", partners().map(p => p.name));
         if (peer) act(e.target, `${peer} is invited.`, () => call("room_invite", { room: address(), peer }));
       } }, "Invite …"), el("button", { class: "danger", onclick: async e => {
-        if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
+        if (await ask(`Leave ${who}?`, "The other members keep the messages.", "Leave") === null) return;
         if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: address() }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
       changes, log, below, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",

@@ -38,37 +38,37 @@ export function guests(paint) {
     const endpoint = el("input", { type: "text", placeholder: "found by itself", "data-key": "guest-endpoint", maxlength: 270 });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Gateway", by),
       el("label", {}, "Address and port of the gateway, if a router forwards one", endpoint)),
-      el("label", { class: "check" }, all, "Route all traffic through that node, an exit node"),
+      el("label", { class: "check" }, all, "Route all traffic through that node"),
       el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
         const fields = { name: name.value.trim() };
         if (by.value) fields.peer = by.value;
         if (all.checked) fields.everything = true;
         if (endpoint.value.trim()) fields.endpoint = endpoint.value.trim();
         made = await call("export", fields);
-        if (location.hash !== PAGE) note(`The file of ${made.name} is under Network.`);
+        if (location.hash !== PAGE) note(`Network shows the file of ${made.name}.`);
         name.value = endpoint.value = "";
         all.checked = false;
         paint(true);
-      }) }, "Add phone"))];
+      }) }, "Add device"))];
   }
 
   function shown() {
     const text = file(made);
-    return [el("p", {}, el("b", {}, made.name), ": in the WireGuard app, “Create from QR code”. Whoever has this file is ", el("b", {}, made.name),
-      "; it is shown once and kept nowhere. ", made.by, " reads what passes, and nothing between it and the app is post-quantum.", !made.dns && " Names of the network do not work in the app: no name server listens there ([dns] listen)."),
+    return [el("p", {}, el("b", {}, made.name), ": scan this code in the WireGuard app. The file is a secret, is shown once and is not stored. ", made.by,
+      " can read the traffic, which is not post-quantum up to there.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`),
       picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "guest-file" }, text),
-      el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy the file"),
-        el("button", { "data-key": "guest-hide", onclick: () => { made = null; paint(true); } }, "Hide it"))];
+      el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy file"),
+        el("button", { "data-key": "guest-hide", onclick: () => { made = null; paint(true); } }, "Hide"))];
   }
 
   function card() {
     const list = state.peers.filter(p => p.carrier), can = state.status?.self?.admin, way = door();
-    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Phone", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.carrier,
+    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Device", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.carrier,
       p.last_handshake ? ago(p.last_handshake) : "–", can && el("button", { class: "danger", "aria-label": `Remove ${p.name}`, onclick: async e => {
-        if (await ask(`Remove ${p.name}?`, "It is out within two seconds, and its file is worth nothing.", "Remove") !== null)
+        if (await ask(`Remove ${p.name}?`, "It loses access within two seconds. Its file becomes useless.", "Remove") !== null)
           act(e.target, `${p.name} is removed.`, () => call("remove", { peer: p.key }));
-      } }, "Remove")]), "None yet: phones, Macs and Windows machines join with the WireGuard app."),
-      way && el("p", {}, "Phones reach this node at its phone port, at the coordinator: ", el("code", {}, way)),
+      } }, "Remove")]), "No phones yet. Devices with the WireGuard app can join."),
+      way && el("p", {}, "Phones reach this node at the coordinator's port ", el("code", {}, way)),
       el("div", { id: "guest", "aria-live": "polite" }, made ? shown() : can && form()));
   }
 

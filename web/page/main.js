@@ -6,7 +6,8 @@ import { chat, showsUnread, unread } from "./chat.js";
 import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
-import { answered, clock, el, locked, note, say, set, show } from "./util.js";
+import { doctor, problems } from "./doctor.js";
+import { answered, clock, count, el, leaveNotes, locked, note, say, set, show } from "./util.js";
 
 const pages = { "": overview, member, chat, network, health };
 const main = document.getElementById("main");
@@ -17,6 +18,7 @@ function route() {
   const page = Object.hasOwn(pages, name) ? name : "";
   if (leave) leave();
   leave = null;
+  leaveNotes();
   for (const link of document.querySelectorAll("header nav a"))
     if (link.dataset.page === (page === "" || page === "member" ? "overview" : page)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -39,7 +41,7 @@ function lock() {
   if (leave) leave();
   leave = null;
   document.querySelector("header nav").hidden = true;
-  locked(main, "p2pvpnctl web", ["With ", el("code", {}, "sudo"), " the page may also change the network."]);
+  locked(main, "p2pvpnctl web", ["With ", el("code", {}, "sudo"), " the page can also change settings."]);
 }
 
 function frame() {
@@ -49,7 +51,7 @@ function frame() {
   say(document.getElementById("network"), name ? `· ${s.self ? `${s.self.name} in ` : ""}${name}` : "");
   say(document.querySelector("title"), `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`);
   say(document.getElementById("link"), state.link ? `Not connected: ${state.link}` : "");
-  badge("problems", s ? s.problems.length : 0, "problems");
+  badge("problems", s ? problems(s).length : 0, "problems");
   badge("unread", unread(), "unread messages");
   if (state.news.length > 0) tellMissed();
 }
@@ -62,7 +64,7 @@ function tellMissed() {
   const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
   const told = missed.filter(e => e.text);
   missedNote?.remove();
-  missedNote = note(`While this page was away: ${told.length + lost} ${told.length + lost === 1 ? "thing" : "things"} happened.`, "away",
+  missedNote = note(`${count(told.length + lost, "event")} while this page was not connected.`, "away",
     el("ul", {}, told.slice(-50).map(e => el("li", {}, `${clock(e.time)} ${e.text}`)), lost > 0 && el("li", {}, `and ${lost} earlier`)));
 }
 
@@ -80,6 +82,7 @@ try {
   });
   route();
   live();
+  doctor().catch(() => {}); // Health says why there is none
 } catch (e) {
   if (e.status === 403 || e.status === 401) lock();
   else show(main, el("p", { class: "card" }, e.message));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Overview: this node in the middle, behind its NAT; the coordinator above; members around.
 import { call, hear, state } from "./net.js";
+import { problems } from "./doctor.js";
 import { bytes, el, facts, health, ms, say, set, show, span, svg } from "./util.js";
 
 const FEW = 28; // members whose names are shown beside them at all times
@@ -10,11 +11,11 @@ const rateOf = peer => state.rates.get(idOf(peer)) || 0;
 const order = { good: 0, warn: 1, bad: 2, idle: 3, off: 4 };
 
 function natWords(s) {
-  const nat = s.hard_nat && s.hard_nat.mapping ? s.hard_nat.mapping : null;
-  if (s.udp === "blocked") return "UDP is blocked here";
-  if (s.unseen) return "the coordinator is in this LAN";
+  const nat = s.hard_nat && s.hard_nat.mapping ? s.hard_nat.mapping : "unknown";
+  if (s.udp === "blocked") return "UDP is blocked";
+  if (s.unseen) return "not seen: the coordinator is in this LAN";
   const mapped = (s.port_mappings || []).find(m => m.state === "working");
-  return (nat && nat !== "unknown" ? `NAT: ${nat}` : "NAT, firewall") + (mapped ? `, port opened by ${mapped.protocol}` : "");
+  return nat + (mapped ? `, port mapped by ${mapped.protocol}` : "");
 }
 
 // Places members on rings around the middle; the upper sector is the coordinator's.
@@ -56,7 +57,7 @@ function draw(width, peers, choose) {
 
   function update(now, chosen) {
     const online = state.status.coordinator && state.status.coordinator.connected;
-    const words = short(natWords(state.status), w < 500 ? 26 : 60);
+    const words = short(`NAT: ${natWords(state.status)}`, w < 500 ? 26 : 60);
     set(up, "class", `way ${online ? "good" : "bad"}`);
     set(server, "class", `node ${online ? "good" : "bad"} named`);
     set(server, "aria-label", `coordinator: ${online ? "connected" : "away"}`);
@@ -83,36 +84,36 @@ const sample = (kind, words) => el("span", {}, svg("svg", { viewBox: "0 0 32 10"
   svg("path", { class: `way ${kind}`, "stroke-width": 3, d: "M2 5H30" })), words);
 
 function legend() {
-  return el("p", { class: "legend map" }, sample("good", "direct"), sample("warn relay", "by relay"), sample("good static", "fixed address"),
-    sample("bad", "loses packets"), el("span", {}, "thicker: more traffic"));
+  return el("p", { class: "legend map" }, sample("good", "direct"), sample("warn relay", "relay"), sample("good static", "static"),
+    sample("bad", "packet loss"), el("span", {}, "wider: more traffic"));
 }
 
 function aboutSelf(s) {
   return [el("h2", {}, s.self.name, " ", el("span", { class: "quiet" }, "this node")), facts([
     ["Addresses", [s.self.ip4, s.self.ip6].filter(Boolean).join(", ")],
     ["Network", `${s.network.name}, ${s.network.cidr}`],
-    ["Seen as", (s.public || []).join(", ") || "not known"],
+    ["Public addresses", (s.public || []).join(", ") || "unknown"],
     ["NAT", natWords(s)],
     ["UDP", s.udp], ["State", s.state], ["Admin", s.self.admin ? "yes" : "no"],
-    ["Runs for", span(s.uptime)], ["p2pvpnd", s.daemon]])];
+    ["Uptime", span(s.uptime)], ["p2pvpnd", s.daemon]])];
 }
 
 function aboutCoordinator(s) {
   const c = s.coordinator || {};
   return [el("h2", {}, "Coordinator"), facts([
     ["Address", c.address], ["State", c.connected ? "connected" : "away"], ["Round trip", c.connected ? ms(c.rtt_ms) : null],
-    ["Error", c.error], ["Members reached without it", c.connected ? null : c.reached_without]]),
+    ["Error", c.error], ["Members found without it", c.connected ? null : c.reached_without]]),
     (s.relays || []).length > 0 && el("h3", {}, "Relays"),
-    (s.relays || []).map(r => facts([["Name", r.name], ["Address", r.address], ["State", r.error || r.state], ["By", r.transport],
-      ["Round trip", ms(r.rtt_ms)], ["Members by it", r.relayed], ["Sent, received", `${bytes(r.tx_bytes)}, ${bytes(r.rx_bytes)}`]]))];
+    (s.relays || []).map(r => facts([["Name", r.name], ["Address", r.address], ["State", r.error || r.state], ["Transport", r.transport],
+      ["Round trip", ms(r.rtt_ms)], ["Members through it", r.relayed], ["Sent, received", `${bytes(r.tx_bytes)}, ${bytes(r.rx_bytes)}`]]))];
 }
 
 // The answer of `why`, when it has come.
 export function aboutPath(peer) {
-  const place = el("div", {}, el("p", { class: "quiet" }, "Asking …"));
+  const place = el("div", {}, el("p", { class: "quiet" }, "Loading …"));
   call("why", { peer: peer.key || peer.name }).then(why => show(place,
     el("p", {}, why.cause), why.todo && el("p", {}, el("b", {}, "What to do: "), why.todo),
-    el("details", {}, el("summary", {}, "What was seen"), el("pre", {}, (why.lines || []).join("\n")))))
+    el("details", {}, el("summary", {}, "Details"), el("pre", {}, (why.lines || []).join("\n")))))
     .catch(e => show(place, el("p", {}, e.message)));
   return place;
 }
@@ -122,7 +123,7 @@ function aboutPeer(peer) {
   return [el("h2", {}, el("span", { class: `dot ${kind}` }), peer.name), el("p", {}, words), facts([
     ["Round trip", path.rtt_ms === null ? null : ms(path.rtt_ms)], ["Traffic", rateOf(peer) > 0 ? `${bytes(rateOf(peer))}/s` : null]]),
     aboutPath(peer), el("p", { class: "row" }, el("a", { class: "button", href: `#/member/${encodeURIComponent(idOf(peer))}` }, "More"),
-      el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"))];
+      !peer.carrier && el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"))];
 }
 
 // Those of the list below the map, in its order, and what brings them up to date.
@@ -155,7 +156,7 @@ const byName = (a, b) => a.name < b.name ? -1 : 1;
 export function overview(main) {
   let chosen = "self", width = 0;
   const map = el("div", {}), about = el("section", { class: "card", "aria-live": "polite" }), members = el("div", {}), top = el("div", { class: "figures" });
-  const alone = el("p", { class: "quiet" }, "Nobody else yet: invite somebody on the page Network.");
+  const alone = el("p", { class: "quiet" }, "No other members yet. Network makes an invite.");
   const body = el("div", { class: "overview" }, el("section", { class: "card map", "aria-label": "Map" }, map, legend()),
     el("div", {}, about, el("br"), el("section", { class: "card" }, el("h2", {}, "Members"), members, alone)));
   const drawMap = keep(map, peers => draw(width, peers, choose)), drawList = keep(members, list);
@@ -176,7 +177,7 @@ export function overview(main) {
     const s = state.status;
     if (!s) { show(main, el("p", { class: "quiet" }, state.link || "Loading …")); return; }
     if (!s.network) {
-      show(main, el("div", { class: "card" }, el("h1", {}, "In no network yet"), el("p", {}, "Type one of these in a terminal:"),
+      show(main, el("div", { class: "card" }, el("h1", {}, "Not in a network"), el("p", {}, "Run one of these commands in a terminal:"),
         el("pre", {}, "sudo p2pvpnctl create URL\nsudo p2pvpnctl join TOKEN")));
       return;
     }
@@ -187,9 +188,9 @@ export function overview(main) {
     }
     if (!body.isConnected) show(main, el("h1", {}, "Overview"), top, body);
     const rate = state.peers.reduce((n, p) => n + rateOf(p), 0), direct = state.peers.filter(p => ["direct", "static"].includes(p.path?.type)).length;
-    show(top, [[`${s.roster.online} of ${s.roster.members}`, "members online"], [direct, "reached directly"],
-      [state.peers.filter(p => p.path?.type === "relay").length, "by relay"], [`${bytes(rate)}/s`, "traffic"],
-      [s.problems.length, s.problems.length === 1 ? "problem" : "problems"]].map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
+    show(top, [[`${s.roster.online} of ${s.roster.members}`, "members online"], [direct, "direct"],
+      [state.peers.filter(p => p.path?.type === "relay").length, "relayed"], [`${bytes(rate)}/s`, "traffic"],
+      [problems(s).length, problems(s).length === 1 ? "problem" : "problems"]].map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
     if (width > 0) drawMap([...state.peers].sort(byName), [width, s.self.name], chosen);
     details(s);
     drawList([...state.peers].sort((a, b) => order[health(a).kind] - order[health(b).kind] || byName(a, b)), 0);

@@ -8,7 +8,7 @@ import { act, ago, ask, bytes, clock, el, facts, health, ms, note, percent, show
 function path(peer) {
   const p = peer.path || {}, { words } = health(peer);
   return el("section", { class: "card" }, el("h2", {}, "Path"), facts([
-    ["Reached", words], ["Round trip", p.type === "none" ? null : ms(p.rtt_ms)], ["Loss", p.type === "none" ? null : percent(p.loss)],
+    ["State", words], ["Round trip", p.type === "none" ? null : ms(p.rtt_ms)], ["Loss", p.type === "none" ? null : percent(p.loss)],
     ["From", p.local], ["To", p.remote], ["Through", p.via], ["Largest packet", p.mtu ? `${p.mtu} bytes` : null],
     ["Last handshake", ago(peer.last_handshake)], ["Session", peer.session],
     ["Sent, received", `${bytes(peer.tx_bytes)}, ${bytes(peer.rx_bytes)}`]]));
@@ -16,10 +16,10 @@ function path(peer) {
 
 function identity(peer) {
   return el("section", { class: "card" }, el("h2", {}, "Machine"), facts([
-    ["Addresses", [peer.ip4, peer.ip6].filter(Boolean).join(", ")], ["Key", el("code", {}, peer.key || "a static peer has none")],
+    ["Addresses", [peer.ip4, peer.ip6].filter(Boolean).join(", ")], ["Key", el("code", {}, peer.key || "none (static peer)")],
     ["Rights", peer.admin ? "admin" : "member"], ["Tags", peer.tags?.length ? el("span", {}, peer.tags.map(t => el("span", { class: "tag" }, t))) : null],
-    ["Last seen", peer.online ? "online now" : ago(peer.last_seen)], ["Membership ends", peer.expires ? clock(peer.expires) : null],
-    ["State", peer.state]]),
+    ["Last seen", peer.online ? "now" : ago(peer.last_seen)], ["Membership ends", peer.expires ? clock(peer.expires) : null],
+    ["Membership", peer.state]]),
     peer.former && el("p", {}, `Another machine had this name until ${clock(peer.another_since)}.`));
 }
 
@@ -30,7 +30,7 @@ async function ping(peer, log) {
   rows.length = 0;
   const end = await call("ping", { peer: peer.key || peer.name, count: 4, interval_ms: 500 }, e => line(
     e.event === "pong" ? `${e.seq}: ${ms(e.rtt_ms)}, ${e.path}` : `${e.seq}: no answer`));
-  line(`${end.received} of ${end.sent} came back`);
+  line(`${end.received} of ${end.sent} answered`);
   return end;
 }
 
@@ -43,15 +43,15 @@ export function member(main, id) {
     const target = peer.key || peer.name, root = state.status.self?.admin, muted = mutes?.has(peer.name);
     return [
       el("button", { class: "main", "data-key": "ping", onclick: e => { log.hidden = false; act(e.target, null, () => ping(peer, log)); } }, "Ping"),
-      el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"),
-      peer.key && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
+      !peer.carrier && el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"),
+      peer.key && !peer.carrier && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
         await call(muted ? "unmute" : "mute", { peer: target });
         if (muted) mutes.delete(peer.name); else mutes.add(peer.name);
-        note(!muted ? `${peer.name} is muted: its messages are kept and announced to nobody.` : `${peer.name} is heard again.`);
+        note(!muted ? `${peer.name} is muted: its messages arrive without notice.` : `${peer.name} is no longer muted.`);
         paint();
       }) }, muted ? "Unmute" : "Mute"),
       root && peer.key && el("button", { class: "danger", "data-key": "remove", onclick: async e => {
-        if (await ask(`Remove ${peer.name}?`, "It leaves the network for good. Every member hears of it at once, and it needs a new invite to come back.", "Remove") === null) return;
+        if (await ask(`Remove ${peer.name}?`, "It loses access at once. It needs a new invite to come back.", "Remove") === null) return;
         if (await act(e.target, `${peer.name} is removed.`, () => call("remove", { peer: target }))) location.hash = "#/";
       } }, "Remove …"),
     ];
@@ -59,14 +59,14 @@ export function member(main, id) {
 
   function paint() {
     const peer = find();
-    if (!peer) return show(main, el("div", { class: "card" }, el("p", {}, state.status ? "There is no such member (any more)." : state.link || "Loading …"), el("a", { href: "#/" }, "Overview")));
+    if (!peer) return show(main, el("div", { class: "card" }, el("p", {}, state.status ? "No such member." : state.link || "Loading …"), el("a", { href: "#/" }, "Overview")));
     if (!cards.isConnected) show(main, heading, buttons, log, cards);
     const { kind, words } = health(peer);
     show(heading, el("span", { class: `dot ${kind}` }), peer.name, " ", el("small", { class: "quiet" }, words));
     show(buttons, actions(peer));
     if (!why || shown !== JSON.stringify([words, peer.path?.type])) {
       shown = JSON.stringify([words, peer.path?.type]);
-      why = el("section", { class: "card" }, el("h2", {}, "Why so"), aboutPath(peer));
+      why = el("section", { class: "card" }, el("h2", {}, "Why"), aboutPath(peer));
     }
     show(cards, path(peer), why, plots, identity(peer));
   }

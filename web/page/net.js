@@ -13,7 +13,7 @@ const AGAIN = [500, 1000]; // ms: until a request is made again
 const REPEATABLE = new Set(["can", "coordinators", "files", "history", "inbox", "invite_list", "muted", "peers", "read", "room_list", "room_members",
   "routes", "rules", "stats", "status", "why"]);
 const HANGS = "p2pvpnd does not answer";
-const SILENT = "the page's server is silent: is p2pvpnctl web still running?";
+const SILENT = "no answer: is p2pvpnctl web still running?";
 
 export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
@@ -26,6 +26,7 @@ const hearers = new Set();
 // Calls fn(event) at each event of p2pvpnd, and with null when `state` is newer. Returns how to stop.
 export function hear(fn) { hearers.add(fn); return () => hearers.delete(fn); }
 // An error of one of them is in the console, and keeps nobody else from hearing, nor live() from going on.
+export const changed = () => tell(null); // what is shown beside `state` did
 function tell(event) { for (const fn of [...hearers]) try { fn(event); } catch (e) { reportError(e); } }
 
 // The token, where the address is a link of p2pvpnctl web.
@@ -159,7 +160,7 @@ export async function call(cmd, fields, event) {
       if (!line.ok) throw new Refused(line.error, line.code, 200);
       return line;
     }
-    throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
+    throw new Refused("p2pvpnd stopped or restarts", 8, 0);
   } catch (e) {
     throw abort.signal.aborted ? new Refused(SILENT, 8, 0) : e;
   } finally {

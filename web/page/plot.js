@@ -47,14 +47,14 @@ export function past(stats) {
   function choose(i) {
     const rows = spans[i][1];
     buttons.replaceChildren(...spans.map(([words], j) => el("button", { "aria-pressed": String(i === j), onclick: () => choose(j) }, words)));
-    if (rows.path.length === 0) { place.replaceChildren(el("p", { class: "quiet" }, "Nothing is known of that time yet.")); return; }
+    if (rows.path.length === 0) { place.replaceChildren(el("p", { class: "quiet" }, "No data yet.")); return; }
     const rate = values => values.map(v => v === null ? null : v / rows.step);
     place.replaceChildren(
       plot("Traffic", rows, [["in", "received", rate(rows.rx_bytes)], ["out", "sent", rate(rows.tx_bytes)]], v => `${bytes(v)}/s`, `${bytes(sum(rows.rx_bytes))} received, ${bytes(sum(rows.tx_bytes))} sent`),
       plot("Round trip", rows, [["in", "", rows.rtt_ms]], ms, `${ms(mean(rows.rtt_ms))} on average`),
       plot("Loss", rows, [["in", "", rows.loss]], percent, `${percent(mean(rows.loss))} on average`),
-      el("p", { class: "quiet" }, "Amber: by relay. Grey: no path, or this machine was off."));
+      el("p", { class: "quiet" }, "Amber: relayed. Grey: no path, or this machine was off."));
   }
   choose(1);
-  return el("section", { class: "card wide" }, el("h2", {}, "The past"), buttons, place);
+  return el("section", { class: "card wide" }, el("h2", {}, "History"), buttons, place);
 }

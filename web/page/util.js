@@ -15,7 +15,9 @@ function fill(node, attrs, kids) {
   return node;
 }
 
-export const el = (tag, attrs, ...kids) => fill(document.createElement(tag), attrs, kids);
+// An input has the direction of the first letter that is typed.
+const typed = (tag, attrs) => tag === "textarea" || (tag === "input" && ["text", "search"].includes(attrs?.type));
+export const el = (tag, attrs, ...kids) => fill(document.createElement(tag), typed(tag, attrs) ? { dir: "auto", ...attrs } : attrs, kids);
 export const svg = (tag, attrs, ...kids) => fill(document.createElementNS(SVG, tag), attrs, kids);
 
 // Changes what is different: a browser lays out anew whatever is set.
@@ -60,17 +62,56 @@ export function show(place, ...kids) {
 
 // For a browser without a session.
 export function locked(place, command, more) {
-  show(place, el("div", { class: "card" }, el("h1", {}, "This browser is not let in"),
-    el("p", {}, "A link of ", el("code", {}, command), " works once, and for as long as that command runs. Type it in a terminal of this machine:"),
-    el("pre", {}, command), el("p", {}, "and open the link that it shows. ", more)));
+  show(place, el("div", { class: "card" }, el("h1", {}, "This browser has no session"),
+    el("p", {}, "Run this command in a terminal on this machine, and open the link that it prints:"),
+    el("pre", {}, command), el("p", {}, "A link works once, while the command runs. ", more)));
 }
 
+// As pv_bytes_format(): 1,023.95 would be rounded to 1024.0, which the next unit says better.
 export function bytes(n) {
   if (n === null || n === undefined) return "–";
-  const units = ["B", "KB", "MB", "GB", "TB"];
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
   let i = 0;
-  while (n >= 1000 && i < units.length - 1) { n /= 1000; i++; }
-  return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+  while (n >= 1023.95 && i < units.length - 1) { n /= 1024; i++; }
+  return `${i === 0 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+}
+
+export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+// A text of others, of whatever direction.
+export const own = text => el("bdi", {}, text);
+
+// Returns true if the key sends what was typed. The Enter that ends a composition does not: Safari tells the end of the
+// composition before the key, whose code is 229 then.
+export const sends = e => e.key === "Enter" && !e.shiftKey && !e.isComposing && e.keyCode !== 229;
+
+const ADDRESS = /(?<![A-Za-z0-9])https?:\/\/[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]+/gi;
+const ENDS = { ")": "(", "]": "[" };
+// An address without the mark that ends a sentence, or the bracket that was opened before it.
+function withoutEnd(address) {
+  for (;;) {
+    const last = address.at(-1), many = c => address.split(c).length;
+    if (!(".,;:!?'".includes(last) || (last in ENDS && many(ENDS[last]) < many(last)))) return address;
+    address = address.slice(0, -1);
+  }
+}
+// The text with its addresses of the web as links.
+export function linkified(text) {
+  const parts = [];
+  let done = 0;
+  for (const found of text.matchAll(ADDRESS)) {
+    const address = withoutEnd(found[0]);
+    if (!/^https?:\/\/[A-Za-z0-9[]/i.test(address)) continue;
+    parts.push(text.slice(done, found.index), el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
+    done = found.index + address.length;
+  }
+  return [...parts, text.slice(done)];
+}
+
+let lists = 0;
+// An input, and the list of words that it offers.
+export function choice(attrs, words) {
+  const id = `list-${++lists}`;
+  return [el("input", { type: "text", list: id, ...attrs }), el("datalist", { id }, [...new Set(words)].map(value => el("option", { value })))];
 }
 
 export const ms = n => n === null || n === undefined ? "–" : `${n < 10 ? n.toFixed(1) : Math.round(n)} ms`;
@@ -107,11 +148,11 @@ export function health(peer) {
     const at = peer.last_handshake;
     return { kind: peer.online ? "good" : "off", words: `${peer.online ? "online" : "offline"}, phone of ${peer.carrier}${at ? `, handshake ${ago(at)}` : ""}` };
   }
-  if (path.type === "none") return peer.online ? { kind: "idle", words: "online, no path needed now" }
+  if (path.type === "none") return peer.online ? { kind: "idle", words: "idle" }
                                                : { kind: "off", words: "offline" };
   const lossy = path.loss !== null && path.loss > 0.02;
-  const words = { direct: "direct", static: "at its fixed address", relay: "by relay" }[path.type] || path.type;
-  if (lossy) return { kind: "bad", words: `${words}, loses ${percent(path.loss)}` };
+  const words = { direct: "direct", static: "static", relay: "relay" }[path.type] || path.type;
+  if (lossy) return { kind: "bad", words: `${words}, ${percent(path.loss)} loss` };
   return { kind: path.type === "relay" ? "warn" : "good", words };
 }
 
@@ -130,33 +171,50 @@ export function once(run) {
 }
 
 let dialogs = 0;
-// Asks before something that is hard to undo. The text that is typed into the field comes back; null: not wanted.
-export function ask(title, text, does, field) {
+// Asks before something that is hard to undo. The text that is typed into the field, which offers words, comes back; null: not wanted.
+export function ask(title, text, does, field, words = []) {
   return new Promise(resolve => {
-    const input = field ? el("input", { type: "text", "aria-label": field, placeholder: field, maxlength: 4000 }) : null;
+    const [input, list] = field ? choice({ "aria-label": field, placeholder: field, maxlength: 4000 }, words) : [null, null];
     const id = `dialog-${++dialogs}`;
     const box = el("dialog", { "aria-labelledby": id, onclose: () => {
       resolve(box.returnValue === "yes" ? (input ? input.value : "") : null);
       box.remove();
     } },
-      el("form", { method: "dialog" }, el("h2", { id }, title), text && el("p", {}, text), input,
+      el("form", { method: "dialog" }, el("h2", { id }, title), text && el("p", {}, text), input, list,
         el("p", { class: "row end" }, el("button", { value: "no", formnovalidate: true }, "Cancel"),
           el("button", { value: "yes", class: "main" }, does))));
     document.body.append(box);
     if (input) input.addEventListener("keydown", e => {
-      if (e.key === "Enter") { e.preventDefault(); box.close("yes"); }
+      if (e.key !== "Enter") return;
+      e.preventDefault();
+      if (sends(e)) box.close("yes");
     });
     box.showModal();
   });
 }
 
 let noteTimer = null;
-// A note above the page, which is returned. It goes by itself unless it is an error; the same one does not stand there twice.
+const NEW = 1000; // ms
+// Another page is shown: notes about the page before go, but for those about what led here.
+export function leaveNotes() {
+  for (const box of document.querySelectorAll(".note")) if (Date.now() - box.made > NEW) box.remove();
+}
+
+// A message of p2pvpnd without the command that it names for a terminal: nobody types in a note.
+export function plainly(text) {
+  const at = text.indexOf("`");
+  if (at < 0) return text;
+  const end = Math.max(...[": ", "; ", ", ", ". "].map(mark => text.lastIndexOf(mark, at)));
+  return end > 0 ? text.slice(0, end) : text.replaceAll("`", "");
+}
+
+// A note below the page, which is returned. It goes by itself unless it is an error; the same one does not stand there twice.
 export function note(text, kind, more) {
   const place = document.getElementById("notes");
-  const box = el("div", { class: `note ${kind || ""}` }, el("div", {}, text, more),
-    el("button", { class: "plain", "aria-label": "Close this note", onclick: () => box.remove() }, "✕"));
+  const box = el("div", { class: `note ${kind || ""}` }, el("div", { dir: "auto" }, text, more),
+    el("button", { class: "plain", "aria-label": "Close", onclick: () => box.remove() }, "✕"));
   for (const other of [...place.children]) if (other.isEqualNode(box)) other.remove();
+  box.made = Date.now();
   place.append(box);
   while (place.children.length > 4) place.firstChild.remove();
   if (!kind) {
@@ -169,7 +227,8 @@ export function note(text, kind, more) {
 const NOT_RUNNING = 8; // of p2pvpnd's codes
 // Says what failed. That nobody answered is no news once somebody does: answered() takes it away.
 export function complain(e, about) {
-  note(about ? `${about}: ${e.message}` : e.message, e.code === NOT_RUNNING || e instanceof TypeError ? "bad gone" : "bad"); // TypeError: of fetch()
+  const text = plainly(e.message);
+  note(about ? `${about}: ${text}` : text, e.code === NOT_RUNNING || e instanceof TypeError ? "bad gone" : "bad"); // TypeError: of fetch()
 }
 export function answered() { for (const box of document.querySelectorAll(".note.gone")) box.remove(); }
 
