@@ -490,7 +490,7 @@ static void show_nodes(struct chat *c, json_t *body)
     if (pv_table_print(&t, cli->json ? cli->err : cli->out, &cli->screen) < 0)
         pv_cli_note(cli, "out of memory");
     if (json_array_size(list) == 0 && !cli->json)
-        fputs("-- nobody else is in this network yet\n", cli->out);
+        fputs("-- no other members yet\n", cli->out);
 }
 
 static enum asked_kind take_asked(struct chat *c, uint64_t id)
@@ -631,7 +631,7 @@ static bool names_somebody(const struct chat *c, const char *line)
 
 static int refuse_line(struct chat *c)
 {
-    c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit%s",
+    c->code = pv_cli_usage(c->cli, "usage: send NAME TEXT, getu, or exit%s",
                            c->typed && has_place(c) ? "; //TEXT sends /TEXT" : "");
     return 0;
 }

@@ -681,7 +681,7 @@ const struct pv_command pv_cmds_chat[] = {
     {
         .name = "send",
         .args = "[--id ID] PEER|#ROOM TEXT...|-",
-        .summary = "send a line to PEER or a room; waits here when PEER is away",
+        .summary = "send a line to PEER or a room; waits here when PEER is offline",
         .details =
             "Flags stand before PEER: what follows is text. - reads it from standard input.\n"
             "Done (exit code 0) when the message is on this node's disk.\n"

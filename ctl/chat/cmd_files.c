@@ -265,7 +265,7 @@ static int settle(struct pv_cli *cli, struct job *j, const json_t *files)
     }
     clear_line(cli, j);
     if (file == NULL)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "file %lu: it is not known any more",
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "file %lu: it is no longer known",
                            (unsigned long)j->number);
     if (is_one_of(state, "done", "saved")) {
         if (j->pass >= 0)

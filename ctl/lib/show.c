@@ -508,7 +508,7 @@ const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], 
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "queued: nobody else of %.64s is there; they get it when they are back", room);
     else
-        snprintf(buf, PV_SHOW_SENT_BUF, "queued: %.64s is away and gets it when it is back", to);
+        snprintf(buf, PV_SHOW_SENT_BUF, "queued: %.64s is offline and gets it later", to);
     return buf;
 }
 
@@ -557,6 +557,6 @@ const char *pv_show_no_getter(const json_t *body, const char *room,
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "nobody else of %.64s is there: a file goes to those who are", room);
     else
-        snprintf(buf, PV_SHOW_SENT_BUF, "nobody else is in %.64s: invite somebody first", room);
+        snprintf(buf, PV_SHOW_SENT_BUF, "%.64s has no other members: invite one first", room);
     return n == denied || down ? buf : NULL;
 }

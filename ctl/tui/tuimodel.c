@@ -455,14 +455,14 @@ static bool want(struct pv_tui *t, struct pv_tui_action *a)
     set_address(t, a);
     /* The text goes back into the input line, so that nothing that was typed is lost. */
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        pv_tui_take_error(t, "too much at once: wait a moment", a);
+        pv_tui_take_error(t, "too many requests: try again in a moment", a);
         free(a->text);
         return false;
     }
     if (t->lost)
         pv_tui_show_waiting(t, a);
     if (t->lost && a->kind != PV_TUI_SEND && pv_tui_does(a->kind))
-        pv_tui_note(t, "that waits until p2pvpnd is back");
+        pv_tui_note(t, "that waits until p2pvpnd runs again");
     t->actions[t->n_actions++] = *a;
     return true;
 }
@@ -547,7 +547,7 @@ void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
 {
     /* Before what was typed later, so that lines arrive in their order. */
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        pv_tui_take_error(t, "too much at once: wait a moment", action);
+        pv_tui_take_error(t, "too many requests: try again in a moment", action);
         free(action->text);
         return;
     }
@@ -802,7 +802,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     t->ring = t->ring || (t->set.bell && is_new);
     /* The bar tells of those of other conversations, and of those below. */
     if (is_new && index != t->current)
-        pv_tui_note(t, line.named ? "%s speaks to you in %s" : "new from %s",
+        pv_tui_note(t, line.named ? "%s mentions you in %s" : "new from %s",
                     line.named ? line.from : c->name, c->name);
 }
 
@@ -1047,7 +1047,7 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
         return;
     }
     if (name[0] == '\0' || index == SIZE_MAX) {
-        pv_tui_take_error(t, PV_STR("nothing was said with %.63s", peer),
+        pv_tui_take_error(t, PV_STR("no messages with %.63s", peer),
                           &(struct pv_tui_action){.kind = PV_TUI_FORMER});
         return;
     }
@@ -1514,7 +1514,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         pv_tui_note(t, "%s", "");
     t->has_peers = body != NULL;
     if (told && json_array_size(list) == 0)
-        pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");
+        pv_tui_notice(t, &t->convs[t->current], "no other members yet");
 }
 
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
@@ -1787,8 +1787,8 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     if (action->kind == PV_TUI_MUTE || action->kind == PV_TUI_UNMUTE) {
         pv_tui_note(t,
                     action->kind == PV_TUI_MUTE
-                        ? "%s is muted: its words stand here, as read; /unmute ends that"
-                        : "%s is not muted any more",
+                        ? "%s is muted: its messages arrive as read; /unmute ends that"
+                        : "%s is no longer muted",
                     action->peer);
         if (action->kind == PV_TUI_UNMUTE) { /* what was offered meanwhile is told now */
             t->has_files = false;
@@ -1821,7 +1821,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
 bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name)
 {
     if (t->lost)
-        pv_tui_note(t, "p2pvpnd is not there: say that again when it is back");
+        pv_tui_note(t, "p2pvpnd is not running: try again when it runs");
     if (t->lost || !pv_tui_want(t, kind, name, NULL))
         return false;
     snprintf(t->opening, sizeof(t->opening), "%s", name);
@@ -2100,7 +2100,7 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
         return;
     }
     if (t->gift.path != NULL) {
-        pv_tui_note(t, "one file after the other: /send-file again in a moment");
+        pv_tui_note(t, "another file is being offered: try again in a moment");
         return;
     }
     t->gift.path = strdup(action->text);
@@ -2135,7 +2135,7 @@ static void give(struct pv_tui *t, const json_t *msg)
             continue;
         /* There is a place for each, unless the person asks faster than p2pvpnd answers. */
         if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-            pv_tui_note(t, "not offered to all: too much at once, /send-file again in a moment");
+            pv_tui_note(t, "not offered to all: too many requests; /send-file again in a moment");
             break;
         }
         want_at(t, PV_TUI_SEND_FILE, pv_json_text(m, "name", "?"), pv_json_text(m, "key", ""),
@@ -2190,7 +2190,7 @@ static void forget_notice(struct pv_tui_conv *c, uint32_t number)
     }
 }
 
-#define OFFER_AGAIN "p2pvpnd began anew: /send-file offers it again"
+#define OFFER_AGAIN "p2pvpnd restarted: /send-file offers it again"
 
 /* The line of a sender counts the members that have it, the line at a receiver says how to answer.
  */

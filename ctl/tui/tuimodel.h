@@ -29,9 +29,9 @@ enum {
 };
 
 /* While the daemon is gone the bar says it, also behind what else there was to say. */
-#define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
+#define PV_TUI_LOST "p2pvpnd is not running: messages wait here until it runs again"
 /* Ends what is said of a line for somebody who is no member, or is called otherwise. */
-#define PV_TUI_NOBODY "nobody gets what is written here"
+#define PV_TUI_NOBODY "messages to it are not sent"
 
 /* Begins what is said of a request that the daemon had not answered when it went. */
 #define PV_TUI_IS_SAVED " is being saved" /* behind a file's name, until pv_tui_take_saved() */

@@ -130,7 +130,7 @@ static void complete(struct pv_tui *t)
         add_names(t, &choice);
     }
     if (choice.n == 0) {
-        pv_tui_note(t, "nothing begins like that");
+        pv_tui_note(t, "nothing to complete");
         return;
     }
     /* One candidate is certain, so the next word can follow at once. */
@@ -279,14 +279,13 @@ static void leave(struct pv_tui *t, bool drafts)
                : drafts                                    ? PV_TUI_WARNED_BY_KEY
                                                            : PV_TUI_WARNED;
     if (waiting > 0)
-        pv_tui_note(t, "%zu line%s not sent: once more ends the chat without %s", waiting,
+        pv_tui_note(t, "%zu line%s not sent: exit again to discard %s", waiting,
                     waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
     else if (begun > 0)
-        pv_tui_note(t, "a line was begun: once more ends the chat without it");
+        pv_tui_note(t, "a line is not sent: exit again to discard it");
 }
 
-static const char hangs[] =
-    "p2pvpnd does not answer: once more ends the chat without what waits for it";
+static const char hangs[] = "p2pvpnd does not answer: exit again to discard the waiting lines";
 
 void pv_tui_ask_again(struct pv_tui *t)
 {
@@ -312,7 +311,7 @@ static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
     c->has_old_draft = c->has_old_draft || (another && c->draft != NULL);
     c->is_another = false;
     if (another)
-        pv_tui_note(t, "%s is another %s now: Enter again goes there", c->name,
+        pv_tui_note(t, "%s is another %s now: press Enter again to send", c->name,
                     pv_tui_conv_is_room(c) ? "room" : "machine");
     return another;
 }
@@ -339,8 +338,7 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
     if (index == SIZE_MAX)
         index = pv_tui_find_named(t, name);
     if (strncmp(name, "key:", 4) == 0 && pv_tui_find(t, name, false) != SIZE_MAX) {
-        pv_tui_note(t, "%.63s had a name that is another's now: nobody gets what is written here",
-                    name);
+        pv_tui_note(t, "%.63s had a name that is another's now: messages to it are not sent", name);
         return false;
     }
     /* A line for a machine that is gone shall not stand before all of a room. */
@@ -370,7 +368,7 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
 static bool is_opening(struct pv_tui *t)
 {
     if (t->opening[0] != '\0')
-        pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
+        pv_tui_note(t, "%.63s is being opened: press Enter again when it is open", t->opening);
     return t->opening[0] != '\0';
 }
 
@@ -420,7 +418,7 @@ size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 void pv_tui_note_unknown(struct pv_tui *t, const char *name)
 {
     if (name[0] == '#')
-        pv_tui_note(t, "no room named %.63s is here: /open shows one that this node left", name);
+        pv_tui_note(t, "no room named %.63s: /open shows a room that this node left", name);
     else
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
 }
@@ -594,7 +592,7 @@ static enum pv_tui_word split(struct pv_tui *t, const char *line, struct pv_tui_
 static bool is_too_long(struct pv_tui *t, size_t len)
 {
     if (len > PV_CHAT_TEXT_MAX)
-        pv_tui_note(t, "that is too much for a message (%d bytes): /send-file FILE",
+        pv_tui_note(t, "a message has at most %d bytes: /send-file FILE sends more",
                     PV_CHAT_TEXT_MAX);
     return len > PV_CHAT_TEXT_MAX;
 }
@@ -613,7 +611,7 @@ static bool use_line(struct pv_tui *t, const char *line)
     }
     if (t->current > 0)
         return send_here(t, w.plain);
-    pv_tui_note(t, "to whom? /open NAME, or send NAME TEXT; /help lists what there is");
+    pv_tui_note(t, "no conversation is open: /open NAME, or /send NAME TEXT; /help lists commands");
     return false;
 }
 
@@ -702,7 +700,8 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
         return;
     }
     if (t->current == 0) {
-        pv_tui_note(t, "to whom? /open NAME, then paste the %zu lines again", lines);
+        pv_tui_note(t, "no conversation is open: /open NAME, then paste the %zu lines again",
+                    lines);
         return;
     }
     if (t->opening[0] != '\0') {
@@ -714,11 +713,11 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
     while (len > 0 && text[len - 1] == '\n') /* as when it is sent */
         len--;
     if (len == 0)
-        pv_tui_note(t, "empty lines alone are no message");
+        pv_tui_note(t, "the paste has only empty lines");
     if (len == 0 || is_too_long(t, t->edit.len + len))
         return;
     if (is_behind_command(t, text)) {
-        pv_tui_note(t, "%zu lines fit behind no command: /open NAME, then paste them", lines);
+        pv_tui_note(t, "a command takes one line: /open NAME, then paste the %zu lines", lines);
         return;
     }
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
@@ -770,7 +769,7 @@ static void next_unread(struct pv_tui *t)
         pv_tui_open(t, index);
         return;
     }
-    pv_tui_note(t, "nothing is unread");
+    pv_tui_note(t, "no unread messages");
 }
 
 void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)

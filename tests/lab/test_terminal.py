@@ -54,7 +54,7 @@ class Terminal:
         text = re.sub(r"\b\d\d:\d\d\b", "hh:mm", text)
         text = re.sub(r"-- \d{4}-\d\d-\d\d --", "-- date --", text)
         text = re.sub(r"direct, [\d.]+ ms", "direct, N ms", text)
-        text = re.sub(r"away, seen .* ago", "away, seen T ago", text)
+        text = re.sub(r"offline, seen .* ago", "offline, seen T ago", text)
         return [row.rstrip() for row in text.split("\n")]
 
     def colours(self):
@@ -139,7 +139,7 @@ def a_conversation_on_a_screen(lab):
     term.line("getu")
     term.wait("who is there", f"bob              {a.addr(b)}".rstrip())
     term.line("/nonsense")
-    term.wait("no such command", "there is no command /nonsense")
+    term.wait("no such command", "no command /nonsense")
     term.wait_row("the whole line given back", 23, "> /nonsense")
     term.keys("C-u")
     term.line("/send nobody for nobody else")
@@ -190,7 +190,7 @@ def sizes_scrolling_and_absence(lab):
 
     # bob goes: what is written waits and says so.
     b.stop_daemon()
-    term.wait_row("bob to be away", 0, " bob  away, seen T ago")
+    term.wait_row("bob to be away", 0, " bob  offline, seen T ago")
     term.line("see you")
     term.wait("the note", "queued: bob is away")
     term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →    a: see you")
@@ -201,13 +201,13 @@ def sizes_scrolling_and_absence(lab):
 
     # The chat outlives the daemon: what is typed meanwhile is sent once it is back.
     a.stop_daemon()
-    term.wait("the end of the daemon", "p2pvpnd is not there")
+    term.wait("the end of the daemon", "p2pvpnd is not running")
     term.line("typed in between")
     term.wait_row("the line that waits", 21, " " * 23 + "│ hh:mm ·    a: typed in between")
-    term.wait_row("the bar still says it", 22, " p2pvpnd is not there: what you send waits here until it is back"
+    term.wait_row("the bar still says it", 22, " p2pvpnd is not running: messages wait here until it runs again"
                   .ljust(74) + "hh:mm")
     term.line("exit")
-    term.wait("the question", "1 line is not sent: once more ends the chat without it")
+    term.wait("the question", "1 line is not sent: exit again to discard it")
     a.daemon()
     term.wait("its return", "a: typed in between")
     wait("bob to have it", lambda: [m["text"] for m in b.json("history")["messages"]].count(
@@ -222,7 +222,7 @@ def sizes_scrolling_and_absence(lab):
     term.line("one for all")
     term.wait("what is wrong", "[p2pvpnd does not answer]  /help")
     a.stop_daemon(signal.SIGKILL)
-    term.wait("the end of the daemon", "p2pvpnd is not there")
+    term.wait("the end of the daemon", "p2pvpnd is not running")
     term.line("two for all")
     a.daemon()
     wait("both, once", lambda: [m["text"] for m in a.json("history", "#den")["messages"]] == ["one for all", "two for all"])
@@ -233,7 +233,7 @@ def sizes_scrolling_and_absence(lab):
     term.line("last words")
     term.wait("what is wrong", "[p2pvpnd does not answer]  /help")
     term.line("exit")
-    term.wait("the question", " p2pvpnd does not answer: once more ends the chat")
+    term.wait("the question", " p2pvpnd does not answer: exit again to discard")
     os.kill(a.p2pvpnd.pid, signal.SIGCONT)
     term.wait("its answer", "a: last words")
     term.line("exit")
@@ -259,7 +259,7 @@ def no_key_becomes_text(lab):
     term.type("!")
     term.wait_row("to the end of a word", 23, "> one  three!")
     term.keys("C-c")
-    term.wait("the question", "a line was begun: once more ends the chat without it")
+    term.wait("the question", "a line is not sent: exit again to discard it")
     term.keys("C-c")
     term.wait("the end", "ended with 0")
 
@@ -302,6 +302,31 @@ def no_key_of_a_terminfo_entry_becomes_text(lab):
         term.type("end")
         term.wait_row(f"nothing but what was typed at {name}", 23, "> end")
     equal(a.json("history")["messages"], [], "what was sent by a key")
+
+
+@scenario
+def terminals_without_an_entry_and_links(lab):
+    """A terminal that follows xterm is drawn as one, another gets lines; an address is a link where the terminal is known to
+    show links, on each picture that has it, and what replaces it is none."""
+    a, b = start(lab)
+    b.ctl("send", "a", "see https://example.org/x, ok")
+    term = Terminal(lab, a)
+    term.wait("the screen", "[1 unread: Ctrl-G]")
+    for name, links in (("xterm-ghostty", True), ("foot", True), ("xterm-256color", False)):
+        term.tmux("pipe-pane", "-t", "chat", f"cat >/run/raw-{name}")
+        term.again("bob", env=f"env -u TMUX -u TERM_PROGRAM -u VTE_VERSION TERM={name}")
+        term.wait(f"the address at {name}", "bob: see https://example.org/x, ok")
+        term.line("/close")
+        term.wait(f"the network at {name}", " home  you are a")
+        link = "\x1b]8;id=p2pvpn-1;https://example.org/x\x1b\\https://example.org/x\x1b]8;;\x1b\\"
+        def written(name=name):
+            return a.run("cat", f"/run/raw-{name}").out
+        if links:
+            wait(f"the link at {name}", lambda: link in written())
+        check(("\x1b]8;" in written()) == links, f"links at {name}: {written()!r}")
+    term.again("bob", env="env TERM=no-such-terminal")
+    term.wait("lines", "bob>")
+    term.wait("why", "terminfo has no entry for this terminal (TERM=no-such-terminal)")
 
 
 @scenario
@@ -444,7 +469,7 @@ def screens_of_two_sizes(lab):
     a.run("sh", "-c", "seq 1 600 | sed 's/$/ with some words behind it/' >/run/paste")
     term.tmux("load-buffer", "/run/paste")
     term.tmux("paste-buffer", "-p", "-t", "chat")
-    term.wait("all of it", "that is too much for a message")
+    term.wait("all of it", "that is a message has at most")
     term.wait_row("nothing of it", 23, ">")
     # A line typed ahead, behind a slip of the finger, is for nobody else.
     term.tmux("send-keys", "-t", "chat", "/open carrol", "Enter", "secret", "Enter")
@@ -543,7 +568,7 @@ def files_are_offered_on_the_screen(lab):
     sender = b.start(lab.bin("p2pvpnctl"), "send-file", "a", "/run/photo.jpg")
     terminal.wait("the offer", "offers photo.jpg (2.9 KiB): /accept 1, /refuse 1")
     terminal.line("/acc\t\t")
-    terminal.wait("its arrival", "photo.jpg is saved where this chat was started")
+    terminal.wait("its arrival", "saved as /run/photo.jpg")
     wait("the daemon to need it no longer", lambda: [f["state"] for f in a.json("files")["files"]] == ["saved"])
     cwd = terminal.tmux("display-message", "-p", "-t", "chat", "#{pane_current_path}").strip()
     equal(a.run("sha256sum", f"{cwd}/photo.jpg").out.split()[0], b.run("sha256sum", "/run/photo.jpg").out.split()[0],
@@ -551,7 +576,7 @@ def files_are_offered_on_the_screen(lab):
     a.run("rm", f"{cwd}/photo.jpg")
     equal(sender.ended(), 0, "exit code of send-file")
     terminal.line("/accept x")
-    terminal.wait("a hint", "/accept NUMBER")
+    terminal.wait("a hint", "usage: /accept ID")
     terminal.keys("C-u")
     terminal.resize(120, 24)
 
@@ -562,7 +587,7 @@ def files_are_offered_on_the_screen(lab):
     wait("bob to have it", lambda: [f["name"] for f in b.json("files")["files"]] == ["photo.jpg", "mine.txt"])
     a.stop_daemon()
     a.daemon()
-    again = "p2pvpnd began anew: /send-file offers it again"
+    again = "p2pvpnd restarted: /send-file offers it again"
     terminal.wait("that it is void", f"file to bob mine.txt (offered): {again}")
     number = str(b.json("files")["files"][1]["id"])
     b.ctl("files", "accept", number, "--no-wait")
@@ -595,7 +620,7 @@ def copies_under_way_hold_up_no_line_and_no_end(lab):
     a.run("fsfreeze", "-f", "/run/there")
     try:
         for i in range(n):
-            term.line(f"/save {i + 1}")
+            term.line(f"/get {i + 1}")
         term.line("a line beside them")
         wait("it to arrive", lambda: "a line beside them" in b.ctl("history", "a").out)
         term.line("/quit")  # once: nothing waits for p2pvpnd
@@ -647,7 +672,7 @@ def a_file_for_a_room_is_one_line(lab):
     theirs.line("/open #crew")
     theirs.wait("the offer below the line", "hh:mm /accept 1, /refuse 1")
     theirs.line("/accept 1")
-    theirs.wait("its arrival", "plan.txt is saved where this chat was started")
+    theirs.wait("its arrival", "saved as /run/plan.txt")
     theirs.wait("and that below the line", "hh:mm saved")
     ours.wait("how many took it", "hh:mm 1 of 1 took it")
     cwd = theirs.tmux("display-message", "-p", "-t", "chat", "#{pane_current_path}").strip()
@@ -807,7 +832,7 @@ def without_a_terminal_the_lines_stay(lab):
         check(shown in r.out and "\x1b" not in r.out, f"{command} on a terminal that can do nothing: {r.out!r}")
     # A person types, whatever becomes of the output.
     r = a.run("script", "-qec", f"{lab.bin('p2pvpnctl')} chat --quiet bob | cat", "/dev/null", stdin="/open carol\n/exit\n")
-    check("there is: send NAME TEXT" in r.out, f"a word of the screen: {r}")
+    check("usage: send NAME TEXT" in r.out, f"a word of the screen: {r}")
     wait("the line to arrive",
          lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["from a pipe"])
     term = Terminal(lab, a, "--lines")
@@ -828,7 +853,7 @@ def without_a_terminal_the_lines_stay(lab):
     term = Terminal(lab, b, "--lines", "a")
     term.wait("the prompt", "a>")
     term.line("/open carol")
-    term.wait("the word of the screen to be refused", "there is: send NAME TEXT, getu, exit; //TEXT sends /TEXT")
+    term.wait("the word of the screen to be refused", "usage: send NAME TEXT, getu, or exit; //TEXT sends /TEXT")
     for line in ("/send a with a slash", "/me waves", "//etc"):
         term.line(line)
     wait("the lines to be taken", lambda: [m["text"] for m in b.json("history", "a")["messages"]][-3:] ==
@@ -894,7 +919,7 @@ def a_chat_outlives_the_membership_of_its_machine(lab):
     lab.network(coordinator, [a, b])
     b.wait_peer(a)
     screen = Terminal(lab, b, "a")
-    screen.wait("the conversation", " a  online")
+    screen.wait("the conversation", " a  idle")
     b.ctl("leave", "--forget")
     screen.wait("why nothing goes", "this machine is in no network")
     screen.line("once there is one again")

@@ -279,7 +279,7 @@ PV_TEST(chat_converses_on_a_pipe)
     assert_lacks(strstr(t.out, "live") + 1, "live"); /* told twice, shown once */
     assert_string_equal(
         t.err,
-        "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit. Help: `p2pvpnctl chat -h`\n");
+        "p2pvpnctl: chat: usage: send NAME TEXT, getu, or exit. Help: `p2pvpnctl chat -h`\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\"}\n"
                                 "{\"cmd\":\"files\"}\n{\"cmd\":\"room_list\"}\n"
@@ -605,7 +605,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
 {
     answers("room_members", OK("'room':'#crew','members':[" MEMBER("lap", "true", "true") "]"));
     assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
-    assert_has(t.err, "nobody else is in #crew: invite somebody first");
+    assert_has(t.err, "#crew has no other members: invite one first");
     answers("room_members", OK("'room':'#crew','down':true,'members':[" MEMBER(
                                 "lap", "true", "true") "," MEMBER("pi", "false", "false") "]"));
     assert_fails(PV_CTLAPI_PEER_OFFLINE, "this machine is down: `p2pvpnctl up`, then again",
@@ -813,12 +813,12 @@ PV_TEST(chat_tells_states_of_what_it_sent)
     answers("read", OK("'read':1"));
     assert_int_equal(RUN_WITH("send pi hello\ngetu\n", "chat"), 0);
     assert_has(t.requests, "{'cmd':'read','through':'D'}\n"); /* once it was written */
-    assert_string_equal(t.out, "-- queued: pi is away and gets it when it is back\n"
+    assert_string_equal(t.out, "-- queued: pi is offline and gets it later\n"
                                "-- delivered to pi: hello...\n"
                                "-- pi is online\n"
                                "-- eve asks to be admitted, from 192.0.2.7: `p2pvpnctl admit eve`, "
                                "or `p2pvpnctl deny eve`\n" WHEN "pi: back\n"
-                               "-- nobody else is in this network yet\n");
+                               "-- no other members yet\n");
 }
 
 /* Muted peers and rooms are heard in the conversation that the person opened. */
@@ -878,7 +878,7 @@ PV_TEST(chat_tells_of_a_file_that_is_offered)
     assert_int_equal(RUN_WITH("getu\n", "chat", "--lines"), 0);
     assert_string_equal(t.out, FILE_TOLD
                         "-- pi offers a file: `p2pvpnctl files accept 7` takes a`\xef\xbf\xbd"
-                        "[2J (2.0 KiB)\n-- nobody else is in this network yet\n");
+                        "[2J (2.0 KiB)\n-- no other members yet\n");
     assert_int_equal(RUN_WITH("getu\n", "chat", "--quiet"), 0);
     assert_lacks(t.out, "offers");
     /* A script has all events as they are. */
@@ -910,8 +910,7 @@ PV_TEST(chat_begins_with_what_is_offered)
     answers("read", OK("'read':1"));
     answers("peers", FILE_EVENT("4", "in", "offered") OK_V1("'peers':[]"));
     assert_int_equal(RUN_WITH("getu\n", "chat", "--lines"), 0);
-    assert_string_equal(t.out, WHEN "pi: x\n" FILE_TOLD ROOM_TOLD
-                                    "-- nobody else is in this network yet\n");
+    assert_string_equal(t.out, WHEN "pi: x\n" FILE_TOLD ROOM_TOLD "-- no other members yet\n");
     assert_int_equal(RUN_WITH("getu\n", "chat", "--quiet"), 0);
     assert_lacks(t.out, "-- pi offers");
     assert_lacks(t.out, "#tea");

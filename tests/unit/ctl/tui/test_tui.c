@@ -272,7 +272,7 @@ PV_TEST(lines_go_where_they_belong)
 {
     line("hello");
     assert_nothing_asked(); /* to whom? */
-    assert_has(t->note, "to whom");
+    assert_has(t->note, "no conversation is open");
     assert_string_equal(t->edit.text, "hello"); /* it is not lost */
     edit(PV_TUIEDIT_KILL_START);
     line("send pi hello there");
@@ -347,7 +347,7 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
     assert_action(PV_TUI_SEND, "#crew", "secret");
     line("send #crwe secret"); /* a slip */
     assert_nothing_asked();
-    assert_has(t->note, "no room named #crwe is here");
+    assert_has(t->note, "no room named #crwe: ");
     pv_tui_done(t);
     t = &f->t;
 }
@@ -363,8 +363,8 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
     assert_string_equal(name_of_current(), "key:AbCd");
     drop_actions();
     line("still there?");
-    assert_string_equal(
-        t->note, "key:AbCd had a name that is another's now: nobody gets what is written here");
+    assert_string_equal(t->note,
+                        "key:AbCd had a name that is another's now: messages to it are not sent");
     assert_nothing_asked();
     edit(PV_TUIEDIT_KILL_START);
     line("/open gone");
@@ -375,7 +375,7 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
     assert_int_equal(t->convs[t->current].n_lines, 1);
     assert_nothing_asked();
     take_of(pv_tui_take_former, "nobody", "{'messages':[]}");
-    assert_string_equal(t->note, "nothing was said with nobody");
+    assert_string_equal(t->note, "no messages with nobody");
     assert_int_equal(pv_tui_find(t, "nobody", false), SIZE_MAX);
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','online':true,'former':'"
                             "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzY'}]}");
@@ -534,7 +534,7 @@ PV_TEST(an_offer_that_went_with_the_daemon_is_told_with_the_command_that_repeats
 #define MINE_OUT(state, more) \
     "{'id':8,'direction':'out','peer':'pi','name':'b','size':1,'state':'" state "'" more "}"
 #define AGAIN ",'why':'offer it again','again':true"
-#define HOW   ": p2pvpnd began anew: /send-file offers it again"
+#define HOW   ": p2pvpnd restarted: /send-file offers it again"
     size_t pi = pv_tui_find(t, "pi", false);
     const struct pv_tui_conv *c = &t->convs[pi];
     take(pv_tui_take_offered, "{'file':" MINE_OUT("offered", "") "}");
@@ -655,7 +655,7 @@ PV_TEST(a_number_that_is_no_incoming_files_is_refused)
     assert_string_equal(t->note, "usage: /accept ID; /files lists the IDs");
     edit(PV_TUIEDIT_KILL_START);
     line("/accept #crew");
-    assert_has(t->note, "no room named #crew is here");
+    assert_has(t->note, "no room named #crew: ");
     assert_nothing_asked();
     /* Nothing is known of it: p2pvpnd says what it is, however often. */
     for (int i = 0; i < 2; i++) {
@@ -1320,8 +1320,7 @@ PV_TEST(a_room_that_was_left_is_opened_by_its_name)
          "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}");
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
         line(lines[i]);
-        assert_string_equal(t->note,
-                            "no room named #tea is here: /open shows one that this node left");
+        assert_string_equal(t->note, "no room named #tea: /open shows a room that this node left");
         edit(PV_TUIEDIT_KILL_START);
     }
     assert_nothing_asked();
@@ -1394,7 +1393,7 @@ PV_TEST(messages_are_counted_until_they_are_seen)
     draw(24, 80);
     drop_actions();
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
-    assert_string_equal(t->note, "nothing is unread");
+    assert_string_equal(t->note, "no unread messages");
     for (size_t i = 0; i < t->n_convs; i++)
         pv_tui_key(t, PV_TUI_NEXT, 0);
     assert_int_equal(t->current, pi);
@@ -1785,7 +1784,7 @@ PV_TEST(nothing_that_is_typed_for_a_machine_that_is_gone_waits_for_its_name)
     line("secret");
     assert_action(PV_TUI_PEERS, "", "");
     assert_nothing_asked();
-    assert_has(t->note, "old is no member: nobody gets what is written here");
+    assert_has(t->note, "old is no member: messages to it are not sent");
     pv_tui_take_loss(t);
     edit(PV_TUIEDIT_KILL_START);
     for (int i = 0; i < 2; i++) {
@@ -1907,7 +1906,7 @@ PV_TEST(a_line_begun_for_a_machine_that_is_gone_is_given_back_by_the_next_of_its
     assert_string_equal(t->edit.text, "half a secret");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_nothing_asked();
-    assert_has(t->note, "old is another machine now: Enter again goes there");
+    assert_has(t->note, "old is another machine now: press Enter again to send");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_action(PV_TUI_SEND, "old", "half a secret");
 }
@@ -1955,7 +1954,8 @@ PV_TEST(lines_pasted_behind_a_command_go_to_nobody)
         type(commands[i]);
         pv_tui_paste(t, "one\ntwo");
         assert_null(t->paste);
-        assert_string_equal(t->note, "2 lines fit behind no command: /open NAME, then paste them");
+        assert_string_equal(t->note,
+                            "a command takes one line: /open NAME, then paste the 2 lines");
         assert_string_equal(t->edit.text, commands[i]);
         edit(PV_TUIEDIT_KILL_START);
     }
@@ -2007,7 +2007,7 @@ PV_TEST(a_failed_send_is_given_back)
     draw(12, 80);
     assert_has(row(10), "[3 not sent: Ctrl-G]");
     line("/exit");
-    assert_string_equal(t->note, "3 lines are not sent: once more ends the chat without them");
+    assert_string_equal(t->note, "3 lines are not sent: exit again to discard them");
     assert_int_equal(t->leave, PV_TUI_WARNED);
     pv_tui_open(t, pi);
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
@@ -2110,7 +2110,7 @@ PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
     assert_has(row(9), "[p2pvpnd does not answer]  ");
     pv_tui_ask_again(t);
     draw(12, 120);
-    assert_has(row(10), " p2pvpnd does not answer: once more");
+    assert_has(row(10), " p2pvpnd does not answer: exit again");
     t->lost = true;
     t->slow = false;
 }
@@ -2285,10 +2285,10 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_action(PV_TUI_FORMER, "gone", "");
     line("for gone alone");
     assert_nothing_asked();
-    assert_string_equal(t->note, "gone is being opened: Enter again when it is there");
+    assert_string_equal(t->note, "gone is being opened: press Enter again when it is open");
     assert_string_equal(t->edit.text, "for gone alone");
     take_of(pv_tui_take_former, "gone", "{'messages':[]}");
-    assert_string_equal(t->note, "nothing was said with gone");
+    assert_string_equal(t->note, "no messages with gone");
     assert_string_equal(t->edit.text, "/open gone for gone alone");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_nothing_asked();
@@ -2308,7 +2308,7 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     pv_tui_take_loss(t);
     line("/open gone");
     assert_nothing_asked();
-    assert_string_equal(t->note, "p2pvpnd is not there: say that again when it is back");
+    assert_string_equal(t->note, "p2pvpnd is not running: try again when it runs");
     pv_tui_note(t, "the bell is silent"); /* hides no hint that lines wait */
     draw(24, 80);
     assert_has(row(22), "[no p2pvpnd]  the bell is silent");
@@ -2392,7 +2392,7 @@ PV_TEST(commands_about_the_shown_one_wait_while_another_is_being_opened)
     for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++) {
         line(commands[i]);
         assert_nothing_asked();
-        assert_string_equal(t->note, "ops is being opened: Enter again when it is there");
+        assert_string_equal(t->note, "ops is being opened: press Enter again when it is open");
         assert_string_equal(t->edit.text, commands[i]);
         edit(PV_TUIEDIT_KILL_START);
     }
@@ -2417,7 +2417,7 @@ PV_TEST(a_file_or_command_that_waits_for_the_daemon_is_not_lost_without_a_word)
     open_of("pi");
     pv_tui_take_loss(t);
     line("/send-file f");
-    assert_string_equal(t->note, "that waits until p2pvpnd is back");
+    assert_string_equal(t->note, "that waits until p2pvpnd runs again");
     line("/exit");
     assert_int_equal(t->leave, PV_TUI_WARNED);
     assert_has(t->note, "1 line is not sent");
@@ -2444,7 +2444,7 @@ PV_TEST(many_that_come_at_once_ask_for_one_list)
     for (int i = 0; i < PV_TUI_MAX_ACTIONS; i++)
         pv_tui_want(t, PV_TUI_SAVED, "", strdup("1"));
     line("/open gone");
-    assert_string_equal(t->note, "too much at once: wait a moment");
+    assert_string_equal(t->note, "too many requests: try again in a moment");
     assert_string_equal(t->edit.text, "/open gone");
     assert_string_equal(t->opening, "");
     pv_tui_open(t, pv_tui_find(t, "pi", false));
@@ -2540,7 +2540,7 @@ PV_TEST(a_paste_that_is_too_long_is_not_asked_about)
     text[5] = '\n';
     open_of("pi");
     pv_tui_paste(t, text);
-    assert_has(t->note, "too much for a message");
+    assert_has(t->note, "a message has at most");
     assert_null(t->paste);
     line("and on");
     assert_action(PV_TUI_SEND, "pi", "and on");
@@ -2556,7 +2556,7 @@ PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
     type("y");
     pv_tui_paste(t, text);
     assert_string_equal(t->edit.text, "y");
-    assert_has(t->note, "too much for a message");
+    assert_has(t->note, "a message has at most");
     assert_has(t->note, "/send-file FILE");
     edit(PV_TUIEDIT_BACKSPACE);
     text[PV_CHAT_TEXT_MAX] = '\n';
@@ -2573,7 +2573,7 @@ PV_TEST(a_typed_line_that_is_too_long_is_not_cut)
         type("\xe6\x97\xa5");
     assert_string_equal(t->note, "");
     type("\xe6\x97\xa5");
-    assert_has(t->note, "too much for a message");
+    assert_has(t->note, "a message has at most");
     type("\xe6\x97\xa5 and so on");
     for (int i = 0; i < 2; i++) {
         line("/open bob");
@@ -2605,7 +2605,7 @@ PV_TEST(a_daemon_that_was_gone_is_asked_again)
     line("second");
     pv_tui_again(t, &a);
     pv_tui_take_loss(t);
-    assert_has(t->note, "p2pvpnd is not there");
+    assert_has(t->note, "p2pvpnd is not running");
     pv_tui_take_return(t);
     assert_ok(pv_tui_poll(t, &a));
     assert_string_equal(a.text, "first");
@@ -2972,7 +2972,7 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
     /* One that was begun before is given back once. */
     line("/msg #crew for the second");
     assert_nothing_asked();
-    assert_string_equal(t->note, "#crew is another room now: Enter again goes there");
+    assert_string_equal(t->note, "#crew is another room now: press Enter again to send");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to("#~two", "for the second");
     line("/room create #crew"); /* is made, whatever has that name */
@@ -2995,7 +2995,7 @@ PV_TEST(a_draft_for_the_former_machine_is_asked_about_by_itself)
                             "','another_since':2000000000},{'name':'bob','key':'B'}]}");
     line("/msg pi hello");
     assert_nothing_asked();
-    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    assert_string_equal(t->note, "pi is another machine now: press Enter again to send");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_action(PV_TUI_SEND, "pi", "hello");
     line("/open pi");
@@ -3003,7 +3003,7 @@ PV_TEST(a_draft_for_the_former_machine_is_asked_about_by_itself)
     assert_string_equal(t->edit.text, "for the old one");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_nothing_asked();
-    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    assert_string_equal(t->note, "pi is another machine now: press Enter again to send");
 }
 
 /* In another network, whose machine always had the name. Lines pasted for the other one go
@@ -3020,7 +3020,7 @@ PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
     assert_null(t->paste);
     line("secret");
     assert_nothing_asked();
-    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    assert_string_equal(t->note, "pi is another machine now: press Enter again to send");
     assert_string_equal(t->edit.text, "secret");
     open_of("bob"); /* and back: it is still the same line */
     open_of("pi");
@@ -3033,7 +3033,7 @@ PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
     open_of("pi");
     line("hello");
     assert_nothing_asked();
-    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    assert_string_equal(t->note, "pi is another machine now: press Enter again to send");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to(PI_KEY, "hello");
     line("and on");
@@ -3272,7 +3272,7 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
     type("half a th");
     pv_tui_key(t, PV_TUI_QUIT, 0);
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
-    assert_has(t->note, "a line was begun");
+    assert_has(t->note, "a line is not sent");
     pv_tui_key(t, PV_TUI_CHAR, L'i'); /* the person goes on: that was the answer */
     assert_string_equal(t->note, "");
     pv_tui_key(t, PV_TUI_QUIT, 0);
@@ -3500,7 +3500,7 @@ PV_TEST(a_file_for_a_room_that_the_daemon_lost_is_not_told_where_its_receiver_is
     take_of(pv_tui_take_history, "#crew", "{'messages':[" MY_OFFER("L") "]}");
     take(pv_tui_take_files, LOST);
     assert_string_equal(pv_tui_told_of(&crew()->lines[0]),
-                        "0 of 1 took it; p2pvpnd began anew: /send-file offers it again");
+                        "0 of 1 took it; p2pvpnd restarted: /send-file offers it again");
     assert_int_equal(pi->n_lines, 0);
 }
 
@@ -3515,7 +3515,7 @@ PV_TEST(a_line_that_offers_a_file_says_that_the_daemon_lost_it)
                                       "#crew','size':2048,'stat"
                                       "e':'offered','again':true}]}");
     assert_string_equal(pv_tui_told_of(&crew()->lines[0]),
-                        "1 of 2 took it; p2pvpnd began anew: /send-file offers it again");
+                        "1 of 2 took it; p2pvpnd restarted: /send-file offers it again");
 }
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
@@ -3524,7 +3524,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     drop_actions();
     offer_to_crew("{'members':[{'name':'lap','online':true,'self':true}]}");
     assert_nothing_asked();
-    assert_string_equal(t->note, "nobody else is in #crew: invite somebody first");
+    assert_string_equal(t->note, "#crew has no other members: invite one first");
     offer_to_crew(
         "{'members':[{'name':'lap','online':true,'self':true},{'name':'pi','online':false}]}");
     assert_nothing_asked();
@@ -3846,7 +3846,7 @@ PV_TEST(a_line_with_ones_own_name_stands_out)
     take(pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
     assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
     take(pv_tui_take_message, SAID("B", "@Lap: look"));
-    assert_string_equal(t->note, "pi speaks to you in #crew");
+    assert_string_equal(t->note, "pi mentions you in #crew");
     size_t crew = pv_tui_find(t, "#crew", false);
     assert_true(t->convs[crew].named);
     pv_tui_open(t, crew);
@@ -4563,7 +4563,7 @@ PV_TEST(words_that_the_user_looks_for_stand_out_as_his_name_does)
     assert_true(t->ring);
     take(pv_tui_take_message, SAID("E", "who can Deploy?"));
     assert_true(t->convs[pv_tui_find(t, "#crew", false)].named);
-    assert_string_equal(t->note, "pi speaks to you in #crew");
+    assert_string_equal(t->note, "pi mentions you in #crew");
     line("/bell off");
     t->ring = false;
     take(pv_tui_take_message, SAID("F", "deploy"));
