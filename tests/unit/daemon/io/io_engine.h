@@ -114,6 +114,10 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
     e->opened_port = port;
 }
 
+void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts)
+{
+}
+
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
 }
