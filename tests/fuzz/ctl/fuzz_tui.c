@@ -465,7 +465,7 @@ static void answer_file(const struct pv_tui_action *a, bool ok)
     must(w->meant[number]);
     if (a->kind == PV_TUI_SAVE) {
         json_t *body = json_pack("{s:o}", "file", json_of_file(number));
-        pv_tui_take_saved(&w->t, body, f->in ? NULL : "it goes out");
+        pv_tui_take_saved(&w->t, body, "/home/ann", f->in ? NULL : "it goes out");
         json_decref(body);
         return;
     }
@@ -510,6 +510,7 @@ static void answer_action(const struct pv_tui_action *a, bool ok)
     }
     case PV_TUI_MAKE:
     case PV_TUI_INVITE:
+    case PV_TUI_JOIN:
     case PV_TUI_LEAVE:
     case PV_TUI_MUTE:
     case PV_TUI_UNMUTE:
@@ -691,8 +692,7 @@ static void enter(void)
     snprintf(whole, sizeof(whole), "%s%.500s", w->t.edit.text, pasted ? w->t.paste : "");
     note_target(pasted ? "x" : w->t.edit.text, whole);
     enum pv_tui_word word = pv_tui_split(w->t.edit.text, &words);
-    const bool of_file =
-        word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE || word == PV_TUI_W_SAVE;
+    const bool of_file = word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE || word == PV_TUI_W_GET;
     const unsigned long number = of_file ? strtoul(words.name, NULL, 10) : 0;
     if (!pasted && number <= MAX_FILES)
         w->meant[number] = true;
