@@ -1141,6 +1141,11 @@ int pv_stack_up(struct pv_stack *s, const struct pv_prefix *addrs, size_t n, uin
 void pv_stack_down(struct pv_stack *s)
 {
     end_conns(s);
+    /* Those that no program has any longer, too. */
+    while (tcp_active_pcbs != NULL)
+        tcp_abort(tcp_active_pcbs);
+    while (tcp_tw_pcbs != NULL)
+        tcp_abort(tcp_tw_pcbs);
     end_places(s);
     pv_stack_fair_clear(s->fair);
     netif_set_down(&s->nif);

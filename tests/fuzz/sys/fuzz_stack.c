@@ -4,6 +4,9 @@
  * each a byte and what it needs. The member's packets follow lwIP's numbers more or less, so that
  * they get behind a handshake; lwIP's clock moves by steps only. lwIP ends the process where one of
  * its assertions fails.
+ *
+ * One stack serves all inputs, because its sockets are most of what a run costs. Each input ends
+ * with the interface down, which resets all connections.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,12 +19,14 @@
 
 enum {
     MTU = 1380,
-    STEPS_MAX = 400,
-    LINES = 3,    /* connections of the member's */
-    PROGRAMS = 6, /* accepted */
-    TICK = 250,   /* ms: of lwIP's TCP */
+    STEPS_MAX = 200,
+    LINES = 4,    /* connections: of the member's two, one of them by IPv6, and two of programs */
+    CALLED = 2,   /* the first that a program begins */
+    PROGRAMS = 6, /* ends: accepted, or asked for */
+    TICK = 100,   /* ms: of lwIP's TCP */
     UNIT = 64,    /* bytes: what programs write, read and members send are multiples of it */
     OPTIONS_MAX = 40,
+    MEMBER = 10240, /* the member's first port */
 };
 
 enum step {
@@ -32,17 +37,20 @@ enum step {
     SHUT,
     CLOSE,
     WAIT,
+    CALL, /* a program begins a connection, or sends datagrams */
+    DATAGRAM,
     N_STEPS,
 };
 
 static struct {
     struct pv_loop *loop;
     struct pv_stack *stack;
-    int queue, listener;
+    int queue, asker, listener, listener6;
     int program[PROGRAMS];
     unsigned left; /* turns */
     struct line {
-        uint32_t seq, ack; /* says next; waits for */
+        uint32_t seq, ack;   /* says next; waits for */
+        uint16_t port, from; /* of lwIP's side, and the member's */
     } line[LINES];
 } w;
 
@@ -91,45 +99,75 @@ static uint16_t next_16(struct pv_view *in)
     return (uint16_t)(high << 8 | fuzz_next(in));
 }
 
-/* The member hears lwIP; a connection has port 10240 and its number. */
+static bool is_v6(unsigned line)
+{
+    return line % 2 == 1;
+}
+
+/* The member hears lwIP. A SYN of lwIP's tells the port of a connection that a program began. */
 static void hear(void)
 {
     uint8_t p[MTU];
     for (ssize_t n; (n = recv(w.queue, p, sizeof(p), MSG_DONTWAIT)) > 0;) {
         must(n <= MTU);
-        if (n < 40 || p[0] != 0x45 || p[9] != 6 || get(p + 22, 2) - 10240 >= LINES)
+        const size_t at = p[0] >> 4 == 6 ? 40 : 20;
+        if ((size_t)n < at + 20 || p[at == 40 ? 6 : 9] != 6 || get(p + at + 2, 2) - MEMBER >= LINES)
             continue;
-        struct line *l = &w.line[get(p + 22, 2) - 10240];
-        const uint32_t bytes = (uint32_t)n - 20 - (p[32] >> 4) * 4u;
-        l->ack = get(p + 24, 4) + bytes + ((p[33] & 3) != 0);
-        if ((p[33] & 16) != 0)
-            l->seq = get(p + 28, 4);
+        struct line *l = &w.line[get(p + at + 2, 2) - MEMBER];
+        const uint8_t *t = p + at;
+        const uint32_t bytes = (uint32_t)((size_t)n - at) - (t[12] >> 4) * 4u;
+        l->ack = get(t + 4, 4) + bytes + ((t[13] & 3) != 0);
+        if ((t[13] & 16) != 0)
+            l->seq = get(t + 8, 4);
+        l->from = (uint16_t)get(t, 2);
     }
+}
+
+/* Begins a packet to lwIP; returns where what it carries begins. */
+static size_t begin_packet(uint8_t *p, bool v6, uint8_t protocol, size_t len)
+{
+    static const uint8_t begin4[] = {0x45, [8] = 64, 0, [12] = 10, 66, 0, 2, 10, 66, 0, 1};
+    const size_t at = v6 ? 40 : 20;
+    memset(p, 0, at + len);
+    if (v6) {
+        p[0] = 0x60;
+        put(p + 4, 2, (uint32_t)len);
+        p[6] = protocol;
+        p[7] = 64;
+        p[8] = p[24] = 0xfd;
+        p[9] = p[25] = 0x66;
+        p[23] = 2;
+        p[39] = 1;
+    } else {
+        memcpy(p, begin4, sizeof(begin4));
+        p[9] = protocol;
+        put(p + 2, 2, (uint32_t)(20 + len));
+    }
+    return at;
 }
 
 static void speak(struct pv_view *in)
 {
-    static uint8_t p[20 + 20 + OPTIONS_MAX + 255 * UNIT];
-    static const uint8_t begin[] = {0x45, [8] = 64, 6, [12] = 10, 66, 0, 2, 10, 66, 0, 1};
+    static uint8_t p[40 + 20 + OPTIONS_MAX + 255 * UNIT];
     const uint8_t which = fuzz_next(in), flags = fuzz_next(in), near = fuzz_next(in);
+    const uint8_t far = (flags & 0xc0) != 0 ? fuzz_next(in) : 0;
     const uint16_t window = next_16(in);
     const struct pv_view options = fuzz_take(in, (which >> 4) * 4u % (OPTIONS_MAX + 4));
     const size_t head = 20 + (options.len + 3) / 4 * 4, data = (size_t)(near >> 4) * UNIT;
     const struct line *l = &w.line[which % LINES];
-    memset(p, 0, 20 + head + data);
-    memcpy(p, begin, sizeof(begin));
-    put(p + 2, 2, (uint32_t)(20 + head + data));
-    put(p + 20, 2, 10240 + which % LINES);
-    put(p + 22, 2, 80);
-    put(p + 24, 4, l->seq + (near & 3u) * UNIT);
-    put(p + 28, 4, l->ack - (near >> 2 & 3u) * UNIT);
-    p[32] = (uint8_t)(head << 2);
-    p[33] = flags;
-    put(p + 34, 2, window);
+    const size_t at = begin_packet(p, is_v6(which % LINES), 6, head + data);
+    uint8_t *t = p + at;
+    put(t, 2, MEMBER + which % LINES);
+    put(t + 2, 2, l->from != 0 ? l->from : 80);
+    put(t + 4, 4, l->seq + (near & 3u) * UNIT + far * 256u);
+    put(t + 8, 4, l->ack - (near >> 2 & 3u) * UNIT);
+    t[12] = (uint8_t)(head << 2);
+    t[13] = flags & 0x3f;
+    put(t + 14, 2, window);
     if (options.len > 0)
-        memcpy(p + 40, options.ptr, options.len);
-    pv_natpkt_mend(p, 20 + head + data);
-    (void)!send(w.queue, p, 20 + head + data, MSG_DONTWAIT);
+        memcpy(t + 20, options.ptr, options.len);
+    pv_natpkt_mend(p, at + head + data);
+    (void)!send(w.queue, p, at + head + data, MSG_DONTWAIT);
 }
 
 static void send_packet(struct pv_view *in)
@@ -143,13 +181,69 @@ static void send_packet(struct pv_view *in)
     (void)!send(w.queue, p, bytes.len, MSG_DONTWAIT);
 }
 
+/* To a program's datagram socket, or to nobody. */
+static void send_datagram(struct pv_view *in)
+{
+    static uint8_t p[40 + 8 + 255];
+    const uint8_t which = fuzz_next(in);
+    const struct pv_view bytes = fuzz_take(in, which >> 2);
+    const size_t at = begin_packet(p, (which & 1) != 0, 17, 8 + bytes.len);
+    put(p + at, 2, 6000);
+    put(p + at + 2, 2, (which & 2) != 0 ? 5000 : 5001);
+    put(p + at + 4, 2, (uint32_t)(8 + bytes.len));
+    if (bytes.len > 0)
+        memcpy(p + at + 8, bytes.ptr, bytes.len);
+    pv_natpkt_mend(p, at + 8 + bytes.len);
+    (void)!send(w.queue, p, at + 8 + bytes.len, MSG_DONTWAIT);
+}
+
+static struct pv_addr address(bool v6, uint8_t host, uint16_t port)
+{
+    struct pv_addr a = {.family = PV_AF_INET6, .port = port, .ip = {0xfd, 0x66}};
+    a.ip[15] = host;
+    return v6 ? a : pv_addr4(10, 66, 0, host, port);
+}
+
+/* -1: refused. */
+static int ask(struct pv_inside_want want)
+{
+    struct pv_inside_got got;
+    size_t n = 0;
+    int fd = -1;
+    must(send(w.asker, &want, sizeof(want), 0) == sizeof(want));
+    run(1);
+    must(pv_unix_read(w.asker, &got, sizeof(got), &n, &fd) == PV_OK && n == sizeof(got));
+    must((got.error == 0) == (fd >= 0));
+    return fd;
+}
+
+static void call(uint8_t arg)
+{
+    int *fd = &w.program[arg % PROGRAMS];
+    const bool v6 = (arg & 0x40) != 0;
+    if (*fd >= 0)
+        return;
+    if ((arg & 0x80) != 0)
+        *fd = ask((struct pv_inside_want){.kind = PV_INSIDE_PLACE,
+                                          .local = address(v6, 1, 5000),
+                                          .remote = address(v6, 2, 6000)});
+    else
+        *fd = ask((struct pv_inside_want){
+            .kind = PV_INSIDE_CONNECT,
+            .local = address(v6, 1, 0),
+            .remote = address(v6, 2, (uint16_t)(MEMBER + CALLED + v6)),
+            .strict = (arg & 0x20) != 0,
+        });
+}
+
 static void use_program(enum step step, uint8_t arg)
 {
     static uint8_t buf[255 * UNIT];
     int *fd = &w.program[arg % PROGRAMS];
     const size_t n = arg / PROGRAMS * (size_t)UNIT;
     struct pv_inside_came came;
-    if (*fd < 0 && pv_inside_accept(w.listener, fd, &came) != PV_OK)
+    if (*fd < 0 && pv_inside_accept(w.listener, fd, &came) != PV_OK &&
+        pv_inside_accept(w.listener6, fd, &came) != PV_OK)
         return;
     if (step == WRITE)
         (void)!send(*fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -170,6 +264,10 @@ static void take_step(struct pv_view *in)
         speak(in);
     } else if (step == PACKET) {
         send_packet(in);
+    } else if (step == DATAGRAM) {
+        send_datagram(in);
+    } else if (step == CALL) {
+        call(fuzz_next(in));
     } else if (step == WAIT) {
         for (unsigned n = fuzz_next(in) % 64; n > 0; n--) {
             clock_ms += TICK;
@@ -178,29 +276,45 @@ static void take_step(struct pv_view *in)
     } else {
         use_program(step, fuzz_next(in));
     }
-    run(3);
+    run(1);
     hear();
+}
+
+static int listen_at(struct pv_addr addr)
+{
+    int fd = ask((struct pv_inside_want){.kind = PV_INSIDE_LISTEN, .local = addr});
+    must(fd >= 0);
+    return fd;
 }
 
 static void begin(void)
 {
-    const struct pv_prefix own = {.base = pv_addr4(10, 66, 0, 1, 0), .bits = 24};
-    const struct pv_inside_want want = {.kind = PV_INSIDE_LISTEN,
-                                        .local = pv_addr4(10, 66, 0, 1, 80)};
-    struct pv_inside_got got;
+    const struct pv_prefix own[] = {{.base = address(false, 1, 0), .bits = 24},
+                                    {.base = address(true, 1, 0), .bits = 64}};
     int fds[PV_STACK_QUEUES], pair[2];
-    size_t n = 0;
-    memset(&w, 0, sizeof(w));
-    memset(w.program, 0xff, sizeof(w.program));
-    must(pv_loop_new(&w.loop) == PV_OK && pv_stack_new(&w.stack, w.loop, 1) == PV_OK);
-    must(pv_stack_up(w.stack, &own, 1, MTU, 1, fds) == PV_OK);
+    if (w.loop == NULL) {
+        must(pv_loop_new(&w.loop) == PV_OK && pv_stack_new(&w.stack, w.loop, 1) == PV_OK);
+        must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+        must(pv_stack_serve(w.stack, pair[1], NULL) == PV_OK);
+        w.asker = pair[0];
+    }
+    must(pv_stack_up(w.stack, own, PV_ARRAY_LEN(own), MTU, 1, fds) == PV_OK);
     w.queue = fds[0];
-    must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
-    must(pv_stack_serve(w.stack, pair[1], NULL) == PV_OK);
-    must(send(pair[0], &want, sizeof(want), 0) == sizeof(want));
-    run(3);
-    must(pv_unix_read(pair[0], &got, sizeof(got), &n, &w.listener) == PV_OK && got.error == 0);
-    close(pair[0]);
+    w.listener = listen_at(address(false, 1, 80));
+    w.listener6 = listen_at(address(true, 1, 80));
+    memset(w.program, 0xff, sizeof(w.program));
+    memset(w.line, 0, sizeof(w.line));
+}
+
+static void end(void)
+{
+    for (size_t i = 0; i < PROGRAMS; i++)
+        if (w.program[i] >= 0)
+            close(w.program[i]);
+    close(w.listener);
+    close(w.listener6);
+    pv_stack_down(w.stack);
+    run(1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -211,11 +325,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     begin();
     for (unsigned i = 0; i < STEPS_MAX && in.len > 0; i++)
         take_step(&in);
-    w.stack = pv_stack_free(w.stack);
-    w.loop = pv_loop_free(w.loop);
-    for (size_t i = 0; i < PROGRAMS; i++)
-        if (w.program[i] >= 0)
-            close(w.program[i]);
-    close(w.listener);
+    end();
     return 0;
 }
