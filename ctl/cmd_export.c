@@ -178,17 +178,17 @@ static int check_qr(struct pv_cli *cli, const char *qr)
         if (fits || !pv_qr_is_there())
             return 0;
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "export: the QR code needs about %u columns and %u lines, and this "
+                           "the QR code needs about %u columns and %u lines, and this "
                            "screen has %zu and %zu: make the window larger, or --qr=FILE.svg "
                            "writes a picture",
                            size.columns, size.lines, screen->width, screen->height);
     }
     if (!pv_qr_is_there())
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "export: no QR code: this p2pvpnctl was built without libqrencode");
+                           "no QR code: this p2pvpnctl was built without libqrencode");
     int fd = open(qr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
     if (fd < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "export: write %s: %s: name another file", qr,
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "write %s: %s: name another file", qr,
                            strerror(errno));
     close(fd);
     (void)unlink(qr); /* print_file() writes it when there is something to write */

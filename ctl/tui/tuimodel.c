@@ -417,15 +417,14 @@ void pv_tui_show_waiting(struct pv_tui *t, struct pv_tui_action *a)
 
 void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
-    size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_pane_of(t, a);
-    if (index == SIZE_MAX)
-        return;
-    struct pv_tui_conv *c = &t->convs[index];
     const char *id = PV_STR("~%" PRIu64, a->wait);
+    /* The pane may have another name since. */
+    for (size_t i = 0; a->wait > 0 && i < t->n_convs; i++) {
+        struct pv_tui_line *line = find_line(&t->convs[i], id);
+        if (line != NULL)
+            drop_line(&t->convs[i], line);
+    }
     a->wait = 0;
-    struct pv_tui_line *line = find_line(c, id);
-    if (line != NULL)
-        drop_line(c, line);
 }
 
 /* The pane that asked; its machine may have another name since. */
@@ -1367,17 +1366,26 @@ static void join_lines(struct pv_tui_conv *to, struct pv_tui_conv *from)
     from->n_lines = from->cap = 0;
 }
 
+/* Shows the line that was begun in the pane, which has room for one such line only. */
+static void show_draft(struct pv_tui *t, struct pv_tui_conv *c, char **draft)
+{
+    if (*draft == NULL)
+        return;
+    pv_tui_notice(t, c, "not sent:");
+    pv_tui_notice(t, c, *draft);
+    free(*draft);
+    *draft = NULL;
+}
+
 /* The line that was begun for the machine is still for it. One that was begun under its new name is
- * not lost. */
+ * not lost. The line that is edited stays. */
 static void join_drafts(struct pv_tui *t, struct pv_tui_conv *to, struct pv_tui_conv *from)
 {
     const bool shown = from == &t->convs[t->current];
-    if (to->draft != NULL && (from->draft != NULL || shown)) {
-        pv_tui_notice(t, to, "not sent:");
-        pv_tui_notice(t, to, to->draft);
-        free(to->draft);
-        to->draft = NULL;
-    }
+    if (to == &t->convs[t->current])
+        show_draft(t, to, &from->draft);
+    else if (from->draft != NULL || shown)
+        show_draft(t, to, &to->draft);
     if (from->draft != NULL) {
         to->draft = from->draft;
         from->draft = NULL;
@@ -1430,11 +1438,8 @@ static size_t renamed_to(const struct pv_tui *t, const struct pv_tui_conv *c)
 /* Is there something in it that would be lost? */
 static bool is_used(const struct pv_tui *t, const struct pv_tui_conv *c)
 {
-    bool used = c == &t->convs[t->current] || c->draft != NULL || c->given_back > 0 ||
-                strcmp(t->opening, c->name) == 0;
-    for (size_t i = 0; i < c->n_lines; i++)
-        used = used || c->lines[i].id[0] != '\0' || c->lines[i].file != 0;
-    return used;
+    return c == &t->convs[t->current] || c->draft != NULL || c->given_back > 0 || c->n_lines > 0 ||
+           strcmp(t->opening, c->name) == 0;
 }
 
 /* Panes of machines that are no members, with whom nothing was said, go; those of machines that are

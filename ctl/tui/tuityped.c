@@ -189,6 +189,22 @@ static void note_error(struct pv_tui *t, const char *error)
         pv_tui_note(t, "%s", error);
 }
 
+/* The pane into which the line of the action goes back. It may be gone since, and the name another
+ * one's, who gets the line only if the person says so. SIZE_MAX: there is no room for a pane. */
+static size_t pane_for(struct pv_tui *t, const struct pv_tui_action *action)
+{
+    size_t index = pv_tui_pane_of(t, action);
+    index = index != SIZE_MAX ? index : pv_tui_find(t, action->peer, true);
+    if (index == SIZE_MAX)
+        return SIZE_MAX;
+    struct pv_tui_conv *c = &t->convs[index];
+    if (c->address[0] == '\0')
+        memcpy(c->address, action->address, sizeof(c->address));
+    else if (action->address[0] != '\0' && strcmp(c->address, action->address) != 0)
+        c->is_another = true;
+    return index;
+}
+
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
     const bool opens =
@@ -204,8 +220,8 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     note_error(t, error);
     if (action == NULL || pv_tui_keep(t, action, error))
         return;
-    size_t index = pv_tui_pane_of(t, action);
     char *line = line_of(action);
+    size_t index = line != NULL ? pane_for(t, action) : pv_tui_pane_of(t, action);
     if (index != SIZE_MAX && action->kind == PV_TUI_HISTORY)
         t->convs[index].asked = false; /* whoever opens it again asks again */
     if (index == SIZE_MAX || line == NULL) {

@@ -205,9 +205,9 @@ static pid_t start_end(const int line[static 2], bool sends, pv_ns seconds, int 
 
 int main(int argc, char **argv)
 {
-    const pv_ns delay = PV_MS(1) * (pv_ns)(argc > 1 ? atoi(argv[1]) : 66) / 2;
-    const unsigned reordered = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
-    const pv_ns seconds = PV_S(1) * (pv_ns)(argc > 3 ? atoi(argv[3]) : 10);
+    const pv_ns delay = PV_MS(1) * (argc > 1 ? strtoul(argv[1], NULL, 10) : 66) / 2;
+    const unsigned reordered = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+    const pv_ns seconds = PV_S(1) * (argc > 3 ? strtoul(argv[3], NULL, 10) : 10);
     int sender[2], reader[2], result[2];
     char text[64] = "";
     must(pv_stack_is_built(), "this build has no lwIP");

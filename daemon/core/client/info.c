@@ -143,6 +143,7 @@ static void show_closed_port(const char *what, int port, int error, struct pv_st
                             "");
 }
 
+/* Fills in the name, the addresses and the interface of this node, and counts members. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct info *x = part;

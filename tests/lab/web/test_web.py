@@ -43,10 +43,10 @@ class Page:
         return self.link().split("/#")[0]
 
 
-CROWD = """import socket, sys, time
+CROWD = """import signal, socket, sys
 crowd = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(400)]
 print("connected", flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

@@ -286,7 +286,8 @@ static void write_screen(FILE *out, const char *text)
         if (strncmp(at, path, strlen(path)) == 0) {
             instead = socket;
             len = strlen(path);
-        } else if (strncmp(at, version, strlen(version)) == 0) {
+        } else if (strncmp(at, version, strlen(version)) == 0 &&
+                   (at == text || strchr("0123456789.", at[-1]) == NULL)) { /* no address */
             instead = "VERSION";
             len = strlen(version);
         }

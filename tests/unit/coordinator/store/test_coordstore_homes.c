@@ -1025,24 +1025,6 @@ PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
     leave(&third);
 }
 
-/* It may have other networks in the same transaction, and would wait with their rows. */
-PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
-{
-    const struct net here = net_make(&one, 2), large = net_make(&two, 3);
-    char sql[512];
-    fill(&large, 2);
-    set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
-    snprintf(sql, sizeof(sql),
-             "SELECT p2pvpn.keep('\\x%s', '\\x03', '\\x09', '\\x01', 0, '\\x07', 0, 0,"
-             " %d, %d, %d, %d, %d, %d, %d, %d)",
-             hex_of(here.id), PV_STOREOP_COPY_TO, PV_STOREOP_COPY_TO_BYTES, PV_STOREOP_COPY_FROM,
-             PV_STOREOP_COPY_FROM_BYTES, PV_STOREOP_COPY_BYTES, PV_STOREOP_COPY_PAIR,
-             PV_STOREOP_COPY_PAIR_BYTES, PV_STOREOP_COPY_NET_BYTES);
-    assert_string_equal(pg_sql(&server, sql), "1");
-    assert_ok(run(one.store, keep_op(&here, 1, 1)).status);
-    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
-}
-
 /* --- writes whose outcome nobody hears ------------------------------------------------------- */
 
 /* The connection to PostgreSQL ends around them: each is done once, and answered as if nothing had

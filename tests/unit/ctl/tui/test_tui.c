@@ -1872,6 +1872,68 @@ PV_TEST(lines_begun_by_both_names_of_a_machine_stay)
     assert_string_equal(c->lines[c->n_lines - 2].text, "not sent:");
 }
 
+/* The line that is edited stays: the one that was begun by the former name is shown above it. */
+PV_TEST(a_line_begun_by_a_former_name_is_shown_where_the_new_name_is_open)
+{
+    take(pv_tui_take_peers, OLD_IS("old"));
+    open_of("old");
+    type("one");
+    pv_tui_open(t, pv_tui_find(t, "new", true));
+    drop_actions();
+    type("two");
+    take(pv_tui_take_peers, OLD_IS("new"));
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    assert_string_equal(c->name, "new");
+    assert_string_equal(t->edit.text, "two");
+    assert_null(c->draft);
+    assert_string_equal(c->lines[c->n_lines - 1].text, "one");
+    assert_string_equal(c->lines[c->n_lines - 2].text, "not sent:");
+}
+
+/* Its pane had nothing else in it, and went. The next machine of the name gets no line of it. */
+PV_TEST(a_line_on_its_way_to_a_machine_that_is_gone_is_not_lost)
+{
+    char text[] = "secret";
+    const struct pv_tui_action sent = {
+        .kind = PV_TUI_SEND, .peer = "old", .address = PI_KEY, .text = text};
+    for (int i = 0; i < 2; i++) {
+        const bool another = i > 0;
+        take(pv_tui_take_peers, OLD_IS("old"));
+        take(pv_tui_take_peers, "{'peers':[]}");
+        assert_int_equal(pv_tui_find(t, "old", false), SIZE_MAX);
+        if (another)
+            take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'AAAE','online':true}]}");
+        pv_tui_take_error(t, "no", &sent);
+        assert_string_equal(t->note, "no: the text waits in old");
+        if (!another)
+            take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'AAAE','online':true}]}");
+        open_of("old");
+        assert_string_equal(t->edit.text, text);
+        pv_tui_key(t, PV_TUI_ENTER, 0);
+        assert_nothing_asked();
+        assert_has(t->note, "old is another machine now: press Enter again to send");
+        pv_tui_done(t);
+        assert_ok(pv_tui_init(t));
+    }
+}
+
+/* The copy of a line that waits for an answer goes, by whatever name its pane has. */
+PV_TEST(a_line_that_waits_is_taken_off_the_pane_of_a_machine_that_is_renamed)
+{
+    struct pv_tui_action sent = {
+        .kind = PV_TUI_SEND, .peer = "old", .address = PI_KEY, .text = strdup("secret")};
+    take(pv_tui_take_peers, OLD_IS("old"));
+    pv_tui_show_waiting(t, &sent);
+    take(pv_tui_take_peers, OLD_IS("new"));
+    (void)pv_tui_find(t, "old", true); /* another machine has the name by now */
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "new", false)];
+    assert_string_equal(c->lines[0].text, "secret");
+    pv_tui_hide_waiting(t, &sent);
+    assert_int_equal(sent.wait, 0);
+    assert_string_equal(c->lines[0].text, "old is called new now");
+    free(sent.text);
+}
+
 /* Nobody writes to a phone: it has no chat. */
 PV_TEST(a_member_that_is_gone_and_a_phone_are_no_panes)
 {

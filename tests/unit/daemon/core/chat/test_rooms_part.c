@@ -28,14 +28,10 @@ static struct pv_chatjob_result *no_rooms(void)
     return r;
 }
 
-/* The rooms of the network are loaded: there are none. From then on there is a list of those that
- * users have accepted. */
+/* The rooms of the network are loaded: there are none. */
 static void load(void)
 {
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
-    assert_string_equal(job->u.set_meta.name, "rooms-accepted");
-    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
 static void say(const char *line)

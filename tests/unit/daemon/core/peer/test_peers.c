@@ -307,8 +307,9 @@ PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, NULL)
     assert_null(pv_peer_agent(tablet));
     assert_int_equal(pv_peer_state(phone), PV_PEER_IDLE);
     fake_peers_path(&x, phone, &there);
+    pv_peer_set_phone_presence(phone, true, x.f.now);
     pv_peer_set_presence(phone, PV_PRESENCE_OFFLINE, 0, x.f.now);
-    assert_int_equal(pv_peer_presence(phone), PV_PRESENCE_UNKNOWN);
+    assert_int_equal(pv_peer_presence(phone), PV_PRESENCE_ONLINE);
     assert_int_equal(pv_peer_reach(phone), PV_REACH_PATH);
 }
 
