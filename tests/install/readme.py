@@ -121,7 +121,8 @@ def prepare(machine, *packages):
 
 def build_packages(machine, lines):
     """From a clone, as README says; installed on the same machine, too."""
-    prepare(machine, "git", "ca-certificates")
+    prepare(machine, "ca-certificates")
+    machine.type(pick(lines, "apt install git").replace("apt install", "apt install -y"), timeout=600)
     # The holder's mounts are its own: the way in is by its process.
     inside = f"/proc/{machine.pid}/root{machine.root}/home/me/origin"
     os.makedirs(inside)
@@ -148,7 +149,8 @@ def make_repository(machine, lines, url):
 def install_copies(machine, builder, lines):
     """The packages of the builder, copied as README says; and the coordinator's."""
     prepare(machine, "iputils-ping")
-    built = os.path.join(builder.work, "upper/home/me/p2pvpn/build/packages")
+    node = re.fullmatch(r"scp -r (\S+/node) pi:", pick(lines, "^scp ")).group(1)
+    built = os.path.join(builder.work, "upper/home/me/p2pvpn", os.path.dirname(node))
     inside = f"/proc/{machine.pid}/root{machine.root}/home/me"
     for part in ("node", "coordinator"):
         # The link leads from where it is.
