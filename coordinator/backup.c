@@ -239,12 +239,12 @@ static int check_backup(sqlite3 *db, const char *file, char error[static PV_BACK
         return fail(PV_ERR_MALFORMED, error, "restore", file,
                     "not a backup of a coordinator: name a file of `p2pvpn-coordinator backup`");
     if (version != PV_COORDSTORE_SCHEMA) {
-        const char *why = PV_STR(
-            "made by a%s (schema %llu; this one knows %d): %s",
-            version > PV_COORDSTORE_SCHEMA ? " newer p2pvpn-coordinator"
-                                           : " p2pvpn-coordinator that was never released",
-            (unsigned long long)version, PV_COORDSTORE_SCHEMA,
-            version > PV_COORDSTORE_SCHEMA ? "install that version" : "take a backup of this one");
+        const char *why =
+            PV_STR("made by a%s p2pvpn-coordinator (schema %llu; this one knows %d): %s",
+                   version > PV_COORDSTORE_SCHEMA ? " newer" : "nother version of",
+                   (unsigned long long)version, PV_COORDSTORE_SCHEMA,
+                   version > PV_COORDSTORE_SCHEMA ? "upgrade p2pvpn-coordinator"
+                                                  : "name a backup of this version");
         return fail(PV_ERR_UNSUPPORTED, error, "restore", file, why);
     }
     if (!pv_sqlite_is_whole(db) || check_files(db) < 0)

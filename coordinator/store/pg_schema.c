@@ -36,12 +36,12 @@ static int refuse_other(int version, char ret_error[static PV_PG_ERROR_MAX])
     if (version > PV_PG_SCHEMA)
         snprintf(ret_error, PV_PG_ERROR_MAX,
                  "the database is of a newer p2pvpn-coordinator (version %d, this one knows %d): "
-                 "install that one",
+                 "upgrade p2pvpn-coordinator",
                  version, (int)PV_PG_SCHEMA);
     else
         snprintf(ret_error, PV_PG_ERROR_MAX,
-                 "the database is of a p2pvpn-coordinator that was never released (version %d, "
-                 "this one knows %d): name another database, or drop the schema p2pvpn",
+                 "the database is of another version of p2pvpn-coordinator (version %d, this one "
+                 "knows %d): name another database, or drop the schema p2pvpn",
                  version, (int)PV_PG_SCHEMA);
     return PV_ERR_UNSUPPORTED;
 }
@@ -66,6 +66,18 @@ static int make(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
     if (r < 0)
         pv_pg_disconnect(pg); /* which undoes it */
     return r;
+}
+
+int pv_pg_check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    int version = 0;
+    int r = read_version(pg, &version, ret_error);
+    if (r < 0 || version == PV_PG_SCHEMA)
+        return r;
+    if (version != 0)
+        return refuse_other(version, ret_error);
+    snprintf(ret_error, PV_PG_ERROR_MAX, "no coordinator has used the database yet: start one");
+    return PV_ERR_NOT_FOUND;
 }
 
 int pv_pg_make_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])

@@ -19,3 +19,11 @@ enum {
  * may not make tables; errors of pv_pg_finish(); with ret_error.
  */
 PV_MUST_CHECK int pv_pg_make_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
+
+/*
+ * Says whether the database has the tables of this version. It makes nothing: an operator who only
+ * looks needs no rights for it.
+ * PV_ERR_NOT_FOUND: no coordinator has used the database; PV_ERR_UNSUPPORTED: the tables are of
+ * another version; errors of pv_pg_finish(); with ret_error.
+ */
+PV_MUST_CHECK int pv_pg_check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);

@@ -7,6 +7,8 @@
 
 #include <libpq-fe.h>
 
+#include "coordinator/store/pg_schema.h"
+
 enum {
     WAIT_S = 5, /* without a sign of the database */
 };
@@ -61,18 +63,6 @@ static int take_copies(void *ctx, PGresult *res)
     return PV_OK;
 }
 
-/* Nothing is made here: an operator who only looks needs no rights for it. */
-static int check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
-{
-    int there = 0;
-    int r = pv_pg_exec(pg, "SELECT (to_regclass('p2pvpn.homes') IS NOT NULL)::int",
-                       pv_pg_take_number, &there, ret_error);
-    if (r < 0 || there != 0)
-        return r;
-    snprintf(ret_error, PV_PG_ERROR_MAX, "no coordinator has used the database yet: start one");
-    return PV_ERR_NOT_FOUND;
-}
-
 int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
                    char ret_error[static PV_PG_ERROR_MAX])
 {
@@ -87,7 +77,7 @@ int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
         return r;
     r = pv_pg_connect(pg, ret_error);
     if (r == PV_OK)
-        r = check_schema(pg, ret_error);
+        r = pv_pg_check_schema(pg, ret_error);
     if (r == PV_OK)
         r = pv_pg_prepare(pg, ret_error);
     if (r == PV_OK && view->coordinator != NULL)

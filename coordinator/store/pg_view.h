@@ -32,7 +32,7 @@ struct pv_pgview {
     void (*copies)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes);
 };
 
-/* Calls what is not NULL for all that there is. Errors of pv_pg_connect() and pv_pg_each(), and
- * PV_ERR_NOT_FOUND: no coordinator has used the database; with ret_error. */
+/* Calls what is not NULL for all that there is. Errors of pv_pg_connect(), pv_pg_each() and
+ * pv_pg_check_schema(); with ret_error. */
 PV_MUST_CHECK int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
                                  char ret_error[static PV_PG_ERROR_MAX]);

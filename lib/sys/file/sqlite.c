@@ -116,13 +116,12 @@ static int refuse_other(const struct pv_sqlite *s, int version,
 {
     if (version > s->kind->schema)
         snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open %.80s: written by a newer %s (schema %d; this one knows %d): install that "
-                 "version",
-                 s->path, s->kind->program, version, s->kind->schema);
+                 "open %.80s: written by a newer %s (schema %d; this one knows %d): upgrade %s",
+                 s->path, s->kind->program, version, s->kind->schema, s->kind->program);
     else
         snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open %.80s: written by a %s that was never released (schema %d; this one knows "
-                 "%d): move the file away",
+                 "open %.80s: written by another version of %s (schema %d; this one knows %d): "
+                 "move the file away",
                  s->path, s->kind->program, version, s->kind->schema);
     return PV_ERR_UNSUPPORTED;
 }

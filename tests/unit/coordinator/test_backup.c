@@ -153,9 +153,10 @@ PV_TEST(a_file_that_is_no_backup_is_refused)
     database_exec(in_dir("b.p2pvpn"), "DELETE FROM backup_files WHERE name = 'create.key'");
     expect_refusal("is damaged", "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
-    expect_refusal("by a newer p2pvpn-coordinator (schema 77; this one knows", "b.p2pvpn");
+    expect_refusal("made by a newer p2pvpn-coordinator (schema 77; this one knows", "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 2");
-    expect_refusal("that was never released (schema 2; this one knows", "b.p2pvpn");
+    expect_refusal("made by another version of p2pvpn-coordinator (schema 2; this one knows",
+                   "b.p2pvpn");
     assert_int_equal(truncate(in_dir("b.p2pvpn"), 9000), 0);
     expect_refusal("restore ", "b.p2pvpn");
 }

@@ -430,7 +430,7 @@ PV_TEST(a_database_of_another_schema_is_refused_and_stays_as_it_is)
     assert_ok(run(s, network_op(1)).status);
     pv_coordstore_close(s);
     expect_refusal(77, "written by a newer p2pvpn-coordinator (schema 77; this one knows 3): "
-                       "install that version");
-    expect_refusal(2, "written by a p2pvpn-coordinator that was never released (schema 2; this one "
-                      "knows 3): move the file away");
+                       "upgrade p2pvpn-coordinator");
+    expect_refusal(2, "written by another version of p2pvpn-coordinator (schema 2; this one knows "
+                      "3): move the file away");
 }

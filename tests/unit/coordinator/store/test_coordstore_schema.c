@@ -6,6 +6,7 @@
 
 #include "coordinator/store/pg_lease.h"
 #include "coordinator/store/pg_schema.h"
+#include "coordinator/store/pg_view.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_program.h"
 
@@ -74,12 +75,29 @@ PV_TEST_WORLD(setup, teardown);
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
+/* What an operator hears who lists homes. */
+static int look(char error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pgview view = {.ctx = NULL};
+    return pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error);
+}
+
+PV_TEST(a_database_without_tables_has_nothing_to_show_and_stays_as_it_is)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    assert_int_equal(look(error), PV_ERR_NOT_FOUND);
+    assert_string_equal(error, "no coordinator has used the database yet: start one");
+    assert_string_equal(pg_sql(&server, "SELECT to_regnamespace('p2pvpn') IS NULL"), "t");
+}
+
 static void expect_refusal(int version, const char *why)
 {
     char error[PV_PG_ERROR_MAX] = "", before[PV_PG_ERROR_MAX];
     make_version(version);
     snprintf(before, sizeof(before), "%s", pg_sql(&server, catalog));
     assert_int_equal(start_as("postgres", error), PV_ERR_UNSUPPORTED);
+    assert_string_equal(error, why);
+    assert_int_equal(look(error), PV_ERR_UNSUPPORTED);
     assert_string_equal(error, why);
     assert_string_equal(pg_sql(&server, catalog), before);
     assert_int_equal(strtol(pg_sql(&server, "SELECT version FROM p2pvpn.version"), NULL, 10),
@@ -90,9 +108,9 @@ static void expect_refusal(int version, const char *why)
 PV_TEST(tables_of_another_version_are_refused_and_stay_as_they_are)
 {
     expect_refusal(77, "the database is of a newer p2pvpn-coordinator (version 77, this one knows "
-                       "4): install that one");
-    expect_refusal(3, "the database is of a p2pvpn-coordinator that was never released (version 3, "
-                      "this one knows 4): name another database, or drop the schema p2pvpn");
+                       "4): upgrade p2pvpn-coordinator");
+    expect_refusal(3, "the database is of another version of p2pvpn-coordinator (version 3, this "
+                      "one knows 4): name another database, or drop the schema p2pvpn");
 }
 
 PV_TEST(a_start_that_fails_leaves_what_was_there)

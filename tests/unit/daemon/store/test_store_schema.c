@@ -49,15 +49,14 @@ static void expect_refusal(int schema, const char *why)
 PV_TEST(a_newer_database_is_refused_with_both_versions_and_the_remedy)
 {
     make_database();
-    expect_refusal(77, "written by a newer p2pvpnd (schema 77; this one knows 6): install that "
-                       "version");
+    expect_refusal(77, "written by a newer p2pvpnd (schema 77; this one knows 6): upgrade p2pvpnd");
 }
 
 PV_TEST(an_older_database_is_refused_with_both_versions_and_the_remedy)
 {
     make_database();
-    expect_refusal(5, "written by a p2pvpnd that was never released (schema 5; this one knows 6): "
-                      "move the file away");
+    expect_refusal(5, "written by another version of p2pvpnd (schema 5; this one knows 6): move "
+                      "the file away");
 }
 
 /* A table of ours that is a view cannot get its index: the start fails in the midst of the tables.
