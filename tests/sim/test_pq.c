@@ -245,11 +245,11 @@ PV_SIM_WHOLE(a_life_that_begins_on_a_full_disk_is_heard, FULL_WORLDS)
     sim_must(both_carry(n, PV_S(60)), "although there is room:");
 }
 
-/* --- mixed versions -----------------------------------------------------------------------------
+/* --- mixed abilities ---------------------------------------------------------------------------
  */
 
 /* One that cannot, one that does not want to, two that do, and one that wants nothing else. */
-PV_SIM(mixed_versions_and_settings_go_together, 2)
+PV_SIM(mixed_abilities_and_settings_go_together, 2)
 {
     sim_world_init(seed, &good);
     struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);

@@ -601,7 +601,7 @@ void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why,
 
 static bool has_word(const struct pv_filelink *l, const struct file *f)
 {
-    /* An older receiver would take it. */
+    /* The receiver is not offered a file that the rules keep from it. */
     if (f->e.outgoing && !file_is_final(f) && !file_may_move(l, f))
         return false;
     /* It was the receiver that ended it, so it need not be told. */

@@ -9,7 +9,7 @@
 #include "daemon/core/rooms/rooms_int.h"
 
 enum {
-    VERSION = 2,     /* of the list on disk; another one counts as none */
+    FORM = 1,        /* first byte of the list on disk; a list with another one counts as none */
     ACCEPTED = 0x80, /* a mark's last byte on disk: this, and the piece */
     PIECE = 0x7f,
 
@@ -62,7 +62,7 @@ static void put(struct pv_rooms *rs, const struct pv_rooms_mark *mark)
 void pv_rooms_set_marks(struct pv_rooms *rooms, struct pv_view saved)
 {
     const size_t each = PV_ROOM_ID_LEN + 1;
-    if (saved.len == 0 || saved.ptr[0] != VERSION)
+    if (saved.len == 0 || saved.ptr[0] != FORM)
         return;
     for (size_t at = 1; at + each <= saved.len && rooms->n_marks < PV_ROOMS_MAX_MARKS; at += each) {
         struct pv_rooms_mark *mark = &rooms->marks[rooms->n_marks++];
@@ -80,7 +80,7 @@ size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
     if (!rooms->marks_dirty && !again)
         return 0;
     rooms->marks_dirty = false;
-    ret_list[len++] = VERSION;
+    ret_list[len++] = FORM;
     for (size_t i = 0; i < rooms->n_marks; i++) {
         const struct pv_rooms_mark *mark = &rooms->marks[i];
         memcpy(ret_list + len, mark->id, PV_ROOM_ID_LEN);

@@ -888,7 +888,7 @@ static void get_fields(struct msg_parser *p, enum pv_ctl_kind kind, const struct
 
 /* --- the envelope -------------------------------------------------------------------------- */
 
-/* The same word may name a request and an answer ("statements"), so the kind takes part in the
+/* The same word may name a request and an answer ("askers"), so the kind takes part in the
  * search. */
 static enum pv_ctl_type find_type(const json_t *obj, enum pv_ctl_kind kind)
 {

@@ -367,17 +367,19 @@ struct pv_ctl_msg {
  * Parses one message, JSON or a packed page (ctlpage.h). On PV_OK *ret_msg is a new message that
  * owns everything it points to; give it back with pv_ctl_msg_free(). Types PV_CTL_UNKNOWN and
  * PV_CTL_INVALID are results, not errors: the kind and id are right, so that an error answer can be
- * given. PV_ERR_MALFORMED  not one JSON object, or neither request nor answer nor push PV_ERR_LIMIT
- * longer, deeper or with more values than the limits above PV_ERR_NOMEM
+ * given.
+ * PV_ERR_MALFORMED: not one JSON object, or neither request nor answer nor push; PV_ERR_LIMIT:
+ * longer, deeper or with more values than the limits above; PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg);
 struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg); /* wipes; NULL is fine; returns NULL */
 
 /*
  * Writes msg into buf (no NUL): JSON, or of type PV_CTL_STATEMENTS a packed page. Fields that do
- * not belong to its type are not looked at. PV_ERR_NO_SPACE  longer than cap, or than
- * PV_CTL_TEXT_MAX PV_ERR_STATE     a type that has no form (PV_CTL_UNKNOWN, PV_CTL_INVALID), a kind
- * the type does not occur in, a count above its limit, text that is not UTF-8
+ * not belong to its type are not looked at.
+ * PV_ERR_NO_SPACE: longer than cap, or than PV_CTL_TEXT_MAX; PV_ERR_STATE: a type that has no form
+ * (PV_CTL_UNKNOWN, PV_CTL_INVALID), a kind the type does not occur in, a count above its limit, or
+ * text that is not UTF-8.
  */
 PV_MUST_CHECK int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap,
                                size_t *ret_len);

@@ -75,7 +75,7 @@ PV_TEST_WORLD(setup, teardown);
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-/* What an operator hears who lists homes. */
+/* The operator lists homes. */
 static int look(char error[static PV_PG_ERROR_MAX])
 {
     const struct pv_pgview view = {.ctx = NULL};
