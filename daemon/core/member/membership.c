@@ -375,6 +375,8 @@ void pv_membership_settle(struct pv_node *n, pv_ns now)
     settle_roster(of(n), now);
 }
 
+static const char NEWER[] = "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine";
+
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
@@ -389,6 +391,10 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
          * statements have replaced: that is nobody's trouble. */
         if (r == PV_ERR_REPLAY)
             continue;
+        if (r == PV_ERR_UNSUPPORTED) {
+            (void)pv_node_log_report(n, PV_FROM_STATEMENTS, NEWER, now);
+            continue; /* `status` asks the roster */
+        }
         const char *text = PV_STR("a statement was refused: %s", pv_strstatus(r));
         /* Want of memory is this machine's trouble, not a sign of a liar: it stays out of the
          * reports. */
@@ -764,11 +770,15 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
         return PV_OK;
     }
     int r = pv_stored_load(n, cfg->saved, &roster, &marked);
-    if (r != PV_OK) {
+    if (r == PV_ERR_UNSUPPORTED)
+        pv_log(
+            n->log, PV_LOG_ERROR,
+            "what=\"the stored network is from a newer p2pvpn: upgrade p2pvpn on this machine\"");
+    else if (r != PV_OK)
         pv_log(n->log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
                pv_strstatus(r));
+    if (r != PV_OK)
         return r;
-    }
     pv_membership_enter(n, roster, n->up, now);
     /* All that follows, as a coordinator that knows no such member, has this reason. */
     if (pv_node_is_stranger(n))
@@ -896,6 +906,12 @@ static void show_refused(const struct pv_node *n, struct pv_statuspage *st)
             st, PV_STR("%zu more like these", found - (size_t)PV_NODE_SOURCE_REPORTS), "");
 }
 
+static void show_newer(const struct pv_node *n, struct pv_statuspage *st)
+{
+    if (pv_roster_saw_newer(n->roster))
+        pv_statuspage_problem(st, NEWER, "");
+}
+
 /* A node that was removed still shows its network, so that its user sees what it was removed from.
  */
 static void show_network(const struct pv_node *n, struct pv_statuspage *st)
@@ -924,8 +940,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (m->node->roster != NULL)
         show_network(m->node, st);
     show_problems(m, st);
-    if (m->node->roster != NULL)
-        show_refused(m->node, st);
+    if (m->node->roster == NULL)
+        return;
+    show_newer(m->node, st);
+    show_refused(m->node, st);
 }
 
 static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)

@@ -65,21 +65,24 @@ static bool is_marked(const uint8_t key[static MARK_KEY_LEN],
 }
 
 /* A roster grows from the network's record, wherever the store put it. Beside it that of another
- * network may lie, of a join whose last steps failed. */
+ * network may lie, of a join whose last steps failed. Without a record one of a newer version may
+ * be it. */
 static int new_roster(const struct pv_node *n, const struct pv_saved *saved,
                       struct pv_roster **ret_roster)
 {
     int r = PV_ERR_MALFORMED;
+    bool newer = false;
     for (size_t i = 0; i < saved->n_statements; i++) {
         struct pv_statement s;
-        if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
-            s.type == PV_ST_NETWORK)
+        int status = pv_statement_decode(saved->statements[i].statement, &s);
+        newer = newer || status == PV_ERR_UNSUPPORTED;
+        if (status == PV_OK && s.type == PV_ST_NETWORK)
             r = pv_roster_new(saved->statements[i].statement, saved->network_id, &n->rng,
                               ret_roster);
         if (r == PV_OK || r == PV_ERR_NOMEM)
             return r;
     }
-    return r;
+    return newer ? PV_ERR_UNSUPPORTED : r;
 }
 
 /* A statement that is refused stays in the store without a mark: it would be refused again. */

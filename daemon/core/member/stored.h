@@ -16,7 +16,8 @@
 void pv_stored_mark(const struct pv_identity *identity, struct pv_stored_statement *item);
 
 /* The roster as it was stored. *ret_marked: everything in it has a mark; else it is to be stored
- * again. PV_ERR_NOMEM, PV_ERR_MALFORMED (there is no record), errors of pv_roster_new(). */
+ * again. PV_ERR_NOMEM, PV_ERR_MALFORMED (there is no record), PV_ERR_UNSUPPORTED (there is none,
+ * and some statement is of a newer version), errors of pv_roster_new(). */
 PV_MUST_CHECK int pv_stored_load(const struct pv_node *n, const struct pv_saved *saved,
                                  struct pv_roster **ret_roster, bool *ret_marked);
 

@@ -535,14 +535,30 @@ static void add_orphans(struct pv_roster *r)
     }
 }
 
+/* Is it a statement of a newer version, signed by somebody who has not been removed? The state of a
+ * key may be settled later, so a key that statements have named is enough. */
+static bool is_newer_statement(const struct pv_roster *r, struct pv_view raw)
+{
+    const uint8_t *pk = pv_newer_signer(raw, pv_roster_network_id(r));
+    const struct pv_roster_key *k = pk == NULL ? NULL : pv_roster_key(r, pk);
+
+    return k != NULL && !k->revoked_node && !k->revoked_invite &&
+           k->member.state != PV_MEMBER_LEFT && pv_statement_verify_newer(raw) == PV_OK;
+}
+
 static int add(struct pv_roster *r, struct pv_view statement, const uint8_t *hash,
                struct pv_view receipt, bool verified, enum pv_roster_added *ret_added)
 {
     enum pv_roster_added added = PV_ROSTER_KNOWN;
     int status = add_one(r, statement, hash, receipt, verified, &added);
 
-    if (status == PV_ERR_UNSUPPORTED)
-        pv_roster_report_newer(r);
+    /* A version that nobody has signed is as good as any other byte. */
+    if (status == PV_ERR_UNSUPPORTED) {
+        if (!verified && !is_newer_statement(r, statement) &&
+            !pv_roster_is_newer_receipt(r, receipt))
+            return PV_ERR_MALFORMED;
+        r->saw_newer = true;
+    }
     if (status != PV_OK)
         return status;
     if (added == PV_ROSTER_NEW || r->orphans_wait)

@@ -145,7 +145,8 @@ struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns 
 
 /*
  * Merges one statement with its receipt (an empty view: none). Both are borrowed for the call.
- *   PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED  form, or against the network's rules
+ *   PV_ERR_TRUNCATED, PV_ERR_MALFORMED  form, or against the network's rules
+ *   PV_ERR_UNSUPPORTED  of a newer version, it or its receipt, by the signature of a known key
  *   PV_ERR_AUTH     a signature is wrong, or it belongs to another network
  *   PV_ERR_REFUSED  the signer may not sign this; an invited member without a receipt
  *   PV_ERR_LIMIT    a limit above
@@ -243,6 +244,9 @@ const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
                                                      const struct pv_roster_entry *prev,
                                                      const uint8_t self[static PV_SIGN_PK_LEN],
                                                      char ret_text[static PV_ROSTER_REFUSED]);
+/* Did pv_roster_add() or pv_roster_load() ever answer PV_ERR_UNSUPPORTED? Then p2pvpn on this
+ * machine has to be upgraded. */
+bool pv_roster_saw_newer(const struct pv_roster *r);
 /* Is it one of those because this member has the name, or the IPv4 address, that it claims? It
  * counts from when that one lets go of it. */
 bool pv_roster_waits_for(const struct pv_roster *r, const struct pv_roster_entry *entry,

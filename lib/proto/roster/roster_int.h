@@ -278,7 +278,7 @@ struct pv_roster {
     size_t n_orphans;                 /* grows up to PV_ROSTER_MAX_ORPHANS */
     size_t next_orphan;               /* the slot to fill when there may be no more, round robin */
     bool orphans_wait;                /* some are ready, and there was no memory for them */
-    bool saw_newer;                   /* a statement of a newer version was reported */
+    bool saw_newer;                   /* pv_roster_saw_newer() */
 
     size_t steps;                  /* that settling may still take */
     struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
@@ -385,6 +385,8 @@ void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
 PV_MUST_CHECK int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw,
                                           const uint8_t *hash, bool verified,
                                           struct pv_roster_receipt *ret_receipt);
+/* Is it a receipt of a newer version, signed by a key that some record names? */
+bool pv_roster_is_newer_receipt(const struct pv_roster *r, struct pv_view raw);
 /* Does e prefer this receipt to the one it has? So that every roster keeps the same one: one that
  * lets its claim count, then one by a coordinator that root named, then the earliest. */
 bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt);
@@ -522,8 +524,6 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
 /* Takes the oldest. PV_ERR_AGAIN: none waits. */
 PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report);
-/* A statement of a newer version came, which is refused. Reported once. */
-void pv_roster_report_newer(struct pv_roster *r);
 /* The sentence of pv_roster_next_refused() for this reason. */
 void pv_roster_explain_refusal(const struct pv_roster_item *e, enum pv_roster_refusal why,
                                const uint8_t *self, char ret_text[static PV_ROSTER_REFUSED]);

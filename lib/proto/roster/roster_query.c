@@ -927,6 +927,11 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     return PV_OK;
 }
 
+bool pv_roster_saw_newer(const struct pv_roster *r)
+{
+    return r->saw_newer;
+}
+
 const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
                                                      const struct pv_roster_entry *prev,
                                                      const uint8_t self[static PV_SIGN_PK_LEN],

@@ -207,6 +207,13 @@ int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const
     return PV_OK;
 }
 
+bool pv_roster_is_newer_receipt(const struct pv_roster *r, struct pv_view raw)
+{
+    const uint8_t *pk = pv_newer_signer(raw, r->record->pub.st.network_id);
+
+    return pk != NULL && find_coordinator(r, pk) != NULL && pv_receipt_verify_newer(raw) == PV_OK;
+}
+
 bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt)
 {
     return receipt != NULL && receipt->by->by_root > 0;

@@ -50,15 +50,6 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
     va_end(args);
 }
 
-/* Said once: one that is newer is seldom alone. */
-void pv_roster_report_newer(struct pv_roster *r)
-{
-    if (!r->saw_newer)
-        pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL,
-                         "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine");
-    r->saw_newer = true;
-}
-
 /* Few networks ever have a report, so the ring goes with its last one. */
 int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report)
 {

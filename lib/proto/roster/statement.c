@@ -16,8 +16,9 @@
 #include "proto/roster/kinds.h"
 
 enum {
-    VERSION = 1,      /* of statements and receipts */
-    OFFER_FLAGS = 31, /* all of enum pv_offer_flag */
+    VERSION = 1,                                       /* of statements and receipts */
+    OFFER_FLAGS = 31,                                  /* all of enum pv_offer_flag */
+    HEAD_LEN = 2 + PV_NETWORK_ID_LEN + PV_SIGN_PK_LEN, /* of receipts, and of all but type 1 */
 };
 
 static const char statement_context[] = "p2pvpn statement v1";
@@ -375,6 +376,34 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
     if (r == PV_OK)
         memcpy(ret_data, out, sizeof(out));
     return r;
+}
+
+/* --- newer versions -------------------------------------------------------------------------- */
+
+const uint8_t *pv_newer_signer(struct pv_view data,
+                               const uint8_t network_id[static PV_NETWORK_ID_LEN])
+{
+    if (data.len < HEAD_LEN + PV_SIGN_LEN || data.ptr[0] <= VERSION ||
+        memcmp(data.ptr + 2, network_id, PV_NETWORK_ID_LEN) != 0)
+        return NULL;
+    return data.ptr + 2 + PV_NETWORK_ID_LEN;
+}
+
+static int verify_newer(struct pv_view data, const char *context)
+{
+    struct pv_view body = pv_view(data.ptr, data.len - PV_SIGN_LEN);
+    return pv_sign_verify(body.ptr + body.len, context, body, pv_view(NULL, 0),
+                          data.ptr + 2 + PV_NETWORK_ID_LEN);
+}
+
+int pv_statement_verify_newer(struct pv_view data)
+{
+    return verify_newer(data, statement_context);
+}
+
+int pv_receipt_verify_newer(struct pv_view data)
+{
+    return verify_newer(data, receipt_context);
 }
 
 /* --- addresses ------------------------------------------------------------------------------- */

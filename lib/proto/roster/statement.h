@@ -386,6 +386,19 @@ PV_MUST_CHECK int pv_receipt_make(const struct pv_receipt *receipt,
                                   const uint8_t sk[static PV_SIGN_SK_LEN],
                                   uint8_t ret_data[static PV_RECEIPT_LEN]);
 
+/* --- statements and receipts of newer versions ----------------------------------------------- */
+
+/* The head of every version is that of this one (version, type, network id, signer), the end is the
+ * signature, and the contexts stay. So a node knows who says that it is to be upgraded. */
+
+/* The signer, in data: of a statement, or the coordinator of a receipt. NULL: data is of no newer
+ * version, of another network, a network record, or too short. */
+const uint8_t *pv_newer_signer(struct pv_view data,
+                               const uint8_t network_id[static PV_NETWORK_ID_LEN]);
+/* For data that has a signer by pv_newer_signer(). PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_statement_verify_newer(struct pv_view data);
+PV_MUST_CHECK int pv_receipt_verify_newer(struct pv_view data);
+
 /* --- addresses derived from keys ----------------------------------------------------------- */
 
 /* The network's ULA /64: fd, 40 bits of the network id, subnet 0 (RFC 4193). */

@@ -317,6 +317,20 @@ static inline struct item make_newer(struct world *w, const struct keys *signer)
     return it;
 }
 
+/* Gives a statement a receipt as a newer version may make it. */
+static inline void receipt_newer(const struct world *w, struct item *it, const struct keys *by)
+{
+    const size_t body = PV_RECEIPT_LEN - PV_SIGN_LEN;
+    it->r_len = PV_RECEIPT_LEN;
+    memset(it->r, 0, it->r_len);
+    it->r[0] = 2;
+    it->r[1] = PV_ST_RECEIPT;
+    memcpy(it->r + 2, w->created.network_id, 16);
+    memcpy(it->r + 18, by->pk, 32);
+    assert_ok(
+        pv_sign(it->r + body, "p2pvpn receipt v1", pv_view(it->r, body), pv_view(NULL, 0), by->sk));
+}
+
 static inline int add_status(struct pv_roster *r, const struct item *it,
                              enum pv_roster_added *added)
 {

@@ -471,25 +471,92 @@ PV_TEST(the_newest_coordinators_record_wins)
 
 /* --- newer versions -------------------------------------------------------------------------- */
 
-PV_TEST(a_statement_of_a_newer_version_is_refused_and_reported_once)
+/* The roster refuses it, and nothing else comes of it. */
+static void expect_refused(struct pv_roster *r, const struct item *it, int status)
 {
-    struct world w = world_make(16);
-    struct pv_roster *r = roster_of(&w);
-    struct item newer = make_newer(&w, &w.creator);
     struct pv_roster_event ev;
     enum pv_roster_added added;
     const size_t size = pv_roster_size(r);
 
     settle(r);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(add_status(r, &newer, &added), PV_ERR_UNSUPPORTED);
+    assert_int_equal(add_status(r, it, &added), status);
     assert_int_equal(pv_roster_size(r), size);
-    assert_ok(pv_roster_poll_event(r, &ev));
-    assert_int_equal(ev.type, PV_ROSTER_EV_REFUSED);
-    assert_null(ev.member);
-    assert_string_equal(ev.text,
-                        "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine");
     assert_int_equal(pv_roster_poll_event(r, &ev), PV_ERR_AGAIN);
+}
+
+PV_TEST(a_statement_of_a_newer_version_is_refused_and_remembered)
+{
+    struct world w = world_make(16);
+    struct pv_roster *r = roster_of(&w);
+    struct item newer = make_newer(&w, &w.creator);
+
+    assert_false(pv_roster_saw_newer(r));
+    for (int i = 0; i < 2; i++) {
+        expect_refused(r, &newer, PV_ERR_UNSUPPORTED);
+        assert_true(pv_roster_saw_newer(r));
+    }
+}
+
+/* Anybody can write the number 2. */
+PV_TEST(a_newer_version_is_believed_only_by_the_signature_of_a_known_key)
+{
+    struct world w = world_make(16);
+    struct pv_roster *r = roster_of(&w);
+    struct keys stranger = keys_of(9), bob = keys_of(10);
+    struct item newer = make_newer(&w, &w.creator), by_bob = make_newer(&w, &bob);
+    const struct item bare_head = {.s = {.raw = {2, 77}, .len = 2}};
+    struct item it = newer;
+
+    expect_refused(r, &bare_head, PV_ERR_MALFORMED);
+    for (size_t len = 0; len < newer.s.len; len++) {
+        it.s.len = len;
+        expect_refused(r, &it, len < 2 ? PV_ERR_TRUNCATED : PV_ERR_MALFORMED);
+    }
+    for (size_t i = 1; i < newer.s.len; i++) { /* of another type, network or signer, too */
+        it = newer;
+        it.s.raw[i] ^= 1;
+        expect_refused(r, &it, PV_ERR_MALFORMED);
+    }
+    it = make_newer(&w, &stranger);
+    expect_refused(r, &it, PV_ERR_MALFORMED);
+    /* One who was removed is a stranger, too. */
+    add_item(r, make_member(&w, &w.creator, &bob, "bob", 7));
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0));
+    expect_refused(r, &by_bob, PV_ERR_MALFORMED);
+    assert_false(pv_roster_saw_newer(r));
+}
+
+PV_TEST(a_newer_receipt_is_believed_only_by_the_signature_of_a_coordinator)
+{
+    struct world w = world_make(16);
+    struct pv_roster *r = roster_of(&w);
+    struct keys bob = keys_of(10);
+    struct item it = make_member(&w, &w.creator, &bob, "bob", 7);
+
+    receipt_newer(&w, &it, &w.creator); /* a member, but no coordinator */
+    expect_refused(r, &it, PV_ERR_MALFORMED);
+    receipt_newer(&w, &it, &w.coordinator);
+    it.r[it.r_len - 1] ^= 1;
+    expect_refused(r, &it, PV_ERR_MALFORMED);
+    assert_false(pv_roster_saw_newer(r));
+    it.r[it.r_len - 1] ^= 1;
+    expect_refused(r, &it, PV_ERR_UNSUPPORTED);
+    assert_true(pv_roster_saw_newer(r));
+}
+
+/* It was verified by the newer version that stored it. */
+PV_TEST(a_stored_statement_of_a_newer_version_is_remembered)
+{
+    struct world w = world_make(16);
+    struct pv_roster *r = roster_of(&w);
+    struct keys stranger = keys_of(9);
+    const struct item it = make_newer(&w, &stranger);
+    enum pv_roster_added added;
+
+    assert_int_equal(
+        pv_roster_load(r, pv_view(it.s.raw, it.s.len), NULL, pv_view(it.r, it.r_len), &added),
+        PV_ERR_UNSUPPORTED);
+    assert_true(pv_roster_saw_newer(r));
 }
 
 /* --- the set --------------------------------------------------------------------------------- */

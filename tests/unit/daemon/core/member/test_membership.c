@@ -270,6 +270,25 @@ PV_TEST(a_statement_that_newer_ones_have_replaced_is_no_problem)
     assert_int_equal(x.f.node.reports.n, 0);
 }
 
+/* It is a fact of the roster, whoever has polled its events. */
+PV_TEST(a_statement_of_a_newer_version_says_what_to_upgrade)
+{
+    static const char want[] = "a statement is from a newer p2pvpn: upgrade p2pvpn on this machine";
+    const struct item newer = make_newer(&x.f.world, &x.f.world.creator);
+    struct item unsigned_one = newer;
+    unsigned_one.s.raw[unsigned_one.s.len - 1] ^= 1;
+    enter();
+    merge(&unsigned_one);
+    assert_false(fake_node_has_problem(&x.f, "newer"));
+    pv_node_report_over(&x.f.node, PV_FROM_STATEMENTS, "a statement was refused: malformed");
+    assert_int_equal(x.f.node.reports.n, 0);
+    assert_int_equal(merge(&newer), 1);
+    assert_int_equal(x.f.node.reports.n, 0);
+    assert_true(fake_node_has_problem(&x.f, want));
+    leave();
+    assert_false(fake_node_has_problem(&x.f, want));
+}
+
 static unsigned n_lines;
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
@@ -461,6 +480,26 @@ PV_TEST(a_node_with_another_key_is_told_to_join_again)
     assert_true(fake_node_has_problem(&x.f, "identity.key is not the one by which"));
     x.f.node.removed = true;
     assert_false(pv_node_is_stranger(&x.f.node));
+}
+
+static void keep_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    snprintf(ctx, 512, "%s", line);
+}
+
+PV_TEST(a_start_from_the_store_of_a_newer_version_says_what_to_upgrade)
+{
+    char line[512] = "";
+    const struct pv_log log = {.level = PV_LOG_ERROR, .sink = keep_line, .ctx = line};
+    struct pv_stored_statement *stored = store_network();
+    uint8_t record[PV_STATEMENT_MAX];
+    memcpy(record, stored[0].statement.ptr, stored[0].statement.len);
+    record[0] = 2;
+    stored[0].statement.ptr = record;
+    x.f.node.log = &log;
+    assert_int_equal(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now), PV_ERR_UNSUPPORTED);
+    x.f.node.log = NULL;
+    assert_has(line, "the stored network is from a newer p2pvpn: upgrade p2pvpn on this machine");
 }
 
 /* The log is read where `status` is not. */

@@ -115,6 +115,23 @@ PV_TEST(without_a_record_there_is_no_roster)
     assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_ERR_MALFORMED);
 }
 
+/* As after p2pvpn was downgraded. */
+PV_TEST(a_network_that_a_newer_version_stored_is_named_as_such)
+{
+    struct pv_roster *r = NULL;
+    bool marked;
+    items[0].s.raw[0] = 2;
+    assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_ERR_UNSUPPORTED);
+    /* A record that can be read is enough for a start, which says what it cannot read. */
+    items[0].s.raw[0] = 1;
+    items[BOB] = make_newer(&f.world, &f.world.creator);
+    stored[BOB].statement = pv_view(items[BOB].s.raw, items[BOB].s.len);
+    pv_stored_mark(&f.identity, &stored[BOB]);
+    assert_ok(pv_stored_load(&f.node, &f.saved, &r, &marked));
+    assert_true(pv_roster_saw_newer(r));
+    pv_roster_free(r);
+}
+
 /* Of a join that was given up: its network's record lies before ours. */
 PV_TEST(a_row_that_another_network_left_behind_is_passed_over)
 {
