@@ -242,6 +242,31 @@ static void drop_events(struct pv_roster *r)
         continue;
 }
 
+/* Did the coordinator hand out a statement, or give a receipt, that only a newer p2pvpn can read?
+ * Its key is that of the token or URL, so the version alone is believed. */
+static bool is_newer(struct pv_view statement, struct pv_view receipt)
+{
+    struct pv_statement st;
+    struct pv_receipt re;
+    return pv_statement_decode(statement, &st) == PV_ERR_UNSUPPORTED ||
+           pv_receipt_decode(receipt, &re) == PV_ERR_UNSUPPORTED;
+}
+
+static bool is_any_newer(const struct pv_ctl_item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_newer(items[i].statement, items[i].receipt))
+            return true;
+    }
+    return false;
+}
+
+static void fail_newer(struct pv_enrol *x, pv_ns now)
+{
+    fail(x, PV_CTLAPI_REFUSED, now, "the network is from a newer p2pvpn",
+         "upgrade p2pvpn on this machine");
+}
+
 /* The record and the chain of the invite, checked against the network id of the token. */
 static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
 {
@@ -328,9 +353,12 @@ static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
         return;
     }
     if (take_record(x, &msg->u.statements) != PV_OK) {
-        fail(x, PV_CTLAPI_REFUSED, now,
-             "the coordinator handed out a network record that is not the token's",
-             "do not trust it; ask who gave you the token");
+        if (is_any_newer(msg->u.statements.items, msg->u.statements.n))
+            fail_newer(x, now);
+        else
+            fail(x, PV_CTLAPI_REFUSED, now,
+                 "the coordinator handed out a network record that is not the token's",
+                 "do not trust it; ask who gave you the token");
         return;
     }
     if (is_unwanted(x, now) || is_in_the_way(x, now))
@@ -455,8 +483,11 @@ static void registered(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns n
     int r = pv_roster_add(x->roster, item->statement, item->receipt, &added);
     drop_events(x->roster);
     if (r != PV_OK) {
-        fail(x, PV_CTLAPI_REFUSED, now, "the coordinator's receipt is not valid",
-             "do not trust it; ask who gave you the token");
+        if (is_newer(item->statement, item->receipt))
+            fail_newer(x, now);
+        else
+            fail(x, PV_CTLAPI_REFUSED, now, "the coordinator's receipt is not valid",
+                 "do not trust it; ask who gave you the token");
         return;
     }
     save(x, now);
@@ -476,19 +507,25 @@ static void created(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
     }
     pv_roster_free(x->roster);
     x->roster = NULL;
+    bool newer = false;
     int r = pv_roster_new(made[0], c->network_id, &x->node->rng, &x->roster);
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(made); i++) {
         enum pv_roster_added added;
-        if (msg->u.receipts.results[i].error != PV_CTL_E_NONE)
+        const struct pv_ctl_result *result = &msg->u.receipts.results[i];
+        newer = result->error == PV_CTL_E_NONE && is_newer(made[i], result->receipt);
+        if (result->error != PV_CTL_E_NONE)
             r = PV_ERR_REFUSED;
         else
-            r = pv_roster_add(x->roster, made[i], msg->u.receipts.results[i].receipt, &added);
+            r = pv_roster_add(x->roster, made[i], result->receipt, &added);
     }
     if (r == PV_OK)
         drop_events(x->roster);
     if (r != PV_OK) {
-        fail(x, PV_CTLAPI_FAILED, now, "the coordinator's receipts are not valid",
-             "is the URL of the right coordinator?");
+        if (newer)
+            fail_newer(x, now);
+        else
+            fail(x, PV_CTLAPI_FAILED, now, "the coordinator's receipts are not valid",
+                 "is the URL of the right coordinator?");
         return;
     }
     save(x, now);

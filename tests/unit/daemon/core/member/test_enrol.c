@@ -202,6 +202,28 @@ static void hand_out(uint64_t tag, bool with_invite)
     answer(tag, &msg);
 }
 
+enum {
+    HAND_OUT_NETWORK,
+    HAND_OUT_INVITE
+};
+
+/* The same, one of them as a newer version made it. */
+static void hand_out_newer(uint64_t tag, int which)
+{
+    struct world *w = &node.world;
+    struct item network = item_of(w, &w->created.network);
+    const struct item coordinators = item_of_long(w, &w->created.coordinators);
+    const struct item admin = item_of(w, &w->created.admin);
+    const struct item newer = make_newer(w, &w->creator);
+    const struct pv_ctl_item items[] = {view_of(&network), view_of(&coordinators), view_of(&admin),
+                                        view_of(&newer)};
+    struct pv_ctl_msg msg = {.type = PV_CTL_STATEMENTS};
+    network.s.raw[0] = which == HAND_OUT_NETWORK ? 2 : 1;
+    msg.u.statements.n = which == HAND_OUT_NETWORK ? 3 : 4;
+    msg.u.statements.items = items;
+    answer(tag, &msg);
+}
+
 /* The coordinator lets the node in and gives it what it asks for first. */
 static void welcome_and_hand_out(void)
 {
@@ -218,19 +240,35 @@ static void reserve(uint64_t tag, const char *name)
     answer(tag, &msg);
 }
 
-/* The coordinator takes the member statement, with its receipt or with a wrong one. */
-static void accept_member(bool honest)
+/* The coordinator takes the member statement, with its receipt or with one that `spoil` changed. */
+static void accept_member_with(void (*spoil)(struct item *it))
 {
     uint64_t tag;
     struct pv_ctl_msg *asked = fake_coord_take(PV_CTL_REGISTER, &tag);
     struct item it = {.s.len = asked->u.reg.member.len};
     memcpy(it.s.raw, asked->u.reg.member.ptr, it.s.len);
     receipt_next(&node.world, &it);
-    it.r[it.r_len - 1] ^= honest ? 0 : 1;
+    if (spoil != NULL)
+        spoil(&it);
     struct pv_ctl_msg msg = {.type = PV_CTL_REGISTERED};
     msg.u.registered.item = view_of(&it);
     answer(tag, &msg);
     pv_ctl_msg_free(asked);
+}
+
+static void damage_receipt(struct item *it)
+{
+    it->r[it->r_len - 1] ^= 1;
+}
+
+static void renew_receipt(struct item *it)
+{
+    receipt_newer(&node.world, it, &node.world.coordinator);
+}
+
+static void accept_member(bool honest)
+{
+    accept_member_with(honest ? NULL : damage_receipt);
 }
 
 /* bob is a member, and waits for the store. */
@@ -540,6 +578,31 @@ PV_TEST(a_wrong_receipt_is_not_believed)
     expect_nothing_left();
 }
 
+static const char NEWER[] =
+    "join: the network is from a newer p2pvpn: upgrade p2pvpn on this machine";
+
+/* The coordinator is as honest as before. */
+PV_TEST(a_network_of_a_newer_version_says_what_to_upgrade)
+{
+    for (int which = HAND_OUT_NETWORK; which <= HAND_OUT_INVITE; which++) {
+        join();
+        welcome();
+        hand_out_newer(expect_asked(PV_CTL_FETCH), which);
+        expect_failure(NEWER);
+    }
+    expect_nothing_left();
+}
+
+PV_TEST(a_receipt_of_a_newer_version_says_what_to_upgrade)
+{
+    join();
+    welcome_and_hand_out();
+    reserve(expect_asked(PV_CTL_JOIN), "bob");
+    accept_member_with(renew_receipt);
+    expect_failure(NEWER);
+    expect_nothing_left();
+}
+
 PV_TEST(a_store_that_fails_ends_it)
 {
     join_until_save();
@@ -690,7 +753,7 @@ PV_TEST(no_network_is_made_in_a_range_that_no_interface_may_have)
 }
 
 /* The coordinator takes the statements of a put or a new network, with receipts. */
-static void accept_statements(enum pv_ctl_type type)
+static void accept_statements_with(enum pv_ctl_type type, void (*spoil)(struct item *it))
 {
     uint64_t tag;
     struct pv_ctl_msg *asked = fake_coord_take(type, &tag);
@@ -705,6 +768,8 @@ static void accept_statements(enum pv_ctl_type type)
         assert_ok(pv_statement_decode(asked->u.put.items[n - 1].statement, &st));
         memcpy(node.world.created.network_id, st.network_id, sizeof(st.network_id));
         receipt_next(&node.world, &it[i]);
+        if (spoil != NULL)
+            spoil(&it[i]);
         results[i].receipt = pv_view(it[i].r, it[i].r_len);
     }
     struct pv_ctl_msg msg = {.type = PV_CTL_RECEIPTS};
@@ -712,6 +777,11 @@ static void accept_statements(enum pv_ctl_type type)
     msg.u.receipts.results = results;
     answer(tag, &msg);
     pv_ctl_msg_free(asked);
+}
+
+static void accept_statements(enum pv_ctl_type type)
+{
+    accept_statements_with(type, NULL);
 }
 
 static void create_until_invite(void)
@@ -736,6 +806,16 @@ PV_TEST(create_ends_with_a_token)
     fake_node_raise(&node, PV_FACT_ONLINE);
     accept_statements(PV_CTL_PUT);
     assert_has(fake_ctl_reply(&node, client), "p2pvpn-");
+}
+
+PV_TEST(receipts_of_a_newer_version_say_what_to_upgrade)
+{
+    create();
+    save_root(PV_OK);
+    welcome();
+    accept_statements_with(PV_CTL_CREATE, renew_receipt);
+    expect_failure("create: the network is from a newer p2pvpn: upgrade p2pvpn on this machine");
+    assert_int_equal(n_entered, 0);
 }
 
 /* The holder of the earlier network's key, on paper or stolen, would have this one, too. */
