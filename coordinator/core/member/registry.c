@@ -434,7 +434,7 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
             e = PV_CTL_E_NOT_ALLOWED; /* twice in the list, or before what it rests on */
     }
     while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
-        if (event.type == PV_ROSTER_EV_REFUSED)
+        if (event.type == PV_ROSTER_EV_REFUSED && e == PV_CTL_E_NONE)
             e = PV_CTL_E_NOT_ALLOWED;
     }
     if (e == PV_CTL_E_NONE && (pv_roster_count(net->roster) == 0 ||

@@ -272,6 +272,27 @@ PV_TEST(a_new_secret_counts_at_once)
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
+PV_TEST(a_network_with_a_newer_statement_is_refused_for_its_version)
+{
+    struct cw *w = cw_new(5);
+    struct pv_ctl_item items[4];
+    cw_start(w);
+    cw_make_network(w);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct pv_ctl_msg create = cw_create_msg(w, items);
+    uint8_t newer[PV_STATEMENT_MAX];
+    const struct pv_view was = items[1].statement;
+    const size_t body = was.len - PV_SIGN_LEN;
+    memcpy(newer, was.ptr, was.len);
+    newer[0] = 2;
+    assert_ok(pv_sign(newer + body, "p2pvpn statement v1", pv_view(newer, body), pv_view(NULL, 0),
+                      w->root.sk));
+    items[1].statement = pv_view(newer, was.len);
+    cw_ask_error(w, c, create, PV_CTL_E_VERSION);
+    items[1].statement = was;
+    cw_ask_ok(w, c, create, PV_CTL_RECEIPTS);
+}
+
 /* Limits hold for networks that are there, addresses for who comes next, and whoever creates needs
  * no secret any more. */
 PV_TEST(a_policy_holds_from_now_on)
