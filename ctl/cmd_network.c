@@ -318,11 +318,11 @@ enum {
     JOIN_WAIT,
 };
 
-/* Such a token tells a member where the coordinator is now. */
-static bool is_movetoken(const char *text)
+/* Such a token tells a member where the coordinator is now. Errors of pv_movetoken_parse(). */
+static int check_movetoken(const char *text)
 {
     struct pv_movetoken token;
-    return pv_movetoken_parse(text, strlen(text), &token) == PV_OK;
+    return pv_movetoken_parse(text, strlen(text), &token);
 }
 
 static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -334,13 +334,14 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         code = pv_cli_name(cli, "name", name, req->name);
     if (code != 0)
         return code;
-    if (is_movetoken(req->secret)) {
+    const int moves = check_movetoken(req->secret);
+    if (moves == PV_OK) {
         req->cmd = PV_CTLAPI_COORDINATOR_TAKE;
         return 0;
     }
     /* The parse is only a check, so the parts are wiped at once; the daemon gets the text. */
     int r = pv_token_parse(req->secret, strlen(req->secret), &token);
-    if (r == PV_ERR_UNSUPPORTED)
+    if (r == PV_ERR_UNSUPPORTED || moves == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "this token is from a newer p2pvpn: upgrade p2pvpn on this machine");
     if (begins(req->secret, "p2pvpn://"))

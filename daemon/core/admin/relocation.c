@@ -862,6 +862,16 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
 }
 
+static bool is_any_newer(const struct pv_movetoken *token)
+{
+    struct pv_statement st;
+    for (size_t i = 0; i < token->n; i++) {
+        if (pv_statement_decode(token->items[i], &st) == PV_ERR_UNSUPPORTED)
+            return true;
+    }
+    return false;
+}
+
 /* A giver of such a token cannot lie: its statements are checked like any other's, and one that is
  * older than what this node has changes nothing. */
 static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -872,7 +882,11 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_ctl_item items[PV_MOVETOKEN_ITEMS];
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     const char *why = NULL;
-    if (token == NULL || pv_movetoken_parse(req->secret, strlen(req->secret), token) != PV_OK)
+    const int r =
+        token == NULL ? PV_ERR_NOMEM : pv_movetoken_parse(req->secret, strlen(req->secret), token);
+    if (r == PV_ERR_UNSUPPORTED || (r == PV_OK && is_any_newer(token)))
+        why = "join: this token is from a newer p2pvpn: upgrade p2pvpn on this machine";
+    else if (r != PV_OK)
         why = "join: a damaged token: copy it whole, from p2pvpn- to its end";
     else if (n->roster == NULL)
         why = "join: this token tells members of a network of its new coordinator, and this "

@@ -35,6 +35,20 @@ static void token_checksum(struct pv_view bin, uint8_t ret_sum[static TOKEN_CHEC
     memcpy(ret_sum, hash, TOKEN_CHECK_LEN);
 }
 
+/* A text that is longer than any token of these versions: its first byte is its version all the
+ * same, and all that a user has to know of one that is newer. */
+static int judge_long(const char *text)
+{
+    uint8_t start[3];
+    size_t n;
+
+    if (pv_b64url_decode(text + TOKEN_PREFIX_LEN, 4, start, sizeof(start), &n) != PV_OK)
+        return PV_ERR_MALFORMED;
+    int r = start[0] > VERSION_MOVE ? PV_ERR_UNSUPPORTED : PV_ERR_MALFORMED;
+    pv_wipe(start, sizeof(start));
+    return r;
+}
+
 /* A token's bytes before their checksum, which is right, out of its text; in bin. */
 static int open_text(const char *text, size_t len, uint8_t *bin, size_t cap,
                      struct pv_view *ret_body)
@@ -42,9 +56,12 @@ static int open_text(const char *text, size_t len, uint8_t *bin, size_t cap,
     uint8_t sum[TOKEN_CHECK_LEN];
     size_t n;
 
-    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
-        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, bin, cap, &n) != PV_OK ||
-        n <= TOKEN_CHECK_LEN)
+    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0)
+        return PV_ERR_MALFORMED;
+    int r = pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, bin, cap, &n);
+    if (r == PV_ERR_NO_SPACE)
+        return judge_long(text);
+    if (r != PV_OK || n <= TOKEN_CHECK_LEN)
         return PV_ERR_MALFORMED;
     *ret_body = pv_view(bin, n - TOKEN_CHECK_LEN);
     token_checksum(*ret_body, sum);

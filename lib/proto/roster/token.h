@@ -30,7 +30,8 @@ struct pv_token {
 
 /* Text to token; surrounding blanks are not skipped.
  *   PV_ERR_MALFORMED    not a token, damaged (checksum), or a list that is not canonical
- *   PV_ERR_UNSUPPORTED  a newer version of tokens */
+ *   PV_ERR_UNSUPPORTED  a newer version of tokens; of a text that is longer than those of this
+ *                       version the checksum is not looked at */
 PV_MUST_CHECK int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token);
 /* PV_ERR_MALFORMED (the list), PV_ERR_NO_SPACE (never with cap >= PV_TOKEN_TEXT_BUF). */
 PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_t cap);

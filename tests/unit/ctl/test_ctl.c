@@ -292,6 +292,15 @@ PV_TEST_IN(a_token_that_is_none_is_exit_code_12, setup, teardown)
     assert_fails(PV_CTLAPI_BAD_TOKEN,
                  "this token is from a newer p2pvpn: upgrade p2pvpn on this machine", "join",
                  "p2pvpn-A-1BoAQ");
+    static char newer[5000] = "p2pvpn-A";
+    memset(newer + 8, 'x', sizeof(newer) - 9);
+    /* Some are no longer than move tokens may be. */
+    for (size_t len = sizeof(newer) - 1; len > 800; len -= 400) {
+        newer[len] = '\0';
+        assert_fails(PV_CTLAPI_BAD_TOKEN,
+                     "this token is from a newer p2pvpn: upgrade p2pvpn on this machine", "join",
+                     newer);
+    }
     /* The URL where a token should be, and the other way round. */
     assert_fails(PV_CTLAPI_BAD_TOKEN, "p2pvpnctl invite", "join", "p2pvpn://192.0.2.1:3478/K?c=S");
     assert_fails(PV_CTLAPI_USAGE, "`join`", "create", "p2pvpn-AAAA");

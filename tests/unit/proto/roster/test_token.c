@@ -97,6 +97,28 @@ PV_TEST(tokens_of_a_newer_version_are_told_apart)
     assert_int_equal(pv_movetoken_parse(newer, strlen(newer), &move), PV_ERR_UNSUPPORTED);
 }
 
+/* A newer version may add fields: the length says nothing of the version. */
+PV_TEST(a_long_token_of_a_newer_version_is_told_apart)
+{
+    static struct pv_movetoken move;
+    static char text[PV_MOVETOKEN_TEXT_BUF + 2];
+    struct pv_token got;
+    snprintf(text, sizeof(text), "p2pvpn-AAAA");
+    memset(text + 11, 'A', sizeof(text) - 12);
+    for (char version = 'A'; version <= 'Z'; version++) { /* the first six bits */
+        text[7] = version;
+        const int want = version == 'A' ? PV_ERR_MALFORMED : PV_ERR_UNSUPPORTED;
+        assert_int_equal(pv_token_parse(text, strlen(text), &got), want);
+        assert_int_equal(pv_movetoken_parse(text, strlen(text), &move), want);
+    }
+    text[8] = '*';
+    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_ERR_MALFORMED);
+    /* Two invites in one. */
+    memcpy(text + 7, "AREREREREREREREREREREREiIiIiIiIiIiIi", 36);
+    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_ERR_MALFORMED);
+    assert_int_equal(pv_movetoken_parse(text, strlen(text), &move), PV_ERR_MALFORMED);
+}
+
 PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
 {
     static struct pv_movetoken want, got;

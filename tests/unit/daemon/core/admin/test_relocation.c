@@ -394,3 +394,20 @@ PV_TEST(a_token_tells_the_list_to_members_only)
     run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-AAAA'}");
     assert_reply(&node, client, "damaged");
 }
+
+PV_TEST(a_token_of_a_newer_version_or_with_a_newer_statement_says_what_to_upgrade)
+{
+    static const char want[] = "this token is from a newer p2pvpn: upgrade p2pvpn on this machine";
+    char text[PV_MOVETOKEN_TEXT_BUF];
+    const struct item newer = make_newer(&node.world, &node.world.creator);
+    struct pv_movetoken *token = calloc(1, sizeof(*token));
+    test_defer(free, token);
+    memcpy(token->network_id, node.world.created.network_id, sizeof(token->network_id));
+    token->n = 1;
+    token->items[0] = pv_view(newer.s.raw, newer.s.len);
+    assert_ok(pv_movetoken_format(token, text, sizeof(text)));
+    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
+    assert_reply(&node, client, want);
+    run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-A-1BoAQ'}");
+    assert_reply(&node, client, want);
+}
