@@ -896,6 +896,15 @@ FUZZ(statement)
 {
     struct pv_statement st;
 
+    /* Of whatever network it names. */
+    const uint8_t *newer =
+        len < 2 + PV_NETWORK_ID_LEN ? NULL : pv_newer_signer(pv_view(data, len), data + 2);
+    if (newer != NULL) {
+        must(newer > data && newer + PV_SIGN_PK_LEN + PV_SIGN_LEN <= data + len);
+        int known = pv_statement_verify_newer(pv_view(data, len));
+        must(known == PV_OK || known == PV_ERR_AUTH);
+        must(pv_statement_decode(pv_view(data, len), &st) == PV_ERR_UNSUPPORTED);
+    }
     if (pv_statement_decode(pv_view(data, len), &st) != PV_OK)
         return;
     must(len <= PV_STATEMENT_MAX && st.raw.ptr == data && st.raw.len == len);
