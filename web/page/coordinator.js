@@ -69,7 +69,7 @@ function plots() {
 
 function server(s) {
   return el("section", { class: "card" }, el("h2", {}, "This coordinator"), facts([["Version", s.coordinator], ["Uptime", span(s.uptime)],
-    ["Listening on", s.listen.join(", ")], ["Sandbox", s.rights], ["Longest turn", `${(s.loop.longest_us / 1000).toFixed(1)} ms in the last minutes, ${count(s.loop.hard)} above 5 ms`],
+    ["Listening on", s.listen.join(", ")], ["Sandbox", s.rights], ["Longest pause", `${(s.loop.longest_us / 1000).toFixed(1)} ms in the last minutes, ${count(s.loop.hard)} above 5 ms`],
     ["Memory", bytes(s.process.resident)], ["Descriptors", `${count(s.process.fds)} of ${count(s.process.max_fds)}`], ["Signals forwarded", count(s.requests.signals)],
     ["Closed for errors", count(s.requests.failed)]]));
 }
@@ -113,7 +113,7 @@ function networksCard() {
   function list() {
     const found = networks.networks.filter(n => n.id.includes(wanted) || (n.name || "").includes(wanted)).sort((a, b) => b.members - a.members || b.bytes - a.bytes);
     place.replaceChildren(table(["Network", "Members", "Online", "Statements", "Stored", "Last seen"], found.slice(0, SHOWN).map(n => [nameOf(n), count(n.members), count(n.online),
-      count(n.statements), bytes(n.bytes + (n.copies || 0)), n.online > 0 ? "now" : n.seen ? ago(n.seen) : `not since start, ${span(networks.uptime)} ago`]), wanted ? "None found." : "None yet."),
+      count(n.statements), bytes(n.bytes + (n.copies || 0)), n.online > 0 ? "now" : n.seen ? ago(n.seen) : `not seen since the coordinator started, ${span(networks.uptime)} ago`]), wanted ? "None found." : "None yet."),
       found.length > SHOWN ? el("p", { class: "quiet" }, `The largest ${SHOWN} of ${count(found.length)}.`) : "");
   }
   if (networks) list();

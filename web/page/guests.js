@@ -35,10 +35,10 @@ export function guests(paint) {
     const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
       state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.key }, p.name)));
     const all = el("input", { type: "checkbox", "data-key": "guest-everything" });
-    const endpoint = el("input", { type: "text", placeholder: "found by itself", "data-key": "guest-endpoint", maxlength: 270 });
+    const endpoint = el("input", { type: "text", placeholder: "automatic", "data-key": "guest-endpoint", maxlength: 270 });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Gateway", by),
       el("label", {}, "Address and port of the gateway, if a router forwards one", endpoint)),
-      el("label", { class: "check" }, all, "Route all traffic through that node"),
+      el("label", { class: "check" }, all, "Route all traffic through the gateway (it must be an exit node)"),
       el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
         const fields = { name: name.value.trim() };
         if (by.value) fields.peer = by.value;
