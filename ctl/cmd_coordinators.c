@@ -41,13 +41,12 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
                 pv_json_bool(body, "former") ? "has it and tells everybody who asks there"
                                              : "was not told");
     if (!pv_json_bool(body, "former"))
-        pv_cli_note(cli,
-                    "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
-                    "there `p2pvpnctl join TOKEN`");
+        pv_cli_note(cli, "for a member that missed the change: `p2pvpnctl network coordinators "
+                         "token`, and there `sudo p2pvpnctl join TOKEN`");
     /* A coordinator that is about to move is not there yet. */
     if (strcmp(what, "address") == 0)
-        pv_cli_note(cli, "nobody was asked there: the same command with the right address mends "
-                         "a slip");
+        pv_cli_note(cli, "p2pvpnctl did not check that a coordinator answers there. To correct the "
+                         "address, run the command again.");
     return 0;
 }
 
@@ -118,16 +117,15 @@ const struct pv_command pv_cmds_coordinators[] = {
         .args = "coordinators [add URL|- | remove COORDINATOR | address [COORDINATOR] ADDRESSES | "
                 "token]",
         .summary = "list this network's coordinators, or move it to another",
-        .details =
-            "  add URL      another coordinator takes the network in and is preferred from\n"
-            "               now on; the former ones stay in the list, for when it is away\n"
-            "  remove       COORDINATOR is a key, an address or a host of the list\n"
-            "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas\n"
-            "               between\n"
-            "  token        for members who hear of a change by nobody: \"join TOKEN\" there\n"
-            "Changes need an admin's node. Members follow by themselves.\n",
-        .example =
-            "sudo p2pvpnctl network coordinators add 'p2pvpn://203.0.113.9:3478/KEY?c=SECRET'",
+        .details = "  add URL      another coordinator takes the network in and is preferred from\n"
+                   "               now on; the former ones stay in the list, for when it is away\n"
+                   "  remove       COORDINATOR is a key, an address or a host of the list\n"
+                   "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas\n"
+                   "               between\n"
+                   "  token        print a token for a member that missed the change; it runs:\n"
+                   "               join TOKEN\n"
+                   "Changes need an admin's node. Members follow by themselves.\n",
+        .example = "sudo p2pvpnctl network coordinators add 'p2pvpn://HOST:3478/KEY?c=...'",
         .words = {1, 4},
         .run = network,
     },

@@ -208,15 +208,26 @@ static void not_running(struct page *p)
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
-        p->cli->node.is_user ? pv_cli_how_to_start_own(p->cli, how)
-        : why[0] == '\0' && pv_cli_never_began(p->cli)
-            ? PV_STR("sudo %s", pv_cli_how_to_join(p->cli, how))
-        : why[0] == '\0' ? "`sudo p2pvpnctl up`"
-                         : "mend that, then `sudo p2pvpnctl up`",
+        p->cli->node.is_user                           ? pv_cli_how_to_start_own(p->cli, how)
+        : why[0] == '\0' && pv_cli_never_began(p->cli) ? pv_cli_how_to_join(p->cli, how)
+        : why[0] == '\0'                               ? "`sudo p2pvpnctl up`"
+                                                       : "mend that, then `sudo p2pvpnctl up`",
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
-/* Why it says nothing is told beside the page, as for any command. */
+/* Asks p2pvpnd. What the page says itself, that p2pvpnd does not run or that this user may not ask,
+ * is said there only; another reason stands beside the page, as for any command. */
+static int ask_status(struct pv_cli *cli, json_t **ret_status)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
+    int r = pv_client_open(&cli->client, cli->node.socket);
+    if (r == -EACCES)
+        return PV_CTLAPI_PERMISSION;
+    if (r == PV_ERR_NOT_FOUND && pv_instance_exists(&cli->node))
+        return PV_CTLAPI_NOT_RUNNING;
+    return pv_cli_ask(cli, &req, ret_status);
+}
+
 static void no_answer(struct page *p, int code)
 {
     if (code == PV_CTLAPI_PERMISSION)
@@ -227,15 +238,25 @@ static void no_answer(struct page *p, int code)
         put(p, "daemon", false, "see above", "p2pvpnd did not answer");
 }
 
+/* The command that restarts this node's p2pvpnd. A user's own may have no unit. */
+static const char *restart_of(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
+{
+    if (cli->node.is_user)
+        return "end p2pvpnd, and start it again";
+    snprintf(buf, PV_SHOW_BUF, "`sudo systemctl restart p2pvpnd%s%s`",
+             cli->node.name[0] == '\0' ? "" : "@", cli->node.name);
+    return buf;
+}
+
 /* After an update the old p2pvpnd may still run, which no other check would show. */
 static void look_at_daemon(struct page *p, const json_t *status)
 {
     const char *version = pv_json_text(status, "daemon", "?");
     bool same = strcmp(version, PV_VERSION) == 0;
+    char how[PV_SHOW_BUF];
     put(p, "daemon", true, "", "p2pvpnd runs, and %s may use it",
         geteuid() == 0 ? "root" : "this user");
-    put(p, "versions", same,
-        same ? "" : "restart p2pvpnd: an update is complete when the new one runs",
+    put(p, "versions", same, same ? "" : restart_of(p->cli, how),
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
@@ -243,9 +264,7 @@ static void look_at_settings(struct page *p)
 {
     char why[PV_LAUNCH_WHY] = "";
     if (pv_launch_refuses_next(&p->cli->node, why, sizeof(why)))
-        put(p, "settings", false,
-            p->cli->node.is_user ? "mend that, then `p2pvpnctl reload`"
-                                 : "mend that, then `sudo p2pvpnctl reload`",
+        put(p, "settings", false, "mend that, then `sudo p2pvpnctl reload`",
             "p2pvpnd would not start again: %s", why);
 }
 
@@ -260,6 +279,19 @@ static bool is_link_up(const char *name)
         up = strcmp(i->ifa_name, name) == 0 && (i->ifa_flags & IFF_UP) != 0;
     freeifaddrs(list);
     return up;
+}
+
+/* Where p2pvpnd says why there is no interface. */
+static const char *look_for_why(const struct pv_cli *cli, const json_t *status,
+                                char buf[static PV_SHOW_BUF])
+{
+    if (json_array_size(json_object_get(status, "problems")) > 0)
+        return "see the problem below";
+    if (cli->node.is_user)
+        return "read the log of p2pvpnd";
+    snprintf(buf, PV_SHOW_BUF, "read the log: `journalctl -u p2pvpnd%s%s -n 50`",
+             cli->node.name[0] == '\0' ? "" : "@", cli->node.name);
+    return buf;
 }
 
 /* A node with static peers alone is well without a network. */
@@ -292,7 +324,7 @@ static void look_at_network(struct page *p, const json_t *status)
     const char *name = pv_json_text(iface, "name", "?");
     /* That of a user's p2pvpnd is in a network of its own, where only that can look. */
     bool up = json_is_object(iface) && (p->cli->node.is_user || is_link_up(name));
-    put(p, "interface", up, up ? "" : "see the problem below, or the log of p2pvpnd",
+    put(p, "interface", up, up ? "" : look_for_why(p->cli, status, how),
         up                      ? "%s is up"
         : json_is_object(iface) ? "%s is not there, or is down"
                                 : "there is none%s",
@@ -447,10 +479,9 @@ static void look_at_block(struct page *p, const json_t *status)
         return;
     const bool runs = if_nametoindex(g.found) != 0;
     put(p, "block", runs && !json_is_object(exit),
-        !runs
-            ? "start its p2pvpnd and say there `p2pvpnctl exit off`; where that is gone for good, "
-              "`sudo /usr/lib/p2pvpn/setup reopen` lets everything out"
-            : "there `p2pvpnctl exit off`",
+        !runs ? "start its p2pvpnd and say there `sudo p2pvpnctl exit off`; where that is gone for "
+                "good, `sudo /usr/lib/p2pvpn/setup reopen` lets everything out"
+              : "there `sudo p2pvpnctl exit off`",
         "the network with interface %.15s%s lets nothing out but by its exit", g.found,
         runs ? "" : ", whose p2pvpnd does not run,");
 }
@@ -467,9 +498,9 @@ static void look_at_coordinator(struct page *p, const json_t *status)
             rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
     else if (pv_json_is(status, "state", "removed"))
         put(p, "coordinator", false,
-            "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token",
-            "%s does not let this machine in: it was removed, it says",
-            pv_json_text(c, "address", "?"));
+            "ask an admin. To join again: `sudo p2pvpnctl leave --forget`, then join with a new "
+            "token",
+            "%s refuses this machine: an admin removed it", pv_json_text(c, "address", "?"));
     /* Nobody stays connected only to ask. */
     else if (pv_json_is(status, "state", "waiting") && pv_json_text(c, "error", NULL) == NULL)
         put(p, "coordinator", true, "",
@@ -493,7 +524,7 @@ static void look_at_rights(struct page *p, const json_t *status)
     bool well = strstr(confined, "no capabilities") != NULL && strstr(confined, "seccomp") != NULL;
     if (confined[0] != '\0')
         put(p, "rights", well,
-            well ? "" : "start it by its unit, or give it what OPERATIONS.md \"Rights\" names",
+            well ? "" : "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"",
             "%.*s", (int)strcspn(confined, ";"), confined);
 }
 
@@ -515,6 +546,17 @@ static void look_at_nat(struct page *p, const json_t *status)
             pv_json_text(hard, "ports", "unknown"));
 }
 
+/* A problem of p2pvpnd about the same says more, where there is one. */
+static const char *udp_remedy(const json_t *status, bool there, bool blocked)
+{
+    PV_EACH_JSON(json_object_get(status, "problems"), problem)
+        if (blocked && strstr(pv_json_string(problem), "UDP") != NULL)
+            return "see the problem below";
+    return there     ? "let UDP port 3478 in at the coordinator's firewall"
+           : blocked ? "let UDP out at this network's firewall"
+                     : "";
+}
+
 /* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
 static void look_at_way_out(struct page *p, const json_t *status)
 {
@@ -524,7 +566,7 @@ static void look_at_way_out(struct page *p, const json_t *status)
     if (!json_is_object(json_object_get(status, "network")))
         return;
     /* p2pvpnd alone knows where the coordinator has UDP. */
-    put(p, "udp", !blocked, blocked ? "see the problem below" : "", "%s",
+    put(p, "udp", !blocked, udp_remedy(status, there, blocked), "%s",
         there     ? "closed at the coordinator: UDP from here reaches others"
         : blocked ? "no answer by UDP: everything goes by TCP or TLS"
                   : udp);
@@ -620,8 +662,7 @@ static int doctor(struct pv_cli *cli)
 {
     struct page p = {.cli = cli, .checks = json_array(), .well = true};
     json_t *status = NULL;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
-    int code = pv_cli_ask(cli, &req, &status);
+    int code = ask_status(cli, &status);
     look_at_tun(&p, status);
     look_at_programs(&p, status);
     look_at_disk(&p, status);

@@ -152,7 +152,7 @@ static int print_file(struct pv_cli *cli, const json_t *body)
                 name, pv_json_text(body, "address4", "?"), by, name);
     pv_cli_note(cli,
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
-                "`p2pvpnctl remove %s` ends it",
+                "`sudo p2pvpnctl remove %s` ends it",
                 by, by, name);
     if (is_unasked(cli, body))
         pv_cli_note(cli,

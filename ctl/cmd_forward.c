@@ -291,9 +291,9 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "[ADDR:]PORT|PATH PEER:PORT [-u]",
         .summary = "let local programs reach a port of PEER",
         .details =
-            "Until it is interrupted. Only this user's programs get in, not root's: whose a\n"
-            "connection is the kernel says. Prints where it listens: 127.0.0.1 unless ADDR is\n"
-            "another address of loopback; port 0 is any that is free. PATH has a \"/\".\n"
+            "Runs until you press Ctrl-C. Only programs of this user can connect, not root's.\n"
+            "Prints the address it listens on: 127.0.0.1 unless ADDR is another loopback\n"
+            "address. Port 0 picks a free port. A PATH contains \"/\".\n"
             "  -u, --udp       datagrams\n",
         .example = "p2pvpnctl forward 8080 pi:80",
         .options = {{"udp", 'u', false}},
@@ -305,10 +305,9 @@ const struct pv_command pv_cmds_forward[] = {
         .name = "socks",
         .args = "[--listen [ADDR:]PORT|PATH]",
         .summary = "let local programs reach all members (SOCKS5, HTTP CONNECT)",
-        .details =
-            "Until it is interrupted, for this user's programs alone, as forward. It resolves\n"
-            "names of members itself, and leads to members only.\n"
-            "  --listen PLACE  instead of 127.0.0.1:1080\n",
+        .details = "Runs until you press Ctrl-C. Only programs of this user can connect, as with\n"
+                   "forward. It resolves names of members itself, and leads to members only.\n"
+                   "  --listen PLACE  instead of 127.0.0.1:1080\n",
         .example = "p2pvpnctl socks & curl -x socks5h://127.0.0.1:1080 http://pi/",
         .options = {{"listen", 0, true}},
         .endless = true,
@@ -319,9 +318,9 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
         .summary = "let members reach a port of this machine or its LAN",
         .details =
-            "Until it is interrupted or removed: what members send to PORT of this node goes\n"
-            "to HOST:PORT (127.0.0.1) by your rights, through restarts of p2pvpnd. Rules\n"
-            "decide who gets in; no program of this machine does.\n"
+            "Runs until you press Ctrl-C or remove it, also through restarts of p2pvpnd. What\n"
+            "members send to PORT of this node goes to HOST:PORT (127.0.0.1) by your rights.\n"
+            "Rules decide who gets in; no program of this machine does.\n"
             "  list            what you serve; also without a word\n"
             "  remove PORT     ends it\n"
             "  -u, --udp       datagrams\n",

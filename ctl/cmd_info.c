@@ -399,7 +399,7 @@ const struct pv_command pv_cmds_info[] = {
         .details =
             "The page that [metrics] listen serves by HTTP; also for node_exporter's textfile\n"
             "collector.\n",
-        .example = "p2pvpnctl metrics >node.tmp && mv node.tmp /var/lib/node_exporter/p2pvpn.prom",
+        .example = "p2pvpnctl metrics >p2pvpn.tmp && mv p2pvpn.tmp p2pvpn.prom",
         .verb = {.cmd = PV_CTLAPI_METRICS, .print = print_metrics},
     },
     {

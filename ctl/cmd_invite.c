@@ -35,7 +35,7 @@ const char *pv_cli_invite_state(const json_t *invite)
     return pv_json_bool(invite, "expired") ? "expired" : "open";
 }
 
-/* "open; let in laptop, pi" */
+/* "open; used by laptop, pi" */
 static void add_came(struct pv_text *text, const json_t *members)
 {
     PV_EACH_JSON(members, name) {
@@ -43,7 +43,7 @@ static void add_came(struct pv_text *text, const json_t *members)
             pv_text_add(text, " and %zu more", json_array_size(members) - name_i);
             return;
         }
-        pv_text_add(text, "%s%.90s", name_i == 0 ? "; let in " : ", ", pv_json_string(name));
+        pv_text_add(text, "%s%.90s", name_i == 0 ? "; used by " : ", ", pv_json_string(name));
     }
 }
 
@@ -59,15 +59,15 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
     pv_table_cellf(t, PV_PLAIN, "%.0f of %.0f", pv_json_real(invite, "used", 0),
                    pv_json_real(invite, "uses", 0));
     pv_table_cell(t, PV_PLAIN, end > 0 ? PV_TIME_STR(end, now) : "never");
-    pv_text_add(&text, "%s%s", state, pv_json_bool(invite, "admin") ? " (for an admin)" : "");
+    pv_text_add(&text, "%s%s", state, pv_json_bool(invite, "admin") ? "; makes an admin" : "");
     if (member_for > 0 && member_for < PV_CTLAPI_MIN_MEMBER_S)
-        pv_text_add(&text, " (ephemeral)");
+        pv_text_add(&text, "; ephemeral");
     else if (member_for > 0)
-        pv_text_add(&text, " (member for %s)", PV_DURATION_STR(member_for));
+        pv_text_add(&text, "; member for %s", PV_DURATION_STR(member_for));
     if (pv_json_bool(invite, "approve"))
-        pv_text_add(&text, " (an admin admits)");
+        pv_text_add(&text, "; needs approval");
     PV_EACH_JSON(json_object_get(invite, "tags"), tag)
-        pv_text_add(&text, " tag:%s", pv_json_string(tag));
+        pv_text_add(&text, "; tag:%s", pv_json_string(tag));
     add_came(&text, json_object_get(invite, "members"));
     pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, more);
 }
@@ -78,11 +78,13 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     const json_t *list = json_object_get(body, "invites");
     double now = (double)pv_clock_wall_us() / 1e6;
     struct pv_table t;
+    if (json_array_size(list) == 0) {
+        pv_cli_note(cli, "No invites. To make one: `sudo p2pvpnctl invite`");
+        return 0;
+    }
     pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
     PV_EACH_JSON(list, invite)
         invite_row(&t, invite, now, cli->all);
-    if (json_array_size(list) == 0)
-        pv_cli_note(cli, "No invites. To make one: `sudo p2pvpnctl invite`");
     return pv_cli_print_table(cli, &t);
 }
 
@@ -127,7 +129,7 @@ static void say_use(struct pv_cli *cli)
     const char *uses = value[INVITE_USES], *expires = value[INVITE_EXPIRES];
     pv_cli_say(cli, "On the new machine install p2pvpn, then paste (works %s%s, for %s%s)",
                uses == NULL ? "once" : uses, uses == NULL ? "" : " times",
-               expires == NULL ? "24h" : expires,
+               expires == NULL ? "24 hours" : expires,
                expires != NULL && expires[strspn(expires, "0123456789")] == '\0' ? " s" : "");
     if (value[INVITE_APPROVE] != NULL)
         pv_cli_say(cli, "Then admit it here: `sudo p2pvpnctl admit NAME`");
@@ -209,16 +211,17 @@ const struct pv_command pv_cmds_invite[] = {
         .details =
             "  --uses N        how many machines can join with it (1)\n"
             "  --expires TIME  90m, 24h, 7d (24h)\n"
-            "  --admin         its machine becomes an admin; where the root key is\n"
-            "  --member-for TIME  its machine is a member until it was not used for so long:\n"
-            "                     1h to 520w; 90d\n"
-            "  --ephemeral     its machine leaves when its p2pvpnd ends; an admin's removes\n"
-            "                  it when it was silent for 10 minutes\n"
-            "  --approve       its machine waits until an admin admits it\n"
-            "  --tag TAG       its machines have this tag from their first moment on\n"
+            "  --admin         the machine becomes an admin; only the machine with the root\n"
+            "                  key can do this\n"
+            "  --member-for TIME  the membership ends after TIME without use: 1h to 520w\n"
+            "  --ephemeral     the machine leaves when its p2pvpnd ends, or after 10 minutes\n"
+            "                  of silence\n"
+            "  --approve       the machine waits until an admin admits it\n"
+            "  --tag TAG       the machine joins with this tag\n"
             "  --qr            the token as a QR code as well, on standard error\n"
             "  list            invites made so far\n"
-            "  revoke ID       nobody else joins with it; ID may be its beginning\n",
+            "  revoke ID       no further machine can join with it; the start of ID is\n"
+            "                  enough\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
         .options = {{"uses", 0, true},
                     {"expires", 0, true},

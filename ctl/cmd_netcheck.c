@@ -58,9 +58,9 @@ static const char *say_exit(const struct known *known, const char *server, const
         snprintf(text, 400,
                  known->shut
                      ? "%.100s is not reached: nothing goes out while the exit %.63s does not "
-                       "carry it: `p2pvpnctl exit off`%s"
+                       "carry it: `sudo p2pvpnctl exit off`%s"
                      : "%.100s does not answer by way of the exit %.63s, which reaches nothing "
-                       "of its own addresses: `p2pvpnctl exit off`%s",
+                       "of its own addresses: `sudo p2pvpnctl exit off`%s",
                  server, known->exit, remedy);
     return text;
 }
@@ -422,9 +422,9 @@ static int netcheck(struct pv_cli *cli)
                 ? "this machine cannot use the exit %s: nothing goes out but by the exit of "
                   "another network (`p2pvpnctl status`)"
             : c.known.shut
-                ? "nothing goes out while the exit %s does not carry it; `p2pvpnctl exit "
+                ? "nothing goes out while the exit %s does not carry it; `sudo p2pvpnctl exit "
                   "off` measures this machine's own way"
-                : "all goes by the exit %s: this is about its way out; `p2pvpnctl exit "
+                : "all goes by the exit %s: this is about its way out; `sudo p2pvpnctl exit "
                   "off` measures this machine's own",
             c.known.exit);
     if (c.lifetime && !cli->json)

@@ -348,7 +348,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "that is the URL of a coordinator, at which `create` makes a new "
                            "network; a token for one that is there is printed by an admin's "
-                           "`p2pvpnctl invite`");
+                           "`sudo p2pvpnctl invite`");
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "not a token, or a damaged one: copy it whole, from p2pvpn- to the "
@@ -541,7 +541,7 @@ static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
     int n = cli->args.n_words;
     const char *text = cli->args.word[n - 1];
     if (strcmp(cli->args.word[0], "set") != 0)
-        return pv_cli_usage(cli, "did you mean `p2pvpnctl address set %.60s%s%.60s`?",
+        return pv_cli_usage(cli, "did you mean `sudo p2pvpnctl address set %.60s%s%.60s`?",
                             cli->args.word[0], n == 1 ? "" : " ", n == 1 ? "" : text);
     if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
         return pv_cli_usage(cli, "\"%.60s\": give an IPv4 address of the network, as 10.66.0.9",
@@ -592,7 +592,7 @@ const struct pv_command pv_cmds_network[] = {
             "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
             "boot. Each network gets a root key of its own; one that is here of an earlier\n"
             "network stays, in a file that is named.\n",
-        .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
+        .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=...' --name pi",
         .options =
             {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}, {"no-boot", 0, false}},
         .words = {1, 1},
@@ -646,11 +646,12 @@ const struct pv_command pv_cmds_network[] = {
         .name = "admin",
         .args = "grant PEER | revoke PEER [--keep-invites]",
         .summary = "make another node an admin, or no longer",
-        .details = "  grant   on the machine that ran create, which has the root key\n"
-                   "  revoke  what it said as an admin stays, what it says from now on has no\n"
-                   "          effect; it stays a member\n"
-                   "  --keep-invites  leave its invites that are open\n"
-                   "\"p2pvpnctl peers\" shows who is an admin.\n",
+        .details =
+            "  grant   on the machine that ran create, which has the root key\n"
+            "  revoke  the node stays a member. Its earlier decisions stay; later ones have\n"
+            "          no effect\n"
+            "  --keep-invites  leave its invites that are open\n"
+            "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
         .options = {{"keep-invites", 0, false}},
         .words = {2, 2},
@@ -661,8 +662,8 @@ const struct pv_command pv_cmds_network[] = {
         .args = "[PEER] NAME",
         .summary = "rename this node, or as an admin another one",
         .details =
-            "Its first name stays its own: nobody else gets it. Messages of before stay with\n"
-            "who wrote them.\n",
+            "The first name stays reserved: no other machine can take it. Old messages keep\n"
+            "their author.\n",
         .example = "sudo p2pvpnctl rename old-laptop",
         .words = {1, 2},
         .verb = {.cmd = PV_CTLAPI_RENAME, .fill = fill_rename, .ask = rename_it},
@@ -681,11 +682,12 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "node",
         .args = "replace OLD NEW [--force]",
-        .summary = "put a reinstalled machine in the place of its former self",
-        .details = "An admin's word. The machine joins by any name, NEW; then OLD is removed for\n"
-                   "good, with the invite that let it in, and NEW has its name, address, tags,\n"
-                   "rules and routes; where the root key is, its rights as an admin, too.\n"
-                   "  --force  also where OLD is online, or its rights stay behind\n",
+        .summary = "give a reinstalled machine the name, address and rights it had",
+        .details =
+            "For admins. First the reinstalled machine joins under any name (NEW). Then this\n"
+            "removes OLD and revokes its invite. NEW gets the name, address, tags, rules and\n"
+            "routes of OLD. On the machine with the root key, NEW also gets its admin rights.\n"
+            "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
         .words = {3, 3},
@@ -706,10 +708,9 @@ const struct pv_command pv_cmds_network[] = {
         .name = "remove",
         .args = "PEER [--keep-invite]",
         .summary = "remove another node from the network, for good",
-        .details =
-            "  --keep-invite   leave the invite that let it in, if that lets in more\n"
-            "It takes effect here and at the members at once; the coordinator is told until\n"
-            "it has it.\n",
+        .details = "  --keep-invite   keep its invite open, if the invite lets in more machines\n"
+                   "The members and this node apply it at once. p2pvpnd repeats it to the\n"
+                   "coordinator until it is stored.\n",
         .example = "sudo p2pvpnctl remove stolen-phone",
         .options = {{"keep-invite", 0, false}},
         .words = {1, 1},

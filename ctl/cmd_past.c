@@ -289,7 +289,7 @@ const struct pv_command pv_cmds_past[] = {
         .summary = "what happens, a line each: members, paths, problems, messages",
         .details =
             "  --since TIME    first what happened since then: 10m, 2h or 3d ago\n"
-            "  --past          no more than the past; without --since all of it that is kept\n"
+            "  --past          print past events and exit; without --since all that are kept\n"
             "It goes on until it is ended, or for --timeout SEC. p2pvpnd keeps the newest 512\n"
             "events, without what messages say, and none over its restart.\n",
         .example = "p2pvpnctl events --since 1h",

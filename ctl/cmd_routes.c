@@ -40,8 +40,8 @@ static void route_row(struct pv_table *t, const json_t *r)
     pv_table_cell(t, PV_DIM,
                   PV_STR("%s%s%s%s%s", pv_json_text(r, "why", ""),
                          pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : "",
-                         command == NULL ? "" : ": `p2pvpnctl ", command == NULL ? "" : command,
-                         command == NULL ? "" : "`"));
+                         command == NULL ? "" : ": `sudo p2pvpnctl ",
+                         command == NULL ? "" : command, command == NULL ? "" : "`"));
 }
 
 /* Nothing is said where no exit is used, as on most machines. */
@@ -72,7 +72,7 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
 static void print_use(struct pv_cli *cli, const json_t *body)
 {
     const char *use = pv_json_text(body, "use", "auto");
-    pv_cli_say(cli, "using %s. To change that: `p2pvpnctl route use`",
+    pv_cli_say(cli, "using %s. To change that: `sudo p2pvpnctl route use`",
                strcmp(use, "all") == 0   ? "all routes that are allowed"
                : strcmp(use, "off") == 0 ? "no routes"
                                          : "the routes that are offered with --auto");
@@ -257,7 +257,8 @@ static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
         pv_cli_note(cli, "this machine is down: the exit node is used after `sudo p2pvpnctl up`");
     else if (json_is_object(x) && !pv_json_bool(x, "works"))
         pv_cli_note(cli, "it does not answer now: until it does, %s",
-                    pv_json_bool(x, "block") ? "nothing goes out" : "traffic goes out without it");
+                    pv_json_bool(x, "block") ? "no traffic leaves this machine"
+                                             : "traffic leaves this machine directly");
     json_decref(body);
     return code;
 }

@@ -179,8 +179,8 @@ static int print_rules(struct pv_cli *cli, const json_t *body)
         return 0;
     if (json_array_size(list) > 0)
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, rule_row);
-    fprintf(cli->out, "default: %s%s\n", word,
-            strcmp(word, "deny") == 0 ? "" : " (what no rule is about)");
+    pv_cli_say(cli, "default: %s%s", word,
+               strcmp(word, "deny") == 0 ? "" : " (applies if no rule matches)");
     if (firewall != NULL)
         fprintf(cli->out, "this node accepts only %s ([firewall] allow)\n", firewall);
     print_tags(cli, body);
@@ -336,7 +336,7 @@ const struct pv_command pv_cmds_rules[] = {
             "Rules are numbered in the order in which they are looked at. DENIED counts the\n"
             "packets that this node dropped.\n"
             "  remove NUMBER       for all nodes\n"
-            "  default allow|deny  what no rule is about; at first it is allowed\n",
+            "  default allow|deny  decide connections that no rule matches (default: allow)\n",
         .example = "sudo p2pvpnctl rules default deny",
         .words = {0, 2},
         .verbs = rules_verbs,
@@ -356,10 +356,9 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "tag",
         .args = "PEER TAG [--keep-invite]",
         .summary = "give a member a tag, which rules can name",
-        .details =
-            "Where a rule denies something to who has TAG, the invite that let the member in\n"
-            "is revoked too, or it could come back as another machine.\n"
-            "  --keep-invite  leave it\n",
+        .details = "If a rule denies something to TAG, this also revokes the member's invite.\n"
+                   "Otherwise the machine could join again under another name.\n"
+                   "  --keep-invite  keep the invite\n",
         .example = "sudo p2pvpnctl tag hp4500 printer",
         .options = {{"keep-invite", 0, false}},
         .words = {2, 2},

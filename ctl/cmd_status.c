@@ -53,7 +53,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
 
     if (strcmp(state, "none") == 0)
-        state = "not joined: `p2pvpnctl join TOKEN`, or `p2pvpnctl create URL`";
+        state = "not joined: `sudo p2pvpnctl join TOKEN`, or `sudo p2pvpnctl create URL`";
     pv_table_fact(t, "state", up ? PV_GREEN : PV_YELLOW, "%s%s%s", state,
                   up ? ", running for " : "",
                   up ? PV_DURATION_STR(pv_json_real(s, "uptime", 0)) : "");
@@ -440,7 +440,7 @@ static void print_headline(struct pv_cli *cli, const json_t *s)
     else if (strcmp(state, "static") == 0)
         pv_cli_say(cli, "This machine is in no network. It has static peers only.");
     else
-        pv_cli_say(cli, "This machine is in no network. To join one: sudo %s",
+        pv_cli_say(cli, "This machine is in no network. To join one: %s",
                    pv_cli_how_to_join(cli, how));
     fputs(pv_colour_off(PV_GREEN, cli->screen.colour), cli->out);
 }
@@ -458,7 +458,7 @@ static size_t problem_rows(struct pv_table *t, const json_t *s, bool minor)
     return n;
 }
 
-/* "5, 4 online: 2 direct, 1 relayed, 1 idle": this node is one of those online. */
+/* "4 others: 1 direct, 1 relayed, 1 idle, 1 offline": this node is a member, and online. */
 static void members_row(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -466,13 +466,15 @@ static void members_row(struct pv_table *t, const json_t *s)
     const json_t *roster = json_object_get(s, "roster");
     double online = pv_json_real(roster, "online", 0), direct = pv_json_real(roster, "direct", 0);
     double relayed = pv_json_real(roster, "relayed", 0), idle = online - 1 - direct - relayed;
-    if (!json_is_object(roster))
+    double others = pv_json_real(roster, "members", 0) - 1; /* less than 0: this one is no member */
+    double offline = others + 1 - (online > 0 ? online : 1); /* 0 online: this node is not, too */
+    if (!json_is_object(roster) || others < 0)
         return;
-    pv_text_add(&list, "%.0f, %.0f online", pv_json_real(roster, "members", 0), online);
+    pv_text_add(&list, "%.0f other%s", others, others == 1 ? "" : "s");
     const struct {
         double n;
         const char *word;
-    } kinds[] = {{direct, "direct"}, {relayed, "relayed"}, {idle, "idle"}};
+    } kinds[] = {{direct, "direct"}, {relayed, "relayed"}, {idle, "idle"}, {offline, "offline"}};
     bool any = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++) {
         if (kinds[i].n <= 0)

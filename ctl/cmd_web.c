@@ -164,9 +164,9 @@ const struct pv_command pv_cmds_web[] = {
         .args = "[--listen [ADDR:]PORT|PATH] [--keep]",
         .summary = "this node as a page in your browser",
         .details =
-            "Until it is interrupted. Prints a link that works once, for one browser, and\n"
-            "another when it was used. The page may do what you may: as root (sudo) all, else\n"
-            "look, and chat. Only programs of yours get in: the kernel says whose they are.\n"
+            "Runs until you press Ctrl-C. Prints a link that works once, in one browser.\n"
+            "After use it prints a new link. With sudo the page can change everything.\n"
+            "Without sudo it can show and chat. Only your own programs can open it.\n"
             "  --listen PLACE  instead of another loopback address each time; PATH has a \"/\"\n"
             "  --keep          at [web] listen of p2pvpnd.conf, without a link: `p2pvpnctl\n"
             "                  web` of the same user prints one (the service p2pvpn-web)\n",

@@ -101,10 +101,11 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
                     left, left == 1 ? "" : "s",
                     has_option(cli->cmd, "keep-invite") ? " (--keep-invite keeps it)" : "");
     else
-        pv_cli_note(cli,
-                    "its invite still works for %.0f machine%s. To end that: `p2pvpnctl invite "
-                    "revoke %s`",
-                    left, left == 1 ? "" : "s", pv_json_text(invite, "id", "ID"));
+        pv_cli_note(
+            cli,
+            "its invite still works for %.0f machine%s. To end that: `sudo p2pvpnctl invite "
+            "revoke %s`",
+            left, left == 1 ? "" : "s", pv_json_text(invite, "id", "ID"));
 }
 
 /* Their files name a machine that does not know them any more. */
@@ -112,10 +113,11 @@ static void note_guests(struct pv_cli *cli, const json_t *body)
 {
     const char *guests = pv_json_text(body, "guests", NULL);
     if (guests != NULL)
-        pv_cli_note(cli,
-                    "its phones lose their connection: %s. To bring one back: remove it and export "
-                    "it on another node, `p2pvpnctl remove NAME`, there `p2pvpnctl export NAME`",
-                    guests);
+        pv_cli_note(
+            cli,
+            "its phones lose their connection: %s. To bring one back: remove it and export "
+            "it on another node, `sudo p2pvpnctl remove NAME`, there `sudo p2pvpnctl export NAME`",
+            guests);
 }
 
 /* Their tokens are in the hands of somebody who is no admin any more, so it is told either way. */
@@ -132,7 +134,7 @@ void pv_cli_note_invites(struct pv_cli *cli, const json_t *body, const char *kee
     else if (open > 0)
         pv_cli_note(cli,
                     "%.0f invite%s that it made or that make admins still work. To see them: "
-                    "`p2pvpnctl invite list`; to end one: `p2pvpnctl invite revoke ID`",
+                    "`p2pvpnctl invite list`; to end one: `sudo p2pvpnctl invite revoke ID`",
                     open, open == 1 ? "" : "s");
 }
 
@@ -145,12 +147,13 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
         pv_cli_note_told(cli, "left the network", body);
     else
         pv_cli_note(cli, "left the network; no member knows yet. If this node stays in their "
-                         "lists, an admin removes it: there `p2pvpnctl remove NAME`");
+                         "lists, an admin removes it: there `sudo p2pvpnctl remove NAME`");
     if (forget)
         pv_cli_note(cli, "deleted the keys of this node");
     else if (pv_json_bool(body, "removed"))
-        pv_cli_note(cli, "an admin had removed this node: `p2pvpnctl leave --forget` makes a new "
-                         "identity, which can join with a new token");
+        pv_cli_note(cli,
+                    "an admin had removed this node: `sudo p2pvpnctl leave --forget` makes a new "
+                    "identity, which can join with a new token");
     else if (pv_json_bool(body, "orphaned"))
         pv_cli_note(cli, "the network has no admin left: nobody can invite, unless a member "
                          "imports its root key (`p2pvpnctl root -h`)");

@@ -677,7 +677,7 @@ static const char *hello_error_text(enum pv_ctl_error error)
     case PV_CTL_E_UNKNOWN_NODE:
         /* A LEAVE cannot be taken back, and this coordinator may be one that was restored. */
         return "this coordinator knows no such member: wait, others tell it as a rule, or use "
-               "another one; `p2pvpnctl leave` gives up this node's place, and a new token is "
+               "another one; `sudo p2pvpnctl leave` gives up this node's place, and a new token is "
                "needed then";
     case PV_CTL_E_WAITING:
         return "no admin has admitted this node yet";

@@ -326,7 +326,8 @@ static void show_waiting(struct chat *c, const json_t *body)
     const char *name = pv_json_text(body, "name", "?");
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
     pv_cli_say(c->cli,
-               "-- %s asks to be admitted, from %s: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`",
+               "-- %s asks to be admitted, from %s: `sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl "
+               "deny %s`",
                name, pv_json_text(body, "asks_from", "somewhere"), name, name);
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }

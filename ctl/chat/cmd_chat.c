@@ -619,7 +619,7 @@ static int print_muted(struct pv_cli *cli, const json_t *body)
 {
     const char *already = pv_json_bool(body, "changed") ? "" : " already";
     if (!cli->quiet)
-        fprintf(cli->out, "%s is%s muted: its words stand in the history, as read\n",
+        fprintf(cli->out, "%s is%s muted: its messages go into the history, marked as read\n",
                 cli->args.word[0], already);
     return 0;
 }
@@ -697,7 +697,7 @@ const struct pv_command pv_cmds_chat[] = {
         .name = "inbox",
         .args = "[--peek]",
         .summary = "unread messages, oldest first; marks them read",
-        .details = "They are read once they are written: the others stay unread.\n"
+        .details = "Marks only the messages that it printed as read.\n"
                    "  --peek          leave them unread\n",
         .example = "p2pvpnctl inbox",
         .options = {{"peek", 0, false}},
@@ -725,9 +725,9 @@ const struct pv_command pv_cmds_chat[] = {
         .args = "[PEER|#ROOM]",
         .summary = "no notification and nothing unread from PEER or a room",
         .details =
-            "The words of a muted peer or room stand in the history, as read. The other side\n"
-            "sees it delivered and is not told. A peer that joins by the token of a muted one\n"
-            "that is gone is muted too. Without PEER: who is muted.\n",
+            "A muted peer's messages go into the history, marked as read. The peer sees them\n"
+            "delivered and is not told. If a muted peer leaves and another machine joins with\n"
+            "its token, that machine is muted too. Without PEER: lists who is muted.\n",
         .example = "p2pvpnctl mute '#crew'",
         .words = {0, 1},
         .run = mute,

@@ -110,7 +110,8 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     const char *tun = pv_json_text(json_object_get(status, "interface"), "name", "");
     int pid = (int)pv_json_real(status, "inside", 0);
     if (pv_json_is(status, "state", "down"))
-        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "this machine is down: `p2pvpnctl up` first");
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
+                           "this machine is down: `sudo p2pvpnctl up` first");
     if (tun[0] == '\0' || strlen(tun) >= sizeof(o->tun))
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
                            "this node is not up: `p2pvpnctl status` says what is missing");

@@ -436,10 +436,10 @@ static int is_down(struct pv_cli *cli)
                            "%s %s`",
                            net, net, cli->cmd == NULL ? "status" : cli->cmd->name);
     return pv_cli_fail(
-        cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: nobody answers at %s. %s: sudo %s%s",
+        cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: nobody answers at %s. %s: %s%s",
         cli->node.socket, never ? "To join a network" : "To start it",
         never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
-              : PV_STR("p2pvpnctl%s%s up", named, name),
+              : PV_STR("sudo p2pvpnctl%s%s up", named, name),
         geteuid() == 0 ? ""
                        : PV_STR("; for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
 }
@@ -581,8 +581,9 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
 const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
 {
     bool named = cli->node.name[0] != '\0';
-    snprintf(buf, PV_SHOW_BUF, "p2pvpnctl %s%s%sjoin TOKEN, or create URL", named ? "-n " : "",
-             cli->node.name, named ? " " : "");
+    snprintf(buf, PV_SHOW_BUF, "%sp2pvpnctl %s%s%sjoin TOKEN, or create URL",
+             cli->node.is_user ? "" : "sudo ", named ? "-n " : "", cli->node.name,
+             named ? " " : "");
     return buf;
 }
 
@@ -813,7 +814,7 @@ int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
     /* A list of facts has two columns: the second goes on below itself, and nothing is cut. */
     if (cli->all && t->n_columns > 2)
         screen.width = 0;
-    pv_table_name_commands(t, cli->flag);
+    pv_table_name_commands(t, cli->flag, cli->node.is_user);
     return pv_table_print(t, cli->out, &screen) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 

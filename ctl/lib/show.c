@@ -314,11 +314,13 @@ static void print_rows(const struct pv_table *t, FILE *out, const struct pv_scre
     }
 }
 
-void pv_table_name_commands(struct pv_table *t, const char *flag)
+void pv_table_name_commands(struct pv_table *t, const char *flag, bool own)
 {
     char text[2 * CELL_MAX];
-    for (size_t i = 0; i < t->n_cells && flag[0] != '\0'; i++) {
+    for (size_t i = 0; i < t->n_cells && (own || flag[0] != '\0'); i++) {
         pv_remedy_name(flag, t->cells[i].text, text, sizeof(text));
+        if (own)
+            pv_remedy_no_sudo(text);
         char *named = strcmp(text, t->cells[i].text) == 0 ? NULL : strdup(text);
         if (named == NULL)
             continue;
@@ -501,7 +503,8 @@ const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], 
                  : strcmp(held, "rules") == 0 ? ": a rule, or its [firewall], denies it"
                                               : "");
     else if (down)
-        snprintf(buf, PV_SHOW_SENT_BUF, "queued: this machine is down: `p2pvpnctl up` sends it");
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "queued: this machine is down: `sudo p2pvpnctl up` sends it");
     else if (online)
         show_got(room[0] != '\0' ? room : to, json_object_get(body, "denied"), buf);
     else if (room[0] != '\0')
@@ -547,7 +550,8 @@ const char *pv_show_no_getter(const json_t *body, const char *room,
     *ret_code = n > 0 && !down ? PV_CTLAPI_REFUSED : PV_CTLAPI_PEER_OFFLINE;
     if (down)
         snprintf(buf, PV_SHOW_SENT_BUF,
-                 "not offered to %.64s: this machine is down: `p2pvpnctl up`, then again", room);
+                 "not offered to %.64s: this machine is down: `sudo p2pvpnctl up`, then again",
+                 room);
     else if (n > 0)
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "not offered to %.64s: files from this node to all who are there are denied by "

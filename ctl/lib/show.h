@@ -51,8 +51,9 @@ void pv_table_cellf(struct pv_table *t, enum pv_colour colour, const char *fmt, 
 /* A row of a table of two columns: what it is about, and that. */
 void pv_table_fact(struct pv_table *t, const char *what, enum pv_colour colour, const char *fmt,
                    ...) PV_PRINTF(4, 5);
-/* Makes commands in backticks right for the node that flag names (remedy.h). */
-void pv_table_name_commands(struct pv_table *t, const char *flag);
+/* Makes commands in backticks right for the node that flag names; own: it is the user's (remedy.h).
+ */
+void pv_table_name_commands(struct pv_table *t, const char *flag, bool own);
 /* Where a table is printed. */
 struct pv_screen {
     size_t width;  /* columns; 0: lines are as long as they are */

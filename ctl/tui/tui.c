@@ -1270,6 +1270,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     }
     u->cli = cli;
     u->model.flag = cli->flag;
+    u->model.own = cli->node.is_user;
     if (getcwd(u->dir, sizeof(u->dir)) == NULL) /* it is gone, or its path is too long */
         memcpy(u->dir, ".", sizeof("."));
     use_locale();

@@ -31,6 +31,8 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
     vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
     pv_remedy_name(t->flag, said, text, sizeof(text));
+    if (t->own)
+        pv_remedy_no_sudo(text);
     /* The bar has one row. The text may come from another node: pv_chat_show() takes the control
      * characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';

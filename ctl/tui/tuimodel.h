@@ -200,6 +200,7 @@ enum pv_tui_leave {
 struct pv_tui {
     char me[PV_NAME_BUF], network[PV_NAME_BUF];
     const char *flag;          /* of p2pvpnctl, by which this node is meant (cli.h); borrowed */
+    bool own;                  /* the node is this user's: nothing needs sudo */
     struct pv_tui_conv *convs; /* owned; [0] first, then by name */
     size_t n_convs, cap_convs, current;
     struct pv_tuiedit edit;

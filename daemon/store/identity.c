@@ -46,13 +46,14 @@ static int read_text(const char *path, reader *read, char **ret_text, size_t *re
 /* Without its identity a node is a new machine to the others. */
 static int no_key(const char *path, const char *name, char ret_error[static PV_JOB_ERROR_MAX])
 {
-    snprintf(ret_error, PV_JOB_ERROR_MAX,
-             name == identity_file
-                 ? "read %.120s: not a key: restore it from a backup, or move it away, `p2pvpnctl "
-                   "leave` and join again"
-                 : "read %.120s: not a key: restore it from a backup, or move it away to get a new "
-                   "one",
-             path);
+    snprintf(
+        ret_error, PV_JOB_ERROR_MAX,
+        name == identity_file
+            ? "read %.120s: not a key: restore it from a backup, or move it away, `sudo p2pvpnctl "
+              "leave` and join again"
+            : "read %.120s: not a key: restore it from a backup, or move it away to get a new "
+              "one",
+        path);
     return PV_ERR_MALFORMED;
 }
 

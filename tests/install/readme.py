@@ -340,7 +340,7 @@ def stolen(laptop, phone, other):
     laptop.type(pick(lines, "remove phone"))
     phone.type("for n in $(seq 50); do sudo p2pvpnctl status | grep -q 'was removed' && exit; sleep 0.1; done; exit 1")
     refused(laptop, "p2pvpnctl ping phone -c 1", "phone")
-    listed = [x for x in laptop.type(pick(lines, "invite list")).splitlines() if x.endswith("let in pi")]
+    listed = [x for x in laptop.type(pick(lines, "invite list")).splitlines() if x.endswith("used by pi")]
     laptop.type(pick(lines, "invite revoke").replace("ID", listed[0].split()[0]))
     phone.type("sudo p2pvpnctl leave --forget || true")
     refused(phone, f"sudo p2pvpnctl join {token} --name phone", "revoked")

@@ -387,7 +387,7 @@ MISTAKES = (
     ("a token that was revoked", "c", "join REVOKED", 12, "was revoked", "ask for a new one"),
     ("a token that has expired", "c", "join EXPIRED", 12, "has expired", "ask for a new one"),
     ("a bad name", "c", "join TOKEN --name My_Laptop", 2, "a-z 0-9 and -"),
-    ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin's `p2pvpnctl remove NAME`"),
+    ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin's `sudo p2pvpnctl remove NAME`"),
     ("a range with host bits", "c", "create URL --cidr 10.66.0.0/40", 2, "--cidr", "10.66.0.0/16"),
     ("joining twice", "b", "join TOKEN", 1, "already", "leave", "-n NAME"),
     ("creating in a network", "b", "create URL", 1, "already", "leave"),
@@ -562,9 +562,9 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     check(r.code != 0 and "p2pvpnctl up" in r.err, f"down: {r}")
     for words in (("nc", "b", "80"), ("forward", "8080", "b:80")):
         r = a.ctl(*words, code=1)
-        check("this machine is down: `p2pvpnctl up` first" in r.err, f"{words}: {r}")
+        check("this machine is down: `sudo p2pvpnctl up` first" in r.err, f"{words}: {r}")
     r = b.ctl("down") and b.ctl("leave", check_rc=False)
-    check(r.code == 9 and "`p2pvpnctl up` first" in r.err, f"leaving while it is down: {r}")
+    check(r.code == 9 and "`sudo p2pvpnctl up` first" in r.err, f"leaving while it is down: {r}")
     b.run("mount", "--bind", "/var/lib/p2pvpn", "/var/lib/p2pvpn")
     b.run("mount", "-o", "remount,ro,bind", "/var/lib/p2pvpn")
     r = b.ctl("doctor", "-l", check_rc=False)

@@ -157,7 +157,7 @@ def a_file_waits_for_this_machine_to_be_up_and_says_so(lab):
     wait("b to be in it", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
     source = make(scratch(lab) / "plan.bin", 17)
     a.ctl("down")
-    remedy = "this machine is down: `p2pvpnctl up`"
+    remedy = "this machine is down: `sudo p2pvpnctl up`"
     r = a.ctl("send-file", "#crew", str(source), code=7)
     check(f"{remedy}, then again" in r.err, f"a file for a room: {r}")
     sender = send(a, "b", source)

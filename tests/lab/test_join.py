@@ -99,7 +99,7 @@ def invites_are_listed_revoked_and_expire(lab):
     check("expired" in r.err, r.err)
     b.join(a.ctl("invite").out.strip())
     a.wait_peer(b)
-    check("used up; let in b" in a.ctl("invite", "list").out, a.ctl("invite", "list").out)
+    check("used up; used by b" in a.ctl("invite", "list").out, a.ctl("invite", "list").out)
 
 
 @scenario

@@ -87,7 +87,7 @@ def a_machine_is_in_two_networks_at_once(lab):
                                (("room", "create", "crew"), 0, "`p2pvpnctl -n work room invite crew PEER`"),
                                (("can", "a", "bob:22"), 0, "`p2pvpnctl -n work why bob`"),
                                (("route", "list"), 0, "`p2pvpnctl -n work route use`"),
-                               (("exit", "use", "bob"), 11, "there `p2pvpnctl exit offer`"),
+                               (("exit", "use", "bob"), 11, "there `sudo p2pvpnctl exit offer`"),
                                (("send-file", "--no-wait", "bob", "/etc/hostname"), 0,
                                 "`p2pvpnctl -n work files`"),
                                (("history", "crew"), 6, "no peer crew, but a room: type '#crew'"),

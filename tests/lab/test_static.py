@@ -589,7 +589,7 @@ def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
     check("lose their connection: phone" in nas.ctl("leave").err, "a leave that says nothing of the guest")
     wait("nas to be gone", lambda: alice.peer("nas") is None)
     check("via nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
-    check("`p2pvpnctl remove phone`" in alice.ctl("why", "phone", "-l").out, alice.ctl("why", "phone", "-l"))
+    check("`sudo p2pvpnctl remove phone`" in alice.ctl("why", "phone", "-l").out, alice.ctl("why", "phone", "-l"))
     check("is a guest" in alice.ctl("send", "phone", "hi", code=1).err, "a message to a guest that nobody carries")
     check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the guest has")
     alice.ctl("remove", "phone")

@@ -268,7 +268,7 @@ def coordinator_has_another_key(w):
     w.coordinator.end()
     w.coordinator.host.run("sh", "-c", "mv /var/lib/p2pvpn-coordinator /var/lib/aside")
     w.coordinator.start()
-    yield status(w.a), "or an admin's `p2pvpnctl network coordinators add URL`"  # its last words
+    yield status(w.a), "or an admin's `sudo p2pvpnctl network coordinators add URL`"  # its last words
     w.coordinator.end()
     w.coordinator.host.run("sh", "-c", "rm -r /var/lib/p2pvpn-coordinator;"
                            " mv /var/lib/aside /var/lib/p2pvpn-coordinator")

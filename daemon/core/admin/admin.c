@@ -85,7 +85,7 @@ static bool is_up(struct admin *a, const char *what, uint64_t handle)
 {
     if (!a->node->up)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
-                        "%s: this node is down: `p2pvpnctl up` first", what);
+                        "%s: this node is down: `sudo p2pvpnctl up` first", what);
     return a->node->up;
 }
 
@@ -125,10 +125,11 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
     const char *network = pv_roster_network(n->roster)->name;
     const struct pv_member *self = pv_node_self(n);
     if (self != NULL && pv_rootkey_is_here(n))
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
-                        "grant %s` first",
-                        what, network, self->name);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "%s: this node is no admin of %s, but has its root key: `sudo p2pvpnctl admin "
+            "grant %s` first",
+            what, network, self->name);
     else if (pv_admin_is_none(n))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: %s has no admin any more: " PV_ADMIN_REMEDY, what, network);
@@ -166,7 +167,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     if (a->unforgotten)
         pv_ctlsrv_failf(a->node->ctl, wait->tag, PV_CTLAPI_FAILED,
                         "leave: this node has left, but its disk still has the network: %s; then "
-                        "`p2pvpnctl leave%s` again",
+                        "`sudo p2pvpnctl leave%s` again",
                         result->error, a->forgetting_keys ? " --forget" : "");
     else
         pv_ctlsrv_answer(a->node->ctl, wait->tag,
@@ -734,7 +735,7 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
     pv_ctlsrv_failf(
         n->ctl, handle, PV_CTLAPI_REFUSED,
         "leave: this node is the only admin of %s, and nobody could invite or remove any more: "
-        "`p2pvpnctl admin grant %s` first%s, or leave --last",
+        "`sudo p2pvpnctl admin grant %s` first%s, or leave --last",
         pv_roster_network(n->roster)->name, heir->name,
         pv_rootkey_is_here(n) ? "" : ", on the machine that has the root key");
     return false;
@@ -780,10 +781,11 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (alone && !req->leave.forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
-                     n->up ? "leave: neither the coordinator nor a member can be told: try again "
-                             "when one is there"
-                           : "leave: nobody can be told while this node is down: `p2pvpnctl up` "
-                             "first");
+                     n->up
+                         ? "leave: neither the coordinator nor a member can be told: try again "
+                           "when one is there"
+                         : "leave: nobody can be told while this node is down: `sudo p2pvpnctl up` "
+                           "first");
         return;
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
@@ -828,9 +830,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         return;
     pv_statuspage_problem(
         st, "the network has no admin any more, and nobody can invite or remove: ",
-        pv_rootkey_is_here(n)
-            ? PV_STR("`p2pvpnctl admin grant %s`, as its root key is here", pv_node_self(n)->name)
-            : PV_ADMIN_REMEDY);
+        pv_rootkey_is_here(n) ? PV_STR("`sudo p2pvpnctl admin grant %s`, as its root key is here",
+                                       pv_node_self(n)->name)
+                              : PV_ADMIN_REMEDY);
 }
 
 static const struct pv_command_handler commands[] = {

@@ -29,7 +29,7 @@ enum {
 };
 
 static const char LAST_NUMBER[] = "its machine has signed the last number there is: remove it, "
-                                  "and let it join again after `p2pvpnctl leave --forget`";
+                                  "and let it join again after `sudo p2pvpnctl leave --forget`";
 
 /* Every refusal names the command, as p2pvpnctl prints it alone. */
 static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
@@ -50,7 +50,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
     self = pv_node_self(n);
     if (self != NULL && (req->peer[0] == '\0' || pv_node_is_self(n, req->peer))) {
         if (!n->up)
-            fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `p2pvpnctl up` first");
+            fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `sudo p2pvpnctl up` first");
         return n->up ? self : NULL;
     }
     p = pv_peer_need(n, req->peer, what, PV_NEEDS_MEMBER, handle);
@@ -119,7 +119,7 @@ static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: another machine had that address until lately, so it is given to "
                         "nobody for %" PRIu64 " days more; choose another, or give its whole "
-                        "place to a machine with `p2pvpnctl node replace`",
+                        "place to a machine with `sudo p2pvpnctl node replace`",
                         what, (until - wall + DAY_S - 1) / DAY_S);
     return until <= wall;
 }
@@ -261,7 +261,7 @@ static bool nobody_waits(struct pv_node *n, const struct pv_member *old,
         return true;
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                     "replace: a machine that waits to be admitted wants name or address of %s, "
-                    "too: `p2pvpnctl admit` or `deny` first",
+                    "too: `sudo p2pvpnctl admit` or `deny` first",
                     old->name);
     return false;
 }
@@ -285,11 +285,12 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
                         "both and export it anew",
                         fresh->name);
     else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "replace: %s is an admin, and its rights stay with its key, as the root "
-                        "key is not here: do it there, or with --force, and there `p2pvpnctl admin "
-                        "grant %s`",
-                        old->name, old->name);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "replace: %s is an admin, and its rights stay with its key, as the root "
+            "key is not here: do it there, or with --force, and there `sudo p2pvpnctl admin "
+            "grant %s`",
+            old->name, old->name);
     else if (pv_roster_next_serial(n->roster, fresh->node) == UINT64_MAX)
         fail(n, handle, PV_CTLAPI_REFUSED, "replace", LAST_NUMBER);
     else

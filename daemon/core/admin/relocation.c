@@ -664,7 +664,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         return;
     if ((facts & (PV_FACT_UP | PV_FACT_NETWORK)) != 0 &&
         (!x->node->up || x->node->roster == NULL || pv_node_self(x->node) == NULL)) {
-        fail(x, PV_CTLAPI_FAILED, "this node went down meanwhile", "`p2pvpnctl up`, and again",
+        fail(x, PV_CTLAPI_FAILED, "this node went down meanwhile", "`sudo p2pvpnctl up`, and again",
              now);
         return;
     }
@@ -732,7 +732,7 @@ static bool may_begin(struct relocation *x, uint64_t handle)
         why =
             pv_admin_is_none(n) ? "the network has no admin any more: " PV_ADMIN_REMEDY : no_admin;
     else if (!n->up)
-        why = "this node is down: `p2pvpnctl up` first";
+        why = "this node is down: `sudo p2pvpnctl up` first";
     else if (x->step != NONE)
         why = "another change is under way: wait for it";
     if (why == NULL)
@@ -810,7 +810,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
         r = sign_record(x, now);
     if (r == PV_ERR_STATE)
         fail(x, PV_CTLAPI_REFUSED, "a network needs a coordinator",
-             "`p2pvpnctl network coordinators add URL` first", now);
+             "`sudo p2pvpnctl network coordinators add URL` first", now);
     else if (r == PV_ERR_MALFORMED)
         fail(x, PV_CTLAPI_USAGE, "these are no addresses",
              "give HOST:PORT, or tls:HOST:PORT, with commas between", now);

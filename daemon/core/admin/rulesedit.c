@@ -128,7 +128,7 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
         if (node != NULL)
             pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                             "%s: %s means everybody, and a member is called so: give that another "
-                            "name first (`p2pvpnctl rename %s NAME`)",
+                            "name first (`sudo p2pvpnctl rename %s NAME`)",
                             what, text, text);
         return node == NULL;
     }

@@ -139,18 +139,17 @@ static bool own_removed(const struct scene *s, struct pv_cause *c)
     const char *denied = pv_node_denied(s->n);
     if (!s->n->removed && (denied == NULL || pv_peer_reach(s->p) == PV_REACH_PATH))
         return false;
-    return denied != NULL
-               ? say(c,
-                     "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a "
-                     "new token",
-                     "%s", denied)
-               : say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
-                     "this machine was removed from the network");
+    return denied != NULL ? say(c,
+                                "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then "
+                                "join with a new token",
+                                "%s", denied)
+                          : say(c, "`sudo p2pvpnctl leave --forget`, then ask for a new token",
+                                "this machine was removed from the network");
 }
 
 static bool own_down(const struct scene *s, struct pv_cause *c)
 {
-    return !s->n->up && say(c, "`p2pvpnctl up`", "this machine is down");
+    return !s->n->up && say(c, "`sudo p2pvpnctl up`", "this machine is down");
 }
 
 /* An error of ours is "deed: reason: remedy"; one that quotes ip, or has the kernel's word alone,
@@ -201,10 +200,11 @@ static bool guest_silent(const struct scene *s, struct pv_cause *c)
            (pv_peer_presence(s->p) != PV_PRESENCE_ONLINE ||
             (session != NULL && pv_session_is_trying(session))) &&
            say(c,
-               PV_STR("switch the tunnel on in its app; if it is on, the app has another file, or "
-                      "the endpoint in it does not lead here: `p2pvpnctl remove %s`, and export "
-                      "it anew",
-                      s->name),
+               PV_STR(
+                   "switch the tunnel on in its app; if it is on, the app has another file, or "
+                   "the endpoint in it does not lead here: `sudo p2pvpnctl remove %s`, and export "
+                   "it anew",
+                   s->name),
                "%s is a phone, this machine is its gateway, and the app does not call", s->name);
 }
 
@@ -305,9 +305,9 @@ static bool guest_lost(const struct scene *s, struct pv_cause *c)
     const uint8_t *by = m == NULL ? NULL : pv_roster_lost_carrier(r, m);
     return by != NULL &&
            say(c,
-               PV_STR(
-                   "an admin's `p2pvpnctl remove %s`, then `p2pvpnctl export %s` on another node",
-                   s->name, s->name),
+               PV_STR("an admin's `sudo p2pvpnctl remove %s`, then `sudo p2pvpnctl export %s` on "
+                      "another node",
+                      s->name, s->name),
                "%s is a guest with a WireGuard app, and %s, which carried it, is no member any "
                "more",
                s->name, PV_WHO_STR(s->n, by));

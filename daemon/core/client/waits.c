@@ -228,7 +228,7 @@ static void run(void *part, pv_ns now)
             over = true;
         } else if (!w->has_peer && pv_node_denied(ws->node) != NULL) {
             pv_ctlsrv_failf(ws->node->ctl, w->handle, PV_CTLAPI_REFUSED,
-                            "wait: %s: `p2pvpnctl leave --forget`, then ask for a new token",
+                            "wait: %s: `sudo p2pvpnctl leave --forget`, then ask for a new token",
                             pv_node_denied(ws->node));
             over = true;
         }
@@ -304,7 +304,7 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct waits *ws = part;
     if (!ws->node->up) {
         pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED,
-                       "ping: this machine is down: `p2pvpnctl up` first");
+                       "ping: this machine is down: `sudo p2pvpnctl up` first");
         return;
     }
     if (pv_rules_refuse(ws->node, p, PV_SERVICE_PING, "ping", handle))

@@ -741,7 +741,7 @@ static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns no
     if (msg->u.failure.error == PV_CTL_E_REPLACED)
         pv_node_report(n, PV_FROM_COORDINATOR,
                        "another machine connects with this node's keys: if its state was copied, "
-                       "run `p2pvpnctl leave --forget` on one of them",
+                       "run `sudo p2pvpnctl leave --forget` on one of them",
                        now);
 }
 

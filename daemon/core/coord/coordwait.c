@@ -115,7 +115,7 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
                "there has another key than the one looked for, has no place for newcomers "
                "now, or is no coordinator (a login page of this network?); one that was set up "
                "anew needs the coordinator.key of before from its backup, or an admin's "
-               "`p2pvpnctl network coordinators add URL`";
+               "`sudo p2pvpnctl network coordinators add URL`";
     case PV_COORDROUND_REFUSED:
         return "the coordinator's address refuses the connection: is p2pvpn-coordinator running "
                "there? Behind a router, is the port forwarded?";

@@ -343,7 +343,7 @@ static bool is_lost(const struct pv_file_entry *f)
 static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f)
 {
     if (!n->up && !is_over(f->state) && !f->running)
-        return "this machine is down: `p2pvpnctl up` goes on with it";
+        return "this machine is down: `sudo p2pvpnctl up` goes on with it";
     if (is_lost(f))
         return "p2pvpnd began anew: send-file offers it again";
     return f->why == PV_FILE_WHY_GONE && f->state == PV_FILE_FAILED && pv_tell_is_gone(n, f->peer)

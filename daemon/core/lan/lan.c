@@ -454,10 +454,11 @@ static void show_names(const struct lan *l, struct pv_statuspage *st,
 static void show_chosen(const struct lan *l, struct pv_statuspage *st)
 {
     show_names(l, st, is_nobodys, "[lan] peer: no member is called ",
-               ": give a name of `p2pvpnctl peers`, and `p2pvpnctl reload`");
-    show_names(l, st, is_anothers, "[lan] peer does not hold for ",
-               ", another machine than before: if that is meant, take the line out, `p2pvpnctl "
-               "reload`, and put it in again");
+               ": give a name of `p2pvpnctl peers`, and `sudo p2pvpnctl reload`");
+    show_names(
+        l, st, is_anothers, "[lan] peer does not hold for ",
+        ", another machine than before: if that is meant, take the line out, `sudo p2pvpnctl "
+        "reload`, and put it in again");
 }
 
 /* In no network there is no LAN, and nothing to say of it. */

@@ -650,11 +650,10 @@ static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle)
     if (n->roster != NULL && !pv_node_is_stranger(n) && !pv_node_need_network(n, what, handle))
         return false;
     if (n->roster != NULL) {
-        snprintf(
-            text, sizeof(text),
-            "%s: this node is in network %s already: `p2pvpnctl leave` first, or have a second "
-            "network beside it: `p2pvpnctl -n NAME %s`",
-            what, pv_roster_network(n->roster)->name, what);
+        snprintf(text, sizeof(text),
+                 "%s: this node is in network %s already: `sudo p2pvpnctl leave` first, or have a "
+                 "second network beside it: `p2pvpnctl -n NAME %s`",
+                 what, pv_roster_network(n->roster)->name, what);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }
@@ -863,7 +862,7 @@ static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error
     } else {
         const char *text =
             PV_STR("create: the coordinator %s%s: the network is there; make a token with "
-                   "`p2pvpnctl invite`",
+                   "`sudo p2pvpnctl invite`",
                    away ? "was lost" : "said ",
                    away ? "" : pv_ctlapi_error_said(pv_ctl_error_word(error)));
         forget(x);
@@ -1009,7 +1008,7 @@ static void iface_is_up(struct pv_enrol *x, pv_ns now)
     const struct pv_invite_terms terms = {.uses = 1, .expires_s = FIRST_INVITE_S};
     int r = pv_invite_make(x->node, pv_node_signer(x->node), &terms, now, &x->invite);
     if (r != PV_OK)
-        fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "make one with `p2pvpnctl invite`");
+        fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "make one with `sudo p2pvpnctl invite`");
     if (r != PV_OK)
         return;
     x->invite->handle = x->handle;

@@ -753,8 +753,8 @@ static void free_membership(void *part)
 
 static const char STRANGER[] = "identity.key is not the one by which this machine joined";
 static const char STRANGER_TODO[] =
-    "put that back and restart p2pvpnd, or `p2pvpnctl leave`, then join with a new token; an "
-    "admin's `p2pvpnctl node replace` gives it its former name and address";
+    "put that back and restart p2pvpnd, or `sudo p2pvpnctl leave`, then join with a new token; an "
+    "admin's `sudo p2pvpnctl node replace` gives it its former name and address";
 
 static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
@@ -881,14 +881,15 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
         pv_statuspage_problem(st, m->overlap, "");
     if (n->removed)
         pv_statuspage_problem(st, "this node was removed from the network: ",
-                              "`p2pvpnctl leave --forget`, then join with a new token");
+                              "`sudo p2pvpnctl leave --forget`, then join with a new token");
     else if (pv_node_is_stranger(n))
         pv_statuspage_problem(st, PV_STR("%s: ", STRANGER), STRANGER_TODO);
     /* One that was off at the time: one that waits has the part `waiting` for it. */
     else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
-        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
-                              "ask an admin; if that is so `p2pvpnctl leave --forget`, then join "
-                              "with a new token");
+        pv_statuspage_problem(
+            st, PV_STR("%s: ", pv_node_denied(n)),
+            "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join "
+            "with a new token");
 }
 
 /* As the roster is now. A member that says much in vain hides no other problem. */

@@ -13,15 +13,15 @@ static const struct pv_refusal refusals[] = {
     {PV_CTL_E_INVITE_EXPIRED, PV_CTLAPI_BAD_TOKEN, "the token has expired", "ask for a new one"},
     {PV_CTL_E_INVITE_USED, PV_CTLAPI_BAD_TOKEN, "the token is used up", "ask for a new one"},
     {PV_CTL_E_REVOKED, PV_CTLAPI_REFUSED, "this machine was removed from the network",
-     "`p2pvpnctl leave --forget` makes a new identity; then ask for a new token"},
+     "`sudo p2pvpnctl leave --forget` makes a new identity; then ask for a new token"},
     {PV_CTL_E_NOT_ALLOWED, PV_CTLAPI_REFUSED, "the coordinator's secret is missing or wrong",
      "use what `p2pvpn-coordinator url` prints"},
     {PV_CTL_E_FULL, PV_CTLAPI_FAILED, "the network or the coordinator is full",
-     "an admin's `p2pvpnctl remove NAME` of a machine that is gone makes room in the network; the "
-     "coordinator's operator sets [limits] in coordinator.conf"},
+     "an admin's `sudo p2pvpnctl remove NAME` of a machine that is gone makes room in the network; "
+     "the coordinator's operator sets [limits] in coordinator.conf"},
     {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken",
      "choose another with --name; the network's own is nobody's; that of a machine that is gone is "
-     "free after an admin's `p2pvpnctl remove NAME`, and what a renamed machine was called at "
+     "free after an admin's `sudo p2pvpnctl remove NAME`, and what a renamed machine was called at "
      "first stays its own"},
 };
 

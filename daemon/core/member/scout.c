@@ -893,12 +893,13 @@ static void show_unknown(const struct scout *s, struct pv_statuspage *st)
     for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_guest)
             continue;
-        pv_statuspage_problem(st,
-                              "the coordinator that the network prefers does not know this "
-                              "machine: ",
-                              "it is told within minutes; else an admin names another one first "
-                              "(`p2pvpnctl network coordinators`); `p2pvpnctl leave` would give up "
-                              "this machine's place");
+        pv_statuspage_problem(
+            st,
+            "the coordinator that the network prefers does not know this "
+            "machine: ",
+            "it is told within minutes; else an admin names another one first "
+            "(`p2pvpnctl network coordinators`); `sudo p2pvpnctl leave` would give up "
+            "this machine's place");
         return;
     }
 }
@@ -934,7 +935,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                missing, others);
     pv_statuspage_problem(st, text,
                           "those that are on use another one: type `p2pvpnctl network coordinators "
-                          "token` here, go to one of them, and there `p2pvpnctl join TOKEN`");
+                          "token` here, go to one of them, and there `sudo p2pvpnctl join TOKEN`");
 }
 
 const struct pv_part pv_part_scout = {

@@ -117,10 +117,11 @@ const char *pv_node_unserved(const struct pv_node *n)
     bool is_admin =
         pv_roster_rights(n->roster, n->identity->sign_pk) != 0 ||
         (n->identity->has_root && pv_roster_rights(n->roster, n->identity->root.pk) != 0);
-    return is_admin ? "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL "
-                      "of this coordinator (`p2pvpn-coordinator url` there)"
-                    : "an admin gives it back, by `p2pvpnctl network coordinators add URL` with "
-                      "the URL of this coordinator";
+    return is_admin
+               ? "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL "
+                 "of this coordinator (`p2pvpn-coordinator url` there)"
+               : "an admin gives it back, by `sudo p2pvpnctl network coordinators add URL` with "
+                 "the URL of this coordinator";
 }
 
 /* --- the machine that a text names --------------------------------------------------------- */
@@ -481,7 +482,7 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
     if (n->removed) {
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_REFUSED,
-            "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
+            "%s: this machine was removed from network %s: `sudo p2pvpnctl leave --forget` makes a "
             "new identity; then ask for a new token",
             what, pv_roster_network(n->roster)->name);
         return false;
@@ -498,29 +499,29 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING && pv_node_denied(n) != NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s: `p2pvpnctl leave --forget`, then ask for a new token", what,
+                        "%s: %s: `sudo p2pvpnctl leave --forget`, then ask for a new token", what,
                         pv_node_denied(n));
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: this machine waits until an admin of network %s admits it, there "
-                        "`p2pvpnctl admit %s`: here `p2pvpnctl wait` waits for it",
+                        "`sudo p2pvpnctl admit %s`: here `p2pvpnctl wait` waits for it",
                         what, pv_roster_network(n->roster)->name, self->name);
         return false;
     }
     if (pv_node_is_stranger(n)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: identity.key is not the one by which this machine joined network %s: "
-                        "put that back, or `p2pvpnctl leave`, then join with a new token",
+                        "put that back, or `sudo p2pvpnctl leave`, then join with a new token",
                         what, pv_roster_network(n->roster)->name);
         return false;
     }
     if (n->roster != NULL)
         return true;
-    pv_ctlsrv_failf(
-        n->ctl, handle, PV_CTLAPI_NOT_JOINED,
-        "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `p2pvpnctl create URL`",
-        what);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_NOT_JOINED,
+                    "%s: this machine is in no network: `sudo p2pvpnctl join TOKEN`, or `sudo "
+                    "p2pvpnctl create URL`",
+                    what);
     return false;
 }

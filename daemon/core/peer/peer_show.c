@@ -378,10 +378,10 @@ static bool say_known(const struct pv_node *n, const char *text, const char *wha
                "coordinator";
     else if (former != NULL && former->state == PV_MEMBER_LEFT)
         says = " left the network: by its token or a new one it comes back with all that it had; "
-               "`p2pvpnctl remove` keeps its key out";
+               "`sudo p2pvpnctl remove` keeps its key out";
     else if (former != NULL)
         says = " was removed from the network: it comes back by a new token, a guest by a new "
-               "`p2pvpnctl export`";
+               "`sudo p2pvpnctl export`";
     else if (renamed != NULL)
         says = called;
     if (says != NULL)

@@ -641,7 +641,8 @@ static void show_yields(const struct pv_peers *ps, struct pv_statuspage *st)
                     PV_STR(
                         "[peer %s] allowed-ips: %s is the address of member %s, which keeps it: ",
                         ps->statics[i]->name, PV_IP_STR(&allowed[k].base), m->name),
-                    "take it out there and give that machine another one; then `p2pvpnctl reload`");
+                    "take it out there and give that machine another one; then `sudo p2pvpnctl "
+                    "reload`");
         }
     }
 }
@@ -655,7 +656,7 @@ static void show_shared_names(const struct pv_peers *ps, struct pv_statuspage *s
         if (pv_roster_by_name(roster, name) != NULL)
             pv_statuspage_problem(
                 st, PV_STR("[peer %s] has the name of a member, which commands mean by it: ", name),
-                "give it another one there, then `p2pvpnctl reload`");
+                "give it another one there, then `sudo p2pvpnctl reload`");
     }
 }
 

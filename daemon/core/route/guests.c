@@ -283,7 +283,7 @@ static bool refuse_word(const struct pv_node *n, const struct making *x, bool to
     static const char *const words[] = {
         [PV_CARRYING_UNASKED] =
             "it carries guests of other admins with `[guests] carry = on` in "
-            "its p2pvpnd.conf alone: say so there, and there `p2pvpnctl reload`",
+            "its p2pvpnd.conf alone: say so there, and there `sudo p2pvpnctl reload`",
         [PV_CARRYING_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
                                "member whose p2pvpnd root starts",
         [PV_CARRYING_FULL] = "it carries as many guests as it can: name another member",
@@ -371,10 +371,11 @@ static bool may_take_all(struct pv_node *n, const struct making *x)
     if (!x->req->everything || (pv_routes_is_allowed(n, x->by->node, &all) &&
                                 pv_routes_is_offered(n, x->by->node, &all, &offer)))
         return true;
-    pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
-                    "%s: %s is no exit, so it takes no more than the network: there `p2pvpnctl "
-                    "exit offer`, and an admin's `p2pvpnctl route allow %s default`",
-                    x->what, x->by->name, x->by->name);
+    pv_ctlsrv_failf(
+        n->ctl, x->handle, PV_CTLAPI_REFUSED,
+        "%s: %s is no exit, so it takes no more than the network: there `sudo p2pvpnctl "
+        "exit offer`, and an admin's `sudo p2pvpnctl route allow %s default`",
+        x->what, x->by->name, x->by->name);
     return false;
 }
 
@@ -386,10 +387,11 @@ static bool choose_place(struct pv_node *n, struct making *x)
     const struct pv_member *held = pv_roster_by_name(n->roster, x->req->name);
     if (held != NULL && (pv_roster_carrier(n->roster, held) != NULL ||
                          pv_roster_lost_carrier(n->roster, held) != NULL)) {
-        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
-                        "%s: %s is a guest, whose file was shown once: `p2pvpnctl remove %s` ends "
-                        "it, then export makes another",
-                        x->what, held->name, held->name);
+        pv_ctlsrv_failf(
+            n->ctl, x->handle, PV_CTLAPI_REFUSED,
+            "%s: %s is a guest, whose file was shown once: `sudo p2pvpnctl remove %s` ends "
+            "it, then export makes another",
+            x->what, held->name, held->name);
         return false;
     }
     if (!pv_roster_name_is_free(n->roster, x->req->name, x->pk) ||
@@ -402,7 +404,7 @@ static bool choose_place(struct pv_node *n, struct making *x)
     }
     if (pv_roster_free_ip4(n->roster, x->pk, NULL, NULL, &ip4) != PV_OK)
         return refuse(n, x, PV_CTLAPI_FAILED,
-                      "the network has no address left: `p2pvpnctl remove` makes room");
+                      "the network has no address left: `sudo p2pvpnctl remove` makes room");
     snprintf(x->st.name, sizeof(x->st.name), "%s", x->req->name);
     pv_store_be32(x->st.ip4, ip4);
     return true;
@@ -757,8 +759,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                               "remove some, and export them by another member");
     if (g->n_unasked > 0)
         pv_statuspage_problem(st, "another admin wants this node to carry guests: ",
-                              "it does with `[guests] carry = on` in p2pvpnd.conf (`p2pvpnctl "
-                              "reload`); else `p2pvpnctl remove` ends them");
+                              "it does with `[guests] carry = on` in p2pvpnd.conf (`sudo p2pvpnctl "
+                              "reload`); else `sudo p2pvpnctl remove` ends them");
 }
 
 const struct pv_part pv_part_guests = {

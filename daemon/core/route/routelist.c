@@ -426,11 +426,11 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
     char word[PV_ADDR_TEXT];
     if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
         return;
-    const char *text =
-        PV_STR("%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
-               m->name, PV_PREFIX_STR(&offer->prefix),
-               x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
-               word_of(&offer->prefix, word));
+    const char *text = PV_STR(
+        "%s offers to carry %s, which no admin has allowed: %s`sudo p2pvpnctl route allow %s %s`",
+        m->name, PV_PREFIX_STR(&offer->prefix),
+        x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
+        word_of(&offer->prefix, word));
     pv_statuspage_problem(x->st, text, "");
 }
 
@@ -445,9 +445,10 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
                 ? ": an admin's `p2pvpnctl allow any 0.0.0.0/0 all`, and the same of ::/0, let it "
                   "out"
             : rule <= PV_RULES_MAX
-                ? PV_STR(": an admin's `p2pvpnctl rules remove %u` lets it out, or an allow with "
-                         "--before %u",
-                         rule, rule)
+                ? PV_STR(
+                      ": an admin's `sudo p2pvpnctl rules remove %u` lets it out, or an allow with "
+                      "--before %u",
+                      rule, rule)
                 : "";
         pv_statuspage_problem(st,
                               PV_STR("%s denied by %s where it goes by the exit %.96s%s",
@@ -460,13 +461,13 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
     const char *text =
         x->refused
             ? PV_STR("this machine cannot use the exit %.96s: nothing goes out until it can: "
-                     "`p2pvpnctl "
-                     "exit off` goes without it",
+                     "`sudo p2pvpnctl exit off` goes without it",
                      x->peer)
-            : PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
-                     x->block
-                         ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
-                         : "all goes out as without it");
+            : PV_STR(
+                  "the exit %.96s does not answer, or may not be one any more: %s", x->peer,
+                  x->block
+                      ? "nothing goes out until it does: `sudo p2pvpnctl exit off` goes without it"
+                      : "all goes out as without it");
     pv_statuspage_problem(st, text, "");
 }
 
@@ -480,7 +481,7 @@ static void name_away(const struct pv_node *n, const struct pv_route *route,
             continue;
         const char *text = PV_STR(
             "%s is not carried for members: no interface of this machine is in it any more: "
-            "look at its cable and address; if a router leads there now, say `p2pvpnctl route "
+            "look at its cable and address; if a router leads there now, say `sudo p2pvpnctl route "
             "offer %s` again",
             prefix, prefix);
         pv_statuspage_problem(st, text, "");

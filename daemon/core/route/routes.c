@@ -705,7 +705,8 @@ static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
     if (ret->prefix.bits == 0) {
         pv_ctlsrv_failf(
             r->node->ctl, handle, PV_CTLAPI_USAGE,
-            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
+            "route use: %s is everything: `sudo p2pvpnctl exit use PEER` sends all by a member",
+            text);
         return false;
     }
     return true;
@@ -760,11 +761,10 @@ static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         return;
     entry.on = !req->route.off;
     if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_FAILED,
-            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
-            "all or off begins anew",
-            PV_ROUTEUSE_MAX);
+        pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "route use: %d members and prefixes were named already: `sudo p2pvpnctl "
+                        "route use auto`, all or off begins anew",
+                        PV_ROUTEUSE_MAX);
         return;
     }
     use_changed(r, false, handle, now);
@@ -790,17 +790,18 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
         return;
     if (offers_all(r->node)) {
         pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_REFUSED,
-                        "exit use: this machine offers to be an exit itself: `p2pvpnctl exit "
+                        "exit use: this machine offers to be an exit itself: `sudo p2pvpnctl exit "
                         "withdraw` first");
         return;
     }
     for (size_t i = 0; i < r->n; i++)
         offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
     if (!offered) {
-        pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_REFUSED,
-                        "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin's "
-                        "`p2pvpnctl route allow %s default`",
-                        pv_peer_name(p), pv_peer_name(p));
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "exit use: %s is no exit: there `sudo p2pvpnctl exit offer`, and an admin's "
+            "`sudo p2pvpnctl route allow %s default`",
+            pv_peer_name(p), pv_peer_name(p));
         return;
     }
     r->before = r->use;

@@ -181,7 +181,7 @@ static bool is_going_elsewhere(struct pv_node *n, const struct pv_prefix *p, uin
     if (p->bits != 0 || !use->exit)
         return false;
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                    "exit offer: all of this machine goes by %s: `p2pvpnctl exit off` first",
+                    "exit offer: all of this machine goes by %s: `sudo p2pvpnctl exit off` first",
                     pv_node_who(n, use->exit_pk, who));
     return true;
 }
@@ -213,7 +213,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         if (at == PV_OFFERS_MAX) {
             pv_ctlsrv_failf(
                 n->ctl, handle, PV_CTLAPI_FAILED,
-                "%s: a node offers %d prefixes at most: `p2pvpnctl route withdraw` makes room",
+                "%s: a node offers %d prefixes at most: `sudo p2pvpnctl route withdraw` makes room",
                 what, (int)PV_OFFERS_MAX);
             return;
         }

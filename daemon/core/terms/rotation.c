@@ -502,7 +502,7 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
     r->waiting = true;
     r->handle = handle;
     if (!r->node->up)
-        answer_error(r, PV_CTLAPI_FAILED, "this node is down: `p2pvpnctl up` first");
+        answer_error(r, PV_CTLAPI_FAILED, "this node is down: `sudo p2pvpnctl up` first");
     else if (r->given)
         answer_error(r, PV_CTLAPI_REFUSED,
                      "the key is that of [interface] private-key-file, which only you replace: "
@@ -598,7 +598,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (r->lost && r->given)
         pv_statuspage_problem(
             st, "members know another key of this node than that of private-key-file: ",
-            "put the former one back, or `p2pvpnctl leave --forget` and join again");
+            "put the former one back, or `sudo p2pvpnctl leave --forget` and join again");
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

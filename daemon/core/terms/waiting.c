@@ -132,8 +132,8 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
     if (job == NULL)
         return;
     const char *text =
-        PV_STR("%s asks to be admitted to network %s%s%s: `p2pvpnctl admit %s`, or `p2pvpnctl deny "
-               "%s`",
+        PV_STR("%s asks to be admitted to network %s%s%s: `sudo p2pvpnctl admit %s`, or `sudo "
+               "p2pvpnctl deny %s`",
                m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
                from == NULL ? "" : from, m->name, m->name);
     pv_remedy_name(n->given.flag, text, said, sizeof(said));
@@ -235,14 +235,16 @@ static void say_member(const struct pv_ctlapi_request *req, const char *name,
                        char text[static PV_CTLAPI_ERROR_BUF])
 {
     if (req->cmd == PV_CTLAPI_DENY)
-        snprintf(text, PV_CTLAPI_ERROR_BUF,
-                 "deny: %s is a member, and does not wait: `p2pvpnctl deny %s TO PORTS` makes a "
-                 "rule that denies it something, `p2pvpnctl remove %s` puts it out for good",
-                 name, name, name);
+        snprintf(
+            text, PV_CTLAPI_ERROR_BUF,
+            "deny: %s is a member, and does not wait: `sudo p2pvpnctl deny %s TO PORTS` makes a "
+            "rule that denies it something, `sudo p2pvpnctl remove %s` puts it out for good",
+            name, name, name);
     else if (req->name[0] != '\0')
-        snprintf(text, PV_CTLAPI_ERROR_BUF,
-                 "admit: %s is a member already, and got no tag: `p2pvpnctl tag %s %s` gives it",
-                 name, name, req->name);
+        snprintf(
+            text, PV_CTLAPI_ERROR_BUF,
+            "admit: %s is a member already, and got no tag: `sudo p2pvpnctl tag %s %s` gives it",
+            name, name, req->name);
     else
         snprintf(text, PV_CTLAPI_ERROR_BUF, "admit: %s is a member already: nothing is to be done",
                  name);
@@ -396,17 +398,18 @@ static const struct pv_command_handler commands[] = {
 static void show_own(const struct pv_node *n, struct pv_statuspage *st)
 {
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    const char *text = PV_STR("an admin's `p2pvpnctl admit %s` lets it in", self->name);
+    const char *text = PV_STR("an admin's `sudo p2pvpnctl admit %s` lets it in", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
     if (pv_node_denied(n) != NULL)
         pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
-                              "`p2pvpnctl leave --forget`, then ask for a new token");
+                              "`sudo p2pvpnctl leave --forget`, then ask for a new token");
     else if (n->coord_info.standing == PV_COORD_UNKNOWN)
-        pv_statuspage_problem(st,
-                              "the network has moved since this machine asked, and where it is "
-                              "now nobody knows of it: ",
-                              "it is told within minutes; else `p2pvpnctl leave`, and ask for a "
-                              "new token");
+        pv_statuspage_problem(
+            st,
+            "the network has moved since this machine asked, and where it is "
+            "now nobody knows of it: ",
+            "it is told within minutes; else `sudo p2pvpnctl leave`, and ask for a "
+            "new token");
     else
         pv_statuspage_problem(st, "this machine waits until an admin admits it: ", text);
 }
@@ -440,9 +443,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         pv_text_add(&list, " and %zu more", found - NAMED);
     const struct pv_member *one = next_waiting(n, NULL);
     const char *todo = PV_STR(
-        found == 1 ? " asks to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`"
-                   : " ask to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`, and "
-                     "so on",
+        found == 1
+            ? " asks to be admitted: `sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`"
+            : " ask to be admitted: `sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and "
+              "so on",
         one->name, one->name);
     pv_statuspage_problem(st, names, todo);
 }

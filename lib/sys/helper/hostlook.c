@@ -310,11 +310,12 @@ static bool list_policies(const struct pv_netplan *plan, char own[static PV_NETW
 static bool tell_guard(const struct policies *p, char ret_remedy[static PV_NETPLAN_FAULT])
 {
     if (p->guard[0] != '\0')
-        snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "use an exit: another network of this machine lets nothing out but by its own "
-                 "(table %s): there `p2pvpnctl exit off`, and where its p2pvpnd has ended start "
-                 "that first",
-                 p->guard);
+        snprintf(
+            ret_remedy, PV_NETPLAN_FAULT,
+            "use an exit: another network of this machine lets nothing out but by its own "
+            "(table %s): there `sudo p2pvpnctl exit off`, and where its p2pvpnd has ended start "
+            "that first",
+            p->guard);
     return p->guard[0] != '\0';
 }
 

@@ -511,8 +511,9 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
         fault(net, "use an exit: the interface p2pvpn-exit cannot be made: %s",
               taken > -1000 ? strerror(-taken) : pv_strstatus(taken));
     else if (taken < 0)
-        fault(net, "use an exit: another network of this machine uses one: there `p2pvpnctl exit "
-                   "off`, and where its p2pvpnd has ended start that first");
+        fault(net,
+              "use an exit: another network of this machine uses one: there `sudo p2pvpnctl exit "
+              "off`, and where its p2pvpnd has ended start that first");
     else if (net->wanted.exit_asked && pv_hostlook_is_guarded(&net->plan, guard))
         fault(net, "%s", guard); /* of a network whose p2pvpnd has ended */
     else

@@ -401,7 +401,7 @@ def an_ephemeral_member_leaves_when_its_p2pvpnd_ends(lab):
     a.daemon()
     a.create(coordinator.url())
     token = a.ctl("invite", "--ephemeral", "--uses", 4).out.strip()
-    check("(ephemeral)" in a.ctl("invite", "list").out, "the list of invites")
+    check("; ephemeral" in a.ctl("invite", "list").out, "the list of invites")
     for one in (b, c):
         for sig in (signal.SIGTERM, signal.SIGINT):
             one.daemon()

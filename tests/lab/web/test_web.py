@@ -922,7 +922,7 @@ def notes_and_problems_and_lists_are_plain(lab):
     browser.one("[data-key=can]", "Check")
     before = browser.run(PLACES)
     browser.run("""const { complain, note } = await import('/util.js');
-        complain({ message: "the coordinator opens no port: `p2pvpnctl export --gateway b`, or ask", code: 1 }); note("done");""")
+        complain({ message: "the coordinator opens no port: `sudo p2pvpnctl export --gateway b`, or ask", code: 1 }); note("done");""")
     equal(browser.run(PLACES), before, "what stands on the page beside notes")
     equal(browser.run("return [...document.querySelectorAll('.note > div')].map(e => e.textContent)"),
           ["the coordinator opens no port", "done"], "notes")

@@ -840,7 +840,7 @@ PV_TEST_IN(memberships_that_end_are_shown, setup, teardown)
         "invite_list",
         OK_V1("'invites':[{'id':'I','uses':1,'used':0,'not_after':null,'member_for':7776000}]"));
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_has(t.out, "open (member for 90d 0h)");
+    assert_has(t.out, "open; member for 90d 0h");
     answers("invite", OK("'token':'p2pvpn-XYZ','invite':'I'"));
     assert_int_equal(RUN("invite", "--member-for", "90d"), 0);
     assert_has(t.requests, "'member_for':7776000");
@@ -851,7 +851,7 @@ PV_TEST_IN(ephemeral_invites_are_asked_for_and_shown, setup, teardown)
     answers("invite_list",
             OK_V1("'invites':[{'id':'I','uses':1,'used':0,'not_after':null,'member_for':1800}]"));
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_has(t.out, "open (ephemeral)");
+    assert_has(t.out, "open; ephemeral");
     answers("invite", OK("'token':'p2pvpn-XYZ','invite':'I'"));
     assert_int_equal(RUN("invite", "--ephemeral"), 0);
     assert_has(t.requests, "'ephemeral':true");
@@ -902,7 +902,7 @@ PV_TEST_IN(a_command_that_allows_a_route_is_shown_whole_with_the_longest_name, s
             OK_V1("'use':'auto','routes':[{'prefix':'fd12:3456:789a:bcde::/64','peer':'x'"
                   ",'state':'waits','why':'no admin has allowed it','command':'" HOW "'}]"));
     assert_int_equal(RUN("route", "list", "-l"), 0);
-    assert_has(t.out, "no admin has allowed it: `p2pvpnctl " HOW "`\n");
+    assert_has(t.out, "no admin has allowed it: `sudo p2pvpnctl " HOW "`\n");
 #undef HOW
 #undef N31
 }
@@ -1024,8 +1024,8 @@ PV_TEST_IN(invite_prints_the_token_alone_and_lists, setup, teardown)
     assert_int_equal(t.err_len, 0);
     assert_prints("INVITE  USED    EXPIRES  STATE\n"
                   "AAA     1 of 5  never    open\n"
-                  "BBB     1 of 1  never    used up; let in pi, old (former, key:AbCd)\n"
-                  "CCC     0 of 1  never    revoked (for an admin)\n",
+                  "BBB     1 of 1  never    used up; used by pi, old (former, key:AbCd)\n"
+                  "CCC     0 of 1  never    revoked; makes an admin\n",
                   "invite", "list");
     assert_int_equal(RUN("invite", "revoke", "AAA"), 0);
     assert_asked("'cmd':'invite','uses':5,'expires':7200,'admin':true",
@@ -1197,7 +1197,7 @@ PV_TEST_IN(an_invite_may_come_with_a_tag, setup, teardown)
     answers("invite_list", OK_V1("'invites':[{'id':'I','uses':1,'used':1,'not_after':null,'tags':['"
                                  "guest'],'members':['pi']}]"));
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_has(t.out, "used up tag:guest; let in pi\n");
+    assert_has(t.out, "used up; tag:guest; used by pi\n");
 }
 
 PV_TEST_IN(an_admission_may_come_with_a_tag, setup, teardown)

@@ -158,7 +158,7 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_identity)
     assert_int_equal(unknown->u.failure.error, PV_CTL_E_UNKNOWN_NODE);
     /* Leaving is for good, and the coordinator may have been restored: it is not what comes first.
      */
-    const char *text = unknown->u.failure.message, *leave = strstr(text, "`p2pvpnctl leave`");
+    const char *text = unknown->u.failure.message, *leave = strstr(text, "`sudo p2pvpnctl leave`");
     assert_non_null(leave);
     assert_true(strstr(text, "wait") != NULL && strstr(text, "wait") < leave);
     c = cw_connect(w, &thief);

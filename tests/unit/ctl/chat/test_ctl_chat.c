@@ -252,7 +252,8 @@ PV_TEST(mute_says_what_it_does)
     answers("mute", OK("'changed':true"));
     answers("unmute", OK("'changed':false"));
     answers("muted", OK_V1("'muted':['#crew','pi']"));
-    assert_prints("#crew is muted: its words stand in the history, as read\n", "mute", "#crew");
+    assert_prints("#crew is muted: its messages go into the history, marked as read\n", "mute",
+                  "#crew");
     assert_asked("'cmd':'mute','peer':'#crew'");
     assert_prints("pi was not muted\n", "unmute", "pi");
     assert_prints("#crew\npi\n", "mute");
@@ -608,7 +609,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     assert_has(t.err, "#crew has no other members: invite one first");
     answers("room_members", OK("'room':'#crew','down':true,'members':[" MEMBER(
                                 "lap", "true", "true") "," MEMBER("pi", "false", "false") "]"));
-    assert_fails(PV_CTLAPI_PEER_OFFLINE, "this machine is down: `p2pvpnctl up`, then again",
+    assert_fails(PV_CTLAPI_PEER_OFFLINE, "this machine is down: `sudo p2pvpnctl up`, then again",
                  "send-file", "#crew", "/proc/self/exe");
     assert_lacks(t.requests, "'cmd':'send'");
 }
@@ -620,9 +621,9 @@ PV_TEST(a_file_that_waits_says_for_what)
     assert_int_equal(RUN("-t", "1", "send-file", "pi", "/proc/self/exe"), PV_CTLAPI_TIMEOUT);
     assert_has(t.err, "waiting: pi is away\n");
     answers("files", OK("'files':[{'id':3,'state':'offered','online':false,'why':'this machine is "
-                        "down: `p2pvpnctl up` goes on with it'}]"));
+                        "down: `sudo p2pvpnctl up` goes on with it'}]"));
     assert_int_equal(RUN("-t", "1", "send-file", "pi", "/proc/self/exe"), PV_CTLAPI_TIMEOUT);
-    assert_has(t.err, "waiting: this machine is down: `p2pvpnctl up` goes on with it\n");
+    assert_has(t.err, "waiting: this machine is down: `sudo p2pvpnctl up` goes on with it\n");
     assert_lacks(t.err, "away");
 }
 
@@ -813,12 +814,13 @@ PV_TEST(chat_tells_states_of_what_it_sent)
     answers("read", OK("'read':1"));
     assert_int_equal(RUN_WITH("send pi hello\ngetu\n", "chat"), 0);
     assert_has(t.requests, "{'cmd':'read','through':'D'}\n"); /* once it was written */
-    assert_string_equal(t.out, "-- queued: pi is offline and gets it later\n"
-                               "-- delivered to pi: hello...\n"
-                               "-- pi is online\n"
-                               "-- eve asks to be admitted, from 192.0.2.7: `p2pvpnctl admit eve`, "
-                               "or `p2pvpnctl deny eve`\n" WHEN "pi: back\n"
-                               "-- no other members yet\n");
+    assert_string_equal(t.out,
+                        "-- queued: pi is offline and gets it later\n"
+                        "-- delivered to pi: hello...\n"
+                        "-- pi is online\n"
+                        "-- eve asks to be admitted, from 192.0.2.7: `sudo p2pvpnctl admit eve`, "
+                        "or `sudo p2pvpnctl deny eve`\n" WHEN "pi: back\n"
+                        "-- no other members yet\n");
 }
 
 /* Muted peers and rooms are heard in the conversation that the person opened. */

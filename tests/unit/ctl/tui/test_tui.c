@@ -2811,7 +2811,7 @@ PV_TEST(the_bar_says_what_a_message_waits_for)
                                  "its [firewall], denies it");
     take(pv_tui_take_sent,
          "{'message':" MINE("B", "bob", "hi", "queued") ",'online':false,'down':true}");
-    assert_string_equal(t->note, "queued: this machine is down: `p2pvpnctl up` sends it");
+    assert_string_equal(t->note, "queued: this machine is down: `sudo p2pvpnctl up` sends it");
     take(pv_tui_take_state, "{'msg_id':'B','peer':'bob','state':'delivered'}");
     assert_string_equal(t->note, "");
 }
@@ -3593,8 +3593,8 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     assert_string_equal(t->note, "nobody else of #crew is there: a file goes to those who are");
     offer_to_crew("{'down':true,'members':[{'name':'pi','online':true}]}");
     assert_nothing_asked();
-    assert_string_equal(t->note,
-                        "not offered to #crew: this machine is down: `p2pvpnctl up`, then again");
+    assert_string_equal(
+        t->note, "not offered to #crew: this machine is down: `sudo p2pvpnctl up`, then again");
     /* A line that could not be said is not given back to be typed: the file goes to nobody. */
     offer_to_crew(THERE);
     struct pv_tui_action a;

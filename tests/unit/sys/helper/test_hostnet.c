@@ -763,7 +763,7 @@ PV_TEST(a_block_of_another_network_is_told)
     p.exit = p.exit4 = true;
     set(net, &p);
     assert_true(pv_hostnet_report(net, true, &host));
-    assert_has(host.fault, "(table inet p2pvpn-lan1): there `p2pvpnctl exit off`");
+    assert_has(host.fault, "(table inet p2pvpn-lan1): there `sudo p2pvpnctl exit off`");
     char error[PV_HOSTNET_ERROR_MAX];
     struct pv_netplan none = plan_of();
     set(net, &none);
@@ -798,7 +798,7 @@ PV_TEST(the_rules_of_a_block_outlive_other_networks)
     struct pv_netplan x = p;
     x.exit = x.exit4 = x.exit_asked = true;
     assert_int_equal(pv_hostnet_set(net, &x, error), PV_ERR_EXISTS);
-    assert_has(error, "another network of this machine uses one: there `p2pvpnctl exit off`");
+    assert_has(error, "another network of this machine uses one: there `sudo p2pvpnctl exit off`");
     x.exit_asked = false; /* as at a start */
     set(net, &x);
     set(net, &p);

@@ -127,7 +127,7 @@ PV_TEST(a_node_that_is_down_signs_nothing)
 {
     x.f.node.up = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
-        assert_answer(of_admins[i], "this node is down: `p2pvpnctl up` first");
+        assert_answer(of_admins[i], "this node is down: `sudo p2pvpnctl up` first");
     }
     assert_true(is_member("bob"));
 }
@@ -537,7 +537,7 @@ PV_TEST(the_root_key_makes_its_own_node_an_admin_again)
     assert_ok(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.creator.sk), own, T0,
                                  &iter, &made));
     fake_node_add(&x.f, item_of(&x.f.world, &made));
-    assert_answer(REMOVE_BOB, "but has its root key: `p2pvpnctl admin grant alice` first");
+    assert_answer(REMOVE_BOB, "but has its root key: `sudo p2pvpnctl admin grant alice` first");
     ask("'cmd':'admin_grant','peer':'alice'");
     assert_int_equal(pv_roster_rights(x.f.node.roster, own), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
     assert_answer("'cmd':'admin_grant','peer':'nobody'", "admin grant: no peer nobody");
@@ -662,12 +662,13 @@ static void forget(enum pv_job_forget what, int status)
 
 PV_TEST(the_only_admin_does_not_leave_others_behind)
 {
-    assert_answer("'cmd':'leave'", "`p2pvpnctl admin grant bob` first, on the machine that has the "
-                                   "root key, or leave --last");
+    assert_answer("'cmd':'leave'",
+                  "`sudo p2pvpnctl admin grant bob` first, on the machine that has the "
+                  "root key, or leave --last");
     assert_true(is_member("alice"));
     assert_null(fake_node_job(&x.f));
     give_root();
-    assert_answer("'cmd':'leave'", "`p2pvpnctl admin grant bob` first, or leave --last");
+    assert_answer("'cmd':'leave'", "`sudo p2pvpnctl admin grant bob` first, or leave --last");
     ask(GRANT_BOB);
     ask("'cmd':'leave'");
     assert_false(is_member("alice"));
@@ -686,7 +687,8 @@ PV_TEST(a_network_without_an_admin_says_so_and_the_remedy)
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++)
         assert_answer(of_admins[i], "home has no admin any more: `p2pvpnctl root import`");
     give_root();
-    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admin grant bob`, as its root key is"));
+    assert_true(
+        fake_node_has_problem(&x.f, "`sudo p2pvpnctl admin grant bob`, as its root key is"));
 }
 
 PV_TEST(a_network_without_others_is_left_at_once)
@@ -834,7 +836,7 @@ PV_TEST(a_network_that_the_disk_still_has_is_forgotten_by_the_next_leave)
     ask("'cmd':'leave'");
     forget(PV_FORGET_NETWORK, PV_ERR_NO_SPACE);
     expect("leave: this node has left, but its disk still has the network: the disk is gone; then "
-           "`p2pvpnctl leave` again");
+           "`sudo p2pvpnctl leave` again");
     others.left = 0;
     ask("'cmd':'leave'");
     forget(PV_FORGET_NETWORK, PV_OK);
@@ -853,6 +855,6 @@ PV_TEST(keys_are_forgotten_without_a_network_too)
     expect("'error'");
     ask("'cmd':'leave','forget':true,'last':true");
     forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
-    expect("the disk is gone; then `p2pvpnctl leave --forget` again");
+    expect("the disk is gone; then `sudo p2pvpnctl leave --forget` again");
     assert_false(x.f.node.keys.forgotten);
 }

@@ -86,8 +86,9 @@ PV_TEST(that_the_coordinator_lets_this_machine_in_no_more_hides_all_but_a_path)
     const struct pv_cause c = find();
     assert_string_equal(c.code, "own_removed");
     assert_string_equal(c.text, "this node was removed from the network, the coordinator says");
-    assert_string_equal(c.todo, "ask an admin; if that is so `p2pvpnctl leave --forget`, then join "
-                                "with a new token");
+    assert_string_equal(c.todo,
+                        "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join "
+                        "with a new token");
     fake_peers_path(&x, bob, &there);
     expect_cause("nothing is wrong: packets go directly");
 }
@@ -319,8 +320,9 @@ PV_TEST(a_guest_of_a_member_that_is_gone_is_made_anew)
     assert_string_equal(c.code, "guest_lost");
     assert_string_equal(c.text, "bob is a guest with a WireGuard app, and ?, which carried it, is "
                                 "no member any more");
-    assert_string_equal(c.todo, "an admin's `p2pvpnctl remove bob`, then `p2pvpnctl export bob` on "
-                                "another node");
+    assert_string_equal(
+        c.todo, "an admin's `sudo p2pvpnctl remove bob`, then `sudo p2pvpnctl export bob` on "
+                "another node");
 }
 
 /* It has no [peer] in any configuration. */

@@ -157,8 +157,8 @@ PV_TEST(a_wait_for_a_coordinator_that_lets_this_node_in_no_more_is_in_vain)
     expect_silence();
     x.f.node.coord_info.standing = PV_COORD_DENIED;
     fake_node_settle(&x.f);
-    expect_said(
-        "wait: this node was removed from the network, the coordinator says: `p2pvpnctl leave");
+    expect_said("wait: this node was removed from the network, the coordinator says: `sudo "
+                "p2pvpnctl leave");
 }
 
 PV_TEST(a_wait_for_a_peer_to_be_online_wants_no_path)

@@ -149,7 +149,7 @@ PV_TEST(a_coordinator_that_was_set_up_anew_has_two_remedies)
 {
     const char *text = pv_coordround_text(PV_COORDROUND_CLOSED, false, false);
     assert_has(text, "needs the coordinator.key of before from its backup");
-    assert_has(text, "or an admin's `p2pvpnctl network coordinators add URL`");
+    assert_has(text, "or an admin's `sudo p2pvpnctl network coordinators add URL`");
 }
 
 /* Cut in the middle of a word it would say no remedy. */

@@ -413,7 +413,7 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
 /* A peer that this machine cannot reach because of itself is not called away. */
 PV_TEST(a_file_that_waits_for_this_machine_to_be_up_says_so)
 {
-    static const char why[] = "'why':'this machine is down: `p2pvpnctl up` goes on with it'";
+    static const char why[] = "'why':'this machine is down: `sudo p2pvpnctl up` goes on with it'";
     bob_offers(1, 5000);
     expect_saved(PV_OK);
     assert_answered(node, client, "{'id':1,'cmd':'files'}", "'state':'offered','why':null");

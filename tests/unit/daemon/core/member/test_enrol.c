@@ -398,7 +398,7 @@ PV_TEST(a_refusal_in_any_step_ends_the_attempt)
         {PV_CTL_E_INVITE_EXPIRED, "the token has expired"},
         {PV_CTL_E_INVITE_USED, "the token is used up"},
         {PV_CTL_E_REVOKED, "this machine was removed"},
-        {PV_CTL_E_FULL, "`p2pvpnctl remove NAME`"},
+        {PV_CTL_E_FULL, "`sudo p2pvpnctl remove NAME`"},
         {PV_CTL_E_BUSY, "because"},
     };
     for (int step = 0; step < 3; step++) {
@@ -554,7 +554,7 @@ PV_TEST(another_name_than_the_one_asked_for_is_not_taken)
     welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob-2");
     expect_failure("the name is taken: choose another with --name; the network's own is nobody's; "
-                   "that of a machine that is gone is free after an admin's `p2pvpnctl remove "
+                   "that of a machine that is gone is free after an admin's `sudo p2pvpnctl remove "
                    "NAME`, and what a renamed machine was called at first stays its own");
     expect_nothing_left();
 }
@@ -644,11 +644,11 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     fake_node_enter(&node);
     fake_node_settle(&node);
     join();
-    expect_failure("this node is in network home already: `p2pvpnctl leave` first");
+    expect_failure("this node is in network home already: `sudo p2pvpnctl leave` first");
     /* To leave would not help one that was removed. */
     node.node.removed = true;
     join();
-    expect_failure("this machine was removed from network home: `p2pvpnctl leave --forget`");
+    expect_failure("this machine was removed from network home: `sudo p2pvpnctl leave --forget`");
 }
 
 /* A network that only the coordinator has lost is not to be left or made anew. */

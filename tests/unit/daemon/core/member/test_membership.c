@@ -443,7 +443,7 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
     assert_true(fake_node_has_problem(
         &x.f,
         "this node was removed from the network, the coordinator says: "
-        "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token"));
+        "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join with a new token"));
 }
 
 /* It ends with the claim, and hides no other problem. */

@@ -232,7 +232,8 @@ PV_TEST(a_guest_of_a_member_that_is_gone_is_removed_and_made_anew)
     fake_node_add(&x.f, make_revocation(&x.f.world, &x.f.world.root, PV_REVOKE_NODE,
                                         keys_of(BOB).pk, NULL, 0));
     be_public();
-    expect(ask("'cmd':'export','name':'phone'"), "`p2pvpnctl remove phone` ends it, then export");
+    expect(ask("'cmd':'export','name':'phone'"),
+           "`sudo p2pvpnctl remove phone` ends it, then export");
 }
 
 PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
@@ -331,7 +332,7 @@ PV_TEST(export_takes_another_member_and_endpoint)
     expect(ask("'cmd':'export','name':'tablet','peer':'phone','endpoint':'192.0.2.1:1'"),
            "a guest carries nobody");
     expect(ask("'cmd':'export','name':'phone','endpoint':'192.0.2.1:1'"),
-           "phone is a guest, whose file was shown once: `p2pvpnctl remove phone` ends it");
+           "phone is a guest, whose file was shown once: `sudo p2pvpnctl remove phone` ends it");
 }
 
 PV_TEST(export_says_what_is_wrong_and_makes_nothing)

@@ -190,7 +190,7 @@ PV_TEST(offer_and_permission_are_both_needed)
     assert_null(goes_to("192.168.1.7"));
     assert_answer("'cmd':'routes'", "'state':'offered'");
     expect("route allow bob 192.168.1.0/24");
-    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl route allow bob 192.168.1.0/24`"));
+    assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl route allow bob 192.168.1.0/24`"));
 
     (void)allow(pv_peer_pk(carol), "192.168.1.0/24"); /* another member */
     (void)allow(pv_peer_pk(bob), "192.168.0.0/16");   /* another prefix */
@@ -387,7 +387,7 @@ PV_TEST(an_exit_is_used_on_demand)
     assert_answer("'cmd':'exit_use','peer':'bob'", "bob is no exit");
     const struct keys *self = &x.f.world.creator;
     offer_by(self, "0.0.0.0/0", 0);
-    assert_answer("'cmd':'exit_use','peer':'bob'", "`p2pvpnctl exit withdraw` first");
+    assert_answer("'cmd':'exit_use','peer':'bob'", "`sudo p2pvpnctl exit withdraw` first");
     offer_by(self, "", 0);
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     (void)allow(pv_peer_pk(bob), "::/0");

@@ -114,7 +114,8 @@ PV_TEST(a_node_that_uses_an_exit_is_none)
     meta.value = pv_view(bytes, pv_routeuse_encode(&use, bytes));
     node->saved = (struct pv_saved){.meta = &meta, .n_meta = 1};
     assert_ok(pv_part_routes.restore(routes, &node->cfg, node->now));
-    says("route_offer", "", "default", "all of this machine goes by bob: `p2pvpnctl exit off`");
+    says("route_offer", "", "default",
+         "all of this machine goes by bob: `sudo p2pvpnctl exit off`");
     says("route_offer", "", "192.168.7.0/24", "\"ok\":true");
 }
 

@@ -120,7 +120,7 @@ PV_TEST(an_admin_is_told_who_asks_and_from_where)
     eve_asks();
     assert_null(pv_waiting_from(&x.f.node, eve.pk));
     assert_true(fake_node_has_problem(
-        &x.f, "eve asks to be admitted: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`"));
+        &x.f, "eve asks to be admitted: `sudo p2pvpnctl admit eve`, or `sudo p2pvpnctl deny eve`"));
     answer_from("203.0.113.9");
     assert_string_equal(pv_waiting_from(&x.f.node, eve.pk), "203.0.113.9");
     assert_true(fake_node_has_problem(&x.f, "eve (from 203.0.113.9) asks to be admitted"));
@@ -145,7 +145,7 @@ PV_TEST(watchers_are_told_once)
     assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
     assert_string_equal(job->u.notify->text,
                         "eve asks to be admitted to network home, from "
-                        "203.0.113.9: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`");
+                        "203.0.113.9: `sudo p2pvpnctl admit eve`, or `sudo p2pvpnctl deny eve`");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(61));
@@ -221,9 +221,10 @@ PV_TEST(a_member_gets_no_tag_from_admit)
     eve_asks();
     assert_answer(
         "'cmd':'admit','peer':'alice','tag':'guest'",
-        "alice is a member already, and got no tag: `p2pvpnctl tag alice guest` gives it");
+        "alice is a member already, and got no tag: `sudo p2pvpnctl tag alice guest` gives it");
     assert_answer("'cmd':'admit','peer':'alice'", "a member already: nothing is to be done");
-    assert_answer("'cmd':'deny','peer':'alice'", "`p2pvpnctl deny alice TO PORTS` makes a rule");
+    assert_answer("'cmd':'deny','peer':'alice'",
+                  "`sudo p2pvpnctl deny alice TO PORTS` makes a rule");
     assert_null(pv_roster_next_rule(x.f.node.roster, NULL));
 }
 
@@ -287,9 +288,8 @@ PV_TEST(a_silent_coordinator_keeps_nobody_from_being_told_of)
     fake_node_wait(&x.f, PV_S(61));
     struct pv_job *job = fake_node_job(&x.f);
     assert_non_null(job);
-    assert_string_equal(
-        job->u.notify->text,
-        "eve asks to be admitted to network home: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`");
+    assert_string_equal(job->u.notify->text, "eve asks to be admitted to network home: `sudo "
+                                             "p2pvpnctl admit eve`, or `sudo p2pvpnctl deny eve`");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     answer_from("203.0.113.9");
     assert_null(fake_node_job(&x.f)); /* once */
@@ -303,7 +303,7 @@ PV_TEST(the_machine_that_waits_says_so)
     memcpy(x.f.identity.sign_pk, eve.pk, sizeof(eve.pk));
     assert_true(pv_node_waits(&x.f.node));
     assert_true(fake_node_has_problem(&x.f, "waits until an admin admits it"));
-    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admit eve`"));
+    assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl admit eve`"));
     assert_answer("'cmd':'admit','peer':'eve'",
                   "this machine waits until an admin of network home admits it");
     x.f.node.coord_info.standing = PV_COORD_UNKNOWN;
@@ -311,7 +311,8 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_false(fake_node_has_problem(&x.f, "denied"));
     x.f.node.coord_info.standing = PV_COORD_DENIED;
     assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
-    assert_answer("'cmd':'admit','peer':'eve'",
-                  "admit: an admin denied this machine, the coordinator says: `p2pvpnctl leave "
-                  "--forget`, then ask for a new token");
+    assert_answer(
+        "'cmd':'admit','peer':'eve'",
+        "admit: an admin denied this machine, the coordinator says: `sudo p2pvpnctl leave "
+        "--forget`, then ask for a new token");
 }
