@@ -192,7 +192,7 @@ def sizes_scrolling_and_absence(lab):
     b.stop_daemon()
     term.wait_row("bob to be away", 0, " bob  offline, seen T ago")
     term.line("see you")
-    term.wait("the note", "queued: bob is away")
+    term.wait("the note", "queued: bob is offline")
     term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →    a: see you")
     b.daemon()
     term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓    a: see you")
