@@ -215,8 +215,8 @@ static void not_running(struct page *p)
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
-/* Asks p2pvpnd. What the page says itself, that p2pvpnd does not run or that this user may not ask,
- * is said there only; another reason stands beside the page, as for any command. */
+/* Asks p2pvpnd. The page itself says that p2pvpnd does not run, or that this user may not ask it.
+ * Another reason stands beside the page, as for any command. */
 static int ask_status(struct pv_cli *cli, json_t **ret_status)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);

@@ -40,7 +40,7 @@ def flags(lab):
                        (("--timeout", "-1", "peers"), 2), (("log", "louder"), 2)):
         r = h.ctl(*args, check_rc=False)
         refused(r, code)
-    check("every day:" in h.ctl(code=2).out, "p2pvpnctl alone does not say what there is")
+    check("Get started" in h.ctl(code=2).out, "p2pvpnctl alone does not say what there is")
     written = h.run("find", "/var/lib", "/run/p2pvpn", "-mindepth", "1", check_rc=False).out
     equal(written, "", "what was written")
 
@@ -356,8 +356,8 @@ def a_user_who_may_not_or_reaches_nobody(lab):
     says(a, "invite", 9, "try again when it is back")
     for command in ABOUT_PEERS:
         says(a, command, 6, "p2pvpnctl peers")
-    says(a, "rename b bert", 9, "is told when it is back")
-    says(a, "admin grant bert", 9, "is told when it is back")
+    says(a, "rename b bert", 9, "renamed b to bert .the coordinator is away and will get it")
+    says(a, "admin grant bert", 9, "the coordinator is away and will get it")
 
 
 # Mistakes that new users made, and the answers of today: each says what is wrong, why, and what to do.
