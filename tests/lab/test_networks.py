@@ -86,7 +86,7 @@ def a_machine_is_in_two_networks_at_once(lab):
     for args, code, remedy in ((("why", "nobody"), 6, "`p2pvpnctl -n work peers`"),
                                (("room", "create", "crew"), 0, "`p2pvpnctl -n work room invite crew PEER`"),
                                (("can", "a", "bob:22"), 0, "`p2pvpnctl -n work why bob`"),
-                               (("route", "list"), 0, "`p2pvpnctl -n work route use`"),
+                               (("route", "list"), 0, "`sudo p2pvpnctl -n work route use`"),
                                (("exit", "use", "bob"), 11, "there `sudo p2pvpnctl exit offer`"),
                                (("send-file", "--no-wait", "bob", "/etc/hostname"), 0,
                                 "`p2pvpnctl -n work files`"),

@@ -469,7 +469,7 @@ def screens_of_two_sizes(lab):
     a.run("sh", "-c", "seq 1 600 | sed 's/$/ with some words behind it/' >/run/paste")
     term.tmux("load-buffer", "/run/paste")
     term.tmux("paste-buffer", "-p", "-t", "chat")
-    term.wait("all of it", "that is a message has at most")
+    term.wait("all of it", "a message has at most")
     term.wait_row("nothing of it", 23, ">")
     # A line typed ahead, behind a slip of the finger, is for nobody else.
     term.tmux("send-keys", "-t", "chat", "/open carrol", "Enter", "secret", "Enter")

@@ -914,7 +914,7 @@ def notes_and_problems_and_lists_are_plain(lab):
     page, browser = opened(a, 2)
     a.ctl("export", "phone")
     browser.run("location.hash = '#/network'")
-    browser.sees("phone, gateway a", "td")
+    browser.sees("phone of a", "td")
     browser.click("button", "Create invite")
     browser.sees("sudo p2pvpnctl join ", "#token pre")
     browser.one("button", "Copy command")
