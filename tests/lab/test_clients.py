@@ -125,7 +125,7 @@ def one_user_does_not_lock_out_root(lab):
     coordinator = lab.coordinator()
     a = lab.host("a")
     lab.network(coordinator, [a])
-    crowd = a.start(*a.as_user(), "python3", "-c", CROWD, SOCKET, "100", name="crowd")
+    crowd = a.start(*a.as_user(), "/usr/bin/python3", "-c", CROWD, SOCKET, "100", name="crowd")
     wait("the crowd", lambda: crowd.must_run() or "there" in crowd.text())
     answers(a)
     a.ctl("status", "-l")

@@ -92,7 +92,7 @@ def a_machine_is_in_two_networks_at_once(lab):
                                 "`p2pvpnctl -n work files`"),
                                (("history", "crew"), 6, "no peer crew, but a room: type '#crew'"),
                                (("down",), 0, "`sudo p2pvpnctl -n work up`"),
-                               (("ping", "bob"), 1, "`p2pvpnctl -n work up`")):
+                               (("ping", "bob"), 1, "`sudo p2pvpnctl -n work up`")):
         r = a.ctl("-n", "work", *args, code=code)
         check(remedy in r.out + r.err, f"not {remedy!r}: {r}")
     check("run: `sudo p2pvpnctl -n work up`" in a.ctl("-n", "work", "doctor", check_rc=False).out, "doctor")

@@ -1844,7 +1844,7 @@ def a_page_that_is_kept_gives_links_to_its_user_alone(lab):
     def problems():
         return "".join(p for p in json.loads(a.ctl("status", "--json").out)["problems"] if "[web] listen" in p)
     wait("status to say that nobody keeps it", lambda: "no page is kept there" in problems())
-    other = a.start("python3", "-m", "http.server", "-b", "127.0.0.1", "9585", name="other")
+    other = a.start("/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", "9585", name="other")
     wait("status to say who is in the way", lambda: "port 9585 is in use" in problems())
     r = a.run(lab.bin("p2pvpnctl"), "web", "--keep", check_rc=False)
     check(r.code == 1 and "port 9585 is in use" in r.err, r)
