@@ -253,7 +253,7 @@ while True:
     listener = a.start("python3", "-c", bus, name="bus")
     wait("the bus", lambda: "listening" in listener.text())
     # The control run: another process of that user reaches it.
-    a.run("setpriv", "--reuid", str(UID), "--clear-groups", "python3", "-c",
+    a.run("setpriv", "--reuid", str(UID), "--clear-groups", "/usr/bin/python3", "-c",
           "import socket; socket.socket(socket.AF_UNIX).connect('/run/captive.bus')")
     look_at = ("sh", "-c", "ip -o addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule")
 
