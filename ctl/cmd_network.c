@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/text.h"
+#include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/lib/cli.h"
 #include "ctl/lib/launch.h"
@@ -322,7 +323,9 @@ enum {
 static int check_movetoken(const char *text)
 {
     struct pv_movetoken token;
-    return pv_movetoken_parse(text, strlen(text), &token);
+    int r = pv_movetoken_parse(text, strlen(text), &token);
+    pv_wipe(&token, sizeof(token)); /* an invite's text is a secret */
+    return r;
 }
 
 static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
