@@ -166,8 +166,9 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-/* Can the code be shown, or the picture be written? Asked before the phone is made: its file is
- * there once. Returns 0, or an exit code after an error. */
+/* Checks that the code fits the screen, or that the picture can be written. It runs before the
+ * phone is made, because the phone's file is printed only once. Returns 0, or an exit code after
+ * an error. */
 static int check_qr(struct pv_cli *cli, const char *qr)
 {
     const struct pv_qr_size size = pv_qr_size(QR_BYTES);

@@ -197,7 +197,7 @@ static size_t columns_for(size_t screen)
     return plot_columns[i];
 }
 
-/* Does any row have more than nothing? */
+/* Returns true if any row has a figure. */
 static bool has_figures(const json_t *rows)
 {
     static const char *const keys[] = {"rx_bytes", "tx_bytes", "rtt_ms", "loss"};

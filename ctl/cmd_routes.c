@@ -156,7 +156,7 @@ static int withdraw(struct pv_cli *cli, struct pv_ctlapi_request *req)
                                NULL);
 }
 
-/* Does this member offer the prefix? Also where nobody knows: then nothing is said. */
+/* Returns true if this member offers the prefix, or if p2pvpnd does not answer. */
 static bool is_offered(struct pv_cli *cli, const char *peer, const char *prefix)
 {
     json_t *body = NULL;

@@ -382,7 +382,7 @@ static int set_phone(struct pv_coord *c, struct pv_conn *s, const uint8_t *phone
     return r;
 }
 
-/* Nobody knows any more whether the phones of a gateway that is gone are online. */
+/* When a gateway is gone, nobody reports its phones: they count as offline. */
 static void end_phones(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     const struct pv_bnode *phone;

@@ -86,7 +86,7 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
                         pv_roster_check_verified(net->roster, st, wall));
 }
 
-/* May the signer say this now: by its rights, or about itself? */
+/* Returns true if the signer has the right for this statement, or signs it about itself. */
 static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
     const struct pv_kind *kind = pv_kind_of(st->type);
