@@ -1074,6 +1074,8 @@ def run_inside(build, full_name, function, shell):
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         del os.environ[name]
     os.environ["HOME"] = "/run"
+    # Some scenarios start python3 as another user, who may not read what the user that runs the lab has in PATH.
+    os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     lab = Lab(build, full_name)
     watchdog = threading.Timer(function.minutes * 60 * SLOW, give_up)
     watchdog.daemon = True

@@ -352,7 +352,7 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
         check("was started again: its connections are broken" in b.p2pvpnd.text(), "the log says why")
         wait("no problem to be left", lambda: not b.json("status")["problems"])
     give_file(c, b)
-    check("started again 2 times" in b.ctl("status").out, "status for people")
+    check("started again 2 times" in b.ctl("status", "-l").out, "status for people")
     b.stop_daemon()
     equal(b.run("sh", "-c", "ls $XDG_RUNTIME_DIR/p2pvpn").out, "", "what is left")
 
