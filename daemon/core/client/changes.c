@@ -219,6 +219,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct changes *c = part;
     c->doubts = c->doubts || (facts & (unsigned)LOOKS_AT) != 0;
+    /* Between two looks a network may come and go again: then the state is told, although the last
+     * look saw the same, because clients may have asked in between. */
+    if ((facts & PV_FACT_NETWORK) != 0)
+        c->state[0] = '\0';
     if ((facts & PV_FACT_RULES) != 0)
         look_at_rules(c);
 }

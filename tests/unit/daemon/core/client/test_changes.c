@@ -168,6 +168,20 @@ PV_TEST(
     assert_int_equal(pv_part_changes.next_timeout(x.f.self), PV_NEVER);
 }
 
+PV_TEST(tells_the_state_again_when_a_network_came_and_went_between_two_looks)
+{
+    others.state = "none";
+    look();
+    expect("node", "none", "this node is in no network");
+    for (unsigned i = 0; i < 20; i++)
+        fake_node_raise(&x.f, PV_FACT_COORDINATOR);
+    fake_node_raise(&x.f, PV_FACT_NETWORK); /* it joins, and leaves again */
+    fake_node_raise(&x.f, PV_FACT_NETWORK);
+    fake_node_wait(&x.f, PV_S(2));
+    expect("node", "none", "this node is in no network");
+    expect_nothing();
+}
+
 PV_TEST(a_path_is_told_in_the_words_of_why_when_it_comes_and_when_it_goes)
 {
     fake_peers_path(&x, bob, &there);
