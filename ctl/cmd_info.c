@@ -167,8 +167,8 @@ static void note_all_former(struct pv_cli *cli, const json_t *list)
 /* LAST SEEN is the last column, where a long reason goes on below itself. */
 static void peers_table(struct pv_table *t, const json_t *list, bool all)
 {
-    static const char *const head[] = {"NAME", "=ADDRESS", "-PATH", "-RTT",
-                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE"};
+    static const char *const head[] = {"NAME", "=-ADDRESS", "PATH", "-RTT",
+                                       "LOSS", "RECEIVED",  "SENT", "HANDSHAKE"};
     enum {
         SHORT = 4
     };

@@ -30,7 +30,7 @@ static enum pv_colour colour_of(const char *state)
 static void route_row(struct pv_table *t, const json_t *r)
 {
     char text[PV_SHOW_BUF];
-    const char *state = pv_json_text(r, "state", "?"), *command = pv_json_text(r, "command", NULL);
+    const char *state = pv_json_text(r, "state", "?");
     double rtt = pv_json_real(r, "rtt_ms", -1);
     pv_table_cell(t, PV_BOLD, pv_json_text(r, "prefix", "?"));
     pv_table_cell(t, PV_PLAIN, pv_json_text(r, "peer", "?"));
@@ -38,10 +38,19 @@ static void route_row(struct pv_table *t, const json_t *r)
     snprintf(text, sizeof(text), "%.1f ms", rtt);
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : text);
     pv_table_cell(t, PV_DIM,
-                  PV_STR("%s%s%s%s%s", pv_json_text(r, "why", ""),
-                         pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : "",
-                         command == NULL ? "" : ": `sudo p2pvpnctl ",
-                         command == NULL ? "" : command, command == NULL ? "" : "`"));
+                  PV_STR("%s%s", pv_json_text(r, "why", ""),
+                         pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : ""));
+}
+
+/* A line each, to be copied as it stands: a cell would cut it. */
+static void print_commands(struct pv_cli *cli, const json_t *list)
+{
+    PV_EACH_JSON(list, r) {
+        const char *command = pv_json_text(r, "command", NULL);
+        if (command != NULL)
+            pv_cli_say(cli, "To use %s through %s: `sudo p2pvpnctl %s`",
+                       pv_json_text(r, "prefix", "?"), pv_json_text(r, "peer", "?"), command);
+    }
 }
 
 /* Nothing is said where no exit is used, as on most machines. */
@@ -98,6 +107,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
         fprintf(cli->out, "No routes: no member offers one.\n");
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
+    print_commands(cli, list);
     print_exit(cli, json_object_get(body, "exit"));
     print_use(cli, body);
     if (fault != NULL)

@@ -100,9 +100,15 @@ void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n
 void pv_table_head(struct pv_table *t, enum pv_colour colour, const char *text)
 {
     unsigned column = 1u << t->n_cells % t->n_columns;
-    t->whole |= text[0] == '=' ? column : 0;
-    t->spare |= text[0] == '-' ? column : 0;
-    pv_table_cell(t, colour, text + (text[0] == '=' || text[0] == '-'));
+    if (text[0] == '=') {
+        t->whole |= column;
+        text++;
+    }
+    if (text[0] == '-') {
+        t->spare |= column;
+        text++;
+    }
+    pv_table_cell(t, colour, text);
 }
 
 /* The columns on the screen of the character at text, by the locale of the thread: names of files

@@ -41,8 +41,8 @@ struct pv_table {
 void pv_table_begin(struct pv_table *t, size_t n_columns);
 /* With a heading for each column. */
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
-/* The next cell is a heading. One that begins with "=" is of a column of short cells, such as
- * dates, that say nothing when they are cut, with "-" of one that a narrow screen does without. */
+/* The next cell is a heading. "=" before it marks a column of short cells, such as dates, that say
+ * nothing when they are cut; "-" a column that a narrow screen does without; "=-" both. */
 void pv_table_head(struct pv_table *t, enum pv_colour colour, const char *text);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
