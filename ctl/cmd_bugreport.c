@@ -306,6 +306,7 @@ static int bugreport(struct pv_cli *cli)
 const struct pv_command pv_cmds_bugreport[] = {
     {
         .name = "bugreport",
+        .keeps_root = true,
         .args = "[-o FILE] [--redact]",
         .summary = "one file with what this node knows, to look for a fault",
         .details = "  -o, --output FILE  instead of p2pvpn-bugreport.txt; never over a file\n"

@@ -702,6 +702,7 @@ static int doctor(struct pv_cli *cli)
 const struct pv_command pv_cmds_doctor[] = {
     {
         .name = "doctor",
+        .keeps_root = true,
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
         .details =

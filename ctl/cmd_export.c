@@ -215,6 +215,7 @@ static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
 const struct pv_command pv_cmds_export[] = {
     {
         .name = "export",
+        .keeps_root = true,
         .args = "NAME [--qr[=FILE.svg]] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
         .summary = "let a phone in: a file for its WireGuard app",
         .details =

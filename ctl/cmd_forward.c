@@ -273,6 +273,7 @@ static int serve(struct pv_cli *cli)
 const struct pv_command pv_cmds_forward[] = {
     {
         .name = "nc",
+        .keeps_root = true,
         .args = "PEER PORT [-u]",
         .summary = "connect standard input and output to a port of PEER",
         .details =
@@ -288,6 +289,7 @@ const struct pv_command pv_cmds_forward[] = {
     },
     {
         .name = "forward",
+        .keeps_root = true,
         .args = "[ADDR:]PORT|PATH PEER:PORT [-u]",
         .summary = "let local programs reach a port of PEER",
         .details =
@@ -303,6 +305,7 @@ const struct pv_command pv_cmds_forward[] = {
     },
     {
         .name = "socks",
+        .keeps_root = true,
         .args = "[--listen [ADDR:]PORT|PATH]",
         .summary = "let local programs reach all members (SOCKS5, HTTP CONNECT)",
         .details = "Runs until you press Ctrl-C. Only programs of this user can connect, as with\n"
@@ -315,6 +318,7 @@ const struct pv_command pv_cmds_forward[] = {
     },
     {
         .name = "serve",
+        .keeps_root = true,
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
         .summary = "let members reach a port of this machine or its LAN",
         .details =

@@ -4,7 +4,6 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
-#include "ctl/lib/unroot.h"
 #include "ctl/probe/netprobe.h"
 
 enum {
@@ -84,13 +83,6 @@ static void ask_daemon(struct pv_cli *cli, struct known *ret)
         snprintf(ret->exit, sizeof(ret->exit), "%s", pv_json_text(exit, "peer", ""));
     ret->elsewhere = pv_json_is(body, "udp", "blocked-there");
     json_decref(body);
-}
-
-/* A process that runs commands in itself, as tests do, keeps its rights. */
-static void give_up_root(const struct pv_cli *cli)
-{
-    if (fileno(cli->out) >= 0)
-        pv_unroot();
 }
 
 /* given: "" for none. */
@@ -408,7 +400,7 @@ static int netcheck(struct pv_cli *cli)
     const char *given = cli->args.value[OPT_SERVER];
     if (code == 0)
         ask_daemon(cli, &c.known);
-    give_up_root(cli); /* all that follows reads what strangers send */
+    pv_cli_give_up_root(cli); /* all that follows reads what strangers send */
     /* A server that was named comes first: somebody may want to compare it with the coordinator. */
     if (code == 0)
         code =
@@ -507,7 +499,7 @@ static int stun(struct pv_cli *cli)
         given = strchr(given, ':') + 1;
     struct known known = {.exit = ""};
     ask_daemon(cli, &known);
-    give_up_root(cli); /* all that follows reads what strangers send */
+    pv_cli_give_up_root(cli); /* all that follows reads what strangers send */
     int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
     for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
         for (size_t i = 0; i < servers.n[f]; i++)

@@ -584,6 +584,7 @@ static int fill_replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
 const struct pv_command pv_cmds_network[] = {
     {
         .name = "create",
+        .keeps_root = true,
         .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE] [--no-boot]",
         .summary = "make a new network; this node becomes its admin",
         .details =
@@ -603,6 +604,7 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "join",
+        .keeps_root = true,
         .args = "TOKEN|- [--name NODE] [--wait] [--no-boot]",
         .summary = "join a network with the token of an invite",
         .details =

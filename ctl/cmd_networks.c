@@ -225,6 +225,7 @@ bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_S
 const struct pv_command pv_cmds_networks[] = {
     {
         .name = "networks",
+        .keeps_root = true,
         .args = "",
         .summary = "the networks of this machine, one node each",
         .details =

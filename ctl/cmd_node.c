@@ -117,6 +117,7 @@ static int print_reloaded(struct pv_cli *cli, const json_t *body)
 const struct pv_command pv_cmds_node[] = {
     {
         .name = "up",
+        .keeps_root = true,
         .args = "",
         .summary = "connect this node to its network again",
         .details = "As root this starts p2pvpnd when it is not running.\n",
@@ -125,6 +126,7 @@ const struct pv_command pv_cmds_node[] = {
     },
     {
         .name = "down",
+        .keeps_root = true,
         .args = "",
         .summary = "disconnect; identity and membership stay",
         .details = "",
@@ -142,6 +144,7 @@ const struct pv_command pv_cmds_node[] = {
     },
     {
         .name = "log",
+        .keeps_root = true,
         .args = "error|warn|info|debug",
         .summary = "set the log level of p2pvpnd: error, warn, info or debug",
         .details = "",

@@ -329,6 +329,7 @@ static int pipe_command(struct pv_cli *cli)
 const struct pv_command pv_cmds_pipe[] = {
     {
         .name = "pipe",
+        .keeps_root = true,
         .args = "[TOKEN] [--coordinator URL] [--forward [HOST:]PORT] [-- PROGRAM ARG...]",
         .summary = "connect standard input and output of two machines",
         .details =

@@ -341,6 +341,7 @@ static int key(struct pv_cli *cli)
 const struct pv_command pv_cmds_root[] = {
     {
         .name = "root",
+        .keeps_root = true,
         .args = "export [--qr] | import FILE|- [--passphrase-file FILE|-]",
         .summary = "keep the root key of the network on paper or on a stick",
         .details =

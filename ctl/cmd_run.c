@@ -305,6 +305,7 @@ static int run(struct pv_cli *cli)
 const struct pv_command pv_cmds_run[] = {
     {
         .name = "run",
+        .keeps_root = true,
         .args = "PROGRAM [ARG...]",
         .summary = "start a program in the network of p2pvpnd --user",
         .details =

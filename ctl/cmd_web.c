@@ -161,6 +161,7 @@ static int web(struct pv_cli *cli)
 const struct pv_command pv_cmds_web[] = {
     {
         .name = "web",
+        .keeps_root = true,
         .args = "[--listen [ADDR:]PORT|PATH] [--keep]",
         .summary = "this node as a page in your browser",
         .details =

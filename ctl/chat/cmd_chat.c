@@ -743,6 +743,7 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "chat",
+        .keeps_root = true,
         .args = "[PEER|#ROOM] [--lines | --raw]",
         .summary = "a conversation: shows what comes in, sends what is typed",
         .details =

@@ -783,6 +783,7 @@ static int files(struct pv_cli *cli)
 const struct pv_command pv_cmds_files[] = {
     {
         .name = "send-file",
+        .keeps_root = true,
         .args = "PEER|#ROOM FILE [--no-wait]",
         .summary = "offer a file and wait until it has arrived",
         .details =
@@ -799,6 +800,7 @@ const struct pv_command pv_cmds_files[] = {
     },
     {
         .name = "files",
+        .keeps_root = true,
         .args = "[list | accept ID|all | refuse ID|all | withdraw ID|all | get ID|all]",
         .summary = "files offered to and by this node; accept one and save it",
         .details = "accept waits for the file and saves it in the present directory. get saves a\n"

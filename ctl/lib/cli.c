@@ -13,6 +13,7 @@
 #include "crypto/ct.h"
 #include "ctl/lib/launch.h"
 #include "ctl/lib/systemd.h"
+#include "ctl/lib/unroot.h"
 #include "nss/find.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/harmless.h"
@@ -444,14 +445,22 @@ static int is_down(struct pv_cli *cli)
                        : PV_STR("; for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
 }
 
+void pv_cli_give_up_root(const struct pv_cli *cli)
+{
+    if (cli->cmd != NULL && !cli->cmd->keeps_root && cli->out == stdout)
+        pv_unroot();
+}
+
 /* for_root: the socket is wanted for what only root may do. */
 static int connect_for(struct pv_cli *cli, bool for_root)
 {
     if (cli->client.fd >= 0)
         return 0;
     int r = pv_client_open(&cli->client, cli->node.socket);
-    if (r == PV_OK)
+    if (r == PV_OK) {
+        pv_cli_give_up_root(cli);
         return 0;
+    }
     /* Only a missing or silent socket means that no daemon runs. */
     int code = r == PV_ERR_NOT_FOUND ? pv_cli_check_node(cli) : 0;
     if (code != 0)

@@ -55,6 +55,7 @@ struct pv_command {
     } words;            /* how many it takes */
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
     bool endless;       /* a signal or its program ends it: --timeout is refused */
+    bool keeps_root;    /* it writes files, starts programs or connects again */
     /* One of these: a function; a question; one by the first word. */
     int (*run)(struct pv_cli *cli);
     struct pv_verb verb;         /* without word and numbers of words */
@@ -158,7 +159,12 @@ PV_MUST_CHECK int pv_cli_duration(struct pv_cli *cli, const struct pv_cli_span *
 
 /* Has -n a node on this machine that somebody made? Else an exit code, told to the user. */
 PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
-/* Connects unless connected. 0 or an exit code (5, 8), told to the user. */
+/* Becomes the user that called sudo(8), or nobody (unroot.h), unless the command keeps root's
+ * rights: what follows reads words of other machines. A process that runs commands in itself, as
+ * tests do, keeps its rights. */
+void pv_cli_give_up_root(const struct pv_cli *cli);
+/* Connects unless connected, then calls pv_cli_give_up_root(): p2pvpnd knows who connected. 0 or an
+ * exit code (5, 8), told to the user. */
 PV_MUST_CHECK int pv_cli_connect(struct pv_cli *cli);
 /* As pv_cli_connect(); starts p2pvpnd when it is not running and the user is root. */
 PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);

@@ -230,6 +230,26 @@ def in_a_box_that_forbids_lists_of_calls_it_goes_on_and_says_so(lab):
 
 
 @scenario
+def p2pvpnctl_gives_up_root_for_what_it_reads(lab):
+    """p2pvpnd's answers contain words of other members. Few commands need root's rights after they have connected."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    alice = dict(USERS)["alice"]
+    for sudo, uid in (None, 65534), (alice, alice):
+        env = [] if sudo is None else ["env", f"SUDO_UID={sudo}", f"SUDO_GID={sudo}"]
+        events = a.start(*env, lab.bin("p2pvpnctl"), "events", name="events")
+        wait("p2pvpnctl to be another user", lambda u=uid: status_of(a, events.pid)["Uid"].split() == [str(u)] * 4)
+        equal(status_of(a, events.pid)["Groups"].split(), [], "its groups")
+
+        def hears(e=events):
+            for default in ("deny", "allow"):
+                a.ctl("rules", "default", default)
+            return "default deny" in e.text()
+        wait("it to hear of a change", hears)
+
+
+@scenario
 def a_captured_control_process_gets_nothing_more(lab):
     """By programs/captive.c, in the confined process of a node that is in a network."""
     coordinator = lab.coordinator()
