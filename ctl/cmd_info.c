@@ -386,6 +386,7 @@ static int print_metrics(struct pv_cli *cli, const json_t *body)
 const struct pv_command pv_cmds_info[] = {
     {
         .name = "peers",
+        .keeps_root = true, /* it saves what was told, in the user's home */
         .args = "",
         .summary = "the other members, and the path to each",
         .details = "With -l also where their packets go, how many were lost, and counters.\n",

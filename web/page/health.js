@@ -2,7 +2,7 @@
 // Health: what is wrong and what to do, what this node found out about its way out, and what happened.
 import { checked, doctor, problems as problemsOf } from "./doctor.js";
 import { hear, question, state } from "./net.js";
-import { act, bytes, clock, count, el, facts, health as of, ms, show, span, table } from "./util.js";
+import { act, bytes, clock, count, el, facts, health as of, ms, natWords, show, span, table } from "./util.js";
 
 const happened = []; // the newest last
 hear(event => {
@@ -31,10 +31,10 @@ function node(s) {
 }
 
 function wayOut(s) {
-  const nat = s.nat_binding || {}, hard = s.hard_nat || {};
+  const nat = s.nat_binding || {};
   return el("section", { class: "card" }, el("h2", {}, "Connection"), facts([
     ["Coordinator", s.coordinator ? s.coordinator.connected ? `${s.coordinator.address}, ${ms(s.coordinator.rtt_ms)}` : `away: ${s.coordinator.error || "no answer"}` : null],
-    ["UDP", s.udp], ["Port for phones", (s.relays || []).map(r => r.door).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT mapping", hard.mapping], ["NAT ports", hard.ports],
+    ["UDP", s.udp], ["Port for phones", (s.relays || []).map(r => r.door).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT", natWords(s)],
     ["NAT binding lifetime", nat.idle_s ? `${span(nat.idle_s)} or longer` : null],
     ["Relayed", s.relayed ? `${bytes(s.relayed.tx_bytes)} sent, ${bytes(s.relayed.rx_bytes)} received` : null]]),
     (s.port_mappings || []).map(m => facts([[`Port mapping, ${m.family === "ipv6" ? "IPv6" : "IPv4"}`, `${m.state}${m.external ? `, ${m.external}` : ""}${m.why ? `: ${m.why}` : ""}`]])));

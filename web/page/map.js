@@ -2,21 +2,13 @@
 // Overview: this node in the middle, behind its NAT; the coordinator above; members around.
 import { call, hear, state } from "./net.js";
 import { problems } from "./doctor.js";
-import { bytes, el, facts, health, ms, say, set, show, span, svg } from "./util.js";
+import { bytes, el, facts, health, ms, natWords, say, set, show, span, svg } from "./util.js";
 
 const FEW = 28; // members whose names are shown beside them at all times
 
 const idOf = peer => peer.key || peer.name;
 const rateOf = peer => state.rates.get(idOf(peer)) || 0;
 const order = { good: 0, warn: 1, bad: 2, idle: 3, off: 4 };
-
-function natWords(s) {
-  const nat = s.hard_nat && s.hard_nat.mapping ? s.hard_nat.mapping : "unknown";
-  if (s.udp === "blocked") return "UDP is blocked";
-  if (s.unseen) return "not seen: the coordinator is in this LAN";
-  const mapped = (s.port_mappings || []).find(m => m.state === "working");
-  return nat + (mapped ? `, port mapped by ${mapped.protocol}` : "");
-}
 
 // Places members on rings around the middle; the upper sector is the coordinator's.
 function places(n, cx, cy, rx, ry) {

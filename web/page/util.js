@@ -76,6 +76,15 @@ export function bytes(n) {
   return `${i === 0 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
 }
 
+// As `p2pvpnctl status -l`.
+export function natWords(s) {
+  const nat = s.hard_nat || {}, mapped = (s.port_mappings || []).find(m => m.state === "working");
+  if (s.udp === "blocked") return "UDP is blocked";
+  if (s.unseen) return "not seen: the coordinator is in this LAN";
+  const words = { same: "the same port for all destinations", varies: `symmetric: another port for each destination (${nat.ports || "?"})` };
+  return (words[nat.mapping] || "unknown") + (mapped ? `, port mapped by ${mapped.protocol}` : "");
+}
+
 export const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 // A text of others, of whatever direction.
 export const own = text => el("bdi", {}, text);

@@ -12,6 +12,7 @@ import sys
 from browser import ELEMENT, Asker, Browser
 from chatlab import fill_history
 from lab import LONG, Skip, check, equal, pause, scenario, wait
+from nsslab import use_module
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
@@ -1957,3 +1958,47 @@ while True:
         except OSError:
             pass
 """
+
+
+@scenario
+def pictures_of_the_documents(lab):
+    """PV_WEB_PICTURES=docs/pictures makes them anew: a home network with some traffic, a relayed path and a machine that is off."""
+    if not PICTURES:
+        raise Skip("it makes pictures: PV_WEB_PICTURES=docs/pictures runs it")
+    coordinator = lab.coordinator()
+    home = lab.lan("home", "profile=port-restricted", "delay=2ms")
+    hosts = [lab.host("desk", home), lab.host("nas", home), lab.host("pi", lab.lan("garden", "profile=port-restricted", "delay=8ms")),
+             lab.host("laptop", lab.lan("cafe", "profile=address-restricted", "delay=12ms")), lab.host("media", home),
+             lab.host("office", lab.lan("office", "profile=symmetric", "delay=15ms", "udp=off")), lab.host("backup")]
+    use_module(lab, hosts[0])
+    lab.network(coordinator, hosts)
+    desk, nas, pi, laptop, _, office, backup = hosts
+    for one in (nas, pi, laptop):
+        desk.wait_direct(one)
+    desk.ctl("ping", "office", "-c", "2")
+    backup.stop_daemon()
+    for n, peer in enumerate((nas, pi, laptop, office)):
+        desk.start("ping", "-q", "-i", "0.05", "-s", str(1300 - 300 * n), peer.addr(), name="ping")
+    for one, to, line in (desk, "laptop", "is the backup done?"), (laptop, "desk", "yes, since noon"), (desk, "laptop", "thank you! I look at it tonight"):
+        one.ctl("send", to, line)
+        wait("the other to have it", lambda o=laptop if one is desk else desk, t=line: t in o.ctl("history").out)
+    desk.ctl("room", "create", "family")
+    desk.ctl("invite", "--uses", "3")
+    desk.ctl("tag", "nas", "server")
+    desk.ctl("allow", "any", "tag:server", "tcp/22,tcp/443")
+    page, browser = opened_at(desk, (1280, 720))
+    for name, route, text in (("overview", "#/", "members online"), ("network", "#/network", "Coordinators"),
+                              ("health", "#/health", "checks passed"), ("chat", "#/chat/laptop", "I look at it tonight")):
+        browser.run("location.hash = arguments[0]", route)
+        browser.sees(text, "main")
+        pause(15 if name == "overview" else 2, "for figures, which come every ten seconds")
+        picture(browser, name)
+    browser.must_be_clean(page.origin)
+
+
+def opened_at(host, size):
+    page, browser = Page(host), Browser(host)
+    browser.open(page.link())
+    browser.resize(*size)
+    browser.sees("members online")
+    return page, browser
