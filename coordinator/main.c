@@ -25,8 +25,8 @@
 #include "crypto/ct.h"
 #include "sys/file/logsink.h"
 #include "sys/proc/clock.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/entropy.h"
+#include "sys/proc/sandbox.h"
 
 /* --- url ------------------------------------------------------------------------------------- */
 
@@ -325,7 +325,7 @@ int main(int argc, char **argv)
     struct pv_coordset set;
     struct pv_logsink sink;
     char error[PV_COORDSET_ERROR_MAX];
-    pv_confine_libc();
+    pv_sandbox_libc();
     if (pv_coordset_load(&set, argc, argv, error) < 0) {
         pv_coord_print_error(error);
         return PV_COORDEXIT_USAGE;

@@ -172,8 +172,8 @@ void pv_relaycfg_policy(const struct pv_coordset *set, struct pv_turns_policy *r
                                            .port_hi = r->port_hi,
                                            .n_allow = r->n_allow,
                                            .n_nets = set->limits.n,
-                                           .doors = r->doors,
-                                           .doors_per_net = r->doors_per_net};
+                                           .phone_ports = r->phone_ports,
+                                           .phone_ports_per_net = r->phone_ports_per_net};
     _Static_assert(sizeof(ret_policy->allow) == sizeof(r->allow), "all of them fit");
     memcpy(ret_policy->allow, r->allow, sizeof(ret_policy->allow));
     _Static_assert(sizeof(ret_policy->nets) == sizeof(set->limits.relay), "all of them fit");

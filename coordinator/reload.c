@@ -162,10 +162,10 @@ static void name_changed(const struct pv_coordset *now, const struct pv_coordset
         pv_coordreload_name(changed, "[relay] ports");
     if (r->per_user != q->per_user)
         pv_coordreload_name(changed, "[relay] allocations-per-user");
-    if (r->doors != q->doors)
-        pv_coordreload_name(changed, "[relay] doors");
-    if (r->doors_per_net != q->doors_per_net)
-        pv_coordreload_name(changed, "[relay] doors-per-network");
+    if (r->phone_ports != q->phone_ports)
+        pv_coordreload_name(changed, "[relay] phone-ports");
+    if (r->phone_ports_per_net != q->phone_ports_per_net)
+        pv_coordreload_name(changed, "[relay] phone-ports-per-network");
     if (r->bandwidth != q->bandwidth)
         pv_coordreload_name(changed, "[relay] bandwidth");
     if (!same_allow(r, q))

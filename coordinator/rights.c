@@ -40,16 +40,16 @@ static int fail(int r, char error[static PV_RIGHTS_ERROR_MAX], const char *what,
 /* --- the user -------------------------------------------------------------------------------- */
 
 /* An operator who gave the directory to somebody has chosen that user. */
-static int choose_user(const char *state, struct pv_confine_user *ret_user)
+static int choose_user(const char *state, struct pv_sandbox_user *ret_user)
 {
     struct stat st;
-    struct pv_confine_user spare;
-    int r = pv_confine_find_user(PV_RIGHTS_USER, ret_user);
-    int r_spare = pv_confine_spare_user(PV_RIGHTS_USER, &spare);
+    struct pv_sandbox_user spare;
+    int r = pv_sandbox_find_user(PV_RIGHTS_USER, ret_user);
+    int r_spare = pv_sandbox_spare_user(PV_RIGHTS_USER, &spare);
     if (r < 0 && r_spare == PV_OK)
         *ret_user = spare;
     if (stat(state, &st) == 0 && st.st_uid != 0 && (r_spare < 0 || st.st_uid != spare.uid)) {
-        *ret_user = (struct pv_confine_user){.uid = st.st_uid, .gid = st.st_gid};
+        *ret_user = (struct pv_sandbox_user){.uid = st.st_uid, .gid = st.st_gid};
         snprintf(ret_user->name, sizeof(ret_user->name), "%u", (unsigned)st.st_uid);
         return PV_OK;
     }
@@ -58,7 +58,7 @@ static int choose_user(const char *state, struct pv_confine_user *ret_user)
 
 /* In a user namespace of one user, "root" is somebody without rights outside, and there is nobody
  * else to become. */
-static bool is_mapped(const struct pv_confine_user *user)
+static bool is_mapped(const struct pv_sandbox_user *user)
 {
     if (setresuid(user->uid, (uid_t)-1, (uid_t)-1) < 0)
         return false;
@@ -69,7 +69,7 @@ static bool is_mapped(const struct pv_confine_user *user)
 
 /* A directory of the user's whose mode stays is as it is (pv_dir_make() closes those of who runs
  * this); another may be somebody else's by a mistaken name. */
-static int may_take(const char *state, const struct pv_confine_user *user)
+static int may_take(const char *state, const struct pv_sandbox_user *user)
 {
     static const char *const ours[] = {PV_COORDKEYS_FILE, PV_COORDKEYS_SECRET_FILE,
                                        PV_COORDSTORE_FILE, "tls.pem", NULL};
@@ -80,7 +80,7 @@ static int may_take(const char *state, const struct pv_confine_user *user)
 }
 
 /* A directory that is the user's already is left as it is. It is flat. */
-static int give_directory(const char *state, const struct pv_confine_user *user)
+static int give_directory(const char *state, const struct pv_sandbox_user *user)
 {
     struct stat st;
     int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -112,7 +112,7 @@ static uint64_t caps_of_ports(const struct pv_coordset *set)
 }
 
 /* May the user open this? access() asks for the real user, without any capability. */
-static bool user_may(const struct pv_confine_user *user, const char *path, int mode)
+static bool user_may(const struct pv_sandbox_user *user, const char *path, int mode)
 {
     bool may = setresgid(user->gid, (gid_t)-1, (gid_t)-1) == 0 &&
                setresuid(user->uid, (uid_t)-1, (uid_t)-1) == 0 && access(path, mode) == 0;
@@ -125,7 +125,7 @@ static bool user_may(const struct pv_confine_user *user, const char *path, int m
  * alone: then the right to read stays, for the files that Landlock leaves (pv_rights_close). */
 static int become(struct pv_rights *rights, struct pv_coordset *set)
 {
-    const struct pv_confine_user *user = &rights->user;
+    const struct pv_sandbox_user *user = &rights->user;
     if (chdir(set->state) < 0 || setgroups(0, NULL) < 0)
         return -errno;
     if (set->tls_cert[0] != '\0' &&
@@ -133,12 +133,12 @@ static int become(struct pv_rights *rights, struct pv_coordset *set)
         rights->keep |= bit(CAP_DAC_READ_SEARCH);
     if (!user_may(user, set->state, R_OK | W_OK | X_OK))
         snprintf(set->state, sizeof(set->state), ".");
-    return pv_confine_become(user, caps_of_ports(set) | rights->keep);
+    return pv_sandbox_become(user, caps_of_ports(set) | rights->keep);
 }
 
 int pv_rights_check(const struct pv_coordset *set, char ret_error[static PV_RIGHTS_ERROR_MAX])
 {
-    struct pv_confine_user user = {.uid = geteuid()};
+    struct pv_sandbox_user user = {.uid = geteuid()};
     int r = user.uid == 0 ? choose_user(set->state, &user) : PV_OK;
     if (r == PV_OK)
         r = may_take(set->state, &user);
@@ -184,22 +184,22 @@ int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
 /* The directory of a file, and of the file that it leads to: who renews a certificate replaces the
  * file or the link. */
 static size_t add_directories(const char *file, char dirs[static 2][PATH_MAX],
-                              struct pv_confine_path *paths)
+                              struct pv_sandbox_path *paths)
 {
     size_t n = 0;
     if (file[0] == '\0')
         return 0;
     snprintf(dirs[0], PATH_MAX, "%s", file);
-    paths[n++] = (struct pv_confine_path){dirname(dirs[0]), PV_CONFINE_READ};
+    paths[n++] = (struct pv_sandbox_path){dirname(dirs[0]), PV_SANDBOX_READ};
     if (realpath(file, dirs[1]) != NULL)
-        paths[n++] = (struct pv_confine_path){dirname(dirs[1]), PV_CONFINE_READ};
+        paths[n++] = (struct pv_sandbox_path){dirname(dirs[1]), PV_SANDBOX_READ};
     return n;
 }
 
 /* The configuration is read again. A process that may read every file gets no directory full of
  * keys for it: a file that was replaced since is read after a restart. */
 static size_t add_config(const struct pv_coordset *set, bool reads_all,
-                         char dirs[static 2][PATH_MAX], struct pv_confine_path *paths)
+                         char dirs[static 2][PATH_MAX], struct pv_sandbox_path *paths)
 {
     char path[PATH_MAX];
     if (set->config == NULL)
@@ -208,7 +208,7 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
     if (!reads_all)
         return add_directories(path, dirs, paths);
     memcpy(dirs[0], path, sizeof(path));
-    paths[0] = (struct pv_confine_path){dirs[0], PV_CONFINE_READ};
+    paths[0] = (struct pv_sandbox_path){dirs[0], PV_SANDBOX_READ};
     return 1;
 }
 
@@ -217,28 +217,28 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
  * that was replaced since is read after a restart. */
 static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
                            char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
-                           struct pv_confine_path *paths)
+                           struct pv_sandbox_path *paths)
 {
-    static const struct pv_confine_path names[] = {
-        {"/etc/resolv.conf", PV_CONFINE_READ},   {"/etc/hosts", PV_CONFINE_READ},
-        {"/etc/nsswitch.conf", PV_CONFINE_READ}, {"/etc/gai.conf", PV_CONFINE_READ},
-        {"/etc/host.conf", PV_CONFINE_READ},     {"/etc/passwd", PV_CONFINE_READ},
-        {"/etc/ssl/certs", PV_CONFINE_READ},     {"/etc/ssl/openssl.cnf", PV_CONFINE_READ}};
+    static const struct pv_sandbox_path names[] = {
+        {"/etc/resolv.conf", PV_SANDBOX_READ},   {"/etc/hosts", PV_SANDBOX_READ},
+        {"/etc/nsswitch.conf", PV_SANDBOX_READ}, {"/etc/gai.conf", PV_SANDBOX_READ},
+        {"/etc/host.conf", PV_SANDBOX_READ},     {"/etc/passwd", PV_SANDBOX_READ},
+        {"/etc/ssl/certs", PV_SANDBOX_READ},     {"/etc/ssl/openssl.cnf", PV_SANDBOX_READ}};
     size_t n = 0;
     if (set->store.postgres[0] == '\0')
         return 0;
-    for (size_t i = 0; i < pv_confine_n_resolver; i++)
-        if (!reads_all || strcmp(pv_confine_resolver[i].path, "/etc") != 0)
-            paths[n++] = pv_confine_resolver[i];
+    for (size_t i = 0; i < pv_sandbox_n_resolver; i++)
+        if (!reads_all || strcmp(pv_sandbox_resolver[i].path, "/etc") != 0)
+            paths[n++] = pv_sandbox_resolver[i];
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
         paths[n++] = names[i];
-    paths[n++] = (struct pv_confine_path){"/usr/share/ca-certificates", PV_CONFINE_READ};
+    paths[n++] = (struct pv_sandbox_path){"/usr/share/ca-certificates", PV_SANDBOX_READ};
     char files[PV_PG_FILES_MAX][PATH_MAX];
     size_t n_files = pv_pg_files(set->store.postgres, files);
     for (size_t i = 0; i < n_files; i++) {
         if (reads_all) {
             memcpy(dirs[2 * i], files[i], PATH_MAX);
-            paths[n++] = (struct pv_confine_path){dirs[2 * i], PV_CONFINE_READ};
+            paths[n++] = (struct pv_sandbox_path){dirs[2 * i], PV_SANDBOX_READ};
         } else {
             n += add_directories(files[i], dirs + 2 * i, paths + n);
         }
@@ -246,15 +246,15 @@ static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
     return n;
 }
 
-static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret_landlock)
+static int sandbox_files(const struct pv_coordset *set, bool reads_all, int *ret_landlock)
 {
     char cert[2][PATH_MAX], key[2][PATH_MAX], config[2][PATH_MAX];
     char postgres[2 * PV_PG_FILES_MAX][PATH_MAX];
-    struct pv_confine_path paths[PATHS_MAX] = {
-        {set->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
-        {"/proc/self", PV_CONFINE_READ},     /* the metrics of this process */
-        {"/etc/localtime", PV_CONFINE_READ}, /* dates in the log */
-        {"/usr/share/zoneinfo", PV_CONFINE_READ},
+    struct pv_sandbox_path paths[PATHS_MAX] = {
+        {set->state, PV_SANDBOX_READ | PV_SANDBOX_WRITE},
+        {"/proc/self", PV_SANDBOX_READ},     /* the metrics of this process */
+        {"/etc/localtime", PV_SANDBOX_READ}, /* dates in the log */
+        {"/usr/share/zoneinfo", PV_SANDBOX_READ},
     };
     size_t n = 4;
     n += add_directories(set->tls_cert, cert, paths + n);
@@ -264,10 +264,10 @@ static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret
     /* The manager that started it may want to be told how it is (sd_notify), by an abstract
      * socket. */
     const char *notify = getenv("NOTIFY_SOCKET");
-    unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_SIGNALS |
-                    (set->store.postgres[0] == '\0' ? PV_CONFINE_NO_TCP_CONNECT : 0) |
-                    (notify != NULL && notify[0] == '@' ? 0 : PV_CONFINE_NO_ABSTRACT);
-    return pv_confine_files(paths, n, deny, ret_landlock);
+    unsigned deny = PV_SANDBOX_NO_TCP_BIND | PV_SANDBOX_NO_SIGNALS |
+                    (set->store.postgres[0] == '\0' ? PV_SANDBOX_NO_TCP_CONNECT : 0) |
+                    (notify != NULL && notify[0] == '@' ? 0 : PV_SANDBOX_NO_ABSTRACT);
+    return pv_sandbox_files(paths, n, deny, ret_landlock);
 }
 
 /* Without Landlock the capability would open every file: it goes, and a renewed certificate that
@@ -275,26 +275,26 @@ static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret
 int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
                     const struct pv_log *log, char ret_error[static PV_RIGHTS_ERROR_MAX])
 {
-    struct pv_confine_report report;
-    int r = pv_confine_no_new_privs();
+    struct pv_sandbox_report report;
+    int r = pv_sandbox_no_new_privs();
     if (r == PV_OK)
-        r = confine_files(set, (rights->keep & bit(CAP_DAC_READ_SEARCH)) != 0, &rights->landlock);
+        r = sandbox_files(set, (rights->keep & bit(CAP_DAC_READ_SEARCH)) != 0, &rights->landlock);
     if (r == PV_ERR_UNSUPPORTED) {
         rights->keep &= ~bit(CAP_DAC_READ_SEARCH);
         r = PV_OK;
     }
     if (r == PV_OK)
-        r = pv_confine_become(NULL, rights->keep);
+        r = pv_sandbox_become(NULL, rights->keep);
     if (r == PV_OK)
-        r = pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES |
-                                 PV_CONFINE_CALLS_MODES | PV_CONFINE_CALLS_SOCKETS |
-                                 PV_CONFINE_CALLS_UNIX |
-                                 PV_CONFINE_CALLS_LOAD, /* PostgreSQL, the resolver */
+        r = pv_sandbox_calls(PV_SANDBOX_CALLS_RUN | PV_SANDBOX_CALLS_FILES |
+                                 PV_SANDBOX_CALLS_MODES | PV_SANDBOX_CALLS_SOCKETS |
+                                 PV_SANDBOX_CALLS_UNIX |
+                                 PV_SANDBOX_CALLS_LOAD, /* PostgreSQL, the resolver */
                              NULL, 0);
     if (r < 0)
         return fail(r, ret_error, "give up the rights of", PV_RIGHTS_USER,
                     "it runs on Linux 4.14 and later, where seccomp(2) is allowed");
-    pv_confine_read(&report, true, rights->landlock);
-    pv_log(log, PV_LOG_INFO, "rights %s", pv_confine_format(&report, rights->text));
+    pv_sandbox_read(&report, true, rights->landlock);
+    pv_log(log, PV_LOG_INFO, "rights %s", pv_sandbox_format(&report, rights->text));
     return PV_OK;
 }

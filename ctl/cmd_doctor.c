@@ -520,12 +520,12 @@ static void look_at_coordinator(struct page *p, const json_t *status)
 /* p2pvpnd gives up root's rights by itself, so what is missing here is the system's to allow. */
 static void look_at_rights(struct page *p, const json_t *status)
 {
-    const char *confined = pv_json_text(status, "confined", "");
-    bool well = strstr(confined, "no capabilities") != NULL && strstr(confined, "seccomp") != NULL;
-    if (confined[0] != '\0')
+    const char *sandbox = pv_json_text(status, "sandbox", "");
+    bool well = strstr(sandbox, "no capabilities") != NULL && strstr(sandbox, "seccomp") != NULL;
+    if (sandbox[0] != '\0')
         put(p, "rights", well,
             well ? "" : "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"",
-            "%.*s", (int)strcspn(confined, ";"), confined);
+            "%.*s", (int)strcspn(sandbox, ";"), sandbox);
 }
 
 /* Measured where it is in the way only; what the coordinator sees is known always. */

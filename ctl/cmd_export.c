@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* export: a guest with a stock WireGuard app, and the file for it. */
+/* export: a phone with a stock WireGuard app, and the file for it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -60,14 +60,14 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
              value_of(body, "endpoint", 270), pv_json_real(body, "keepalive", 0));
 }
 
-/* Another member is to carry the guest, and was not asked for anything. */
+/* Another member is to be the phone's gateway, and was not asked for anything. */
 static bool is_unasked(const struct pv_cli *cli, const json_t *body)
 {
     return cli->args.value[EXPORT_BY] != NULL && cli->args.value[EXPORT_ENDPOINT] != NULL &&
            !pv_json_bool(body, "here");
 }
 
-/* Names of the network: by a name server on the member that carries the guest, which another member
+/* Names of the network: by a name server on its gateway, which another member
  * is asked for where it is asked for the endpoint. */
 static void tell_dns(struct pv_cli *cli, const json_t *body, const char *by)
 {
@@ -146,19 +146,21 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     write_file(cli, body, file);
     show_file(cli, file);
     pv_wipe(file, sizeof(file));
-    pv_cli_note(cli,
-                "%s is a guest at %s, carried by %s: whoever has this file is %s; it is shown once "
-                "and kept nowhere",
-                name, pv_json_text(body, "address4", "?"), by, name);
+    pv_cli_note(
+        cli,
+        "%s is a phone at %s, and its gateway is %s: whoever has this file is %s; it is shown once "
+        "and kept nowhere",
+        name, pv_json_text(body, "address4", "?"), by, name);
     pv_cli_note(cli,
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
                 "`sudo p2pvpnctl remove %s` ends it",
                 by, by, name);
     if (is_unasked(cli, body))
-        pv_cli_note(cli,
-                    "%s carries %s only where its p2pvpnd.conf says `[guests] carry = on`: its "
-                    "`p2pvpnctl status` tells when it is missing",
-                    by, name);
+        pv_cli_note(
+            cli,
+            "%s is the gateway of %s only when its p2pvpnd.conf says `[phones] gateway = on`: its "
+            "`p2pvpnctl status` tells when it is missing",
+            by, name);
     tell_family(cli, body, by);
     if (pv_json_text(body, "dns", NULL) == NULL)
         tell_dns(cli, body, by);
@@ -196,7 +198,7 @@ static int check_qr(struct pv_cli *cli, const char *qr)
     return 0;
 }
 
-static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
+static int fill_phone(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value, *word = cli->args.word[0];
     int code = pv_cli_name(cli, "", word, req->name);
@@ -219,14 +221,14 @@ const struct pv_command pv_cmds_export[] = {
         .args = "NAME [--qr[=FILE.svg]] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
         .summary = "let a phone in: a file for its WireGuard app",
         .details =
-            "Makes a guest, a member that has the stock WireGuard app and no p2pvpnd, and\n"
-            "prints the file for that app, once. This node carries it: it has to be admin,\n"
+            "Makes a phone, a member that has the stock WireGuard app and no p2pvpnd, and\n"
+            "prints the file for that app, once. Its gateway, this node, has to be admin,\n"
             "reachable from outside, and on.\n"
             "  --qr[=FILE.svg]  a QR code in place of the file, here or as a picture: the app\n"
             "                reads it with the camera\n"
-            "  --by PEER     that member carries it, with `[guests] carry = on` there;\n"
+            "  --by PEER     that member is its gateway, with `[phones] gateway = on` there;\n"
             "                it says itself where strangers reach it\n"
-            "  --everything  the app sends all by the carrying member, which is an exit\n"
+            "  --everything  the app sends all by the gateway, which is an exit\n"
             "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
             "                port that its router forwards\n",
         .example = "sudo p2pvpnctl export phone --qr",
@@ -235,7 +237,7 @@ const struct pv_command pv_cmds_export[] = {
                     {"everything", 0, false},
                     {"endpoint", 0, true}},
         .words = {1, 1},
-        .verb = {.cmd = PV_CTLAPI_EXPORT, .fill = fill_guest, .print = print_file},
+        .verb = {.cmd = PV_CTLAPI_EXPORT, .fill = fill_phone, .print = print_file},
     },
     {.name = NULL},
 };

@@ -28,15 +28,15 @@ static double wall_s(void)
 /* --- peers --------------------------------------------------------------------------------- */
 
 /* "direct", with all "direct 192.0.2.1:5000"; "idle": online, and nothing has been sent to it
- * lately. A phone is reached through the node that it is a guest of. */
+ * lately. A phone is reached through its gateway. */
 static void path_cell(struct pv_table *t, const json_t *peer, bool all)
 {
     const json_t *path = json_object_get(peer, "path");
     const char *type = pv_json_text(path, "type", "none");
-    const char *carrier = pv_json_text(peer, "carrier", NULL);
+    const char *gateway = pv_json_text(peer, "gateway", NULL);
     bool relay = strcmp(type, "relay") == 0, online = pv_json_bool(peer, "online");
-    if (carrier != NULL)
-        pv_table_cellf(t, online ? PV_GREEN : PV_DIM, "via %s", carrier);
+    if (gateway != NULL)
+        pv_table_cellf(t, online ? PV_GREEN : PV_DIM, "via %s", gateway);
     else if (strcmp(type, "none") == 0)
         pv_table_cell(t, PV_DIM, online ? "idle" : "-");
     else

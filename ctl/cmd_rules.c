@@ -229,7 +229,7 @@ static const struct pv_verb rules_verbs[] = {
 /* --- can ---------------------------------------------------------------------------------- */
 
 /* Rules say nothing of the firewall of the host that they are kept at. A machine cannot try itself,
- * and what is behind a member is no peer: there the member that carries it is tried. */
+ * and what is behind a member is no peer: there its gateway is tried. */
 static void note_walls(struct pv_cli *cli, const json_t *body)
 {
     const char *to = pv_json_text(body, "to", "?"), *peer = pv_json_text(body, "peer", to);

@@ -90,13 +90,13 @@ static void status_relays(struct pv_table *t, const json_t *s)
         double ms = pv_json_real(x, "rtt_ms", -1);
         const char *state = pv_json_text(x, "state", "?");
         bool up = strcmp(state, "up") == 0;
-        const char *door = pv_json_text(x, "door", NULL);
+        const char *phone_port = pv_json_text(x, "phone_port", NULL);
         pv_table_fact(t, x_i == 0 ? "relay" : "", up ? PV_PLAIN : PV_YELLOW, "%s  by %s  %s%s%s",
                       pv_json_text(x, "address", pv_json_text(x, "name", "?")),
                       pv_json_text(x, "transport", "?"), state, up && ms >= 0 ? "  " : "",
                       up && ms >= 0 ? PV_MS_STR(ms) : "");
-        if (door != NULL)
-            pv_table_fact(t, "door", PV_PLAIN, "%s", door);
+        if (phone_port != NULL)
+            pv_table_fact(t, "phone port", PV_PLAIN, "%s", phone_port);
         if (json_array_size(list) > 1)
             traffic(t, "", x, " through it");
     }
@@ -399,8 +399,8 @@ static int print_all(struct pv_cli *cli, const json_t *s)
     status_datapath(&t, s);
     status_pq(&t, s);
     status_drops(&t, s);
-    if (json_is_string(json_object_get(s, "confined")))
-        pv_table_fact(&t, "confined", PV_PLAIN, "%s", pv_json_text(s, "confined", ""));
+    if (json_is_string(json_object_get(s, "sandbox")))
+        pv_table_fact(&t, "sandbox", PV_PLAIN, "%s", pv_json_text(s, "sandbox", ""));
     return pv_cli_print_table(cli, &t) != 0 ? PV_CTLAPI_FAILED : 0;
 }
 

@@ -78,7 +78,7 @@ static void offer_peers(struct pv_cli *cli, const struct typed *t)
 /* A phone takes no messages and no files. */
 static void offer_talker(struct pv_cli *cli, const struct typed *t, const json_t *peer)
 {
-    if (pv_json_text(peer, "carrier", NULL) == NULL)
+    if (pv_json_text(peer, "gateway", NULL) == NULL)
         offer_peer(cli, t, peer);
 }
 

@@ -12,7 +12,7 @@
 #include "ctl/run.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlcmd.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 
 /* Tokens, URLs and messages pass through this memory: no core dump and no debugger of the same user
  * gets them. (The leak checker needs what PR_SET_DUMPABLE takes away.) */
@@ -55,7 +55,7 @@ static bool is_daemon(const char *called)
 
 int main(int argc, char **argv)
 {
-    pv_confine_libc();
+    pv_sandbox_libc();
 #ifdef PV_STATIC
     if (argc > 0 && is_daemon(argv[0])) {
         (void)prctl(PR_SET_NAME, "p2pvpnd"); /* for ps, which would show the file's name */

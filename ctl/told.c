@@ -109,15 +109,15 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
 }
 
 /* Their files name a machine that does not know them any more. */
-static void note_guests(struct pv_cli *cli, const json_t *body)
+static void note_phones(struct pv_cli *cli, const json_t *body)
 {
-    const char *guests = pv_json_text(body, "guests", NULL);
-    if (guests != NULL)
+    const char *phones = pv_json_text(body, "phones", NULL);
+    if (phones != NULL)
         pv_cli_note(
             cli,
             "its phones lose their connection: %s. To bring one back: remove it and export "
             "it on another node, `sudo p2pvpnctl remove NAME`, there `sudo p2pvpnctl export NAME`",
-            guests);
+            phones);
 }
 
 /* Their tokens are in the hands of somebody who is no admin any more, so it is told either way. */
@@ -175,7 +175,7 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
         if (done != NULL)
             pv_cli_note_told(cli, done, body);
         note_invite(cli, body);
-        note_guests(cli, body);
+        note_phones(cli, body);
         code = more == NULL ? 0 : more(cli, body);
     }
     json_decref(body);

@@ -117,8 +117,8 @@ struct daemon {
     struct pv_engine *engine;
     struct pv_events events; /* between two engines */
     struct pv_io *io;
-    struct pv_confine_user user; /* that it becomes */
-    char confined[PV_CONFINE_TEXT_MAX + PV_HELPER_ERROR_MAX + 16];
+    struct pv_sandbox_user user; /* that it becomes */
+    char sandbox[PV_SANDBOX_TEXT_MAX + PV_HELPER_ERROR_MAX + 16];
     int lock_fd, signals_fd, notify_fd, metrics_fd;
     struct pv_udp_group udp;
     struct pv_supervisor supervisor;
@@ -407,7 +407,7 @@ static int refuse_state(const struct daemon *d, int r)
 static int hand_over_state(struct daemon *d)
 {
     pv_rights_choose(&d->user);
-    const struct pv_confine_user wanted = d->user;
+    const struct pv_sandbox_user wanted = d->user;
     int r = pv_rights_hand_over(d->state, &d->user);
     if (r >= 0 && d->user.uid != wanted.uid)
         pv_log(&d->log, PV_LOG_WARN,
@@ -766,7 +766,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.given.kem_why = pv_kem_why_not();
     cfg.key_given = s->private_key_file[0] != '\0';
     cfg.notify = d->notify_fd >= 0;
-    cfg.confined = d->confined;
+    cfg.sandbox = d->sandbox;
     if (d->stack == STACK_LWIP) /* it may have been started again in another life */
         (void)pv_helper_stack_restarts(d->helper, &d->inside);
     cfg.given.inside = (unsigned)d->inside;
@@ -956,14 +956,14 @@ static int keep_home(const struct daemon *d)
                dir);
 }
 
-/* The helper's settings before it confines itself, and the rights that this process keeps: nothing
+/* The helper's settings before it sandboxes itself, and the rights that this process keeps: nothing
  * but the settings has been read yet. */
 static int give_up_rights(struct daemon *d)
 {
     const struct pv_rights_config cfg = rights_config(d);
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     const struct pv_given *g = &d->settings.engine.given;
-    char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
+    char helper[PV_HELPER_ERROR_MAX], text[PV_SANDBOX_TEXT_MAX];
     _Static_assert(PV_HELPER_MAX_RANGES >= PV_ARRAY_LEN(g->own_addrs) + PV_ARRAY_LEN(g->ranges),
                    "all of them fit");
     snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", d->tun);
@@ -971,13 +971,13 @@ static int give_up_rights(struct daemon *d)
         fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&g->own_addrs[i]);
     for (size_t i = 0; i < g->n_ranges; i++)
         fixed.ranges[fixed.n_ranges++] = g->ranges[i];
-    if (pv_helper_confine(d->helper, &fixed, helper) < 0)
+    if (pv_helper_sandbox(d->helper, &fixed, helper) < 0)
         return say(EXIT_FAILED, "%s", helper);
     int r = pv_rights_give_up(&d->user, &cfg, text);
     if (r < 0)
         return say(EXIT_FAILED, "give up rights: %s: what was reached: %s", pv_strstatus(r), text);
-    snprintf(d->confined, sizeof(d->confined), "%s; helper: %s", text, helper);
-    pv_log(&d->log, PV_LOG_INFO, "confined=\"%s\"", d->confined);
+    snprintf(d->sandbox, sizeof(d->sandbox), "%s; helper: %s", text, helper);
+    pv_log(&d->log, PV_LOG_INFO, "sandbox=\"%s\"", d->sandbox);
     if (cfg.ca_file != NULL && access(cfg.ca_file, R_OK) < 0)
         return say(EXIT_FAILED, "[relay] ca-file = %s: %s: make it readable for user %s",
                    cfg.ca_file, strerror(errno), d->user.name);
@@ -1037,7 +1037,7 @@ static void run_task(struct pv_view args, int out)
  * its name in the inside, and goes with the rest of the rights. */
 static int forgo_root(const struct daemon *d)
 {
-    int r = d->for_user ? pv_confine_become(NULL, (uint64_t)1 << CAP_SETFCAP) : PV_OK;
+    int r = d->for_user ? pv_sandbox_become(NULL, (uint64_t)1 << CAP_SETFCAP) : PV_OK;
     return r < 0 ? say(EXIT_FAILED, "give up rights: %s", pv_strstatus(r)) : EXIT_OK;
 }
 
@@ -1104,7 +1104,7 @@ static int check_tun(const struct daemon *d)
 static int check_places(const struct daemon *d)
 {
     struct stat st;
-    struct pv_confine_user user;
+    struct pv_sandbox_user user;
     bool served = false;
     int r = lstat(d->state, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? PV_OK : -ENOTDIR;
     if (r == PV_OK) {

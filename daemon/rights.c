@@ -35,39 +35,39 @@ enum {
 
 bool pv_rights_suffice(void)
 {
-    struct pv_confine_report now;
-    pv_confine_read(&now, false, 0);
+    struct pv_sandbox_report now;
+    pv_sandbox_read(&now, false, 0);
     return now.user.uid == 0 || (now.caps >> CAP_NET_ADMIN & 1) != 0;
 }
 
-void pv_rights_choose(struct pv_confine_user *ret_user)
+void pv_rights_choose(struct pv_sandbox_user *ret_user)
 {
     const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
                             (uint64_t)1 << CAP_CHOWN | (uint64_t)1 << CAP_DAC_OVERRIDE;
-    struct pv_confine_report now;
-    pv_confine_read(&now, false, 0);
+    struct pv_sandbox_report now;
+    pv_sandbox_read(&now, false, 0);
     *ret_user = now.user;
     if ((now.caps & needed) != needed) {
         /* A unit has started it as that user already. */
-        struct pv_confine_user own;
-        if (pv_confine_find_user(USER, &own) == PV_OK && own.uid == now.user.uid)
+        struct pv_sandbox_user own;
+        if (pv_sandbox_find_user(USER, &own) == PV_OK && own.uid == now.user.uid)
             *ret_user = own;
         return;
     }
-    if (pv_confine_find_user(USER, ret_user) < 0 && pv_confine_spare_user(USER, ret_user) < 0)
+    if (pv_sandbox_find_user(USER, ret_user) < 0 && pv_sandbox_spare_user(USER, ret_user) < 0)
         *ret_user = now.user;
 }
 
-uint32_t pv_rights_own_uid(const struct pv_confine_user *user)
+uint32_t pv_rights_own_uid(const struct pv_sandbox_user *user)
 {
-    bool spare = user->uid >= PV_CONFINE_SPARE_FIRST && user->uid <= PV_CONFINE_SPARE_LAST;
+    bool spare = user->uid >= PV_SANDBOX_SPARE_FIRST && user->uid <= PV_SANDBOX_SPARE_LAST;
     return spare || (user->uid != 0 && strcmp(user->name, USER) == 0) ? user->uid : 0;
 }
 
 /* --- the state directory ------------------------------------------------------------------- */
 
 /* Tried as that user: a directory above may be closed to it, as root's home is. */
-static bool can_enter(const char *dir, const struct pv_confine_user *user)
+static bool can_enter(const char *dir, const struct pv_sandbox_user *user)
 {
     int n = getgroups(0, NULL);
     gid_t *groups = calloc((size_t)(n < 0 ? 0 : n) + 1, sizeof(*groups));
@@ -86,7 +86,7 @@ static bool can_enter(const char *dir, const struct pv_confine_user *user)
 }
 
 /* A directory of which nothing would change is as it is. */
-int pv_rights_may_take(const char *state, const struct pv_confine_user *user)
+int pv_rights_may_take(const char *state, const struct pv_sandbox_user *user)
 {
     static const char *const ours[] = {"identity.key", "transport.key", "root.key",
                                        "p2pvpnd.db",   "crypto",        NULL};
@@ -96,7 +96,7 @@ int pv_rights_may_take(const char *state, const struct pv_confine_user *user)
     return pv_dir_may_take(state, ours);
 }
 
-int pv_rights_hand_over(const char *state, struct pv_confine_user *user)
+int pv_rights_hand_over(const char *state, struct pv_sandbox_user *user)
 {
     struct stat st;
     int r = pv_rights_may_take(state, user);
@@ -116,7 +116,7 @@ int pv_rights_hand_over(const char *state, struct pv_confine_user *user)
     else if (fd >= 0)
         close(fd);
     if (r == PV_OK && geteuid() == 0 && user->uid != 0 && !can_enter(state, user)) {
-        *user = (struct pv_confine_user){.name = "root"};
+        *user = (struct pv_sandbox_user){.name = "root"};
         return pv_rights_hand_over(state, user);
     }
     return r;
@@ -169,7 +169,7 @@ static int clear_dir(const char *path)
 }
 
 /* A unit has given it to its user (RuntimeDirectory=), who may have let others write to it too. */
-int pv_rights_take_directory(const char *dir, const struct pv_confine_user *user,
+int pv_rights_take_directory(const char *dir, const struct pv_sandbox_user *user,
                              char ret_other[static PATH_MAX])
 {
     struct stat st;
@@ -215,28 +215,28 @@ bool pv_rights_open_home(const struct pv_rights_config *cfg, char ret_dir[static
 static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
 {
     char socket[PATH_MAX], ca[PATH_MAX], config[PATH_MAX];
-    struct pv_confine_path paths[PATHS_MAX] = {
-        {cfg->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
-        {parent_of(cfg->socket, socket), PV_CONFINE_READ},
-        {"/proc/self", PV_CONFINE_READ},
-        {"/sys/devices/system/cpu", PV_CONFINE_READ},
-        {"/dev/null", PV_CONFINE_READ | PV_CONFINE_WRITE},
-        {"/dev/urandom", PV_CONFINE_READ},
+    struct pv_sandbox_path paths[PATHS_MAX] = {
+        {cfg->state, PV_SANDBOX_READ | PV_SANDBOX_WRITE},
+        {parent_of(cfg->socket, socket), PV_SANDBOX_READ},
+        {"/proc/self", PV_SANDBOX_READ},
+        {"/sys/devices/system/cpu", PV_SANDBOX_READ},
+        {"/dev/null", PV_SANDBOX_READ | PV_SANDBOX_WRITE},
+        {"/dev/urandom", PV_SANDBOX_READ},
         /* settings, groups, authorities */
-        {"/etc", PV_CONFINE_READ},
-        {"/usr/lib", PV_CONFINE_READ},
-        {"/usr/share/ca-certificates", PV_CONFINE_READ},
-        {"/usr/local/share/ca-certificates", PV_CONFINE_READ},
-        {"/usr/share/pki", PV_CONFINE_READ},
-        {"/usr/share/zoneinfo", PV_CONFINE_READ},
+        {"/etc", PV_SANDBOX_READ},
+        {"/usr/lib", PV_SANDBOX_READ},
+        {"/usr/share/ca-certificates", PV_SANDBOX_READ},
+        {"/usr/local/share/ca-certificates", PV_SANDBOX_READ},
+        {"/usr/share/pki", PV_SANDBOX_READ},
+        {"/usr/share/zoneinfo", PV_SANDBOX_READ},
     };
     size_t n = 12;
     if (cfg->ca_file != NULL)
-        paths[n++] = (struct pv_confine_path){parent_of(cfg->ca_file, ca), PV_CONFINE_READ};
+        paths[n++] = (struct pv_sandbox_path){parent_of(cfg->ca_file, ca), PV_SANDBOX_READ};
     if (cfg->config != NULL)
-        paths[n++] = (struct pv_confine_path){parent_of(cfg->config, config), PV_CONFINE_READ};
+        paths[n++] = (struct pv_sandbox_path){parent_of(cfg->config, config), PV_SANDBOX_READ};
     int r =
-        pv_confine_files(paths, n, PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, ret_landlock);
+        pv_sandbox_files(paths, n, PV_SANDBOX_NO_SIGNALS | PV_SANDBOX_NO_ABSTRACT, ret_landlock);
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
@@ -244,7 +244,7 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
  * helper in memory, and in the end helper and usher are waited for. */
 static int keep_calls(bool *ret_seccomp)
 {
-    static const struct pv_confine_call more[] = {
+    static const struct pv_sandbox_call more[] = {
         {"ioctl", 1, TUNGETIFF},
         {"ioctl", 1, TUNSETOFFLOAD},
         {"ioctl", 1, SIOCGIFFLAGS},
@@ -253,21 +253,21 @@ static int keep_calls(bool *ret_seccomp)
         {"ioctl", 1, SIOCGIFNAME},
         {"ioctl", 1, SIOCOUTQ},
         {"ioctl", 1, SIOCINQ},
-        {"memfd_create", PV_CONFINE_ANY, 0},
-        {"wait4", PV_CONFINE_ANY, 0},
-        {"waitpid", PV_CONFINE_ANY, 0},
+        {"memfd_create", PV_SANDBOX_ANY, 0},
+        {"wait4", PV_SANDBOX_ANY, 0},
+        {"waitpid", PV_SANDBOX_ANY, 0},
     };
     int r =
-        pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS,
+        pv_sandbox_calls(PV_SANDBOX_CALLS_RUN | PV_SANDBOX_CALLS_FILES | PV_SANDBOX_CALLS_SOCKETS,
                          more, PV_ARRAY_LEN(more));
     *ret_seccomp = r == PV_OK;
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
-int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights_config *cfg,
-                      char ret_text[static PV_CONFINE_TEXT_MAX])
+int pv_rights_give_up(const struct pv_sandbox_user *user, const struct pv_rights_config *cfg,
+                      char ret_text[static PV_SANDBOX_TEXT_MAX])
 {
-    struct pv_confine_report report;
+    struct pv_sandbox_report report;
     struct rlimit locked;
     int landlock = 0;
     bool seccomp = false;
@@ -282,15 +282,15 @@ int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights
             (void)!setrlimit(RLIMIT_MEMLOCK, &locked);
         }
     }
-    int r = pv_confine_become(user->uid == geteuid() ? NULL : user, 0);
+    int r = pv_sandbox_become(user->uid == geteuid() ? NULL : user, 0);
     if (r == PV_OK)
-        r = pv_confine_no_new_privs();
+        r = pv_sandbox_no_new_privs();
     if (r == PV_OK)
         r = keep_files(cfg, &landlock);
     if (r == PV_OK)
         r = keep_calls(&seccomp);
-    pv_confine_read(&report, seccomp, landlock);
+    pv_sandbox_read(&report, seccomp, landlock);
     report.user = *user;
-    (void)pv_confine_format(&report, ret_text);
+    (void)pv_sandbox_format(&report, ret_text);
     return r;
 }

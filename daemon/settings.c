@@ -419,12 +419,13 @@ static int take_keepalive(struct ctx *c)
     return PV_OK;
 }
 
-/* A door lets WireGuard's messages in alone, and those of AES have other types. */
-static int check_door(struct ctx *c)
+/* A phone port lets WireGuard's messages in alone, and those of AES have other types. */
+static int check_phone_port(struct ctx *c)
 {
     const struct pv_static_peer *p = &c->peer->peer;
-    return p->door && p->suite == PV_SUITE_AES ? bad(c, "door = on is for suite = chacha only")
-                                               : PV_OK;
+    return p->phone_port && p->suite == PV_SUITE_AES
+               ? bad(c, "phone-port = on is for suite = chacha only")
+               : PV_OK;
 }
 
 static int take_suite(struct ctx *c)
@@ -433,13 +434,14 @@ static int take_suite(struct ctx *c)
     if (!aes && strcmp(c->value, "chacha") != 0)
         return bad(c, "suite: expected chacha or aes (aes only with another p2pvpnd)");
     c->peer->peer.suite = aes ? PV_SUITE_AES : PV_SUITE_CHACHA;
-    return check_door(c);
+    return check_phone_port(c);
 }
 
-static int take_door(struct ctx *c)
+static int take_phone_port(struct ctx *c)
 {
-    return pv_switch_parse(c->value, &c->peer->peer.door) < 0 ? bad(c, "door: expected on or off")
-                                                              : check_door(c);
+    return pv_switch_parse(c->value, &c->peer->peer.phone_port) < 0
+               ? bad(c, "phone-port: expected on or off")
+               : check_phone_port(c);
 }
 
 static int take_turn(struct ctx *c)
@@ -660,7 +662,7 @@ static const struct key peer_keys[] = {
     {.name = "preshared-key-file", .take = take_preshared_key_file},
     {.name = "persistent-keepalive", .take = take_keepalive},
     {.name = "suite", .take = take_suite},
-    {.name = "door", .take = take_door},
+    {.name = "phone-port", .take = take_phone_port},
 };
 static const struct key traversal_keys[] = {
     {.name = "predict", .take = take_off, AT(engine.hardnat.predict_off)},
@@ -685,8 +687,8 @@ static const struct key chat_keys[] = {
 static const struct key dns_keys[] = {
     {.name = "listen", .take = take_on, AT(dns)},
 };
-static const struct key guests_keys[] = {
-    {.name = "carry", .take = take_on, AT(engine.guests)},
+static const struct key phones_keys[] = {
+    {.name = "gateway", .take = take_on, AT(engine.phones)},
 };
 static const struct key lan_keys[] = {
     {.name = "broadcast", .take = take_broadcast},
@@ -735,7 +737,7 @@ static const struct section sections[] = {
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
-    {"guests", guests_keys, PV_ARRAY_LEN(guests_keys)},
+    {"phones", phones_keys, PV_ARRAY_LEN(phones_keys)},
     {"lan", lan_keys, PV_ARRAY_LEN(lan_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
@@ -819,7 +821,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [lan], [chat], [dns], [guests], [metrics], [web], [security], "
+                 "[relay], [lan], [chat], [dns], [phones], [metrics], [web], [security], "
                  "[crypto], [firewall] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;

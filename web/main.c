@@ -10,41 +10,41 @@
 
 #include "crypto/ct.h"
 #include "proto/local/weblogin.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/loop.h"
+#include "sys/proc/sandbox.h"
 #include "web/server.h"
 
 /* Sockets that others have opened; none is made. */
-static const struct pv_confine_call calls[] = {
-    {"recvmsg", PV_CONFINE_ANY, 0},    {"recv", PV_CONFINE_ANY, 0},
-    {"recvfrom", PV_CONFINE_ANY, 0},   {"sendmsg", PV_CONFINE_ANY, 0},
-    {"send", PV_CONFINE_ANY, 0},       {"sendto", PV_CONFINE_ANY, 0},
-    {"shutdown", PV_CONFINE_ANY, 0},   {"setsockopt", 2, TCP_NODELAY},
-    {"sendfile", PV_CONFINE_ANY, 0},   {"sendfile64", PV_CONFINE_ANY, 0},
-    {"pread64", PV_CONFINE_ANY, 0},    {"newfstatat", PV_CONFINE_ANY, 0},
-    {"statx", PV_CONFINE_ANY, 0},      {"setsockopt", 2, TCP_CORK},
-    {"getsockopt", PV_CONFINE_ANY, 0},
+static const struct pv_sandbox_call calls[] = {
+    {"recvmsg", PV_SANDBOX_ANY, 0},    {"recv", PV_SANDBOX_ANY, 0},
+    {"recvfrom", PV_SANDBOX_ANY, 0},   {"sendmsg", PV_SANDBOX_ANY, 0},
+    {"send", PV_SANDBOX_ANY, 0},       {"sendto", PV_SANDBOX_ANY, 0},
+    {"shutdown", PV_SANDBOX_ANY, 0},   {"setsockopt", 2, TCP_NODELAY},
+    {"sendfile", PV_SANDBOX_ANY, 0},   {"sendfile64", PV_SANDBOX_ANY, 0},
+    {"pread64", PV_SANDBOX_ANY, 0},    {"newfstatat", PV_SANDBOX_ANY, 0},
+    {"statx", PV_SANDBOX_ANY, 0},      {"setsockopt", 2, TCP_CORK},
+    {"getsockopt", PV_SANDBOX_ANY, 0},
 };
 
 /* Root's page is served by a user of its own: who it is does not matter to p2pvpnd, which sees
  * p2pvpnctl. No file, no socket, no program. */
-static int confine(void)
+static int sandbox(void)
 {
-    struct pv_confine_user user;
+    struct pv_sandbox_user user;
     int abi = 0, r = PV_OK;
     if (geteuid() == 0)
-        r = pv_confine_spare_user("p2pvpn-web", &user);
+        r = pv_sandbox_spare_user("p2pvpn-web", &user);
     if (r == PV_OK)
-        r = pv_confine_become(geteuid() == 0 ? &user : NULL, 0);
+        r = pv_sandbox_become(geteuid() == 0 ? &user : NULL, 0);
     if (r == PV_OK)
-        r = pv_confine_no_new_privs();
+        r = pv_sandbox_no_new_privs();
     if (r == PV_OK)
-        r = pv_confine_files(NULL, 0,
-                             PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_TCP_BIND |
-                                 PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT,
+        r = pv_sandbox_files(NULL, 0,
+                             PV_SANDBOX_NO_TCP_CONNECT | PV_SANDBOX_NO_TCP_BIND |
+                                 PV_SANDBOX_NO_SIGNALS | PV_SANDBOX_NO_ABSTRACT,
                              &abi);
     if (r == PV_OK || r == PV_ERR_UNSUPPORTED)
-        r = pv_confine_calls(PV_CONFINE_CALLS_RUN, calls, PV_ARRAY_LEN(calls));
+        r = pv_sandbox_calls(PV_SANDBOX_CALLS_RUN, calls, PV_ARRAY_LEN(calls));
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     if (r == PV_OK)
         r = pv_web_new(&web, loop, PV_WEBLINK_FD, strcmp(argv[1], PV_WEBLINK_COORDINATOR) == 0);
     if (r == PV_OK)
-        r = confine();
+        r = sandbox();
     if (r == PV_OK)
         r = pv_web_offer(web);
     if (r == PV_OK)

@@ -24,7 +24,6 @@
 #include "web/coordinator.html.h"
 #include "web/coordinator.js.h"
 #include "web/doctor.js.h"
-#include "web/guests.js.h"
 #include "web/health.js.h"
 #include "web/index.html.h"
 #include "web/main.js.h"
@@ -32,6 +31,7 @@
 #include "web/member.js.h"
 #include "web/net.js.h"
 #include "web/network.js.h"
+#include "web/phones.js.h"
 #include "web/plot.js.h"
 #include "web/qr.js.h"
 #include "web/style.css.h"
@@ -128,7 +128,7 @@ static const struct file {
     SCRIPT(NODE, chat),
     SCRIPT(NODE, network),
     SCRIPT(NODE, doctor),
-    SCRIPT(NODE, guests),
+    SCRIPT(NODE, phones),
     SCRIPT(NODE, health),
     SCRIPT(NODE, qr),
 };
@@ -190,7 +190,7 @@ static const struct file *find_file(const struct pv_web *w, const char *path)
 #define ANSWER "{\"id\":1,\"ok\":" /* so an answer begins, and no event (PROTOCOL-LOCAL) */
 
 /* The commands of the page. Those that take keys or tokens of a network, or a descriptor, and those
- * by which this machine enters or leaves one, are for p2pvpnctl. An invite's token and a guest's
+ * by which this machine enters or leaves one, are for p2pvpnctl. An invite's token and a phone's
  * key are for whoever made them. p2pvpnd decides by the user which of them are granted. */
 static const bool allowed[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_STATS] = true,        [PV_CTLAPI_VERSION] = true,

@@ -146,8 +146,8 @@ pv_ns pv_conn_deadline(const struct pv_conn *s)
         return s->opened + PV_S(PV_COORD_HELLO_S);
     case PV_CONN_SEEKING: /* its network has a limit of its own for that (homes.h) */
         return s->opened + PV_S(PV_COORD_HELLO_S);
-    case PV_CONN_GUEST:
-        return s->opened + PV_S(PV_COORD_GUEST_S);
+    case PV_CONN_APPLICANT:
+        return s->opened + PV_S(PV_COORD_APPLICANT_S);
     case PV_CONN_MEMBER:
         return s->last_rx + PV_S(PV_COORD_DEAD_S);
     case PV_CONN_CLOSING:

@@ -27,7 +27,7 @@
  * HELLO     hello of a network that may be     SEEKING
  *           another coordinator's (homes.h)
  * SEEKING   that is known                      HELLO    (for the same hello)
- * HELLO     hello of a guest                   GUEST
+ * HELLO     hello of an applicant          APPLICANT
  * HELLO     hello of a member                  MEMBER
  * any       refused hello, limit, timeout,
  *           replaced, revoked, shutdown        CLOSING  (the last message is written out)
@@ -41,7 +41,7 @@ enum pv_conn_state {
     PV_CONN_OPENING,
     PV_CONN_HELLO,
     PV_CONN_SEEKING,
-    PV_CONN_GUEST,
+    PV_CONN_APPLICANT,
     PV_CONN_MEMBER,
     PV_CONN_CLOSING,
 };
@@ -72,12 +72,12 @@ struct pv_conn {
     struct pv_control *control; /* owned; unused when the connection speaks STUN */
     struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
 
-    uint8_t node[PV_SIGN_PK_LEN];      /* GUEST, MEMBER: identity of the node */
+    uint8_t node[PV_SIGN_PK_LEN];      /* APPLICANT, MEMBER: identity of the node */
     uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */
     uint8_t hash[PV_CONTROL_HASH_LEN]; /* from HELLO on: of the handshake, signed by hello */
-    struct pv_cnet *net;               /* GUEST, MEMBER; NULL: a guest that may only create */
+    struct pv_cnet *net; /* APPLICANT, MEMBER; NULL: an applicant that may only create */
 
-    struct pv_place place; /* among the guests; outside once it has shown who it is */
+    struct pv_place place; /* among the applicants; outside once it has shown who it is */
     bool hurried;          /* the places were crowded when it came: it has less time */
     pv_ns opened;          /* accepted */
     pv_ns first_rx;        /* its first byte, inside TLS where that is spoken; 0: none yet */

@@ -464,12 +464,12 @@ static void forget_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_conn_free(s);
 }
 
-/* --- guests ---------------------------------------------------------------------------------- */
+/* --- applicants ------------------------------------------------------------------------------- */
 
-/* Gives s a place among the guests, and ends the connection that loses its own for it.
+/* Gives s a place among the applicants, and ends the connection that loses its own for it.
  * PV_ERR_NOMEM. The one that is displaced is closed without a word: it has said nothing, or too
  * little for too long. */
-static int seat_guest(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+static int seat_applicant(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     struct pv_places *places =
         pv_regulars_has(&c->regulars, &s->source, now) ? &c->members_places : &c->strangers;
@@ -479,7 +479,7 @@ static int seat_guest(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         return r;
     s->hurried = pv_places_crowded(places);
     if (evicted != NULL) {
-        count_limit(c, PV_COORD_LIMIT_GUESTS);
+        count_limit(c, PV_COORD_LIMIT_APPLICANTS);
         drop_conn(c, PV_CONTAINER_OF(evicted, struct pv_conn, place), now);
     }
     return PV_OK;
@@ -530,7 +530,7 @@ static int enter_member(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         return r;
     s->state = PV_CONN_MEMBER;
     pv_place_leave(&s->place);
-    s->requests = (struct pv_bucket){0}; /* a member's, full; a guest's was small */
+    s->requests = (struct pv_bucket){0}; /* a member's, full; an applicant's was small */
     pv_regulars_note(&c->regulars, &s->source, now);
     if (old == NULL)
         give_back(c, s, now);
@@ -639,7 +639,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     if (pv_ctl_hello_verify(h, s->hash) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
     if (!h->has_network)
-        return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
+        return h->role == PV_CTL_APPLICANT ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
     struct pv_cnet *net = pv_registry_find(&c->registry, h->network);
     if (net == NULL || (c->homes.on && net->dropping))
         return PV_CTL_E_UNKNOWN_NETWORK;
@@ -649,10 +649,10 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     if (net->unsettled && (known != NULL || h->role == PV_CTL_MEMBER) &&
         pv_roster_enrolled(net->roster, h->node) == NULL)
         return PV_CTL_E_STORAGE;
-    /* Removed nodes are told so even as guests: with the same key they cannot come back. */
+    /* Removed nodes are told so even as applicants: with the same key they cannot come back. */
     if (known != NULL && known->state == PV_MEMBER_REVOKED)
         return PV_CTL_E_REVOKED;
-    if (h->role == PV_CTL_GUEST)
+    if (h->role == PV_CTL_APPLICANT)
         return PV_CTL_E_NONE;
     /* A member that has expired renews its membership by what it puts. */
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
@@ -741,8 +741,8 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
                                           .tls = c->tls};
     if (net != NULL)
         m.u.welcome.coordinators = pv_cnet_coordinators(net);
-    if (h->role == PV_CTL_GUEST) {
-        s->state = PV_CONN_GUEST;
+    if (h->role == PV_CTL_APPLICANT) {
+        s->state = PV_CONN_APPLICANT;
         pv_answer_send(s, &m);
         return;
     }
@@ -794,9 +794,9 @@ static void hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_ms
  * Every request gets exactly one answer, at once or when the store has answered. */
 
 enum {
-    GUEST_RATE =
+    APPLICANT_RATE =
         5, /* ours: requests a second of a connection that is no member's: a join is four */
-    GUEST_BURST = 50, /* ours: of them at once */
+    APPLICANT_BURST = 50, /* ours: of them at once */
 };
 
 /* One request on its way through its handler. */
@@ -826,8 +826,8 @@ static void handle_pull(struct request *q)
     bulk_want(q->c, s, goes_on);
 }
 
-/* Gives a guest the chain from the network's root to its invite, which it checks before it signs
- * anything. */
+/* Gives an applicant the chain from the network's root to its invite, which it checks before it
+ * signs anything. */
 static void handle_fetch(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -894,8 +894,8 @@ static void handle_change(struct request *q)
                                              : "creating a network needs this coordinator's URL");
         return;
     }
-    /* A create has no network yet; its own bucket was looked at above. A guest's comes after its
-     * invite was looked at (cnet_judge.c). */
+    /* A create has no network yet; its own bucket was looked at above. An applicant's comes after
+     * its invite was looked at (cnet_judge.c). */
     if (s->state == PV_CONN_MEMBER &&
         !network_has_room(c, s->net, (uint32_t)msg->u.put.n, q->now)) {
         pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, NULL);
@@ -915,8 +915,8 @@ static void handle_change(struct request *q)
     pv_registry_submit(&c->registry, work, wall_s_at(c, q->now), q->now);
 }
 
-/* Is it a guest's word about itself: that it joined at another coordinator of the network, with
- * that one's receipt, or that it leaves? */
+/* Is it an applicant's word about itself: that it joined at another coordinator of the network,
+ * with that one's receipt, or that it leaves? */
 static bool is_own_word(const struct pv_conn *s, const struct pv_ctl_item *item)
 {
     struct pv_statement st;
@@ -937,13 +937,13 @@ static bool is_proof(const struct pv_ctl_item *item)
             pv_st_does(&st, PV_DOES_APPOINT));
 }
 
-/* A guest that joined where the network was before is known to nobody here, and nobody else brings
- * its word. */
+/* An applicant that joined where the network was before is known to nobody here, and nobody else
+ * brings its word. */
 static bool may_put(const struct pv_conn *s, const struct pv_ctl_put *put)
 {
-    if (s->state != PV_CONN_GUEST)
+    if (s->state != PV_CONN_APPLICANT)
         return true;
-    if (put->n < 1 || put->n > PV_CTL_GUEST_ITEMS || !is_own_word(s, &put->items[put->n - 1]))
+    if (put->n < 1 || put->n > PV_CTL_APPLICANT_ITEMS || !is_own_word(s, &put->items[put->n - 1]))
         return false;
     for (size_t i = 0; i + 1 < put->n; i++)
         if (!is_proof(&put->items[i]))
@@ -957,10 +957,10 @@ static void handle_put(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_put *put = &q->msg->u.put;
     if (!may_put(s, put)) {
-        pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "a guest may only join or create");
+        pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "an applicant may only join or create");
         return;
     }
-    if (s->state == PV_CONN_GUEST &&
+    if (s->state == PV_CONN_APPLICANT &&
         !pv_bucket_take(&s->net->strays, PV_CNET_STRAY_RATE, PV_CNET_STRAY_BURST, (uint32_t)put->n,
                         q->now)) {
         pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, NULL);
@@ -1082,7 +1082,7 @@ static enum pv_ctl_error take_phone(struct request *q, const struct pv_ctl_phone
 {
     struct pv_conn *s = q->s;
     const struct pv_member *m = pv_roster_by_node(s->net->roster, x->node);
-    const struct pv_member *by = m == NULL ? NULL : pv_roster_carrier(s->net->roster, m);
+    const struct pv_member *by = m == NULL ? NULL : pv_roster_gateway(s->net->roster, m);
     if (x->online && (by == NULL || memcmp(by->node, s->node, sizeof(by->node)) != 0))
         return PV_CTL_E_NOT_ALLOWED;
     if (set_phone(q->c, s, x->node, x->online, q->now) == PV_OK)
@@ -1224,10 +1224,10 @@ static void handle_ping(struct request *q)
 enum asker {
     NEWCOMER, /* no hello yet */
     ANYBODY,  /* after its hello */
-    CREATOR,  /* a guest that named no network */
-    JOINER,   /* a guest of a network */
+    CREATOR,  /* an applicant that named no network */
+    JOINER,   /* an applicant of a network */
     MEMBER,
-    OF_NETWORK, /* a member, or a guest */
+    OF_NETWORK, /* a member, or an applicant */
 };
 
 /* One row for each request that lib/proto/control/ctlmsg.c can read (checked by test_coord). */
@@ -1261,11 +1261,11 @@ bool pv_coord_serves(enum pv_ctl_type type)
 /* Does this message have to wait for the request under way? */
 static bool request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
-    /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
-     * one is under way, as each says where the node stands. */
+    /* An applicant has one request at a time; a member's pings and signals pass a slow disk. Of
+     * pages one is under way, as each says where the node stands. */
     if (s->state == PV_CONN_SEEKING || (msg->type == PV_CTL_PULL && s->log.pull_id != 0))
         return true;
-    return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
+    return s->working && (s->state == PV_CONN_APPLICANT || handlers[msg->type].changes);
 }
 
 /* The state of the connection says which kind of asker its node is; there is exactly one besides
@@ -1278,9 +1278,9 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
     case ANYBODY:
         return true;
     case CREATOR:
-        return s->state == PV_CONN_GUEST && s->net == NULL;
+        return s->state == PV_CONN_APPLICANT && s->net == NULL;
     case JOINER:
-        return s->state == PV_CONN_GUEST && s->net != NULL;
+        return s->state == PV_CONN_APPLICANT && s->net != NULL;
     case MEMBER:
         return s->state == PV_CONN_MEMBER;
     case OF_NETWORK:
@@ -1293,8 +1293,8 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
 static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     bool known = s->state == PV_CONN_MEMBER;
-    if (pv_bucket_take(&s->requests, known ? c->limits.request_rate : GUEST_RATE,
-                       known ? c->limits.request_burst : GUEST_BURST, 1, now)) {
+    if (pv_bucket_take(&s->requests, known ? c->limits.request_rate : APPLICANT_RATE,
+                       known ? c->limits.request_burst : APPLICANT_BURST, 1, now)) {
         c->stats.requests++;
         return true;
     }
@@ -1325,8 +1325,8 @@ static void request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_
         pv_answer_refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
     else if (!is_allowed(s, h->asker))
         pv_answer_refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
-                         s->state == PV_CONN_GUEST ? "a guest may only join or create"
-                                                   : "for guests only");
+                         s->state == PV_CONN_APPLICANT ? "an applicant may only join or create"
+                                                       : "for applicants only");
     else
         h->handle(&q);
     pv_ctl_msg_free(q.msg);
@@ -1616,7 +1616,7 @@ static void forget_net(struct pv_coord *c, struct pv_cnet *net)
     pv_registry_drop(&c->registry, net);
 }
 
-/* Its members and guests are sent to its new home. */
+/* Its members and applicants are sent to its new home. */
 static void let_go(struct pv_coord *c, struct pv_cnet *net, const struct pv_home_answer *to,
                    const char *why, pv_ns now)
 {
@@ -1917,15 +1917,15 @@ enum {
 /* The relay half is made even when relaying is off: it answers Binding requests all the same. */
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
-    static const uint8_t doors[] = "p2pvpn relay doors";
+    static const uint8_t phone_ports[] = "p2pvpn relay phone ports";
     struct pv_turns_config relay = {0};
     if (cfg->relay != NULL)
         relay = *cfg->relay;
     relay.coordinator_pk = cfg->sk + PV_SIGN_SEED_LEN;
-    pv_blake2b(relay.door_key, pv_view(doors, sizeof(doors)), pv_view(cfg->sk, PV_SIGN_SEED_LEN),
-               pv_view(NULL, 0));
+    pv_blake2b(relay.phone_port_key, pv_view(phone_ports, sizeof(phone_ports)),
+               pv_view(cfg->sk, PV_SIGN_SEED_LEN), pv_view(NULL, 0));
     int r = pv_relaycore_new(&c->relay, &relay, &c->rng);
-    pv_wipe(relay.door_key, sizeof(relay.door_key));
+    pv_wipe(relay.phone_port_key, sizeof(relay.phone_port_key));
     if (r == PV_OK)
         c->link = pv_relaycore_link(c->relay);
     return r;
@@ -1955,7 +1955,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     pv_heap_init(&c->rests);
     pv_broker_init(&c->broker, NODES_MAX, rng);
     /* One network may take half, so that the other half is for all others also in quiet times. */
-    pv_places_init(&c->strangers, c->limits.guests, (c->limits.guests + 1) / 2, rng);
+    pv_places_init(&c->strangers, c->limits.applicants, (c->limits.applicants + 1) / 2, rng);
     pv_places_init(&c->members_places, c->limits.regulars, c->limits.regulars, rng);
     c->sk = pv_secret_alloc(GUARDED_LEN);
     int r = c->sk == NULL ? PV_ERR_NOMEM : pv_regulars_init(&c->regulars, rng);
@@ -2082,7 +2082,7 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
         pv_conn_free(s);
         return r;
     }
-    if (seat_guest(c, s, now) < 0) {
+    if (seat_applicant(c, s, now) < 0) {
         PV_MAP_DEL(c->conns, s);
         pv_conn_free(s);
         return PV_ERR_NOMEM;
@@ -2325,8 +2325,8 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     case PV_CONN_SEEKING:
         end_conn(c, s, PV_CTL_E_TIMEOUT, "no hello came in time", now);
         break;
-    case PV_CONN_GUEST:
-        end_conn(c, s, PV_CTL_E_TIMEOUT, "a guest has 30 seconds", now);
+    case PV_CONN_APPLICANT:
+        end_conn(c, s, PV_CTL_E_TIMEOUT, "an applicant has 30 seconds", now);
         break;
     case PV_CONN_MEMBER:
         end_conn(c, s, PV_CTL_E_TIMEOUT, "nothing was heard for 25 seconds", now);
@@ -2383,7 +2383,7 @@ const char *pv_coord_limit_name(enum pv_coord_limit limit)
 {
     static const char *const names[PV_COORD_LIMITS] = {
         [PV_COORD_LIMIT_CONNS] = "connections",
-        [PV_COORD_LIMIT_GUESTS] = "guests",
+        [PV_COORD_LIMIT_APPLICANTS] = "applicants",
         [PV_COORD_LIMIT_SOURCE] = "connections_of_a_source",
         [PV_COORD_LIMIT_REQUESTS] = "requests",
         [PV_COORD_LIMIT_NETWORK] = "changes_of_a_network",
@@ -2417,7 +2417,7 @@ void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
 {
     struct pv_coord_kinds k = {.members = 0};
     for (const struct pv_conn *s = c->conns; s != NULL; s = s->hh.next) {
-        if (s->state == PV_CONN_GUEST || s->state == PV_CONN_MEMBER)
+        if (s->state == PV_CONN_APPLICANT || s->state == PV_CONN_MEMBER)
             k.hybrid += pv_control_is_hybrid(s->control) ? 1 : 0;
         switch (s->state) {
         case PV_CONN_NEW:
@@ -2432,8 +2432,8 @@ void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
         case PV_CONN_RELAYING:
             k.turn++;
             break;
-        case PV_CONN_GUEST:
-            k.guests++;
+        case PV_CONN_APPLICANT:
+            k.applicants++;
             break;
         case PV_CONN_MEMBER:
             k.members++;
@@ -2488,7 +2488,7 @@ int pv_coord_drop_begin(struct pv_coord *c, const uint8_t id[static PV_NETWORK_I
     return PV_OK;
 }
 
-/* Guests who join it are sent away too. */
+/* Applicants who join it are sent away too. */
 void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN], bool done,
                        pv_ns now)
 {
@@ -2529,8 +2529,8 @@ bool pv_coord_wakes_relay(struct pv_coord *c)
     return pv_relaylink_take_wake_relay(c->link);
 }
 
-/* A client with an allocation has shown who it is: it is no guest, and its connection lives as long
- * as the allocation. One that lost it gets as long as a new connection to begin anew. */
+/* A client with an allocation has shown who it is: it is no applicant, and its connection lives as
+ * long as the allocation. One that lost it gets as long as a new connection to begin anew. */
 static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
 {
     if (holds == (s->state == PV_CONN_RELAYING))
@@ -2540,7 +2540,7 @@ static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns 
         pv_place_leave(&s->place);
         return;
     }
-    if (seat_guest(c, s, now) < 0)
+    if (seat_applicant(c, s, now) < 0)
         drop_conn(c, s, now);
     pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
 }

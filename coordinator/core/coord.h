@@ -31,11 +31,11 @@
 #include "proto/control/ctlmsg.h"
 
 enum {
-    PV_COORD_CLOCK_S = 60, /* ours: by which the clock may differ from the database's */
-    PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */
+    PV_COORD_CLOCK_S = 60,     /* ours: by which the clock may differ from the database's */
+    PV_COORD_APPLICANT_S = 30, /* seconds an applicant may take in all, DESIGN 3 */
     PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello, or to the end of STUN */
-    /* Ours: while more than half of the guests' places are taken, seconds to the first byte, and
-     * from it to a hello. Three round trips take one and a half seconds on the slowest line. */
+    /* Ours: while more than half of the applicants' places are taken, seconds to the first byte,
+     * and from it to a hello. Three round trips take one and a half seconds on the slowest line. */
     PV_COORD_HURRY_BYTE_S = 1,
     PV_COORD_HURRY_HELLO_S = 2,
     PV_COORD_SHARE = 4,    /* ours: a busy network gets a quarter of the control thread's time */
@@ -106,9 +106,9 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
 /* --- connections; id is chosen by the caller and never used again ---------------------------- */
 
 /*
- * A connection came in. When no guest's place is free, it gets that of the oldest connection of the
- * source that has the most (places.h), which poll_ready closes. PV_ERR_LIMIT, PV_ERR_NOMEM: close
- * it, id is not known here.
+ * A connection came in. When no applicant's place is free, it gets that of the oldest connection of
+ * the source that has the most (places.h), which poll_ready closes. PV_ERR_LIMIT, PV_ERR_NOMEM:
+ * close it, id is not known here.
  */
 PV_MUST_CHECK int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source,
                                   pv_ns now);
@@ -199,7 +199,7 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now);
 /* Limits that can turn a connection or request away. */
 enum pv_coord_limit {
     PV_COORD_LIMIT_CONNS,
-    PV_COORD_LIMIT_GUESTS, /* connections that lost their place to a newer one */
+    PV_COORD_LIMIT_APPLICANTS, /* connections that lost their place to a newer one */
     PV_COORD_LIMIT_SOURCE,
     PV_COORD_LIMIT_REQUESTS,
     PV_COORD_LIMIT_NETWORK,
@@ -301,13 +301,13 @@ void pv_coord_set_epoch(struct pv_coord *c, uint64_t epoch);
 
 /* Open connections by what they are. */
 struct pv_coord_kinds {
-    uint64_t members; /* a node's control channel */
-    uint64_t guests;  /* somebody who creates or joins a network */
-    uint64_t turn;    /* TURN clients with an allocation */
-    uint64_t stun;    /* STUN and TURN clients without one */
-    uint64_t opening; /* nothing is known yet */
-    uint64_t closing; /* the last message is being written */
-    uint64_t hybrid;  /* of members and guests: channels whose keys ML-KEM takes part in */
+    uint64_t members;    /* a node's control channel */
+    uint64_t applicants; /* somebody who creates or joins a network */
+    uint64_t turn;       /* TURN clients with an allocation */
+    uint64_t stun;       /* STUN and TURN clients without one */
+    uint64_t opening;    /* nothing is known yet */
+    uint64_t closing;    /* the last message is being written */
+    uint64_t hybrid;     /* of members and applicants: channels whose keys ML-KEM takes part in */
 };
 /* Looks at every connection: for people, not for every turn. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds);

@@ -39,7 +39,7 @@ static const struct pv_report_row rows[] = {
     {"connections",
      OF(kinds.members),
      {"members", GAUGE, KIND("members"), "Open TCP connections, by what speaks there."}},
-    {"connections", OF(kinds.guests), {"guests", GAUGE, KIND("guests"), NULL}},
+    {"connections", OF(kinds.applicants), {"applicants", GAUGE, KIND("applicants"), NULL}},
     {"connections", OF(kinds.turn), {"turn", GAUGE, KIND("turn"), NULL}},
     {"connections", OF(kinds.stun), {"stun", GAUGE, KIND("stun"), NULL}},
     {"connections", OF(kinds.opening), {"opening", GAUGE, KIND("opening"), NULL}},
@@ -50,7 +50,7 @@ static const struct pv_report_row rows[] = {
     {"connections",
      OF(kinds.hybrid),
      {"hybrid", GAUGE, PLAIN("hybrid_connections"),
-      "Control channels of members and guests whose keys ML-KEM-768 takes part in."}},
+      "Control channels of members and applicants whose keys ML-KEM-768 takes part in."}},
     {"connections",
      OF(handshakes),
      {"tls_handshakes", GAUGE, PLAIN("tls_handshakes"), "TLS handshakes under way."}},
@@ -248,8 +248,8 @@ static void put_field(struct pv_text *l, const json_t *obj, struct pv_view field
         pv_text_add(l, "%" JSON_INTEGER_FORMAT " %s%s", n, noun, n == 1 ? "" : "s");
 }
 
-/* Writes words about an object. In them "{key}" is a number of it, "{key guest}" one with its noun
- * ("1 guest", "2 guests"), and "{key *}" one of bytes ("3.0 MiB"). */
+/* Writes words about an object. In them "{key}" is a number of it, "{key applicant}" one with its
+ * noun ("1 applicant", "2 applicants"), and "{key *}" one of bytes ("3.0 MiB"). */
 static void put_words(struct pv_text *l, const json_t *obj, const char *words)
 {
     while (*words != '\0') {
@@ -304,7 +304,7 @@ static void put_head(struct pv_text *l, const json_t *doc)
     put_line(l, "networks", doc, "{networks}, {statements statement}");
     put_line(l, "nodes online", doc, "{online}");
     put_line(l, "connections", json_object_get(doc, "connections"),
-             "{open}: {members member}, {guests guest}, {turn} TURN, {stun} STUN");
+             "{open}: {members member}, {applicants applicant}, {turn} TURN, {stun} STUN");
     put_line(l, "", json_object_get(doc, "connections"),
              "{opening} opening, {closing} closing; {tls} of all by TLS, {hybrid} hybrid");
     put_line(
@@ -325,9 +325,10 @@ static void put_relay(struct pv_text *l, const json_t *relay)
              "{sockets socket}");
     put_line(l, "relayed", relay, "{member_bytes *} in {member_packets packet} for members");
     put_line(l, "", relay, "{static_bytes *} in {static_packets packet} for static users");
-    if (pv_json_int(relay, "doors") > 0 || pv_json_int(relay, "door_packets") > 0)
+    if (pv_json_int(relay, "phone_ports") > 0 || pv_json_int(relay, "phone_port_packets") > 0)
         put_line(l, "", relay,
-                 "{door_bytes *} in {door_packets packet} through doors, {doors door} open now");
+                 "{phone_port_bytes *} in {phone_port_packets packet} through phone ports, "
+                 "{phone_ports phone port} open now");
     PV_EACH_JSON(json_object_get(relay, "users"), user) {
         pv_text_add(l, "%-14s", "");
         put_words(l, user, "{bytes *} in {packets packet}");

@@ -481,9 +481,10 @@ static const struct key relay_keys[] = {
     {"ports", take_ports, .unless = GIVEN_PORTS},
     {"allocations-per-user", take_number, OF(relay.per_user), 1, 4096, "expected 1 to 4096"},
     {"bandwidth", take_amount, OF(relay.bandwidth), RATE},
-    {"doors", take_number, OF(relay.doors), 0, PV_TURNS_DOORS_MAX, "expected 0 (none) to 1024"},
-    {"doors-per-network", take_number, OF(relay.doors_per_net), 1, PV_TURNS_DOORS_MAX,
-     "expected 1 to 1024"},
+    {"phone-ports", take_number, OF(relay.phone_ports), 0, PV_TURNS_PHONE_PORTS_MAX,
+     "expected 0 (none) to 1024"},
+    {"phone-ports-per-network", take_number, OF(relay.phone_ports_per_net), 1,
+     PV_TURNS_PHONE_PORTS_MAX, "expected 1 to 1024"},
     {"allow-peer", take_allow, .repeats = true},
 };
 static const struct key user_keys[] = {{"password-file", .take = take_password_file}};
@@ -493,7 +494,7 @@ static const struct key limits_keys[] = {
     {"statements", take_amount, OF(limits.all.statements), NUMBER},
     {"stored", take_amount, OF(limits.all.stored), BYTES},
     {"connections", take_general, GENERAL(conns, 1000000)},
-    {"guests", take_general, GENERAL(guests, 1000000)},
+    {"applicants", take_general, GENERAL(applicants, 1000000)},
     {"networks", take_general, GENERAL(networks, 1000000)},
     {"subscriptions", take_general, GENERAL(subscriptions, 16384)},
     {"connections-per-source", take_general, GENERAL(source_rate, 1000000)},
@@ -909,7 +910,7 @@ static int load(struct pv_coordset *set, int argc, char **argv, bool whole,
     struct ctx c = {.set = set, .error = ret_error, .cap = PV_COORDSET_ERROR_MAX};
     set->argc = argc;
     set->argv = argv;
-    set->relay.doors = PV_TURNS_DOORS;
+    set->relay.phone_ports = PV_TURNS_PHONE_PORTS;
     snprintf(set->state, sizeof(set->state), "%s", PV_COORDSET_STATE);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];

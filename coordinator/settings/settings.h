@@ -29,12 +29,12 @@ struct pv_coordset_user {
 };
 
 struct pv_coordset_relay {
-    bool off;                  /* --no-relay, or enabled = no */
-    uint16_t port_lo, port_hi; /* 0: the default range */
-    uint32_t bandwidth;        /* bytes a second and direction; 0: no limit */
-    uint32_t per_user;         /* allocations of a static user; 0: default */
-    uint32_t doors;            /* of members; 0: none */
-    uint32_t doors_per_net;    /* of them one network's; 0: default */
+    bool off;                     /* --no-relay, or enabled = no */
+    uint16_t port_lo, port_hi;    /* 0: the default range */
+    uint32_t bandwidth;           /* bytes a second and direction; 0: no limit */
+    uint32_t per_user;            /* allocations of a static user; 0: default */
+    uint32_t phone_ports;         /* of members; 0: none */
+    uint32_t phone_ports_per_net; /* of them one network's; 0: default */
     struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
     size_t n_allow;
     struct pv_coordset_user users[PV_TURNS_USERS_MAX];

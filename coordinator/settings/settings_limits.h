@@ -52,7 +52,7 @@ struct pv_coordset_limits {
 PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
                                            const struct pv_coordset_limits *b, size_t k);
 /* Calls each for every key of the coordinator as a whole that a and b say otherwise, as "[limits]
- * guests". */
+ * applicants". */
 void pv_coordset_limits_compare(const struct pv_coord_limits *a, const struct pv_coord_limits *b,
                                 void (*each)(char *list, const char *key), char *list);
 /* At the end of the file: sections of networks get what they left to [limits], and to [relay]. */

@@ -18,7 +18,7 @@
 
 #include "base/text.h"
 #include "sys/net/inside.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 
 /* Its number may be another process' by now, when p2pvpnd has ended. */
 static bool is_giver(int pid)
@@ -62,7 +62,7 @@ int pv_enter(int net)
 
 int pv_enter_drop_rights(void)
 {
-    int r = pv_confine_become(NULL, (uint64_t)1 << CAP_NET_RAW);
+    int r = pv_sandbox_become(NULL, (uint64_t)1 << CAP_NET_RAW);
     /* The bounding set keeps one, which a ping(8) that has it by its file needs to start at all. */
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     return r;

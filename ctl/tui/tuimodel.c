@@ -1488,7 +1488,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         /* A string that is no name could carry control characters into the roster; and nobody
          * writes to a machine that waits to be admitted, or to a phone, which has no p2pvpnd. */
         bool is_peer = pv_name_is_valid(name) && !pv_json_is(peer, "state", "waiting") &&
-                       pv_json_text(peer, "carrier", NULL) == NULL;
+                       pv_json_text(peer, "gateway", NULL) == NULL;
         size_t index = is_peer ? pv_tui_find(t, name, true) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;

@@ -44,7 +44,7 @@
     X(rulesedit) \
     X(routes) \
     X(routesedit) \
-    X(guests) \
+    X(phones) \
     X(phonewatch) \
     X(lan) \
     X(why) \

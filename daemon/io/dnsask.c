@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dnsask.c - questions of guests at this host's resolvers, each with a socket of its own. */
+/* dnsask.c - questions of phones at this host's resolvers, each with a socket of its own. */
 #include "daemon/io/dnsask.h"
 
 #include <stdlib.h>
@@ -14,11 +14,11 @@ struct question {
     int to;                /* socket towards the resolver; -1: none */
     struct pv_watch *watch;
     pv_ns due;            /* then the next one is asked */
-    int fd;               /* the guest's socket, borrowed */
-    struct pv_addr src;   /* the guest */
+    int fd;               /* the phone's socket, borrowed */
+    struct pv_addr src;   /* the phone */
     struct pv_addr local; /* the address that it asked */
     uint16_t id;          /* towards the resolver; in bytes, too */
-    uint16_t guest_id;
+    uint16_t phone_id;
     struct pv_dns_reply reply; /* its resolvers; of those, the next is number n_asked */
     size_t n_asked;
     uint64_t number; /* in the order in which they came */
@@ -56,13 +56,13 @@ static void end(struct question *q)
     q->ask = NULL;
 }
 
-/* The guest gets it as it came, but with the id that it chose; or hears that it did not fit here.
+/* The phone gets it as it came, but with the id that it chose; or hears that it did not fit here.
  */
 static void pass_on(struct question *q, const struct pv_udp_in *in)
 {
     size_t len = in->cut ? pv_dns_shorten(in->ptr, q->reply.question) : in->len;
     const struct pv_udp_out out = {.dst = q->src, .local = q->local, .data = pv_view(in->ptr, len)};
-    pv_store_be16(in->ptr, q->guest_id);
+    pv_store_be16(in->ptr, q->phone_id);
     pv_udp_send(q->fd, &out, 1, q->ask->cfg.counts);
 }
 
@@ -116,15 +116,15 @@ static bool ask_next(struct question *q, pv_ns now)
     return false;
 }
 
-static size_t count_of(const struct pv_dnsask *ask, uint32_t guest)
+static size_t count_of(const struct pv_dnsask *ask, uint32_t phone)
 {
     size_t n = 0;
     for (size_t i = 0; i < PV_DNSASK_MAX; i++)
-        n += ask->list[i].ask != NULL && ask->list[i].reply.of == guest ? 1 : 0;
+        n += ask->list[i].ask != NULL && ask->list[i].reply.of == phone ? 1 : 0;
     return n;
 }
 
-/* When all places are taken, who has most gives its oldest: a few guests cannot keep the others
+/* When all places are taken, who has most gives its oldest: a few phones cannot keep the others
  * out. */
 static struct question *find_place(struct pv_dnsask *ask)
 {
@@ -158,7 +158,7 @@ void pv_dnsask_put(struct pv_dnsask *ask, int fd, const struct pv_udp_in *in,
                            .src = in->src,
                            .local = in->local,
                            .id = pv_load_be16(id),
-                           .guest_id = pv_load_be16(in->ptr),
+                           .phone_id = pv_load_be16(in->ptr),
                            .reply = *reply,
                            .number = ask->n++,
                            .len = in->len};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dnsask.h - puts questions of guests to the resolvers of this host and passes the answers on.
+ * dnsask.h - puts questions of phones to the resolvers of this host and passes the answers on.
  *
  * Each question leaves from a socket of its own, with an id of its own, so that nobody who does not
  * see it can answer it (RFC 5452 s9); only the resolver that was asked is heard. The next one is
- * asked after PV_DNSASK_TRY. A guest that hears nothing asks again by itself: so nothing is
- * repeated here, nothing is kept, and a question that gives way to another guest's is dropped.
+ * asked after PV_DNSASK_TRY. A phone that hears nothing asks again by itself: so nothing is
+ * repeated here, nothing is kept, and a question that gives way to another phone's is dropped.
  * Which questions these are, and of whom, is the engine's word (pv_engine_dns()).
  */
 #pragma once
@@ -15,7 +15,7 @@
 #include "sys/proc/loop.h"
 
 enum {
-    PV_DNSASK_MAX = 64, /* ours: questions under way; the guest with most gives its oldest */
+    PV_DNSASK_MAX = 64, /* ours: questions under way; the phone with most gives its oldest */
 };
 #define PV_DNSASK_TRY PV_S(2) /* ours: until the next resolver is asked, or none */
 

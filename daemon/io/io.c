@@ -25,7 +25,7 @@ enum {
     LAST_TURNS = 32,       /* ours: of orders at the end */
     RX_BUFFERS = 16,       /* datagrams of a UDP socket of this thread taken at once; ours */
     RX_BYTES = 2048,       /* of each: what is longer than a packet of 1,500 is an answer of a
-                            * resolver, of which a guest hears that it did not fit */
+                            * resolver, of which a phone hears that it did not fit */
 };
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 

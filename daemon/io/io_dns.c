@@ -21,7 +21,7 @@ struct pv_io_dns {
         struct pv_watch *watch;
     } sockets[PV_HELPER_MAX_PREFIXES];
     size_t n;
-    struct pv_dnsask *ask; /* for guests */
+    struct pv_dnsask *ask; /* for phones */
 };
 
 int pv_io_dns_new(struct pv_io_dns **ret_dns, struct pv_io *io)

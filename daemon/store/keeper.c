@@ -42,7 +42,7 @@ enum kind {
 struct request {
     uint32_t kind;
     char dir[PATH_MAX];                                                           /* OPEN */
-    struct pv_confine_user user;                                                  /* OPEN */
+    struct pv_sandbox_user user;                                                  /* OPEN */
     uint8_t key[PV_PWHASH_KEY_LEN], box[PV_PAPERKEY_BOX_LEN], pk[PV_SIGN_PK_LEN]; /* IMPORT */
     uint16_t body_len;                                                            /* SIGN */
     uint8_t body[PV_STATEMENT_MAX];
@@ -112,13 +112,13 @@ static int read_root(struct keeping *k)
 
 /* Root reads it as it is: while its user may read it, so may an earlier control process that an
  * intruder kept running. Units start it as that user, and leave no such process running. */
-static int take_root(struct keeping *k, const struct pv_confine_user *user)
+static int take_root(struct keeping *k, const struct pv_sandbox_user *user)
 {
     char path[PATH_MAX + sizeof("/root.key")];
     snprintf(path, sizeof(path), "%s/root.key", k->dir);
     int r = read_root(k);
     bool is_closed = r == -EACCES;
-    if (pv_confine_become(user->uid == geteuid() ? NULL : user, 0) < 0) {
+    if (pv_sandbox_become(user->uid == geteuid() ? NULL : user, 0) < 0) {
         snprintf(k->reply.error, sizeof(k->reply.error),
                  "keep the root key: the keeper cannot become user %s", user->name);
         return PV_ERR_REFUSED;
@@ -135,19 +135,19 @@ static int take_root(struct keeping *k, const struct pv_confine_user *user)
 
 static int give_up_rights(struct keeping *k)
 {
-    const struct pv_confine_path paths[] = {
-        {k->dir, PV_CONFINE_READ | PV_CONFINE_WRITE},
-        {"/dev/urandom", PV_CONFINE_READ},
+    const struct pv_sandbox_path paths[] = {
+        {k->dir, PV_SANDBOX_READ | PV_SANDBOX_WRITE},
+        {"/dev/urandom", PV_SANDBOX_READ},
     };
     int landlock;
-    int r = pv_confine_no_new_privs();
+    int r = pv_sandbox_no_new_privs();
     if (r == PV_OK)
-        r = pv_confine_files(paths, PV_ARRAY_LEN(paths),
-                             PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT |
-                                 PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_TCP_CONNECT,
+        r = pv_sandbox_files(paths, PV_ARRAY_LEN(paths),
+                             PV_SANDBOX_NO_SIGNALS | PV_SANDBOX_NO_ABSTRACT |
+                                 PV_SANDBOX_NO_TCP_BIND | PV_SANDBOX_NO_TCP_CONNECT,
                              &landlock);
     if (r == PV_OK || r == PV_ERR_UNSUPPORTED)
-        r = pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES, NULL, 0);
+        r = pv_sandbox_calls(PV_SANDBOX_CALLS_RUN | PV_SANDBOX_CALLS_FILES, NULL, 0);
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
@@ -375,7 +375,7 @@ static int call(struct pv_keeper *k, struct request *req, struct reply *ret_repl
     return ret_reply->status;
 }
 
-int pv_keeper_open(struct pv_keeper *k, const char *dir, const struct pv_confine_user *user,
+int pv_keeper_open(struct pv_keeper *k, const char *dir, const struct pv_sandbox_user *user,
                    bool *ret_exposed, char ret_error[static PV_JOB_ERROR_MAX])
 {
     struct request req = {.kind = OPEN, .user = *user};

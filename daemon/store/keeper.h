@@ -9,7 +9,7 @@
  *
  * root.key of the state directory has mode 0000. Keeper and control process are the same user, who
  * may give its own file another mode, but that call is forbidden to the control process, to the
- * helper and to all that the helper starts (sys/proc/confine.h); the keeper opens the file once,
+ * helper and to all that the helper starts (sys/proc/sandbox.h); the keeper opens the file once,
  * before any of them reads a packet: as root where it is that, so that the mode never changes for
  * an earlier control process that an intruder kept running. adr 0054.
  *
@@ -22,7 +22,7 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/job.h"
 #include "proto/roster/statement.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 
 struct pv_keeper; /* opaque, the daemon's end */
 
@@ -40,7 +40,7 @@ struct pv_keeper *pv_keeper_stop(struct pv_keeper *k);
  * PV_ERR_CLOSED. Then "what failed: why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_keeper_open(struct pv_keeper *k, const char *dir,
-                                 const struct pv_confine_user *user, bool *ret_exposed,
+                                 const struct pv_sandbox_user *user, bool *ret_exposed,
                                  char ret_error[static PV_JOB_ERROR_MAX]);
 /* Has it a key? ret_key: how to sign with it, once there is one. */
 bool pv_keeper_key(struct pv_keeper *k, struct pv_kept_key *ret_key);

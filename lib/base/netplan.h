@@ -36,7 +36,7 @@ struct pv_netplan_used {
 
 struct pv_netplan_offered {
     /* 0.0.0.0/0, ::/0: this node is an exit. Of members' own range: from our interface to our
-     * interface, for guests. */
+     * interface, for phones. */
     struct pv_prefix prefix;
     uint8_t snat;   /* its packets get this host's address */
     uint8_t linked; /* only through an interface of this host that is in it */

@@ -368,7 +368,7 @@ static void create(struct world *w)
     uint8_t list[PV_STATEMENT_LIST_MAX];
     struct pv_writer out = pv_writer(list, sizeof(list));
     struct pv_created created;
-    struct client guest;
+    struct client applicant;
     w->root = keys_make(w);
     w->creator = node_make(w);
     pv_coordlist_put(&out, w->coordinator.pk, &addr, 1);
@@ -393,11 +393,11 @@ static void create(struct world *w)
     memcpy(w->network, created.network_id, sizeof(w->network));
     w->next_ip = 0x0a000001;
     w->seq = 10;
-    login(w, &guest, &w->creator, PV_CTL_GUEST, NULL);
-    struct pv_ctl_msg *m = ask(w, &guest, msg);
+    login(w, &applicant, &w->creator, PV_CTL_APPLICANT, NULL);
+    struct pv_ctl_msg *m = ask(w, &applicant, msg);
     check(m->type == PV_CTL_RECEIPTS, "the network was refused");
     pv_ctl_msg_free(m);
-    hang_up(w, &guest);
+    hang_up(w, &applicant);
     login(w, &w->client, &w->creator, PV_CTL_MEMBER, w->network);
     struct pv_ctl_msg *page = ask(w, &w->client, (struct pv_ctl_msg){.type = PV_CTL_PULL});
     pv_ctl_msg_free(page); /* from here on it is told of everything, as members are */
@@ -543,7 +543,7 @@ static void join(struct world *w, size_t n)
     put_statement(w, &st, &w->root, NULL, 0);
     flush(w);
     for (size_t i = 0; i < n; i++) {
-        struct client guest;
+        struct client applicant;
         struct node node = node_make(w);
         const struct pv_prefix range = {.base = pv_addr4(10, 0, 0, 0, 0), .bits = 8};
         uint8_t hash[PV_CTL_HASH_LEN];
@@ -551,17 +551,17 @@ static void join(struct world *w, size_t n)
         /* One whose search for an address begins among those taken. */
         while (pv_ip4_first(&range, node.id.pk) > 0x0a000000 + 400000)
             node.id = keys_make(w);
-        login(w, &guest, &node, PV_CTL_GUEST, w->network);
+        login(w, &applicant, &node, PV_CTL_APPLICANT, w->network);
         memcpy(m.u.join.invite, invite.pk, PV_SIGN_PK_LEN);
         memcpy(m.u.join.node, node.id.pk, PV_SIGN_PK_LEN);
         snprintf(m.u.join.name, sizeof(m.u.join.name), "n");
-        check(pv_control_handshake_hash(guest.control, hash) == PV_OK &&
+        check(pv_control_handshake_hash(applicant.control, hash) == PV_OK &&
                   pv_ctl_join_sign(&m.u.join, hash, invite.sk) == PV_OK,
               "cannot sign");
-        pv_ctl_msg_free(ask(w, &guest, m));
-        hang_up(w, &guest);
+        pv_ctl_msg_free(ask(w, &applicant, m));
+        hang_up(w, &applicant);
     }
-    report(w, "guests that ask for an address", n);
+    report(w, "applicants that ask for an address", n);
 }
 
 /* --- many of its members online ----------------------------------------------------------- */

@@ -415,7 +415,7 @@ static struct pv_ctl_msg *login(struct bench *b, struct channel *c, const struct
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};
     m.u.hello = (struct pv_ctl_hello){.v = 1,
                                       .has_network = network != NULL,
-                                      .role = network != NULL ? PV_CTL_MEMBER : PV_CTL_GUEST};
+                                      .role = network != NULL ? PV_CTL_MEMBER : PV_CTL_APPLICANT};
     if (network != NULL)
         memcpy(m.u.hello.network, network, PV_CTL_NETWORK_LEN);
     memcpy(m.u.hello.node, n->pk, PV_SIGN_PK_LEN);

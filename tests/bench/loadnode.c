@@ -400,7 +400,7 @@ static void take_error(struct load_node *n, const struct pv_coordclient_event *e
         n->load->counts.failures++;
     } else if (e == PV_CTL_E_LIMIT || e == PV_CTL_E_STORAGE) {
         n->load->counts.failures++;
-        start(n, PV_CTL_GUEST, n->step != LOAD_CREATE, now);
+        start(n, PV_CTL_APPLICANT, n->step != LOAD_CREATE, now);
     } else {
         explain(ev->msg);
     }
@@ -542,7 +542,7 @@ void load_begin(struct load_node *n, pv_ns now)
     if (creates)
         make_network(n);
     n->step = creates ? LOAD_CREATE : LOAD_FETCH;
-    start(n, PV_CTL_GUEST, !creates, now);
+    start(n, PV_CTL_APPLICANT, !creates, now);
     serve(n, now);
 }
 

@@ -36,7 +36,7 @@ def two_commands_make_a_network(lab):
     equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
                                "rx_bytes", "last_handshake", "last_seen", "session", "former",
                                "another_since", "ip4_former", "ip4_since", "admin", "state", "expires", "asks_from", "groups", "tags",
-                               "carrier"]),
+                               "gateway"]),
           "fields of peers --json")
 
 

@@ -137,7 +137,7 @@ def every_other_behaviour_is_named(lab):
 @scenario
 def nats_behind_nats_are_counted(lab):
     coordinator = server(lab)
-    outer = lab.lan("carrier", "profile=symmetric-block")
+    outer = lab.lan("gateway", "profile=symmetric-block")
     inner = lab.lan("home", "profile=port-restricted", outer=outer)
     one, two, pub = lab.host("one", outer), lab.host("two", inner), lab.host("pub")
     for host, levels in ((pub, 0), (one, 1), (two, 2)):

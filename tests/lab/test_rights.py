@@ -78,7 +78,7 @@ def every_process_has_what_it_needs_and_no_more(lab):
     a = lab.host("a")
     a.configure("[chat]\nnotify = /bin/true\n[dns]\nlisten = on\n")
     lab.network(coordinator, [a])
-    told = a.json("status")["confined"]
+    told = a.json("status")["sandbox"]
     for word in (f"user p2pvpn ({UID}), no capabilities, no new privileges, seccomp, Landlock",
                  "helper: user root (0), CAP_NET_ADMIN"):
         check(word in told, f"status says: {told}")
@@ -166,7 +166,7 @@ def without_a_user_of_its_own_it_takes_one_that_nobody_has(lab):
     uid = int(status_of(a, a.p2pvpnd.pid)["Uid"].split()[1])
     check(65520 <= uid <= 65533, f"user {uid}")
     look(a, a.p2pvpnd.pid, uid, 0, 2, "p2pvpnd")
-    check(f"user {uid}, no capabilities" in a.json("status")["confined"], "what status says")
+    check(f"user {uid}, no capabilities" in a.json("status")["sandbox"], "what status says")
     key = a.json("status")["self"]["key"]
     a.stop_daemon()
     a.run("umount", "/etc/passwd", "/etc/group")
@@ -185,7 +185,7 @@ def without_the_right_to_become_somebody_it_keeps_none(lab):
     a.wait_daemon()
     a.create(coordinator.url())
     look(a, a.p2pvpnd.pid, 0, 0, 2, "p2pvpnd")
-    check("user root (0), no capabilities" in a.json("status")["confined"], "what status says")
+    check("user root (0), no capabilities" in a.json("status")["sandbox"], "what status says")
     equal(owner(a, f"{STATE}/identity.key"), "0 600", "the key's owner")
 
 
@@ -217,7 +217,7 @@ def in_a_box_that_forbids_lists_of_calls_it_goes_on_and_says_so(lab):
     a.p2pvpnd = a.start("python3", "-c", BOX, lab.bin("p2pvpnd"), name="p2pvpnd", env=captive(lab))
     a.wait_daemon()
     a.create(coordinator.url())
-    told = a.json("status")["confined"]
+    told = a.json("status")["sandbox"]
     equal(told.count(", no seccomp"), 2, f"lists that are not there, in: {told}")
     equal(status_of(a, a.p2pvpnd.pid)["Seccomp"].strip(), "2", "the list of the box")
     # Else the intruder may read the answer to what p2pvpnd asks the helper at that moment.
@@ -251,7 +251,7 @@ def p2pvpnctl_gives_up_root_for_what_it_reads(lab):
 
 @scenario
 def a_captured_control_process_gets_nothing_more(lab):
-    """By programs/captive.c, in the confined process of a node that is in a network."""
+    """By programs/captive.c, in the sandboxed process of a node that is in a network."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     a.daemon(env=captive(lab))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME], and as a guest."""
+"""Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME], and as a phone."""
 import os
 import re
 import shutil
@@ -287,42 +287,42 @@ def beside_a_network(lab):
     wait("ping from stock, which makes new keys", lambda: pair.stock.os_ping(overlay, timeout=1), 60)
 
 
-def door_of(member):
-    return relays(member).get("coordinator", {}).get("door")
+def phone_port_of(member):
+    return relays(member).get("coordinator", {}).get("phone_port")
 
 
-def allow_doors(host):
+def allow_phone_ports(host):
     host.run("mkdir", "-p", "/etc/p2pvpn")
-    host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin="[relay]\nports = 51000-51999\ndoors = 2\n")
+    host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin="[relay]\nports = 51000-51999\nphone-ports = 2\n")
 
 
-class ByDoor:
-    """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's door and nothing
+class ByPhonePort:
+    """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's phone port and nothing
     else; a second member beside them."""
 
     def __init__(self, lab):
         need_stock()
         self.lab = lab
         host = lab.host("coord")
-        allow_doors(host)
+        allow_phone_ports(host)
         self.coordinator = lab.coordinator(host)
         self.member, self.mate = lab.host("member", lab.lan("home", "profile=symmetric")), lab.host("mate")
         self.phone = lab.host("phone", lab.lan("mobile", "profile=symmetric"))
         self.private, public = key(self.phone)
-        self.member.configure(f"[peer phone]\npublic-key = {public}\nallowed-ips = 10.99.0.2/32\ndoor = on\n")
+        self.member.configure(f"[peer phone]\npublic-key = {public}\nallowed-ips = 10.99.0.2/32\nphone-port = on\n")
         lab.network(self.coordinator, [self.member, self.mate])
         self.at = self.member.addr()
-        self.door = self.wait_door()
+        self.phone_port = self.wait_phone_port()
 
-    def wait_door(self):
-        return wait("the door", lambda: door_of(self.member))
+    def wait_phone_port(self):
+        return wait("the phone port", lambda: phone_port_of(self.member))
 
     def start(self):
         phone = self.phone
         self.wg = start_wireguard(phone)
         phone.run("sh", "-c", "umask 077; cat >/run/key", stdin=self.private + "\n")
         phone.run("wg", "set", "wg0", "private-key", "/run/key", "peer", self.member.json("status")["self"]["wg_key"],
-                  "allowed-ips", f"{self.at}/32", "endpoint", self.door, "persistent-keepalive", "25")
+                  "allowed-ips", f"{self.at}/32", "endpoint", self.phone_port, "persistent-keepalive", "25")
         phone.ip("addr add 10.99.0.2/32 dev wg0", "link set wg0 mtu 1280 up", f"route add {self.at}/32 dev wg0")
 
     def back_within(self, seconds, what, change):
@@ -379,8 +379,8 @@ def wireguard_only(path, port):
 
 
 @scenario
-def a_phone_comes_by_a_door(lab):
-    x = ByDoor(lab)
+def a_phone_comes_by_a_phone_port(lab):
+    x = ByPhonePort(lab)
     packets = os.path.join(lab.logs, "coord.packets")
     capture = x.coordinator.host.start(sys.executable, os.path.join(PROGRAMS, "capture.py"), packets,
                                        name="capture")
@@ -390,7 +390,7 @@ def a_phone_comes_by_a_door(lab):
     check(x.member.os_ping("10.99.0.2"), "a ping to the phone")
     row = x.member.peer("phone")
     equal((row["path"]["type"], row["online"]), ("relay", True), "the path")
-    check(x.door in x.member.ctl("status", "-l").out, x.member.ctl("status", "-l").out)
+    check(x.phone_port in x.member.ctl("status", "-l").out, x.member.ctl("status", "-l").out)
     # TCP, begun by either.
     for server, client, address in ((x.member, x.phone, x.at), (x.phone, x.member, "10.99.0.2")):
         server.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/data")
@@ -401,27 +401,27 @@ def a_phone_comes_by_a_door(lab):
         web.kill()
 
     x.back_within(10, "the coordinator's restart", x.coordinator.restart)
-    equal(x.wait_door(), x.door, "the door after the coordinator's restart")
+    equal(x.wait_phone_port(), x.phone_port, "the phone port after the coordinator's restart")
     x.back_within(10, "another address of the member",
                   lambda: x.move(x.member, lab.lan("other", "profile=symmetric")))
     # wireguard-go keeps the source address it sent from; a new port makes it choose again, as the app does.
     x.back_within(10, "another network of the phone", lambda: (
         x.move(x.phone, lab.inet), x.phone.run("wg", "set", "wg0", "listen-port", "51888")))
     x.member.restart_daemon()
-    equal(x.wait_door(), x.door, "the door after the member's restart")
+    equal(x.wait_phone_port(), x.phone_port, "the phone port after the member's restart")
     equal(capture.end(), 0, "the capture's exit code")
-    kinds = wireguard_only(packets, int(x.door.split(":")[1]))
-    check(kinds.get(1) and kinds.get(2) and kinds.get(4, 0) > 1000, f"messages seen at the door: {kinds}")
+    kinds = wireguard_only(packets, int(x.phone_port.split(":")[1]))
+    check(kinds.get(1) and kinds.get(2) and kinds.get(4, 0) > 1000, f"messages seen at the phone port: {kinds}")
 
 
 @scenario
-def a_flood_at_a_door_disturbs_nobody(lab):
-    x = ByDoor(lab)
+def a_flood_at_a_phone_port_disturbs_nobody(lab):
+    x = ByPhonePort(lab)
     x.start()
     check(x.phone.os_ping(x.at), "the first ping")
-    address, port = x.door.split(":")
+    address, port = x.phone_port.split(":")
     before = coordinator_status(x.coordinator)["relay"]
-    flood = lab.host("evil").start(sys.executable, os.path.join(PROGRAMS, "doorflood.py"), address, port, "5", "5000")
+    flood = lab.host("evil").start(sys.executable, os.path.join(PROGRAMS, "phoneportflood.py"), address, port, "5", "5000")
     ping = x.phone.start("ping", "-n", "-i", "0.1", "-c", "50", "-W", "1", x.at, name="ping")
     for i in range(10):
         x.member.ctl("send", "mate", f"line {i}")
@@ -435,10 +435,10 @@ def a_flood_at_a_door_disturbs_nobody(lab):
 
     def refused():
         after = coordinator_status(x.coordinator)["relay"]
-        return sum(after["drops"][k] - before["drops"][k] for k in ("door_limit", "door_foreign"))
+        return sum(after["drops"][k] - before["drops"][k] for k in ("phone_port_limit", "phone_port_foreign"))
     # The coordinator may have some of them to read still.
     wait(f"most of {sent} to be refused", lambda: refused() > sent * 0.8)
-# --- guests: members that have the stock app and no p2pvpnd ------------------------------------------
+# --- phones: members that have the stock app and no p2pvpnd ------------------------------------------
 
 SERVE = """
 import socket, sys, threading
@@ -478,8 +478,8 @@ def fetch(host, to, port, timeout=1.5):
     return int(r.out) if r.code == 0 else None
 
 
-def carrier(lab, lan=None):
-    """nas, an admin that carries guests, and alice behind a NAT. The first resolver of nas is out of order."""
+def gateway(lab, lan=None):
+    """nas, an admin that is a gateway of phones, and alice behind a NAT. The first resolver of nas is out of order."""
     nas, alice = lab.host("nas", lan), lab.host("alice", lab.lan("home", "profile=port-restricted"))
     resolver = lab.host("resolver")
     nas.asked = resolver.start("python3", "-c", STRANGER, "wildcard", resolver.ip4, name="asked")
@@ -494,14 +494,14 @@ def carrier(lab, lan=None):
 
 
 def names_of_the_world(phone, alice, nas):
-    """The app asks the carrying node for everything, and nobody else; it asks for guests alone."""
+    """The app asks the gateway for everything, and nobody else; it asks for phones alone."""
     def found(name):
         return phone.host.run("getent", "ahostsv4", name, check_rc=False).out.split()[:1]
     wait("a name of the world on the phone", lambda: found("www.example.org") == ["192.0.2.66"])
     heard = nas.asked.text()
     check("asked www.example.org" in heard and "p2p" not in heard, heard)
     equal(ask(phone.host, nas.addr(), "www.example.com", 1), (0, False, [bytes((192, 0, 2, 66))]), "by a datagram")
-    equal(ask(alice, nas.addr(), "www.example.net", 1)[0], 5, "what a member is told of it that is no guest")
+    equal(ask(alice, nas.addr(), "www.example.net", 1)[0], 5, "what a member is told of it that is no phone")
     check("example.net" not in nas.asked.text(), "it was asked all the same")
 
 
@@ -516,7 +516,7 @@ def redirects(name, text):
 @scenario
 def a_phone_is_a_member_by_its_stock_app(lab):
     size = (200 if LONG else 5) * 1000000
-    nas, alice = carrier(lab)
+    nas, alice = gateway(lab)
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     said = nas.ctl("export", "phone")
     check(f"Endpoint = {nas.ip4}:" in said.out, said)
@@ -527,7 +527,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     meets(phone, nas)
     meets(phone, alice)
     for host in (nas, alice):
-        equal(host.peer("phone")["carrier"], "nas", f"the carrier of phone at {host.name}")
+        equal(host.peer("phone")["gateway"], "nas", f"the gateway of phone at {host.name}")
     check(nas.peer("phone")["last_handshake"], "no time of the last handshake")
     for host in (nas, alice):
         wait(f"{host.name} to show the phone as online", lambda: host.peer("phone")["online"], timeout=30)
@@ -535,7 +535,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         check(abs(host.peer("phone")["last_handshake"] - nas.peer("phone")["last_handshake"]) < 30, "another last handshake")
         check("is a phone" in host.ctl("why", "phone", "-l").out or host is nas, host.ctl("why", "phone", "-l"))
     equal(alice.json("status")["roster"]["online"], 3, "members online: nas, alice and the phone")
-    check("does not offer" not in nas.ctl("route").out, "a permission to carry a guest among those to carry networks")
+    check("does not offer" not in nas.ctl("route").out, "a permission to be a phone's gateway among those to carry networks")
 
     network = nas.json("status")["network"]["name"]
     check(phone.pings(f"alice.{network}.p2p", 15), "the phone finds alice by its name")
@@ -565,7 +565,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         wait(f"{a.name} not to reach port 8080 of {b}", lambda a=a, b=b: fetch(a, b, 8080) is None)
         equal(fetch(a, b, 8080), None, f"what {a.name} may not reach at {b}")
 
-    if LONG:  # by a door it is done in any case
+    if LONG:  # by a phone port it is done in any case
         nas.restart_daemon()
         wait("the phone to be back", lambda: phone.pings(alice.addr()))
     for name, text in (("Icmp", nas.run("cat", "/proc/net/snmp").out), ("Icmp6", nas.run("cat", "/proc/net/snmp6").out)):
@@ -579,27 +579,27 @@ def a_phone_is_a_member_by_its_stock_app(lab):
 
 
 @scenario
-def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
+def a_phone_of_a_node_that_is_gone_is_made_anew(lab):
     """Nobody carries it, and what is said of it names the remedy."""
     nas, alice = lab.host("nas"), lab.host("alice")
     lab.network(lab.coordinator(), [nas, alice])
     nas.ctl("admin", "grant", "alice")
     nas.ctl("export", "phone")
-    wait("alice to hear of the guest", lambda: (alice.peer("phone") or {}).get("carrier") == "nas")
-    check("lose their connection: phone" in nas.ctl("leave").err, "a leave that says nothing of the guest")
+    wait("alice to hear of the phone", lambda: (alice.peer("phone") or {}).get("gateway") == "nas")
+    check("lose their connection: phone" in nas.ctl("leave").err, "a leave that says nothing of the phone")
     wait("nas to be gone", lambda: alice.peer("nas") is None)
     check("via nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
     check("`sudo p2pvpnctl remove phone`" in alice.ctl("why", "phone", "-l").out, alice.ctl("why", "phone", "-l"))
-    check("is a guest" in alice.ctl("send", "phone", "hi", code=1).err, "a message to a guest that nobody carries")
-    check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the guest has")
+    check("is a phone" in alice.ctl("send", "phone", "hi", code=1).err, "a message to a phone that nobody carries")
+    check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the phone has")
     alice.ctl("remove", "phone")
-    check("[Interface]" in alice.ctl("export", "phone").out, "the guest anew")
+    check("[Interface]" in alice.ctl("export", "phone").out, "the phone anew")
 
 
 @scenario(whole="half a minute of waiting")
-def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
+def a_phone_finds_a_member_behind_a_nat_by_its_phone_port(lab):
     host = lab.host("coord")
-    allow_doors(host)
+    allow_phone_ports(host)
     coordinator = lab.coordinator(host)
     size = (200 if LONG else 5) * 1000000
     nas, alice = lab.host("nas", lab.lan("home", "profile=symmetric")), lab.host("alice")
@@ -607,8 +607,8 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     lab.network(coordinator, [nas, alice])
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     file = nas.ctl("export", "phone").out
-    door = door_of(nas)
-    check(f"Endpoint = {door}\n" in file, file)
+    phone_port = phone_port_of(nas)
+    check(f"Endpoint = {phone_port}\n" in file, file)
     phone.use(file)
     meets(phone, nas)
     meets(phone, alice)
@@ -627,39 +627,39 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     wait("the phone to reach alice after the coordinator's restart", lambda: phone.pings(alice.addr()))
     check(watch.seconds() < 10 * SLOW, "it took too long")
     nas.restart_daemon()
-    equal(wait("the door after the carrier's restart", lambda: door_of(nas)), door, "the door")
-    wait("the phone to be back after the carrier's restart", lambda: phone.pings(alice.addr()))
+    equal(wait("the phone port after the gateway's restart", lambda: phone_port_of(nas)), phone_port, "the phone port")
+    wait("the phone to be back after the gateway's restart", lambda: phone.pings(alice.addr()))
     nas.ctl("remove", "phone")
     wait("the phone to be out", lambda: not phone.pings(alice.addr()) and
          not alice.os_ping(phone.ip4, timeout=1))
-    wait("the door to be closed", lambda: door_of(nas) is None)
+    wait("the phone port to be closed", lambda: phone_port_of(nas) is None)
 
 
 @scenario(whole="a minute of waiting")
 def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
-    """An admin exports for nas, which is behind a NAT; then the network has another coordinator, and so another door."""
+    """An admin exports for nas, which is behind a NAT; then the network has another coordinator, and so another phone port."""
     hosts = [lab.host("coord"), lab.host("other")]
     for host in hosts:
-        allow_doors(host)
+        allow_phone_ports(host)
     old = lab.coordinator(hosts[0])
     new = Coordinator(lab, hosts[1])
     admin, nas = lab.host("admin"), lab.host("nas", lab.lan("home", "profile=symmetric"))
     lab.network(old, [admin, nas])
     admin.wait_peer(nas)
-    check("carry = on" in admin.ctl("export", "phone", "--by", "nas", code=11).err, "nas has not agreed")
-    nas.configure("[dns]\nlisten = on\n[guests]\ncarry = on\n")
+    check("gateway = on" in admin.ctl("export", "phone", "--by", "nas", code=11).err, "nas has not agreed")
+    nas.configure("[dns]\nlisten = on\n[phones]\ngateway = on\n")
     nas.restart_daemon()
     admin.wait_peer(nas)
     said = admin.ctl("export", "phone", "--by", "nas")
-    door = wait("the door", lambda: door_of(nas))
-    check(f"Endpoint = {door}\n" in said.out and f"DNS = {nas.addr()}, " in said.out, said)
+    phone_port = wait("the phone port", lambda: phone_port_of(nas))
+    check(f"Endpoint = {phone_port}\n" in said.out and f"DNS = {nas.addr()}, " in said.out, said)
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     phone.use(said.out)
     meets(phone, admin)
-    equal(admin.peer("phone")["carrier"], "nas", "the carrier")
+    equal(admin.peer("phone")["gateway"], "nas", "the gateway")
 
     admin.ctl("network", "coordinators", "add", new.url())
-    moved = wait("a door at the new one", lambda: (door_of(nas) or door) != door and door_of(nas), 60)
+    moved = wait("a phone port at the new one", lambda: (phone_port_of(nas) or phone_port) != phone_port and phone_port_of(nas), 60)
     check(moved.startswith(hosts[1].ip4), moved)
     problem = wait("status to name the phone", lambda: next((
         p for p in nas.json("status")["problems"] if "(phone)" in p), None), 60)
@@ -671,7 +671,7 @@ def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
 
 @scenario(long="five machines more")
 def five_phones(lab):
-    nas, alice = carrier(lab)
+    nas, alice = gateway(lab)
     phones = [Phone(lab, f"phone{i}", lab.lan(f"mobile{i}", "profile=symmetric")) for i in range(5)]
     for phone in phones:
         phone.use(nas.ctl("export", phone.name).out)
@@ -685,9 +685,9 @@ def five_phones(lab):
         meets(phone, alice)
 
 
-@scenario(long="an exit of a guest; guests and exits are tested by themselves")
-def a_phone_sends_everything_by_the_member_that_carries_it(lab):
-    _, _, alice, exit_, web = world(lab, lambda host: host.configure("[guests]\ncarry = on\n"))
+@scenario(long="an exit of a phone; phones and exits are tested by themselves")
+def a_phone_sends_everything_by_its_gateway(lab):
+    _, _, alice, exit_, web = world(lab, lambda host: host.configure("[phones]\ngateway = on\n"))
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     port = alice.path(exit_)["remote"].rsplit(":", 1)[1]
     args = ("export", "phone", "--by", "exit", "--endpoint", f"{exit_.ip4}:{port}")
@@ -695,4 +695,4 @@ def a_phone_sends_everything_by_the_member_that_carries_it(lab):
     phone.use(alice.ctl(*args, "--everything").out)
     meets(phone, alice)
     wait("the phone to go out by the exit", lambda: seen_as(phone.host, web) == exit_.ip4)
-    equal(alice.peer("phone")["carrier"], "exit", "the carrier")
+    equal(alice.peer("phone")["gateway"], "exit", "the gateway")

@@ -301,9 +301,9 @@ PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
              "the name is not its");
 }
 
-/* The permission to carry the guest's address would let its carrier take what is sent to the new
- * one. */
-PV_SIM(a_guest_that_is_replaced_is_carried_by_nobody, SEEDS)
+/* The permission to be the phone's gateway's address would let its carrier take what is sent to the
+ * new one. */
+PV_SIM(a_phone_that_is_replaced_has_no_gateway, SEEDS)
 {
     struct scene s;
     sim_must(begin(&s, seed), "not begun:");
@@ -312,14 +312,14 @@ PV_SIM(a_guest_that_is_replaced_is_carried_by_nobody, SEEDS)
     sim_must(token != NULL && sim_world_join(e, token, "e") != NULL, "not joined:");
     sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'export','name':'phone','endpoint':'%s'",
                             "192.0.2.1:5000"),
-             "no guest:");
+             "no phone:");
     sim_world_run(PV_S(5));
     sim_must(pv_roster_next_route(roster_of(&s, C), NULL) != NULL, "nobody carries it");
-    /* A guest takes nobody's place, and nobody is removed before that is said. */
+    /* A phone takes nobody's place, and nobody is removed before that is said. */
     sim_must(!sim_world_tell(s.m[B], PV_S(40),
                              "'cmd':'replace','peer':'e','name':'phone','force':true") &&
                  pv_roster_by_name(roster_of(&s, C), "e") != NULL,
-             "a guest took its place:");
+             "a phone took its place:");
     /* Another admin than the one that let it in. */
     sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'replace','peer':'phone','name':'e'"),
              "not replaced:");

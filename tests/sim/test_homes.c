@@ -551,8 +551,9 @@ static bool pump(struct world *w, struct pipe *p)
 static void connect_person(struct world *w, struct person *p)
 {
     struct pv_coordclient_addr addrs[COORDS];
-    struct pv_coordclient_target t = {
-        .role = p->role == RIVAL && !p->is_in ? PV_CTL_GUEST : PV_CTL_MEMBER, .has_network = true};
+    struct pv_coordclient_target t = {.role = p->role == RIVAL && !p->is_in ? PV_CTL_APPLICANT
+                                                                            : PV_CTL_MEMBER,
+                                      .has_network = true};
     memcpy(t.coordinator, w->cw->coordinator.pk, sizeof(t.coordinator));
     memcpy(t.network, w->nets[p->net], sizeof(t.network));
     for (unsigned i = 0; i < COORDS; i++)

@@ -16,7 +16,7 @@ static inline int helper_ready(struct pv_helper *h, const char *ifname)
     struct pv_udp_group group;
     char error[PV_HELPER_ERROR_MAX];
     snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", ifname);
-    int r = pv_helper_confine(h, &fixed, error);
+    int r = pv_helper_sandbox(h, &fixed, error);
     if (r < 0)
         return r;
     /* Tests run beside each other: the next one may have it. */

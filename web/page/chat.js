@@ -140,7 +140,7 @@ hear(event => {
 // --- the list
 
 // A phone, which has a gateway, and a static peer, which has no key, have no chat.
-const partners = () => state.peers.filter(p => p.key && !p.carrier);
+const partners = () => state.peers.filter(p => p.key && !p.gateway);
 
 function talks(who) {
   const held = files.filter(f => f.direction === "in" && waits(f)).map(f => f.room || ownerOf(f));

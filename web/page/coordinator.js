@@ -76,7 +76,7 @@ function server(s) {
 
 function connections(s) {
   const c = s.connections;
-  return el("section", { class: "card" }, el("h2", {}, "Connections"), facts([["Members", count(c.members)], ["Guests", count(c.guests)], ["TURN", count(c.turn)], ["STUN", count(c.stun)],
+  return el("section", { class: "card" }, el("h2", {}, "Connections"), facts([["Members", count(c.members)], ["Applicants", count(c.applicants)], ["TURN", count(c.turn)], ["STUN", count(c.stun)],
     ["Opening, closing", `${count(c.opening)}, ${count(c.closing)}`], ["TLS", count(c.tls)], ["Post-quantum", count(c.hybrid)], ["Accepted since start", count(c.accepted)]]));
 }
 
@@ -85,7 +85,7 @@ function relay(s) {
   return el("section", { class: "card" }, el("h2", {}, "Relay"), !r.enabled ? el("p", { class: "quiet" }, "Disabled.") : [facts([
     ["For members", `${bytes(r.member_bytes)} in ${count(r.member_packets)} packets, ${count(r.member_allocations)} allocations`],
     ["For static users", `${bytes(r.static_bytes)} in ${count(r.static_packets)} packets, ${count(r.static_allocations)} allocations on ${count(r.sockets)} sockets`],
-    ["For phones", r.doors || r.door_packets ? `${bytes(r.door_bytes)} in ${count(r.door_packets)} packets, ${count(r.doors)} ports` : null],
+    ["For phones", r.phone_ports || r.phone_port_packets ? `${bytes(r.phone_port_bytes)} in ${count(r.phone_port_packets)} packets, ${count(r.phone_ports)} ports` : null],
     ["Error responses", count(r.refused)]]),
     r.users.length > 0 && table(["User", "Relayed", "Allocations"], r.users.map(u => [u.name, bytes(u.bytes), count(u.allocations)])),
     el("h3", {}, "Not relayed"), table(["Reason", "Datagrams"], drops.map(([why, n]) => [words(why), count(n)]), "None.")]);

@@ -25,7 +25,7 @@ function node(s) {
   return el("section", { class: "card" }, el("h2", {}, "This node"), facts([
     ["State", s.state], ["p2pvpnd", `${s.daemon}, for ${span(s.uptime)}`],
     ["Interface", s.interface ? `${s.interface.name}, ${s.interface.mtu} bytes, UDP port ${s.interface.port}` : "none"],
-    ["Sandbox", s.confined], ["Encryption", s.datapath ? `${s.datapath.aead}, ${count(s.datapath.workers, "worker")}` : null],
+    ["Sandbox", s.sandbox], ["Encryption", s.datapath ? `${s.datapath.aead}, ${count(s.datapath.workers, "worker")}` : null],
     ["Off", off.map(o => `${o.what} (${o.why})`).join("; ")],
     ["Post-quantum", s.post_quantum ? `${s.post_quantum.state}${s.post_quantum.why ? `: ${s.post_quantum.why}` : ""}` : null]]));
 }
@@ -34,7 +34,7 @@ function wayOut(s) {
   const nat = s.nat_binding || {};
   return el("section", { class: "card" }, el("h2", {}, "Connection"), facts([
     ["Coordinator", s.coordinator ? s.coordinator.connected ? `${s.coordinator.address}, ${ms(s.coordinator.rtt_ms)}` : `away: ${s.coordinator.error || "no answer"}` : null],
-    ["UDP", s.udp], ["Port for phones", (s.relays || []).map(r => r.door).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT", natWords(s)],
+    ["UDP", s.udp], ["Port for phones", (s.relays || []).map(r => r.phone_port).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT", natWords(s)],
     ["NAT binding lifetime", nat.idle_s ? `${span(nat.idle_s)} or longer` : null],
     ["Relayed", s.relayed ? `${bytes(s.relayed.tx_bytes)} sent, ${bytes(s.relayed.rx_bytes)} received` : null]]),
     (s.port_mappings || []).map(m => facts([[`Port mapping, ${m.family === "ipv6" ? "IPv6" : "IPv4"}`, `${m.state}${m.external ? `, ${m.external}` : ""}${m.why ? `: ${m.why}` : ""}`]])));

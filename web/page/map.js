@@ -115,7 +115,7 @@ function aboutPeer(peer) {
   return [el("h2", {}, el("span", { class: `dot ${kind}` }), peer.name), el("p", {}, words), facts([
     ["Round trip", path.rtt_ms === null ? null : ms(path.rtt_ms)], ["Traffic", rateOf(peer) > 0 ? `${bytes(rateOf(peer))}/s` : null]]),
     aboutPath(peer), el("p", { class: "row" }, el("a", { class: "button", href: `#/member/${encodeURIComponent(idOf(peer))}` }, "More"),
-      !peer.carrier && el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"))];
+      !peer.gateway && el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"))];
 }
 
 // Those of the list below the map, in its order, and what brings them up to date.

@@ -43,8 +43,8 @@ export function member(main, id) {
     const target = peer.key || peer.name, root = state.status.self?.admin, muted = mutes?.has(peer.name);
     return [
       el("button", { class: "main", "data-key": "ping", onclick: e => { log.hidden = false; act(e.target, null, () => ping(peer, log)); } }, "Ping"),
-      !peer.carrier && el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"),
-      peer.key && !peer.carrier && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
+      !peer.gateway && el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Chat"),
+      peer.key && !peer.gateway && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
         await call(muted ? "unmute" : "mute", { peer: target });
         if (muted) mutes.delete(peer.name); else mutes.add(peer.name);
         note(!muted ? `${peer.name} is muted: its messages arrive without notice.` : `${peer.name} is no longer muted.`);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Network: members, invites, guests, rules, routes and coordinators.
-import { guests } from "./guests.js";
+// Network: members, invites, phones, rules, routes and coordinators.
+import { phones } from "./phones.js";
 import { call, hear, refresh, state } from "./net.js";
 import { picture } from "./qr.js";
 import { act, ago, ask, choice, clock, el, health, ms, note, once, show, span, table } from "./util.js";
@@ -15,7 +15,7 @@ const isAll = route => route.prefix.endsWith("/0");
 
 export function network(main) {
   let data = null, failed = "", invite = null, verdict = "", saidOf = "", loadedAt = 0;
-  const cards = el("div", { class: "cards" }), apps = guests(force => paint(force));
+  const cards = el("div", { class: "cards" }), apps = phones(force => paint(force));
   show(main, el("h1", {}, "Network"), cards);
 
   const load = once(async () => {

@@ -153,9 +153,9 @@ export function clock(t) {
 export function health(peer) {
   const path = peer.path || { type: "none" };
   if (peer.state && peer.state !== "member") return { kind: "off", words: peer.state };
-  if (peer.carrier) {
+  if (peer.gateway) {
     const at = peer.last_handshake;
-    return { kind: peer.online ? "good" : "off", words: `${peer.online ? "online" : "offline"}, phone of ${peer.carrier}${at ? `, handshake ${ago(at)}` : ""}` };
+    return { kind: peer.online ? "good" : "off", words: `${peer.online ? "online" : "offline"}, phone of ${peer.gateway}${at ? `, handshake ${ago(at)}` : ""}` };
   }
   if (path.type === "none") return peer.online ? { kind: "idle", words: "idle" }
                                                : { kind: "off", words: "offline" };

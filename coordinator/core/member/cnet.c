@@ -394,8 +394,8 @@ static bool signed_a_list(const struct pv_cnet *net, const uint8_t pk[static PV_
     return false;
 }
 
-/* A guest that does not hear of the end of a list, or of the rights of an admin who signed one,
- * follows a list that is in force nowhere. */
+/* An applicant that does not hear of the end of a list, or of the rights of an admin who signed
+ * one, follows a list that is in force nowhere. */
 static void add_ends(struct chain *c, const struct pv_cnet *net)
 {
     for (const struct pv_roster_entry *e = NULL;

@@ -22,10 +22,11 @@ enum {
     PV_CNET_RESERVATIONS = 4096, /* ours: in one network at once */
     /* Ours: under one invite at once, beside one for each of its uses. */
     PV_CNET_INVITE_RESERVATIONS = 64,
-    PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
-    PV_CNET_GUEST_RATE = 1000,  /* ours: joins and registrations a second with a good invite */
-    PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
-    PV_CNET_STRAY_RATE = 500,   /* ours: statements a second that guests bring, looked at or not */
+    PV_COORD_RESERVE_S = 60,        /* seconds a reservation is held, DESIGN 3 */
+    PV_CNET_APPLICANT_RATE = 1000,  /* ours: joins and registrations a second with a good invite */
+    PV_CNET_APPLICANT_BURST = 2000, /* ours: at once: a thousand machines */
+    PV_CNET_STRAY_RATE =
+        500, /* ours: statements a second that applicants bring, looked at or not */
     PV_CNET_STRAY_BURST = 1000, /* ours: at once */
     /* Ours: replaced statements that the store is still to be told of, with the next put; one put
      * replaces at most as many as it has, so two of them fit. */
@@ -94,16 +95,16 @@ struct pv_cnet {
     bool head_known;   /* head is current: nothing has changed since */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
-    struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
-    struct pv_bucket strays;             /* of guests' own words, PV_CNET_STRAY_RATE */
-    struct pv_bucket returns;            /* of members that come back, PV_CNET_RETURN_S */
-    pv_ns debt;                          /* time that its requests took lately, not yet paid back */
-    pv_ns debt_at;                       /* when debt was counted */
-    bool resting;                        /* its members' requests wait until it has paid back */
-    struct pv_heap_node rest;            /* when its rest ends */
-    size_t n_presence;                   /* entries of the broker that are of this network */
-    struct pv_bnode *phones;             /* of them phones that are online, ascending by key */
-    struct pv_conn **members; /* connections of members, ascending by key, the older one first */
+    struct pv_bucket applicants; /* of applicants whose invite is good, PV_CNET_APPLICANT_RATE */
+    struct pv_bucket strays;     /* of applicants' own words, PV_CNET_STRAY_RATE */
+    struct pv_bucket returns;    /* of members that come back, PV_CNET_RETURN_S */
+    pv_ns debt;                  /* time that its requests took lately, not yet paid back */
+    pv_ns debt_at;               /* when debt was counted */
+    bool resting;                /* its members' requests wait until it has paid back */
+    struct pv_heap_node rest;    /* when its rest ends */
+    size_t n_presence;           /* entries of the broker that are of this network */
+    struct pv_bnode *phones;     /* of them phones that are online, ascending by key */
+    struct pv_conn **members;    /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
     struct {

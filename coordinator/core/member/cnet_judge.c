@@ -366,12 +366,14 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
-/* Guests have a budget of their own: if they shared the members', strangers with an old token could
- * keep members from removing a node. It is asked last, so that only guests who may join use it up.
+/* Applicants have a budget of their own: if they shared the members', strangers with an old token
+ * could keep members from removing a node. It is asked last, so that only applicants who may join
+ * use it up.
  */
-static bool guests_have_room(struct pv_cnet *net, pv_ns now)
+static bool applicants_have_room(struct pv_cnet *net, pv_ns now)
 {
-    return pv_bucket_take(&net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, now);
+    return pv_bucket_take(&net->applicants, PV_CNET_APPLICANT_RATE, PV_CNET_APPLICANT_BURST, 1,
+                          now);
 }
 
 /* The operator's limit of members, and of what makes one. Nodes that are being registered count:
@@ -433,7 +435,7 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
         return e;
     if (!member_has_room(net, join->node))
         return PV_CTL_E_FULL;
-    if (!guests_have_room(net, now))
+    if (!applicants_have_room(net, now))
         return PV_CTL_E_LIMIT;
     struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
     bool again = r != NULL;
@@ -549,7 +551,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         if (before != NULL && before->state == PV_MEMBER_LEFT)
             reg.min_serial = reg.st.u.member.serial;
     }
-    if (!guests_have_room(net, now))
+    if (!applicants_have_room(net, now))
         return PV_CTL_E_LIMIT;
     enum pv_ctl_error e = pin_reservation(net, &reg.st, now);
     if (e == PV_CTL_E_NONE)

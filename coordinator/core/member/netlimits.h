@@ -13,7 +13,7 @@
 /* clang-format off */
 #define PV_COORD_LIMITS(X) \
     X(conns, 20000) /* accept says PV_ERR_LIMIT */ \
-    X(guests, 4096) /* connections without a member's hello; for one more, another ends */ \
+    X(applicants, 4096) /* connections without a member's hello; for one more, another ends */ \
     X(regulars, 4096) /* such connections more, from addresses where members were lately */ \
     X(source_rate, 500) /* connections a second and /24 or /56; accept: PV_ERR_LIMIT */ \
     X(source_burst, 1000) \

@@ -19,36 +19,36 @@
 
 enum pv_relaystat {
     /* Counters: datagrams relayed and bytes of their payload, each counted once. */
-    PV_RELAYSTAT_MEMBER_PACKETS, /* between members */
-    PV_RELAYSTAT_MEMBER_BYTES,   /* of these datagrams */
-    PV_RELAYSTAT_STATIC_PACKETS, /* of static users, both directions */
-    PV_RELAYSTAT_STATIC_BYTES,   /* of these datagrams */
-    PV_RELAYSTAT_DOOR_PACKETS,   /* through members' doors, both directions */
-    PV_RELAYSTAT_DOOR_BYTES,     /* of these datagrams */
-    PV_RELAYSTAT_REFUSED,        /* TURN requests answered by an error */
-    PV_RELAYSTAT_UDP_RECEIVED,   /* datagrams on the clients' ports, of anybody */
+    PV_RELAYSTAT_MEMBER_PACKETS,     /* between members */
+    PV_RELAYSTAT_MEMBER_BYTES,       /* of these datagrams */
+    PV_RELAYSTAT_STATIC_PACKETS,     /* of static users, both directions */
+    PV_RELAYSTAT_STATIC_BYTES,       /* of these datagrams */
+    PV_RELAYSTAT_PHONE_PORT_PACKETS, /* through members' phone ports, both directions */
+    PV_RELAYSTAT_PHONE_PORT_BYTES,   /* of these datagrams */
+    PV_RELAYSTAT_REFUSED,            /* TURN requests answered by an error */
+    PV_RELAYSTAT_UDP_RECEIVED,       /* datagrams on the clients' ports, of anybody */
 
     /* Datagrams not relayed. */
     PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */
     PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or not any more */
-    PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer; doors: an
+    PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer; phone ports: an
                                         address that is not sent to */
     PV_RELAYSTAT_DROP_NO_PEER,       /* members: the other has no allocation now */
     PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user or member */
-    PV_RELAYSTAT_DROP_DOOR_FOREIGN,  /* at or to a door: no message of WireGuard's */
-    PV_RELAYSTAT_DROP_DOOR_LIMIT,    /* doors: over what strangers share */
-    PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
-    PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
-    PV_RELAYSTAT_DROP_NOT_RECEIVED,  /* the relay did not read the clients' sockets in time */
-    PV_RELAYSTAT_DROP_RING,          /* the ring to the control thread was full */
-    PV_RELAYSTAT_DROP_STREAM,        /* the ring to the relay, or a client's connection, was full */
+    PV_RELAYSTAT_DROP_PHONE_PORT_FOREIGN, /* at or to a phone port: no message of WireGuard's */
+    PV_RELAYSTAT_DROP_PHONE_PORT_LIMIT,   /* phone ports: over what strangers share */
+    PV_RELAYSTAT_DROP_MALFORMED,          /* not what it says it is, or too long */
+    PV_RELAYSTAT_DROP_SEND,               /* the system did not take it: no room, no route */
+    PV_RELAYSTAT_DROP_NOT_RECEIVED,       /* the relay did not read the clients' sockets in time */
+    PV_RELAYSTAT_DROP_RING,               /* the ring to the control thread was full */
+    PV_RELAYSTAT_DROP_STREAM, /* the ring to the relay, or a client's connection, was full */
 
     /* Gauges: numbers of now. */
     PV_RELAYSTAT_MEMBERS, /* members known: online, or with an allocation that lives on */
     PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* allocations of members */
     PV_RELAYSTAT_STATIC_ALLOCATIONS, /* allocations of static users */
-    PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too, and doors */
-    PV_RELAYSTAT_DOORS,              /* of them doors of members */
+    PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too, and phone ports */
+    PV_RELAYSTAT_PHONE_PORTS,        /* of them phone ports of members */
     PV_RELAYSTAT_N,
 };
 

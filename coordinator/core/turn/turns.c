@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* turns.c - the TURN server. Each section calls only those above it: relay sockets of static
  * users and what all use; allocations, channels, permissions; who sent a request; members'
- * doors; the way of relayed datagrams; requests; members; and the whole: making and freeing, the
- * batch, time. */
+ * phone ports; the way of relayed datagrams; requests; members; and the whole: making and freeing,
+ * the batch, time. */
 #include "coordinator/core/turn/turns.h"
 
 #include <stdlib.h>
@@ -29,9 +29,10 @@ enum {
     MEMBER_WHO = PV_TURNAUTH_MEMBER_LEN,  /* network id, node pk */
     MEMBER_USER = 16, /* characters of a member's user name (turnauth.c: 12 bytes in base64url) */
     PLACE_KEY = 20,   /* bytes: family 2, port 2, address 16 */
-    DOOR_KEY = 4 + PLACE_KEY, /* bytes: number of the door's socket, place of the peer */
-    TOKEN_LEN = 8,            /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
-    SHOWN_MAX = 64,           /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
+    PHONE_PORT_KEY =
+        4 + PLACE_KEY, /* bytes: number of the phone port's socket, place of the peer */
+    TOKEN_LEN = 8,     /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
+    SHOWN_MAX = 64,    /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
     /* Bytes of an output: the longest data in a Data indication with its header and attributes. */
     SCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
@@ -69,11 +70,11 @@ struct chan {
     uint16_t number;
     pv_ns until; /* it expires then */
 
-    /* To a peer beyond its owner's door, of which the table `door_peers` has PV_TURNS_DOOR_PEERS at
-     * most; none of a door that is closed. */
-    bool at_door;           /* it is in the table */
-    uint8_t door[DOOR_KEY]; /* its key there */
-    pv_ns heard;            /* when the peer last sent; 0: never */
+    /* To a peer beyond its owner's phone port, of which the table `phone_port_peers` has
+     * PV_TURNS_PHONE_PORT_PEERS at most; none of a phone port that is closed. */
+    bool at_phone_port;                 /* it is in the table */
+    uint8_t phone_port[PHONE_PORT_KEY]; /* its key there */
+    pv_ns heard;                        /* when the peer last sent; 0: never */
 };
 
 /* A permission of a static user's allocation (RFC 8656 s9). */
@@ -112,10 +113,10 @@ struct member {
     uint32_t bandwidth;                /* bytes a second, of its network; 0: no limit */
     struct pv_bucket up, down;         /* bandwidth from it and to it */
     struct pv_bucket unsigned_answers; /* to its 5-tuple: a nonce that has expired, above all */
-    struct pv_bucket strangers;  /* messages that came in at its door from no channel's peer */
-    struct pv_bucket knocks;     /* bytes out of it to whoever has not sent */
-    struct pv_bucket door_opens; /* doors that it asked for */
-    struct timer timer;          /* offline: the end of its allocation, and of this */
+    struct pv_bucket strangers; /* messages that came in at its phone port from no channel's peer */
+    struct pv_bucket knocks;    /* bytes out of it to whoever has not sent */
+    struct pv_bucket phone_port_opens; /* phone ports that it asked for */
+    struct timer timer;                /* offline: the end of its allocation, and of this */
 };
 
 enum relay_state {
@@ -140,8 +141,8 @@ struct relay {
     uint8_t place[PLACE_KEY];  /* open: `shown` as key of the table `by_place` */
     struct shown *counted;     /* where `shown` is counted; NULL: nowhere */
     struct alloc *alloc;       /* NULL: reserved, or being closed */
-    struct user *holder;       /* whose sockets it counts among; NULL: being closed, a door */
-    bool is_door;              /* of the member that has alloc */
+    struct user *holder;       /* whose sockets it counts among; NULL: being closed, a phone port */
+    bool is_phone_port;        /* of the member that has alloc */
     bool promised;             /* it counts among the holder's reserved ports */
     struct relay *pair;        /* EVEN-PORT with R: the other of the two, until both are open */
     bool even;                 /* its port has to be even */
@@ -168,9 +169,9 @@ struct alloc {
     struct chan *last; /* the channel that was last found by its peer */
 
     /* Members. */
-    struct relay *door;  /* NULL: none */
-    uint16_t door_error; /* why there is none though it was asked for; 0: nothing was amiss */
-    bool door_failed;    /* it could not be opened, which is still to be told */
+    struct relay *phone_port;  /* NULL: none */
+    uint16_t phone_port_error; /* why there is none though it was asked for; 0: nothing was amiss */
+    bool phone_port_failed;    /* it could not be opened, which is still to be told */
 
     /* Static users. */
     struct timer timer;
@@ -215,13 +216,13 @@ struct pv_turns {
     struct unmet unmet[UNMET_MAX]; /* oldest first */
     size_t n_unmet;
 
-    struct pv_turntab ways;       /* struct alloc by way.key */
-    struct pv_turntab formers;    /* struct member by former */
-    struct pv_turntab members;    /* struct member by id */
-    struct pv_turntab by_user;    /* struct member by user */
-    struct pv_turntab by_token;   /* reserved struct relay by token */
-    struct pv_turntab by_place;   /* open struct relay by place; no doors */
-    struct pv_turntab door_peers; /* struct chan by door */
+    struct pv_turntab ways;             /* struct alloc by way.key */
+    struct pv_turntab formers;          /* struct member by former */
+    struct pv_turntab members;          /* struct member by id */
+    struct pv_turntab by_user;          /* struct member by user */
+    struct pv_turntab by_token;         /* reserved struct relay by token */
+    struct pv_turntab by_place;         /* open struct relay by place; no phone ports */
+    struct pv_turntab phone_port_peers; /* struct chan by phone port */
     struct pv_heap timers;
     size_t n_allocs; /* attached or not */
 
@@ -231,9 +232,9 @@ struct pv_turns {
     struct shown shown[SHOWN_MAX];
     struct relay *ops; /* what the owner has to do */
 
-    uint32_t n_doors; /* opened or being opened */
-    struct pv_bucket_table *door_sources;
-    uint8_t door_key[PV_BLAKE2B_LEN]; /* as in pv_turns_config */
+    uint32_t n_phone_ports; /* opened or being opened */
+    struct pv_bucket_table *phone_port_sources;
+    uint8_t phone_port_key[PV_BLAKE2B_LEN]; /* as in pv_turns_config */
 
     uint64_t next_txid; /* of Data indications */
     struct pv_relaystats stats;
@@ -347,23 +348,23 @@ static void relay_locate(const struct pv_turns *t, struct relay *r, size_t famil
 
 /* It stands in files that nobody changes when a program restarts, so it is made of what stays:
  * network and key of the member, and a secret, or a member could make keys until one has the port
- * of another's door. */
-static uint32_t draw_of_door(const struct pv_turns *t, const struct relay *r, uint32_t n)
+ * of another's phone port. */
+static uint32_t draw_of_phone_port(const struct pv_turns *t, const struct relay *r, uint32_t n)
 {
     const uint8_t tries = (uint8_t)r->tries;
     uint8_t hash[PV_BLAKE2B_LEN];
-    pv_blake2b(hash, pv_view(t->door_key, sizeof(t->door_key)),
+    pv_blake2b(hash, pv_view(t->phone_port_key, sizeof(t->phone_port_key)),
                pv_view(r->alloc->member->who, MEMBER_WHO), pv_view(&tries, 1));
     return pv_load_be32(hash) % n;
 }
 
-/* Draws a port of the range, an even one where that is wanted; a door's follows from its
+/* Draws a port of the range, an even one where that is wanted; a phone port's follows from its
  * member's key. The port is random over the whole range (RFC 8656 s7.2, RFC 6056): a stranger
  * who wants to send to a relayed address first has to find it. */
 static void relay_choose_port(struct pv_turns *t, struct relay *r)
 {
     uint32_t n = (uint32_t)t->policy.port_hi - t->policy.port_lo + 1;
-    uint32_t draw = r->is_door ? draw_of_door(t, r, n) : pv_rng_below(&t->rng, n);
+    uint32_t draw = r->is_phone_port ? draw_of_phone_port(t, r, n) : pv_rng_below(&t->rng, n);
     uint16_t port = (uint16_t)(t->policy.port_lo + draw);
     if (r->even && port % 2 == 1)
         port = port == t->policy.port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);
@@ -576,8 +577,8 @@ static void relay_close(struct pv_turns *t, struct relay *r)
     if (r->counted != NULL)
         r->counted->n--;
     r->counted = NULL;
-    if (r->is_door)
-        pv_relaystat_set(&t->stats, PV_RELAYSTAT_DOORS, --t->n_doors);
+    if (r->is_phone_port)
+        pv_relaystat_set(&t->stats, PV_RELAYSTAT_PHONE_PORTS, --t->n_phone_ports);
     let_go(r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = NULL;
@@ -841,17 +842,17 @@ static void unlink_reverse(struct chan *c)
     c->reverse = NULL;
 }
 
-static void leave_door(struct pv_turns *t, struct chan *c)
+static void leave_phone_port(struct pv_turns *t, struct chan *c)
 {
-    if (c->at_door)
-        pv_turntab_del(&t->door_peers, c);
-    c->at_door = false;
+    if (c->at_phone_port)
+        pv_turntab_del(&t->phone_port_peers, c);
+    c->at_phone_port = false;
 }
 
 static void free_chan(struct pv_turns *t, struct chan *c)
 {
     unlink_reverse(c);
-    leave_door(t, c);
+    leave_phone_port(t, c);
     free(c);
 }
 
@@ -865,8 +866,8 @@ static void alloc_free(struct pv_turns *t, struct alloc *a)
         a->chans = c->next;
         free_chan(t, c);
     }
-    if (a->door != NULL)
-        relay_close(t, a->door);
+    if (a->phone_port != NULL)
+        relay_close(t, a->phone_port);
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
         if (a->relays[i] != NULL)
             relay_close(t, a->relays[i]);
@@ -970,48 +971,49 @@ static void link_reverse(struct pv_turns *t, struct chan *c)
     back->reverse = c;
 }
 
-static void door_key(const struct relay *door, const struct pv_addr *peer,
-                     uint8_t key[static DOOR_KEY])
+static void phone_port_key(const struct relay *phone_port, const struct pv_addr *peer,
+                           uint8_t key[static PHONE_PORT_KEY])
 {
-    pv_store_be32(key, door->sock);
+    pv_store_be32(key, phone_port->sock);
     place_of(peer, key + 4);
 }
 
-/* The channel of this door's member to that peer; NULL: none, or it has expired and is gone. */
-static struct chan *chan_by_door(const struct pv_turns *t, const struct relay *door,
-                                 const struct pv_addr *peer)
+/* The channel of this phone port's member to that peer; NULL: none, or it has expired and is
+ * gone. */
+static struct chan *chan_by_phone_port(const struct pv_turns *t, const struct relay *phone_port,
+                                       const struct pv_addr *peer)
 {
-    uint8_t key[DOOR_KEY];
-    door_key(door, peer, key);
-    return pv_turntab_find(&t->door_peers, key);
+    uint8_t key[PHONE_PORT_KEY];
+    phone_port_key(phone_port, peer, key);
+    return pv_turntab_find(&t->phone_port_peers, key);
 }
 
-/* The door of this allocation is closed: its channels lead beyond no other door, which may get the
- * same number. */
-static void chan_leave_door(struct pv_turns *t, struct alloc *a)
+/* The phone port of this allocation is closed: its channels lead beyond no other phone port, which
+ * may get the same number. */
+static void chan_leave_phone_port(struct pv_turns *t, struct alloc *a)
 {
     for (struct chan *c = a->chans; c != NULL; c = c->next)
-        leave_door(t, c);
+        leave_phone_port(t, c);
 }
 
-static size_t count_at_door(const struct alloc *a)
+static size_t count_at_phone_port(const struct alloc *a)
 {
     size_t n = 0;
     for (const struct chan *c = a->chans; c != NULL; c = c->next)
-        n += c->at_door;
+        n += c->at_phone_port;
     return n;
 }
 
-/* A door is flooded by anybody, so the channel to whoever sends is found without a search. Without
- * memory, or room, the peer stays a stranger. */
-static void note_door_peer(struct pv_turns *t, struct chan *c)
+/* A phone port is flooded by anybody, so the channel to whoever sends is found without a search.
+ * Without memory, or room, the peer stays a stranger. */
+static void note_phone_port_peer(struct pv_turns *t, struct chan *c)
 {
-    const struct relay *door = c->owner->door;
-    if (door == NULL || c->at_door || member_is_virtual(t, &c->peer) ||
-        count_at_door(c->owner) >= PV_TURNS_DOOR_PEERS)
+    const struct relay *phone_port = c->owner->phone_port;
+    if (phone_port == NULL || c->at_phone_port || member_is_virtual(t, &c->peer) ||
+        count_at_phone_port(c->owner) >= PV_TURNS_PHONE_PORT_PEERS)
         return;
-    door_key(door, &c->peer, c->door);
-    c->at_door = pv_turntab_add(&t->door_peers, c) == PV_OK;
+    phone_port_key(phone_port, &c->peer, c->phone_port);
+    c->at_phone_port = pv_turntab_add(&t->phone_port_peers, c) == PV_OK;
 }
 
 /* PV_ERR_EXISTS: number or peer is bound otherwise; PV_ERR_LIMIT, PV_ERR_NOMEM. A member's
@@ -1048,7 +1050,7 @@ static int chan_bind(struct pv_turns *t, struct alloc *a, uint16_t number,
         a->by_number[slot_of(a, number)] = c;
     }
     c->until = now + PV_TURN_CHANNEL_LIFETIME;
-    note_door_peer(t, c);
+    note_phone_port_peer(t, c);
     if (a->member != NULL && c->reverse == NULL)
         link_reverse(t, c);
     return PV_OK;
@@ -1347,15 +1349,15 @@ static void auth_refuse(struct pv_turns *t, const struct req *q, unsigned code)
     auth_end(t, q, out, &w);
 }
 
-/* --- doors ----------------------------------------------------------------------------------- */
+/* --- phone ports ------------------------------------------------------------------------------ */
 
-/* A member that asks for a door has a UDP port here, to which machines that know nothing of this
- * relay send WireGuard's messages. The port follows from the member's key, so that it is the same
- * after every restart; a datagram that comes in goes to the member as from any relay socket, and
- * is looked at no further than to see that it has the form of such a message. */
+/* A member that asks for a phone port has a UDP port here, to which machines that know nothing of
+ * this relay send WireGuard's messages. The port follows from the member's key, so that it is the
+ * same after every restart; a datagram that comes in goes to the member as from any relay socket,
+ * and is looked at no further than to see that it has the form of such a message. */
 
 enum {
-    DOORS_PART = 4, /* ours: of the relay sockets, those that doors may have */
+    PHONE_PORTS_PART = 4, /* ours: of the relay sockets, those that phone ports may have */
 };
 
 /* --- the port -------------------------------------------------------------------------------- */
@@ -1366,7 +1368,7 @@ static uint32_t count_of_net(const struct pv_turns *t, const uint8_t *net)
     uint32_t n = 0;
     for (size_t i = 0; i < t->limits.relays; i++) {
         const struct relay *r = t->relays[i];
-        n += r != NULL && r->is_door && r->alloc != NULL &&
+        n += r != NULL && r->is_phone_port && r->alloc != NULL &&
              memcmp(r->alloc->member->who, net, PV_TURNAUTH_NET_LEN) == 0;
     }
     return n;
@@ -1374,66 +1376,68 @@ static uint32_t count_of_net(const struct pv_turns *t, const uint8_t *net)
 
 /* IPv4 where there is any: a machine that has only IPv6 reaches it by its network's NAT64. Returns
  * 0 or an error code. */
-static uint16_t open_door(struct pv_turns *t, struct alloc *a, pv_ns now)
+static uint16_t open_phone_port(struct pv_turns *t, struct alloc *a, pv_ns now)
 {
     size_t family = relay_can(t, 0, &a->way.local) ? 0 : 1;
     struct relay *r = NULL;
-    if (t->policy.doors == 0)
+    if (t->policy.phone_ports == 0)
         return PV_TURN_E_FORBIDDEN;
-    if (count_of_net(t, a->member->who) >= t->policy.doors_per_net)
+    if (count_of_net(t, a->member->who) >= t->policy.phone_ports_per_net)
         return PV_TURN_E_QUOTA_REACHED;
     /* Static users keep most of the sockets that there are. */
-    if (t->n_doors >= t->policy.doors || t->n_doors >= t->limits.relays / DOORS_PART ||
-        !pv_bucket_take(&a->member->door_opens, 1, PV_TURNS_DOOR_OPENS, 1, now) ||
+    if (t->n_phone_ports >= t->policy.phone_ports ||
+        t->n_phone_ports >= t->limits.relays / PHONE_PORTS_PART ||
+        !pv_bucket_take(&a->member->phone_port_opens, 1, PV_TURNS_PHONE_PORT_OPENS, 1, now) ||
         !relay_can(t, family, &a->way.local) || relay_new(t, &r) < 0)
         return PV_TURN_E_NO_CAPACITY;
-    r->is_door = true;
+    r->is_phone_port = true;
     r->alloc = a;
-    a->door = r;
-    pv_relaystat_set(&t->stats, PV_RELAYSTAT_DOORS, ++t->n_doors);
+    a->phone_port = r;
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_PHONE_PORTS, ++t->n_phone_ports);
     relay_locate(t, r, family, &a->way.local);
     relay_choose_port(t, r);
     relay_ask(t, r);
     return 0;
 }
 
-static void close_door(struct pv_turns *t, struct alloc *a)
+static void close_phone_port(struct pv_turns *t, struct alloc *a)
 {
-    chan_leave_door(t, a);
-    if (a->door != NULL)
-        relay_close(t, a->door);
-    a->door = NULL;
+    chan_leave_phone_port(t, a);
+    if (a->phone_port != NULL)
+        relay_close(t, a->phone_port);
+    a->phone_port = NULL;
 }
 
-/* An authenticated Allocate or Refresh of this member's allocation asks for a door, or does not:
- * it is opened, kept, or closed. One that could not be opened is told as such once; the wish
+/* An authenticated Allocate or Refresh of this member's allocation asks for a phone port, or does
+ * not: it is opened, kept, or closed. One that could not be opened is told as such once; the wish
  * after that tries again. When the operator allows fewer, those who ask next give theirs up. */
-static void door_wish(struct pv_turns *t, const struct req *q, struct alloc *a)
+static void phone_port_wish(struct pv_turns *t, const struct req *q, struct alloc *a)
 {
-    bool failed = a->door_failed;
-    a->door_failed = false;
-    if (!pv_stun_has(q->msg, PV_TURN_ATTR_DOOR) || t->n_doors > t->policy.doors)
-        close_door(t, a);
-    if (a->door == NULL && !failed && pv_stun_has(q->msg, PV_TURN_ATTR_DOOR))
-        a->door_error = open_door(t, a, q->now);
+    bool failed = a->phone_port_failed;
+    a->phone_port_failed = false;
+    if (!pv_stun_has(q->msg, PV_TURN_ATTR_PHONE_PORT) || t->n_phone_ports > t->policy.phone_ports)
+        close_phone_port(t, a);
+    if (a->phone_port == NULL && !failed && pv_stun_has(q->msg, PV_TURN_ATTR_PHONE_PORT))
+        a->phone_port_error = open_phone_port(t, a, q->now);
 }
 
 /* The answer to the wish, if q has one. An address once it is open, else a code as in
  * ADDRESS-ERROR-CODE (RFC 8656 s18.12); 0: it is being opened. */
-static void door_put(const struct req *q, const struct alloc *a, struct pv_stun_writer *w)
+static void phone_port_put(const struct req *q, const struct alloc *a, struct pv_stun_writer *w)
 {
-    const uint8_t error[4] = {0, 0, (uint8_t)(a->door_error / 100), (uint8_t)(a->door_error % 100)};
-    if (!pv_stun_has(q->msg, PV_TURN_ATTR_DOOR))
+    const uint8_t error[4] = {0, 0, (uint8_t)(a->phone_port_error / 100),
+                              (uint8_t)(a->phone_port_error % 100)};
+    if (!pv_stun_has(q->msg, PV_TURN_ATTR_PHONE_PORT))
         return;
-    if (a->door != NULL && a->door->state == RELAY_OPEN)
-        pv_stun_put_xor_addr(w, PV_TURN_ATTR_DOOR, &a->door->shown);
+    if (a->phone_port != NULL && a->phone_port->state == RELAY_OPEN)
+        pv_stun_put_xor_addr(w, PV_TURN_ATTR_PHONE_PORT, &a->phone_port->shown);
     else
-        pv_stun_put(w, PV_TURN_ATTR_DOOR, pv_view(error, sizeof(error)));
+        pv_stun_put(w, PV_TURN_ATTR_PHONE_PORT, pv_view(error, sizeof(error)));
 }
 
 /* The owner has tried to open it. Another program, or a socket of a static user, may have the
  * port. The next one follows from the key as well. */
-static void door_opened(struct pv_turns *t, struct relay *r, int status)
+static void phone_port_opened(struct pv_turns *t, struct relay *r, int status)
 {
     if (status == PV_OK) {
         r->state = RELAY_OPEN;
@@ -1441,9 +1445,9 @@ static void door_opened(struct pv_turns *t, struct relay *r, int status)
         relay_choose_port(t, r);
         relay_ask(t, r);
     } else {
-        r->alloc->door_failed = true;
-        r->alloc->door_error = PV_TURN_E_NO_CAPACITY;
-        close_door(t, r->alloc);
+        r->alloc->phone_port_failed = true;
+        r->alloc->phone_port_error = PV_TURN_E_NO_CAPACITY;
+        close_phone_port(t, r->alloc);
     }
 }
 
@@ -1456,14 +1460,15 @@ static bool is_wireguard(struct pv_view data)
     return kind >= PV_DEMUX_WG_INITIATION && kind <= PV_DEMUX_WG_DATA && data.ptr[3] == 0;
 }
 
-/* The source is asked first, so that one that floods does not use up the door's share. A long
+/* The source is asked first, so that one that floods does not use up the phone port's share. A long
  * message costs more, which keeps strangers to a hundredth of what a relay carries for a member. */
 static bool may_enter(struct pv_turns *t, struct member *m, const struct pv_addr *peer, size_t len,
                       pv_ns now)
 {
-    uint32_t units = (uint32_t)((len + PV_TURNS_DOOR_UNIT - 1) / PV_TURNS_DOOR_UNIT);
-    return pv_bucket_table_take(t->door_sources, peer, units, now) &&
-           pv_bucket_take(&m->strangers, PV_TURNS_DOOR_RATE, PV_TURNS_DOOR_BURST, units, now);
+    uint32_t units = (uint32_t)((len + PV_TURNS_PHONE_PORT_UNIT - 1) / PV_TURNS_PHONE_PORT_UNIT);
+    return pv_bucket_table_take(t->phone_port_sources, peer, units, now) &&
+           pv_bucket_take(&m->strangers, PV_TURNS_PHONE_PORT_RATE, PV_TURNS_PHONE_PORT_BURST, units,
+                          now);
 }
 
 /* Static users may be allowed to reach networks of the operator's; members of any network get no
@@ -1475,25 +1480,25 @@ static bool is_public(const struct pv_turns *t, const struct pv_addr *peer)
     return pv_turnpeer_is_allowed(peer, &rules);
 }
 
-static void count_by_door(struct pv_turns *t, size_t len)
+static void count_by_phone_port(struct pv_turns *t, size_t len)
 {
-    pv_relaystat_add(&t->stats, PV_RELAYSTAT_DOOR_PACKETS, 1);
-    pv_relaystat_add(&t->stats, PV_RELAYSTAT_DOOR_BYTES, len);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_PHONE_PORT_PACKETS, 1);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_PHONE_PORT_BYTES, len);
 }
 
-/* May this member's allocation have a channel to that peer beyond its door? */
-static bool door_may_reach(const struct pv_turns *t, const struct alloc *a,
-                           const struct pv_addr *peer)
+/* May this member's allocation have a channel to that peer beyond its phone port? */
+static bool phone_port_may_reach(const struct pv_turns *t, const struct alloc *a,
+                                 const struct pv_addr *peer)
 {
-    return a->door != NULL && a->door->state == RELAY_OPEN &&
-           a->door->bind.family == peer->family && pv_turnpeer_is_allowed(peer, &t->rules);
+    return a->phone_port != NULL && a->phone_port->state == RELAY_OPEN &&
+           a->phone_port->bind.family == peer->family && pv_turnpeer_is_allowed(peer, &t->rules);
 }
 
-/* A datagram that came in at the door r, and one of a member to a peer beyond its door; c: the
- * channel it came in, NULL: none. A member binds a channel to whoever it has found to be its
- * guest; all others are strangers, which share a little. */
-static void door_in(struct pv_turns *t, const struct relay *r, const struct pv_addr *peer,
-                    struct pv_view data, pv_ns now)
+/* A datagram that came in at the phone port r, and one of a member to a peer beyond its phone port;
+ * c: the channel it came in, NULL: none. A member binds a channel to whoever it has found to be its
+ * phone; all others are strangers, which share a little. */
+static void phone_port_in(struct pv_turns *t, const struct relay *r, const struct pv_addr *peer,
+                          struct pv_view data, pv_ns now)
 {
     struct alloc *a = r->alloc;
     if (r->state != RELAY_OPEN || !a->attached) {
@@ -1501,45 +1506,45 @@ static void door_in(struct pv_turns *t, const struct relay *r, const struct pv_a
         return;
     }
     if (!is_wireguard(data)) {
-        count(t, PV_RELAYSTAT_DROP_DOOR_FOREIGN);
+        count(t, PV_RELAYSTAT_DROP_PHONE_PORT_FOREIGN);
         return;
     }
-    struct chan *c = chan_by_door(t, r, peer);
+    struct chan *c = chan_by_phone_port(t, r, peer);
     if (c != NULL && c->until > now) {
         c->heard = now;
     } else if (!pv_turnpeer_is_allowed(peer, &t->rules)) {
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     } else if (!may_enter(t, a->member, peer, data.len, now)) {
-        count(t, PV_RELAYSTAT_DROP_DOOR_LIMIT);
+        count(t, PV_RELAYSTAT_DROP_PHONE_PORT_LIMIT);
         return;
     }
     if (!out_may(a->member->bandwidth, &a->member->down, data.len, now)) {
         count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
-    count_by_door(t, data.len);
+    count_by_phone_port(t, data.len);
     out_data(t, a, c, peer, data, now);
 }
 
 /* Nobody shall have this machine send to strangers: to an address from which nothing came of late
  * goes just enough for answers to handshakes, and to be heard again after a restart. */
-static void door_out(struct pv_turns *t, const struct alloc *a, const struct chan *c,
-                     const struct pv_addr *peer, struct pv_view data, pv_ns now)
+static void phone_port_out(struct pv_turns *t, const struct alloc *a, const struct chan *c,
+                           const struct pv_addr *peer, struct pv_view data, pv_ns now)
 {
     struct member *m = a->member;
     bool heard = c != NULL && c->heard != 0 && now - c->heard < PV_TURN_PERMISSION_TIME;
-    if (!door_may_reach(t, a, peer) || (!heard && !is_public(t, peer))) {
+    if (!phone_port_may_reach(t, a, peer) || (!heard && !is_public(t, peer))) {
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
     if (!is_wireguard(data)) {
-        count(t, PV_RELAYSTAT_DROP_DOOR_FOREIGN);
+        count(t, PV_RELAYSTAT_DROP_PHONE_PORT_FOREIGN);
         return;
     }
-    if (!heard && !pv_bucket_take(&m->knocks, PV_TURNS_DOOR_KNOCK_RATE, PV_TURNS_DOOR_KNOCK_BURST,
-                                  (uint32_t)data.len, now)) {
-        count(t, PV_RELAYSTAT_DROP_DOOR_LIMIT);
+    if (!heard && !pv_bucket_take(&m->knocks, PV_TURNS_PHONE_PORT_KNOCK_RATE,
+                                  PV_TURNS_PHONE_PORT_KNOCK_BURST, (uint32_t)data.len, now)) {
+        count(t, PV_RELAYSTAT_DROP_PHONE_PORT_LIMIT);
         return;
     }
     if (!out_may(m->bandwidth, &m->up, data.len, now)) {
@@ -1549,8 +1554,8 @@ static void door_out(struct pv_turns *t, const struct alloc *a, const struct cha
     struct pv_turns_out *out = out_new(t, NULL);
     if (out == NULL)
         return;
-    count_by_door(t, data.len);
-    *out = (struct pv_turns_out){.dst = *peer, .sock = a->door->sock, .data = data};
+    count_by_phone_port(t, data.len);
+    *out = (struct pv_turns_out){.dst = *peer, .sock = a->phone_port->sock, .data = data};
 }
 
 /* --- the way of relayed datagrams ------------------------------------------------------------ */
@@ -1679,8 +1684,8 @@ static void relay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv
 {
     size_t i = in->sock - PV_TURNS_RELAY0;
     const struct relay *r = i < t->limits.relays ? t->relays[i] : NULL;
-    if (r != NULL && r->is_door)
-        door_in(t, r, &in->src, pv_view(in->ptr, in->len), now);
+    if (r != NULL && r->is_phone_port)
+        phone_port_in(t, r, &in->src, pv_view(in->ptr, in->len), now);
     else
         to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
 }
@@ -1713,7 +1718,7 @@ static void relay_channel_data(struct pv_turns *t, const struct way *way, uint8_
     if (a->member == NULL)
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
     else if (!member_is_virtual(t, &c->peer))
-        door_out(t, a, c, &c->peer, pv_view(data, data_len), now);
+        phone_port_out(t, a, c, &c->peer, pv_view(data, data_len), now);
     else
         to_member(t, a, c->reverse, &c->peer, (struct client_data){data, data_len}, now);
 }
@@ -1745,7 +1750,7 @@ static void relay_send(struct pv_turns *t, const struct way *way, const struct p
     }
     struct chan *c = chan_by_peer(a, &peer);
     if (!member_is_virtual(t, &peer)) {
-        door_out(t, a, c, &peer, data, now);
+        phone_port_out(t, a, c, &peer, data, now);
         return;
     }
     /* The input may be written to: pv_turns_in says so, a decoded message only borrows it. */
@@ -1860,7 +1865,7 @@ static void put_allocation(struct pv_stun_writer *w, const struct req *q, const 
 {
     if (a->member != NULL) {
         pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->member->addr);
-        door_put(q, a, w);
+        phone_port_put(q, a, w);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
         if (a->relays[i] != NULL)
@@ -1942,16 +1947,16 @@ static void allocate_member(struct pv_turns *t, struct req *q, struct alloc *the
         auth_refuse(t, q, PV_TURN_E_NO_CAPACITY);
         return;
     }
-    /* A member that has forgotten its channels in a restart hears guests of before by Data
+    /* A member that has forgotten its channels in a restart hears phones of before by Data
      * indications, until it binds them again; one that moved binds them at once. */
     if (memcmp(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN) != 0)
-        chan_leave_door(t, m->alloc);
+        chan_leave_phone_port(t, m->alloc);
     uint32_t lifetime = get_lifetime(q->msg);
     memcpy(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN);
     /* A lifetime of 0 makes no sense in an Allocate; it counts as the default. */
     m->alloc->until = q->now + PV_S(lifetime == 0 ? PV_TURNS_LIFETIME_S : lifetime);
     member_rearm(t, m);
-    door_wish(t, q, m->alloc);
+    phone_port_wish(t, q, m->alloc);
     spend_nonce(q);
     answer_allocated(t, q, m->alloc);
 }
@@ -2152,13 +2157,13 @@ static void handle_refresh(struct pv_turns *t, struct req *q, struct alloc *a)
     }
     bool half = family != 0 && (unsigned)family != families_of(a);
     if (a->member != NULL)
-        door_wish(t, q, a);
+        phone_port_wish(t, q, a);
     struct pv_turns_out *out = auth_begin(t, q, PV_STUN_SUCCESS, &w);
     if (out == NULL)
         return;
     pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, lifetime);
     if (a->member != NULL)
-        door_put(q, a, &w);
+        phone_port_put(q, a, &w);
     auth_end(t, q, out, &w);
     if (lifetime > 0) {
         a->until = q->now + PV_S(lifetime);
@@ -2182,13 +2187,13 @@ static void handle_refresh(struct pv_turns *t, struct req *q, struct alloc *a)
 /* --- permissions and channels ---------------------------------------------------------------- */
 
 /* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. Members
- * reach members only, and by a door what static users may: what turnpeer.h allows; these also
+ * reach members only, and by a phone port what static users may: what turnpeer.h allows; these also
  * another client of this relay. */
 static unsigned judge_peer(const struct pv_turns *t, const struct alloc *a,
                            const struct pv_addr *peer, bool exact)
 {
     unsigned bit = peer->family == PV_AF_INET6 ? FAMILY_BIT6 : FAMILY_BIT4;
-    if (a->member != NULL && door_may_reach(t, a, peer))
+    if (a->member != NULL && phone_port_may_reach(t, a, peer))
         return 0;
     if ((families_of(a) & bit) == 0)
         return PV_TURN_E_PEER_FAMILY_MISMATCH;
@@ -2519,7 +2524,7 @@ void pv_turns_forget(struct pv_turns *t)
 enum {
     WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
     METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
-    DOOR_PEERS_MAX = 1 << 18, /* ours: peers beyond doors that have a channel */
+    PHONE_PORT_PEERS_MAX = 1 << 18, /* ours: peers beyond phone ports that have a channel */
     PASSWORD_MAX = 512, /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
 
@@ -2565,7 +2570,7 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
         return PV_ERR_LIMIT;
     pv_blake2b(hash, pv_view(cfg->coordinator_pk, PV_SIGN_PK_LEN), pv_view(NULL, 0),
                pv_view(NULL, 0));
-    memcpy(t->door_key, cfg->door_key, sizeof(t->door_key));
+    memcpy(t->phone_port_key, cfg->phone_port_key, sizeof(t->phone_port_key));
     t->prefix[0] = 0xfd;
     memcpy(t->prefix + 1, hash, 5); /* as pv_turn_virtual_addr() */
     t->limits = (struct pv_turns_limits){
@@ -2603,11 +2608,13 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
                     rng);
     pv_turntab_init(&t->by_user, offsetof(struct member, user), MEMBER_USER, PV_TURNS_MEMBERS_MAX,
                     rng);
-    pv_turntab_init(&t->door_peers, offsetof(struct chan, door), DOOR_KEY, DOOR_PEERS_MAX, rng);
+    pv_turntab_init(&t->phone_port_peers, offsetof(struct chan, phone_port), PHONE_PORT_KEY,
+                    PHONE_PORT_PEERS_MAX, rng);
     int r = take_config(t, cfg);
     if (r == PV_OK)
-        r = pv_bucket_table_new(&t->door_sources, PV_TURNS_DOOR_SOURCES, PV_TURNS_DOOR_SOURCE_RATE,
-                                PV_TURNS_DOOR_SOURCE_BURST, rng);
+        r = pv_bucket_table_new(&t->phone_port_sources, PV_TURNS_PHONE_PORT_SOURCES,
+                                PV_TURNS_PHONE_PORT_SOURCE_RATE, PV_TURNS_PHONE_PORT_SOURCE_BURST,
+                                rng);
     if (r == PV_OK) {
         pv_turntab_init(&t->by_token, offsetof(struct relay, token), TOKEN_LEN, t->limits.relays,
                         rng);
@@ -2651,8 +2658,8 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     pv_turntab_done(&t->by_user);
     pv_turntab_done(&t->by_token);
     pv_turntab_done(&t->by_place);
-    pv_turntab_done(&t->door_peers);
-    pv_bucket_table_free(t->door_sources);
+    pv_turntab_done(&t->phone_port_peers);
+    pv_bucket_table_free(t->phone_port_sources);
     pv_heap_done(&t->timers);
     if (t->users != NULL)
         pv_wipe(t->users, t->n_users * sizeof(*t->users));
@@ -2660,7 +2667,7 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     free(t->relays);
     free(t->scratch);
     pv_turnauth_done(&t->auth);
-    pv_wipe(t->door_key, sizeof(t->door_key));
+    pv_wipe(t->phone_port_key, sizeof(t->phone_port_key));
     free(t);
     return NULL;
 }
@@ -2825,9 +2832,9 @@ pv_ns pv_turns_next_timeout(const struct pv_turns *t)
     return pv_heap_next(&t->timers);
 }
 
-size_t pv_turns_door_peers(const struct pv_turns *t)
+size_t pv_turns_phone_port_peers(const struct pv_turns *t)
 {
-    return t->door_peers.n;
+    return t->phone_port_peers.n;
 }
 
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
@@ -2861,7 +2868,8 @@ void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *polic
     t->policy.per_user = or_default(policy->per_user, PER_USER);
     t->policy.port_lo = (uint16_t)or_default(policy->port_lo, PORT_LO);
     t->policy.port_hi = (uint16_t)or_default(policy->port_hi, PORT_HI);
-    t->policy.doors_per_net = or_default(policy->doors_per_net, PV_TURNS_DOORS_NET);
+    t->policy.phone_ports_per_net =
+        or_default(policy->phone_ports_per_net, PV_TURNS_PHONE_PORTS_NET);
     t->rules.n_allow = policy->n_allow;
     add_own(t, &policy->relay_public[0]);
     add_own(t, &policy->relay_public[1]);
@@ -2994,8 +3002,8 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
     t->n_out = 0;
     if (r == NULL || r->state != RELAY_ASKED)
         return;
-    if (r->is_door) {
-        door_opened(t, r, status);
+    if (r->is_phone_port) {
+        phone_port_opened(t, r, status);
         return;
     }
     if (r->pair != NULL && r->alloc == NULL) {

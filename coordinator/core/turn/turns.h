@@ -10,8 +10,8 @@
  *                 allocation, channels included; it lives while the node's control channel or its
  *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
  *                 reports members that go online and offline. One that asks for it also has a
- *                 door, where the operator allows it: a real UDP port that follows from its key, to
- *                 which strangers send WireGuard's messages, and nothing else.
+ *                 phone port, where the operator allows it: a real UDP port that follows from its
+ *                 key, to which strangers send WireGuard's messages, and nothing else.
  *   static users  stock clients: real relay sockets on random ports, which the owner opens and
  *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
  *
@@ -62,24 +62,26 @@ enum {
     PV_TURNS_RESERVED_MIN = 2,
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
 
-    PV_TURNS_DOORS_MAX = 1024, /* ours: doors at once */
-    PV_TURNS_DOORS = 16,       /* ours: unless the operator says otherwise */
-    PV_TURNS_DOORS_NET = 4,    /* ours: of them one network's, unless the operator says more */
-    /* Ours: messages a second and at once, that come in at doors from where their members have no
-     * channel: of one source network (/24, /56), at one door. A phone that roams sends the first
-     * few so. A longer message counts once for each PV_TURNS_DOOR_UNIT bytes that it has begun, the
-     * length of a handshake's. */
-    PV_TURNS_DOOR_SOURCE_RATE = 32,
-    PV_TURNS_DOOR_SOURCE_BURST = 64,
-    PV_TURNS_DOOR_RATE = 64,
-    PV_TURNS_DOOR_BURST = 128,
-    PV_TURNS_DOOR_UNIT = 148,
-    PV_TURNS_DOOR_OPENS = 4, /* ours: doors of one member opened at once; one a second afterwards */
-    PV_TURNS_DOOR_SOURCES = 4096, /* ours: source networks remembered */
-    PV_TURNS_DOOR_PEERS = 256,    /* ours: channels of one member by which its guests come in */
-    /* Ours: bytes a second and at once, that leave by a door for where nothing has come from. */
-    PV_TURNS_DOOR_KNOCK_RATE = 4096,
-    PV_TURNS_DOOR_KNOCK_BURST = 16384,
+    PV_TURNS_PHONE_PORTS_MAX = 1024, /* ours: phone ports at once */
+    PV_TURNS_PHONE_PORTS = 16,       /* ours: unless the operator says otherwise */
+    PV_TURNS_PHONE_PORTS_NET = 4, /* ours: of them one network's, unless the operator says more */
+    /* Ours: messages a second and at once, that come in at phone ports from where their members
+     * have no channel: of one source network (/24, /56), at one phone port. A phone that roams
+     * sends the first few so. A longer message counts once for each PV_TURNS_PHONE_PORT_UNIT bytes
+     * that it has begun, the length of a handshake's. */
+    PV_TURNS_PHONE_PORT_SOURCE_RATE = 32,
+    PV_TURNS_PHONE_PORT_SOURCE_BURST = 64,
+    PV_TURNS_PHONE_PORT_RATE = 64,
+    PV_TURNS_PHONE_PORT_BURST = 128,
+    PV_TURNS_PHONE_PORT_UNIT = 148,
+    PV_TURNS_PHONE_PORT_OPENS =
+        4, /* ours: phone ports of one member opened at once; one a second afterwards */
+    PV_TURNS_PHONE_PORT_SOURCES = 4096, /* ours: source networks remembered */
+    PV_TURNS_PHONE_PORT_PEERS = 256, /* ours: channels of one member by which its phones come in */
+    /* Ours: bytes a second and at once, that leave by a phone port for where nothing has come
+     * from. */
+    PV_TURNS_PHONE_PORT_KNOCK_RATE = 4096,
+    PV_TURNS_PHONE_PORT_KNOCK_BURST = 16384,
 };
 
 struct pv_turns_user {
@@ -110,16 +112,16 @@ struct pv_turns_policy {
     size_t n_allow;
     struct pv_turns_net nets[PV_TURNS_NETS_MAX];
     size_t n_nets;
-    uint32_t doors;         /* at most PV_TURNS_DOORS_MAX; 0: none */
-    uint32_t doors_per_net; /* of them one network's; 0: PV_TURNS_DOORS_NET */
+    uint32_t phone_ports;         /* at most PV_TURNS_PHONE_PORTS_MAX; 0: none */
+    uint32_t phone_ports_per_net; /* of them one network's; 0: PV_TURNS_PHONE_PORTS_NET */
 };
 
 struct pv_turns_config {
     bool enabled;                  /* false: Binding requests only */
     const uint8_t *coordinator_pk; /* PV_SIGN_PK_LEN bytes, not kept */
-    /* The secret that doors' ports follow from, the same after every start: nobody else shall find
-     * a key with a given port. Copied and wiped at the end. */
-    uint8_t door_key[PV_BLAKE2B_LEN];
+    /* The secret that phone ports' ports follow from, the same after every start: nobody else shall
+     * find a key with a given port. Copied and wiped at the end. */
+    uint8_t phone_port_key[PV_BLAKE2B_LEN];
     const struct pv_turns_user *users; /* copied as keys */
     size_t n_users;                    /* <= PV_TURNS_USERS_MAX */
     /* Where relay sockets are bound; PV_AF_NONE: the address to which the client sent, if that has
@@ -217,7 +219,7 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
 void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now);
 pv_ns pv_turns_next_timeout(const struct pv_turns *t);
 
-/* Channels of members to peers beyond their doors. */
-size_t pv_turns_door_peers(const struct pv_turns *t);
+/* Channels of members to peers beyond their phone ports. */
+size_t pv_turns_phone_port_peers(const struct pv_turns *t);
 /* Its counters, for any thread, until pv_turns_free(). The owner may add what it drops itself. */
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t);

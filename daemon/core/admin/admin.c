@@ -38,7 +38,7 @@ struct waiting {
     struct pv_ctlapi_told told; /* who knows so far, and what became of an invite */
 };
 
-/* A machine that waits to be admitted takes that back: as a guest, for it is no member. */
+/* A machine that waits to be admitted takes that back: as an applicant, for it is no member. */
 struct farewell {
     bool active;
     uint64_t handle;
@@ -222,11 +222,11 @@ static void begin_farewell(struct admin *a, uint64_t handle, enum pv_job_forget 
         return;
     }
     n->coord_info.visiting = true;
-    pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_GUEST,
+    pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_APPLICANT,
                      pv_roster_network_id(n->roster), now);
 }
 
-/* The coordinator takes it for a guest. */
+/* The coordinator takes it for an applicant. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct admin *a = part;
@@ -582,10 +582,10 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
     const struct pv_addr ip4 = m->ip4;
-    const bool carried = pv_roster_carrier(a->node->roster, m) != NULL ||
-                         pv_roster_lost_carrier(a->node->roster, m) != NULL;
+    const bool carried = pv_roster_gateway(a->node->roster, m) != NULL ||
+                         pv_roster_lost_gateway(a->node->roster, m) != NULL;
     memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
-    pv_ending_guests(a->node, m, &w.told);
+    pv_ending_phones(a->node, m, &w.told);
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
     int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
@@ -594,7 +594,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
     if (r == PV_OK && carried) /* what stays harms nobody */
-        (void)!pv_rulesedit_uncarry(a->node, &ip4, false, now);
+        (void)!pv_rulesedit_drop_gateway(a->node, &ip4, false, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else
@@ -633,10 +633,10 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
     if (pk == NULL || !is_up(a, "admin grant", handle))
         return;
     const struct pv_member *m = pv_roster_by_node(a->node->roster, pk);
-    if (m != NULL && pv_roster_carrier(a->node->roster, m) != NULL) {
+    if (m != NULL && pv_roster_gateway(a->node->roster, m) != NULL) {
         pv_ctlsrv_failf(
             a->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "admin grant: %s is a guest: its WireGuard app can neither invite nor remove", m->name);
+            "admin grant: %s is a phone: its WireGuard app can neither invite nor remove", m->name);
         return;
     }
     if (pv_roster_rights(a->node->roster, pk) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE))
@@ -722,9 +722,9 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
-        /* A guest can be no admin. */
+        /* A phone can be no admin. */
         if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0 ||
-            pv_roster_carrier(n->roster, m) != NULL)
+            pv_roster_gateway(n->roster, m) != NULL)
             continue;
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
         if (heir == NULL || (p != NULL && pv_peer_reach(p) != PV_REACH_NO))
@@ -791,7 +791,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
     w.told.orphaned = another_admin(n) == NULL;
     if (pv_node_self(n) != NULL)
-        pv_ending_guests(n, pv_node_self(n), &w.told);
+        pv_ending_phones(n, pv_node_self(n), &w.told);
     pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),

@@ -190,13 +190,13 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
     return r;
 }
 
-void pv_ending_guests(const struct pv_node *n, const struct pv_member *m,
+void pv_ending_phones(const struct pv_node *n, const struct pv_member *m,
                       struct pv_ctlapi_told *told)
 {
-    struct pv_text names = pv_text_in(told->guests, sizeof(told->guests));
+    struct pv_text names = pv_text_in(told->phones, sizeof(told->phones));
     for (const struct pv_member *x = pv_roster_next(n->roster, NULL); x != NULL;
          x = pv_roster_next(n->roster, x)) {
-        if (pv_roster_carrier(n->roster, x) != m)
+        if (pv_roster_gateway(n->roster, x) != m)
             continue;
         pv_text_part(&names, ", ");
         pv_text_add(&names, "%s", x->name);

@@ -41,8 +41,8 @@ PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, struct pv_signer by,
 PV_MUST_CHECK int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                                       struct pv_ctlapi_told *told, pv_ns now);
 
-/* Names in told->guests the guests that m carries, of which some fall when m is no member. */
-void pv_ending_guests(const struct pv_node *n, const struct pv_member *m,
+/* Names in told->phones the phones of m, of which some fall when m is no member. */
+void pv_ending_phones(const struct pv_node *n, const struct pv_member *m,
                       struct pv_ctlapi_told *told);
 
 /* This node revokes its own open invites (as above), and gives up its rights if nothing that it

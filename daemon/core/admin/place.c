@@ -173,9 +173,9 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                         o->what, PV_PREFIX_STR(&net->range));
         return;
     }
-    if (memcmp(m->ip4.ip, ip4, sizeof(place.ip4)) != 0 && pv_roster_carrier(n->roster, m) != NULL) {
+    if (memcmp(m->ip4.ip, ip4, sizeof(place.ip4)) != 0 && pv_roster_gateway(n->roster, m) != NULL) {
         fail(n, o->handle, PV_CTLAPI_REFUSED, o->what,
-             "that is a guest, and the file of its app has its address: remove it and export it "
+             "that is a phone, and the file of its app has its address: remove it and export it "
              "anew");
         return;
     }
@@ -279,9 +279,9 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
             "gone first and the reinstalled one behind it (`p2pvpnctl node -h`), or "
             "say --force",
             old->name);
-    else if (pv_roster_carrier(n->roster, fresh) != NULL)
+    else if (pv_roster_gateway(n->roster, fresh) != NULL)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "replace: %s is a guest, and the file of its app has its address: remove "
+                        "replace: %s is a phone, and the file of its app has its address: remove "
                         "both and export it anew",
                         fresh->name);
     else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
@@ -298,7 +298,7 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
     return false;
 }
 
-/* The network's words about the old machine become those about the new one. A guest's carrier has
+/* The network's words about the old machine become those about the new one. A phone's carrier has
  * nothing more to carry: the new one is a member that comes by itself. */
 static int carry_over(struct pv_node *n, const uint8_t *old, const uint8_t *fresh, bool rights,
                       pv_ns now)
@@ -306,8 +306,8 @@ static int carry_over(struct pv_node *n, const uint8_t *old, const uint8_t *fres
     const struct pv_member *m = pv_roster_by_node(n->roster, old);
     const struct pv_addr ip4 = m->ip4;
     int r = PV_OK;
-    if (pv_roster_carrier(n->roster, m) != NULL)
-        r = pv_rulesedit_uncarry(n, &ip4, true, now);
+    if (pv_roster_gateway(n->roster, m) != NULL)
+        r = pv_rulesedit_drop_gateway(n, &ip4, true, now);
     if (r == PV_OK)
         r = pv_rulesedit_carry(n, old, fresh, now);
     if (r == PV_OK && rights && pv_rootkey_is_here(n))

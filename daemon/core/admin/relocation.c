@@ -8,8 +8,8 @@
  * lives, and with it those who only listen there; then the record counts here, gossip takes it to
  * the others, and everybody's connection follows (coordinator.h).
  *
- *   NONE   --add-->                GUEST   asks the new coordinator in, as for a new network
- *   GUEST  --welcome-->            FOUND   has asked it to take the network
+ *   NONE   --add-->                APPLICANT asks the new coordinator in, as for a new network
+ *   APPLICANT --welcome-->            FOUND   has asked it to take the network
  *   FOUND  --receipts-->           SEED    a member's connection: every statement is put there
  *   SEED   --all are there-->      TELL    back at the former one: the record is put there
  *   NONE   --remove, address-->    TELL
@@ -213,7 +213,7 @@ enum {
 
 enum step {
     NONE,
-    GUEST,
+    APPLICANT,
     FOUND,
     SEED,
     TELL,
@@ -645,7 +645,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct relocation *x = part;
-    if (x->step != GUEST || x->node->coord_info.as_member)
+    if (x->step != APPLICANT || x->node->coord_info.as_member)
         return;
     if (msg->type == PV_CTL_WELCOME)
         ask_to_take(x, &msg->u.welcome, now);
@@ -782,9 +782,9 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct pv_writer w = pv_writer(x->one.bytes, sizeof(x->one.bytes));
     pv_coordlist_put(&w, x->url.pk, &x->url.addr, 1);
     x->one.len = w.len;
-    enter(x, GUEST, SILENCE, now);
+    enter(x, APPLICANT, SILENCE, now);
     n->coord_info.visiting = true;
-    pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_GUEST, NULL, now);
+    pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_APPLICANT, NULL, now);
 }
 
 /* The common part of remove and address: which is meant, and what comes of the new list. */

@@ -383,7 +383,7 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
     return carry_tags_of_invite(n, from, to, now);
 }
 
-int pv_rulesedit_uncarry(struct pv_node *n, const struct pv_addr *ip4, bool all, pv_ns now)
+int pv_rulesedit_drop_gateway(struct pv_node *n, const struct pv_addr *ip4, bool all, pv_ns now)
 {
     const struct pv_roster_entry *e = NULL;
     while ((e = pv_roster_next_route(n->roster, e)) != NULL) {

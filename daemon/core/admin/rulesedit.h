@@ -28,10 +28,10 @@ bool pv_rulesedit_give_tag(struct pv_node *n, const char *what,
 /* Takes back a route, tag or rule in force, of whatever signer. */
 PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st,
                                          pv_ns now);
-/* Takes back who may carry the guest that has this address alone, as far as this node said so, or
- * (all) whoever did. PV_ERR_REFUSED, PV_ERR_LIMIT, PV_ERR_NOMEM: the rest stays. */
-PV_MUST_CHECK int pv_rulesedit_uncarry(struct pv_node *n, const struct pv_addr *ip4, bool all,
-                                       pv_ns now);
+/* Takes back who may be the phone's gateway that has this address alone, as far as this node said
+ * so, or (all) whoever did. PV_ERR_REFUSED, PV_ERR_LIMIT, PV_ERR_NOMEM: the rest stays. */
+PV_MUST_CHECK int pv_rulesedit_drop_gateway(struct pv_node *n, const struct pv_addr *ip4, bool all,
+                                            pv_ns now);
 /* Says all tags, rules and routes in force that name the machine `from` of `to` instead, and takes
  * the former ones back. PV_ERR_LIMIT: there is no slot left; PV_ERR_REFUSED, PV_ERR_NOMEM.
  * Statements made before an error stay. */

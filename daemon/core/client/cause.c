@@ -190,13 +190,13 @@ static bool own_link(const struct scene *s, struct pv_cause *c)
                "leave from");
 }
 
-/* --- a static peer, or a guest that is carried here ------------------------------------------- */
+/* --- a static peer, or a phone of this node --------------------------------------------------- */
 
 /* It has no [peer] that could be wrong: its user switches the app on, or gets another file. */
-static bool guest_silent(const struct scene *s, struct pv_cause *c)
+static bool phone_silent(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_session *session = pv_peer_session(s->p);
-    return pv_peer_is_guest(s->p) &&
+    return pv_peer_is_phone(s->p) &&
            (pv_peer_presence(s->p) != PV_PRESENCE_ONLINE ||
             (session != NULL && pv_session_is_trying(session))) &&
            say(c,
@@ -230,7 +230,7 @@ static bool static_stranger(const struct scene *s, struct pv_cause *c)
     const struct pv_handshakes *h = pv_node_part(s->n, &pv_part_handshakes);
     const struct pv_handshakes_stranger *who = h == NULL ? NULL : pv_handshakes_stranger(h);
     const struct pv_carrier *path = pv_peer_path(s->p);
-    if (pv_peer_is_guest(s->p) || who == NULL || who->from.family == PV_AF_NONE ||
+    if (pv_peer_is_phone(s->p) || who == NULL || who->from.family == PV_AF_NONE ||
         (path != NULL && !pv_addr_equal_ip(&who->from, &path->remote)))
         return false;
     return say(c, "correct public-key in its [peer], or that machine's private key",
@@ -280,7 +280,7 @@ static bool static_idle(const struct scene *s, struct pv_cause *c)
 
 /* --- is it there at all? ---------------------------------------------------------------------- */
 
-static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
+static bool phone_elsewhere(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_peer *by = pv_peers_by_id(s->n->peers, pv_peer_by(s->p));
     if (by == NULL)
@@ -298,17 +298,18 @@ static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
 }
 
 /* Its app would call nobody, and starting it helps nothing. */
-static bool guest_lost(const struct scene *s, struct pv_cause *c)
+static bool phone_lost(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_roster *r = s->n->roster;
     const struct pv_member *m = r == NULL ? NULL : pv_roster_by_node(r, pv_peer_pk(s->p));
-    const uint8_t *by = m == NULL ? NULL : pv_roster_lost_carrier(r, m);
+    const uint8_t *by = m == NULL ? NULL : pv_roster_lost_gateway(r, m);
     return by != NULL &&
            say(c,
                PV_STR("an admin's `sudo p2pvpnctl remove %s`, then `sudo p2pvpnctl export %s` on "
                       "another node",
                       s->name, s->name),
-               "%s is a guest with a WireGuard app, and %s, which carried it, is no member any "
+               "%s is a phone with a WireGuard app, and %s, which was its gateway, is no member "
+               "any "
                "more",
                s->name, PV_WHO_STR(s->n, by));
 }
@@ -685,15 +686,15 @@ static const struct {
 
     RULE(STATIC, static_unresolved),
     RULE(STATIC, static_well),
-    RULE(STATIC, guest_silent),
+    RULE(STATIC, phone_silent),
     RULE(STATIC, static_stranger),
     RULE(STATIC, static_nowhere),
     RULE(STATIC, static_misfit),
     RULE(STATIC, static_silent),
     RULE(STATIC, static_idle),
 
-    RULE(MEMBER, guest_elsewhere),
-    RULE(MEMBER, guest_lost),
+    RULE(MEMBER, phone_elsewhere),
+    RULE(MEMBER, phone_lost),
     RULE(MEMBER, peer_offline),
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),

@@ -16,16 +16,16 @@ enum {
     RATE = 200, /* answers a second to one member, ours: a resolver without a cache */
     BURST = 400,
     SOURCES = 1024,
-    ASK_RATE = 50,   /* questions of one guest a second put to this host's resolvers, ours: */
+    ASK_RATE = 50,   /* questions of one phone a second put to this host's resolvers, ours: */
     ASK_BURST = 100, /* a page of the web with all that it names */
-    PER_GUEST = 2,   /* addresses */
+    PER_PHONE = 2,   /* addresses */
 };
 
 struct dns {
     struct pv_node *node;
     bool alone;                   /* no other member is answered */
     struct pv_bucket_table *rate; /* answers to each member */
-    struct pv_bucket_table *asks; /* what resolvers are asked for each guest */
+    struct pv_bucket_table *asks; /* what resolvers are asked for each phone */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -34,7 +34,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     d->alone = cfg->dns == PV_DNS_PROGRAMS;
     int r = pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
     return r < 0 ? r
-                 : pv_bucket_table_new(&d->asks, PER_GUEST * PV_FP_MAX_GUESTS, ASK_RATE, ASK_BURST,
+                 : pv_bucket_table_new(&d->asks, PER_PHONE * PV_FP_MAX_PHONES, ASK_RATE, ASK_BURST,
                                        &d->node->rng);
 }
 
@@ -110,7 +110,7 @@ static bool in_overlay(const struct pv_node *n, const struct pv_addr *ip)
 /* Which answer a question gets: names below our zone and addresses of the overlay are ours and
  * answered with authority, with NXDOMAIN where nobody has them; everything else is refused, because
  * a resolver that asks here for the rest of the world is set up wrongly (RFC 1035 s4.1.1); of a
- * guest's app see ask_for_guest(). */
+ * phone's app see ask_for_phone(). */
 static void decide(const struct pv_node *n, const struct pv_dns_query *q, const char *zone,
                    char full[static PV_NAMES_FULL_BUF], struct pv_dns_answer *a)
 {
@@ -151,15 +151,15 @@ static void decide(const struct pv_node *n, const struct pv_dns_query *q, const 
     }
 }
 
-/* The guest that asks, if this node carries it; else NULL. Its address is proven (cryptokey
+/* The phone that asks, if this node carries it; else NULL. Its address is proven (cryptokey
  * routing). */
-static const struct pv_peer *guest_here(const struct pv_node *n, const struct pv_addr *src)
+static const struct pv_peer *phone_here(const struct pv_node *n, const struct pv_addr *src)
 {
     struct pv_addr ip = *src;
     ip.port = 0;
     const struct pv_member *m = pv_roster_by_ip(n->roster, &ip);
     const struct pv_peer *p = m == NULL ? NULL : pv_peers_by_pk(n->peers, m->node);
-    return p != NULL && pv_peer_is_guest(p) ? p : NULL;
+    return p != NULL && pv_peer_is_phone(p) ? p : NULL;
 }
 
 /* Names below .p2p are members' of some network: no DNS server hears of them. */
@@ -170,18 +170,18 @@ static bool is_of_members(const char *name)
     return len >= n && strcmp(name + len - n, end) == 0 && (len == n || name[len - n - 1] == '.');
 }
 
-/* The app of a guest asks the server of its file for everything, and nobody else (adr 0096). So
+/* The app of a phone asks the server of its file for everything, and nobody else (adr 0096). So
  * what this node does not know itself goes to the resolvers of its host; of other members, who have
  * resolvers of their own, nothing does. */
-static bool ask_for_guest(struct dns *d, const struct pv_addr *src, const struct pv_dns_query *q,
+static bool ask_for_phone(struct dns *d, const struct pv_addr *src, const struct pv_dns_query *q,
                           const struct pv_addr *bucket, struct pv_dns_reply *ret, pv_ns now)
 {
     const struct pv_node *n = d->node;
     const struct pv_addr *resolvers = n->host.plan.resolvers;
-    const struct pv_peer *guest = guest_here(n, src);
+    const struct pv_peer *phone = phone_here(n, src);
     _Static_assert((int)PV_DNS_RESOLVERS == (int)PV_NETPLAN_RESOLVERS, "as many as are told");
     if (!q->recursive || is_of_members(q->name) || resolvers[0].family == PV_AF_NONE ||
-        guest == NULL)
+        phone == NULL)
         return false;
     if (!pv_bucket_table_take(d->asks, bucket, 1, now))
         return true; /* and nothing is said: it asks again, more slowly */
@@ -190,7 +190,7 @@ static bool ask_for_guest(struct dns *d, const struct pv_addr *src, const struct
         ret->ask[ret->n_ask++].port = PV_DNS_PORT;
     }
     ret->question = q->question;
-    ret->of = pv_peer_id(guest);
+    ret->of = pv_peer_id(phone);
     return true;
 }
 
@@ -219,7 +219,7 @@ void pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
         return;
     else
         decide(n, &q, zone, full, &a);
-    if (a.rcode == PV_DNS_REFUSED && ask_for_guest(d, src, &q, &bucket, ret_reply, now))
+    if (a.rcode == PV_DNS_REFUSED && ask_for_phone(d, src, &q, &bucket, ret_reply, now))
         return;
     if (pv_dns_answer_build(&q, &a, ret_reply->bytes, &ret_reply->len) != PV_OK)
         ret_reply->len = 0;

@@ -2,8 +2,8 @@
 /*
  * dns.h - the part that is the optional name server on the overlay address ([dns] listen): it
  * answers NAME.NETWORK.p2p and the addresses of the overlay from the roster (docs/PROTOCOL-LOCAL.md
- * "Name server"). Only members are answered, each a bounded number of times a second. A guest that
- * this node carries has no other name server, so what it asks besides this host's own are asked.
+ * "Name server"). Only members are answered, each a bounded number of times a second. A phone of
+ * this node has no other name server, so what it asks besides this host's own are asked.
  */
 #pragma once
 

@@ -34,7 +34,7 @@ enum {
 
 struct info {
     struct pv_node *node;
-    const char *confined;               /* borrowed; NULL: nothing was told */
+    const char *sandbox;                /* borrowed; NULL: nothing was told */
     const char *stack, *stack_why;      /* as config.h has them */
     unsigned stack_restarts;            /* of lwIP's process */
     const char *directory;              /* the same */
@@ -52,7 +52,7 @@ struct info {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct info *x = part;
-    x->confined = cfg->confined;
+    x->sandbox = cfg->sandbox;
     x->stack = cfg->stack;
     x->stack_why = cfg->stack_why;
     x->directory = cfg->directory;
@@ -155,7 +155,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.interface = n->iface.state == PV_IFACE_UP ? n->given.tun_name : NULL;
     st->s.mtu = n->given.mtu;
     st->s.udp_port = n->given.udp_port;
-    st->s.confined = x->confined;
+    st->s.sandbox = x->sandbox;
     st->s.inside = n->given.inside;
     st->s.stack = x->stack;
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
@@ -345,9 +345,9 @@ static void add_peer(const struct pv_node *n, json_t **list, struct pv_peer *p, 
     const struct pv_member *m = !pv_peer_is_member(p) || n->roster == NULL
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
-    const struct pv_member *by = m == NULL ? NULL : pv_roster_carrier(n->roster, m);
-    const uint8_t *lost = m == NULL ? NULL : pv_roster_lost_carrier(n->roster, m);
-    shown.carrier = by != NULL ? by->name : lost != NULL ? PV_WHO_STR(n, lost) : NULL;
+    const struct pv_member *by = m == NULL ? NULL : pv_roster_gateway(n->roster, m);
+    const uint8_t *lost = m == NULL ? NULL : pv_roster_lost_gateway(n->roster, m);
+    shown.gateway = by != NULL ? by->name : lost != NULL ? PV_WHO_STR(n, lost) : NULL;
     shown.admin = m != NULL && m->rights != 0;
     shown.standing = "member";
     shown.expires_s = m != NULL ? m->expires : 0;

@@ -97,7 +97,7 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
     const char *remote = PV_ADDR_STR(&pv_peer_path(p)->remote);
     if (pv_peer_is_static(p)) {
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a %s, reached at %s", name,
-                 pv_peer_is_guest(p) ? "phone of this node" : "static peer", remote);
+                 pv_peer_is_phone(p) ? "phone of this node" : "static peer", remote);
         return;
     }
     if (!news)

@@ -271,7 +271,7 @@ static void set_error(struct pv_node *n, const char *why)
 
 static pv_job_done take_lookup;
 
-/* A guest knows nothing of where this network's coordinator once spoke TLS. */
+/* An applicant knows nothing of where this network's coordinator once spoke TLS. */
 static void find_addrs(struct pv_coord *c)
 {
     pv_coordaddrs_find(&c->addrs, c->node, c->node->coord_info.as_member, take_lookup, c);
@@ -616,8 +616,8 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     /* The network was left while this welcome waited to be taken. */
     if (n->coord_info.as_member && n->roster == NULL)
         return;
-    /* A guest only enrols: it stays offline, so that no other part takes its connection for that of
-     * the network. */
+    /* An applicant only enrols: it stays offline, so that no other part takes its connection for
+     * that of the network. */
     note_hybrid(c, pv_coordclient_is_hybrid(n->coord));
     if (n->coord_info.as_member) {
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
@@ -648,7 +648,7 @@ static void log_away(struct pv_coord *c, const char *why, pv_ns now)
            n->online ? "coordinator lost" : "coordinator not reached", why);
 }
 
-/* A guest's loss is told by its error alone: enrolment decides whether to go on. */
+/* An applicant's loss is told by its error alone: enrolment decides whether to go on. */
 static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
 {
     struct pv_node *n = c->node;

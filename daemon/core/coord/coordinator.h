@@ -4,11 +4,11 @@
  * something: who asked is told the answer (part.h on_answer()); what the coordinator says of its
  * own accord, and the welcome of each connection, goes to every part (on_push()).
  *
- * A connection is a member's or, while this node enrols, a guest's. Only a member's is announced by
- * PV_FACT_ONLINE and PV_FACT_OFFLINE; why a connection of either kind ended or was not made is in
- * node.coord_info.error, and PV_FACT_COORDINATOR says that it changed.
+ * A connection is a member's or, while this node enrols, an applicant's. Only a member's is
+ * announced by PV_FACT_ONLINE and PV_FACT_OFFLINE; why a connection of either kind ended or was not
+ * made is in node.coord_info.error, and PV_FACT_COORDINATOR says that it changed.
  *
- *   --connect--> connecting --welcome--> online (as a member) or a guest
+ *   --connect--> connecting --welcome--> online (as a member) or an applicant
  *                connecting --refused--> every part is pushed the error; tried again later
  *   any --lost--> connecting, at every address the coordinator may have by now
  *   any --disconnect--> nothing
@@ -33,7 +33,7 @@ extern const struct pv_part pv_part_coordinator;
 /*
  * Sends a request: msg's type and fields. Exactly one on_answer() of owner follows, with tag (below
  * 2^56), its msg an answer of its type or PV_CTL_ERROR; or the connection ends, which ends all
- * requests (PV_FACT_OFFLINE; for guests PV_FACT_COORDINATOR).
+ * requests (PV_FACT_OFFLINE; for applicants PV_FACT_COORDINATOR).
  *   PV_ERR_STATE     there is no connection
  *   PV_ERR_LIMIT     too much is waiting already
  *   PV_ERR_NO_SPACE  longer than a message may be
@@ -42,8 +42,8 @@ extern const struct pv_part pv_part_coordinator;
 PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
                                struct pv_ctl_msg *msg, uint64_t tag);
 
-/* Connects as a member, or as a guest for enrolling, to the coordinators of list. network_id: NULL
- * = to create a network. The connection before is dropped. */
+/* Connects as a member, or as an applicant for enrolling, to the coordinators of list. network_id:
+ * NULL = to create a network. The connection before is dropped. */
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now);
 /* The network's record names these coordinators now: a member's connection follows. To another

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* enrol.c - how `create` and `join` begin, what a guest asks the coordinator and what each answer
- * must prove before this node believes that it is a member, and how they go on then and end. */
+/* enrol.c - how `create` and `join` begin, what an applicant asks the coordinator and what each
+ * answer must prove before this node believes that it is a member, and how they go on then and
+ * end. */
 #include "daemon/core/member/enrol.h"
 
 #include <limits.h>
@@ -30,7 +31,7 @@
 enum step {
     NO_STEP,
     ROOT,     /* create: the keeper is making the root key */
-    CONNECT,  /* guest connection */
+    CONNECT,  /* applicant connection */
     FETCH,    /* join: record and invite */
     JOIN,     /* join: reservation */
     REGISTER, /* join: member statement */
@@ -84,7 +85,7 @@ struct pv_enrol {
 };
 
 /* Before membership is certain: a refusal, the deadline or the client's going ends the attempt. */
-static inline bool is_guest(const struct pv_enrol *x)
+static inline bool is_applicant(const struct pv_enrol *x)
 {
     return x->step != NO_STEP && x->step < SAVE;
 }
@@ -199,7 +200,7 @@ static void learn_addrs(struct pv_enrol *x, const char *const *texts, size_t n, 
 
 /* The coordinator is reached, and its key is the one of the URL or token. A network that is made
  * here records all addresses it tells of, so that members have more than the one in the URL. */
-static void guest_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
+static void applicant_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
 {
     if (x->create) {
         learn_addrs(x, w->stun, w->n_stun, false);
@@ -212,9 +213,9 @@ static void guest_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
     ask(x, &msg, FETCH);
 }
 
-/* The coordinator refused the guest's hello. It may change its mind about some reasons: then the
- * connection is tried again until the deadline. */
-static void guest_is_refused(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+/* The coordinator refused the applicant's hello. It may change its mind about some reasons: then
+ * the connection is tried again until the deadline. */
+static void applicant_is_refused(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     enum pv_ctl_error error = msg->u.failure.error;
     if (error != PV_CTL_E_LIMIT && error != PV_CTL_E_STORAGE && error != PV_CTL_E_BUSY &&
@@ -222,14 +223,14 @@ static void guest_is_refused(struct pv_enrol *x, const struct pv_ctl_msg *msg, p
         explain_refusal(x, msg, now);
 }
 
-/* The guest's connection is there, or was refused. */
-static void guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+/* The applicant's connection is there, or was refused. */
+static void applicant_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     x->deadline = x->until; /* it is there */
     if (msg->type == PV_CTL_WELCOME)
-        guest_is_there(x, &msg->u.welcome);
+        applicant_is_there(x, &msg->u.welcome);
     else if (msg->type == PV_CTL_ERROR)
-        guest_is_refused(x, msg, now);
+        applicant_is_refused(x, msg, now);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -532,7 +533,7 @@ static void created(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 }
 
 /* The answer to what was asked in this step. */
-static void guest_answer(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+static void applicant_answer(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (x->step == FETCH)
         fetched(x, msg, now);
@@ -672,13 +673,13 @@ static void begin(struct pv_enrol *x, bool create, const struct pv_ctlapi_reques
 
 /* The reason that a user reads at the deadline is set before anything is tried: most failures here
  * are silence, which brings no error of its own. */
-static void connect_guest(struct pv_enrol *x, pv_ns now)
+static void connect_applicant(struct pv_enrol *x, pv_ns now)
 {
     x->step = CONNECT;
     snprintf(
         x->why, sizeof(x->why),
         "the coordinator does not answer: does it run, is the address right, does TCP reach it?");
-    pv_coord_connect(x->node, pv_view(x->list, x->list_len), PV_CTL_GUEST,
+    pv_coord_connect(x->node, pv_view(x->list, x->list_len), PV_CTL_APPLICANT,
                      x->create ? NULL : x->network_id, now);
 }
 
@@ -721,7 +722,7 @@ static void root_is_there(struct pv_enrol *x, pv_ns now)
 {
     int r = make_network(x, now);
     if (r == PV_OK)
-        connect_guest(x, now);
+        connect_applicant(x, now);
     else
         fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
 }
@@ -845,7 +846,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     memcpy(x->rules_mark, token.seed + sizeof(token.seed) - sizeof(x->rules_mark),
            sizeof(x->rules_mark));
     pv_token_done(&token);
-    connect_guest(x, now);
+    connect_applicant(x, now);
 }
 
 /* --- what comes back -------------------------------------------------------------------------- */
@@ -896,14 +897,14 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     }
     if (tag != (uint64_t)x->step)
         return; /* an answer to something that is over */
-    guest_answer(x, msg, now);
+    applicant_answer(x, msg, now);
 }
 
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_enrol *x = part;
-    if (!x->node->coord_info.as_member && is_guest(x) && x->step != ROOT)
-        guest_push(x, msg, now);
+    if (!x->node->coord_info.as_member && is_applicant(x) && x->step != ROOT)
+        applicant_push(x, msg, now);
 }
 
 static void wait_for_list(struct pv_enrol *x, pv_ns now);
@@ -1041,7 +1042,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct pv_put *put;
     if ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
         end_invite(x, put, PV_CTL_E_OFFLINE);
-    if ((facts & PV_FACT_COORDINATOR) != 0 && is_guest(x) && x->step != ROOT) {
+    if ((facts & PV_FACT_COORDINATOR) != 0 && is_applicant(x) && x->step != ROOT) {
         /* Tries go on, at each of the token's coordinators in turn; what was asked is asked again.
          */
         snprintf(x->why, sizeof(x->why), "%s", n->coord_info.error);
@@ -1070,7 +1071,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct pv_enrol *x = part;
-    if (x->handle != handle || !is_guest(x))
+    if (x->handle != handle || !is_applicant(x))
         return;
     give_back(x);
     forget(x);
@@ -1090,7 +1091,7 @@ static void handle_timeout(void *part, pv_ns now)
     }
     if (x->step == LIST && now >= x->deadline)
         succeed(x, NULL);
-    if (!is_guest(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
+    if (!is_applicant(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
         return;
     const char *why = PV_STR(
         "%s%s", x->why,
@@ -1105,7 +1106,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct pv_enrol *x = part;
-    return is_guest(x) || x->step == LIST || x->invite != NULL ? x->deadline : PV_NEVER;
+    return is_applicant(x) || x->step == LIST || x->invite != NULL ? x->deadline : PV_NEVER;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

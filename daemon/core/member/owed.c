@@ -132,12 +132,12 @@ static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
     return m != NULL && memcmp(m->transport, st->u.transport.transport, sizeof(m->transport)) == 0;
 }
 
-/* Does an admin let a guest in by it? A node that joins by an invite has its receipt from the
+/* Does an admin let a phone in by it? A node that joins by an invite has its receipt from the
  * coordinator, and nobody else can get it one. */
-static bool is_claim_of_guest(const struct pv_node *n, const struct pv_statement *st)
+static bool is_claim_of_phone(const struct pv_node *n, const struct pv_statement *st)
 {
     const struct pv_member *m = pv_roster_by_node(n->roster, st->u.member.node);
-    return m != NULL && m->serial == st->u.member.serial && pv_roster_carrier(n->roster, m) != NULL;
+    return m != NULL && m->serial == st->u.member.serial && pv_roster_gateway(n->roster, m) != NULL;
 }
 
 /* Are these the offers that count of this node? Those of others are their own business. */
@@ -170,7 +170,7 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
     case PV_OWED_TO_ALL:
         return pv_roster_in_force(x) || takes_back(n, x);
     case PV_OWED_CLAIM:
-        return is_claim_of_guest(n, &x->st);
+        return is_claim_of_phone(n, &x->st);
     case PV_OWED_KEY:
         return is_key_of(n, &x->st);
     case PV_OWED_PLACE:

@@ -104,7 +104,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         pv_presence_take(x->node, &msg->u.presence, now);
 }
 
-/* A guest's welcome counts for nothing here: it has no network whose members could be there. */
+/* An applicant's welcome counts for nothing here: it has no network whose members could be
+ * there. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct presence *x = part;
@@ -114,11 +115,11 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         pv_presence_take(x->node, &msg->u.presence, now);
 }
 
-/* The same holds for whoever comes by the door; it has no agent. */
-static void hurry_for_door(struct pv_node *n, pv_ns now)
+/* The same holds for whoever comes by the phone port; it has no agent. */
+static void hurry_for_phone_port(struct pv_node *n, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next(n->peers, p)) != NULL;) {
-        if (pv_peer_beyond_door(p)->family != PV_AF_NONE)
+        if (pv_peer_beyond_phone_port(p)->family != PV_AF_NONE)
             pv_coord_hurry(n, now + HURRY_CUT_OFF, now);
     }
 }
@@ -147,7 +148,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct presence *x = part;
     if ((facts & PV_FACT_OFFLINE) != 0 && !x->node->online) {
         forget_all(x->node, now);
-        hurry_for_door(x->node, now);
+        hurry_for_phone_port(x->node, now);
     }
 }
 

@@ -56,8 +56,8 @@ struct rules {
     struct pv_prefix regions[PV_FP_MAX_PARTS];
     size_t n_regions;
     bool cut;
-    struct pv_rules_guest guests[PV_FP_MAX_GUESTS]; /* that this node carries */
-    size_t n_guests;
+    struct pv_rules_phone phones[PV_FP_MAX_PHONES]; /* that this node carries */
+    size_t n_phones;
     enum mark mark;
     bool shut;    /* the packet threads let in answers only, as rules are unknown */
     bool guarded; /* the packet threads have a guard */
@@ -169,13 +169,13 @@ static struct pv_prefix alone(const struct pv_addr *ip)
     return (struct pv_prefix){.base = *ip, .bits = (uint8_t)(8 * pv_addr_ip_len(ip))};
 }
 
-/* A guest's own machine keeps no rules, so this node, which carries it, keeps them for both of its
+/* A phone's own machine keeps no rules, so this node, which carries it, keeps them for both of its
  * addresses. */
-static int guard_guests(struct rules *r, const struct pv_peer *p, struct pv_fp_region *regions)
+static int guard_phones(struct rules *r, const struct pv_peer *p, struct pv_fp_region *regions)
 {
     bool allow = !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
-    for (size_t i = 0; i < r->n_guests; i++) {
-        const struct pv_rules_guest *g = &r->guests[i];
+    for (size_t i = 0; i < r->n_phones; i++) {
+        const struct pv_rules_phone *g = &r->phones[i];
         size_t lines = r->policy == NULL || r->unknown.is
                            ? 0
                            : pv_policy_lines(r->policy, pv_peer_pk(p), g->pk, r->lines);
@@ -188,7 +188,7 @@ static int guard_guests(struct rules *r, const struct pv_peer *p, struct pv_fp_r
     return PV_OK;
 }
 
-/* The other members keep the rules about a guest themselves. */
+/* The other members keep the rules about a phone themselves. */
 static int open_network(struct rules *r, struct pv_fp_region regions[static 2])
 {
     struct pv_ruletable *table = table_of(r, 0, !r->unknown.is, false);
@@ -201,7 +201,7 @@ static int open_network(struct rules *r, struct pv_fp_region regions[static 2])
     return PV_OK;
 }
 
-/* Guests and networks behind this node have rules of their own; [firewall] is about this node
+/* Phones and networks behind this node have rules of their own; [firewall] is about this node
  * alone. Of more regions than there is room for nobody knows what holds, so nothing enters any. */
 static int guard_beyond(struct rules *r, const struct pv_peer *p)
 {
@@ -210,9 +210,9 @@ static int guard_beyond(struct rules *r, const struct pv_peer *p)
     bool allow =
         !r->cut && !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
     bool guarded = r->guarded && pv_peer_is_member(p);
-    size_t first = guarded ? 2 * r->n_guests : 0;
-    int status = guarded ? guard_guests(r, p, regions) : PV_OK;
-    if (status == PV_OK && guarded && pv_peer_is_guest(p)) {
+    size_t first = guarded ? 2 * r->n_phones : 0;
+    int status = guarded ? guard_phones(r, p, regions) : PV_OK;
+    if (status == PV_OK && guarded && pv_peer_is_phone(p)) {
         status = open_network(r, &regions[first]);
         first += 2;
     }
@@ -242,12 +242,12 @@ static int close_peer(const struct rules *r, const struct pv_peer *p, bool had_r
     return PV_ERR_NOMEM;
 }
 
-/* This node keeps the rules about what its own programs, and networks around it, send to a guest,
+/* This node keeps the rules about what its own programs, and networks around it, send to a phone,
  * whose machine keeps none. */
 static int guard_out(struct rules *r, const struct pv_peer *p)
 {
     struct pv_ruletable *table = NULL;
-    if (r->guarded && pv_peer_is_guest(p)) {
+    if (r->guarded && pv_peer_is_phone(p)) {
         bool allow =
             !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
         size_t lines =
@@ -609,17 +609,17 @@ int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes, si
     return status;
 }
 
-int pv_rules_set_guests(struct pv_node *n, const struct pv_rules_guest *guests, size_t count,
+int pv_rules_set_phones(struct pv_node *n, const struct pv_rules_phone *phones, size_t count,
                         pv_ns now)
 {
     struct rules *r = of(n);
-    if (r == NULL || count > PV_FP_MAX_GUESTS ||
-        (r->n_guests == count &&
-         (count == 0 || memcmp(r->guests, guests, count * sizeof(guests[0])) == 0)))
+    if (r == NULL || count > PV_FP_MAX_PHONES ||
+        (r->n_phones == count &&
+         (count == 0 || memcmp(r->phones, phones, count * sizeof(phones[0])) == 0)))
         return PV_OK;
-    r->n_guests = count;
+    r->n_phones = count;
     if (count > 0)
-        memcpy(r->guests, guests, count * sizeof(guests[0]));
+        memcpy(r->phones, phones, count * sizeof(phones[0]));
     int status = guard_all(r, now);
     if (status != PV_OK)
         r->retry_at = now + RETRY;

@@ -64,14 +64,14 @@ struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,
  * first packet may go there. PV_ERR_NOMEM: it is tried again. */
 PV_MUST_CHECK int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes,
                                        size_t count, pv_ns now);
-/* A guest that this node carries (adr 0090). Zeroed before it is filled: they are compared as
+/* A phone of this node (adr 0090). Zeroed before it is filled: they are compared as
  * bytes. */
-struct pv_rules_guest {
+struct pv_rules_phone {
     uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_addr ip4, ip6;
 };
-/* The same of guests, PV_FP_MAX_GUESTS at most. */
-PV_MUST_CHECK int pv_rules_set_guests(struct pv_node *n, const struct pv_rules_guest *guests,
+/* The same of phones, PV_FP_MAX_PHONES at most. */
+PV_MUST_CHECK int pv_rules_set_phones(struct pv_node *n, const struct pv_rules_phone *phones,
                                       size_t count, pv_ns now);
 /* This node is about to join by a token with this mark: until it knows the rules that this vouches
  * for it lets in answers only (closed.h). The caller has the store keep the mark. */

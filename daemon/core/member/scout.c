@@ -111,7 +111,7 @@ struct place {
     uint8_t has[PV_STATEMENT_HASH_LEN];  /* the record that it has, likewise */
     uint8_t ends[PV_STATEMENT_HASH_LEN]; /* those that have no receipt of its; zero: none */
     unsigned failures;                   /* of visits, in a row */
-    bool as_guest;                       /* it let no member in, and the next visit only asks */
+    bool as_applicant;                   /* it let no member in, and the next visit only asks */
     pv_ns at;                            /* the next visit; PV_NEVER: none is needed */
     bool at_home;                        /* that one is planned for a preferred place */
     pv_ns returned;                      /* when this node went back to it; 0: not lately */
@@ -137,7 +137,7 @@ struct scout {
     enum step step;
     struct place *at; /* who is visited; NULL: IDLE */
     pv_ns until;      /* the visit ends then */
-    bool guest;       /* the visit is a guest's, who can only read the record */
+    bool applicant;   /* the visit is an applicant's, who can only read the record */
     bool brings;      /* and say that it joined at another one */
     uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about, */
     uint8_t word[PV_STATEMENT_HASH_LEN];    /* and that with all that is told with it */
@@ -308,7 +308,7 @@ static pv_ns within(const struct scout *s, pv_ns wait)
  * there do not reach this node. */
 static pv_ns wait_home(const struct scout *s, const struct place *p)
 {
-    if (p->as_guest && p->failures == 1)
+    if (p->as_applicant && p->failures == 1)
         return within(s, PV_SCOUT_TELL);
     pv_ns least = PV_MS(PER_MEMBER_MS) * pv_roster_count(s->node->roster);
     least = least > PV_SCOUT_HOME ? least : PV_SCOUT_HOME;
@@ -334,7 +334,7 @@ static const struct pv_member *self_of(const struct scout *s)
     return n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
 }
 
-/* Admitted by nobody yet: coordinators let it in as a guest only. */
+/* Admitted by nobody yet: coordinators let it in as an applicant only. */
 static bool is_waiting(const struct scout *s)
 {
     const struct pv_member *self = self_of(s);
@@ -352,9 +352,9 @@ static bool is_needed(const struct scout *s, const struct place *p)
 
 /* Two members' connections of one node push each other out, and those of the list are being tried.
  */
-static bool is_for_guest(const struct scout *s, const struct place *p)
+static bool is_for_applicant(const struct scout *s, const struct place *p)
 {
-    return p->as_guest || (!s->node->online && (p->listed || is_waiting(s)));
+    return p->as_applicant || (!s->node->online && (p->listed || is_waiting(s)));
 }
 
 static void plan(struct scout *s, struct place *p, pv_ns now)
@@ -479,8 +479,8 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     memcpy(target.coordinator, p->pk, sizeof(target.coordinator));
     memcpy(target.network, pv_roster_network_id(n->roster), sizeof(target.network));
     target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
-    target.role = is_for_guest(s, p) ? PV_CTL_GUEST : PV_CTL_MEMBER;
-    s->guest = target.role == PV_CTL_GUEST;
+    target.role = is_for_applicant(s, p) ? PV_CTL_APPLICANT : PV_CTL_MEMBER;
+    s->applicant = target.role == PV_CTL_APPLICANT;
     s->brings = false;
     pv_coordaddrs_find(&s->addrs, n, true, take_lookup, s);
     if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
@@ -582,16 +582,16 @@ static const struct pv_roster_entry *own_word(const struct scout *s)
 
 /* A coordinator of the list that has never heard of this node: it joined by a token of before the
  * network moved there, and nobody else was told. Of a node that waits each but the one where it
- * asked may be one: guests are let in unasked. And one of another list, which a member has to tell
- * that there is a better one. */
+ * asked may be one: applicants are let in unasked. And one of another list, which a member has to
+ * tell that there is a better one. */
 static bool is_unheard_of(const struct scout *s, bool same_record)
 {
     const struct pv_roster_entry *own = own_word(s);
-    if (!s->guest || own == NULL)
+    if (!s->applicant || own == NULL)
         return false;
     if (!s->at->listed)
-        return s->at->as_guest && s->node->online && !same_record;
-    return s->at->as_guest || s->node->coord_info.standing != PV_COORD_NO_COMPLAINT ||
+        return s->at->as_applicant && s->node->online && !same_record;
+    return s->at->as_applicant || s->node->coord_info.standing != PV_COORD_NO_COMPLAINT ||
            (is_waiting(s) && same_record && !has_receipt(own, s->at));
 }
 
@@ -686,9 +686,9 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
     bool same = pv_view_equal(record->st.raw, theirs.statement);
     if (is_unheard_of(s, same))
         bring_own(s, false, now);
-    else if (s->guest && theirs.statement.len > 0 && !same)
+    else if (s->applicant && theirs.statement.len > 0 && !same)
         fetch_chain(s, now);
-    else if (s->guest)
+    else if (s->applicant)
         fail(s, now); /* nothing new */
     else if (same && pv_ct_is_zero(s->at->ends, sizeof(s->at->ends)))
         done(s, true, now);
@@ -727,7 +727,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
         error = msg->u.receipts.results[s->at_record].error;
     bool taken = error == PV_CTL_E_NONE;
     if (s->brings && taken) { /* it lets this node in from now on */
-        s->at->as_guest = false;
+        s->at->as_applicant = false;
         done(s, false, now);
         return;
     }
@@ -736,7 +736,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
         bring_own(s, true, now);
         return;
     }
-    if (s->guest) {
+    if (s->applicant) {
         if (msg->type == PV_CTL_STATEMENTS)
             (void)pv_membership_add(s->node, msg->u.statements.items, msg->u.statements.n, now);
         fail(s, now); /* who follows a better record needs no visit, and others wait longer */
@@ -754,9 +754,9 @@ static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
     enum pv_ctl_error e =
         msg != NULL && msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
     bool unknown = e == PV_CTL_E_UNKNOWN_NODE;
-    if (unknown && !s->at->as_guest)
+    if (unknown && !s->at->as_applicant)
         s->at->failures = 0;
-    s->at->as_guest = unknown;
+    s->at->as_applicant = unknown;
 }
 
 static void run_scout(void *part, pv_ns now)
@@ -891,7 +891,7 @@ static const struct pv_stream_handler streams[] = {{
 static void show_unknown(const struct scout *s, struct pv_statuspage *st)
 {
     for (size_t i = 0; i < s->n; i++) {
-        if (!s->places[i].preferred || !s->places[i].as_guest)
+        if (!s->places[i].preferred || !s->places[i].as_applicant)
             continue;
         pv_statuspage_problem(
             st,

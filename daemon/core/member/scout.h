@@ -10,13 +10,14 @@
  * members that are connected to nobody else; if its own record is the better one, this node takes
  * that. So it is enough that one member knows of both coordinators.
  *
- * A visit is a second connection beside the one in use, as a member, or as a guest where no member
- * is let in, for as long as one question takes. Members visit at random times, and in a larger
- * network each of them less often, so that a coordinator that comes back is not run down.
+ * A visit is a second connection beside the one in use, as a member, or as an applicant where no
+ * member is let in, for as long as one question takes. Members visit at random times, and in a
+ * larger network each of them less often, so that a coordinator that comes back is not run down.
  *
  *   IDLE  --a place's time-->                    VISIT  connects
  *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals; a
- *                                                       guest asks for what the other one rests on
+ *                                                       applicant asks for what the other one rests
+ *                                                       on
  *   TELL  --the record is refused-->             READ   asks for all statements
  *   VISIT --welcome, TELL, READ --answer-->      IDLE   back to it, if it is preferred
  *   any   --refused, lost, silent-->             IDLE   tried again later

@@ -62,7 +62,7 @@ struct pv_static_peer {
     uint16_t endpoint_port;
     uint16_t persistent_keepalive; /* seconds, 0 = off */
     enum pv_suite suite;           /* of the session: chacha unless `suite = aes` */
-    bool door;                     /* it comes by a door at the coordinator */
+    bool phone_port;               /* it comes by a phone port at the coordinator */
 };
 
 /* One value stored by PV_JOB_SET_META. */
@@ -151,7 +151,7 @@ struct pv_chat_config {
 enum pv_dns_for {
     PV_DNS_NOBODY,   /* there is none */
     PV_DNS_PROGRAMS, /* this node's own programs */
-    PV_DNS_MEMBERS,  /* and other members, and guests */
+    PV_DNS_MEMBERS,  /* and other members, and phones */
 };
 
 /* The settings that parts read while the engine lives; nobody writes them but the log's level. */
@@ -208,9 +208,9 @@ struct pv_engine_config {
     bool key_given;           /* the transport key is of the configuration: it is not replaced */
     uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
     enum pv_dns_for dns;      /* a name server listens on the overlay address, and for whom */
-    bool guests;              /* [guests] carry: also those of other admins */
+    bool phones;              /* [phones] gateway: also those of other admins */
     bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
-    const char *confined;     /* what rights the processes have, for status; borrowed */
+    const char *sandbox;      /* what rights the processes have, for status; borrowed */
     const char *stack;        /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
     const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
     const char *directory;    /* with keys and database, absolute, UTF-8; "": not told; borrowed */

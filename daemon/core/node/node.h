@@ -133,7 +133,7 @@ struct pv_coord_info {
     struct pv_addr
         servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says; a NAT64 may lead there */
     size_t n_servers;
-    bool as_member; /* the connection wanted or there is a member's; else a guest's */
+    bool as_member; /* the connection wanted or there is a member's; else an applicant's */
     /* Written by relocation: that connection is to a coordinator that is only being given this
      * network. Nothing is pulled from it, or its list would count before it has everybody. */
     bool visiting;
@@ -190,10 +190,11 @@ struct pv_node_ways {
     uint16_t sock; /* standby: whose IPv4 binding everybody is told; 0 = the main socket's */
     /* relays; 0: the coordinator's; NULL: none */
     struct pv_relayway *relays[PV_FP_MAX_RELAYS];
-    bool udp_blocked;               /* relays: nothing comes back by UDP, */
-    pv_ns udp_since;                /* since then */
-    struct pv_turnc_door door;      /* relays: the door at the coordinator, while one is wanted */
-    bool wants_door;                /* guests: one is, beside static peers with `door = on` */
+    bool udp_blocked; /* relays: nothing comes back by UDP, */
+    pv_ns udp_since;  /* since then */
+    struct pv_turnc_phone_port
+        phone_port;        /* relays: the phone port at the coordinator, while one is wanted */
+    bool wants_phone_port; /* phones: one is, beside static peers with `phone-port = on` */
     struct pv_stunroute *stunroute; /* the engine: whose STUN answer it is */
 };
 

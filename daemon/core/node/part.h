@@ -44,7 +44,7 @@ enum pv_command_needs {
     PV_NEEDS_NETWORK, /* this node is in a network */
     PV_NEEDS_PEER,    /* req->peer names a member or a static peer */
     PV_NEEDS_MEMBER,  /* req->peer names a member other than this node */
-    PV_NEEDS_NODE,    /* and one that has a p2pvpnd: no guest */
+    PV_NEEDS_NODE,    /* and one that has a p2pvpnd: no phone */
 };
 
 /* One command of the control socket (docs/PROTOCOL-LOCAL.md "Control socket"). The part answers

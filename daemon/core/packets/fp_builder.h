@@ -22,9 +22,9 @@ enum {
     PV_FP_MAX_CARRIED = 66,  /* ours: prefixes that peers carry: 64 and the default routes */
     PV_FP_MAX_HERE = 16,     /* ours: prefixes that this node carries for others */
     PV_FP_MAX_PARTS = 64,    /* ours: prefixes of these about which rules differ */
-    PV_FP_MAX_GUESTS = 16,   /* ours: members that this node carries */
-    /* With both addresses of each guest, and the network's two ranges. */
-    PV_FP_MAX_REGIONS = PV_FP_MAX_PARTS + 2 * PV_FP_MAX_GUESTS + 2,
+    PV_FP_MAX_PHONES = 16,   /* ours: phones of this node */
+    /* With both addresses of each phone, and the network's two ranges. */
+    PV_FP_MAX_REGIONS = PV_FP_MAX_PARTS + 2 * PV_FP_MAX_PHONES + 2,
     PV_FP_GATEWAYS = 4,       /* ours: peers that carry the same prefix */
     PV_FP_KEYS_PER_PEER = 5,  /* former, previous, current, next, and one on its way out */
     PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
@@ -40,7 +40,7 @@ enum pv_fp_strict {
 enum pv_fp_peer_kind {
     PV_FP_MEMBER, /* of the network: exact addresses, in-band control, groups */
     PV_FP_STATIC, /* [peer NAME]: allowed-ips as WireGuard */
-    PV_FP_GUEST,  /* a member that speaks plain WireGuard, carried by this node (adr 0090) */
+    PV_FP_PHONE,  /* a member that speaks plain WireGuard, carried by this node (adr 0090) */
 };
 
 /* This node's end of the TUN. */
@@ -123,7 +123,7 @@ PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t pee
  * Takes a reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,
                                           struct pv_ruletable *rules);
-/* The packets that this node's own programs may send to the peer, a guest, whose machine keeps no
+/* The packets that this node's own programs may send to the peer, a phone, whose machine keeps no
  * rules; flows that the peer began excepted; NULL = everything. As pv_fp_builder_set_rules(). */
 PV_MUST_CHECK int pv_fp_builder_set_out(struct pv_fp_builder *b, uint32_t peer,
                                         struct pv_ruletable *out);
@@ -132,9 +132,9 @@ struct pv_fp_region {
     struct pv_prefix prefix;
     struct pv_ruletable *rules; /* borrowed for the call */
 };
-/* In place of the rules above for what goes on from here, to a prefix or a guest that this node
- * carries, or to any member where the peer is a guest: the first region that has the destination
- * counts; none: the rules above. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+/* In place of the rules above for what goes on from here, to a prefix or a phone of this node, or
+ * to any member where the peer is a phone: the first region that has the destination counts; none:
+ * the rules above. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_regions(struct pv_fp_builder *b, uint32_t peer,
                                             const struct pv_fp_region *regions, size_t n);
 bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer);

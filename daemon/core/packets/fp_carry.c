@@ -129,5 +129,5 @@ bool pv_fp_carry_goes_on(const struct pv_fp_snapshot *snap, const struct pv_fp_p
     const struct pv_fp_peer *to = pv_fp_snapshot_peer(snap, owner);
     return owner == PV_FP_OWNER_HERE ||
            (to != NULL &&
-            (to->kind == PV_FP_GUEST || (to->kind == PV_FP_MEMBER && peer->kind == PV_FP_GUEST)));
+            (to->kind == PV_FP_PHONE || (to->kind == PV_FP_MEMBER && peer->kind == PV_FP_PHONE)));
 }

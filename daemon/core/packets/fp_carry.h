@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fp_carry.h - packets to and from prefixes that peers carry, or that this node carries for them
- * (adr 0037), and packets that go on from here to guests and from them (adr 0090). Internal to the
+ * (adr 0037), and packets that go on from here to phones and from them (adr 0090). Internal to the
  * fast path: called only where no peer has the address itself, or it is not this node's, so a
  * network without routes pays nothing. Any worker.
  */
@@ -21,7 +21,7 @@ bool pv_fp_carries(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *p
  * flow stays with the one by which it came. */
 bool pv_fp_carry_admits(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                         const struct pv_ippkt *ip, pv_ns now);
-/* May a packet of that peer go on from this node: to a prefix or a guest that it carries, or as a
- * guest's to a member? */
+/* May a packet of that peer go on from this node: to a prefix or one of its phones, or as a
+ * phone's to a member? */
 bool pv_fp_carry_goes_on(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                          const struct pv_ippkt *ip);

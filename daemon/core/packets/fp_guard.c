@@ -108,7 +108,7 @@ static bool is_same(const struct pv_fp_ahead *a, const struct pv_fp_ahead *b)
            !b->flow.more && has_ports(&a->flow);
 }
 
-/* The peer in whose name the packet comes: a guest that `peer` carries has rules and flows of its
+/* The peer in whose name the packet comes: a phone of `peer` has rules and flows of its
  * own. */
 static const struct pv_fp_peer *speaker_of(const struct pv_fp_snapshot *snap,
                                            const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
@@ -155,7 +155,7 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     a->run = ++w->runs;
     a->verdict = (struct pv_verdict){.allow = false, .rule = PV_RULE_UNSEEN};
     const struct pv_ruletable *rules = rules_for(snap, peer, &a->ip);
-    if (rules == NULL) /* a guest whose rules found no memory yet */
+    if (rules == NULL) /* a phone whose rules found no memory yet */
         return true;
     if (has_ports(&a->flow))
         a->verdict = pv_ruletable_look(rules, a->flow.proto, a->flow.port);
@@ -248,7 +248,7 @@ bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_
     const struct pv_fp_peer *from = pv_fp_snapshot_route(snap, ip->version, ip->src);
     if (from != NULL && from->kind != PV_FP_STATIC)
         return true;
-    pv_flow_read(ip, true, &f); /* as the guest's machine would read it */
+    pv_flow_read(ip, true, &f); /* as the phone's machine would read it */
     if (!has_ports(&f))
         return f.kind == PV_FLOW_PIECE;
     if (pv_ruletable_look(peer->out, f.proto, f.port).allow)

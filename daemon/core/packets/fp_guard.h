@@ -27,11 +27,11 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                         const struct pv_fp_peer *peer, const struct pv_fp_ahead *a, pv_ns now);
 
-/* May a packet leave for peer, a guest with rules about what this node sends? That of a member was
+/* May a packet leave for peer, a phone with rules about what this node sends? That of a member was
  * judged when it came in; that of others, of a network behind this node too, counts as its own. */
 bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                           const struct pv_ippkt *ip, pv_ns now);
-/* A packet leaves for peer, which has rules; for a guest's addresses the guest, whoever carries
+/* A packet leaves for peer, which has rules; for a phone's addresses the phone, whoever carries
  * it. */
 void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                       const struct pv_ippkt *ip, pv_ns now);

@@ -118,7 +118,7 @@ static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
 
 /* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses and what it carries only.
  * A packet of a member must also be for this node or what this one carries, since members do not
- * route for each other unasked; a guest's may be for any member. */
+ * route for each other unasked; a phone's may be for any member. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, const struct pv_fp_ahead *read,
                            uint8_t *packet, size_t len, pv_ns now)
@@ -134,7 +134,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
         return;
     }
-    /* An address of the peer, of a guest that it carries, or in a prefix that it carries. */
+    /* An address of the peer, of one of its phones, or in a prefix that it carries. */
     const struct pv_fp_ends *ends = ends_of(w, snap, peer, ip);
     const struct pv_fp_target to = ends->target;
     bool may_say = ends->owner == peer || pv_fp_carry_admits(snap, peer, ip, now);

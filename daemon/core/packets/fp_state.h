@@ -60,7 +60,7 @@ struct pv_fp_peer {
         *live;                  /* holds a reference; NULL = nobody has used it: no path, no keys */
     struct pv_ruletable *rules; /* holds a reference; NULL = whatever it sends may enter. Then the
                                  * snapshot has a guard */
-    struct pv_ruletable *out;   /* of a guest: what this node's own programs may send to it;
+    struct pv_ruletable *out;   /* of a phone: what this node's own programs may send to it;
                                  * holds a reference; NULL = everything */
     struct pv_fp_regions *regions; /* holds a reference; NULL = rules hold for all */
 };

@@ -5,8 +5,8 @@
 #include "daemon/core/path/gatherer.h"
 
 enum {
-    WAYS = 5, /* kinds of addresses */
-    DOOR = 3, /* of these */
+    WAYS = 5,       /* kinds of addresses */
+    PHONE_PORT = 3, /* of these */
 };
 
 /* Did a server see the port at this base (RFC 8445 s4) elsewhere? Then a NAT is between. */
@@ -53,7 +53,8 @@ static bool list_ways(const struct pv_node *n, const struct pv_addr *ways[static
     ways[0] = mapped[0].family != PV_AF_NONE ? &mapped[0] : NULL;
     ways[1] = proven_public(n, PV_AF_INET, &asked);
     ways[2] = mapped[1].family != PV_AF_NONE ? &mapped[1] : NULL;
-    ways[DOOR] = n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL;
+    ways[PHONE_PORT] =
+        n->ways.phone_port.state == PV_TURNC_PHONE_PORT_OPEN ? &n->ways.phone_port.addr : NULL;
     ways[4] = proven_public(n, PV_AF_INET6, &asked);
     return asked;
 }
@@ -68,18 +69,20 @@ bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr)
     return leads;
 }
 
-bool pv_openport_is_door(const struct pv_node *n, const struct pv_addr *addr)
+bool pv_openport_is_phone_port(const struct pv_node *n, const struct pv_addr *addr)
 {
-    return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
+    return n->ways.phone_port.state == PV_TURNC_PHONE_PORT_OPEN &&
+           pv_addr_equal(addr, &n->ways.phone_port.addr);
 }
 
-bool pv_openport_taken(const struct pv_node *n, bool by_door, uint16_t family,
+bool pv_openport_taken(const struct pv_node *n, bool by_phone_port, uint16_t family,
                        struct pv_addr *ret_addr)
 {
     const struct pv_addr *ways[WAYS];
     (void)list_ways(n, ways);
     for (size_t i = 0; i < WAYS; i++) {
-        if (ways[i] != NULL && by_door == (i == DOOR) && (by_door || ways[i]->family == family)) {
+        if (ways[i] != NULL && by_phone_port == (i == PHONE_PORT) &&
+            (by_phone_port || ways[i]->family == family)) {
             *ret_addr = *ways[i];
             return true;
         }
@@ -93,7 +96,7 @@ bool pv_openport_lacks(const struct pv_node *n)
     const char *why;
     int r = pv_openport(n, &addr, &why);
     return r == PV_ERR_NOT_FOUND ||
-           (r == PV_OK && (addr.family == PV_AF_INET6 || pv_openport_is_door(n, &addr)));
+           (r == PV_OK && (addr.family == PV_AF_INET6 || pv_openport_is_phone_port(n, &addr)));
 }
 
 int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
@@ -111,9 +114,10 @@ int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **
     else if (asked || n->ways.gathering)
         *ret_why = "no server has told yet from where this port is seen: try again in a moment";
     else
-        *ret_why = "this machine has no public address, its router maps no port, and the "
-                   "coordinator opens no door: switch PCP, NAT-PMP or UPnP on in the router, or "
-                   "forward this node's UDP port by hand and name it: --endpoint ADDRESS:PORT, or "
-                   "have the coordinator's operator set [relay] doors";
+        *ret_why =
+            "this machine has no public address, its router maps no port, and the "
+            "coordinator opens no phone port: switch PCP, NAT-PMP or UPnP on in the router, or "
+            "forward this node's UDP port by hand and name it: --endpoint ADDRESS:PORT, or "
+            "have the coordinator's operator set [relay] phone-ports";
     return asked && !n->ways.udp_blocked ? PV_ERR_AGAIN : PV_ERR_NOT_FOUND;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * openport.h - the address at which strangers reach this node's UDP port: those who know no more
- * than that address, as the app of a guest (docs/PROTOCOL-NETWORK.md "Roster").
+ * than that address, as the app of a phone (docs/PROTOCOL-NETWORK.md "Roster").
  *
  * It looks at what others found out and keeps nothing. Control thread only.
  */
@@ -10,19 +10,19 @@
 #include "daemon/core/node/node.h"
 
 /* A port that the router maps, proven from outside, or the port at a public IPv4 address of this
- * machine itself, of which a server saw no other one; else one that it maps for IPv6; else the door
- * at the coordinator, while it is open (node.ways.door); else a public IPv6 address of this
- * machine. PV_ERR_NOT_FOUND: there is none, and *ret_why says why, and what helps; static.
- * PV_ERR_AGAIN: the same, but a server is still being asked. */
+ * machine itself, of which a server saw no other one; else one that it maps for IPv6; else the
+ * phone port at the coordinator, while it is open (node.ways.phone port); else a public IPv6
+ * address of this machine. PV_ERR_NOT_FOUND: there is none, and *ret_why says why, and what helps;
+ * static. PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
                               const char **ret_why);
 /* Is this one of them, be it not the first? */
 bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr);
-/* Is it the door's? */
-bool pv_openport_is_door(const struct pv_node *n, const struct pv_addr *addr);
-/* The one by which a stranger came: by the door, or from an address of that family. False: by none
- * that this node knows of, such as a port that was forwarded by hand. */
-bool pv_openport_taken(const struct pv_node *n, bool by_door, uint16_t family,
+/* Is it the phone port's? */
+bool pv_openport_is_phone_port(const struct pv_node *n, const struct pv_addr *addr);
+/* The one by which a stranger came: by the phone port, or from an address of that family. False: by
+ * none that this node knows of, such as a port that was forwarded by hand. */
+bool pv_openport_taken(const struct pv_node *n, bool by_phone_port, uint16_t family,
                        struct pv_addr *ret_addr);
-/* Does nothing lead here for sure but a door, be it open or not? */
+/* Does nothing lead here for sure but a phone port, be it open or not? */
 bool pv_openport_lacks(const struct pv_node *n);

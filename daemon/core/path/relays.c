@@ -123,11 +123,11 @@ static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr 
     return status;
 }
 
-/* A static peer beyond the door has one to where it was heard last, for as long as it is there: an
- * app that is asleep is written to as well. */
-static void settle_guest(struct pv_relays *r, struct pv_peer *p, pv_ns now)
+/* A static peer beyond the phone port has one to where it was heard last, for as long as it is
+ * there: an app that is asleep is written to as well. */
+static void settle_phone(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
-    const struct pv_addr at = *pv_peer_beyond_door(p);
+    const struct pv_addr at = *pv_peer_beyond_phone_port(p);
     const struct pv_addr *bound = pv_peer_channel(p);
     if (bound->family != PV_AF_NONE && !pv_addr_equal(bound, &at))
         drop_channel(r, p, now);
@@ -146,7 +146,7 @@ static void settle_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
     if (!pv_relayway_is_on(r->ways[MEMBERS]))
         return;
     if (pv_peer_is_static(p)) {
-        settle_guest(r, p, now);
+        settle_phone(r, p, now);
         return;
     }
     if (bound && state == PV_PEER_IDLE)
@@ -411,7 +411,7 @@ static void tell_peers(struct pv_relays *r, pv_ns now)
     struct pv_peers *ps = r->node->peers;
     for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
         if (!pv_peer_awaits_relay(p) && !pv_peer_is_relayed(p) &&
-            pv_peer_beyond_door(p)->family == PV_AF_NONE)
+            pv_peer_beyond_phone_port(p)->family == PV_AF_NONE)
             continue;
         pv_peer_relay_changed(p, now);
         pv_peers_touch(ps, p, now);
@@ -429,55 +429,57 @@ static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
     tell_peers(r, now);
 }
 
-/* --- the door --------------------------------------------------------------------------------- */
+/* --- the phone port --------------------------------------------------------------------------- */
 
 /* Why the coordinator opens none, in words; NULL: it does, or nothing is known yet. */
-static const char *door_why(const struct pv_turnc_door *door)
+static const char *phone_port_why(const struct pv_turnc_phone_port *phone_port)
 {
-    if (door->state == PV_TURNC_DOOR_UNSUPPORTED)
-        return "the relay is no p2pvpn-coordinator, and knows no doors";
-    if (door->state != PV_TURNC_DOOR_REFUSED)
+    if (phone_port->state == PV_TURNC_PHONE_PORT_UNSUPPORTED)
+        return "the relay is no p2pvpn-coordinator, and knows no phone ports";
+    if (phone_port->state != PV_TURNC_PHONE_PORT_REFUSED)
         return NULL;
-    switch (door->error) {
+    switch (phone_port->error) {
     case PV_TURN_E_FORBIDDEN:
-        return "the coordinator gives none: its operator has to set [relay] doors";
+        return "the coordinator gives none: its operator has to set [relay] phone-ports";
     case PV_TURN_E_QUOTA_REACHED:
-        return "this network has as many doors as the coordinator's operator allows it";
+        return "this network has as many phone ports as the coordinator's operator allows it";
     default:
-        return "the coordinator has no door left, or no port for one";
+        return "the coordinator has no phone port left, or no port for one";
     }
 }
 
 /* A coordinator behind a 1:1 NAT that was not told its public address shows its own, which is of no
  * use outside; the one where we reach it may be. */
-static void make_public(struct pv_turnc_door *door, const struct pv_addr *server)
+static void make_public(struct pv_turnc_phone_port *phone_port, const struct pv_addr *server)
 {
-    uint16_t port = door->addr.port;
-    if (door->state != PV_TURNC_DOOR_OPEN || !pv_addr_is_private(&door->addr) ||
-        server->family != door->addr.family || pv_addr_is_private(server))
+    uint16_t port = phone_port->addr.port;
+    if (phone_port->state != PV_TURNC_PHONE_PORT_OPEN || !pv_addr_is_private(&phone_port->addr) ||
+        server->family != phone_port->addr.family || pv_addr_is_private(server))
         return;
-    door->addr = *server;
-    door->addr.port = port;
+    phone_port->addr = *server;
+    phone_port->addr.port = port;
 }
 
-static void pump_door(struct pv_relays *r, pv_ns now)
+static void pump_phone_port(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
-    bool wanted = n->ways.wants_door || pv_peers_want_door(n->peers);
-    pv_relayway_want_door(r->ways[MEMBERS], wanted, now);
-    struct pv_turnc_door door = *pv_relayway_door(r->ways[MEMBERS]);
-    make_public(&door, pv_relayway_server(r->ways[MEMBERS]));
-    bool same = door.state == n->ways.door.state && door.error == n->ways.door.error &&
-                pv_addr_equal(&door.addr, &n->ways.door.addr);
-    n->ways.door = door;
+    bool wanted = n->ways.wants_phone_port || pv_peers_want_phone_port(n->peers);
+    pv_relayway_want_phone_port(r->ways[MEMBERS], wanted, now);
+    struct pv_turnc_phone_port phone_port = *pv_relayway_phone_port(r->ways[MEMBERS]);
+    make_public(&phone_port, pv_relayway_server(r->ways[MEMBERS]));
+    bool same = phone_port.state == n->ways.phone_port.state &&
+                phone_port.error == n->ways.phone_port.error &&
+                pv_addr_equal(&phone_port.addr, &n->ways.phone_port.addr);
+    n->ways.phone_port = phone_port;
     if (same)
         return;
-    pv_node_raise(n, PV_FACT_DOOR);
-    if (door.state == PV_TURNC_DOOR_OPEN)
-        pv_log(n->log, PV_LOG_INFO, "what=\"the door is open\" address=%s",
-               PV_ADDR_STR(&door.addr));
-    else if (door_why(&door) != NULL)
-        pv_log(n->log, PV_LOG_WARN, "what=\"no door\" why=\"%s\"", door_why(&door));
+    pv_node_raise(n, PV_FACT_PHONE_PORT);
+    if (phone_port.state == PV_TURNC_PHONE_PORT_OPEN)
+        pv_log(n->log, PV_LOG_INFO, "what=\"the phone port is open\" address=%s",
+               PV_ADDR_STR(&phone_port.addr));
+    else if (phone_port_why(&phone_port) != NULL)
+        pv_log(n->log, PV_LOG_WARN, "what=\"no phone port\" why=\"%s\"",
+               phone_port_why(&phone_port));
 }
 
 /* --- is UDP blocked? -------------------------------------------------------------------------- */
@@ -535,7 +537,7 @@ static void run(void *part, pv_ns now)
     pump_udp(r, now);
     EACH_WAY(r, via)
     pump_way(r, via, now);
-    pump_door(r, now);
+    pump_phone_port(r, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -647,8 +649,8 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
             PV_STR("no server's answer comes in: a firewall here must let UDP out and the answers "
                    "in, or the coordinator's must let it in at %s",
                    PV_RELAYS_UDP_STR(r->node)));
-    if (door_why(&r->node->ways.door) != NULL)
-        pv_statuspage_problem(st, "no door: ", door_why(&r->node->ways.door));
+    if (phone_port_why(&r->node->ways.phone_port) != NULL)
+        pv_statuspage_problem(st, "no phone port: ", phone_port_why(&r->node->ways.phone_port));
     EACH_WAY(r, via)
     {
         const char *error = pv_relayway_error(r->ways[via]);
@@ -677,19 +679,19 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
             continue;
         static const struct pv_addr none = {.family = PV_AF_NONE};
-        pv_ctlapi_put(
-            &list, NULL,
-            pv_ctlapi_pack("{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
-                           PV_RELAY_STR(r->node, via), "address",
-                           pv_relayway_is_on(way) ? PV_ADDR_STR(pv_relayway_server(way)) : NULL,
-                           "transport", pv_relayway_transport(way), "state",
-                           pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
-                           pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
-                           pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
-                           pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
-                           "tx_bytes", pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx),
-                           "door",
-                           pv_ctlapi_addr(via == MEMBERS ? &r->node->ways.door.addr : &none)));
+        pv_ctlapi_put(&list, NULL,
+                      pv_ctlapi_pack(
+                          "{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
+                          PV_RELAY_STR(r->node, via), "address",
+                          pv_relayway_is_on(way) ? PV_ADDR_STR(pv_relayway_server(way)) : NULL,
+                          "transport", pv_relayway_transport(way), "state",
+                          pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
+                          pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
+                          pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
+                          pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
+                          "tx_bytes", pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx),
+                          "phone_port",
+                          pv_ctlapi_addr(via == MEMBERS ? &r->node->ways.phone_port.addr : &none)));
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
     const char *udp =

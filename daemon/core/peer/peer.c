@@ -107,7 +107,7 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_node *n, enum pv_fp_pee
     }
     p->node = n;
     p->is_static = kind != PV_FP_MEMBER;
-    p->is_guest = kind == PV_FP_GUEST;
+    p->is_phone = kind == PV_FP_PHONE;
     memcpy(p->transport, transport, sizeof(p->transport));
     p->retry = PV_PEER_RETRY_FIRST;
     p->deadline = PV_NEVER;
@@ -156,13 +156,13 @@ int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
     return new_plain(ret_peer, n, PV_FP_STATIC, conf, now);
 }
 
-int pv_peer_new_guest(struct pv_peer **ret_peer, struct pv_node *n,
+int pv_peer_new_phone(struct pv_peer **ret_peer, struct pv_node *n,
                       const uint8_t pk[static PV_SIGN_PK_LEN],
                       const uint8_t transport[static PV_DH_LEN], pv_ns now)
 {
     struct pv_peer_static conf = {.suite = PV_SUITE_CHACHA};
     memcpy(conf.public_key, transport, sizeof(conf.public_key));
-    int r = new_plain(ret_peer, n, PV_FP_GUEST, &conf, now);
+    int r = new_plain(ret_peer, n, PV_FP_PHONE, &conf, now);
     if (r == PV_OK)
         memcpy((*ret_peer)->pk, pk, sizeof((*ret_peer)->pk));
     return r;
@@ -664,7 +664,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
     if (!pv_peer_is_node(p))
-        return; /* whoever has the file of a guest can sign as it */
+        return; /* whoever has the file of a phone can sign as it */
     if (p->left_at != 0 && desc->gen == p->descx.theirs.gen)
         return; /* of the life that ended */
     bool replaces = p->descx.theirs.gen != 0;
@@ -735,18 +735,18 @@ int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct
     return pv_ice_handle_input(p->ice, &c, &from->remote, datagram, now);
 }
 
-/* By a door packets come from real addresses, which only the coordinator's relay (via 0) has: a
- * member is at a virtual one. Without a door of ours nobody has been given that way. The way back
- * needs a channel there, which the part `relays` asks for; until it is bound an older path stays,
- * unless that leads through the door as well. */
-static void roam_by_door(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+/* By a phone port packets come from real addresses, which only the coordinator's relay (via 0) has:
+ * a member is at a virtual one. Without a phone port of ours nobody has been given that way. The
+ * way back needs a channel there, which the part `relays` asks for; until it is bound an older path
+ * stays, unless that leads through the phone port as well. */
+static void roam_by_phone_port(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     if (from->via != 0 || pv_turn_is_virtual(&from->remote) ||
-        p->node->ways.door.state != PV_TURNC_DOOR_OPEN)
+        p->node->ways.phone_port.state != PV_TURNC_PHONE_PORT_OPEN)
         return;
-    if (!pv_addr_equal(&p->beyond_door, &from->remote))
-        pv_trace_add(&p->trace, now, "now at %s, by our door", PV_ADDR_STR(&from->remote));
-    p->beyond_door = from->remote;
+    if (!pv_addr_equal(&p->beyond_phone_port, &from->remote))
+        pv_trace_add(&p->trace, now, "now at %s, by our phone port", PV_ADDR_STR(&from->remote));
+    p->beyond_phone_port = from->remote;
     pv_peer_relay_changed(p, now);
 }
 
@@ -756,10 +756,10 @@ static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
     if (pv_peer_has_path(p) && pv_carrier_same(&p->path, from))
         return;
     if (pv_carrier_is_relayed(from)) {
-        roam_by_door(p, from, now);
+        roam_by_phone_port(p, from, now);
         return;
     }
-    p->beyond_door = (struct pv_addr){.family = PV_AF_NONE};
+    p->beyond_phone_port = (struct pv_addr){.family = PV_AF_NONE};
     pv_trace_add(&p->trace, now, "now at %s", PV_ADDR_STR(&from->remote));
     pv_peer_use_path(p, from, now);
     pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
@@ -802,7 +802,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
         return r;
     p->talk->last_from = *from;
     p->sought = (struct pv_peer_sought){
-        .at = now, .by_door = pv_carrier_is_relayed(from), .family = from->remote.family};
+        .at = now, .by_phone_port = pv_carrier_is_relayed(from), .family = from->remote.family};
     take_back(p, now);
     if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
@@ -863,13 +863,13 @@ void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns n
 }
 
 /* Where the path through a relay leads: the agent chooses for members, static peers are where they
- * were heard by the door. False: no path through a relay is wanted. */
+ * were heard by the phone port. False: no path through a relay is wanted. */
 static bool relayed_path(const struct pv_peer *p, struct pv_ice_path *ret_path)
 {
-    *ret_path =
-        (struct pv_ice_path){.carrier = {.kind = PV_ICE_CARRIER_CHANNEL}, .remote = p->beyond_door};
+    *ret_path = (struct pv_ice_path){.carrier = {.kind = PV_ICE_CARRIER_CHANNEL},
+                                     .remote = p->beyond_phone_port};
     if (p->is_static)
-        return p->beyond_door.family != PV_AF_NONE;
+        return p->beyond_phone_port.family != PV_AF_NONE;
     return p->ice != NULL && pv_ice_selected(p->ice, ret_path) == PV_OK &&
            ret_path->carrier.kind != PV_ICE_CARRIER_UDP;
 }

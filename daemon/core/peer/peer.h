@@ -189,15 +189,15 @@ bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now);
 bool pv_peer_is_used(const struct pv_peer *p);
 
 uint32_t pv_peer_id(const struct pv_peer *p);
-/* Does the other side speak plain WireGuard: a static peer, or a guest that this node carries? */
+/* Does the other side speak plain WireGuard: a static peer, or a phone of this node? */
 bool pv_peer_is_static(const struct pv_peer *p);
-/* Is it a guest that this node carries? */
-bool pv_peer_is_guest(const struct pv_peer *p);
+/* Is it a phone of this node? */
+bool pv_peer_is_phone(const struct pv_peer *p);
 /* Is it a member of the network, and so no static peer? */
 bool pv_peer_is_member(const struct pv_peer *p);
-/* Is it a member that has a p2pvpnd, and so neither a static peer nor anybody's guest? */
+/* Is it a member that has a p2pvpnd, and so neither a static peer nor anybody's phone? */
 bool pv_peer_is_node(const struct pv_peer *p);
-/* The peer that carries this member, a guest; 0: it is none, or is carried here. */
+/* The peer that carries this member, a phone; 0: it is none, or is carried here. */
 uint32_t pv_peer_by(const struct pv_peer *p);
 void pv_peer_set_by(struct pv_peer *p, uint32_t by);
 const uint8_t *pv_peer_pk(const struct pv_peer *p);        /* members: the identity key, 32 bytes */
@@ -274,13 +274,14 @@ struct pv_peer_attempt pv_peer_attempt(const struct pv_peer *p);
  * forgets it. */
 const struct pv_addr *pv_peer_channel(const struct pv_peer *p);
 void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr);
-/* Where a static peer was heard last, when that was by our door at the coordinator; PV_AF_NONE. */
-const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p);
+/* Where a static peer was heard last, when that was by our phone port at the coordinator;
+ * PV_AF_NONE. */
+const struct pv_addr *pv_peer_beyond_phone_port(const struct pv_peer *p);
 /* How a static peer began a handshake last. */
 struct pv_peer_sought {
-    pv_ns at;        /* 0: never */
-    bool by_door;    /* at the coordinator, else to a port of this machine */
-    uint16_t family; /* of the address that it came from */
+    pv_ns at;           /* 0: never */
+    bool by_phone_port; /* at the coordinator, else to a port of this machine */
+    uint16_t family;    /* of the address that it came from */
 };
 const struct pv_peer_sought *pv_peer_sought(const struct pv_peer *p);
 /* The agent chose a relay whose way or channel is still to come. */
@@ -367,8 +368,8 @@ PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_node *
 /* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
                                      const struct pv_peer_static *conf, pv_ns now);
-/* A guest that this node carries. As above. */
-PV_MUST_CHECK int pv_peer_new_guest(struct pv_peer **ret_peer, struct pv_node *n,
+/* A phone of this node. As above. */
+PV_MUST_CHECK int pv_peer_new_phone(struct pv_peer **ret_peer, struct pv_node *n,
                                     const uint8_t pk[static PV_SIGN_PK_LEN],
                                     const uint8_t transport[static PV_DH_LEN], pv_ns now);
 /* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
@@ -400,7 +401,7 @@ void pv_peer_set_phone_presence(struct pv_peer *p, bool online, pv_ns now);
 void pv_peer_set_handshake(struct pv_peer *p, pv_ns ago, pv_ns now);
 /* node.ways.locals or node.common->signalling changed. */
 void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now);
-/* Its newest description, authenticated. Those of guests are dropped: their transport keys are in
+/* Its newest description, authenticated. Those of phones are dropped: their transport keys are in
  * files. */
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* A STUN datagram for its agent. Status as pv_ice_handle_input(). */

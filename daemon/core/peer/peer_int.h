@@ -104,9 +104,9 @@ struct pv_peer {
     struct pv_node *node;
     uint32_t id;    /* of the fast path */
     bool is_static; /* the other side speaks plain WireGuard */
-    bool is_guest;  /* and is a member that this node carries (adr 0090) */
+    bool is_phone;  /* and is a member that this node carries (adr 0090) */
     bool seen_off;  /* the packet threads keep it for a moment after it is freed */
-    uint32_t by; /* the peer that carries this member, a guest; 0: it is none, or is carried here */
+    uint32_t by; /* the peer that carries this member, a phone; 0: it is none, or is carried here */
 
     /* who it is */
     uint8_t pk[PV_SIGN_PK_LEN]; /* members: identity key; key of the engine's table */
@@ -178,8 +178,8 @@ struct pv_peer {
     uint64_t signal_seq_seen; /* highest accepted from it */
 
     /* static peers */
-    struct pv_addr
-        beyond_door; /* it was heard from there last, by our door; PV_AF_NONE: elsewhere */
+    struct pv_addr beyond_phone_port; /* it was heard from there last, by our phone port;
+                                         PV_AF_NONE: elsewhere */
     struct pv_peer_sought sought;
     bool misfit;         /* the last answer to a handshake was not made with our keys */
     char *endpoint_host; /* owned; NULL = none */

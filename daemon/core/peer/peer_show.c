@@ -25,7 +25,7 @@ enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
 /* The path of a phone is where it was heard last, whether it is on or not. */
 enum pv_peer_reach pv_peer_reach(const struct pv_peer *p)
 {
-    if (pv_peer_path_works(p) && (!p->is_guest || p->presence == PV_PRESENCE_ONLINE))
+    if (pv_peer_path_works(p) && (!p->is_phone || p->presence == PV_PRESENCE_ONLINE))
         return PV_REACH_PATH;
     return p->presence == PV_PRESENCE_ONLINE ? PV_REACH_ONLINE : PV_REACH_NO;
 }
@@ -75,14 +75,14 @@ bool pv_peer_is_static(const struct pv_peer *p)
     return p->is_static;
 }
 
-bool pv_peer_is_guest(const struct pv_peer *p)
+bool pv_peer_is_phone(const struct pv_peer *p)
 {
-    return p->is_guest;
+    return p->is_phone;
 }
 
 bool pv_peer_is_member(const struct pv_peer *p)
 {
-    return !p->is_static || p->is_guest;
+    return !p->is_static || p->is_phone;
 }
 
 bool pv_peer_is_node(const struct pv_peer *p)
@@ -226,9 +226,9 @@ void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr)
     p->relay_addr = addr == NULL ? (struct pv_addr){.family = PV_AF_NONE} : *addr;
 }
 
-const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p)
+const struct pv_addr *pv_peer_beyond_phone_port(const struct pv_peer *p)
 {
-    return &p->beyond_door;
+    return &p->beyond_phone_port;
 }
 
 const struct pv_peer_sought *pv_peer_sought(const struct pv_peer *p)
@@ -344,7 +344,7 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
         /* Nobody tells the presence of a static peer: it counts as online while keys that it proved
          * could still be in use. */
-        if (p->is_static && !p->is_guest)
+        if (p->is_static && !p->is_phone)
             x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
         if (heard != 0 && heard <= now && wall - (now - heard) / 1000 > seen)
             seen = wall - (now - heard) / 1000;
@@ -380,7 +380,7 @@ static bool say_known(const struct pv_node *n, const char *text, const char *wha
         says = " left the network: by its token or a new one it comes back with all that it had; "
                "`sudo p2pvpnctl remove` keeps its key out";
     else if (former != NULL)
-        says = " was removed from the network: it comes back by a new token, a guest by a new "
+        says = " was removed from the network: it comes back by a new token, a phone by a new "
                "`sudo p2pvpnctl export`";
     else if (renamed != NULL)
         says = called;
@@ -416,11 +416,11 @@ static void fail_unknown(struct pv_node *n, const char *text, const char *what, 
 }
 
 /* Nobody carries it any more, and it has no p2pvpnd all the same. */
-static bool is_lost_guest(const struct pv_node *n, const struct pv_peer *p)
+static bool is_lost_phone(const struct pv_node *n, const struct pv_peer *p)
 {
     const struct pv_member *m =
         n->roster == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
-    return m != NULL && pv_roster_lost_carrier(n->roster, m) != NULL;
+    return m != NULL && pv_roster_lost_gateway(n->roster, m) != NULL;
 }
 
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
@@ -434,9 +434,9 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
                         "%s: %s is a static peer: only members can do that", what, p->name);
         return NULL;
     }
-    if (p != NULL && needs == PV_NEEDS_NODE && (!pv_peer_is_node(p) || is_lost_guest(n, p))) {
+    if (p != NULL && needs == PV_NEEDS_NODE && (!pv_peer_is_node(p) || is_lost_phone(n, p))) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
-                        "%s: %s is a guest: its WireGuard app takes no messages and no files", what,
+                        "%s: %s is a phone: its WireGuard app takes no messages and no files", what,
                         p->name);
         return NULL;
     }

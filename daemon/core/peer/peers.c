@@ -36,8 +36,8 @@ struct pv_peers {
     struct pv_peer *members; /* by identity key */
     struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
     size_t n_statics;
-    bool wants_door;                 /* of any of them */
-    size_t n_guests;                 /* among members: those that this node carries */
+    bool wants_phone_port;           /* of any of them */
+    size_t n_phones;                 /* among members: those that this node carries */
     struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
     size_t n_static_routes;
     size_t static_ends[PV_ENGINE_MAX_STATIC];     /* where those of each end in there */
@@ -237,14 +237,14 @@ size_t pv_peers_count_statics(const struct pv_peers *ps)
     return ps->n_statics;
 }
 
-bool pv_peers_want_door(const struct pv_peers *ps)
+bool pv_peers_want_phone_port(const struct pv_peers *ps)
 {
-    return ps->wants_door;
+    return ps->wants_phone_port;
 }
 
-size_t pv_peers_count_guests(const struct pv_peers *ps)
+size_t pv_peers_count_phones(const struct pv_peers *ps)
 {
-    return ps->n_guests;
+    return ps->n_phones;
 }
 
 size_t pv_peers_count_reached(const struct pv_peers *ps)
@@ -555,7 +555,7 @@ static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
     }
     leave_ready(ps, p);
     (void)leave_news(ps, p);
-    ps->n_guests -= p->is_guest ? 1 : 0;
+    ps->n_phones -= p->is_phone ? 1 : 0;
     pv_heap_set(&ps->timers, &p->timer, PV_NEVER);
     if (slot < ps->n_slots && ps->by_slot[slot] == p)
         ps->by_slot[slot] = NULL;
@@ -695,20 +695,20 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     return r;
 }
 
-static int add(struct pv_peers *ps, const struct pv_member *m, bool guest, pv_ns now)
+static int add(struct pv_peers *ps, const struct pv_member *m, bool phone, pv_ns now)
 {
     struct pv_peer *p;
     if (ps->node->roster != NULL)
         memcpy(ps->node->common->network_id, pv_roster_network_id(ps->node->roster),
                sizeof(ps->node->common->network_id));
-    int r = guest ? pv_peer_new_guest(&p, ps->node, m->node, m->transport, now)
+    int r = phone ? pv_peer_new_phone(&p, ps->node, m->node, m->transport, now)
                   : pv_peer_new_member(&p, ps->node, m->node, m->transport);
     if (r != PV_OK)
         return r;
-    ps->n_guests += guest ? 1 : 0;
+    ps->n_phones += phone ? 1 : 0;
     PV_MAP_ADD(&ps->map, ps->members, pk, p, r);
     if (r != PV_OK) {
-        ps->n_guests -= guest ? 1 : 0;
+        ps->n_phones -= phone ? 1 : 0;
         pv_peer_free(p);
         return r;
     }
@@ -727,16 +727,16 @@ int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns no
 }
 
 /* Plain WireGuard and a member's ways share nothing, so the peer is made anew. */
-int pv_peers_set_guest(struct pv_peers *ps, const struct pv_member *m, bool guest, pv_ns now)
+int pv_peers_set_phone(struct pv_peers *ps, const struct pv_member *m, bool phone, pv_ns now)
 {
     struct pv_peer *p = pv_peers_by_pk(ps, m->node);
-    if (p != NULL && p->is_guest == guest)
+    if (p != NULL && p->is_phone == phone)
         return PV_OK;
-    if (guest && ps->n_guests == PV_FP_MAX_GUESTS)
+    if (phone && ps->n_phones == PV_FP_MAX_PHONES)
         return PV_ERR_LIMIT;
     if (p != NULL)
         pv_peers_drop(ps, p, now);
-    return add(ps, m, guest, now);
+    return add(ps, m, phone, now);
 }
 
 void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
@@ -814,7 +814,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
         return r;
     }
     ps->n_statics++;
-    ps->wants_door = ps->wants_door || conf->door;
+    ps->wants_phone_port = ps->wants_phone_port || conf->phone_port;
     find_endpoint(ps, p, now);
     pv_peers_touch(ps, p, now);
     return PV_OK;
@@ -1197,7 +1197,7 @@ static void put_each(const struct row *rows, size_t n, struct pv_metrics *m)
             double value = 0;
             if (PEER_FAMILIES[f].get(&rows[i], &value)) /* both kinds may have the same name */
                 pv_metrics_real(m, value, "peer", rows[i].p->name, "kind",
-                                rows[i].p->is_guest    ? "guest"
+                                rows[i].p->is_phone    ? "phone"
                                 : rows[i].p->is_static ? "static"
                                                        : "member",
                                 NULL);

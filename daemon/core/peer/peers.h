@@ -55,12 +55,12 @@ struct pv_peer *pv_peers_random(const struct pv_peers *ps);
 
 size_t pv_peers_count_members(const struct pv_peers *ps);
 size_t pv_peers_count_statics(const struct pv_peers *ps);
-/* Guests that this node carries; they are members, too. */
-size_t pv_peers_count_guests(const struct pv_peers *ps);
+/* Phones that this node carries; they are members, too. */
+size_t pv_peers_count_phones(const struct pv_peers *ps);
 /* Members with a path that answers. */
 size_t pv_peers_count_reached(const struct pv_peers *ps);
-/* Does any come by a door at the coordinator (`door = on`)? */
-bool pv_peers_want_door(const struct pv_peers *ps);
+/* Does any come by a phone port at the coordinator (`phone-port = on`)? */
+bool pv_peers_want_phone_port(const struct pv_peers *ps);
 /* The allowed-ips of all static peers. */
 const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n);
 
@@ -84,10 +84,10 @@ void pv_peers_drop_slots(struct pv_peers *ps, const struct pv_part *part);
 /* The peer of this member: made when it is not there yet, else told its name, addresses and
  * WireGuard key. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now);
-/* From now on this node carries that member, a guest, and speaks plain WireGuard with it; or does
- * so no more. The peer is made anew where it was the other. PV_ERR_LIMIT: PV_FP_MAX_GUESTS are
+/* From now on this node carries that member, a phone, and speaks plain WireGuard with it; or does
+ * so no more. The peer is made anew where it was the other. PV_ERR_LIMIT: PV_FP_MAX_PHONES are
  * carried already; as pv_peers_add_member(). */
-PV_MUST_CHECK int pv_peers_set_guest(struct pv_peers *ps, const struct pv_member *m, bool guest,
+PV_MUST_CHECK int pv_peers_set_phone(struct pv_peers *ps, const struct pv_member *m, bool phone,
                                      pv_ns now);
 PV_MUST_CHECK int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf,
                                       pv_ns now);

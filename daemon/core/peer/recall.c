@@ -502,7 +502,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     learn_mapped(r, p);
 }
 
-/* Is the coordinator missed? A guest's connection is not for this network. */
+/* Is the coordinator missed? An applicant's connection is not for this network. */
 static bool is_away(const struct pv_node *n)
 {
     return n->up && !n->removed && n->coord_info.as_member && !n->online && pv_node_self(n) != NULL;

@@ -601,14 +601,14 @@ void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns
         pv_turnc_healed(r->turnc, peer, now);
 }
 
-void pv_relayway_want_door(struct pv_relayway *r, bool wanted, pv_ns now)
+void pv_relayway_want_phone_port(struct pv_relayway *r, bool wanted, pv_ns now)
 {
-    pv_turnc_want_door(r->turnc, wanted, now);
+    pv_turnc_want_phone_port(r->turnc, wanted, now);
 }
 
-const struct pv_turnc_door *pv_relayway_door(const struct pv_relayway *r)
+const struct pv_turnc_phone_port *pv_relayway_phone_port(const struct pv_relayway *r)
 {
-    return pv_turnc_door(r->turnc);
+    return pv_turnc_phone_port(r->turnc);
 }
 
 int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)

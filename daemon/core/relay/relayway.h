@@ -133,9 +133,9 @@ void pv_relayway_kick(struct pv_relayway *r, pv_ns now);
 /* The path to this peer through it is suspect, or lives again: as pv_turnc_suspect(), _healed(). */
 void pv_relayway_suspect(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
-/* As pv_turnc_want_door() and pv_turnc_door(). */
-void pv_relayway_want_door(struct pv_relayway *r, bool wanted, pv_ns now);
-const struct pv_turnc_door *pv_relayway_door(const struct pv_relayway *r);
+/* As pv_turnc_want_phone_port() and pv_turnc_phone_port(). */
+void pv_relayway_want_phone_port(struct pv_relayway *r, bool wanted, pv_ns now);
+const struct pv_turnc_phone_port *pv_relayway_phone_port(const struct pv_relayway *r);
 /* As pv_turnc_bind() and pv_turnc_unbind(). */
 PV_MUST_CHECK int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);

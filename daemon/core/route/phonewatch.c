@@ -7,7 +7,7 @@
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/route/guests.h"
+#include "daemon/core/route/phones.h"
 #include "proto/ip/phoneseen.h"
 
 #define REFUSED_WAIT PV_S(30) /* ours: a statement may be on its way to the coordinator */
@@ -51,7 +51,7 @@ static struct phone *slot_of(struct pv_peer *p)
 static struct pv_peer *next_own(const struct pv_node *n, const struct pv_peer *p)
 {
     struct pv_peer *next = pv_peers_next_member(n->peers, p);
-    while (next != NULL && !pv_peer_is_guest(next))
+    while (next != NULL && !pv_peer_is_phone(next))
         next = pv_peers_next_member(n->peers, next);
     return next;
 }
@@ -62,7 +62,7 @@ static void look(struct phonewatch *x, pv_ns now)
 {
     struct pv_node *n = x->node;
     x->look_at = PV_NEVER;
-    if (pv_peers_count_guests(n->peers) == 0)
+    if (pv_peers_count_phones(n->peers) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = next_own(n, p)) != NULL;) {
         pv_ns heard = pv_peer_heard_at(p);
@@ -89,7 +89,7 @@ static void tell_coordinator(struct phonewatch *x, pv_ns now)
     struct pv_ctl_phone phones[PV_CTL_PHONES_MAX];
     struct phone *said[PV_CTL_PHONES_MAX];
     size_t count = 0;
-    if (!n->online || x->tell_at != PV_NEVER || pv_peers_count_guests(n->peers) == 0)
+    if (!n->online || x->tell_at != PV_NEVER || pv_peers_count_phones(n->peers) == 0)
         return;
     for (struct pv_peer *p = NULL; count < PV_CTL_PHONES_MAX && (p = next_own(n, p)) != NULL;) {
         struct phone *k = slot_of(p);
@@ -227,7 +227,7 @@ static void answer_member(const struct pv_node *n, struct pv_peer *from, struct 
     const struct pv_peer *p = pv_peers_by_pk(n->peers, s->phone);
     uint8_t buf[PV_PHONESEEN_MAX];
     size_t len;
-    if (p == NULL || !pv_peer_is_guest(p))
+    if (p == NULL || !pv_peer_is_phone(p))
         return;
     pv_ns at = pv_peer_handshake_at(p), ago = at == 0 ? 0 : (now - at) / PV_S(1);
     s->asks = false;
@@ -272,7 +272,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct phonewatch *x = part;
-    x->pending = x->pending || pv_peer_is_guest(p);
+    x->pending = x->pending || pv_peer_is_phone(p);
 }
 
 /* The coordinator need not wait for the end of this connection to hear that a phone is gone. */
@@ -317,7 +317,7 @@ static pv_ns next_timeout(const void *part)
 
 const struct pv_part pv_part_phonewatch = {
     .name = "phonewatch",
-    .after = {"presence", "guests"},
+    .after = {"presence", "phones"},
     .size = PV_PART_SIZE(struct phonewatch),
     .peer_size = sizeof(struct phone),
     .start = start,

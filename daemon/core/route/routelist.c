@@ -27,7 +27,7 @@ struct row {
     bool offered, allowed;
     const uint8_t *pk;      /* of the one that offers it, or may */
     bool automatic;         /* offered with --auto */
-    bool nat;               /* hosts there see the member that carries it */
+    bool nat;               /* hosts there see its gateway */
     const char *state;      /* a word of PROTOCOL-LOCAL.md "Control socket" */
     char why[SENTENCE];     /* a sentence about it */
     char command[SENTENCE]; /* what to type to have it; "": nothing is missing */
@@ -305,14 +305,15 @@ static void list_unoffered(struct listing *l)
     const struct pv_roster_entry *e = NULL;
     while ((e = pv_roster_next_route(l->n->roster, e)) != NULL) {
         const struct pv_st_route *st = &e->st.u.route;
-        const struct pv_member *guest;
+        const struct pv_member *phone;
         struct pv_offer offer;
         struct row row;
         if (pv_roster_by_node(l->n->roster, st->node) != NULL &&
             pv_routes_is_offered(l->n, st->node, &st->prefix, &offer))
             continue;
-        /* That of who carries a guest goes with the guest, which the list of peers has. */
-        if (pv_roster_carries(l->n->roster, &e->st, &guest) != NULL)
+        /* That of which member is a phone's gateway goes with the phone, which the list of peers
+         * has. */
+        if (pv_roster_names_gateway(l->n->roster, &e->st, &phone) != NULL)
             continue;
         if (l->rows++ >= PV_ROUTELIST_MAX)
             continue;

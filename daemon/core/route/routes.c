@@ -14,7 +14,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/route/guests.h"
+#include "daemon/core/route/phones.h"
 #include "daemon/core/route/routelist.h"
 #include "daemon/core/route/routesedit.h"
 #include "proto/local/ctlapi.h"
@@ -486,7 +486,7 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
             .prefix = r->here[i].prefix,
             .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0,
             .linked = (pv_routes_reach(n, &r->here[i]) & PV_OFFER_LINKED) != 0};
-    if (pv_guests_are_here(n)) {
+    if (pv_phones_are_here(n)) {
         plan->offered[plan->n_offered++].prefix = plan->overlay4;
         plan->offered[plan->n_offered++].prefix = plan->overlay6;
     }

@@ -388,10 +388,10 @@ static uint64_t lifetime(const struct rotation *r)
            pv_load_be64(r->id->dh_pk) % (r->interval_s / 5 + 1);
 }
 
-/* Static peers and guests have this node's key in files that only people can change. */
+/* Static peers and phones have this node's key in files that only people can change. */
 static size_t count_files(const struct rotation *r)
 {
-    return pv_peers_count_statics(r->node->peers) + pv_peers_count_guests(r->node->peers);
+    return pv_peers_count_statics(r->node->peers) + pv_peers_count_phones(r->node->peers);
 }
 
 /* A key that people wrote into files elsewhere is left to them. */
@@ -474,7 +474,7 @@ static bool statics_agree(const struct rotation *r, const struct pv_ctlapi_reque
                           char text[static PV_CTLAPI_ERROR_BUF])
 {
     const struct pv_peer *p = pv_peers_next_static(r->node->peers, NULL);
-    const char *kind = p != NULL ? "static peer" : "guest";
+    const char *kind = p != NULL ? "static peer" : "phone";
     size_t n = count_files(r);
     if (n == 0 || req->statics)
         return true;
@@ -557,11 +557,11 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 
 /* --- what it says of itself ------------------------------------------------------------------- */
 
-/* May that one have a file with a key that was replaced then? Not a guest whose file was made
+/* May that one have a file with a key that was replaced then? Not a phone whose file was made
  * later; and which key another has shown to know is remembered until this program ends. */
 static bool has_former(const struct rotation *r, const struct pv_peer *p, uint64_t replaced_s)
 {
-    const struct pv_member *m = pv_peer_is_guest(p) && r->node->roster != NULL
+    const struct pv_member *m = pv_peer_is_phone(p) && r->node->roster != NULL
                                     ? pv_roster_by_node(r->node->roster, pv_peer_pk(p))
                                     : NULL;
     return pv_peer_is_static(p) && (m == NULL || m->joined <= replaced_s) &&

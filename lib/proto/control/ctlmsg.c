@@ -431,7 +431,8 @@ static void put_value(struct pv_writer *w, enum pv_ctl_kind kind, const struct p
         put_ip(w, *(const struct pv_addr *)at);
         break;
     case PV_CTL_F_ROLE:
-        put_raw(w, *(const enum pv_ctl_role *)at == PV_CTL_GUEST ? "\"guest\"" : "\"member\"");
+        put_raw(w,
+                *(const enum pv_ctl_role *)at == PV_CTL_APPLICANT ? "\"applicant\"" : "\"member\"");
         break;
     case PV_CTL_F_ERROR:
         put_string(w, pv_ctl_error_word(*(const enum pv_ctl_error *)at), PV_CTL_ERROR_TEXT_MAX);
@@ -719,8 +720,8 @@ static void get_role(struct msg_parser *p, const json_t *v, const char *name, en
     const char *role = json_string_value(v);
     if (role != NULL && strcmp(role, "member") == 0)
         *ret = PV_CTL_MEMBER;
-    else if (role != NULL && strcmp(role, "guest") == 0)
-        *ret = PV_CTL_GUEST;
+    else if (role != NULL && strcmp(role, "applicant") == 0)
+        *ret = PV_CTL_APPLICANT;
     else
         note_wrong(p, name);
 }

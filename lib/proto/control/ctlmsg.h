@@ -29,7 +29,7 @@ enum {
     PV_CTL_STATEMENT_MAX = 4096, /* bytes; a revocation or coordinators record is below 2.3 KiB */
     PV_CTL_RECEIPT_MAX = 256,    /* bytes; a receipt has 170 */
     PV_CTL_ITEMS_MAX = 128,      /* statements in one message */
-    PV_CTL_GUEST_ITEMS = 9,      /* of a guest: its own word, behind what it rests on */
+    PV_CTL_APPLICANT_ITEMS = 9,  /* of an applicant: its own word, behind what it rests on */
     PV_CTL_NODES_MAX = 256,      /* nodes in one message */
     PV_CTL_PHONES_MAX = 16,      /* phones in one message, and of one gateway */
     PV_CTL_BOX_MAX = 32768,      /* bytes of a sealed signal: 43,691 characters, fits a message */
@@ -64,12 +64,12 @@ enum pv_ctl_type {
     PV_CTL_LIST,      /* "list"        request; answered by presence */
     PV_CTL_SIGNAL,    /* "signal"      request (node = to), answered by done; push (node = from) */
     PV_CTL_PING,      /* "ping"        request; answered by pong */
-    PV_CTL_FETCH,     /* "fetch"       request of a guest; answered by statements */
-    PV_CTL_JOIN,      /* "join"        request of a guest; answered by reservation */
-    PV_CTL_REGISTER,  /* "register"    request of a guest; answered by registered */
+    PV_CTL_FETCH,     /* "fetch"       request of an applicant; answered by statements */
+    PV_CTL_JOIN,      /* "join"        request of an applicant; answered by reservation */
+    PV_CTL_REGISTER,  /* "register"    request of an applicant; answered by registered */
     PV_CTL_KEEP,      /* "keep"        request; answered by done: a copy for somebody away */
     PV_CTL_COLLECT,   /* "collect"     request; answered by parcel (COPY) */
-    PV_CTL_CREATE,    /* "create"      request of a guest; answered by receipts */
+    PV_CTL_CREATE,    /* "create"      request of an applicant; answered by receipts */
     PV_CTL_ASKERS,    /* "askers"      request of an admin; answered by askers (ASKED) */
     PV_CTL_PHONES,    /* "phones"      request of a gateway; answered by done */
 
@@ -115,7 +115,7 @@ enum pv_ctl_error {
     PV_CTL_E_REPLACED,        /* bye: a newer connection of the same node took over */
     PV_CTL_E_SHUTDOWN,        /* bye: the coordinator is going down; reconnect */
     PV_CTL_E_MOVED,           /* hello, bye: another coordinator is the network's home */
-    PV_CTL_E_TIMEOUT,         /* bye: silent for too long, or a guest's 30 s are over */
+    PV_CTL_E_TIMEOUT,         /* bye: silent for too long, or an applicant's 30 s are over */
     PV_CTL_E_OTHER,           /* parse only: a word this version does not know */
     PV_CTL_ERROR_COUNT,
 };
@@ -125,7 +125,7 @@ const char *pv_ctl_error_word(enum pv_ctl_error error);
 
 enum pv_ctl_role {
     PV_CTL_MEMBER,
-    PV_CTL_GUEST,
+    PV_CTL_APPLICANT,
 };
 
 /* A place in a coordinator's log of one network. {0,0} = before everything. At most 2^63 - 1. */

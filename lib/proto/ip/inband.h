@@ -46,7 +46,7 @@ enum {
  *   OWNER        whose a connection is on the other machine (proof.h)
  *   GROUPS       which groups the sender's programs want (group/grouptell.h)
  *   RULES        which rules are in force at the sender (member/closed.h)
- *   CARRYING     where strangers reach a member that is to carry a guest (carrying.h)
+ *   GATEWAY      where strangers reach a phone's gateway (gatewayat.h)
  *   SEEN         when a phone agreed keys last (phoneseen.h)
  */
 #define PV_INBAND_TYPES(X)                                     \
@@ -63,7 +63,7 @@ enum {
     X(OWNER, 11, PV_INBAND_PART_MAX, true)                     \
     X(GROUPS, 12, PV_INBAND_PART_MAX, true)                    \
     X(RULES, 13, PV_INBAND_PART_MAX, true)                     \
-    X(CARRYING, 14, PV_INBAND_PART_MAX, true)                  \
+    X(GATEWAY, 14, PV_INBAND_PART_MAX, true)                   \
     X(SEEN, 15, PV_INBAND_PART_MAX, true)
 
 #define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),

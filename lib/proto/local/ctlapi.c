@@ -171,7 +171,7 @@ json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
     pv_jsonline_set(&obj, "asks_from", or_null(peer->asks_from));
     pv_jsonline_set(&obj, "groups", ips_json(peer->groups, peer->n_groups));
     pv_jsonline_set(&obj, "tags", tags_json(peer->tags, peer->n_tags));
-    pv_jsonline_set(&obj, "carrier", or_null(peer->carrier));
+    pv_jsonline_set(&obj, "gateway", or_null(peer->gateway));
     return obj;
 }
 
@@ -341,7 +341,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         "public", public_json(s), "unseen", s->unseen, "roster", roster_json(s), "rules",
         rules_json(s), "chat", "unread", pv_ctlapi_u64(s->unread), "queued",
         pv_ctlapi_u64(s->queued), "problems", problems_json(s), "minor", minor_json(s), "drops",
-        drops_json(s), "confined", or_null(s->confined), "inside",
+        drops_json(s), "sandbox", or_null(s->sandbox), "inside",
         s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
         "stack_why", or_null(s->stack_why), "stack_restarts", (json_int_t)s->stack_restarts,
         "directory", or_null(s->directory));
@@ -415,8 +415,8 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         pv_jsonline_set(&out, "pending", json_true());
     if (told->orphaned)
         pv_jsonline_set(&out, "orphaned", json_true());
-    if (told->guests[0] != '\0')
-        pv_jsonline_set(&out, "guests", json_string(told->guests));
+    if (told->phones[0] != '\0')
+        pv_jsonline_set(&out, "phones", json_string(told->phones));
     if (told->tagged)
         pv_jsonline_set(&out, "tagged", json_true());
     if (told->exists != 0)

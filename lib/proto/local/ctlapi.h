@@ -68,7 +68,7 @@ struct pv_ctlapi_peer {
     size_t n_groups;
     const char *const *tags; /* that admins gave it */
     size_t n_tags;
-    const char *carrier; /* of a guest: who carries it, or did, and is gone; NULL: null */
+    const char *gateway; /* of a phone: its gateway, or its former one that is gone; NULL: null */
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
 };
 
@@ -121,9 +121,9 @@ enum {
     PV_CTLAPI_DOUBT_RANGE = 8, /* the prefix has the network's range in it, and means no member */
 };
 
-/* Bytes of the names of a few guests, with the NUL; of more the end is left out. */
+/* Bytes of the names of a few phones, with the NUL; of more the end is left out. */
 enum {
-    PV_CTLAPI_GUESTS_BUF = 256
+    PV_CTLAPI_PHONES_BUF = 256
 };
 
 /* The count of members that know of a removal, the end of an invite or of rights, or this node's
@@ -141,9 +141,9 @@ struct pv_ctlapi_told {
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
     bool pending;                      /* it holds from the coordinator's receipt on */
     bool orphaned;                     /* LEAVE: no admin is left to invite anybody */
-    /* REMOVE, LEAVE: the guests that nobody carries any more: "phone, tablet"; "": there are none
+    /* REMOVE, LEAVE: the phones that have no gateway any more: "phone, tablet"; "": there are none
      */
-    char guests[PV_CTLAPI_GUESTS_BUF];
+    char phones[PV_CTLAPI_PHONES_BUF];
     bool tagged;         /* ADMIT: the member has the tag, too */
     uint32_t exists;     /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;     /* RULE_ADD, with decided_by: the rule's own */
@@ -152,7 +152,7 @@ struct pv_ctlapi_told {
 };
 /* {"online","know","coordinator","disk","invite":null or
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, "pending" where it is and no
- * coordinator has stored it, "orphaned" where it is, "guests" where there are any, of a rule
+ * coordinator has stored it, "orphaned" where it is, "phones" where there are any, of a rule
  * "doubts", "exists", "number", "decided_by" and "decides" where there are any, with code 1 unless
  * this disk has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);

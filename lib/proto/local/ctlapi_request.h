@@ -73,7 +73,7 @@ struct pv_ctlapi_request {
         bool off;        /* ROUTE_USE: not to use that member's, or that prefix */
         bool lan, block; /* EXIT_USE */
     } route;
-    bool everything; /* EXPORT: the guest sends all by the member that carries it */
+    bool everything; /* EXPORT: the phone sends all by its gateway */
     bool seen;       /* WATCH: messages told are read from then on */
     uint32_t number; /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
     char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */

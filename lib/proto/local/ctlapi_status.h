@@ -27,7 +27,7 @@ struct pv_ctlapi_status {
     const char *interface; /* NULL: "interface" is null */
     unsigned mtu;
     unsigned udp_port;
-    const char *confined;    /* what rights the daemon has; NULL: not told */
+    const char *sandbox;     /* what rights the daemon has; NULL: not told */
     unsigned inside;         /* a process in the inside of p2pvpnd --user; 0: null */
     const char *stack;       /* "kernel", "lwip"; NULL: null */
     const char *stack_why;   /* NULL: null */
@@ -64,7 +64,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"confined",
+ *  "unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"sandbox",
  *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

@@ -83,7 +83,7 @@ enum pv_ctlapi_code {
     X(CAN, "can", ANY, "from to ports ", "") /* what the rules say */ \
     X(TAG, "tag", ROOT, "peer tag ", "keep_invite ") /* peer gets the tag name */ \
     X(UNTAG, "untag", ROOT, "peer tag ", "") /* and loses it */ \
-    /* a guest that peer carries, or without one this node */ \
+    /* a phone of peer, or without one this node */ \
     X(EXPORT, "export", ROOT, "name ", "peer endpoint everything ") \
     X(ROUTES, "routes", ANY, "", "") /* list */ \
     /* this node carries the prefix */ \

@@ -77,7 +77,7 @@ struct pv_dns_reply {
     uint8_t bytes[PV_DNS_MAX];
     size_t n_ask;
     struct pv_addr ask[PV_DNS_RESOLVERS]; /* with their port */
-    uint32_t of;                          /* that guest: its peer's id */
+    uint32_t of;                          /* that phone: its peer's id */
     struct pv_view question;              /* in the packet; borrowed from it */
 };
 

@@ -89,7 +89,7 @@ enum pv_owed {
     PV_OWED_NOT = 1,
     PV_OWED_ALWAYS,
     PV_OWED_TO_ALL,   /* while it is in force, and members are told as well */
-    PV_OWED_CLAIM,    /* while an admin lets a guest in by it, and members are told as well */
+    PV_OWED_CLAIM,    /* while an admin lets a phone in by it, and members are told as well */
     PV_OWED_KEY,      /* while it says the transport key of its node */
     PV_OWED_PLACE,    /* while it says where its node is */
     PV_OWED_OFFERS,   /* while it says what this node offers */

@@ -291,19 +291,20 @@ const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
 /* All permissions to carry a prefix (PV_ST_ROUTE) in force, likewise. */
 const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev);
-/* The member that carries m, a guest (docs/PROTOCOL-NETWORK.md "Roster"): m has no rights, has
+/* The member that carries m, a phone (docs/PROTOCOL-NETWORK.md "Roster"): m has no rights, has
  * never said what it can do, and a permission in force, no older than m and of the key that let it
  * in, to carry the address of m alone names the other. Of several the one that was said first, by
- * its own word and then by its hash. NULL: m is no guest. */
-const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struct pv_member *m);
+ * its own word and then by its hash. NULL: m is no phone. */
+const struct pv_member *pv_roster_gateway(const struct pv_roster *r, const struct pv_member *m);
 /* The same of the member whose address alone this permission (PV_ST_ROUTE) is about, which is given
- * in *ret_guest; NULL: it is about no guest. */
-const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struct pv_statement *st,
-                                          const struct pv_member **ret_guest);
+ * in *ret_phone; NULL: it is about no phone. */
+const struct pv_member *pv_roster_names_gateway(const struct pv_roster *r,
+                                                const struct pv_statement *st,
+                                                const struct pv_member **ret_phone);
 /* The key of the machine that carried m and is no member any more, by any admin's permission: of
- * one who is gone another one may have said it again. NULL: m is no guest, or one that is carried.
+ * one who is gone another one may have said it again. NULL: m is no phone, or one that is carried.
  */
-const uint8_t *pv_roster_lost_carrier(const struct pv_roster *r, const struct pv_member *m);
+const uint8_t *pv_roster_lost_gateway(const struct pv_roster *r, const struct pv_member *m);
 /* The prefixes that this node offers to carry, member or not; NULL: it never offered anything.
  * Valid until the roster's statements change. */
 const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,

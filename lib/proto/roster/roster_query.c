@@ -391,10 +391,10 @@ bool pv_roster_in_force(const struct pv_roster_entry *entry)
     return item_of(entry)->effective;
 }
 
-/* --- guests ---------------------------------------------------------------------------------- */
+/* --- phones ----------------------------------------------------------------------------------- */
 
 /* A member that has rights, or a p2pvpnd, is not to be spoken for, whatever an admin signs. */
-static bool may_be_carried(const struct pv_member *m)
+static bool may_have_gateway(const struct pv_member *m)
 {
     return m->rights == 0 && m->abilities == 0;
 }
@@ -412,15 +412,15 @@ static bool was_said_before(const struct pv_statement *a, const struct pv_statem
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
-/* Only of the key that let the guest in: another admin, who may remove it, shall not have somebody
- * else speak for it. A permission that is older than the guest is about another one, which had the
+/* Only of the key that let the phone in: another admin, who may remove it, shall not have somebody
+ * else speak for it. A permission that is older than the phone is about another one, which had the
  * address before. */
-const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struct pv_member *m)
+const struct pv_member *pv_roster_gateway(const struct pv_roster *r, const struct pv_member *m)
 {
     const struct pv_roster_entry *e = NULL, *first = NULL;
     const struct pv_member *by = NULL;
 
-    if (!may_be_carried(m))
+    if (!may_have_gateway(m))
         return NULL;
     while ((e = pv_roster_next_route(r, e)) != NULL) {
         const struct pv_member *one = pv_roster_by_node(r, e->st.u.route.node);
@@ -435,20 +435,21 @@ const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struc
     return by;
 }
 
-const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struct pv_statement *st,
-                                          const struct pv_member **ret_guest)
+const struct pv_member *pv_roster_names_gateway(const struct pv_roster *r,
+                                                const struct pv_statement *st,
+                                                const struct pv_member **ret_phone)
 {
     const struct pv_member *m = pv_roster_by_ip(r, &st->u.route.prefix.base);
     if (m == NULL || !is_about(&st->u.route, &m->ip4))
         return NULL;
-    *ret_guest = m;
-    return pv_roster_carrier(r, m);
+    *ret_phone = m;
+    return pv_roster_gateway(r, m);
 }
 
-const uint8_t *pv_roster_lost_carrier(const struct pv_roster *r, const struct pv_member *m)
+const uint8_t *pv_roster_lost_gateway(const struct pv_roster *r, const struct pv_member *m)
 {
     const struct pv_roster_entry *e = NULL;
-    if (!may_be_carried(m) || pv_roster_carrier(r, m) != NULL)
+    if (!may_have_gateway(m) || pv_roster_gateway(r, m) != NULL)
         return NULL;
     while ((e = pv_roster_next_route(r, e)) != NULL) {
         const struct pv_st_route *route = &e->st.u.route;

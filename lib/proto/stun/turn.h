@@ -40,9 +40,10 @@ enum pv_turn_attr { /* RFC 8656 s18 */
     /* The numbers that coturn's programs have for the two above, from before they were assigned. */
     PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD = 0x8032,
     PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD = 0x8033,
-    /* Ours (PROTOCOL-COORDINATOR "Doors"), of those that no server has to understand: empty, a door
-     * is wanted; in the answer its address, XORed, or the 4 bytes of an ADDRESS-ERROR-CODE. */
-    PV_TURN_ATTR_DOOR = 0xC0D0,
+    /* Ours (PROTOCOL-COORDINATOR "Phone ports"), of those that no server has to understand: empty,
+     * a phone port is wanted; in the answer its address, XORed, or the 4 bytes of an
+     * ADDRESS-ERROR-CODE. */
+    PV_TURN_ATTR_PHONE_PORT = 0xC0D0,
 };
 
 enum pv_turn_error { /* RFC 8656 s19, RFC 8489 s14.8 */

@@ -70,19 +70,19 @@ struct pv_turnc {
     bool up;       /* there is an allocation, as far as we know */
     bool bind_all; /* with the next allocation also channels that seem to be bound */
     struct pv_addr relayed, mapped;
-    struct txn main;                 /* an allocate, refresh or release: one at a time */
-    enum kind main_kind;             /* which of them main is */
-    pv_ns refresh_at;                /* READY: next refresh; WAITING: next attempt */
-    pv_ns retry;                     /* wait after the next failure, doubling */
-    pv_ns rebind;                    /* how often channels are bound again at this server */
-    pv_ns rtt;                       /* of the last request; 0 = not known */
-    struct chan *channels;           /* owned */
-    size_t n_channels, cap_channels; /* channels, and their room */
-    uint16_t next_number;            /* where the search for a free number begins */
-    struct pv_turnc_past past;       /* numbers given up */
-    bool wants_door, asks_door;      /* it is wanted; main asks for it */
-    struct pv_turnc_door door;
-    pv_ns door_wait;          /* until it is asked again whether it is open */
+    struct txn main;                        /* an allocate, refresh or release: one at a time */
+    enum kind main_kind;                    /* which of them main is */
+    pv_ns refresh_at;                       /* READY: next refresh; WAITING: next attempt */
+    pv_ns retry;                            /* wait after the next failure, doubling */
+    pv_ns rebind;                           /* how often channels are bound again at this server */
+    pv_ns rtt;                              /* of the last request; 0 = not known */
+    struct chan *channels;                  /* owned */
+    size_t n_channels, cap_channels;        /* channels, and their room */
+    uint16_t next_number;                   /* where the search for a free number begins */
+    struct pv_turnc_past past;              /* numbers given up */
+    bool wants_phone_port, asks_phone_port; /* it is wanted; main asks for it */
+    struct pv_turnc_phone_port phone_port;
+    pv_ns phone_port_wait;    /* until it is asked again whether it is open */
     bool ev_up, ev_down;      /* these events are due */
     int down_status;          /* status of the DOWN event */
     unsigned down_error;      /* its error code */
@@ -378,7 +378,7 @@ int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view
 static void begin_request(struct pv_turnc *c, enum kind kind, pv_ns now)
 {
     c->main_kind = kind;
-    c->asks_door = c->wants_door;
+    c->asks_phone_port = c->wants_phone_port;
     txn_start(c, &c->main, now);
 }
 
@@ -391,7 +391,7 @@ static void start_allocate(struct pv_turnc *c, pv_ns now)
 static void go_down(struct pv_turnc *c, int status, unsigned error)
 {
     c->up = false;
-    c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
+    c->phone_port = (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_UNKNOWN};
     c->alternate = (struct pv_addr){.family = PV_AF_NONE};
     c->ev_up = false;
     c->ev_down = true;
@@ -453,7 +453,7 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
         unbind_all(c, now);
     if (elsewhere) {
         c->rebind = PV_TURNC_REBIND;
-        c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
+        c->phone_port = (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_UNKNOWN};
     }
     c->cfg = *cfg;
     c->now = now;
@@ -534,15 +534,15 @@ void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
 }
 
 /* A request under way asks, or does not; its answer shows that the next has to follow. */
-void pv_turnc_want_door(struct pv_turnc *c, bool wanted, pv_ns now)
+void pv_turnc_want_phone_port(struct pv_turnc *c, bool wanted, pv_ns now)
 {
     c->now = now;
-    if (c->wants_door == wanted)
+    if (c->wants_phone_port == wanted)
         return;
-    c->wants_door = wanted;
-    c->door_wait = PV_TURNC_DOOR_WAIT;
+    c->wants_phone_port = wanted;
+    c->phone_port_wait = PV_TURNC_PHONE_PORT_WAIT;
     if (!wanted)
-        c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
+        c->phone_port = (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_UNKNOWN};
     pv_turnc_refresh(c, now);
 }
 
@@ -602,8 +602,8 @@ static int compose(const struct pv_turnc *c, enum kind kind, const struct txn *t
     } else if (kind == BIND) {
         pv_stun_put_u32(&w, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)ch->number << 16);
     }
-    if ((kind == ALLOCATE || kind == REFRESH) && c->asks_door)
-        pv_stun_put(&w, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
+    if ((kind == ALLOCATE || kind == REFRESH) && c->asks_phone_port)
+        pv_stun_put(&w, PV_TURN_ATTR_PHONE_PORT, pv_view(NULL, 0));
     if (kind == BIND || kind == PERMIT)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, &ch->peer);
     put_credentials(c, &w);
@@ -680,33 +680,33 @@ static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
     return true;
 }
 
-/* The answer to an Allocate or Refresh speaks of the door. While it is being opened, and when
+/* The answer to an Allocate or Refresh speaks of the phone port. While it is being opened, and when
  * the wish has changed meanwhile, the server is asked again soon. A server that has none need not
  * be asked before the next refresh. */
-static void take_door(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
+static void take_phone_port(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
-    struct pv_turnc_door door = {.state = PV_TURNC_DOOR_UNKNOWN};
+    struct pv_turnc_phone_port phone_port = {.state = PV_TURNC_PHONE_PORT_UNKNOWN};
     struct pv_view v;
-    if (c->asks_door != c->wants_door) {
+    if (c->asks_phone_port != c->wants_phone_port) {
         c->refresh_at = now;
         return;
     }
-    if (!c->wants_door)
+    if (!c->wants_phone_port)
         return;
-    if (pv_stun_find(msg, PV_TURN_ATTR_DOOR, &v) != PV_OK) {
-        door.state = PV_TURNC_DOOR_UNSUPPORTED;
-    } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_DOOR, &door.addr) == PV_OK &&
-               pv_addr_is_usable_remote(&door.addr)) {
-        door.state = PV_TURNC_DOOR_OPEN;
-        c->door_wait = PV_TURNC_DOOR_WAIT;
+    if (pv_stun_find(msg, PV_TURN_ATTR_PHONE_PORT, &v) != PV_OK) {
+        phone_port.state = PV_TURNC_PHONE_PORT_UNSUPPORTED;
+    } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_PHONE_PORT, &phone_port.addr) == PV_OK &&
+               pv_addr_is_usable_remote(&phone_port.addr)) {
+        phone_port.state = PV_TURNC_PHONE_PORT_OPEN;
+        c->phone_port_wait = PV_TURNC_PHONE_PORT_WAIT;
     } else if (v.len == 4 && v.ptr[2] != 0) {
-        door.state = PV_TURNC_DOOR_REFUSED;
-        door.error = v.ptr[2] * 100u + v.ptr[3];
+        phone_port.state = PV_TURNC_PHONE_PORT_REFUSED;
+        phone_port.error = v.ptr[2] * 100u + v.ptr[3];
     } else {
-        c->refresh_at = pv_min_ns(c->refresh_at, now + c->door_wait);
-        c->door_wait = pv_min_ns(2 * c->door_wait, PV_TURNC_RETRY_MAX);
+        c->refresh_at = pv_min_ns(c->refresh_at, now + c->phone_port_wait);
+        c->phone_port_wait = pv_min_ns(2 * c->phone_port_wait, PV_TURNC_RETRY_MAX);
     }
-    c->door = door;
+    c->phone_port = phone_port;
 }
 
 /* After a restart of the way (bind_all) even channels that seem bound are bound again, since the
@@ -735,7 +735,7 @@ static void take_allocation(struct pv_turnc *c, const struct pv_stun_msg *msg, p
             bind_now(c, &c->channels[i], now);
     }
     c->bind_all = false;
-    take_door(c, msg, now);
+    take_phone_port(c, msg, now);
 }
 
 /* A release (lifetime 0) clears what a former life of ours left at the server; then comes the
@@ -750,7 +750,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
         take_allocation(c, msg, now);
     } else if (kind == REFRESH) {
         c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
-        take_door(c, msg, now);
+        take_phone_port(c, msg, now);
     } else {
         start_allocate(c, now);
         c->main.challenges = challenges + 1;
@@ -982,9 +982,9 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
     return PV_ERR_AGAIN;
 }
 
-const struct pv_turnc_door *pv_turnc_door(const struct pv_turnc *c)
+const struct pv_turnc_phone_port *pv_turnc_phone_port(const struct pv_turnc *c)
 {
-    return &c->door;
+    return &c->phone_port;
 }
 
 pv_ns pv_turnc_rtt(const struct pv_turnc *c)

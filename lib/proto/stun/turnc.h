@@ -39,8 +39,8 @@ enum {
 #define PV_TURNC_RTO PV_MS(250)
 /* Ours: wait for an answer by a stream, which repeats by itself. */
 #define PV_TURNC_STREAM_WAIT PV_S(3)
-/* Ours: first wait for a door that is being opened, doubling. */
-#define PV_TURNC_DOOR_WAIT PV_MS(250)
+/* Ours: first wait for a phone port that is being opened, doubling. */
+#define PV_TURNC_PHONE_PORT_WAIT PV_MS(250)
 /* Ours: wait after a failed allocation; it doubles up to the greatest one. */
 #define PV_TURNC_RETRY_FIRST PV_S(1)
 #define PV_TURNC_RETRY_MAX   PV_S(60)
@@ -86,16 +86,16 @@ struct pv_turnc_event {
                                  nowhere that we could follow */
 };
 
-/* A door: a UDP port of the server's by which strangers that speak WireGuard reach us
- * (PROTOCOL-COORDINATOR "Doors"). */
-enum pv_turnc_door_state {
-    PV_TURNC_DOOR_UNKNOWN, /* not asked for, or not answered yet, or being opened */
-    PV_TURNC_DOOR_OPEN,
-    PV_TURNC_DOOR_REFUSED,     /* sets error */
-    PV_TURNC_DOOR_UNSUPPORTED, /* a stock server, which knows no doors */
+/* A phone port: a UDP port of the server's by which strangers that speak WireGuard reach us
+ * (PROTOCOL-COORDINATOR "Phone ports"). */
+enum pv_turnc_phone_port_state {
+    PV_TURNC_PHONE_PORT_UNKNOWN, /* not asked for, or not answered yet, or being opened */
+    PV_TURNC_PHONE_PORT_OPEN,
+    PV_TURNC_PHONE_PORT_REFUSED,     /* sets error */
+    PV_TURNC_PHONE_PORT_UNSUPPORTED, /* a stock server, which knows no phone ports */
 };
-struct pv_turnc_door {
-    enum pv_turnc_door_state state;
+struct pv_turnc_phone_port {
+    enum pv_turnc_phone_port_state state;
     struct pv_addr addr; /* OPEN: as the server says; it was opened for us alone */
     unsigned error;      /* REFUSED: 403 there are none, 486 our network has all it may, 508 full */
 };
@@ -128,8 +128,9 @@ void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned s
 /* Refreshes the allocation now, which shows whether it is still there, how far away the server is,
  * and keeps the binding towards it alive. Nothing happens unless READY. */
 void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
-/* Wants a door from now on, or no more. It stays wanted over new allocations and other servers. */
-void pv_turnc_want_door(struct pv_turnc *c, bool wanted, pv_ns now);
+/* Wants a phone port from now on, or no more. It stays wanted over new allocations and other
+ * servers. */
+void pv_turnc_want_phone_port(struct pv_turnc *c, bool wanted, pv_ns now);
 /* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
@@ -169,8 +170,9 @@ PV_MUST_CHECK int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, 
 
 /* --- questions ----------------------------------------------------------------------------- */
 
-/* The wish for a door, and what became of it; valid until the next call that is not a question. */
-const struct pv_turnc_door *pv_turnc_door(const struct pv_turnc *c);
+/* The wish for a phone port, and what became of it; valid until the next call that is not a
+ * question. */
+const struct pv_turnc_phone_port *pv_turnc_phone_port(const struct pv_turnc *c);
 pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
 /* True when an Allocate with credentials is on its way: what leaves now for the server arrives
  * behind it and finds the allocation. */

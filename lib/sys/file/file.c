@@ -176,7 +176,7 @@ int pv_file_write(const char *path, struct pv_view data, unsigned mode)
     return sync_parent(path);
 }
 
-/* By a descriptor, as confined processes may not change a mode by name (confine.h). flags:
+/* By a descriptor, as sandboxed processes may not change a mode by name (sandbox.h). flags:
  * O_NOFOLLOW for a folder that was just made, which its owner may have exchanged for a link. */
 static int set_dir_mode(const char *path, unsigned mode, int flags)
 {

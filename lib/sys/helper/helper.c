@@ -182,7 +182,7 @@ static void take_stack(struct pv_helper *h, const struct call *c, int *ret_giver
 static int start_stack_again(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX])
 {
     struct call again = {.req = {.kind = PV_HELPER_STACK_AGAIN}, .pass = -1},
-                confine = {.req = {.kind = PV_HELPER_CONFINE}, .pass = -1};
+                sandbox = {.req = {.kind = PV_HELPER_SANDBOX}, .pass = -1};
     char error[PV_HELPER_ERROR_MAX];
     const pv_ns now = pv_clock_now(), next = h->stack.started + STACK_EVERY;
     int giver = -1;
@@ -196,7 +196,7 @@ static int start_stack_again(struct pv_helper *h, char ret_text[static PV_HELPER
     h->stack.restarts++;
     pthread_mutex_unlock(&h->lock);
     pv_inside_use_stack(giver, false);
-    r = call_one(h, h->inside, &confine, error);
+    r = call_one(h, h->inside, &sandbox, error);
     if (r < 0)
         memcpy(ret_text, error, sizeof(error));
     return r;
@@ -369,10 +369,10 @@ int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret
     return call_for_fd(h, &c, ret_fd, ret_error);
 }
 
-int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
+int pv_helper_sandbox(struct pv_helper *h, const struct pv_helper_fixed *fixed,
                       char ret_text[static PV_HELPER_ERROR_MAX])
 {
-    struct call c = {.req = {.kind = PV_HELPER_CONFINE, .fixed = *fixed}, .pass = -1};
+    struct call c = {.req = {.kind = PV_HELPER_SANDBOX, .fixed = *fixed}, .pass = -1};
     char of_second[PV_HELPER_ERROR_MAX];
     int r = call_one(h, h->fd, &c, ret_text);
     if (r < 0 || h->inside < 0)

@@ -6,7 +6,7 @@
  * Forked before any packet is read and before any thread starts. Requests are typed and of fixed
  * size; the helper checks every field again, for the daemon may have been taken over. There are
  * three phases, and no way back (helper_serve.c has the table): first the files, notify's program
- * and what pv_helper_fixed holds are fixed, which ends with pv_helper_confine(); then the UDP port
+ * and what pv_helper_fixed holds are fixed, which ends with pv_helper_sandbox(); then the UDP port
  * is opened, once; then the daemon runs, and may ask for the interface, its name server, names,
  * tasks and plans. A request of another phase is PV_ERR_STATE. It never reads packets,
  * configuration or files of the state directory. It ends when the daemon does, and takes the
@@ -109,7 +109,7 @@ PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
  * to make an interface. A second helper lives there, and serves what is about the interface from
  * now on; the first keeps the rest, above all the UDP port and tasks. *ret_giver: for
  * pv_inside_use(); *ret_pid: of the process in the inside that other programs of this user may find
- * it by. Before pv_helper_confine(). PV_ERR_STATE; -EPERM and others: ret_error names the remedy.
+ * it by. Before pv_helper_sandbox(). PV_ERR_STATE; -EPERM and others: ret_error names the remedy.
  */
 PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
                                       char ret_error[static PV_HELPER_ERROR_MAX]);
@@ -119,7 +119,7 @@ PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *
  * pv_helper_go_inside() has failed or was not tried: it serves what is about the interface.
  * listener: where programs of this user ask for connections (a unix socket that listens), the
  * caller's. *ret_giver: for pv_inside_use_stack(); *ret_pid: that process'. Before
- * pv_helper_confine(). PV_ERR_UNSUPPORTED: built without lwIP.
+ * pv_helper_sandbox(). PV_ERR_UNSUPPORTED: built without lwIP.
  *
  * When that process has ended, the next call that needs it starts another one, at most one a
  * second, and gives it to pv_inside_use_stack(). The text of a call that has succeeded tells then.
@@ -150,9 +150,9 @@ PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view byte
 PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Ends the first phase: the helper keeps what is fixed, and gives up what its requests do not need,
- * all capabilities but a few, and most system calls (sys/proc/confine.h). ret_text: what is in
+ * all capabilities but a few, and most system calls (sys/proc/sandbox.h). ret_text: what is in
  * force, or why it failed. -EINVAL: not a name, or not a range. */
-PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
+PV_MUST_CHECK int pv_helper_sandbox(struct pv_helper *h, const struct pv_helper_fixed *fixed,
                                     char ret_text[static PV_HELPER_ERROR_MAX]);
 
 /* Routes, offers and the exit shall be as the plan says, from now on (hostnet.h); the first plan

@@ -99,7 +99,7 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
 static void be_giver(int daemon, pid_t parent, const void *ctx)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent && pv_helper_confine_as(PV_HELPER_ROLE_GIVER, NULL) == PV_OK &&
+    if (getppid() == parent && pv_helper_sandbox_as(PV_HELPER_ROLE_GIVER, NULL) == PV_OK &&
         prctl(PR_SET_DUMPABLE, 1) == 0)
         pv_inside_serve(daemon);
 }

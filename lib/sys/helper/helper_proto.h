@@ -22,7 +22,7 @@ enum pv_helper_kind {
     PV_HELPER_FILES,
     PV_HELPER_NAMES, /* their bytes are in a memory file that comes along; none: removed */
     PV_HELPER_OPEN_DNS,
-    PV_HELPER_CONFINE,
+    PV_HELPER_SANDBOX,
     PV_HELPER_NETPLAN,
     PV_HELPER_SECOND,      /* another helper, for the inside */
     PV_HELPER_ENTER,       /* to that one: it makes the inside */
@@ -114,7 +114,7 @@ PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);
 
-/* helper_confine.c: the calling process keeps what a helper, a notifier, an usher, a giver or lwIP
+/* helper_sandbox.c: the calling process keeps what a helper, a notifier, an usher, a giver or lwIP
  * needs, and nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
 enum pv_helper_role {
     PV_HELPER_ROLE_HELPER,
@@ -124,4 +124,4 @@ enum pv_helper_role {
     PV_HELPER_ROLE_STACK,
 };
 /* *ret_seccomp (NULL: not asked): our list of system calls is in force. */
-PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp);
+PV_MUST_CHECK int pv_helper_sandbox_as(enum pv_helper_role role, bool *ret_seccomp);

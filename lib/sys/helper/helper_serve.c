@@ -38,8 +38,8 @@
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
 #include "sys/proc/clock.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/procinfo.h"
+#include "sys/proc/sandbox.h"
 
 enum {
     DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
@@ -536,7 +536,7 @@ static int iface_up(struct helper_server *s, const struct pv_helper_request *req
 static void be_notifier(int fd, pid_t helper, const void *command)
 {
     prctl(PR_SET_PDEATHSIG, 0);
-    if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
+    if (pv_helper_sandbox_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
         pv_notify_serve(fd, helper, command);
 }
 
@@ -629,20 +629,20 @@ static bool fixed_is_sane(const struct pv_helper_fixed *f)
 }
 
 /* Half of it is worse than nothing: the process ends then. */
-static int confine(struct helper_server *s, const struct pv_helper_request *req)
+static int sandbox(struct helper_server *s, const struct pv_helper_request *req)
 {
-    struct pv_confine_report report;
-    char text[PV_CONFINE_TEXT_MAX];
+    struct pv_sandbox_report report;
+    char text[PV_SANDBOX_TEXT_MAX];
     bool seccomp = false;
     if (!fixed_is_sane(&req->fixed))
-        return fail_reply(s, -EINVAL, "confine the helper: not a usable name, or range");
-    int r = pv_helper_confine_as(PV_HELPER_ROLE_HELPER, &seccomp);
+        return fail_reply(s, -EINVAL, "sandbox the helper: not a usable name, or range");
+    int r = pv_helper_sandbox_as(PV_HELPER_ROLE_HELPER, &seccomp);
     if (r < 0)
-        return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
+        return fail_reply(s, r, "sandbox the helper: %s", pv_strstatus(r));
     s->phase = s->inside ? PHASE_RUN : PHASE_PORT; /* the port is the first one's */
     s->fixed = req->fixed;
-    pv_confine_read(&report, seccomp, 0);
-    snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
+    pv_sandbox_read(&report, seccomp, 0);
+    snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_sandbox_format(&report, text));
     return PV_OK;
 }
 
@@ -870,7 +870,7 @@ static const struct {
 } requests[PV_HELPER_KINDS] = {
     [PV_HELPER_FILES] = {PHASE_FIX, fix_files},
     [PV_HELPER_NOTIFY] = {PHASE_FIX, start_notify},
-    [PV_HELPER_CONFINE] = {PHASE_FIX, confine},
+    [PV_HELPER_SANDBOX] = {PHASE_FIX, sandbox},
     [PV_HELPER_OPEN_UDP] = {PHASE_PORT, open_udp},
     [PV_HELPER_IFACE_UP] = {PHASE_RUN, iface_up},
     [PV_HELPER_IFACE_DOWN] = {PHASE_RUN, iface_down},
@@ -944,8 +944,8 @@ static bool await_request(struct helper_server *s)
 /* A number that no program has, so that an exit can tell the packets of tasks from others. */
 static void choose_task_user(struct helper_server *s)
 {
-    struct pv_confine_user user;
-    if (pv_confine_spare_user("p2pvpn-task", &user) == PV_OK)
+    struct pv_sandbox_user user;
+    if (pv_sandbox_spare_user("p2pvpn-task", &user) == PV_OK)
         s->tasks.user = user.uid;
     else
         s->tasks.user = NOBODY;

@@ -13,10 +13,10 @@
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"
 #include "sys/proc/procinfo.h"
+#include "sys/proc/sandbox.h"
 #include "sys/stack/stack.h"
 
 enum {
@@ -29,7 +29,7 @@ struct stack_server {
     int fd, listener;
     struct pv_loop *loop;
     struct pv_stack *stack;
-    bool confined;
+    bool sandboxed;
     bool given_up; /* the daemon asks no more: it has waited too long, and has to start anew */
 };
 
@@ -74,12 +74,12 @@ static void set_network(const struct pv_helper_request *req, struct pv_helper_re
              "lwIP reaches members alone, and this machine's programs are not in its network");
 }
 
-static void confine(struct stack_server *s, struct pv_helper_reply *reply)
+static void sandbox(struct stack_server *s, struct pv_helper_reply *reply)
 {
-    int r = s->confined ? PV_OK : pv_helper_confine_as(PV_HELPER_ROLE_STACK, NULL);
-    s->confined = r == PV_OK;
+    int r = s->sandboxed ? PV_OK : pv_helper_sandbox_as(PV_HELPER_ROLE_STACK, NULL);
+    s->sandboxed = r == PV_OK;
     if (r < 0) {
-        fail(reply, r, "confine lwIP's process", pv_strstatus(r));
+        fail(reply, r, "sandbox lwIP's process", pv_strstatus(r));
         pv_loop_stop(s->loop); /* half of it is worse than nothing */
     }
 }
@@ -88,9 +88,9 @@ static void serve(struct stack_server *s, const struct pv_helper_request *req)
 {
     struct pv_helper_reply reply = {0};
     int fds[PV_HELPER_MAX_FDS];
-    if (req->kind == PV_HELPER_CONFINE)
-        confine(s, &reply);
-    else if (!s->confined)
+    if (req->kind == PV_HELPER_SANDBOX)
+        sandbox(s, &reply);
+    else if (!s->sandboxed)
         fail(&reply, PV_ERR_STATE, "ask lwIP's process", "too early for this request");
     else if (req->kind == PV_HELPER_IFACE_UP)
         iface_up(s, &req->iface, fds, &reply);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 
 enum {
     CPU_SECONDS = 3,        /* of computing */
@@ -38,10 +38,10 @@ static bool become_nobody(uid_t user)
     int landlock;
     if (setgroups(0, NULL) == 0)
         return setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0;
-    if (errno != EPERM || pv_confine_become(NULL, 0) < 0)
+    if (errno != EPERM || pv_sandbox_become(NULL, 0) < 0)
         return false;
-    int r = pv_confine_files(pv_confine_resolver, pv_confine_n_resolver,
-                             PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, &landlock);
+    int r = pv_sandbox_files(pv_sandbox_resolver, pv_sandbox_n_resolver,
+                             PV_SANDBOX_NO_SIGNALS | PV_SANDBOX_NO_ABSTRACT, &landlock);
     return r == PV_OK || r == PV_ERR_UNSUPPORTED;
 }
 

@@ -602,7 +602,7 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
 }
 
 /* Members ask the server that they have at home, by IPv4 or IPv6, and get this host's answers;
- * guests' questions the daemon hands on. */
+ * phones' questions the daemon hands on. */
 static void look_at_resolvers(struct pv_hostnet *net)
 {
     const struct pv_addr *dns[] = {&net->host.dns4, &net->host.dns6};

@@ -174,7 +174,7 @@ bool pv_networds_may_be_members(const struct pv_networds_host *host, const char 
     return free;
 }
 
-/* Is it members' own range? It is offered where guests send by this node, and leads from our
+/* Is it members' own range? It is offered where phones send by this node, and leads from our
  * interface to our interface. */
 static bool is_members(const struct pv_netplan *plan, const struct pv_prefix *p)
 {

@@ -27,8 +27,8 @@
 #include <unistd.h>
 
 #include "sys/proc/clock.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/procinfo.h"
+#include "sys/proc/sandbox.h"
 
 struct notify_reply {
     int32_t status;
@@ -110,8 +110,8 @@ static bool is_firm(const char *path, uid_t owner, struct notify_reply *r)
 static bool may_become(void)
 {
     const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID;
-    struct pv_confine_report now;
-    pv_confine_read(&now, false, 0);
+    struct pv_sandbox_report now;
+    pv_sandbox_read(&now, false, 0);
     return (now.caps & needed) == needed;
 }
 

@@ -275,7 +275,7 @@ static void be_usher(int daemon, pid_t parent, const void *ctx)
     d.keeping = mmap(NULL, PORTERS * sizeof(*d.keeping), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (pv_procinfo_watch_parent(parent, &d.end) == PV_OK && d.keeping != MAP_FAILED &&
-        pv_helper_confine_as(PV_HELPER_ROLE_USHER, NULL) == PV_OK)
+        pv_helper_sandbox_as(PV_HELPER_ROLE_USHER, NULL) == PV_OK)
         serve_usher(&d);
 }
 

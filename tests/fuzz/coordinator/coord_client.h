@@ -42,7 +42,7 @@ static inline struct keys keys_of(uint8_t n)
 
 struct signed_once {
     bool made;
-    struct keys coordinator, root, alice, guest, invite, stranger;
+    struct keys coordinator, root, alice, applicant, invite, stranger;
     struct pv_created created, other;
     struct pv_made invitation;
     struct pv_storerow rows[5]; /* marked, as of a coordinator that starts again */
@@ -77,7 +77,7 @@ static inline void sign_network(void)
     once.coordinator = keys_of(1);
     once.root = keys_of(2);
     once.alice = keys_of(3);
-    once.guest = keys_of(4);
+    once.applicant = keys_of(4);
     once.invite = keys_of(5);
     once.stranger = keys_of(6);
     pv_coordlist_put(&lw, once.coordinator.pk, &addr, 1);
@@ -109,7 +109,7 @@ static inline void sign_network(void)
 /* Any of those whom the network knows, or a stranger. */
 static inline const struct keys *key(uint8_t n)
 {
-    const struct keys *const all[] = {&once.alice, &once.guest, &once.root, &once.invite,
+    const struct keys *const all[] = {&once.alice, &once.applicant, &once.root, &once.invite,
                                       &once.stranger};
     return all[n % PV_ARRAY_LEN(all)];
 }
@@ -432,7 +432,7 @@ static inline void say_join(struct world *w, const struct keys *invite, uint8_t 
         say(w, m);
 }
 
-/* As an admin makes it, or as a guest with the place that it was promised. */
+/* As an admin makes it, or as an applicant with the place that it was promised. */
 static inline void say_member(struct world *w, const struct keys *signer, const struct keys *node,
                               bool registers)
 {
@@ -503,7 +503,7 @@ static inline void say_signed(struct world *w, struct pv_view line)
     case 'c':
         if (w->n_connected == CONNECTS_MAX)
             break;
-        connect_as(w, key(arg[2]), arg[3] % 2 == 0 ? PV_CTL_MEMBER : PV_CTL_GUEST, arg[4]);
+        connect_as(w, key(arg[2]), arg[3] % 2 == 0 ? PV_CTL_MEMBER : PV_CTL_APPLICANT, arg[4]);
         w->n_connected++;
         break;
     case 'n':

@@ -2,7 +2,7 @@
 /*
  * The coordinator's core against one client that says anything, its store and its owner. The bits
  * of the first byte, from the lowest:
- *   0 the client is member alice, else a guest
+ *   0 the client is member alice, else an applicant
  *   1 the store fails
  *   2 the client offers hybrid keys, 3 by what is no key
  *   4 other coordinators share the store, so that networks come when somebody knocks for them
@@ -50,7 +50,8 @@ static void look(struct world *w)
     pv_coord_kinds(w->coord, &kinds);
     pv_coord_networks(w->coord, w->now, note_network, &n);
     must(n == stats.networks && n == pv_coord_n_homes(w->coord));
-    must(kinds.members + kinds.guests + kinds.turn + kinds.stun + kinds.opening + kinds.closing ==
+    must(kinds.members + kinds.applicants + kinds.turn + kinds.stun + kinds.opening +
+             kinds.closing ==
          stats.conns);
     must(pv_coord_strangers(w->coord) <= stats.conns);
 }
@@ -237,7 +238,7 @@ static void set_tight(struct pv_coord_config *cfg)
     cfg->policy.switches.open = true;
     cfg->limits = (struct pv_coord_limits){
         .conns = 6,
-        .guests = 3,
+        .applicants = 3,
         .regulars = 2,
         .source_burst = 12,
         .request_rate = 3,
@@ -281,7 +282,8 @@ static void start(struct world *w, uint8_t flags)
     else
         load_network(w);
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
-    connect_as(w, member ? &once.alice : &once.guest, member ? PV_CTL_MEMBER : PV_CTL_GUEST, 0);
+    connect_as(w, member ? &once.alice : &once.applicant, member ? PV_CTL_MEMBER : PV_CTL_APPLICANT,
+               0);
     must(w->n_answered == 1 || (several && w->store.fails));
 }
 

@@ -130,7 +130,7 @@ static void change_policy(struct world *w, uint8_t arg)
     must(policy != NULL);
     policy->per_user = arg;
     policy->bandwidth = (uint32_t)(arg & 3) * 1000;
-    policy->doors = arg & 1;
+    policy->phone_ports = arg & 1;
     pv_relaylink_set_policy(pv_relaycore_link(w->relay), policy);
 }
 

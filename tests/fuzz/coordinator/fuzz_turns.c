@@ -231,8 +231,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .own = &own,
         .n_own = 1,
         .limits = {.relays = 6, .permissions = 4, .channels = 4},
-        .policy =
-            {.per_user = 4, .port_lo = 50000, .port_hi = 50007, .doors = 3, .doors_per_net = 2},
+        .policy = {.per_user = 4,
+                   .port_lo = 50000,
+                   .port_hi = 50007,
+                   .phone_ports = 3,
+                   .phone_ports_per_net = 2},
     };
     struct world w = {.now = PV_S(100)};
     w.rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.random};

@@ -343,7 +343,7 @@ static struct pv_coordclient_target target(void)
 {
     struct pv_coordclient_target t = {.network = {1}};
     uint8_t how = next();
-    t.role = (how & 1) == 0 ? PV_CTL_MEMBER : PV_CTL_GUEST;
+    t.role = (how & 1) == 0 ? PV_CTL_MEMBER : PV_CTL_APPLICANT;
     t.has_network = (how & 2) == 0;
     t.must_hybrid = (how & 4) != 0;
     memcpy(t.coordinator, coordinator_pk, sizeof(t.coordinator));

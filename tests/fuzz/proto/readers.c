@@ -22,7 +22,7 @@
 #include "proto/control/signal.h"
 #include "proto/group/grouptell.h"
 #include "proto/group/querier.h"
-#include "proto/ip/carrying.h"
+#include "proto/ip/gatewayat.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/ip/phoneseen.h"
@@ -52,16 +52,16 @@
  * address of somebody. */
 FUZZ(carrying)
 {
-    uint8_t buf[PV_CARRYING_MAX];
-    struct pv_carrying c, again;
+    uint8_t buf[PV_GATEWAYAT_MAX];
+    struct pv_gatewayat c, again;
     size_t n;
-    if (pv_carrying_parse(pv_view(data, len), &c) != PV_OK)
+    if (pv_gatewayat_parse(pv_view(data, len), &c) != PV_OK)
         return;
-    must(c.asks || (c.why == PV_CARRYING_HERE) == (c.at.family != PV_AF_NONE && c.at.port != 0));
-    pv_carrying_build(&c, buf, &n);
-    must(n <= sizeof(buf) && pv_carrying_parse(pv_view(buf, n), &again) == PV_OK);
+    must(c.asks || (c.why == PV_GATEWAYAT_HERE) == (c.at.family != PV_AF_NONE && c.at.port != 0));
+    pv_gatewayat_build(&c, buf, &n);
+    must(n <= sizeof(buf) && pv_gatewayat_parse(pv_view(buf, n), &again) == PV_OK);
     must(again.asks == c.asks && again.why == c.why && again.names == c.names &&
-         memcmp(again.guest, c.guest, sizeof(c.guest)) == 0 && pv_addr_equal(&again.at, &c.at));
+         memcmp(again.phone, c.phone, sizeof(c.phone)) == 0 && pv_addr_equal(&again.at, &c.at));
 }
 
 /* --- phoneseen ------------------------------------------------------------------------------- */

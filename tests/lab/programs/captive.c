@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * captive.c - an intruder in the confined control process of p2pvpnd: loaded beforehand
+ * captive.c - an intruder in the sandboxed control process of p2pvpnd: loaded beforehand
  * (LD_PRELOAD), it does nothing until there is a file "attack" in the state directory
  * (CAPTIVE_DIR). Then it asks the helper for what no daemon needs, reaches for the root key, and
  * opens sockets to others, and writes to "attack.said" what it could do and what not. For
@@ -101,7 +101,7 @@ static void ask_the_helper(int helper)
     snprintf(ask_for(PV_HELPER_FILES)->socket, sizeof(req.socket), "/run/captive.file");
     snprintf(req.names, sizeof(req.names), "/etc/passwd");
     attempt(helper, "choose files");
-    snprintf(ask_for(PV_HELPER_CONFINE)->fixed.ifname, sizeof(req.fixed.ifname), "eth0");
+    snprintf(ask_for(PV_HELPER_SANDBOX)->fixed.ifname, sizeof(req.fixed.ifname), "eth0");
     attempt(helper, "choose another interface");
     ask_for(PV_HELPER_OPEN_UDP)->udp_port = 53;
     req.udp_sockets = 1;

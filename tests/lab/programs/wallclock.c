@@ -4,7 +4,7 @@
  *
  * The kernel has one for all namespaces. Programs that run with this library see it shifted by the
  * number (nanoseconds, int64_t) in the file that PV_LAB_CLOCK names; writing there sets the clock
- * of all of them at once. The file is mapped before main(), so no confinement takes it away. The
+ * of all of them at once. The file is mapped before main(), so no sandbox takes it away. The
  * kernel's time stamps of datagrams are shifted as well, since they come from the same clock.
  * Without the variable or the file nothing is shifted.
  */

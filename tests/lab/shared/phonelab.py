@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The common parts of scenarios about guests: a machine that has the stock app, and nothing of ours."""
+"""The common parts of scenarios about phones: a machine that has the stock app, and nothing of ours."""
 import shutil
 
 from lab import Skip, wait

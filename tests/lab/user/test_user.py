@@ -116,7 +116,7 @@ def a_user_without_any_right_is_a_member(lab):
     b.answer_udp(7777, b.addr())
     for one in (a, c):
         wait(f"the server on b to answer {one.name}", lambda one=one: one.udp_ask(b.addr(), 7777))
-    check("seccomp" in b.json("status")["confined"], "confined")
+    check("seccomp" in b.json("status")["sandbox"], "sandbox")
     # A game looks for players, and joins them without naming an interface.
     heard = a.start(a.python, "-c", HEAR, "239.255.77.77", a.addr(), name="players")
     wait("players", lambda: "ready" in heard.text())

@@ -407,7 +407,7 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
     browser.click("button[aria-label='Remove the tag crew of b']")
     browser.sees("b no longer has the tag crew", "#notes")
     tagged("guests")
-    browser.sees("guests", ".tag")
+    browser.sees("phones", ".tag")
     equal(browser.run("return document.querySelector('[data-key=approve]').checked"), True, "a box that was ticked")
     before = aim("[data-key=invite]")
     browser.run("const { note } = await import('/util.js'); note('something', 'bad'); note('more', 'bad')")
@@ -1614,7 +1614,7 @@ def network_page(lab, a, b, browser):
         browser.type(f"[data-key={field}]", text)
     browser.click("[data-key=can]")
     browser.sees("No: c cannot reach a", "#verdict")
-    guest_of_the_page(a, browser)
+    phone_of_the_page(a, browser)
     browser.click("header nav a", "Overview")
     browser.click(".map .node[aria-label^='c:']")
     browser.click("a", "More")
@@ -1625,25 +1625,25 @@ def network_page(lab, a, b, browser):
     wait("c to be gone from the map", lambda: not browser.find(".map .node[aria-label^='c:']"))
 
 
-def guest_of_the_page(a, browser):
+def phone_of_the_page(a, browser):
     """A phone is let in by clicks, its file is what p2pvpnctl would write, and it is removed; then the log's end."""
-    browser.type("[data-key=guest-name]", "mobile")
-    browser.type("[data-key=guest-endpoint]", "home.example.net:4500")
-    browser.click("[data-key=guest]")
-    browser.sees("Endpoint = home.example.net:4500", "#guest-file")
-    browser.click("[data-key=guest-hide]")
+    browser.type("[data-key=phone-name]", "mobile")
+    browser.type("[data-key=phone-endpoint]", "home.example.net:4500")
+    browser.click("[data-key=phone]")
+    browser.sees("Endpoint = home.example.net:4500", "#phone-file")
+    browser.click("[data-key=phone-hide]")
     a.ctl("remove", "mobile")
-    browser.type("[data-key=guest-name]", "phone")
-    browser.click("[data-key=guest]")
-    file = browser.one("#guest-file") and browser.text("#guest-file")
-    browser.one("#guest svg")
+    browser.type("[data-key=phone-name]", "phone")
+    browser.click("[data-key=phone]")
+    file = browser.one("#phone-file") and browser.text("#phone-file")
+    browser.one("#phone svg")
     again = a.ctl("export", "tablet").out
     secret = re.compile(r"(PrivateKey = ).*|10\.66\.[0-9.]+/|fd[0-9a-f:]+/128|(# )[a-z]+")
     equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file")
     browser.sees("offline, phone of a", "td")
-    equal(a.peer("phone")["carrier"], "a", "who carries it")
-    browser.click("[data-key=guest-hide]")
-    wait("the file to be hidden", lambda: not browser.find("#guest-file"))
+    equal(a.peer("phone")["gateway"], "a", "who carries it")
+    browser.click("[data-key=phone-hide]")
+    wait("the file to be hidden", lambda: not browser.find("#phone-file"))
     everything_of_the_page(a, browser, secret)
     browser.click("button[aria-label='Remove phone']")
     browser.click("dialog button", "Remove")
@@ -1661,17 +1661,17 @@ def everything_of_the_page(a, browser, secret):
     a.ctl("route", "allow", "a", "default")
     again = wait("the exit", lambda: a.ctl("export", "notebook", "--everything", check_rc=False).out)
     check("DNS = " in again, "a DNS server with everything")
-    browser.type("[data-key=guest-name]", "traveller")
-    browser.click("#guest input[type=checkbox]")
-    browser.run("document.querySelector('[data-key=guest]').click(); location.hash = '#/health'")
-    wait("the guest", lambda: "traveller" in a.peers())
+    browser.type("[data-key=phone-name]", "traveller")
+    browser.click("#phone input[type=checkbox]")
+    browser.run("document.querySelector('[data-key=phone]').click(); location.hash = '#/health'")
+    wait("the phone", lambda: "traveller" in a.peers())
     browser.click("header nav a", "Network")
-    file = browser.one("#guest-file") and browser.text("#guest-file")
+    file = browser.one("#phone-file") and browser.text("#phone-file")
     equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file with everything")
     browser.click("header nav a", "Overview")
     browser.click("header nav a", "Network")
-    browser.one("[data-key=guest]")
-    check(not browser.find("#guest-file"), "it is shown once")
+    browser.one("[data-key=phone]")
+    check(not browser.find("#phone-file"), "it is shown once")
 
 
 def qrencode(text):
@@ -1757,7 +1757,7 @@ window.fetch = async (url, how) => {
   const doc = JSON.parse(await real.text());
   doc.networks += 1; // so that homes are asked for
   doc.cluster.coordinators = 2;
-  doc.limits.guests = 12;
+  doc.limits.phones = 12;
   doc.relay.users = [{ name: "<b>alice", bytes: 5e9, packets: 9, allocations: 3 }];
   doc.relay.drops.bandwidth = 77;
   doc.store.error = "database or disk is full";
@@ -1778,9 +1778,9 @@ def the_coordinators_page_shows_what_it_does(lab):
     browser.sees("2\nnodes online", ".figures")
     c = lab.host("c")
     c.daemon()
-    c.create(coordinator.url(), "--network", "guests")
+    c.create(coordinator.url(), "--network", "phones")
     ids = [n["id"] for n in json.loads(coordinator.host.run(lab.bin("p2pvpn-coordinator"), "networks", "--json").out)["networks"]]
-    for name in ("home", "guests"):
+    for name in ("home", "phones"):
         browser.sees(name, "td")
     browser.one("svg.plot[aria-label^='Load of the control thread: at most']")
     check(not any(network in browser.text() for network in ids), "an ID beside its name")
@@ -1805,7 +1805,7 @@ def the_coordinators_page_shows_what_it_does(lab):
     wait("it to be gone", lambda: ids[0] not in browser.run("return [...document.querySelectorAll('td [title]')].map(e => e.title)"))
     browser.run(BUSY)
     for text in ("The database cannot be written: database or disk is full", "2 coordinators share the database", "its members knock there", "offline", "<b>alice", "4.7 GiB",
-                 "guests", "77"):
+                 "phones", "77"):
         browser.sees(text, "main")
     browser.must_be_accessible("coordinator on a bad day")
     browser.run("window.fetch = window.plain")

@@ -10,7 +10,7 @@
  *     what was done survives a kill, what was not may or may not have been;
  *   - chat streams are opened only once a packet has gone through the overlay and an answer has
  *     come back, as TCP would; then they are sim_net's;
- *   - the host forwards between members where its daemon's plan says so, for guests;
+ *   - the host forwards between members where its daemon's plan says so, for phones;
  *   - behind the TUN: ICMP echo is answered, UDP port 7 echoes, UDP to SIM_PORT_SINK is kept for
  *     the test to look at, UDP to SIM_PORT_FLOW and ICMP errors are counted. Groups that programs
  *     joined are reported by IGMPv3 and MLDv2. Not here: TCP.

@@ -262,7 +262,7 @@ static bool is_behind(const struct sim_node *n, const struct pv_addr *ip)
     return false;
 }
 
-/* Of a member, to another one, where this host forwards for guests: from the TUN to the TUN. */
+/* Of a member, to another one, where this host forwards for phones: from the TUN to the TUN. */
 static bool is_passed_on(const struct sim_node *n, const struct pv_addr *ip)
 {
     const struct pv_netplan *plan = &n->netplan;

@@ -126,7 +126,7 @@ static void stun_is_answered(struct wire *w)
     assert_true(pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN));
 }
 
-/* Says hello as a guest who wants to create; the welcome. */
+/* Says hello as an applicant who wants to create; the welcome. */
 static struct pv_ctl_msg *welcome(struct wire *w, const uint8_t *pk)
 {
     struct pv_rng rng = pv_entropy();
@@ -155,7 +155,7 @@ static struct pv_ctl_msg *welcome(struct wire *w, const uint8_t *pk)
             assert_ok(pv_ctl_parse(view, &msg));
         } else if (!said && pv_control_state(control) == PV_CONTROL_READY) {
             hello.u.hello.v = 1;
-            hello.u.hello.role = PV_CTL_GUEST;
+            hello.u.hello.role = PV_CTL_APPLICANT;
             assert_ok(pv_control_handshake_hash(control, hash));
             assert_ok(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk));
             assert_ok(pv_ctl_build(&hello, text, sizeof(text), &n));

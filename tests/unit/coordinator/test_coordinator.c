@@ -393,7 +393,7 @@ static void udp_answers_stun(const struct pv_addr *server)
     close(fd);
 }
 
-/* Connects as a guest who wants to create, and gives the first message that comes back. */
+/* Connects as an applicant who wants to create, and gives the first message that comes back. */
 static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uint8_t *pk, int *fd)
 {
     static const struct pv_stream_bind bind;
@@ -428,7 +428,7 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
             assert_ok(pv_ctl_parse(view, &msg));
         } else if (!said && pv_control_state(control) == PV_CONTROL_READY) {
             hello.u.hello.v = 1;
-            hello.u.hello.role = PV_CTL_GUEST;
+            hello.u.hello.role = PV_CTL_APPLICANT;
             assert_ok(pv_control_handshake_hash(control, hash));
             assert_ok(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk));
             assert_ok(pv_ctl_build(&hello, text, sizeof(text), &n));

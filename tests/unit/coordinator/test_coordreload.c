@@ -68,8 +68,8 @@ PV_TEST_IN(a_change_is_named_by_its_key, setup, teardown)
                  "allow-peer = 10.0.0.0/8\n",
            "[relay] ports, [relay] allocations-per-user, [relay] bandwidth, [relay] allow-peer",
            "");
-    expect(BEGIN, BEGIN "[relay]\ndoors = 8\ndoors-per-network = 2\n",
-           "[relay] doors, [relay] doors-per-network", "");
+    expect(BEGIN, BEGIN "[relay]\nphone-ports = 8\nphone-ports-per-network = 2\n",
+           "[relay] phone-ports, [relay] phone-ports-per-network", "");
     expect(BEGIN "[relay]\nallow-peer = 10.0.0.0/8\n", BEGIN "[relay]\nallow-peer = 10.0.0.0/9\n",
            "[relay] allow-peer", "");
     expect(BEGIN "[limits]\nmembers = 3\n",

@@ -301,7 +301,7 @@ PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
 {
     write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"
                  "allocations-per-user = 7\nallow-peer = 10.0.0.0/8\nallow-peer = 127.0.0.1\n"
-                 "doors = 16\ndoors-per-network = 3\n"
+                 "phone-ports = 16\nphone-ports-per-network = 3\n"
                  "[turn-user alice]\npassword-file = /etc/p2pvpn/alice\n"
                  "[turn-user bob]\npassword-file = /etc/p2pvpn/bob\n");
     assert_ok(load(""));
@@ -311,8 +311,8 @@ PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
     assert_int_equal(set.relay.bandwidth, 10000000);
     assert_int_equal(set.relay.per_user, 7);
     assert_int_equal(set.relay.n_allow, 2);
-    assert_int_equal(set.relay.doors, 16);
-    assert_int_equal(set.relay.doors_per_net, 3);
+    assert_int_equal(set.relay.phone_ports, 16);
+    assert_int_equal(set.relay.phone_ports_per_net, 3);
     assert_int_equal(set.relay.n_users, 2);
     assert_string_equal(set.relay.users[1].name, "bob");
     assert_string_equal(set.relay.users[1].password_file, "/etc/p2pvpn/bob");
@@ -351,8 +351,8 @@ PV_TEST(wrong_lines_are_named_with_file_and_line)
         {"[relay]\nbandwidth = 5G\n", ":2: bandwidth 5G"},
         {"[relay]\nallocations-per-user = 0\n", ":2: allocations-per-user 0"},
         {"[relay]\nallow-peer = 10.0.0.1/8\n", ":2: allow-peer 10.0.0.1/8"},
-        {"[relay]\ndoors = on\n", ":2: doors on: expected 0 (none) to 1024"},
-        {"[relay]\ndoors-per-network = 0\n", ":2: doors-per-network 0"},
+        {"[relay]\nphone-ports = on\n", ":2: phone-ports on: expected 0 (none) to 1024"},
+        {"[relay]\nphone-ports-per-network = 0\n", ":2: phone-ports-per-network 0"},
         {"[relay]\nturn = x\n", ":2: unknown key turn"},
         {"[turn-user a]\n", "[turn-user a] has no password-file"},
         {"[turn-user a:b]\n", ":1: turn-user a:b"},
@@ -508,26 +508,26 @@ PV_TEST(networks_have_limits_of_their_own)
 
 PV_TEST(the_coordinator_itself_has_limits)
 {
-    write_config("[limits]\nconnections = 100k\nmembers = 7\nguests = 4096\nnetworks = 10k\n"
+    write_config("[limits]\nconnections = 100k\nmembers = 7\napplicants = 4096\nnetworks = 10k\n"
                  "subscriptions = 2000\nconnections-per-source = 5k\n");
     assert_ok(load(""));
     const struct pv_coord_limits *g = &set.limits.general;
-    assert_true(g->conns == 100000 && g->guests == 4096 && g->networks == 10000);
+    assert_true(g->conns == 100000 && g->applicants == 4096 && g->networks == 10000);
     assert_true(g->subscriptions == 2000 && g->source_rate == 5000);
     assert_int_equal(set.limits.all.members, 7);
     write_config("[limits]\nmembers = 7\n");
     assert_ok(load(""));
-    assert_true(g->conns == 0 && g->guests == 0 && g->networks == 0);
+    assert_true(g->conns == 0 && g->applicants == 0 && g->networks == 0);
     assert_true(g->subscriptions == 0 && g->source_rate == 0);
     static const struct {
         const char *text, *part;
     } bad[] = {
         {"[limits]\nconnections = 0\n", ":2: connections 0: expected a number from 1 to 1000000"},
-        {"[limits]\nguests = 2M\n", ":2: guests 2M: expected a number from 1 to 1000000"},
+        {"[limits]\napplicants = 2M\n", ":2: applicants 2M: expected a number from 1 to 1000000"},
         {"[limits]\nnetworks = 1\nnetworks = 2\n", ":3: networks 2: given twice"},
         {"[limits]\nsubscriptions = -1\n", ":2: subscriptions -1: expected a number from 1 to"},
-        {"[limits]\nconns = 5\n", "there are members, statements, stored, connections, guests"},
-        {"[network 00112233445566778899aabbccddeeff]\nguests = 5\n", "unknown key guests"},
+        {"[limits]\nconns = 5\n", "there are members, statements, stored, connections, applicants"},
+        {"[network 00112233445566778899aabbccddeeff]\napplicants = 5\n", "unknown key applicants"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         write_config(bad[i].text);

@@ -57,7 +57,7 @@ PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
 /* A phone has no p2pvpnd that would take a message. */
 PV_TEST(phones_are_no_chat_partners)
 {
-    answers("peers", OK("'peers':[{'name':'pi','carrier':null},{'name':'mobile','carrier':'pi'}]"));
+    answers("peers", OK("'peers':[{'name':'pi','gateway':null},{'name':'mobile','gateway':'pi'}]"));
     answers("room_list", OK("'rooms':[]"));
     static const char *const talk[] = {"send", "chat", "send-file"};
     for (size_t i = 0; i < PV_ARRAY_LEN(talk); i++) {

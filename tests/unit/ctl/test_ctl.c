@@ -717,7 +717,7 @@ PV_TEST_IN(a_quiet_list_of_peers_is_empty, setup, teardown)
     assert_int_equal(t.out_len + t.err_len, 0);
 }
 
-/* A guest's file with its secret key, where others may read it: wg-genkey(1) warns, too. */
+/* A phone's file with its secret key, where others may read it: wg-genkey(1) warns, too. */
 PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
 {
     static const char *const words[] = {"export",     "phone",       "--by", "pi",
@@ -731,13 +731,13 @@ PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
         free(t.err);
         assert_int_equal(run_with(stdin, out, open_memstream(&t.err, &t.err_len), words), 0);
         assert_int_equal(strstr(t.err, "umask 077") != NULL, open);
-        assert_has(t.err, "`[guests] carry = on`");
+        assert_has(t.err, "`[phones] gateway = on`");
         assert_has(t.err, "where a name server listens on pi");
     }
     /* By its own name a node names itself: it knows its settings. */
     answers("export", OK("'name':'phone','by':'pi','here':true,'dns':null"));
     assert_int_equal(RUN("export", "phone", "--by", "pi", "--endpoint", "192.0.2.1:1"), 0);
-    assert_lacks(t.err, "carry = on");
+    assert_lacks(t.err, "gateway = on");
     assert_has(t.err, "no name server listens on pi");
 }
 
@@ -1077,7 +1077,7 @@ PV_TEST_IN(tables_fit_the_screen, setup, teardown)
                   "name':'new','ip4':'10.66.0.9','state':'waiting','asks_from':'[2001:db8:1234:"
                   "5678:9abc:def0:1234:5678]:51820'}]"));
     answers("status",
-            OK_V1("'state':'up','confined':'user p2pvpn, without capabilities, in a namespace of "
+            OK_V1("'state':'up','sandbox':'user p2pvpn, without capabilities, in a namespace of "
                   "its own, with a list of 97 system calls and Landlock for the network'"));
     answers("invite_list", OK_V1("'invites':[{'id':'" INVITE_1
                                  "','uses':100,'used':10,'not_after':1700000000,'member_for':"
@@ -1237,7 +1237,7 @@ PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)
     answers("admin_grant", DONE);
     answers("tag", DONE);
     answers("admit", DONE);
-    answers("peers", OK_V1("'peers':[{'name':'tv','carrier':'" LONG "','last_handshake':5}]"));
+    answers("peers", OK_V1("'peers':[{'name':'tv','gateway':'" LONG "','last_handshake':5}]"));
     assert_int_equal(RUN("exit", "use", LONG), 0);
     assert_has(t.err, "through " LONG ",");
     assert_int_equal(RUN("admin", "grant", LONG), 0);

@@ -32,7 +32,7 @@ PV_TEST_WORLD(begin, teardown);
 #define DOCTOR_OF(udp, problems)                                                                  \
     "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"" PV_VERSION                                \
     "\",\"state\":\"up\",\"network\":"                                                            \
-    "{\"name\":\"home\"},\"confined\":\"user 62575, no capabilities, seccomp; helper: root\","    \
+    "{\"name\":\"home\"},\"sandbox\":\"user 62575, no capabilities, seccomp; helper: root\","     \
     "\"interface\":{\"name\":\"lo\",\"mtu\":1420,\"port\":1},"                                    \
     "\"coordinator\":"                                                                            \
     "{\"address\":\"203.0.113.7:3478\",\"connected\":true,\"rtt_ms\":12.0,\"error\":null},"       \

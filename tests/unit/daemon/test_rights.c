@@ -32,7 +32,7 @@
 static int spare_tun = -1; /* a TUN device that no interface belongs to yet */
 static pid_t helper = -1;  /* made before rights were given up */
 static pid_t beside = -1;  /* another process of the user's, as another network's daemon is */
-static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
+static struct pv_sandbox_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
 
 struct fixture {
     char base[32], state[48], other[48];
@@ -204,7 +204,7 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
     assert_int_equal(owner_of(f->state, "former"), 61234);
     assert_int_equal(owner_of(f->other, "precious"), 0);
     /* Another user later, or none: files follow the directory. */
-    struct pv_confine_user root = {.name = "root"};
+    struct pv_sandbox_user root = {.name = "root"};
     assert_ok(pv_rights_hand_over(f->state, &root));
     assert_int_equal(owner_of(f->state, "identity.key"), 0);
 }
@@ -213,7 +213,7 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
 PV_TEST(a_directory_of_others_stays_theirs)
 {
     struct fixture *f = *state;
-    struct pv_confine_user user = nobody;
+    struct pv_sandbox_user user = nobody;
     struct stat st;
     need_root();
     make(f->state, "passwd", 0);
@@ -242,7 +242,7 @@ PV_TEST(a_link_is_no_state_directory)
 PV_TEST(below_a_closed_directory_it_stays_roots)
 {
     struct fixture *f = *state;
-    struct pv_confine_user user = nobody;
+    struct pv_sandbox_user user = nobody;
     need_root();
     make(f->state, "identity.key", 0);
     assert_int_equal(chmod(f->base, 0700), 0);
@@ -258,7 +258,7 @@ PV_TEST(below_a_closed_directory_it_stays_roots)
 enum {
     DONE = 0,
     REFUSED = 1,
-    NOT_CONFINED = 2
+    NOT_SANDBOXED = 2
 };
 
 struct attempt {
@@ -279,22 +279,22 @@ static bool by_thread(struct attempt *a)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, run_attempt, a) != 0 || pthread_join(thread, NULL) != 0)
-        _exit(NOT_CONFINED);
+        _exit(NOT_SANDBOXED);
     return a->done;
 }
 
-static int confined(const struct fixture *f, bool (*attempt)(const struct fixture *f), bool thread)
+static int sandboxed(const struct fixture *f, bool (*attempt)(const struct fixture *f), bool thread)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        char text[PV_CONFINE_TEXT_MAX];
+        char text[PV_SANDBOX_TEXT_MAX];
         helper = fork();
         if (helper == 0)
             _exit(0);
         const struct pv_rights_config cfg = {.state = f->state,
                                              .socket = PV_STR("%s/p2pvpnd.sock", f->other)};
         if (pv_rights_give_up(&nobody, &cfg, text) < 0)
-            _exit(NOT_CONFINED);
+            _exit(NOT_SANDBOXED);
         struct attempt a = {.run = attempt, .f = f};
         _exit((thread ? by_thread(&a) : attempt(f)) ? DONE : REFUSED);
     }
@@ -317,7 +317,7 @@ PV_TEST(a_list_of_others_is_not_told_as_ours)
     for (int boxed = 0; boxed < 2; boxed++) {
         pid_t pid = fork();
         if (pid == 0) {
-            char text[PV_CONFINE_TEXT_MAX];
+            char text[PV_SANDBOX_TEXT_MAX];
             const struct pv_rights_config cfg = {.state = f->state,
                                                  .socket = PV_STR("%s/p2pvpnd.sock", f->other)};
             if ((boxed == 1 && !enter_outer_filter()) || pv_rights_give_up(&nobody, &cfg, text) < 0)
@@ -367,10 +367,10 @@ PV_TEST(the_rights_that_it_needs_are_left)
     need_root();
     assert_ok(pv_rights_hand_over(f->state, &nobody));
     for (int thread = 0; thread < 2; thread++) {
-        assert_int_equal(confined(f, write_state, thread), DONE);
-        assert_int_equal(confined(f, open_sockets, thread), DONE);
-        assert_int_equal(confined(f, open_pair, thread), DONE);
-        assert_int_equal(confined(f, wait_for_helper, thread), DONE);
+        assert_int_equal(sandboxed(f, write_state, thread), DONE);
+        assert_int_equal(sandboxed(f, open_sockets, thread), DONE);
+        assert_int_equal(sandboxed(f, open_pair, thread), DONE);
+        assert_int_equal(sandboxed(f, wait_for_helper, thread), DONE);
     }
 }
 
@@ -609,7 +609,7 @@ PV_TEST(acts_of_an_intruder_fail)
     spare_tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     beside = start_beside();
     for (size_t i = 0; i < 2 * PV_ARRAY_LEN(rows); i++)
-        if (confined(f, rows[i / 2].attempt, i % 2 == 1) != REFUSED)
+        if (sandboxed(f, rows[i / 2].attempt, i % 2 == 1) != REFUSED)
             fail_msg("%s could %s", i % 2 == 1 ? "a thread" : "it", rows[i / 2].what);
     if (spare_tun >= 0)
         close(spare_tun);

@@ -90,7 +90,7 @@ static const char WHOLE[] = "[interface]\n"
                             "endpoint = vpn.example.org:51821\n"
                             "preshared-key-file = @/psk\n"
                             "persistent-keepalive = 25\n"
-                            "door = on\n"
+                            "phone-port = on\n"
                             "[peer carol]\n"
                             "public-key = " KEY_B "\n"
                             "endpoint = [2001:db8::5]:9\n"
@@ -112,7 +112,7 @@ static const char WHOLE[] = "[interface]\n"
                             "notify = /usr/bin/env -u low\n"
                             "[dns]\n"
                             "listen = on\n"
-                            "[guests]\ncarry = on\n"
+                            "[phones]\ngateway = on\n"
                             "[lan]\n"
                             "broadcast = peers\npeer = Bob\npeer = carol\nwake = on\n"
                             "[relay]\n"
@@ -189,7 +189,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.auto_accept[1].name, "");
     assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
-    assert_true(s.dns && s.engine.guests);
+    assert_true(s.dns && s.engine.phones);
     assert_int_equal(s.engine.lan.broadcast, PV_LAN_PEERS);
     assert_int_equal(s.engine.lan.n_peers, 2);
     assert_string_equal(s.engine.lan.peers[0], "bob");
@@ -209,8 +209,8 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(carol->persistent_keepalive, 0);
     assert_int_equal(bob->suite, PV_SUITE_CHACHA);
     assert_int_equal(carol->suite, PV_SUITE_AES);
-    assert_true(bob->door);
-    assert_false(carol->door);
+    assert_true(bob->phone_port);
+    assert_false(carol->phone_port);
 }
 
 PV_TEST(workers_are_a_number_automatic_or_a_single_thread)
@@ -239,7 +239,7 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[the-interface-of-a-network-with-a-name-of-sixty-characters-]\n",
          "conf:1: unknown section [the-interface-of-a-network-with-a-name-of-sixty-characters-]: "
          "there are [interface], [peer NAME], "
-         "[traversal], [relay], [lan], [chat], [dns], [guests], [metrics], [web], [security], "
+         "[traversal], [relay], [lan], [chat], [dns], [phones], [metrics], [web], [security], "
          "[crypto], [firewall] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
@@ -317,9 +317,11 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[firewall]\nallow = tcp/22,0\n", "conf:2: allow: expected none, all, or ports"},
         {"[firewall]\nallow = 1,3,5,7,9,11,13,15,17\n", "conf:2: allow: at most 16 ranges"},
         {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
-        {"[peer a]\ndoor = 1234\n", "conf:2: door: expected on or off"},
-        {"[peer a]\ndoor = on\nsuite = aes\n", "conf:3: door = on is for suite = chacha only"},
-        {"[peer a]\nsuite = aes\ndoor = on\n", "conf:3: door = on is for suite = chacha only"},
+        {"[peer a]\nphone-port = 1234\n", "conf:2: phone-port: expected on or off"},
+        {"[peer a]\nphone-port = on\nsuite = aes\n",
+         "conf:3: phone-port = on is for suite = chacha only"},
+        {"[peer a]\nsuite = aes\nphone-port = on\n",
+         "conf:3: phone-port = on is for suite = chacha only"},
         {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {

@@ -247,9 +247,9 @@ class Docs(unittest.TestCase):
         self.assertEqual(self.problems(page, old, "    uint32_t wave;\n" + old, "check_told"),
                          ["coordinator/reload.c: pv_coordtold_make() does not fill in wave of struct pv_coord_policy "
                           "(coordinator/core/coord.h)"])
-        said = self.problems("coordinator/relaycfg.c", ".doors_per_net = ", ".doors = ", "check_told")
+        said = self.problems("coordinator/relaycfg.c", ".phone_ports_per_net = ", ".phone_ports = ", "check_told")
         self.assertEqual(len(said), 1)
-        self.assertIn("pv_relaycfg_policy() does not fill in doors_per_net", said[0])
+        self.assertIn("pv_relaycfg_policy() does not fill in phone_ports_per_net", said[0])
 
     def test_a_field_of_a_member_whose_change_nobody_hears_of_is_named(self):
         page, old = "lib/proto/roster/roster.h", "    uint32_t abilities; "

@@ -498,9 +498,9 @@ static inline struct cw_client *cw_member(struct cw *w, const struct cw_node *no
 }
 
 /* Somebody who is no member, or not yet. */
-static inline struct cw_client *cw_guest(struct cw *w, const struct cw_node *node)
+static inline struct cw_client *cw_applicant(struct cw *w, const struct cw_node *node)
 {
-    return cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
+    return cw_login(w, node, w->created.network_id, PV_CTL_APPLICANT);
 }
 
 /* The hello of a member of the network. */
@@ -586,7 +586,7 @@ static inline void cw_create(struct cw *w)
 {
     struct pv_ctl_item items[4];
     cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.n, 4);
     for (size_t i = 0; i < 4; i++) {
@@ -618,7 +618,7 @@ static inline struct cw_client *cw_creator(struct cw *w)
 {
     cw_start(w);
     cw_make_network(w);
-    return cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    return cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
 }
 
 /* The coordinator starts anew from what it stored; all connections are gone. */
@@ -793,7 +793,7 @@ static inline struct pv_ctl_msg cw_register_msg(const struct pv_made *made)
     return (struct pv_ctl_msg){.type = PV_CTL_REGISTER, .u.reg.member = pv_made_view(made)};
 }
 
-/* A guest asks for a place: the statement with what was reserved for it. */
+/* An applicant asks for a place: the statement with what was reserved for it. */
 static inline struct pv_made cw_reserve(struct cw *w, struct cw_client *c,
                                         const struct cw_keys *invite, const struct cw_node *node,
                                         const char *name)
@@ -804,11 +804,11 @@ static inline struct pv_made cw_reserve(struct cw *w, struct cw_client *c,
         (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
 }
 
-/* Guest, join, register, all the way; the node is a member afterwards. */
+/* Applicant, join, register, all the way; the node is a member afterwards. */
 static inline void cw_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
                            const char *name)
 {
-    struct cw_client *c = cw_guest(w, node);
+    struct cw_client *c = cw_applicant(w, node);
     struct pv_made made = cw_reserve(w, c, invite, node, name);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_hang_up(w, c);

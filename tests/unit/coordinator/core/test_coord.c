@@ -67,7 +67,7 @@ PV_TEST(create_is_repeatable_and_gives_the_same_receipts)
 {
     struct cw *w = cw_home(2);
     struct pv_ctl_item items[4];
-    struct cw_client *a = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *a = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     struct pv_ctl_msg *one = cw_ask(w, a, cw_create_msg(w, items), PV_CTL_RECEIPTS);
     struct pv_ctl_msg *two = cw_ask(w, a, cw_create_msg(w, items), PV_CTL_RECEIPTS);
     for (size_t i = 0; i < 4; i++)
@@ -81,7 +81,7 @@ PV_TEST(two_creates_of_one_network_at_once_end_alike)
     struct cw *w = cw_new(3);
     struct pv_ctl_item items[4];
     struct cw_client *a = cw_creator(w);
-    struct cw_client *b = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *b = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     w->hold_jobs = true;
     uint64_t ia = cw_send(a, cw_create_msg(w, items));
     uint64_t ib = cw_send(b, cw_create_msg(w, items));
@@ -156,7 +156,7 @@ PV_TEST(a_node_joins_with_a_token)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
 
     /* The statements that the token's holder sees and checks first. */
     struct pv_ctl_msg fetch = {.type = PV_CTL_FETCH};
@@ -202,7 +202,7 @@ PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
         struct pv_made made[2];
         uint64_t id[2];
         for (int i = 0; i < 2; i++) {
-            c[i] = cw_guest(w, &nodes[i]);
+            c[i] = cw_applicant(w, &nodes[i]);
             made[i] = cw_reserve(w, c[i], &invite, &nodes[i], names[i]);
         }
         w->hold_jobs = true;
@@ -231,7 +231,7 @@ PV_TEST(joining_and_registering_again_gives_the_same_answer)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_ctl_msg *one = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     struct pv_ctl_msg *two = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_memory_equal(&one->u.reservation, &two->u.reservation, sizeof(one->u.reservation));
@@ -242,7 +242,7 @@ PV_TEST(joining_and_registering_again_gives_the_same_answer)
     struct pv_ctl_msg *first = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
 
     /* The answer was lost: from another connection, with the same statement or one made anew. */
-    struct cw_client *d = cw_guest(w, &bob);
+    struct cw_client *d = cw_applicant(w, &bob);
     two = cw_ask(w, d, cw_join_msg(d, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_memory_equal(&one->u.reservation, &two->u.reservation, sizeof(one->u.reservation));
     struct pv_ctl_msg *same = cw_ask(w, d, cw_register_msg(&made), PV_CTL_REGISTERED);
@@ -264,7 +264,7 @@ PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
     uint64_t id[2];
     struct pv_made made[2];
     for (int i = 0; i < 2; i++) {
-        c[i] = cw_guest(w, &bob);
+        c[i] = cw_applicant(w, &bob);
         struct pv_ctl_msg *m =
             cw_ask(w, c[i], cw_join_msg(c[i], &invite, &bob, "bob"), PV_CTL_RESERVATION);
         made[i] = cw_member_statement(
@@ -301,7 +301,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
         first = claim.serial == 1 ? made : first;
         assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     }
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     claim.serial++;
     made = cw_member_statement(w, &w->alice.id, &bob, claim);
     w->hold_jobs = true;
@@ -333,7 +333,7 @@ PV_TEST(a_taken_name_gets_a_number_and_addresses_never_clash)
     uint8_t ip4[PV_ARRAY_LEN(asked)][4];
     for (size_t i = 0; i < PV_ARRAY_LEN(asked); i++) {
         struct cw_node n = cw_node_make(w);
-        struct cw_client *c = cw_guest(w, &n);
+        struct cw_client *c = cw_applicant(w, &n);
         struct pv_ctl_msg *m =
             cw_ask(w, c, cw_join_msg(c, &invite, &n, asked[i]), PV_CTL_RESERVATION);
         assert_string_equal(m->u.reservation.name, given[i]);
@@ -350,24 +350,24 @@ PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     uint8_t ip4[4];
     memcpy(ip4, m->u.reservation.ip4, 4);
     const uint8_t other[4] = {10, 66, 200, 1};
     const struct cw_claim grabs[] = {
         {"bob", ip4, 0, CW_WALL}, {"eve", ip4, 0, CW_WALL}, {"bob", other, 0, CW_WALL}};
-    struct cw_client *e = cw_guest(w, &eve);
+    struct cw_client *e = cw_applicant(w, &eve);
     struct pv_made grab;
     for (size_t i = 0; i < PV_ARRAY_LEN(grabs); i++) {
         grab = cw_member_statement(w, &invite, &eve, grabs[i]);
         cw_ask_error(w, e, cw_register_msg(&grab), PV_CTL_E_TAKEN);
     }
     cw_sleep(w, PV_S(60));
-    e = cw_guest(w, &eve);
+    e = cw_applicant(w, &eve);
     cw_ask_ok(w, e, cw_register_msg(&grab), PV_CTL_REGISTERED); /* the name alone */
     /* And bob, who was slow, gets another name but the same address. */
-    c = cw_guest(w, &bob);
+    c = cw_applicant(w, &bob);
     m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(m->u.reservation.name, "bob-2");
     assert_memory_equal(m->u.reservation.ip4, ip4, 4);
@@ -387,7 +387,7 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     struct pv_view end = cw_revocation(w, PV_REVOKE_INVITE, revoked.pk);
     assert_int_equal(cw_put(w, alice, end), PV_CTL_E_NONE);
 
-    struct cw_client *c = cw_guest(w, &carol);
+    struct cw_client *c = cw_applicant(w, &carol);
     cw_ask_error(w, c, cw_join_msg(c, &used, &carol, "carol"), PV_CTL_E_INVITE_USED);
     cw_ask_error(w, c, cw_join_msg(c, &revoked, &carol, "carol"), PV_CTL_E_INVITE_REVOKED);
     cw_ask_error(w, c, cw_join_msg(c, &unknown, &carol, "carol"), PV_CTL_E_UNKNOWN_INVITE);
@@ -399,7 +399,7 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     alice = cw_member(w, &w->alice);
     struct cw_keys late = cw_invite(w, alice, 9);
     cw_sleep(w, PV_S(86400 + 700));
-    c = cw_guest(w, &carol);
+    c = cw_applicant(w, &carol);
     cw_ask_error(w, c, cw_join_msg(c, &late, &carol, "carol"), PV_CTL_E_INVITE_EXPIRED);
 }
 
@@ -413,7 +413,7 @@ PV_TEST(nothing_is_answered_or_shown_before_it_is_stored)
     struct cw_keys invite = cw_invite(w, alice, 1);
     (void)cw_take_push(alice, PV_CTL_STATEMENTS);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     uint64_t id = cw_send(c, cw_register_msg(&made));
@@ -436,7 +436,7 @@ PV_TEST(a_store_that_fails_is_an_answer_and_the_rest_goes_on)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->fail_status = -28; /* -ENOSPC */
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_STORAGE);
@@ -454,7 +454,7 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
     uint64_t id[10];
     for (int i = 0; i < 10; i++) {
         struct cw_node n = cw_node_make(w);
-        c[i] = cw_guest(w, &n);
+        c[i] = cw_applicant(w, &n);
         struct pv_made made = cw_reserve(w, c[i], &invite, &n, "n");
         w->hold_jobs = true;
         id[i] = cw_send(c[i], cw_register_msg(&made));
@@ -493,7 +493,7 @@ PV_TEST(a_restart_brings_everything_back_under_a_higher_epoch)
                                   before->u.statements.items[i].statement));
     assert_memory_equal(after->u.statements.head, before->u.statements.head, 32);
     /* The used invite stays used, and new receipts come after the old ones. */
-    struct cw_client *e = cw_guest(w, &eve);
+    struct cw_client *e = cw_applicant(w, &eve);
     cw_ask_error(w, e, cw_join_msg(e, &invite, &eve, "eve"), PV_CTL_E_INVITE_USED);
     cw_invite(w, alice, 1);
     struct pv_ctl_msg *m = cw_told(alice, PV_CTL_STATEMENTS);
@@ -526,7 +526,7 @@ PV_TEST(joins_are_judged_at_the_time_that_their_receipt_will_have)
     cw_invite(w, alice, 1); /* its receipt is of that day */
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     cw_ask_error(w, c, cw_join_msg(c, &ends, &bob, "bob"), PV_CTL_E_INVITE_EXPIRED);
 }
 
@@ -552,7 +552,7 @@ PV_TEST(a_clock_that_differs_from_the_common_one_dates_nothing)
     struct cw_keys invite = cw_invite(w, alice, 2);
     const uint64_t us = CW_WALL * UINT64_C(1000000);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     static const struct {
         int common_s, wall_s;
         int64_t ahead;
@@ -635,7 +635,7 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     expect_receipt(w, cw_member(w, &w->alice), item, better);
 }
 
-PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_else)
+PV_TEST(an_applicant_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_else)
 {
     static const uint8_t ip4[4] = {10, 66, 0, 9};
     enum {
@@ -657,7 +657,7 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
     struct pv_ctl_item items[ITEMS];
     for (size_t i = 0; i < ITEMS; i++)
         items[i] = cw_received(w, &other, statements[i], CW_WALL + 1 + i, receipts[i]);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     assert_int_equal(cw_put_item(w, c, items[OWN]), PV_CTL_E_NOT_ALLOWED);
     /* A rule, or what a member says of itself, is no ground; nor do grounds come by themselves. */
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};

@@ -350,9 +350,9 @@ PV_TEST(only_members_keep_and_only_for_members)
     struct cw_node stranger = cw_node_make(s.w);
     cw_ask_error(s.w, s.alice, keep(stranger.id.pk, 1, "x"), PV_CTL_E_UNKNOWN_NODE);
     cw_ask_error(s.w, s.alice, keep(s.w->alice.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
-    struct cw_client *guest = cw_guest(s.w, &stranger);
-    cw_ask_error(s.w, guest, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
-    cw_ask_error(s.w, guest, collect(0, 0), PV_CTL_E_NOT_ALLOWED);
+    struct cw_client *applicant = cw_applicant(s.w, &stranger);
+    cw_ask_error(s.w, applicant, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(s.w, applicant, collect(0, 0), PV_CTL_E_NOT_ALLOWED);
 }
 
 PV_TEST(a_full_box_and_a_failing_disk_are_told)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Many at once: connections that say nothing, guests that may not join, subscriptions to nobody.
- * A client that does none of this goes on. */
+/* Many at once: connections that say nothing, applicants that may not join, subscriptions to
+ * nobody. A client that does none of this goes on. */
 
 #include "coord_world.h"
 #include "coordinator/core/broker.h"
@@ -120,7 +120,7 @@ static void flood(struct cw *w, uint64_t first, size_t n)
 PV_TEST(a_flood_from_many_networks_displaces_itself)
 {
     struct cw *w = cw_new(15);
-    w->cfg.limits.guests = 40;
+    w->cfg.limits.applicants = 40;
     w->cfg.limits.regulars = 4;
     struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 1);
@@ -128,25 +128,25 @@ PV_TEST(a_flood_from_many_networks_displaces_itself)
     flood(w, 1000, 2000);
     /* Somebody new, who is not the fastest, joins between two waves; a member comes back. */
     w->source = pv_addr4(203, 0, 113, 9, 40000);
-    struct cw_client *guest = cw_connect(w, &bob);
+    struct cw_client *applicant = cw_connect(w, &bob);
     w->source = (struct pv_addr){0};
     flood(w, 10000, 2000);
-    assert_false(guest->closed);
+    assert_false(applicant->closed);
     struct cw_client *back = cw_connect(w, &w->alice);
     flood(w, 20000, 2000);
     assert_false(back->closed);
     cw_join(w, &invite, &bob, "bob");
     cw_ask_ok(w, cw_member(w, &w->alice), (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
-    assert_true(cw_stats(w).limits[PV_COORD_LIMIT_GUESTS] > 5000);
+    assert_true(cw_stats(w).limits[PV_COORD_LIMIT_APPLICANTS] > 5000);
     assert_true(cw_stats(w).conns <= 40 + 4 + 2);
     /* They had a second to say something, since the places were crowded. */
     cw_sleep(w, PV_S(PV_COORD_HURRY_BYTE_S));
     assert_true(cw_stats(w).conns <= 40 / 2 + 6);
 }
 
-/* Sixty guests ask to join as often as they may, half the time by an invite that is used up: the
- * members' work goes on. */
-PV_TEST(guests_do_not_use_up_what_members_need)
+/* Sixty applicants ask to join as often as they may, half the time by an invite that is used up:
+ * the members' work goes on. */
+PV_TEST(applicants_do_not_use_up_what_members_need)
 {
     struct cw *w = cw_new(33);
     w->cfg.limits.network_rate = 10;
@@ -156,7 +156,7 @@ PV_TEST(guests_do_not_use_up_what_members_need)
     (void)cw_joined(w, &used, "carol");
     for (size_t i = 0; i < 60; i++) {
         struct cw_node node = cw_node_make(w);
-        struct cw_client *c = cw_guest(w, &node);
+        struct cw_client *c = cw_applicant(w, &node);
         for (size_t k = 0; k < 12; k++)
             cw_send(c, cw_join_msg(c, k % 2 == 0 ? &used : &good, &node, "x"));
         cw_pump(w);
@@ -169,18 +169,18 @@ PV_TEST(guests_do_not_use_up_what_members_need)
 PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
 {
     struct cw *w = cw_home(34);
-    struct pv_ctl_item items[PV_CTL_GUEST_ITEMS];
+    struct pv_ctl_item items[PV_CTL_APPLICANT_ITEMS];
     struct cw_keys good = cw_invite(w, cw_member(w, &w->alice), 100);
-    for (size_t i = 0; i < PV_CTL_GUEST_ITEMS - 1; i++)
+    for (size_t i = 0; i < PV_CTL_APPLICANT_ITEMS - 1; i++)
         items[i] = cw_item(pv_made_view(&w->created.admin));
     for (size_t i = 0; i < 60; i++) {
         struct cw_node node = cw_node_make(w);
         struct pv_made leave;
         assert_ok(pv_make_leave(w->created.network_id, node.id.sk, 1, CW_WALL, &leave));
-        items[PV_CTL_GUEST_ITEMS - 1] = cw_item(pv_made_view(&leave));
-        struct cw_client *c = cw_guest(w, &node);
+        items[PV_CTL_APPLICANT_ITEMS - 1] = cw_item(pv_made_view(&leave));
+        struct cw_client *c = cw_applicant(w, &node);
         for (size_t k = 0; k < 12; k++)
-            cw_send(c, cw_put_msg(items, PV_CTL_GUEST_ITEMS));
+            cw_send(c, cw_put_msg(items, PV_CTL_APPLICANT_ITEMS));
         cw_pump(w);
         cw_client_forget(c);
     }
@@ -208,7 +208,7 @@ PV_TEST(a_network_has_a_share_of_presence)
     (void)cw_member(w, &w->alice);
 }
 
-/* A network whose requests take long rests, and goes on by itself; guests of it, and everybody
+/* A network whose requests take long rests, and goes on by itself; applicants of it, and everybody
  * else, notice nothing. Its owner's clock is played here. */
 PV_TEST(a_network_that_takes_long_rests)
 {
@@ -221,8 +221,8 @@ PV_TEST(a_network_that_takes_long_rests)
     cw_ask_ok(w, alice, ping, PV_CTL_PONG); /* half of it is fine */
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
     assert_false(pv_coord_wants_bytes(w->coord, alice->conn));
-    struct cw_client *guest = cw_guest(w, &bob);
-    cw_ask_ok(w, guest, ping, PV_CTL_PONG);
+    struct cw_client *applicant = cw_applicant(w, &bob);
+    cw_ask_ok(w, applicant, ping, PV_CTL_PONG);
     uint64_t id = cw_send(alice, ping);
     cw_pump(w);
     assert_null(cw_take(alice, id));
@@ -293,14 +293,14 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     cw_start(w);
     alice = cw_member(w, &w->alice);
     struct cw_client *b = cw_member(w, &bob);
-    struct cw_client *guest = cw_login(w, &carol, NULL, PV_CTL_GUEST);
+    struct cw_client *applicant = cw_login(w, &carol, NULL, PV_CTL_APPLICANT);
     uint64_t id = cw_send_put(alice, cw_revocation(w, PV_REVOKE_INVITE, invite.pk));
     struct pv_ctl_msg *answer = NULL;
     size_t turns = 0;
     cw_pump(w);
     for (answer = cw_take(alice, id); answer == NULL; answer = cw_take(alice, id)) {
         assert_true(pv_coord_next_timeout(w->coord) <= w->now);
-        cw_ask_ok(w, guest, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+        cw_ask_ok(w, applicant, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
         cw_refused(w, &carol, PV_CTL_E_STORAGE);
         pv_coord_handle_timeout(w->coord, w->now);
         cw_pump(w);

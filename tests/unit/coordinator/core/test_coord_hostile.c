@@ -163,16 +163,16 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_identity)
     assert_true(strstr(text, "wait") != NULL && strstr(text, "wait") < leave);
     c = cw_connect(w, &thief);
     uint8_t nowhere[16] = {9};
-    cw_ask_error(w, c, cw_hello(c, &thief, nowhere, PV_CTL_GUEST), PV_CTL_E_UNKNOWN_NETWORK);
+    cw_ask_error(w, c, cw_hello(c, &thief, nowhere, PV_CTL_APPLICANT), PV_CTL_E_UNKNOWN_NETWORK);
     c = cw_connect(w, &thief);
-    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
+    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_APPLICANT);
     m.u.hello.v = 2;
     struct pv_ctl_msg *newer = cw_ask(w, c, m, PV_CTL_ERROR);
     assert_int_equal(newer->u.failure.error, PV_CTL_E_VERSION);
     assert_string_equal(newer->u.failure.message,
                         "this node is newer than this coordinator: upgrade p2pvpn-coordinator");
     c = cw_connect(w, &thief);
-    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
+    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_APPLICANT);
     m.u.hello.v = 0; /* there is no version before 1 */
     cw_ask_error(w, c, m, PV_CTL_E_BAD_REQUEST);
     assert_int_equal(cw_stats(w).online, 0);
@@ -193,9 +193,9 @@ PV_TEST(nothing_goes_before_hello)
     assert_int_equal(w->n_rows, 0);
 }
 
-/* --- guests -------------------------------------------------------------------------------- */
+/* --- applicants ------------------------------------------------------------------------------- */
 
-PV_TEST(guests_may_only_join_or_create)
+PV_TEST(applicants_may_only_join_or_create)
 {
     struct cw *w = cw_home(9);
     struct pv_ctl_item items[4];
@@ -203,7 +203,7 @@ PV_TEST(guests_may_only_join_or_create)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_ctl_msg sub = {.type = PV_CTL_SUBSCRIBE,
                              .u.subscribe = {.on = true, .n = 1, .nodes = nodes}};
     struct pv_ctl_item item = cw_item(pv_made_view(&w->created.network));
@@ -214,18 +214,18 @@ PV_TEST(guests_may_only_join_or_create)
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
     assert_null(cw_take_push(alice, PV_CTL_SIGNAL));
-    /* A guest of no network creates and does nothing else; a member does not join. */
-    c = cw_login(w, &bob, NULL, PV_CTL_GUEST);
+    /* An applicant of no network creates and does nothing else; a member does not join. */
+    c = cw_login(w, &bob, NULL, PV_CTL_APPLICANT);
     cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, alice, cw_join_msg(alice, &invite, &w->alice, "x"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, alice, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
 }
 
-PV_TEST(a_guest_has_thirty_seconds)
+PV_TEST(an_applicant_has_thirty_seconds)
 {
     struct cw *w = cw_home(10);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     for (int i = 0; i < 5; i++) { /* pings do not make it longer */
         cw_sleep(w, PV_S(5));
         cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
@@ -236,13 +236,13 @@ PV_TEST(a_guest_has_thirty_seconds)
     assert_true(c->closed);
 }
 
-PV_TEST(a_guest_has_one_request_under_way)
+PV_TEST(an_applicant_has_one_request_under_way)
 {
     struct cw *w = cw_home(11);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     uint64_t one = cw_send(c, cw_register_msg(&made));
@@ -263,7 +263,7 @@ PV_TEST(a_registration_is_for_the_connections_own_keys)
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &eve);
+    struct cw_client *c = cw_applicant(w, &eve);
     cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_BAD_REQUEST);
     static const uint8_t outside[4] = {10, 67, 0, 1}, broadcast[4] = {10, 66, 255, 255};
     struct cw_keys own = cw_keys_make(w);
@@ -376,7 +376,7 @@ PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
         assert_non_null(m);
         limited += m->type == PV_CTL_ERROR && m->u.failure.error == PV_CTL_E_LIMIT ? 1 : 0;
     }
-    assert_int_equal(limited, 80); /* its hello was a guest's request */
+    assert_int_equal(limited, 80); /* its hello was an applicant's request */
     cw_sleep(w, PV_S(1));
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     for (int i = 0; i < 150 && !c->closed; i++) {
@@ -484,7 +484,7 @@ PV_TEST(reservations_under_one_invite_are_bounded)
     size_t held = 0;
     for (int i = 0; i < 70; i++) {
         struct cw_node n = cw_node_make(w);
-        struct cw_client *c = cw_guest(w, &n);
+        struct cw_client *c = cw_applicant(w, &n);
         uint64_t id = cw_send(c, cw_join_msg(c, &invite, &n, "x"));
         cw_pump(w);
         struct pv_ctl_msg *m = cw_take(c, id);
@@ -511,7 +511,7 @@ PV_TEST(a_coordinator_has_room_for_so_many_networks)
     cw_start(w);
     for (int i = 0; i < 6; i++) {
         cw_make_network(w);
-        struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+        struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
         struct pv_ctl_msg m = cw_create_msg(w, items);
         m.u.put.has_secret = false;
         if (i < 2)
@@ -528,7 +528,7 @@ PV_TEST(connections_that_end_in_the_middle_leave_nothing_behind)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     cw_send(c, cw_register_msg(&made));

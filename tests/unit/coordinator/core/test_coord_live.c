@@ -297,7 +297,7 @@ PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
     assert_int_equal(cw_put(w, alice, removal), PV_CTL_E_NONE);
     cw_told_bye(b, PV_CTL_E_REVOKED);
     (void)cw_told(alice, PV_CTL_STATEMENTS);
-    for (int role = PV_CTL_MEMBER; role <= PV_CTL_GUEST; role++) {
+    for (int role = PV_CTL_MEMBER; role <= PV_CTL_APPLICANT; role++) {
         b = cw_connect(w, &bob);
         cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, (enum pv_ctl_role)role),
                      PV_CTL_E_REVOKED);
@@ -317,7 +317,7 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
     cw_put(w, b, pv_made_view(&leave));
     assert_true(b->closed);
     cw_refused(w, &bob, PV_CTL_E_UNKNOWN_NODE);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(m->u.reservation.serial, 2); /* above its leave */
     struct pv_made made = cw_member_statement(
@@ -678,11 +678,11 @@ PV_TEST(a_node_that_waits_is_told_so_until_an_admin_admits_it)
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     cw_refused(w, &bob, PV_CTL_E_WAITING);
-    /* As a guest it sees no more than any guest, and its name is nobody else's. */
-    struct cw_client *c = cw_guest(w, &bob);
+    /* As an applicant it sees no more than any applicant, and its name is nobody else's. */
+    struct cw_client *c = cw_applicant(w, &bob);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_ASKERS}, PV_CTL_E_NOT_ALLOWED);
-    struct cw_client *other = cw_guest(w, &carol);
+    struct cw_client *other = cw_applicant(w, &carol);
     struct pv_ctl_msg *r =
         cw_ask(w, other, cw_join_msg(other, &invite, &carol, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(r->u.reservation.name, "bob-2");

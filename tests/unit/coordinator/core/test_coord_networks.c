@@ -33,7 +33,7 @@ static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t k
 static void expect_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
                         enum pv_ctl_error error)
 {
-    struct cw_client *c = cw_guest(w, node);
+    struct cw_client *c = cw_applicant(w, node);
     cw_ask_error(w, c, cw_join_msg(c, invite, node, "x"), error);
     cw_hang_up(w, c);
 }
@@ -49,12 +49,12 @@ static enum pv_ctl_error move_to(struct cw *w, struct cw_client *c, const struct
     return cw_put(w, c, pv_made_view(&made));
 }
 
-/* A guest that takes another address than the one it was promised. */
+/* An applicant that takes another address than the one it was promised. */
 static void expect_register(struct cw *w, const struct cw_keys *invite, uint32_t ip4,
                             enum pv_ctl_error error)
 {
     struct cw_node node = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &node);
+    struct cw_client *c = cw_applicant(w, &node);
     uint8_t be[4];
     pv_store_be32(be, ip4);
     cw_ask_ok(w, c, cw_join_msg(c, invite, &node, "dan"), PV_CTL_RESERVATION);
@@ -96,7 +96,7 @@ PV_TEST(a_network_has_so_many_members)
                    dan = cw_node_make(w);
     expect_join(w, &invite, &carol, PV_CTL_E_FULL);
     /* A member may repeat it; one that goes makes room. */
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     cw_ask_ok(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, bob.id.pk), PV_CTL_E_NONE);
     cw_join(w, &invite, &carol, "carol");
@@ -114,7 +114,7 @@ PV_TEST(the_last_place_is_taken_once)
     struct cw_client *c[2];
     struct pv_made made[2];
     for (size_t i = 0; i < 2; i++) {
-        c[i] = cw_guest(w, &nodes[i]);
+        c[i] = cw_applicant(w, &nodes[i]);
         made[i] = cw_reserve(w, c[i], &invite, &nodes[i], "n");
     }
     w->hold_jobs = true; /* the first is at the store */
@@ -204,7 +204,7 @@ PV_TEST(an_invite_ends_when_it_says)
     const uint64_t end = CW_WALL + 86400; /* as cw_invite() has it */
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     set_wall(w, end - 1);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     set_wall(w, end);
@@ -228,7 +228,7 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 9);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *guest = cw_login(w, &bob, id, PV_CTL_GUEST);
+    struct cw_client *applicant = cw_login(w, &bob, id, PV_CTL_APPLICANT);
     static const uint8_t other[PV_NETWORK_ID_LEN] = {9};
     pv_coord_networks(w->coord, w->now, note_network, &seen);
     assert_memory_equal(seen.id, id, PV_NETWORK_ID_LEN);
@@ -252,7 +252,7 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     assert_ok(pv_coord_drop_begin(w->coord, id));
     pv_coord_drop_end(w->coord, id, true, w->now);
     cw_release(w, false);
-    assert_true(alice->closed && guest->closed);
+    assert_true(alice->closed && applicant->closed);
     assert_int_equal(cw_stats(w).networks, 0);
     cw_refused(w, &w->alice, PV_CTL_E_UNKNOWN_NETWORK);
     pv_coord_drop_end(w->coord, id, true, w->now); /* a second answer is none */
@@ -266,7 +266,7 @@ PV_TEST(a_new_secret_counts_at_once)
     uint8_t secret[PV_CTL_SECRET_LEN] = {7};
     pv_coord_set_secret(w->coord, secret);
     cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
     memcpy(w->secret, secret, sizeof(secret));
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
@@ -278,7 +278,7 @@ PV_TEST(a_network_with_a_newer_statement_is_refused_for_its_version)
     struct pv_ctl_item items[4];
     cw_start(w);
     cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     struct pv_ctl_msg create = cw_create_msg(w, items);
     uint8_t newer[PV_STATEMENT_MAX];
     const struct pv_view was = items[1].statement;
@@ -315,7 +315,7 @@ PV_TEST(a_policy_holds_from_now_on)
     assert_string_equal(welcome->u.welcome.stun[0], stun[0]);
     memset(w->secret, 0, sizeof(w->secret));
     cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_APPLICANT);
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
@@ -326,13 +326,13 @@ static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *for
     return cw_received(w, former, made, CW_WALL - 9 * 86400, ret_receipt);
 }
 
-/* The chain of an invite that a guest is shown, as a roster; to be freed. */
-static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
+/* The chain of an invite that an applicant is shown, as a roster; to be freed. */
+static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *applicant,
                                      const struct cw_keys *invite)
 {
     struct pv_ctl_msg fetch = {.type = PV_CTL_FETCH};
     memcpy(fetch.u.fetch.invite, invite->pk, PV_SIGN_PK_LEN);
-    struct pv_ctl_msg *m = cw_ask(w, guest, fetch, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *m = cw_ask(w, applicant, fetch, PV_CTL_STATEMENTS);
     const struct pv_ctl_statements *st = &m->u.statements;
     struct pv_roster *r = NULL;
     enum pv_roster_added added;
@@ -370,7 +370,7 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     assert_int_equal(cw_put(w, alice, moved), PV_CTL_E_NONE);
 
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_guest(w, &bob);
+    struct cw_client *c = cw_applicant(w, &bob);
     struct pv_roster *r = fetch_chain(w, c, &invite);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     struct pv_ctl_msg *m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
@@ -386,7 +386,7 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
 
 /* An admin moved a part of the network that was cut off, and was removed meanwhile. A node that
  * joins here must not follow that list: nobody is there. */
-PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
+PV_TEST(an_applicant_hears_that_who_moved_the_network_was_removed)
 {
     struct cw *w = cw_new(12);
     struct pv_ctl_item items[7];
@@ -406,7 +406,7 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
     cw_ask_ok(w, alice, create, PV_CTL_RECEIPTS);
 
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    struct pv_roster *r = fetch_chain(w, cw_guest(w, &carol), &invite);
+    struct pv_roster *r = fetch_chain(w, cw_applicant(w, &carol), &invite);
     struct pv_roster_event event;
     while (pv_roster_poll_event(r, &event) == PV_OK)
         continue;
@@ -441,7 +441,7 @@ PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
     items[5] = cw_item(pv_made_view(&made[0]));
     items[6] = received(w, &former, pv_made_view(&made[1]), receipts[0]);
     create.u.put.n = PV_ARRAY_LEN(items);
-    cw_ask_ok(w, cw_login(w, &bob, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
+    cw_ask_ok(w, cw_login(w, &bob, NULL, PV_CTL_APPLICANT), create, PV_CTL_RECEIPTS);
     struct cw_client *b = cw_member(w, &bob), *alice = cw_member(w, &w->alice);
 
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, carol.id.pk), PV_CTL_E_NONE);

@@ -70,23 +70,23 @@ PV_TEST(an_invite_is_good_when_there_is_memory_again)
 PV_TEST(everybody_who_is_removed_is_dropped)
 {
     enum {
-        GUESTS = 20
+        APPLICANTS = 20
     };
     unsigned n = 0;
     bool failed = true;
     while (failed) {
-        struct cw_client *guests[GUESTS];
+        struct cw_client *applicants[APPLICANTS];
         struct cw *w = cw_home(++n);
         struct cw_client *alice = cw_member(w, &w->alice);
-        struct cw_keys invite = cw_invite(w, alice, GUESTS);
-        for (unsigned i = 0; i < GUESTS; i++) {
-            struct cw_node guest = cw_joined(w, &invite, "guest");
-            guests[i] = cw_member(w, &guest);
+        struct cw_keys invite = cw_invite(w, alice, APPLICANTS);
+        for (unsigned i = 0; i < APPLICANTS; i++) {
+            struct cw_node applicant = cw_joined(w, &invite, "applicant");
+            applicants[i] = cw_member(w, &applicant);
         }
         struct pv_ctl_item item = cw_item(cw_revocation(w, PV_REVOKE_INVITE, invite.pk));
         failed = is_taken(w, alice, cw_put_msg(&item, 1), n);
-        for (unsigned i = 0; i < GUESTS; i++)
-            assert_true(guests[i]->closed);
+        for (unsigned i = 0; i < APPLICANTS; i++)
+            assert_true(applicants[i]->closed);
     }
     assert_true(n > 2); /* the list of those who went grows twice */
 }

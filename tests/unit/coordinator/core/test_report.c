@@ -18,7 +18,7 @@ static struct pv_report busy(void)
         .n_addrs = 2,
         .coord = {.conns = 21, .online = 6, .networks = 2, .statements = 40, .jobs = 3},
         .kinds = {.members = 5,
-                  .guests = 1,
+                  .applicants = 1,
                   .turn = 2,
                   .stun = 4,
                   .opening = 8,
@@ -77,7 +77,7 @@ PV_TEST(every_number_has_its_place)
         {"connections", "open", 21},
         {"connections", "accepted", 15},
         {"connections", "members", 5},
-        {"connections", "guests", 1},
+        {"connections", "applicants", 1},
         {"connections", "turn", 2},
         {"connections", "stun", 4},
         {"connections", "opening", 8},
@@ -92,7 +92,7 @@ PV_TEST(every_number_has_its_place)
         {"limits", "descriptors", 22},
         {"connections", "waiting", 1},
         {"limits", "connections", 100 + PV_COORD_LIMIT_CONNS},
-        {"limits", "guests", 100 + PV_COORD_LIMIT_GUESTS},
+        {"limits", "applicants", 100 + PV_COORD_LIMIT_APPLICANTS},
         {"limits", "connections_of_a_source", 100 + PV_COORD_LIMIT_SOURCE},
         {"limits", "requests", 100 + PV_COORD_LIMIT_REQUESTS},
         {"limits", "signals", 100 + PV_COORD_LIMIT_SIGNALS},
@@ -156,7 +156,7 @@ PV_TEST(every_number_has_its_sample)
         {"statements", 40},
         {"nodes_online", 6},
         {"connections{kind=\"members\"}", 5},
-        {"connections{kind=\"guests\"}", 1},
+        {"connections{kind=\"applicants\"}", 1},
         {"connections{kind=\"turn\"}", 2},
         {"connections{kind=\"stun\"}", 4},
         {"connections{kind=\"opening\"}", 8},
@@ -348,7 +348,7 @@ PV_TEST(lines_say_it_in_words)
         "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
         "networks      2, 40 statements\n"
         "nodes online  6\n"
-        "connections   21: 5 members, 1 guest, 2 TURN, 4 STUN\n"
+        "connections   21: 5 members, 1 applicant, 2 TURN, 4 STUN\n"
         "              8 opening, 1 closing; 7 of all by TLS, 3 hybrid\n"
         "requests      14 signals passed on, 13 connections refused or closed for protocol errors\n"
         "relay         0 allocations of members, 0 of static users on 0 sockets\n"
@@ -367,19 +367,19 @@ PV_TEST(lines_say_it_in_words)
         "restart\n");
 }
 
-PV_TEST(doors_have_a_line_where_there_are_any)
+PV_TEST(phone_ports_have_a_line_where_there_are_any)
 {
     struct pv_report r = busy();
     static char text[PV_REPORT_TEXT_MAX];
-    pv_relaystat_set(&stats, PV_RELAYSTAT_DOORS, 2);
-    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 30);
-    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_BYTES, 4000);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_PHONE_PORTS, 2);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_PHONE_PORT_PACKETS, 30);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_PHONE_PORT_BYTES, 4000);
     lines(&r, text);
-    assert_has(text, " in 30 packets through doors, 2 doors open now\n");
-    pv_relaystat_set(&stats, PV_RELAYSTAT_DOORS, 0);
-    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 0);
+    assert_has(text, " in 30 packets through phone ports, 2 phone ports open now\n");
+    pv_relaystat_set(&stats, PV_RELAYSTAT_PHONE_PORTS, 0);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_PHONE_PORT_PACKETS, 0);
     lines(&r, text);
-    assert_lacks(text, "through doors");
+    assert_lacks(text, "through phone ports");
 }
 
 /* A firewall that is closed to UDP later is as much in the way, and nodes are never silent for that

@@ -84,9 +84,9 @@ PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
         (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, now);
         end_overdue(now);
     }
-    struct pv_tlsgate_pass guest = {0}, member = {0};
+    struct pv_tlsgate_pass applicant = {0}, member = {0};
     struct pv_addr new_one = source(100, 1), same_net = source(7, 1);
-    assert_true(pv_tlsgate_enter(&w->gate, &guest, &new_one, false, PV_S(6)));
+    assert_true(pv_tlsgate_enter(&w->gate, &applicant, &new_one, false, PV_S(6)));
     assert_true(pv_tlsgate_enter(&w->gate, &member, &same_net, true, PV_S(6)));
     for (size_t ms = 0; ms < 1000; ms++) {
         struct pv_addr src = source(ms % 24, ms % 251);
@@ -95,8 +95,8 @@ PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
         (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, PV_S(6) + PV_MS(ms));
         end_overdue(PV_S(6) + PV_MS(ms));
     }
-    assert_true(guest.inside && member.inside);
-    pv_tlsgate_leave(&w->gate, &guest);
+    assert_true(applicant.inside && member.inside);
+    pv_tlsgate_leave(&w->gate, &applicant);
     pv_tlsgate_leave(&w->gate, &member);
 }
 

@@ -338,7 +338,7 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
         pv_tui_key(t, PV_TUI_EDIT, PV_TUIEDIT_KILL_START);
     }
     take(pv_tui_take_peers,
-         "{'peers':[{'name':'mobile','carrier':'nas'}," PEER("nas", "true", "direct", "3") "]}");
+         "{'peers':[{'name':'mobile','gateway':'nas'}," PEER("nas", "true", "direct", "3") "]}");
     assert_int_equal(pv_tui_find(t, "mobile", false), SIZE_MAX); /* a phone takes no messages */
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
     line("send nas secret");
@@ -1939,7 +1939,7 @@ PV_TEST(a_member_that_is_gone_and_a_phone_are_no_panes)
 {
     take(pv_tui_take_peers,
          "{'peers':[" PEER("pi", "true", "direct", "3") ",{'name':'phone',"
-                                                        "'carrier':'pi','online':true}]}");
+                                                        "'gateway':'pi','online':true}]}");
     assert_int_equal(pv_tui_find(t, "phone", false), SIZE_MAX);
     take(pv_tui_take_presence, "{'peer':'phone','online':true}");
     assert_int_equal(pv_tui_find(t, "phone", false), SIZE_MAX);

@@ -16,8 +16,8 @@
 #include "io_engine.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
-#include "sys/proc/confine.h"
 #include "sys/proc/loop.h"
+#include "sys/proc/sandbox.h"
 #include "tests/unit/helper_ready.h"
 
 struct world {
@@ -52,7 +52,7 @@ static void task(struct pv_view args, int out)
     }
     memset(&r, 0, sizeof(r));
     memcpy(&job, args.ptr, sizeof(job));
-    r.external_port = getuid() >= PV_CONFINE_SPARE_FIRST && getuid() <= PV_CONFINE_SPARE_LAST &&
+    r.external_port = getuid() >= PV_SANDBOX_SPARE_FIRST && getuid() <= PV_SANDBOX_SPARE_LAST &&
                               geteuid() == getuid() && getgid() == getuid()
                           ? 7
                           : 8;

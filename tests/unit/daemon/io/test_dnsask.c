@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Questions of guests at resolvers: who is asked, who is heard, and how many there may be. */
+/* Questions of phones at resolvers: who is asked, who is heard, and how many there may be. */
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -12,7 +12,7 @@
 enum {
     QUESTION = 7, /* bytes of "a", type A */
     QUERY = 12 + QUESTION,
-    GUEST_ID = 0x1234,
+    PHONE_ID = 0x1234,
 };
 
 #define HOUR PV_S(3600) /* so far ahead that nothing is due, however slow this machine is */
@@ -22,14 +22,14 @@ static struct {
     struct pv_udp_receiver *rx;
     struct pv_udp_counts counts;
     struct pv_dnsask *ask;
-    int own, guest, resolver, other; /* sockets: the name server's, the guest's, of two resolvers */
-    struct pv_addr own_at, guest_at, resolver_at, other_at;
+    int own, phone, resolver, other; /* sockets: the name server's, the phone's, of two resolvers */
+    struct pv_addr own_at, phone_at, resolver_at, other_at;
     struct pv_addr asked_by; /* where the question came from */
     uint8_t got[PV_DNS_MAX]; /* what came last */
     size_t got_len;
     bool (*step)(void);
     pv_ns until;
-    uint32_t guest_id; /* of who asks */
+    uint32_t phone_id; /* of who asks */
 } w;
 
 void test_before_each(void)
@@ -41,7 +41,7 @@ void test_before_each(void)
         .loop = w.loop, .rx = w.rx, .counts = &w.counts, .rng = pv_entropy()};
     assert_ok(pv_dnsask_new(&w.ask, &cfg));
     w.own = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.own_at);
-    w.guest = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.guest_at);
+    w.phone = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.phone_at);
     w.resolver = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.resolver_at);
     w.other = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.other_at);
 }
@@ -52,7 +52,7 @@ void test_after_each(void)
     pv_udp_receiver_free(w.rx);
     pv_loop_free(w.loop);
     close(w.own);
-    close(w.guest);
+    close(w.phone);
     close(w.resolver);
     close(w.other);
 }
@@ -77,14 +77,14 @@ static void until(bool (*step)(void))
     pv_loop_run(w.loop, &owner);
 }
 
-/* The guest's question to these resolvers, asked at that time. */
+/* The phone's question to these resolvers, asked at that time. */
 static void put(const struct pv_addr *first, const struct pv_addr *second, pv_ns at)
 {
     uint8_t query[QUERY] = {0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1};
-    const struct pv_udp_in in = {.src = w.guest_at, .ptr = query, .len = sizeof(query)};
+    const struct pv_udp_in in = {.src = w.phone_at, .ptr = query, .len = sizeof(query)};
     struct pv_dns_reply reply = {.n_ask = second == NULL ? 1 : 2,
                                  .ask = {*first},
-                                 .of = w.guest_id,
+                                 .of = w.phone_id,
                                  .question = pv_view(query + 12, QUESTION)};
     if (second != NULL)
         reply.ask[1] = *second;
@@ -112,9 +112,9 @@ static bool other_is_asked(void)
     return received(w.other);
 }
 
-static bool guest_is_answered(void)
+static bool phone_is_answered(void)
 {
-    return received(w.guest);
+    return received(w.phone);
 }
 
 /* The question with an id, as an answer, from that resolver. */
@@ -127,12 +127,12 @@ static void answer(int fd, uint16_t id, uint8_t type)
     pv_store_be16(bytes, id);
     bytes[2] |= 0x80;
     bytes[16] = type;
-    bytes[QUERY] = (uint8_t)fd; /* by which the guest's word is told from others' */
+    bytes[QUERY] = (uint8_t)fd; /* by which the phone's word is told from others' */
     assert_int_equal(sendto(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&to, len),
                      sizeof(bytes));
 }
 
-PV_TEST(a_guest_gets_the_resolvers_answer_and_nobody_elses)
+PV_TEST(a_phone_gets_the_resolvers_answer_and_nobody_elses)
 {
     put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
     until(resolver_is_asked);
@@ -142,11 +142,11 @@ PV_TEST(a_guest_gets_the_resolvers_answer_and_nobody_elses)
     answer(w.resolver, (uint16_t)(id + 1), 1); /* another question's */
     answer(w.resolver, id, 28);
     answer(w.resolver, id, 1);
-    until(guest_is_answered);
-    assert_int_equal(pv_load_be16(w.got), GUEST_ID);
+    until(phone_is_answered);
+    assert_int_equal(pv_load_be16(w.got), PHONE_ID);
     assert_int_equal(w.got[16], 1);
     assert_int_equal(w.got[QUERY], w.resolver);
-    assert_false(guest_is_answered()); /* once */
+    assert_false(phone_is_answered()); /* once */
     assert_int_equal(pv_dnsask_timeout(w.ask, pv_clock_now()), PV_NEVER);
 }
 
@@ -160,7 +160,7 @@ PV_TEST(the_next_resolver_is_asked_where_one_says_nothing)
     until(other_is_asked);
     assert_false(pv_addr_equal(&first, &w.asked_by)); /* from another port */
     answer(w.other, pv_load_be16(w.got), 1);
-    until(guest_is_answered);
+    until(phone_is_answered);
     assert_int_equal(w.got[QUERY], w.other);
 }
 
@@ -180,7 +180,7 @@ PV_TEST(the_next_resolver_is_asked_at_once_where_no_way_leads)
     until(other_is_asked);
 }
 
-PV_TEST(a_guest_hears_that_an_answer_does_not_fit)
+PV_TEST(a_phone_hears_that_an_answer_does_not_fit)
 {
     uint8_t bytes[4096] = {0};
     struct sockaddr_storage to;
@@ -192,37 +192,37 @@ PV_TEST(a_guest_hears_that_an_answer_does_not_fit)
     bytes[7] = bytes[9] = bytes[11] = 9; /* records */
     assert_int_equal(sendto(w.resolver, bytes, sizeof(bytes), 0, (struct sockaddr *)&to, len),
                      sizeof(bytes));
-    until(guest_is_answered);
+    until(phone_is_answered);
     assert_int_equal(w.got_len, QUERY);
-    assert_int_equal(pv_load_be16(w.got), GUEST_ID);
+    assert_int_equal(pv_load_be16(w.got), PHONE_ID);
     assert_int_equal(w.got[2], 0x83); /* an answer, cut, and what the question had */
     assert_true(w.got[7] == 0 && w.got[9] == 0 && w.got[11] == 0);
 }
 
-PV_TEST(the_guest_with_most_questions_gives_way)
+PV_TEST(the_phone_with_most_questions_gives_way)
 {
-    w.guest_id = 1;
+    w.phone_id = 1;
     for (unsigned i = 0; i < PV_DNSASK_MAX; i++)
         put(&w.other_at, NULL, pv_clock_now() + HOUR);
-    w.guest_id = 2;
+    w.phone_id = 2;
     put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
     until(resolver_is_asked);
     const struct pv_addr by = w.asked_by;
     uint8_t query[QUERY];
     memcpy(query, w.got, sizeof(query));
-    w.guest_id = 1;
+    w.phone_id = 1;
     for (unsigned i = 0; i < PV_DNSASK_MAX; i++)
         put(&w.other_at, NULL, pv_clock_now() + HOUR);
     w.asked_by = by;
     memcpy(w.got, query, sizeof(query));
     answer(w.resolver, pv_load_be16(query), 1);
-    until(guest_is_answered); /* it has kept its place */
+    until(phone_is_answered); /* it has kept its place */
 }
 
 PV_TEST(questions_have_an_end_and_a_number)
 {
-    for (unsigned i = 0; i < PV_DNSASK_MAX; i++) { /* of many guests */
-        w.guest_id = i;
+    for (unsigned i = 0; i < PV_DNSASK_MAX; i++) { /* of many phones */
+        w.phone_id = i;
         put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
     }
     for (unsigned i = 0; i < PV_DNSASK_MAX; i++)

@@ -45,7 +45,7 @@ PV_TEST_WORLD(start, stop);
 
 static int begin(void)
 {
-    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
+    const struct pv_sandbox_user self = {.uid = geteuid(), .gid = getegid()};
     assert_ok(pv_keeper_start(&keeper));
     return pv_keeper_open(keeper, dir, &self, &exposed, error);
 }
@@ -238,7 +238,7 @@ PV_TEST(a_key_that_was_restored_is_closed_too)
  * such a process opens the file, so inotify must see no change of mode where root reads. */
 PV_TEST(where_root_starts_it_the_file_never_opens_to_its_user)
 {
-    const struct pv_confine_user user = {.uid = 12345, .gid = 12345, .name = "12345"};
+    const struct pv_sandbox_user user = {.uid = 12345, .gid = 12345, .name = "12345"};
     struct pollfd p = {.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN};
     uint8_t pk[PV_SIGN_PK_LEN];
     if (geteuid() != 0)
@@ -396,7 +396,7 @@ PV_TEST(a_forgotten_key_is_gone)
 
 PV_TEST(a_second_directory_is_refused)
 {
-    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
+    const struct pv_sandbox_user self = {.uid = geteuid(), .gid = getegid()};
     assert_ok(begin());
     assert_int_equal(pv_keeper_open(keeper, "/etc", &self, &exposed, error), PV_ERR_STATE);
 }

@@ -324,7 +324,7 @@ PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
     struct pv_identity first, second;
     struct pv_keeper *keeper = NULL;
     struct pv_kept_key root;
-    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
+    const struct pv_sandbox_user self = {.uid = geteuid(), .gid = getegid()};
     char error[PV_JOB_ERROR_MAX];
     bool exposed;
     assert_ok(pv_keeper_start(&keeper));

@@ -51,7 +51,7 @@ static size_t every_message(struct pv_ctl_msg out[static 43])
                     .role = PV_CTL_MEMBER,
                     .sig = {5},
                     .have = {1795161600, 17}});
-    ADD(PV_CTL_REQUEST, PV_CTL_HELLO, .u.hello = {.v = 1, .node = {4}, .role = PV_CTL_GUEST});
+    ADD(PV_CTL_REQUEST, PV_CTL_HELLO, .u.hello = {.v = 1, .node = {4}, .role = PV_CTL_APPLICANT});
     ADD(PV_CTL_REQUEST, PV_CTL_HELLO,
         .u.hello = {.v = 1, .node = {4}, .mlkem768 = {bytes_a, PV_KEM_EK_LEN}});
     ADD(PV_CTL_REQUEST, PV_CTL_PUT, .u.put = {.n = 2, .items = two_items});
@@ -155,14 +155,14 @@ PV_TEST(the_fields_arrive_as_they_were_sent)
     struct pv_ctl_msg *m = NULL;
     const char text[] =
         "{\"id\":1,\"t\":\"hello\",\"v\":3,\"network\":\"AQIDAAAAAAAAAAAAAAAAAA\",\"node\":"
-        "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"role\":\"guest\",\"sig\":"
+        "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"role\":\"applicant\",\"sig\":"
         "\"BQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
         ","
         "\"new\":{\"x\":[1.5]},\"have\":{\"epoch\":7,\"n\":8}}";
     assert_ok(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m));
     assert_int_equal(m->type, PV_CTL_HELLO);
     assert_int_equal(m->u.hello.v, 3);
-    assert_int_equal(m->u.hello.role, PV_CTL_GUEST);
+    assert_int_equal(m->u.hello.role, PV_CTL_APPLICANT);
     assert_true(m->u.hello.has_network);
     assert_int_equal(m->u.hello.network[1], 2);
     assert_int_equal(m->u.hello.node[0], 4);

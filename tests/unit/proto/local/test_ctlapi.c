@@ -306,7 +306,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
         .tags = (const char *const[]){"guests", "printers"},
         .n_tags = 2,
         .session = "hybrid",
-        .carrier = "nas",
+        .gateway = "nas",
     };
     struct pv_ctlapi_peer away = {.name = "wg",
                                   .wg_key = KEY,
@@ -330,7 +330,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":\"member\","
                 "\"expires\":null,\"asks_from\":null,"
                 "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"],"
-                "\"carrier\":\"nas\"},"
+                "\"gateway\":\"nas\"},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
@@ -339,7 +339,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"session\":null,\"former\":"
                 "null,\"another_since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":"
                 "\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\",\"groups\":[],\"tags\":[],\"carrier\":"
+                "from\":\"192.0.2.9\",\"groups\":[],\"tags\":[],\"gateway\":"
                 "null}]}");
 }
 
@@ -370,7 +370,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"minor\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":"
+        "\"problems\":[],\"minor\":[],\"drops\":{},\"sandbox\":null,\"inside\":null,\"stack\":"
         "null,"
         "\"stack_why\":null,\"stack_restarts\":0,\"directory\":null}");
 
@@ -418,7 +418,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .drop_names = &name,
         .drop_counts = &count,
         .n_drops = 1,
-        .confined = "user p2pvpn (997), no capabilities",
+        .sandbox = "user p2pvpn (997), no capabilities",
         .inside = 4711,
         .stack = "lwip",
         .stack_why = "no /dev/net/tun",
@@ -447,7 +447,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"minor\":[0],\"drops\":{\"replay\":3},"
-        "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
+        "\"sandbox\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
         "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
         "\"stack_restarts\":2,"
         "\"directory\":\"/var/lib/p2pvpn\"}");

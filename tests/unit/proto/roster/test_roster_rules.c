@@ -338,90 +338,90 @@ static struct item make_carried(const struct keys *signer, uint16_t number, cons
     return make_statement(&t.w, &st, signer);
 }
 
-static const struct pv_member *carrier_of(const struct keys *k)
+static const struct pv_member *gateway_of(const struct keys *k)
 {
-    return pv_roster_carrier(t.r, pv_roster_by_node(t.r, k->pk));
+    return pv_roster_gateway(t.r, pv_roster_by_node(t.r, k->pk));
 }
 
 /* Of two words the first one counts, whatever came first here. */
-PV_TEST(an_admins_word_says_who_carries_a_guest)
+PV_TEST(an_admins_word_names_the_gateway_of_a_phone)
 {
-    const struct pv_member *guest = NULL;
+    const struct pv_member *named = NULL;
     struct keys phone = keys_of(9);
-    assert_null(carrier_of(&t.carol));
+    assert_null(gateway_of(&t.carol));
     (void)say(make_carried(&t.bob, 6, &t.carol, 9, T0 - 1)); /* who had the address before */
     (void)say(make_member(&t.w, &t.bob, &phone, "phone", 9));
-    assert_null(carrier_of(&phone));
+    assert_null(gateway_of(&phone));
     struct item late = say(make_carried(&t.bob, 8, &t.bob, 9, T0 + 5));
-    assert_string_equal(carrier_of(&phone)->name, "bob");
+    assert_string_equal(gateway_of(&phone)->name, "bob");
     (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 + 4));
-    assert_string_equal(carrier_of(&phone)->name, "carol");
+    assert_string_equal(gateway_of(&phone)->name, "carol");
     const struct pv_roster_entry *e = pv_roster_find(t.r, hash_of(&late));
-    assert_string_equal(pv_roster_carries(t.r, &e->st, &guest)->name, "carol");
-    assert_string_equal(guest->name, "phone");
+    assert_string_equal(pv_roster_names_gateway(t.r, &e->st, &named)->name, "carol");
+    assert_string_equal(named->name, "phone");
     struct item other = make_carried(&t.bob, 9, &t.bob, 8, T0); /* nobody is there */
     (void)say(other);
-    assert_null(pv_roster_carries(t.r, &pv_roster_find(t.r, hash_of(&other))->st, &guest));
+    assert_null(pv_roster_names_gateway(t.r, &pv_roster_find(t.r, hash_of(&other))->st, &named));
     (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, t.carol.pk, NULL, 0));
-    assert_string_equal(carrier_of(&phone)->name, "bob");
+    assert_string_equal(gateway_of(&phone)->name, "bob");
     (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, phone.pk, NULL, 0));
-    assert_null(pv_roster_carries(t.r, &e->st, &guest));
+    assert_null(pv_roster_names_gateway(t.r, &e->st, &named));
 }
 
-/* An admin may remove another one's guest, and not have it carried elsewhere: by a time of its own
+/* An admin may remove another one's phone, and not have it carried elsewhere: by a time of its own
  * choice, or by ending what the other one said. */
-PV_TEST(only_who_let_a_guest_in_says_who_carries_it)
+PV_TEST(only_who_let_a_phone_in_names_its_gateway)
 {
     struct keys phone = keys_of(9);
     (void)say(make_member(&t.w, &t.w.creator, &phone, "phone", 9));
     for (uint16_t i = 0; i < 8; i++)
         (void)say(make_carried(&t.bob, i, &t.carol, 9, T0));
-    assert_null(carrier_of(&phone));
+    assert_null(gateway_of(&phone));
     struct item it = say(make_carried(&t.w.creator, 1, &t.w.creator, 9, T0 + 1));
-    assert_memory_equal(carrier_of(&phone)->node, t.w.creator.pk, PV_SIGN_PK_LEN);
+    assert_memory_equal(gateway_of(&phone)->node, t.w.creator.pk, PV_SIGN_PK_LEN);
     (void)say(make_end(&t.w, &t.bob, t.w.creator.pk, hash_of(&it), NULL, 0));
-    assert_null(carrier_of(&phone));
+    assert_null(gateway_of(&phone));
 }
 
-/* A guest is known by what was said of it, also when an admin said that again for one who is gone.
+/* A phone is known by what was said of it, also when an admin said that again for one who is gone.
  */
-PV_TEST(a_guest_whose_carrier_is_gone_has_lost_it)
+PV_TEST(a_phone_whose_gateway_is_gone_has_lost_it)
 {
     struct keys phone = keys_of(9);
     (void)say(make_member(&t.w, &t.bob, &phone, "phone", 9));
     const struct pv_member *m = pv_roster_by_node(t.r, phone.pk);
-    assert_null(pv_roster_lost_carrier(t.r, m));
+    assert_null(pv_roster_lost_gateway(t.r, m));
     (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 - 1)); /* who had the address before */
     (void)say(make_carried(&t.w.creator, 7, &t.carol, 9, T0 + 4));
-    assert_null(pv_roster_lost_carrier(t.r, m)); /* of one that is there nobody says it is gone */
+    assert_null(pv_roster_lost_gateway(t.r, m)); /* of one that is there nobody says it is gone */
     (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, t.carol.pk, NULL, 0));
-    assert_memory_equal(pv_roster_lost_carrier(t.r, m), t.carol.pk, PV_SIGN_PK_LEN);
+    assert_memory_equal(pv_roster_lost_gateway(t.r, m), t.carol.pk, PV_SIGN_PK_LEN);
     (void)say(make_carried(&t.bob, 8, &t.bob, 9, T0 + 5));
-    assert_string_equal(carrier_of(&phone)->name, "bob");
-    assert_null(pv_roster_lost_carrier(t.r, m));
+    assert_string_equal(gateway_of(&phone)->name, "bob");
+    assert_null(pv_roster_lost_gateway(t.r, m));
 }
 
 /* An admin who may remove machines may not have another speak for them. */
-PV_TEST(nobody_is_carried_that_speaks_for_itself)
+PV_TEST(nobody_is_a_phone_that_speaks_for_itself)
 {
     struct keys invite = keys_of(30), dave = keys_of(31);
     (void)say(make_invite(&t.w, &t.w.creator, &invite, 1));
     (void)say(make_member(&t.w, &invite, &dave, "dave", 11));
     (void)say(make_carried(&t.bob, 1, &t.bob, 11, T0)); /* by an invite */
-    assert_null(carrier_of(&dave));
+    assert_null(gateway_of(&dave));
     (void)say(make_carried(&t.w.creator, 2, &t.carol, 5, T0)); /* an admin */
-    assert_null(carrier_of(&t.bob));
+    assert_null(gateway_of(&t.bob));
     const struct pv_member *creator = pv_roster_by_node(t.r, t.w.creator.pk);
     (void)say(make_carried(&t.bob, 3, &t.bob, creator->ip4.ip[3], T0));
-    assert_null(carrier_of(&t.w.creator));
+    assert_null(gateway_of(&t.w.creator));
     (void)say(make_carried(&t.w.creator, 4, &t.carol, 6, T0)); /* by itself */
-    assert_null(carrier_of(&t.carol));
+    assert_null(gateway_of(&t.carol));
     (void)say(make_carried(&t.w.creator, 5, &t.bob, 6, T0));
-    assert_string_equal(carrier_of(&t.carol)->name, "bob");
+    assert_string_equal(gateway_of(&t.carol)->name, "bob");
     struct pv_statement able = {.type = PV_ST_ABLE};
     able.u.able = (struct pv_st_able){.serial = 9, .abilities = PV_ABLE_PQ, .time = T0};
     (void)say(make_statement(&t.w, &able, &t.carol)); /* it has a p2pvpnd */
-    assert_null(carrier_of(&t.carol));
+    assert_null(gateway_of(&t.carol));
 }
 
 /* One of each type that stands in a slot, of slot 0 of the creator. */

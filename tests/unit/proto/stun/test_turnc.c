@@ -15,9 +15,9 @@ struct fixture {
     struct pv_addr relayed, mapped, peer;
     struct pv_addr alternate; /* of the next answer; PV_AF_NONE = none */
     bool nowhere_first;       /* an address that is none stands before it */
-    bool knows_doors;         /* the server does; */
-    int door_code;            /* answers so, -1: by f.door */
-    struct pv_addr door;
+    bool knows_phone_ports;   /* the server does; */
+    int phone_port_code;      /* answers so, -1: by f.phone port */
+    struct pv_addr phone_port;
     pv_ns now;
 };
 
@@ -99,13 +99,13 @@ static int answer(unsigned error, const char *nonce)
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &f->mapped);
         pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 600);
     }
-    if (error == 0 && f->knows_doors && pv_stun_has(&f->msg, PV_TURN_ATTR_DOOR)) {
-        const uint8_t code[4] = {0, 0, (uint8_t)(f->door_code / 100),
-                                 (uint8_t)(f->door_code % 100)};
-        if (f->door_code < 0)
-            pv_stun_put_xor_addr(&w, PV_TURN_ATTR_DOOR, &f->door);
+    if (error == 0 && f->knows_phone_ports && pv_stun_has(&f->msg, PV_TURN_ATTR_PHONE_PORT)) {
+        const uint8_t code[4] = {0, 0, (uint8_t)(f->phone_port_code / 100),
+                                 (uint8_t)(f->phone_port_code % 100)};
+        if (f->phone_port_code < 0)
+            pv_stun_put_xor_addr(&w, PV_TURN_ATTR_PHONE_PORT, &f->phone_port);
         else
-            pv_stun_put(&w, PV_TURN_ATTR_DOOR, pv_view(code, sizeof(code)));
+            pv_stun_put(&w, PV_TURN_ATTR_PHONE_PORT, pv_view(code, sizeof(code)));
     }
     if (nonce != NULL) {
         pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view("r", 1));
@@ -675,84 +675,84 @@ PV_TEST(a_peer_that_comes_back_gets_the_number_it_had)
     }
 }
 
-/* --- doors ----------------------------------------------------------------------------------- */
+/* --- phone ports ------------------------------------------------------------------------------ */
 
-static bool asks_for_door(uint16_t method)
+static bool asks_for_phone_port(uint16_t method)
 {
     expect(method, "n0");
-    return pv_stun_has(&f->msg, PV_TURN_ATTR_DOOR);
+    return pv_stun_has(&f->msg, PV_TURN_ATTR_PHONE_PORT);
 }
 
-PV_TEST(a_door_is_asked_for_until_it_is_open)
+PV_TEST(a_phone_port_is_asked_for_until_it_is_open)
 {
     up();
-    f->knows_doors = true;
-    f->door = pv_addr4(192, 0, 2, 1, 50123);
-    pv_turnc_want_door(f->c, true, f->now);
-    assert_true(asks_for_door(PV_TURN_REFRESH));
+    f->knows_phone_ports = true;
+    f->phone_port = pv_addr4(192, 0, 2, 1, 50123);
+    pv_turnc_want_phone_port(f->c, true, f->now);
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL)); /* it is being opened */
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_UNKNOWN);
     assert_false(next_request());
-    f->now += PV_TURNC_DOOR_WAIT;
-    assert_true(asks_for_door(PV_TURN_REFRESH));
-    f->door_code = -1;
-    f->door = pv_addr4(127, 0, 0, 1, 50123);
+    f->now += PV_TURNC_PHONE_PORT_WAIT;
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
+    f->phone_port_code = -1;
+    f->phone_port = pv_addr4(127, 0, 0, 1, 50123);
     assert_ok(answer(0, NULL)); /* no stranger finds that */
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
-    f->now += 2 * PV_TURNC_DOOR_WAIT;
-    assert_true(asks_for_door(PV_TURN_REFRESH));
-    f->door = pv_addr4(192, 0, 2, 1, 50123);
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_UNKNOWN);
+    f->now += 2 * PV_TURNC_PHONE_PORT_WAIT;
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
+    f->phone_port = pv_addr4(192, 0, 2, 1, 50123);
     assert_ok(answer(0, NULL));
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
-    assert_true(pv_addr_equal(&pv_turnc_door(f->c)->addr, &f->door));
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_OPEN);
+    assert_true(pv_addr_equal(&pv_turnc_phone_port(f->c)->addr, &f->phone_port));
     f->now += PV_S(250);
     assert_false(next_request());
     f->now += PV_S(50);
-    assert_true(asks_for_door(PV_TURN_REFRESH)); /* as usual, and it is kept */
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH)); /* as usual, and it is kept */
     assert_ok(answer(0, NULL));
     pv_turnc_moved(f->c, f->now);
-    assert_true(asks_for_door(PV_TURN_ALLOCATE));
+    assert_true(asks_for_phone_port(PV_TURN_ALLOCATE));
     assert_ok(answer(0, NULL));
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
-    pv_turnc_want_door(f->c, false, f->now);
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
-    assert_false(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_OPEN);
+    pv_turnc_want_phone_port(f->c, false, f->now);
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_UNKNOWN);
+    assert_false(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL));
     assert_false(next_request());
 }
 
-PV_TEST(a_wish_for_a_door_outlives_the_request_under_way_and_the_server)
+PV_TEST(a_wish_for_a_phone_port_outlives_the_request_under_way_and_the_server)
 {
     start();
-    f->knows_doors = true;
-    f->door_code = -1;
-    f->door = pv_addr4(192, 0, 2, 1, 50123);
-    assert_false(asks_for_door(PV_TURN_ALLOCATE));
-    pv_turnc_want_door(f->c, true, f->now);
+    f->knows_phone_ports = true;
+    f->phone_port_code = -1;
+    f->phone_port = pv_addr4(192, 0, 2, 1, 50123);
+    assert_false(asks_for_phone_port(PV_TURN_ALLOCATE));
+    pv_turnc_want_phone_port(f->c, true, f->now);
     assert_ok(answer(0, NULL));
-    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL));
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_OPEN);
     f->cfg.server.port++;
     assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
-    assert_true(asks_for_door(PV_TURN_ALLOCATE));
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_UNKNOWN);
+    assert_true(asks_for_phone_port(PV_TURN_ALLOCATE));
 }
 
-PV_TEST(a_server_says_why_there_is_no_door)
+PV_TEST(a_server_says_why_there_is_no_phone_port)
 {
     up();
-    pv_turnc_want_door(f->c, true, f->now);
-    assert_true(asks_for_door(PV_TURN_REFRESH));
+    pv_turnc_want_phone_port(f->c, true, f->now);
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL)); /* as coturn does */
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNSUPPORTED);
-    f->knows_doors = true;
-    f->door_code = 486;
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_UNSUPPORTED);
+    f->knows_phone_ports = true;
+    f->phone_port_code = 486;
     f->now += PV_S(300);
-    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_true(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL));
-    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_REFUSED);
-    assert_int_equal(pv_turnc_door(f->c)->error, 486);
+    assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_REFUSED);
+    assert_int_equal(pv_turnc_phone_port(f->c)->error, 486);
     assert_false(next_request());
 }
 

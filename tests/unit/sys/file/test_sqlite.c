@@ -10,14 +10,14 @@
 #include <sqlite3.h>
 
 #include "sys/file/sqlite.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 #include "tests/unit/test_util.h"
 
 static const struct pv_sqlite_kind kind = {
     .application_id = 0x7065, .schema = 1, .program = "the test", .remedy = "restore it"};
 
 enum {
-    UNCONFINED = 7, /* exit code: this kernel has no Landlock */
+    NO_SANDBOX = 7, /* exit code: this kernel has no Landlock */
 };
 
 /* Some megabytes that are sorted, and a statement that may have to be taken back: more than
@@ -31,13 +31,13 @@ static const char large[] =
 
 static int use_database(const char *dir)
 {
-    const struct pv_confine_path paths[] = {{dir, PV_CONFINE_READ | PV_CONFINE_WRITE}};
+    const struct pv_sandbox_path paths[] = {{dir, PV_SANDBOX_READ | PV_SANDBOX_WRITE}};
     char error[PV_SQLITE_ERROR_MAX] = "", *why = NULL;
     struct pv_sqlite *db = NULL;
     int abi = 0;
-    int r = pv_confine_files(paths, PV_ARRAY_LEN(paths), 0, &abi);
+    int r = pv_sandbox_files(paths, PV_ARRAY_LEN(paths), 0, &abi);
     if (r == PV_ERR_UNSUPPORTED)
-        return UNCONFINED;
+        return NO_SANDBOX;
     if (r == PV_OK)
         r = pv_sqlite_open(&db, &kind, dir, "x.db", error);
     if (r == PV_OK)
@@ -63,7 +63,7 @@ PV_TEST(large_statements_need_no_file_elsewhere)
     unlink(PV_STR("%s/x.db", dir));
     rmdir(dir);
     assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == UNCONFINED)
+    if (WEXITSTATUS(status) == NO_SANDBOX)
         skip();
     assert_int_equal(WEXITSTATUS(status), 0);
 }

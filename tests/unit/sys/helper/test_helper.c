@@ -391,7 +391,7 @@ static int setup_port(void **state)
     if (pv_helper_start(&h, NULL) < 0)
         return -1;
     *state = h;
-    return pv_helper_confine(h, &fixed, text);
+    return pv_helper_sandbox(h, &fixed, text);
 }
 
 /* Those that send without DF are on the same port. */
@@ -805,7 +805,7 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     place_for_stack(path);
     if (!start_stack(&h, path, &pid))
         skip();
-    assert_int_equal(iface_up(h, &iface, &tun, error), PV_ERR_STATE); /* not confined yet */
+    assert_int_equal(iface_up(h, &iface, &tun, error), PV_ERR_STATE); /* not sandboxed yet */
     assert_int_equal(helper_ready(h, "pvt0"), 0);
     own.port = 2047;
     const char *name = "pvt0";
@@ -865,7 +865,7 @@ PV_TEST(lwip_that_has_ended_is_started_again_by_the_next_call)
         assert_int_equal(pv_helper_stack_restarts(h, &other), times);
         assert_int_not_equal(other, pid);
         pid = other;
-        assert_ok(iface_up(h, &iface, &tun, error)); /* confined, and the same process */
+        assert_ok(iface_up(h, &iface, &tun, error)); /* sandboxed, and the same process */
         assert_string_equal(error, "");
         assert_ok(pv_stream_listen(&own, "pvt0", &fd));
         close(fd);

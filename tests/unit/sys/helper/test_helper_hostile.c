@@ -126,9 +126,9 @@ static struct pv_helper_request *blank(uint32_t kind)
     return f->req;
 }
 
-static int confine(void)
+static int sandbox(void)
 {
-    snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    snprintf(blank(PV_HELPER_SANDBOX)->fixed.ifname, PV_TUN_NAME, IFNAME);
     return ask();
 }
 
@@ -186,13 +186,13 @@ static void every_request_but_these_is_refused(const uint32_t *open, size_t n)
 
 static void go_through_the_phases(void)
 {
-    static const uint32_t fix[] = {PV_HELPER_FILES,  PV_HELPER_NOTIFY, PV_HELPER_CONFINE,
+    static const uint32_t fix[] = {PV_HELPER_FILES,  PV_HELPER_NOTIFY, PV_HELPER_SANDBOX,
                                    PV_HELPER_SECOND, PV_HELPER_ENTER,  PV_HELPER_STACK};
     static const uint32_t port[] = {PV_HELPER_OPEN_UDP};
     static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_NAMES,
                                    PV_HELPER_OPEN_DNS, PV_HELPER_TASK,       PV_HELPER_NETPLAN};
     every_request_but_these_is_refused(fix, PV_ARRAY_LEN(fix));
-    assert_ok(confine());
+    assert_ok(sandbox());
     every_request_but_these_is_refused(port, PV_ARRAY_LEN(port));
     assert_ok(open_port());
     every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
@@ -232,13 +232,13 @@ PV_TEST_IN(a_helper_in_the_inside_serves_what_is_about_the_interface, setup, tea
     assert_int_equal(ask(), PV_ERR_STATE);
     blank(PV_HELPER_SECOND);
     assert_int_equal(ask(), PV_ERR_STATE);
-    assert_ok(confine());
+    assert_ok(sandbox());
     every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
 }
 
 PV_TEST_IN(a_list_of_others_is_not_told_as_ours, setup_boxed, teardown)
 {
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_has(f->reply.error, ", no seccomp,");
 }
 
@@ -248,7 +248,7 @@ PV_TEST_IN(notify_is_served_before_and_never_after, setup, teardown)
     snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
     assert_ok(ask());
     assert_int_equal(f->got, 1);
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
     assert_int_equal(ask(), PV_ERR_STATE);
@@ -260,12 +260,12 @@ PV_TEST_IN(fixed_settings_are_checked, setup, teardown)
                                         "..",  "p%d",   "a:b",     "a*",  "p\"",    "p;q",
                                         "all", "p\n",   "default", "p@q", "p2p\x80"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, "%s", names[i]);
+        snprintf(blank(PV_HELPER_SANDBOX)->fixed.ifname, PV_TUN_NAME, "%s", names[i]);
         assert_int_equal(ask(), -EINVAL);
     }
-    memset(blank(PV_HELPER_CONFINE)->fixed.ifname, 'a', PV_TUN_NAME); /* no end */
+    memset(blank(PV_HELPER_SANDBOX)->fixed.ifname, 'a', PV_TUN_NAME); /* no end */
     assert_int_equal(ask(), -EINVAL);
-    snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    snprintf(blank(PV_HELPER_SANDBOX)->fixed.ifname, PV_TUN_NAME, IFNAME);
     f->req->fixed.n_ranges = SIZE_MAX;
     assert_int_equal(ask(), -EINVAL);
     f->req->fixed.n_ranges = 1;
@@ -404,7 +404,7 @@ PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
     uint64_t x = 0x9e3779b97f4a7c15;
     unsigned served = 0, refused = 0;
     add_uplink();
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     char *before = look_at_host();
     for (int i = 0; i < 400; i++) {
@@ -442,7 +442,7 @@ PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
         {"10.66.1.2", "224.0.0.0", 16, 8},
     };
     add_uplink();
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     good_iface();
     assert_ok(ask());
@@ -474,7 +474,7 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
                            "route add 10.20.0.0/16 via 192.168.9.1\n"
                            "route add fd20::/32 via fd09::1\n",
                            complaint));
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     char *before = look_at_host();
     struct pv_helper_iface *want = good_iface();
@@ -500,7 +500,7 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
 /* More of them than one request can name would be there in the end. */
 PV_TEST_IN(no_route_is_left_of_a_request_that_names_one_twice, setup, teardown)
 {
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     struct pv_helper_iface *want = good_iface();
     want->routes[0] = want->routes[1] = prefix("10.20.0.0", 16);
@@ -545,7 +545,7 @@ PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
         skip();
     add_uplink();
     assert_ok(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n", complaint));
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     for (size_t up = 0; up < 2; up++) {
         for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
@@ -597,7 +597,7 @@ PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
     snprintf(f->req->socket, sizeof(f->req->socket), "%s", dir);
     snprintf(f->req->names, sizeof(f->req->names), "%s/a.names", dir);
     assert_ok(ask());
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     assert_int_equal(pipe(pipe_ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
@@ -673,7 +673,7 @@ PV_TEST_IN(plans_leave_the_hosts_own_networks_alone, setup, teardown)
     uint64_t x = 0x2545f4914f6cdd1d;
     unsigned served = 0;
     add_uplink();
-    assert_ok(confine());
+    assert_ok(sandbox());
     assert_ok(open_port());
     good_iface();
     assert_ok(ask());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The descriptors that the helper keeps for the daemon, and what it may still do when it is
- * confined. In a network namespace of its own; needs root. */
+ * sandboxed. In a network namespace of its own; needs root. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -21,7 +21,7 @@
 #include "sys/helper/helper.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 #include "tests/unit/helper_ready.h"
 #include "tests/unit/test_util.h"
 
@@ -188,19 +188,19 @@ static void set_plans(void)
 }
 
 /* All that the daemon asks for still works. */
-PV_TEST(a_confined_helper_does_its_work)
+PV_TEST(a_sandboxed_helper_does_its_work)
 {
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 2};
     char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "";
-    struct pv_confine_user own;
+    struct pv_sandbox_user own;
     struct pv_tun tun = {.n = 0};
     struct pv_udp_group group;
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
     assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     const struct pv_helper_fixed fixed = {.uid = 61300, .ifname = "pvd1", .udp_port = 600};
-    assert_ok(pv_helper_confine(f->helper, &fixed, text));
-    assert_ok(pv_confine_spare_user("p2pvpn-task", &own));
+    assert_ok(pv_helper_sandbox(f->helper, &fixed, text));
+    assert_ok(pv_sandbox_spare_user("p2pvpn-task", &own));
     assert_has(text, "CAP_NET_ADMIN");
     assert_has(text, "no new privileges");
     assert_has(text, ", seccomp, ");
@@ -228,10 +228,10 @@ static void serve_as_a_user(void)
     const uint64_t caps = (uint64_t)1 << CAP_NET_ADMIN | (uint64_t)1 << CAP_NET_RAW |
                           (uint64_t)1 << CAP_NET_BIND_SERVICE;
     struct pv_helper *h = NULL;
-    struct pv_confine_user user;
+    struct pv_sandbox_user user;
     char error[PV_HELPER_ERROR_MAX], got[32] = "";
     int fd = -1;
-    if (pv_confine_spare_user("p2pvpn-test", &user) < 0 || pv_confine_become(&user, caps) < 0 ||
+    if (pv_sandbox_spare_user("p2pvpn-test", &user) < 0 || pv_sandbox_become(&user, caps) < 0 ||
         pv_helper_start(&h, say_who) < 0)
         _exit(1);
     if (helper_ready(h, "pvd0") < 0)
@@ -294,7 +294,7 @@ PV_TEST(no_role_can_do_more_than_it_needs)
         int status = 0;
         pid_t pid = fork();
         if (pid == 0)
-            _exit(pv_helper_confine_as(rows[i].role, NULL) < 0 ? 2 : attempt(rows[i].what) ? 1 : 0);
+            _exit(pv_helper_sandbox_as(rows[i].role, NULL) < 0 ? 2 : attempt(rows[i].what) ? 1 : 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         bool refused = WIFSIGNALED(status) ? WTERMSIG(status) == SIGSYS : WEXITSTATUS(status) == 0;
         if (!refused)

@@ -1486,18 +1486,18 @@ PV_TEST(a_closed_stream_ends_its_allocation)
     assert_int_equal(tc_allocations(w->turns), 0);
 }
 
-/* --- doors of members ------------------------------------------------------------------------ */
+/* --- phone ports of members ------------------------------------------------------------------- */
 
 static const uint8_t OUTSIDE[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
 
-static struct pv_turns_config with_doors(uint32_t n)
+static struct pv_turns_config with_phone_ports(uint32_t n)
 {
-    return (struct pv_turns_config){.policy = {.doors = n}};
+    return (struct pv_turns_config){.policy = {.phone_ports = n}};
 }
 
-static struct tw *doors(uint32_t n)
+static struct tw *phone_ports(uint32_t n)
 {
-    const struct pv_turns_config cfg = with_doors(n);
+    const struct pv_turns_config cfg = with_phone_ports(n);
     return tw_new_with(&cfg);
 }
 
@@ -1510,15 +1510,15 @@ static int ask(struct tw *w, struct tw_client *c, uint16_t method, bool want)
     else
         tw_begin(w, method);
     if (want)
-        pv_stun_put(&w->sw, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
+        pv_stun_put(&w->sw, PV_TURN_ATTR_PHONE_PORT, pv_view(NULL, 0));
     return tw_request(w, c);
 }
 
 /* The code in the last answer, 0: it is being opened; -1: an address, -2: it says nothing. */
-static int door_code(const struct tw *w)
+static int phone_port_code(const struct tw *w)
 {
     struct pv_view v;
-    if (pv_stun_find(&w->msg, PV_TURN_ATTR_DOOR, &v) < 0)
+    if (pv_stun_find(&w->msg, PV_TURN_ATTR_PHONE_PORT, &v) < 0)
         return -2;
     return v.len == 4 ? v.ptr[2] * 100 + v.ptr[3] : -1;
 }
@@ -1527,13 +1527,13 @@ static int door_code(const struct tw *w)
 static int wish(struct tw *w, struct tw_client *c, int status, struct pv_turns_socket *sock)
 {
     assert_int_equal(ask(w, c, PV_TURN_REFRESH, true), 0);
-    int code = door_code(w);
+    int code = phone_port_code(w);
     open_sockets(w, status, sock);
     return code;
 }
 
-/* A member with an open door. */
-static struct tw_client with_door(struct tw *w, uint8_t i, struct pv_turns_socket *sock)
+/* A member with an open phone port. */
+static struct tw_client with_phone_port(struct tw *w, uint8_t i, struct pv_turns_socket *sock)
 {
     struct tw_client c = tw_member(w, i);
     assert_int_equal(wish(w, &c, PV_OK, sock), 0);
@@ -1546,7 +1546,7 @@ static uint64_t stat_of(const struct tw *w, enum pv_relaystat what)
     return pv_relaystat_get(pv_turns_counters(w->turns), what);
 }
 
-PV_TEST(there_are_no_doors_unless_the_operator_allows_them)
+PV_TEST(there_are_no_phone_ports_unless_the_operator_allows_them)
 {
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
@@ -1555,46 +1555,46 @@ PV_TEST(there_are_no_doors_unless_the_operator_allows_them)
     assert_int_equal(tc_sockets(w->turns), 0);
 }
 
-PV_TEST(a_door_is_told_once_it_is_open)
+PV_TEST(a_phone_port_is_told_once_it_is_open)
 {
-    struct tw *w = doors(4);
+    struct tw *w = phone_ports(4);
     struct tw_client a = tw_member(w, 1);
     struct pv_turns_socket sock;
     struct pv_addr shown;
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
-    assert_int_equal(door_code(w), -2); /* not asked, not told */
+    assert_int_equal(phone_port_code(w), -2); /* not asked, not told */
     assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
     assert_int_equal(wish(w, &a, PV_OK, &sock), -1);
-    assert_ok(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_DOOR, &shown));
+    assert_ok(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_PHONE_PORT, &shown));
     assert_true(pv_addr_equal_ip(&shown, &a.local));
     assert_int_equal(shown.port, sock.addr.port);
     assert_in_range(shown.port, 49152, 65535);
-    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOORS), 1);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_PHONE_PORTS), 1);
 }
 
-PV_TEST(a_door_has_the_same_port_after_every_restart)
+PV_TEST(a_phone_port_has_the_same_port_after_every_restart)
 {
-    const struct pv_turns_config cfg = with_doors(4);
+    const struct pv_turns_config cfg = with_phone_ports(4);
     struct pv_turns_socket first, again, other;
     struct tw *w = tw_new_with(&cfg);
-    with_door(w, 1, &first);
-    with_door(w, 2, &other);
+    with_phone_port(w, 1, &first);
+    with_phone_port(w, 2, &other);
     assert_int_not_equal(first.addr.port, other.addr.port);
     struct tw *restarted = tw_new_with(&cfg);
     restarted->rng_state.state += 77; /* nothing is drawn */
     struct pv_turns_config elsewhere = cfg;
-    elsewhere.door_key[0] = 1; /* nobody can say what another coordinator's ports are */
+    elsewhere.phone_port_key[0] = 1; /* nobody can say what another coordinator's ports are */
     struct tw *another = tw_new_with(&elsewhere);
-    with_door(another, 1, &other);
+    with_phone_port(another, 1, &other);
     assert_int_not_equal(other.addr.port, first.addr.port);
-    with_door(restarted, 2, &other);
-    struct tw_client a = with_door(restarted, 1, &again);
+    with_phone_port(restarted, 2, &other);
+    struct tw_client a = with_phone_port(restarted, 1, &again);
     assert_int_equal(again.addr.port, first.addr.port);
-    /* The member restarts: its allocation moves, and so does what is behind the door. */
+    /* The member restarts: its allocation moves, and so does what is behind the phone port. */
     a.src.port++;
     tw_online(restarted, &a, TW_NET, 1);
     assert_int_equal(ask(restarted, &a, PV_TURN_ALLOCATE, true), 0);
-    assert_int_equal(door_code(restarted), -1);
+    assert_int_equal(phone_port_code(restarted), -1);
     /* It is gone for long. */
     uint8_t pk[32];
     tw_node(1, pk);
@@ -1602,14 +1602,14 @@ PV_TEST(a_door_has_the_same_port_after_every_restart)
     restarted->now += PV_S(1000);
     pv_turns_handle_timeout(restarted->turns, restarted->now);
     assert_int_equal(closed_sockets(restarted), 1);
-    assert_int_equal(stat_of(restarted, PV_RELAYSTAT_DOORS), 1);
-    with_door(restarted, 1, &again);
+    assert_int_equal(stat_of(restarted, PV_RELAYSTAT_PHONE_PORTS), 1);
+    with_phone_port(restarted, 1, &again);
     assert_int_equal(again.addr.port, first.addr.port);
 }
 
 PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
 {
-    struct tw *w = doors(4);
+    struct tw *w = phone_ports(4);
     struct tw_client a = tw_member(w, 1);
     struct pv_turns_socket op, next;
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
@@ -1626,14 +1626,14 @@ PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
     assert_int_equal(wish(w, &b, PV_OK, &op), -1);
 }
 
-PV_TEST(doors_are_limited_for_a_network_and_in_all)
+PV_TEST(phone_ports_are_limited_for_a_network_and_in_all)
 {
-    struct pv_turns_config cfg = with_doors(3);
-    cfg.policy.doors_per_net = 2;
+    struct pv_turns_config cfg = with_phone_ports(3);
+    cfg.policy.phone_ports_per_net = 2;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
-    struct tw_client a = with_door(w, 1, &sock);
-    with_door(w, 2, &sock);
+    struct tw_client a = with_phone_port(w, 1, &sock);
+    with_phone_port(w, 2, &sock);
     struct tw_client c = tw_member(w, 3);
     assert_int_equal(wish(w, &c, PV_OK, &sock), PV_TURN_E_QUOTA_REACHED);
     for (uint8_t i = 4; i < 6; i++) {
@@ -1648,29 +1648,29 @@ PV_TEST(doors_are_limited_for_a_network_and_in_all)
     assert_int_equal(wish(w, &c, PV_OK, &sock), 0);
 }
 
-PV_TEST(a_lower_limit_closes_doors_when_their_members_ask_next)
+PV_TEST(a_lower_limit_closes_phone_ports_when_their_members_ask_next)
 {
-    struct tw *w = doors(2);
-    struct pv_turns_policy policy = {.doors = 1};
+    struct tw *w = phone_ports(2);
+    struct pv_turns_policy policy = {.phone_ports = 1};
     struct pv_turns_socket sock;
-    struct tw_client a = with_door(w, 1, &sock);
-    struct tw_client b = with_door(w, 2, &sock);
+    struct tw_client a = with_phone_port(w, 1, &sock);
+    struct tw_client b = with_phone_port(w, 2, &sock);
     pv_turns_set_policy(w->turns, &policy);
     assert_int_equal(wish(w, &a, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
     assert_int_equal(wish(w, &b, PV_OK, &sock), -1);
-    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOORS), 1);
-    policy.doors = 0;
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_PHONE_PORTS), 1);
+    policy.phone_ports = 0;
     pv_turns_set_policy(w->turns, &policy);
     assert_int_equal(wish(w, &b, PV_OK, &sock), PV_TURN_E_FORBIDDEN);
     assert_int_equal(tc_sockets(w->turns), 0);
 }
 
-PV_TEST(a_removed_member_has_no_door)
+PV_TEST(a_removed_member_has_no_phone_port)
 {
-    struct tw *w = doors(2);
+    struct tw *w = phone_ports(2);
     struct pv_turns_socket sock;
     uint8_t pk[32];
-    with_door(w, 1, &sock);
+    with_phone_port(w, 1, &sock);
     tw_node(1, pk);
     pv_turns_gone(w->turns, TW_NET, pk);
     assert_int_equal(closed_sockets(w), 1);
@@ -1688,11 +1688,11 @@ static size_t wireguard(uint8_t type, uint8_t buf[static 148])
     return lens[type];
 }
 
-static bool at_door(struct tw *w, const struct pv_turns_socket *door, const struct pv_addr *from,
-                    uint8_t type)
+static bool at_phone_port(struct tw *w, const struct pv_turns_socket *phone_port,
+                          const struct pv_addr *from, uint8_t type)
 {
     uint8_t buf[148];
-    const struct tw_client c = {.src = *from, .sock = door->sock};
+    const struct tw_client c = {.src = *from, .sock = phone_port->sock};
     return tw_in(w, &c, buf, wireguard(type, buf));
 }
 
@@ -1718,40 +1718,40 @@ static bool out_by_send(struct tw *w, const struct tw_client *c, const struct pv
 
 PV_TEST(messages_of_wireguard_pass_both_ways)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     struct pv_addr got;
     struct pv_view data;
     uint16_t number = 0;
-    assert_true(at_door(w, &door, &PHONE, 1)); /* a stranger */
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 1)); /* a stranger */
     assert_true(pv_addr_equal(&w->out.dst, &a.src));
     assert_ok(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data));
     assert_true(pv_addr_equal(&got, &PHONE));
     assert_int_equal(data.len, 148);
     assert_true(out_by_send(w, &a, &PHONE, 2, 0));
     assert_true(pv_addr_equal(&w->out.dst, &PHONE));
-    assert_int_equal(w->out.sock, door.sock);
+    assert_int_equal(w->out.sock, phone_port.sock);
     assert_int_equal(w->out.data.len, 92);
 
-    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0); /* a guest */
-    assert_true(at_door(w, &door, &PHONE, 4));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0); /* a phone */
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 4));
     assert_ok(pv_turn_channel_parse(w->out.data, &number, &data));
     assert_int_equal(number, 0x4001);
     assert_int_equal(data.len, 32);
     assert_true(out_by_channel(w, &a, 0x4001, 4));
     assert_true(pv_addr_equal(&w->out.dst, &PHONE));
     assert_int_equal(w->out.data.len, 32);
-    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_PACKETS), 4);
-    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_BYTES), 148 + 92 + 32 + 32);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_PHONE_PORT_PACKETS), 4);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_PHONE_PORT_BYTES), 148 + 92 + 32 + 32);
 }
 
 PV_TEST(nothing_but_wireguard_passes)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
-    struct tw_client a = with_door(w, 1, &door);
-    const struct tw_client there = {.src = PHONE, .sock = door.sock};
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
+    const struct tw_client there = {.src = PHONE, .sock = phone_port.sock};
     static const uint8_t bad[][148] = {[0] = {0},          [1] = {5},          [2] = {1, 1},
                                        [3] = {1, 0, 0, 1}, [4] = {4, 0, 0, 1}, [5] = {4, 0, 1}};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
@@ -1762,8 +1762,8 @@ PV_TEST(nothing_but_wireguard_passes)
         assert_int_equal(tw_in(w, &there, w->request, len + 0), true);
         assert_int_equal(type == 4, tw_in(w, &there, w->request, len == 148 ? 147 : len + 1));
     }
-    assert_false(from_peer(w, &door, &PHONE, "")); /* empty, text, STUN */
-    assert_false(from_peer(w, &door, &PHONE, "hello"));
+    assert_false(from_peer(w, &phone_port, &PHONE, "")); /* empty, text, STUN */
+    assert_false(from_peer(w, &phone_port, &PHONE, "hello"));
     size_t len = 0;
     tw_begin(w, PV_STUN_BINDING);
     assert_ok(pv_stun_write_end(&w->sw, &len));
@@ -1772,116 +1772,116 @@ PV_TEST(nothing_but_wireguard_passes)
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     assert_false(tw_send(w, &a, &PHONE, "hello", false));
     assert_false(tw_channel_data(w, &a, 0x4001, "hello"));
-    assert_true(stat_of(w, PV_RELAYSTAT_DROP_DOOR_FOREIGN) >= 15);
+    assert_true(stat_of(w, PV_RELAYSTAT_DROP_PHONE_PORT_FOREIGN) >= 15);
 }
 
-PV_TEST(without_a_door_real_addresses_are_no_peers)
+PV_TEST(without_a_phone_port_real_addresses_are_no_peers)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
     const struct pv_addr phone6 = pv_addr6(OUTSIDE, 51820);
     const struct pv_addr inside = pv_addr4(10, 1, 2, 3, 51820);
     struct tw_client b = tw_member(w, 2);
     assert_int_equal(tw_bind(w, &b, 0x4001, &PHONE), PV_TURN_E_PEER_FAMILY_MISMATCH);
     assert_false(out_by_send(w, &b, &PHONE, 4, 0));
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     assert_int_equal(tw_bind(w, &a, 0x4002, &phone6), PV_TURN_E_FORBIDDEN); /* another family */
     assert_int_not_equal(tw_bind(w, &a, 0x4003, &inside), 0);               /* a private network */
-    assert_false(at_door(w, &door, &inside, 1));
+    assert_false(at_phone_port(w, &phone_port, &inside, 1));
     assert_false(out_by_send(w, &a, &inside, 4, 0));
-    /* It gives the door up: what is bound leads nowhere. */
+    /* It gives the phone port up: what is bound leads nowhere. */
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_false(out_by_channel(w, &a, 0x4001, 4));
     assert_int_equal(closed_sockets(w), 1);
 }
 
-PV_TEST(a_door_reopened_knows_its_guests_when_they_are_bound_again)
+PV_TEST(a_phone_port_reopened_knows_its_phones_when_they_are_bound_again)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(closed_sockets(w), 1);
-    assert_int_equal(wish(w, &a, PV_OK, &door), 0);
+    assert_int_equal(wish(w, &a, PV_OK, &phone_port), 0);
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
-    assert_true(at_door(w, &door, &PHONE, 4));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
     w->now += PV_S(601);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
-    assert_true(at_door(w, &door, &PHONE, 4));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0); /* a stranger again */
 }
 
 /* Its process knows no channel of before, and would drop what comes by one. */
-PV_TEST(a_member_that_restarted_hears_its_guests_until_it_binds_them_again)
+PV_TEST(a_member_that_restarted_hears_its_phones_until_it_binds_them_again)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
-    assert_true(at_door(w, &door, &PHONE, 4));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
     assert_int_equal(ask(w, &a, PV_TURN_ALLOCATE, true), 0);
-    assert_true(at_door(w, &door, &PHONE, 1));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 1));
     assert_int_equal(w->out.data.ptr[0], 0); /* an indication */
     assert_int_equal(tw_bind(w, &a, 0x4007, &PHONE), 0);
-    assert_true(at_door(w, &door, &PHONE, 4));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40);
 }
 
 /* --- floods ---------------------------------------------------------------------------------- */
 
-PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
+PV_TEST(a_source_that_floods_leaves_room_for_others_and_phones)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
-    const struct pv_addr guest = pv_addr4(198, 18, 7, 9, 51820);
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
+    const struct pv_addr phone = pv_addr4(198, 18, 7, 9, 51820);
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     unsigned passed = 0;
-    assert_int_equal(tw_bind(w, &a, 0x4001, &guest), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
     for (unsigned i = 0; i < 10000; i++) {
         const struct pv_addr evil = pv_addr4(203, 0, 114, (uint8_t)i, (uint16_t)(i + 1));
-        passed += at_door(w, &door, &evil, 4) ? 1 : 0;
+        passed += at_phone_port(w, &phone_port, &evil, 4) ? 1 : 0;
     }
-    assert_int_equal(passed, PV_TURNS_DOOR_SOURCE_BURST);
-    assert_true(at_door(w, &door, &PHONE, 1));
-    /* Many sources: strangers wait, the guest does not. */
+    assert_int_equal(passed, PV_TURNS_PHONE_PORT_SOURCE_BURST);
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 1));
+    /* Many sources: strangers wait, the phone does not. */
     for (unsigned i = 0; i < 10000; i++) {
         const struct pv_addr evil = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
-        passed += at_door(w, &door, &evil, 4) ? 1 : 0;
-        assert_true(at_door(w, &door, &guest, 4));
+        passed += at_phone_port(w, &phone_port, &evil, 4) ? 1 : 0;
+        assert_true(at_phone_port(w, &phone_port, &phone, 4));
     }
-    assert_int_equal(passed + 1, PV_TURNS_DOOR_BURST);
-    assert_false(at_door(w, &door, &PHONE, 1));
+    assert_int_equal(passed + 1, PV_TURNS_PHONE_PORT_BURST);
+    assert_false(at_phone_port(w, &phone_port, &PHONE, 1));
     w->now += PV_S(1);
-    assert_true(at_door(w, &door, &PHONE, 1));
+    assert_true(at_phone_port(w, &phone_port, &PHONE, 1));
 }
 
-PV_TEST(a_flood_at_one_door_leaves_the_others_their_share)
+PV_TEST(a_flood_at_one_phone_port_leaves_the_others_their_share)
 {
-    struct tw *w = doors(2);
+    struct tw *w = phone_ports(2);
     struct pv_turns_socket one, two;
-    with_door(w, 1, &one);
-    struct tw_client b = with_door(w, 2, &two);
+    with_phone_port(w, 1, &one);
+    struct tw_client b = with_phone_port(w, 2, &two);
     for (unsigned s = 0; s < 60; s++) {
         for (unsigned i = 0; i < 1000; i++) {
             const struct pv_addr evil = pv_addr4((uint8_t)(11 + s), (uint8_t)i, (uint8_t)s, 1, 9);
-            (void)!at_door(w, &one, &evil, 1);
+            (void)!at_phone_port(w, &one, &evil, 1);
         }
-        assert_true(at_door(w, &two, &PHONE, 1));
+        assert_true(at_phone_port(w, &two, &PHONE, 1));
         assert_true(pv_addr_equal(&w->out.dst, &b.src));
         w->now += PV_S(1);
     }
 }
 
-PV_TEST(a_door_is_no_way_to_send_to_strangers)
+PV_TEST(a_phone_port_is_no_way_to_send_to_strangers)
 {
-    struct tw *w = doors(1);
-    struct pv_turns_socket door;
+    struct tw *w = phone_ports(1);
+    struct pv_turns_socket phone_port;
     const struct pv_addr victim = pv_addr4(203, 0, 113, 9, 51820);
-    struct tw_client a = with_door(w, 1, &door);
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     size_t bytes = 0;
     /* A minute of sending, with a channel and without: what has not sent gets a trickle. */
     assert_int_equal(tw_bind(w, &a, 0x4001, &victim), 0);
@@ -1890,29 +1890,30 @@ PV_TEST(a_door_is_no_way_to_send_to_strangers)
         bytes += out_by_send(w, &a, &victim, 4, 1296) ? 1296 : 0;
         bytes += out_by_channel(w, &a, 0x4001, 1) ? 148 : 0;
     }
-    assert_in_range(bytes, 1, PV_TURNS_DOOR_KNOCK_BURST + 61 * PV_TURNS_DOOR_KNOCK_RATE);
+    assert_in_range(bytes, 1,
+                    PV_TURNS_PHONE_PORT_KNOCK_BURST + 61 * PV_TURNS_PHONE_PORT_KNOCK_RATE);
     /* One that has spoken gets all, until it is silent for as long as a permission lasts. */
-    assert_true(at_door(w, &door, &victim, 4));
+    assert_true(at_phone_port(w, &phone_port, &victim, 4));
     for (unsigned i = 0; i < 1000; i++)
         assert_true(out_by_channel(w, &a, 0x4001, 1));
     w->now += PV_TURN_PERMISSION_TIME;
     bytes = 0;
     for (unsigned i = 0; i < 1000; i++)
         bytes += out_by_channel(w, &a, 0x4001, 1) ? 148 : 0;
-    assert_in_range(bytes, 1, PV_TURNS_DOOR_KNOCK_BURST);
+    assert_in_range(bytes, 1, PV_TURNS_PHONE_PORT_KNOCK_BURST);
 }
 
-PV_TEST(bandwidth_holds_at_doors_too)
+PV_TEST(bandwidth_holds_at_phone_ports_too)
 {
-    struct pv_turns_config cfg = with_doors(1);
+    struct pv_turns_config cfg = with_phone_ports(1);
     cfg.policy.bandwidth = 100000;
     struct tw *w = tw_new_with(&cfg);
-    struct pv_turns_socket door;
-    struct tw_client a = with_door(w, 1, &door);
+    struct pv_turns_socket phone_port;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     unsigned in = 0, out = 0;
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     for (unsigned i = 0; i < 10000; i++) {
-        in += at_door(w, &door, &PHONE, 1) ? 1 : 0;
+        in += at_phone_port(w, &phone_port, &PHONE, 1) ? 1 : 0;
         out += out_by_channel(w, &a, 0x4001, 1) ? 1 : 0;
     }
     assert_int_equal(in, 100000 / 148);
@@ -1920,15 +1921,15 @@ PV_TEST(bandwidth_holds_at_doors_too)
     assert_true(stat_of(w, PV_RELAYSTAT_DROP_BANDWIDTH) > 0);
 }
 
-/* Numbers of sockets come round: what belonged to a door that is closed must not be found at the
- * next one with its number. */
-PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
+/* Numbers of sockets come round: what belonged to a phone port that is closed must not be found at
+ * the next one with its number. */
+PV_TEST(a_channel_ends_at_the_phone_port_that_it_was_bound_for)
 {
-    struct pv_turns_config cfg = with_doors(3);
+    struct pv_turns_config cfg = with_phone_ports(3);
     cfg.limits.relays = 12;
     struct tw *w = tw_new_with(&cfg);
-    struct pv_turns_socket door, door_b, other;
-    struct tw_client a = with_door(w, 1, &door);
+    struct pv_turns_socket phone_port, phone_port_b, other;
+    struct tw_client a = with_phone_port(w, 1, &phone_port);
     assert_int_equal(tw_bind(w, &a, 0x4007, &PHONE), 0);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(closed_sockets(w), 1);
@@ -1938,66 +1939,67 @@ PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
         assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
         assert_int_equal(closed_sockets(w), 1);
     }
-    (void)with_door(w, 2, &door_b);
-    assert_int_equal(door_b.sock, door.sock);
+    (void)with_phone_port(w, 2, &phone_port_b);
+    assert_int_equal(phone_port_b.sock, phone_port.sock);
     unsigned passed = 0;
     for (int i = 0; i < 1000; i++)
-        passed += at_door(w, &door_b, &PHONE, 1);
-    assert_in_range(passed, 1, PV_TURNS_DOOR_SOURCE_BURST);
+        passed += at_phone_port(w, &phone_port_b, &PHONE, 1);
+    assert_in_range(passed, 1, PV_TURNS_PHONE_PORT_SOURCE_BURST);
 }
 
 /* One member has a share of the table, and takes nothing from others however often it binds. */
-PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
+PV_TEST(channels_of_one_member_leave_room_for_phones_of_others)
 {
-    struct tw *w = doors(4);
-    struct pv_turns_socket door, again, door_b;
-    struct tw_client a = with_door(w, 1, &door), b = with_door(w, 2, &door_b);
+    struct tw *w = phone_ports(4);
+    struct pv_turns_socket phone_port, again, phone_port_b;
+    struct tw_client a = with_phone_port(w, 1, &phone_port),
+                     b = with_phone_port(w, 2, &phone_port_b);
     for (unsigned round = 0; round < 3; round++) {
-        for (unsigned i = 0; i < 2 * PV_TURNS_DOOR_PEERS; i++) {
+        for (unsigned i = 0; i < 2 * PV_TURNS_PHONE_PORT_PEERS; i++) {
             const struct pv_addr p = pv_addr4(11, 1, (uint8_t)(i >> 8), (uint8_t)i, 9);
             assert_int_equal(tw_bind(w, &a, (uint16_t)(0x4000 + i), &p), 0);
         }
-        assert_int_equal(pv_turns_door_peers(w->turns), PV_TURNS_DOOR_PEERS);
+        assert_int_equal(pv_turns_phone_port_peers(w->turns), PV_TURNS_PHONE_PORT_PEERS);
         assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
-        assert_int_equal(pv_turns_door_peers(w->turns), 0);
+        assert_int_equal(pv_turns_phone_port_peers(w->turns), 0);
         assert_int_equal(wish(w, &a, PV_OK, &again), 0);
     }
     assert_int_equal(tw_bind(w, &b, 0x4001, &PHONE), 0);
     unsigned passed = 0;
     for (int i = 0; i < 1000; i++)
-        passed += at_door(w, &door_b, &PHONE, 4);
+        passed += at_phone_port(w, &phone_port_b, &PHONE, 4);
     assert_int_equal(passed, 1000);
 }
 
-/* Each door has its own share: no number of doors that are flooded takes another's. */
-PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
+/* Each phone port has its own share: no number of phone ports that are flooded takes another's. */
+PV_TEST(floods_at_many_phone_ports_leave_one_that_is_not_flooded_its_share)
 {
-    struct pv_turns_config cfg = with_doors(40);
-    cfg.policy.doors_per_net = 40;
+    struct pv_turns_config cfg = with_phone_ports(40);
+    cfg.policy.phone_ports_per_net = 40;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket evil[32], other;
     for (uint8_t i = 0; i < 32; i++)
-        (void)with_door(w, (uint8_t)(i + 1), &evil[i]);
-    (void)with_door(w, 100, &other);
+        (void)with_phone_port(w, (uint8_t)(i + 1), &evil[i]);
+    (void)with_phone_port(w, 100, &other);
     for (unsigned i = 0; i < 32 * 1000; i++) {
         const struct pv_addr e = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
-        (void)!at_door(w, &evil[i % 32], &e, 4);
+        (void)!at_phone_port(w, &evil[i % 32], &e, 4);
     }
-    assert_true(at_door(w, &other, &PHONE, 1));
+    assert_true(at_phone_port(w, &other, &PHONE, 1));
 }
 
 /* Strangers pay by length, or a few long messages would fill a small bandwidth. */
-PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
+PV_TEST(strangers_at_a_phone_port_leave_its_member_the_bandwidth)
 {
-    struct pv_turns_config cfg = with_doors(1);
+    struct pv_turns_config cfg = with_phone_ports(1);
     cfg.policy.bandwidth = 65536;
     struct tw *w = tw_new_with(&cfg);
-    struct pv_turns_socket door;
-    (void)with_door(w, 1, &door);
+    struct pv_turns_socket phone_port;
+    (void)with_phone_port(w, 1, &phone_port);
     uint8_t big[1480] = {4};
     size_t passed = 0;
     for (unsigned ms = 0; ms < 20000; ms++) {
-        struct tw_client s = {.sock = door.sock,
+        struct tw_client s = {.sock = phone_port.sock,
                               .src = pv_addr4(11, (uint8_t)(ms >> 8), (uint8_t)ms, 1, 9)};
         w->now += PV_MS(1);
         passed += tw_in(w, &s, big, sizeof(big)) ? sizeof(big) : 0;
@@ -2005,25 +2007,25 @@ PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
     assert_in_range(passed, 1, 20 * 65536 / 4);
 }
 
-PV_TEST(doors_leave_static_users_most_of_the_sockets)
+PV_TEST(phone_ports_leave_static_users_most_of_the_sockets)
 {
-    struct pv_turns_config cfg = with_doors(8);
-    cfg.policy.doors_per_net = 8;
+    struct pv_turns_config cfg = with_phone_ports(8);
+    cfg.policy.phone_ports_per_net = 8;
     cfg.limits.relays = 8;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
     for (uint8_t i = 1; i <= 2; i++)
-        (void)with_door(w, i, &sock);
+        (void)with_phone_port(w, i, &sock);
     struct tw_client c = tw_member(w, 3);
     assert_int_equal(wish(w, &c, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
 }
 
-PV_TEST(a_member_that_opens_door_after_door_waits)
+PV_TEST(a_member_that_opens_phone_port_after_phone_port_waits)
 {
-    struct tw *w = doors(4);
+    struct tw *w = phone_ports(4);
     struct pv_turns_socket sock;
     struct tw_client a = tw_member(w, 1);
-    for (unsigned i = 0; i < PV_TURNS_DOOR_OPENS; i++) {
+    for (unsigned i = 0; i < PV_TURNS_PHONE_PORT_OPENS; i++) {
         assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
         assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
         (void)closed_sockets(w);

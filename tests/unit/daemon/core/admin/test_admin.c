@@ -492,9 +492,9 @@ PV_TEST(a_key_that_is_no_member_in_spite_of_what_it_says_can_be_removed)
 
 PV_TEST(a_member_that_has_expired_can_be_removed)
 {
-    const struct keys guest = keys_of(51), eve = keys_of(52);
-    fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &guest, 0, 3600));
-    fake_node_add(&x.f, make_member(&x.f.world, &guest, &eve, "eve", 9));
+    const struct keys phone = keys_of(51), eve = keys_of(52);
+    fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &phone, 0, 3600));
+    fake_node_add(&x.f, make_member(&x.f.world, &phone, &eve, "eve", 9));
     x.f.world.time += 7200;
     const struct keys later = keys_of(53);
     fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &later, 1));
@@ -721,7 +721,7 @@ PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
     assert_false(x.f.node.keys.forgotten);
 }
 
-/* A guest of alice, this node, which that machine carries. */
+/* A phone of alice, this node, which that machine carries. */
 static void carry_phone(const uint8_t *by)
 {
     struct pv_statement st = {.type = PV_ST_ROUTE};
@@ -735,21 +735,21 @@ static void carry_phone(const uint8_t *by)
     others.says.done = true;
 }
 
-PV_TEST(a_leave_names_the_guests_that_nobody_carries_then)
+PV_TEST(a_leave_names_the_phones_that_have_no_gateway_then)
 {
     carry_phone(x.f.identity.sign_pk);
     ask("'cmd':'leave','last':true");
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'guests':'phone'");
+    expect("'phones':'phone'");
 }
 
-PV_TEST(a_removal_names_the_guests_that_nobody_carries_then)
+PV_TEST(a_removal_names_the_phones_that_have_no_gateway_then)
 {
     carry_phone(pv_peer_pk(bob));
     ask(REMOVE_BOB);
     fake_peers_settle(&x);
-    expect("'guests':'phone'");
+    expect("'phones':'phone'");
 }
 
 /* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */

@@ -109,11 +109,11 @@ PV_TEST(nobody_is_called_after_the_goodbye)
     assert_true(opens());
 }
 
-/* Not to a guest, whose machine has no chat: neither when it is heard nor after `up`. */
-PV_TEST(no_connection_is_tried_to_a_guest)
+/* Not to a phone, whose machine has no chat: neither when it is heard nor after `up`. */
+PV_TEST(no_connection_is_tried_to_a_phone)
 {
     const struct pv_member *m = pv_roster_by_node(node->node.roster, chat.bob_keys.pk);
-    assert_ok(pv_peers_set_guest(node->node.peers, m, true, node->now));
+    assert_ok(pv_peers_set_phone(node->node.peers, m, true, node->now));
     chat.bob = pv_peers_by_pk(node->node.peers, chat.bob_keys.pk);
     send_to_bob();
     fake_peers_reach(&chat.peers, chat.bob);

@@ -68,10 +68,10 @@ PV_TEST(a_message_to_nobody_is_refused)
     assert_int_equal(enqueued(), 0);
 }
 
-PV_TEST(a_message_to_a_guest_is_refused)
+PV_TEST(a_message_to_a_phone_is_refused)
 {
     pv_peer_set_by(chat.bob, 1);
-    say_and_hear("{'id':1,'cmd':'send','peer':'bob','text':'hello'}", "bob is a guest");
+    say_and_hear("{'id':1,'cmd':'send','peer':'bob','text':'hello'}", "bob is a phone");
     assert_int_equal(enqueued(), 0);
 }
 

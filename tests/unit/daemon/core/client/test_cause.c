@@ -290,7 +290,7 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
     assert_string_equal(find().code, "pq_withheld");
 }
 
-PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
+PV_TEST(a_phone_is_reached_by_its_gateway)
 {
     struct pv_peer *nas = fake_peers_member(&x, 9, "nas", 9);
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
@@ -306,7 +306,7 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
 }
 
 /* Carol's machine is gone. To start bob's would help nothing. */
-PV_TEST(a_guest_of_a_member_that_is_gone_is_made_anew)
+PV_TEST(a_phone_of_a_member_that_is_gone_is_made_anew)
 {
     struct pv_statement st = {.type = PV_ST_ROUTE};
     st.u.route = (struct pv_st_route){.slot = {.number = 0, .seq = 1},
@@ -317,19 +317,20 @@ PV_TEST(a_guest_of_a_member_that_is_gone_is_made_anew)
     fake_node_add(&x.f, make_statement(&x.f.world, &st, &x.f.world.creator));
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     const struct pv_cause c = find();
-    assert_string_equal(c.code, "guest_lost");
-    assert_string_equal(c.text, "bob is a guest with a WireGuard app, and ?, which carried it, is "
-                                "no member any more");
+    assert_string_equal(c.code, "phone_lost");
+    assert_string_equal(c.text,
+                        "bob is a phone with a WireGuard app, and ?, which was its gateway, is "
+                        "no member any more");
     assert_string_equal(
         c.todo, "an admin's `sudo p2pvpnctl remove bob`, then `sudo p2pvpnctl export bob` on "
                 "another node");
 }
 
 /* It has no [peer] in any configuration. */
-PV_TEST(a_guest_that_is_carried_here_has_to_call)
+PV_TEST(a_phone_of_this_node_has_to_call)
 {
     const struct keys k = keys_of(7);
-    assert_ok(pv_peers_set_guest(x.f.node.peers, pv_roster_by_node(x.f.node.roster, k.pk), true,
+    assert_ok(pv_peers_set_phone(x.f.node.peers, pv_roster_by_node(x.f.node.roster, k.pk), true,
                                  x.f.now));
     bob = pv_peers_by_pk(x.f.node.peers, k.pk);
     expect_cause("bob is a phone, this machine is its gateway, and the app does not call");

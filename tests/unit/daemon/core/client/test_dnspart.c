@@ -135,24 +135,24 @@ PV_TEST(malformed_questions_are_told_so_or_nothing)
     assert_int_equal(reply.len + reply.n_ask, 0);
 }
 
-/* --- guests ----------------------------------------------------------------------------------- */
+/* --- phones ----------------------------------------------------------------------------------- */
 
 /* This node carries bob, and its host has these resolvers. */
 static void carry_bob(void)
 {
     const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
-    assert_ok(pv_peers_set_guest(x.f.node.peers, m, true, x.f.now));
+    assert_ok(pv_peers_set_phone(x.f.node.peers, m, true, x.f.now));
     x.f.node.host.plan.resolvers[0] = pv_addr4(127, 0, 0, 53, 0);
     x.f.node.host.plan.resolvers[1] = pv_addr4(192, 0, 2, 53, 0);
 }
 
-PV_TEST(resolvers_are_asked_for_a_guest_of_this_node)
+PV_TEST(resolvers_are_asked_for_a_phone_of_this_node)
 {
     static const char name[] = "\7example\3org";
     carry_bob();
     assert_false(ask(&bob, "example.org", PV_DNS_A));
     assert_int_equal(reply.n_ask, 2);
-    assert_true(pv_peer_is_guest(pv_peers_by_id(x.f.node.peers, reply.of)));
+    assert_true(pv_peer_is_phone(pv_peers_by_id(x.f.node.peers, reply.of)));
     assert_int_equal(reply.ask[0].port, 53);
     assert_true(pv_addr_equal_ip(&reply.ask[1], &x.f.node.host.plan.resolvers[1]));
     assert_int_equal(reply.question.len, sizeof(name) + 4);
@@ -181,7 +181,7 @@ PV_TEST(names_of_networks_are_asked_of_nobody)
     assert_int_equal(reply.n_ask, 2);
 }
 
-PV_TEST(nothing_is_asked_for_others_than_guests)
+PV_TEST(nothing_is_asked_for_others_than_phones)
 {
     const struct pv_addr carol = pv_addr4(10, 66, 0, 8, 40000);
     const struct pv_addr stranger = pv_addr4(10, 66, 0, 9, 40000);
@@ -197,7 +197,7 @@ PV_TEST(nothing_is_asked_for_others_than_guests)
     expect_rcode(&bob, "example.org", PV_DNS_A, PV_DNS_REFUSED);
 }
 
-PV_TEST(a_guest_that_floods_has_little_asked)
+PV_TEST(a_phone_that_floods_has_little_asked)
 {
     unsigned n = 0;
     carry_bob();

@@ -323,7 +323,7 @@ static inline void start(uint8_t n_addrs)
 /* One address, and a guess beside it. */
 static inline void start_guessing(void)
 {
-    struct pv_coordclient_target target = {.role = PV_CTL_GUEST, .has_network = true};
+    struct pv_coordclient_target target = {.role = PV_CTL_APPLICANT, .has_network = true};
     const struct pv_coordclient_addr addrs[] = {{.addr = addr_of(0)},
                                                 {.addr = addr_of(1), .tls = true, .guess = true}};
     memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));

@@ -213,7 +213,7 @@ PV_TEST_IN(only_members_are_looked_for_where_it_once_spoke_tls, start, coordpart
                                        .value = pv_view(learnt, strlen(learnt))};
     node.saved.meta = &meta;
     node.saved.n_meta = 1;
-    start_at("192.0.2.9", PV_CTL_GUEST);
+    start_at("192.0.2.9", PV_CTL_APPLICANT);
     assert_true(next_open(&op) && !op.tls);
     fake_node_wait(&node, PV_S(1));
     assert_true(next_open(&op) && op.tls); /* a guess: nothing else may be let out here */
@@ -844,7 +844,7 @@ PV_TEST_IN(a_name_that_is_not_found_is_no_error_beside_an_address, coordpart_sta
     fake_node_start(&node);
     also = "192.0.2.9";
     at("coord.example");
-    connect_as(PV_CTL_GUEST);
+    connect_as(PV_CTL_APPLICANT);
     assert_true(next_open(&op));
     answer(expect_resolve("coord.example"), not_found("coord.example: unknown"));
     assert_string_equal(node.node.coord_info.error, "");

@@ -433,7 +433,7 @@ PV_TEST(a_hurry_counts_what_the_facts_have_not_told_yet)
     assert_int_equal(fake_coord.n, 0);
 }
 
-PV_TEST(nobody_waits_for_a_guest_to_know)
+PV_TEST(nobody_waits_for_a_phone_to_know)
 {
     const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
     fake_peers_path(&x, bob, &at);

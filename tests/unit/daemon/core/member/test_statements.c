@@ -249,7 +249,7 @@ PV_TEST(a_push_is_merged_and_moves_the_cursor)
     assert_int_equal(fake_coord.n, 0);
 }
 
-PV_TEST(a_guests_welcome_asks_for_nothing)
+PV_TEST(an_applicants_welcome_asks_for_nothing)
 {
     const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
     pv_part_statements.on_push(node.self, &welcome, node.now);

@@ -313,10 +313,10 @@ PV_TEST(networks_behind_have_rules_of_their_own)
                      PV_ERR_LIMIT);
 }
 
-/* --- guests (adr 0090) ------------------------------------------------------------------------ */
+/* --- phones (adr 0090) ------------------------------------------------------------------------ */
 
-/* phone = 10.66.0.9 is a guest that b carries. Its peer at a. */
-static uint32_t guest_by_b(void)
+/* phone = 10.66.0.9 is a phone of b. Its peer at a. */
+static uint32_t phone_by_b(void)
 {
     uint32_t phone = fp_add_member(&t.a, 9);
     assert_ok(pv_fp_builder_set_by(t.a.b, phone, t.b_at_a));
@@ -324,9 +324,9 @@ static uint32_t guest_by_b(void)
     return phone;
 }
 
-PV_TEST(packets_for_a_guest_go_by_the_member_that_carries_it)
+PV_TEST(packets_for_a_phone_go_by_its_gateway)
 {
-    uint32_t phone = guest_by_b();
+    uint32_t phone = phone_by_b();
     assert_int_equal(goes_by("10.66.0.9", 1), t.b_at_a);
     assert_int_equal(goes_by("fd00::9", 1), t.b_at_a);
     assert_ok(pv_fp_builder_set_by(t.a.b, phone, t.c_at_a));
@@ -338,10 +338,10 @@ PV_TEST(packets_for_a_guest_go_by_the_member_that_carries_it)
     assert_int_equal(pv_fp_builder_set_by(t.a.b, 77, 0), PV_ERR_NOT_FOUND);
 }
 
-PV_TEST(only_the_member_that_carries_a_guest_speaks_for_it)
+PV_TEST(only_the_gateway_of_a_phone_speaks_for_it)
 {
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
-    uint32_t phone = guest_by_b();
+    uint32_t phone = phone_by_b();
     assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     assert_true(comes_from(&t.b, "fd00::9", "fd00::1"));
     assert_false(comes_from(&t.c, "10.66.0.9", "10.66.0.1"));
@@ -351,13 +351,13 @@ PV_TEST(only_the_member_that_carries_a_guest_speaks_for_it)
     assert_int_equal(goes_by("10.66.0.9", 1), 0);
 }
 
-/* At a the rules about the guest hold, and not those about the member that carries it: neither may
+/* At a the rules about the phone hold, and not those about its gateway: neither may
  * do what only the other may. */
-PV_TEST(a_guest_has_rules_of_its_own)
+PV_TEST(a_phone_has_rules_of_its_own)
 {
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
-    uint32_t phone = guest_by_b();
+    uint32_t phone = phone_by_b();
     assert_ok(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng));
     assert_ok(pv_fp_builder_set_rules(t.a.b, t.b_at_a, yes));
     fp_publish(&t.a);
@@ -376,13 +376,13 @@ PV_TEST(a_guest_has_rules_of_its_own)
     pv_ruletable_unref(no);
 }
 
-/* The guest answers at a port that a sent to, although no rule lets the guest begin. */
-PV_TEST(a_guest_may_answer)
+/* The phone answers at a port that a sent to, although no rule lets the phone begin. */
+PV_TEST(a_phone_may_answer)
 {
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *no = table_of("tcp/80", 2);
     uint8_t p[100];
-    uint32_t phone = guest_by_b();
+    uint32_t phone = phone_by_b();
     assert_ok(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng));
     assert_ok(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no));
     assert_ok(pv_fp_builder_set_rules(t.a.b, phone, no));
@@ -391,7 +391,7 @@ PV_TEST(a_guest_may_answer)
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     size_t len = fp_packet(p, fp_ip4(1), test_ip("10.66.0.9"), 80, 7);
     uint16_t from = pv_load_be16(p + 20), to = pv_load_be16(p + 22);
-    pv_store_be16(p + 20, to); /* the guest answers from where fp_packet() sends to */
+    pv_store_be16(p + 20, to); /* the phone answers from where fp_packet() sends to */
     pv_store_be16(p + 22, from);
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
     assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
@@ -400,20 +400,20 @@ PV_TEST(a_guest_may_answer)
 
 /* At b, which carries it, a peer of plain WireGuard: what is for it goes to the kernel, and so does
  * what it sends to members, but nothing else. */
-PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
+PV_TEST(a_gateway_passes_on_what_phones_send_and_get)
 {
     uint32_t phone;
     struct pv_prefix routes[2] = {{.base = fp_ip4(9), .bits = 32},
                                   {.base = fp_ip6(9), .bits = 128}};
-    (void)guest_by_b();
+    (void)phone_by_b();
     assert_false(arrives_at_b("10.66.0.9"));
-    assert_ok(pv_fp_builder_add_peer(t.b.b, PV_FP_GUEST, &phone));
+    assert_ok(pv_fp_builder_add_peer(t.b.b, PV_FP_PHONE, &phone));
     assert_ok(pv_fp_builder_set_routes(t.b.b, phone, routes, 2));
     fp_publish(&t.b);
     assert_true(arrives_at_b("10.66.0.9"));
     assert_true(arrives_at_b("fd00::9"));
 
-    /* Node c plays the app: b knows it as the guest. */
+    /* Node c plays the app: b knows it as the phone. */
     uint32_t b_at_app = fp_add_member(&t.c, 2);
     assert_ok(pv_fp_builder_remove_peer(t.c.b, t.a_at_c));
     const struct pv_prefix all[] = {test_prefix("10.66.0.0/16"), test_prefix("8.8.8.8/32")};
@@ -447,15 +447,15 @@ PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
     }
 }
 
-/* The guest's machine keeps no rules: this node's own programs send it what they may, and answers.
+/* The phone's machine keeps no rules: this node's own programs send it what they may, and answers.
  */
-PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
+PV_TEST(the_own_programs_keep_the_rules_about_a_phone)
 {
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
     const struct pv_prefix route = {.base = fp_ip4(9), .bits = 32};
     uint32_t phone;
-    assert_ok(pv_fp_builder_add_peer(t.a.b, PV_FP_GUEST, &phone));
+    assert_ok(pv_fp_builder_add_peer(t.a.b, PV_FP_PHONE, &phone));
     assert_ok(pv_fp_builder_set_routes(t.a.b, phone, &route, 1));
     fp_set_path(&t.a, phone, 3, 0);
     (void)fp_add_keys(&t.a, phone, &t.c, t.a_at_c, t.now, NULL);

@@ -13,7 +13,7 @@ static struct fake_peers x;
 static struct pv_stunroute route;
 static struct pv_peer *bob;
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
-static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
+static struct pv_addr phone_port; /* that the server gives; PV_AF_NONE: it knows no phone ports */
 
 static struct pv_addr mapped; /* where the server sees this node */
 static pv_ns heard_at;        /* the coordinator, by TCP; PV_NEVER: all the time */
@@ -44,7 +44,7 @@ void test_before_each(void)
     n_doubts = 0;
     heard_at = PV_NEVER;
     mapped = pv_addr4(198, 51, 100, 1, 40000);
-    door = (struct pv_addr){.family = PV_AF_NONE};
+    phone_port = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
     fake_node_gather(&x.f);
@@ -124,8 +124,8 @@ static void answer(const struct pv_stun_msg *req)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed);
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
     }
-    if (door.family != PV_AF_NONE && pv_stun_has(req, PV_TURN_ATTR_DOOR))
-        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_DOOR, &door);
+    if (phone_port.family != PV_AF_NONE && pv_stun_has(req, PV_TURN_ATTR_PHONE_PORT))
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_PHONE_PORT, &phone_port);
     pv_stun_put_integrity(&w, pv_view(key, sizeof(key)));
     pv_stun_put_fingerprint(&w);
     assert_ok(pv_stun_write_end(&w, &len));
@@ -331,13 +331,13 @@ PV_TEST(a_peer_that_goes_gives_its_channel_back)
     assert_int_equal(pv_relayway_number(members(), &at), 0);
 }
 
-/* --- the door --------------------------------------------------------------------------------- */
+/* --- the phone port --------------------------------------------------------------------------- */
 
-static struct pv_peer *add_phone(bool by_door)
+static struct pv_peer *add_phone(bool by_phone_port)
 {
     struct pv_peers *ps = x.f.node.peers;
     uint8_t n = (uint8_t)pv_peers_count_statics(ps);
-    struct pv_static_peer conf = {.n_allowed = 1, .door = by_door};
+    struct pv_static_peer conf = {.n_allowed = 1, .phone_port = by_phone_port};
     snprintf(conf.name, sizeof(conf.name), "phone%u", n);
     memset(conf.public_key, 9 + n, sizeof(conf.public_key));
     conf.allowed[0] = (struct pv_prefix){.base = pv_addr4(10, 99, 0, n, 0), .bits = 32};
@@ -358,41 +358,42 @@ static void heard(struct pv_peer *p, const struct pv_addr *at, bool by_relay)
     fake_peers_settle(&x);
 }
 
-static const char *shown_door(void)
+static const char *shown_phone_port(void)
 {
-    return fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "door");
+    return fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "phone_port");
 }
 
-PV_TEST(a_door_is_wanted_for_a_static_peer_that_comes_by_it)
+PV_TEST(a_phone_port_is_wanted_for_a_static_peer_that_comes_by_it)
 {
-    door = pv_addr4(192, 168, 1, 5, 50123); /* the coordinator is behind a 1:1 NAT */
+    phone_port = pv_addr4(192, 168, 1, 5, 50123); /* the coordinator is behind a 1:1 NAT */
     add_phone(false);
     welcome(true);
     serve(PV_TURN_ALLOCATE);
-    assert_null(shown_door());
-    assert_false(fake_node_has_problem(&x.f, "no door"));
+    assert_null(shown_phone_port());
+    assert_false(fake_node_has_problem(&x.f, "no phone port"));
     add_phone(true);
     fake_peers_settle(&x);
     assert_int_equal(serve(PV_TURN_REFRESH), 1);
-    assert_string_equal(shown_door(), "203.0.113.5:50123"); /* where we reach it */
-    door.family = PV_AF_NONE;
+    assert_string_equal(shown_phone_port(), "203.0.113.5:50123"); /* where we reach it */
+    phone_port.family = PV_AF_NONE;
     x.f.now += PV_S(301);
     serve(PV_TURN_REFRESH);
-    assert_null(shown_door());
-    assert_true(fake_node_has_problem(&x.f, "no door: the relay is no p2pvpn-coordinator"));
+    assert_null(shown_phone_port());
+    assert_true(fake_node_has_problem(&x.f, "no phone port: the relay is no p2pvpn-coordinator"));
 }
 
-PV_TEST(a_phone_beyond_the_door_is_followed_by_a_channel)
+PV_TEST(a_phone_beyond_the_phone_port_is_followed_by_a_channel)
 {
     const struct pv_addr one = pv_addr4(198, 51, 100, 7, 40001), two = pv_addr4(198, 51, 100, 8, 1);
     const struct pv_addr member = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     struct pv_peer *phone = add_phone(true);
-    door = pv_addr4(203, 0, 113, 5, 50123);
+    phone_port = pv_addr4(203, 0, 113, 5, 50123);
     welcome(true);
     serve(PV_TURN_ALLOCATE);
-    heard(phone, &member, true); /* no door leads there */
+    heard(phone, &member, true); /* no phone port leads there */
     assert_false(pv_peer_has_path(phone));
-    x.f.node.ways.door.state = PV_TURNC_DOOR_UNKNOWN; /* as of a node that wanted none */
+    x.f.node.ways.phone_port.state =
+        PV_TURNC_PHONE_PORT_UNKNOWN; /* as of a node that wanted none */
     heard(phone, &one, true);
     assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 0);
     heard(phone, &one, true);
@@ -411,11 +412,11 @@ PV_TEST(a_phone_beyond_the_door_is_followed_by_a_channel)
     assert_int_equal(pv_peer_channel(phone)->family, PV_AF_NONE);
 }
 
-PV_TEST(a_path_by_the_door_comes_back_with_the_relay)
+PV_TEST(a_path_by_the_phone_port_comes_back_with_the_relay)
 {
     const struct pv_addr at = pv_addr4(198, 51, 100, 7, 40001);
     struct pv_peer *phone = add_phone(true);
-    door = pv_addr4(203, 0, 113, 5, 50123);
+    phone_port = pv_addr4(203, 0, 113, 5, 50123);
     welcome(true);
     serve(PV_TURN_ALLOCATE);
     heard(phone, &at, true);

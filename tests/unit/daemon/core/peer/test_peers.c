@@ -272,32 +272,32 @@ PV_TEST_IN(a_path_or_the_coordinators_word_makes_a_peer_reachable, start, NULL)
 }
 
 /* This node carries phone, and bob carries tablet: neither has a p2pvpnd. */
-static struct pv_peer *add_guests(struct pv_peer *bob, struct pv_peer **ret_tablet)
+static struct pv_peer *add_phones(struct pv_peer *bob, struct pv_peer **ret_tablet)
 {
     const uint8_t *pk = pv_peer_pk(fake_peers_member(&x, 2, "phone", 3));
     const struct pv_member *m = pv_roster_by_node(x.f.node.roster, pk);
-    assert_ok(pv_peers_set_guest(table(), m, true, x.f.now));
+    assert_ok(pv_peers_set_phone(table(), m, true, x.f.now));
     *ret_tablet = fake_peers_member(&x, 3, "tablet", 4);
     pv_peer_set_by(*ret_tablet, pv_peer_id(bob));
     return pv_peers_find(table(), "phone");
 }
 
-PV_TEST_IN(walks_over_nodes_pass_over_guests, start, NULL)
+PV_TEST_IN(walks_over_nodes_pass_over_phones, start, NULL)
 {
     struct pv_peer *tablet, *bob = fake_peers_member(&x, 1, "bob", 2);
-    assert_true(pv_peer_is_guest(add_guests(bob, &tablet)));
+    assert_true(pv_peer_is_phone(add_phones(bob, &tablet)));
     assert_ptr_equal(pv_peers_next_node(table(), NULL), bob);
     assert_null(pv_peers_next_node(table(), bob));
     pv_peer_set_by(tablet, 0); /* a member like any other again */
     assert_ptr_equal(pv_peers_next_node(table(), bob), tablet);
 }
 
-/* A coordinator may lie, and whoever has a guest's file can sign descriptions by its key. */
-PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, NULL)
+/* A coordinator may lie, and whoever has a phone's file can sign descriptions by its key. */
+PV_TEST_IN(no_word_but_its_own_packets_moves_a_phone, start, NULL)
 {
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     const struct pv_desc d = {.gen = 7, .rev = 1};
-    struct pv_peer *tablet, *phone = add_guests(fake_peers_member(&x, 1, "bob", 2), &tablet);
+    struct pv_peer *tablet, *phone = add_phones(fake_peers_member(&x, 1, "bob", 2), &tablet);
     pv_peer_want(phone, "a packet", x.f.now);
     pv_peer_set_presence(phone, PV_PRESENCE_ONLINE, 1, x.f.now);
     assert_int_equal(pv_peer_reach(phone), PV_REACH_NO);

@@ -50,7 +50,7 @@ static void be_gateway(void)
 {
     const struct pv_member *m = pv_roster_by_node(x.f.node.roster, keys_of(PHONE).pk);
     set_gateway(x.f.identity.sign_pk);
-    assert_ok(pv_peers_set_guest(x.f.node.peers, m, true, x.f.now));
+    assert_ok(pv_peers_set_phone(x.f.node.peers, m, true, x.f.now));
     phone = pv_peers_by_pk(x.f.node.peers, keys_of(PHONE).pk);
     fake_peers_settle(&x);
 }

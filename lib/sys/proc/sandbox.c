@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * confine.c - becoming another user without capabilities, which files and system calls a process
+ * sandbox.c - becoming another user without capabilities, which files and system calls a process
  * gives up, and saying what is in force.
  */
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ enum {
 
 /* --- users ---------------------------------------------------------------------------------- */
 
-void pv_confine_libc(void)
+void pv_sandbox_libc(void)
 {
 #ifdef PV_STATIC
     /* Each database is known and each service built in, so that it cannot fail. */
@@ -46,12 +46,12 @@ void pv_confine_libc(void)
 #endif
 }
 
-int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user)
+int pv_sandbox_find_user(const char *name, struct pv_sandbox_user *ret_user)
 {
     const struct passwd *entry = getpwnam(name);
     if (entry == NULL)
         return PV_ERR_NOT_FOUND;
-    *ret_user = (struct pv_confine_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
+    *ret_user = (struct pv_sandbox_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
     snprintf(ret_user->name, sizeof(ret_user->name), "%s", name);
     return PV_OK;
 }
@@ -62,17 +62,17 @@ static bool is_taken(uid_t uid)
 }
 
 /* The number depends on the name alone, so that files of an earlier run have the right owner. */
-int pv_confine_spare_user(const char *name, struct pv_confine_user *ret_user)
+int pv_sandbox_spare_user(const char *name, struct pv_sandbox_user *ret_user)
 {
-    const uint32_t n = PV_CONFINE_SPARE_LAST - PV_CONFINE_SPARE_FIRST + 1;
+    const uint32_t n = PV_SANDBOX_SPARE_LAST - PV_SANDBOX_SPARE_FIRST + 1;
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (const char *c = name; *c != '\0'; c++)
         hash = (hash ^ (uint8_t)*c) * 16777619u;
     for (uint32_t i = 0; i < n; i++) {
-        uid_t uid = PV_CONFINE_SPARE_FIRST + (hash + i) % n;
+        uid_t uid = PV_SANDBOX_SPARE_FIRST + (hash + i) % n;
         if (is_taken(uid))
             continue;
-        *ret_user = (struct pv_confine_user){.uid = uid, .gid = uid};
+        *ret_user = (struct pv_sandbox_user){.uid = uid, .gid = uid};
         snprintf(ret_user->name, sizeof(ret_user->name), "%u", (unsigned)uid);
         return PV_OK;
     }
@@ -131,7 +131,7 @@ static int drop_bounding(uint64_t keep)
 
 /* The kernel takes all capabilities when the last uid of root's goes, unless told to keep them:
  * they are dropped by write_caps() after that. */
-static int change_user(const struct pv_confine_user *user, uint64_t caps)
+static int change_user(const struct pv_sandbox_user *user, uint64_t caps)
 {
     if (prctl(PR_SET_KEEPCAPS, caps != 0 ? 1 : 0, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
         setresgid(user->gid, user->gid, user->gid) < 0 ||
@@ -140,7 +140,7 @@ static int change_user(const struct pv_confine_user *user, uint64_t caps)
     return PV_OK;
 }
 
-int pv_confine_become(const struct pv_confine_user *user, uint64_t caps)
+int pv_sandbox_become(const struct pv_sandbox_user *user, uint64_t caps)
 {
     uint64_t permitted = 0, effective = 0;
     int r = read_caps(&permitted, &effective);
@@ -167,17 +167,17 @@ int pv_confine_become(const struct pv_confine_user *user, uint64_t caps)
     return PV_OK;
 }
 
-int pv_confine_no_new_privs(void)
+int pv_sandbox_no_new_privs(void)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : PV_OK;
 }
 
 /* --- what is in force ----------------------------------------------------------------------- */
 
-/* The names come by number: after confinement the data base may be out of reach. */
-void pv_confine_read(struct pv_confine_report *ret_report, bool seccomp, int landlock)
+/* The names come by number: after sandbox the data base may be out of reach. */
+void pv_sandbox_read(struct pv_sandbox_report *ret_report, bool seccomp, int landlock)
 {
-    struct pv_confine_report r = {
+    struct pv_sandbox_report r = {
         .user = {.uid = geteuid(), .gid = getegid()}, .seccomp = seccomp, .landlock = landlock};
     uint64_t permitted = 0, effective = 0;
     if (read_caps(&permitted, &effective) == PV_OK)
@@ -216,8 +216,8 @@ static void format_caps(uint64_t caps, char *dst, size_t size)
     pv_text_add(&list, "capabilities %llx", (unsigned long long)caps);
 }
 
-const char *pv_confine_format(const struct pv_confine_report *report,
-                              char ret_text[static PV_CONFINE_TEXT_MAX])
+const char *pv_sandbox_format(const struct pv_sandbox_report *report,
+                              char ret_text[static PV_SANDBOX_TEXT_MAX])
 {
     char caps[128];
     char uid[16] = "";
@@ -226,7 +226,7 @@ const char *pv_confine_format(const struct pv_confine_report *report,
         PV_STR(report->landlock > 0 ? "Landlock %d" : "no Landlock", report->landlock);
     if (report->user.name[0] < '0' || report->user.name[0] > '9')
         snprintf(uid, sizeof(uid), " (%u)", (unsigned)report->user.uid);
-    snprintf(ret_text, PV_CONFINE_TEXT_MAX, "user %s%s, %s, %s, %s, %s", report->user.name, uid,
+    snprintf(ret_text, PV_SANDBOX_TEXT_MAX, "user %s%s, %s, %s, %s, %s", report->user.name, uid,
              report->caps == 0 ? "no capabilities" : caps,
              report->no_new_privs ? "no new privileges" : "new privileges by exec",
              report->seccomp ? "seccomp" : "no seccomp", landlock);
@@ -279,22 +279,22 @@ struct path_beneath_attr {
 } __attribute__((packed));
 
 /* The directory of resolv.conf and not the file: whatever sets up the network replaces it. */
-const struct pv_confine_path pv_confine_resolver[] = {
-    {"/etc", PV_CONFINE_READ},
-    {"/run/systemd/resolve", PV_CONFINE_READ},
-    {"/run/resolvconf", PV_CONFINE_READ},
-    {"/run/NetworkManager", PV_CONFINE_READ},
-    {"/usr/lib", PV_CONFINE_READ | PV_CONFINE_EXEC},
-    {"/lib", PV_CONFINE_READ | PV_CONFINE_EXEC},
-    {"/lib64", PV_CONFINE_READ | PV_CONFINE_EXEC},
+const struct pv_sandbox_path pv_sandbox_resolver[] = {
+    {"/etc", PV_SANDBOX_READ},
+    {"/run/systemd/resolve", PV_SANDBOX_READ},
+    {"/run/resolvconf", PV_SANDBOX_READ},
+    {"/run/NetworkManager", PV_SANDBOX_READ},
+    {"/usr/lib", PV_SANDBOX_READ | PV_SANDBOX_EXEC},
+    {"/lib", PV_SANDBOX_READ | PV_SANDBOX_EXEC},
+    {"/lib64", PV_SANDBOX_READ | PV_SANDBOX_EXEC},
 };
-const size_t pv_confine_n_resolver = PV_ARRAY_LEN(pv_confine_resolver);
+const size_t pv_sandbox_n_resolver = PV_ARRAY_LEN(pv_sandbox_resolver);
 
 #ifdef PV_SANITIZED
 /* The files that reports of sanitizers and their leak check read. */
-static const struct pv_confine_path sanitizer[] = {{"/proc", PV_CONFINE_READ},
-                                                   {"/sys/kernel/mm", PV_CONFINE_READ},
-                                                   {"/usr", PV_CONFINE_READ | PV_CONFINE_EXEC}};
+static const struct pv_sandbox_path sanitizer[] = {{"/proc", PV_SANDBOX_READ},
+                                                   {"/sys/kernel/mm", PV_SANDBOX_READ},
+                                                   {"/usr", PV_SANDBOX_READ | PV_SANDBOX_EXEC}};
 #endif
 
 static uint64_t known_fs(int abi)
@@ -310,11 +310,11 @@ static struct ruleset_attr make_attr(int abi, unsigned deny)
 {
     struct ruleset_attr a = {.handled_access_fs = known_fs(abi)};
     if (abi >= 4)
-        a.handled_access_net = ((deny & PV_CONFINE_NO_TCP_BIND) != 0 ? NET_BIND_TCP : 0u) |
-                               ((deny & PV_CONFINE_NO_TCP_CONNECT) != 0 ? NET_CONNECT_TCP : 0u);
+        a.handled_access_net = ((deny & PV_SANDBOX_NO_TCP_BIND) != 0 ? NET_BIND_TCP : 0u) |
+                               ((deny & PV_SANDBOX_NO_TCP_CONNECT) != 0 ? NET_CONNECT_TCP : 0u);
     if (abi >= 6)
-        a.scoped = ((deny & PV_CONFINE_NO_ABSTRACT) != 0 ? SCOPE_ABSTRACT : 0u) |
-                   ((deny & PV_CONFINE_NO_SIGNALS) != 0 ? SCOPE_SIGNAL : 0u);
+        a.scoped = ((deny & PV_SANDBOX_NO_ABSTRACT) != 0 ? SCOPE_ABSTRACT : 0u) |
+                   ((deny & PV_SANDBOX_NO_SIGNALS) != 0 ? SCOPE_SIGNAL : 0u);
     return a;
 }
 
@@ -324,17 +324,17 @@ static uint64_t rights_of(unsigned access, bool is_dir)
     const uint64_t of_files =
         FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV;
     uint64_t rights = 0;
-    if ((access & PV_CONFINE_READ) != 0)
+    if ((access & PV_SANDBOX_READ) != 0)
         rights |= FS_READ_FILE | FS_READ_DIR;
-    if ((access & PV_CONFINE_WRITE) != 0)
+    if ((access & PV_SANDBOX_WRITE) != 0)
         rights |= FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG |
                   FS_MAKE_SOCK | FS_MAKE_SYM | FS_REFER | FS_TRUNCATE | FS_IOCTL_DEV;
-    if ((access & PV_CONFINE_EXEC) != 0)
+    if ((access & PV_SANDBOX_EXEC) != 0)
         rights |= FS_EXECUTE;
     return is_dir ? rights : rights & of_files;
 }
 
-static int add_path(int ruleset, const struct pv_confine_path *path, uint64_t known)
+static int add_path(int ruleset, const struct pv_sandbox_path *path, uint64_t known)
 {
     struct stat st;
     int fd = open(path->path, O_PATH | O_CLOEXEC);
@@ -351,7 +351,7 @@ static int add_path(int ruleset, const struct pv_confine_path *path, uint64_t kn
     return r;
 }
 
-static int add_paths(int ruleset, const struct pv_confine_path *paths, size_t n, uint64_t known)
+static int add_paths(int ruleset, const struct pv_sandbox_path *paths, size_t n, uint64_t known)
 {
     int r = PV_OK;
     for (size_t i = 0; i < n && r == PV_OK; i++)
@@ -359,7 +359,7 @@ static int add_paths(int ruleset, const struct pv_confine_path *paths, size_t n,
     return r;
 }
 
-int pv_confine_files(const struct pv_confine_path *paths, size_t n, unsigned deny, int *ret_abi)
+int pv_sandbox_files(const struct pv_sandbox_path *paths, size_t n, unsigned deny, int *ret_abi)
 {
     *ret_abi = 0;
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_VERSION);
@@ -675,7 +675,7 @@ static int allow_all(scmp_filter_ctx f, const char *const *names)
 static int allow_if(scmp_filter_ctx f, const char *name, int arg, uint64_t value)
 {
     const struct scmp_arg_cmp c = {.arg = (unsigned)arg, .op = SCMP_CMP_EQ, .datum_a = value};
-    return add_rule(f, SCMP_ACT_ALLOW, name, arg == PV_CONFINE_ANY ? 0 : 1, &c);
+    return add_rule(f, SCMP_ACT_ALLOW, name, arg == PV_SANDBOX_ANY ? 0 : 1, &c);
 }
 
 /* Threads and nothing else by clone(); the flags of clone3() are in memory, where a filter cannot
@@ -808,12 +808,12 @@ static bool is_listed(const char *const *names, const char *name)
 }
 
 /* A call that was allowed with some arguments only is refused with the others, not deadly. */
-static int add_deadly(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call *more,
+static int add_deadly(scmp_filter_ctx f, unsigned groups, const struct pv_sandbox_call *more,
                       size_t n)
 {
     int r = PV_OK;
     for (const char *const *name = deadly_calls; *name != NULL && r == PV_OK; name++) {
-        bool wanted = (groups & PV_CONFINE_CALLS_SPAWN) != 0 && is_listed(spawn_calls, *name);
+        bool wanted = (groups & PV_SANDBOX_CALLS_SPAWN) != 0 && is_listed(spawn_calls, *name);
         for (size_t i = 0; i < n && !wanted; i++)
             wanted = strcmp(more[i].name, *name) == 0;
         if (!wanted)
@@ -823,26 +823,26 @@ static int add_deadly(scmp_filter_ctx f, unsigned groups, const struct pv_confin
 }
 #endif
 
-static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call *more, size_t n)
+static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_sandbox_call *more, size_t n)
 {
     int r = PV_OK;
-    if ((groups & PV_CONFINE_CALLS_SPAWN) != 0) /* before clone's rule for threads, which is less */
+    if ((groups & PV_SANDBOX_CALLS_SPAWN) != 0) /* before clone's rule for threads, which is less */
         r = allow_all(f, spawn_calls);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_RUN) != 0)
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_RUN) != 0)
         r = allow_all(f, run_calls);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_RUN) != 0)
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_RUN) != 0)
         r = allow_threads(f);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_RUN) != 0)
-        r = allow_memory(f, (groups & PV_CONFINE_CALLS_LOAD) != 0);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_FILES) != 0)
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_RUN) != 0)
+        r = allow_memory(f, (groups & PV_SANDBOX_CALLS_LOAD) != 0);
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_FILES) != 0)
         r = allow_all(f, file_calls);
     if (r == PV_OK)
         r = add_all(f,
-                    (groups & PV_CONFINE_CALLS_MODES) != 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM),
+                    (groups & PV_SANDBOX_CALLS_MODES) != 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM),
                     mode_calls);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_SOCKETS) != 0)
-        r = allow_sockets(f, (groups & PV_CONFINE_CALLS_UNIX) != 0);
-    if (r == PV_OK && (groups & PV_CONFINE_CALLS_NETFILTER) != 0)
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_SOCKETS) != 0)
+        r = allow_sockets(f, (groups & PV_SANDBOX_CALLS_UNIX) != 0);
+    if (r == PV_OK && (groups & PV_SANDBOX_CALLS_NETFILTER) != 0)
         r = allow_socket(f, AF_NETLINK, NETLINK_NETFILTER);
     for (size_t i = 0; i < n && r == PV_OK; i++)
         r = allow_if(f, more[i].name, more[i].arg, more[i].value);
@@ -853,7 +853,7 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
 #endif
 }
 
-int pv_confine_calls(unsigned groups, const struct pv_confine_call *more, size_t n)
+int pv_sandbox_calls(unsigned groups, const struct pv_sandbox_call *more, size_t n)
 {
     enum {
         KILLS_PROCESSES = 3 /* seccomp_api_get(3): Linux 4.14 */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_guests.c - a phone with a stock app, which knows a key and one address, and the member that
- * carries it, through years in minutes: NATs that forget, restarts of everybody, rules that come
- * and go, a coordinator that is away. Whenever all are well again phone and members reach each
- * other within bounds, and what a rule forbids does not pass; in the end the phone is removed, and
- * out within two seconds.
+ * test_phones.c - a phone with a stock app, which knows a key and one address, and its gateway,
+ * through years in minutes: NATs that forget, restarts of everybody, rules that come and go, a
+ * coordinator that is away. Whenever all are well again phone and members reach each other within
+ * bounds, and what a rule forbids does not pass; in the end the phone is removed, and out within
+ * two seconds.
  */
 #include "base/text.h"
 #include "crypto/dh.h"
@@ -34,7 +34,7 @@ static const char *ask(struct scene *s, const char *fields)
     return sim_world_ask(s->nas, PV_S(30), "%s", fields);
 }
 
-/* The file of the guest makes the phone. */
+/* The file of the phone makes the phone. */
 static const char *let_in(struct scene *s)
 {
     struct pv_prefix own = {.bits = 32};

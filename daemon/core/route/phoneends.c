@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guestends.c - the endpoints in the files of guests, and which of them are no longer right. */
-#include "daemon/core/route/guestends.h"
+/* phoneends.c - the endpoints in the files of phones, and which of them are no longer right. */
+#include "daemon/core/route/phoneends.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@ enum {
     NAMES = 200, /* bytes of a list of members */
 };
 
-static struct pv_guestend *find(struct pv_guestends *e, const uint8_t *pk)
+static struct pv_phoneend *find(struct pv_phoneends *e, const uint8_t *pk)
 {
     for (size_t i = 0; i < e->n; i++) {
         if (memcmp(e->list[i].pk, pk, PV_SIGN_PK_LEN) == 0)
@@ -24,12 +24,12 @@ static struct pv_guestend *find(struct pv_guestends *e, const uint8_t *pk)
 }
 
 /* Another that comes: the one that is late, or else has waited longest. */
-static struct pv_guestend *first_coming(struct pv_guestends *e, size_t *ret_n)
+static struct pv_phoneend *first_coming(struct pv_phoneends *e, size_t *ret_n)
 {
-    struct pv_guestend *first = NULL;
+    struct pv_phoneend *first = NULL;
     *ret_n = 0;
     for (size_t i = 0; i < e->n; i++) {
-        struct pv_guestend *x = &e->list[i];
+        struct pv_phoneend *x = &e->list[i];
         *ret_n += x->here ? 0 : 1;
         if (!x->here && (first == NULL || x->come_by == PV_NEVER ||
                          (first->come_by != PV_NEVER && x->come_by < first->come_by)))
@@ -38,42 +38,44 @@ static struct pv_guestend *first_coming(struct pv_guestends *e, size_t *ret_n)
     return first;
 }
 
-static struct pv_guestend *place_for(struct pv_guestends *e, bool own)
+static struct pv_phoneend *place_for(struct pv_phoneends *e, bool own)
 {
     size_t n;
-    struct pv_guestend *first = first_coming(e, &n);
-    if (n < PV_GUESTENDS_COME && e->n < PV_GUESTENDS_MAX)
+    struct pv_phoneend *first = first_coming(e, &n);
+    if (n < PV_PHONEENDS_COME && e->n < PV_PHONEENDS_MAX)
         return &e->list[e->n++];
     return first != NULL && (own || first->come_by == PV_NEVER) ? first : NULL;
 }
 
-static void write_down(struct pv_guestend *x, const uint8_t *pk, const struct pv_addr *at,
-                       bool by_door, pv_ns now)
+static void write_down(struct pv_phoneend *x, const uint8_t *pk, const struct pv_addr *at,
+                       bool by_phone_port, pv_ns now)
 {
-    *x = (struct pv_guestend){
-        .at = *at, .by_door = by_door, .come_by = now + PV_GUESTENDS_COMING, .lost_at = PV_NEVER};
+    *x = (struct pv_phoneend){.at = *at,
+                              .by_phone_port = by_phone_port,
+                              .come_by = now + PV_PHONEENDS_COMING,
+                              .lost_at = PV_NEVER};
     memcpy(x->pk, pk, sizeof(x->pk));
 }
 
-int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
-                      const struct pv_addr *at, bool by_door, bool own, pv_ns now)
+int pv_phoneends_note(struct pv_phoneends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
+                      const struct pv_addr *at, bool by_phone_port, bool own, pv_ns now)
 {
-    struct pv_guestend *x = find(e, pk);
+    struct pv_phoneend *x = find(e, pk);
     if (x != NULL && (x->here || pv_addr_equal(&x->at, at)))
         return PV_ERR_EXISTS;
     x = x == NULL ? place_for(e, own) : x;
     if (x == NULL)
         return PV_ERR_LIMIT;
-    write_down(x, pk, at, by_door, now);
+    write_down(x, pk, at, by_phone_port, now);
     return PV_OK;
 }
 
-bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
+bool pv_phoneends_settle(struct pv_phoneends *e, bool (*is_here)(void *arg, const uint8_t *pk),
                          void *arg, pv_ns now)
 {
     size_t n = 0;
     for (size_t i = 0; i < e->n; i++) {
-        struct pv_guestend x = e->list[i];
+        struct pv_phoneend x = e->list[i];
         bool here = is_here(arg, x.pk);
         if (!here && x.here)
             continue;
@@ -86,7 +88,7 @@ bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, cons
     return forgot;
 }
 
-pv_ns pv_guestends_next(const struct pv_guestends *e)
+pv_ns pv_phoneends_next(const struct pv_phoneends *e)
 {
     pv_ns next = PV_NEVER;
     for (size_t i = 0; i < e->n; i++) {
@@ -96,12 +98,12 @@ pv_ns pv_guestends_next(const struct pv_guestends *e)
     return next;
 }
 
-bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *n)
+bool pv_phoneends_want_phone_port(const struct pv_phoneends *e, const struct pv_node *n)
 {
     for (size_t i = 0; i < e->n; i++) {
-        const struct pv_guestend *x = &e->list[i];
+        const struct pv_phoneend *x = &e->list[i];
         const bool awaited = x->here || x->come_by != PV_NEVER;
-        if ((x->by_door && awaited) || (x->lost_at != PV_NEVER && pv_openport_lacks(n)))
+        if ((x->by_phone_port && awaited) || (x->lost_at != PV_NEVER && pv_openport_lacks(n)))
             return true;
     }
     return false;
@@ -109,13 +111,13 @@ bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *
 
 /* --- in the store ---------------------------------------------------------------------------- */
 
-struct pv_view pv_guestends_pack(const struct pv_guestends *e,
-                                 uint8_t buf[static PV_GUESTENDS_BYTES])
+struct pv_view pv_phoneends_pack(const struct pv_phoneends *e,
+                                 uint8_t buf[static PV_PHONEENDS_BYTES])
 {
-    struct pv_writer w = pv_writer(buf, PV_GUESTENDS_BYTES);
+    struct pv_writer w = pv_writer(buf, PV_PHONEENDS_BYTES);
     for (size_t i = 0; i < e->n; i++) {
         pv_put_bytes(&w, e->list[i].pk, PV_SIGN_PK_LEN);
-        pv_put_u8(&w, e->list[i].by_door ? 1 : 0);
+        pv_put_u8(&w, e->list[i].by_phone_port ? 1 : 0);
         const char *text = PV_ADDR_STR(&e->list[i].at);
         pv_put_u8(&w, (uint8_t)strlen(text));
         pv_put_bytes(&w, text, strlen(text));
@@ -123,7 +125,7 @@ struct pv_view pv_guestends_pack(const struct pv_guestends *e,
     return pv_view(buf, w.len);
 }
 
-void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now)
+void pv_phoneends_restore(struct pv_phoneends *e, struct pv_view kept, pv_ns now)
 {
     struct pv_reader r = pv_reader(kept);
     e->n = 0;
@@ -132,37 +134,37 @@ void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now
         char text[PV_ADDR_TEXT] = "";
         struct pv_addr at;
         pv_get_copy(&r, pk, sizeof(pk));
-        bool by_door = pv_get_u8(&r) != 0;
+        bool by_phone_port = pv_get_u8(&r) != 0;
         uint8_t len = pv_get_u8(&r);
         if (len >= sizeof(text))
             pv_reader_fail(&r, PV_ERR_MALFORMED);
         else
             pv_get_copy(&r, text, len);
-        if (r.status != PV_OK || pv_addr_parse(text, &at) != PV_OK || e->n == PV_GUESTENDS_MAX)
+        if (r.status != PV_OK || pv_addr_parse(text, &at) != PV_OK || e->n == PV_PHONEENDS_MAX)
             break;
-        write_down(&e->list[e->n++], pk, &at, by_door, now);
+        write_down(&e->list[e->n++], pk, &at, by_phone_port, now);
     }
 }
 
 /* --- whether it leads here ------------------------------------------------------------------- */
 
-/* Nobody knows of a door before the coordinator has answered, nor of an address before servers
- * have. */
-static bool is_lost(const struct pv_guestend *x, const struct pv_node *n)
+/* Nobody knows of a phone port before the coordinator has answered, nor of an address before
+ * servers have. */
+static bool is_lost(const struct pv_phoneend *x, const struct pv_node *n)
 {
     struct pv_addr other;
     const char *why;
     if (!x->here || pv_openport_leads(n, &x->at))
         return false;
-    if (x->by_door)
-        return n->ways.door.state != PV_TURNC_DOOR_UNKNOWN;
+    if (x->by_phone_port)
+        return n->ways.phone_port.state != PV_TURNC_PHONE_PORT_UNKNOWN;
     return pv_openport(n, &other, &why) != PV_ERR_AGAIN;
 }
 
 /* When the app begins a handshake after the address in its file was lost, somebody has put another
  * address there. If the handshake came by an address that this node knows, that is the one in the
  * file now; if not (a port that was forwarded by hand), this node knows only that it is found. */
-static bool is_corrected(struct pv_guestend *x, const struct pv_node *n)
+static bool is_corrected(struct pv_phoneend *x, const struct pv_node *n)
 {
     const struct pv_peer *p = pv_peers_by_pk(n->peers, x->pk);
     const struct pv_peer_sought *s = p == NULL ? NULL : pv_peer_sought(p);
@@ -170,17 +172,17 @@ static bool is_corrected(struct pv_guestend *x, const struct pv_node *n)
         return false;
     x->found = true;
     x->lost_at = PV_NEVER;
-    if (!pv_openport_taken(n, s->by_door, s->family, &x->at))
+    if (!pv_openport_taken(n, s->by_phone_port, s->family, &x->at))
         return false;
-    x->by_door = s->by_door;
+    x->by_phone_port = s->by_phone_port;
     return true;
 }
 
-bool pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now)
+bool pv_phoneends_look(struct pv_phoneends *e, const struct pv_node *n, pv_ns now)
 {
     bool corrected = false;
     for (size_t i = 0; i < e->n; i++) {
-        struct pv_guestend *x = &e->list[i];
+        struct pv_phoneend *x = &e->list[i];
         corrected = is_corrected(x, n) || corrected;
         if (!is_lost(x, n)) {
             x->lost_at = PV_NEVER;
@@ -193,16 +195,16 @@ bool pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns no
 }
 
 /* The members whose apps look elsewhere, as far as they fit a line. True: there are more. */
-static bool list_lost(const struct pv_guestends *e, const struct pv_node *n, pv_ns now,
+static bool list_lost(const struct pv_phoneends *e, const struct pv_node *n, pv_ns now,
                       char names[static NAMES])
 {
     bool more = false;
     names[0] = '\0';
     for (size_t i = 0; i < e->n; i++) {
-        const struct pv_guestend *x = &e->list[i];
+        const struct pv_phoneend *x = &e->list[i];
         const struct pv_member *m = pv_roster_by_node(n->roster, x->pk);
         size_t len = strlen(names);
-        if (x->lost_at == PV_NEVER || now < x->lost_at + PV_GUESTENDS_LOST || m == NULL)
+        if (x->lost_at == PV_NEVER || now < x->lost_at + PV_PHONEENDS_LOST || m == NULL)
             continue;
         if (len + strlen(m->name) + sizeof(", ") <= NAMES)
             snprintf(names + len, NAMES - len, "%s%s", len > 0 ? ", " : "", m->name);
@@ -212,7 +214,7 @@ static bool list_lost(const struct pv_guestends *e, const struct pv_node *n, pv_
     return more;
 }
 
-void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
+void pv_phoneends_show(const struct pv_phoneends *e, const struct pv_node *n,
                        struct pv_statuspage *st, pv_ns now)
 {
     char names[NAMES], remedy[PV_ADDR_TEXT + 40];

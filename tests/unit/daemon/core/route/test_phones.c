@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Part "guests": who carries whom by the roster's word, and what `export` makes, or refuses. */
+/* Part "phones": who carries whom by the roster's word, and what `export` makes, or refuses. */
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/packets/fp_state.h"
-#include "daemon/core/route/guestends.h"
-#include "daemon/core/route/guests.h"
-#include "proto/ip/carrying.h"
+#include "daemon/core/route/phoneends.h"
+#include "daemon/core/route/phones.h"
+#include "proto/ip/gatewayat.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
@@ -80,9 +80,9 @@ static int begin(bool willing)
     is_admin = true;
     refused_type = 0;
     slot = 0;
-    fake_peers_init(&x, &pv_part_guests);
+    fake_peers_init(&x, &pv_part_phones);
     x.f.cfg.dns = PV_DNS_MEMBERS;
-    x.f.cfg.guests = willing;
+    x.f.cfg.phones = willing;
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, BOB, "bob", 7);
     (void)fake_peers_member(&x, CAROL, "carol", 8);
@@ -169,7 +169,7 @@ static void be_public(void)
     x.f.node.ways.n_locals = 1;
 }
 
-PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
+PV_TEST(a_phone_is_reached_by_its_gateway)
 {
     (void)fake_peers_member(&x, PHONE, "phone", 9);
     fake_peers_settle(&x);
@@ -177,8 +177,8 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
     uint16_t number = carry(keys_of(BOB).pk, 9);
     assert_ptr_equal(way_to("10.66.0.9"), bob);
     assert_false(pv_peer_is_static(peer_of("phone")));
-    assert_false(pv_guests_are_here(&x.f.node));
-    /* The member that carries it comes back as another peer. */
+    assert_false(pv_phones_are_here(&x.f.node));
+    /* Its gateway comes back as another peer. */
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
     fake_peers_settle(&x);
     assert_null(way_to("10.66.0.9"));
@@ -190,15 +190,15 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
     assert_ptr_equal(way_to("10.66.0.9"), peer_of("phone"));
 }
 
-PV_TEST(a_guest_of_this_node_speaks_plain_wireguard_with_it)
+PV_TEST(a_phone_of_this_node_speaks_plain_wireguard_with_it)
 {
     (void)fake_peers_member(&x, PHONE, "phone", 9);
     uint16_t number = carry(x.f.identity.sign_pk, 9);
     const struct pv_peer *p = peer_of("phone");
-    assert_true(pv_peer_is_static(p) && pv_peer_is_guest(p) && pv_peer_is_member(p));
+    assert_true(pv_peer_is_static(p) && pv_peer_is_phone(p) && pv_peer_is_member(p));
     assert_non_null(pv_peer_session(p));
-    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 1);
-    assert_true(pv_guests_are_here(&x.f.node));
+    assert_int_equal(pv_peers_count_phones(x.f.node.peers), 1);
+    assert_true(pv_phones_are_here(&x.f.node));
     assert_ptr_equal(way_to("10.66.0.9"), p);
     assert_ptr_equal(pv_peers_by_transport(x.f.node.peers, pv_peer_transport(p), x.f.now), p);
     uint32_t id = pv_peer_id(p);
@@ -207,11 +207,11 @@ PV_TEST(a_guest_of_this_node_speaks_plain_wireguard_with_it)
     assert_int_equal(pv_peer_id(peer_of("phone")), id);
     told(make_route(&x.f.world, &x.f.world.creator, number, 2, NULL, 0));
     assert_false(pv_peer_is_static(peer_of("phone")));
-    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 0);
-    assert_false(pv_guests_are_here(&x.f.node));
+    assert_int_equal(pv_peers_count_phones(x.f.node.peers), 0);
+    assert_false(pv_phones_are_here(&x.f.node));
 }
 
-PV_TEST(a_guest_that_is_removed_is_gone)
+PV_TEST(a_phone_that_is_removed_is_gone)
 {
     struct pv_peer *p = fake_peers_member(&x, PHONE, "phone", 9);
     (void)carry(x.f.identity.sign_pk, 9);
@@ -221,11 +221,11 @@ PV_TEST(a_guest_that_is_removed_is_gone)
     pv_peers_drop(x.f.node.peers, p, x.f.now); /* the membership does it, by the roster's event */
     fake_peers_settle(&x);
     assert_null(way_to("10.66.0.9"));
-    assert_false(pv_guests_are_here(&x.f.node));
-    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 0);
+    assert_false(pv_phones_are_here(&x.f.node));
+    assert_int_equal(pv_peers_count_phones(x.f.node.peers), 0);
 }
 
-PV_TEST(a_guest_of_a_member_that_is_gone_is_removed_and_made_anew)
+PV_TEST(a_phone_of_a_member_that_is_gone_is_removed_and_made_anew)
 {
     (void)fake_peers_member(&x, PHONE, "phone", 9);
     (void)carry(keys_of(BOB).pk, 9);
@@ -236,16 +236,16 @@ PV_TEST(a_guest_of_a_member_that_is_gone_is_removed_and_made_anew)
            "`sudo p2pvpnctl remove phone` ends it, then export");
 }
 
-PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
+PV_TEST(no_more_phones_are_taken_than_there_is_room_for)
 {
-    for (uint8_t i = 0; i <= PV_FP_MAX_GUESTS; i++) {
+    for (uint8_t i = 0; i <= PV_FP_MAX_PHONES; i++) {
         (void)fake_peers_member(&x, 20u + i, PV_STR("phone%u", i), (uint16_t)(20 + i));
         (void)carry(x.f.identity.sign_pk, (uint8_t)(20 + i));
     }
-    assert_int_equal(pv_peers_count_guests(x.f.node.peers), PV_FP_MAX_GUESTS);
-    expect(fake_node_status(&x.f)->problems[0], "no more than 16 guests");
+    assert_int_equal(pv_peers_count_phones(x.f.node.peers), PV_FP_MAX_PHONES);
+    expect(fake_node_status(&x.f)->problems[0], "no more than 16 phones");
     be_public();
-    expect(ask("'cmd':'export','name':'tablet'"), "as many guests as it can");
+    expect(ask("'cmd':'export','name':'tablet'"), "as many phones as it can");
 }
 
 /* Dave, who is an admin too, has let phone in, and wants this node to carry it. */
@@ -262,21 +262,22 @@ static void carry_for_dave(void)
 }
 
 /* An admin's word alone has no member forward for strangers. */
-PV_TEST(guests_of_another_admin_are_not_carried_unasked)
+PV_TEST(phones_of_another_admin_are_not_taken_unasked)
 {
     carry_for_dave();
-    assert_false(pv_guests_are_here(&x.f.node));
-    assert_false(pv_peer_is_guest(peer_of("phone")));
-    assert_true(fake_node_has_problem(&x.f, "another admin wants this node to carry guests"));
+    assert_false(pv_phones_are_here(&x.f.node));
+    assert_false(pv_peer_is_phone(peer_of("phone")));
+    assert_true(
+        fake_node_has_problem(&x.f, "another admin wants this node to be a gateway of phones"));
     (void)fake_peers_member(&x, 41, "tablet", 10); /* its own */
     (void)carry(x.f.identity.sign_pk, 10);
-    assert_true(pv_peer_is_guest(peer_of("tablet")));
+    assert_true(pv_peer_is_phone(peer_of("tablet")));
 }
 
-PV_TEST_IN(guests_of_another_admin_are_carried_where_the_user_agreed, start_willing, NULL)
+PV_TEST_IN(phones_of_another_admin_are_taken_where_the_user_agreed, start_willing, NULL)
 {
     carry_for_dave();
-    assert_true(pv_peer_is_guest(peer_of("phone")));
+    assert_true(pv_peer_is_phone(peer_of("phone")));
     assert_false(fake_node_has_problem(&x.f, "another admin"));
 }
 
@@ -293,20 +294,20 @@ PV_TEST(a_node_without_rights_carries_none)
 
 /* --- export ----------------------------------------------------------------------------------- */
 
-PV_TEST(export_makes_a_guest_and_its_file)
+PV_TEST(export_makes_a_phone_and_its_file)
 {
     be_public();
     const char *said = ask("'cmd':'export','name':'Phone'");
     const struct pv_peer *p = peer_of("phone");
     assert_non_null(p);
-    assert_true(pv_peer_is_guest(p));
+    assert_true(pv_peer_is_phone(p));
     expect(said, "'by':'alice'");
     expect(said, "'endpoint':'198.51.100.1:51820','keepalive':25");
     expect(said, "'allowed4':'10.66.0.0/16','allowed6':'fd");
     expect(said, "'dns':'10.66.");
     char key[PV_WG_KEY_TEXT_BUF];
     expect(said, PV_STR("\"address4\":\"%s\",\"address6\":\"fd", PV_IP_STR(pv_peer_ip4(p))));
-    /* The app's key is the guest's transport key, and ours the one of the file's peer. */
+    /* The app's key is the phone's transport key, and ours the one of the file's peer. */
     const char *at = strstr(said, "\"private_key\":\"") + strlen("\"private_key\":\"");
     uint8_t sk[PV_DH_LEN], pk[PV_DH_LEN];
     snprintf(key, sizeof(key), "%.*s", PV_WG_KEY_TEXT_BUF - 1, at);
@@ -325,14 +326,14 @@ PV_TEST(export_takes_another_member_and_endpoint)
     expect(said, "'endpoint':'home.example.net:4500'");
     expect(said, "'dns':null"); /* nobody tells whether bob has a name server */
     const struct pv_peer *p = peer_of("phone");
-    assert_false(pv_peer_is_guest(p));
+    assert_false(pv_peer_is_phone(p));
     assert_int_equal(pv_peer_by(p), pv_peer_id(bob));
     expect(ask("'cmd':'export','name':'own','peer':'alice','endpoint':'192.0.2.1:1'"),
            "'by':'alice','here':true");
     expect(ask("'cmd':'export','name':'tablet','peer':'phone','endpoint':'192.0.2.1:1'"),
-           "a guest carries nobody");
+           "a phone is no gateway");
     expect(ask("'cmd':'export','name':'phone','endpoint':'192.0.2.1:1'"),
-           "phone is a guest, whose file was shown once: `sudo p2pvpnctl remove phone` ends it");
+           "phone is a phone, whose file was shown once: `sudo p2pvpnctl remove phone` ends it");
 }
 
 PV_TEST(export_says_what_is_wrong_and_makes_nothing)
@@ -367,7 +368,7 @@ PV_TEST(export_says_what_is_wrong_and_makes_nothing)
 }
 
 /* Nothing is left that holds its name or address. */
-PV_TEST(an_export_of_which_half_is_refused_makes_no_guest)
+PV_TEST(an_export_of_which_half_is_refused_makes_no_phone)
 {
     static const uint8_t types[] = {PV_ST_ROUTE, PV_ST_MEMBER};
     be_public();
@@ -393,45 +394,47 @@ PV_TEST(the_endpoint_is_one_that_strangers_reach)
     expect(ask("'cmd':'export','name':'phone'"), "'endpoint':'203.0.113.9:51820'");
 }
 
-/* --- by the door ------------------------------------------------------------------------------ */
+/* --- by the phone port ------------------------------------------------------------------------ */
 
-static void open_door(void)
+static void open_phone_port(void)
 {
-    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_OPEN,
-                                                .addr = pv_addr4(203, 0, 113, 5, 50123)};
-    pv_node_raise(&x.f.node, PV_FACT_DOOR);
+    x.f.node.ways.phone_port = (struct pv_turnc_phone_port){
+        .state = PV_TURNC_PHONE_PORT_OPEN, .addr = pv_addr4(203, 0, 113, 5, 50123)};
+    pv_node_raise(&x.f.node, PV_FACT_PHONE_PORT);
 }
 
-PV_TEST(an_export_waits_for_the_door_and_names_it)
+PV_TEST(an_export_waits_for_the_phone_port_and_names_it)
 {
     x.f.node.online = true;
     assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
-    assert_true(x.f.node.ways.wants_door);
+    assert_true(x.f.node.ways.wants_phone_port);
     expect(ask("'cmd':'export','name':'tablet'"), "no app could reach it"); /* one waits */
-    open_door();
+    open_phone_port();
     fake_peers_settle(&x);
     expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
     fake_peers_settle(&x);
-    assert_true(x.f.node.ways.wants_door); /* for as long as there is a guest */
-    assert_false(fake_node_has_problem(&x.f, "the door is elsewhere"));
-    x.f.node.ways.door.addr.port++;
-    fake_node_raise(&x.f, PV_FACT_DOOR);
+    assert_true(x.f.node.ways.wants_phone_port); /* for as long as there is a phone */
+    assert_false(fake_node_has_problem(&x.f, "the phone port is elsewhere"));
+    x.f.node.ways.phone_port.addr.port++;
+    fake_node_raise(&x.f, PV_FACT_PHONE_PORT);
     fake_peers_settle(&x);
     assert_false(fake_node_has_problem(&x.f, "(phone)")); /* it may come back in a moment */
-    x.f.now += PV_GUESTENDS_LOST;
+    x.f.now += PV_PHONEENDS_LOST;
     assert_true(fake_node_has_problem(&x.f,
                                       "apps look for this node where it no longer is (phone): "
                                       "change the endpoint in them to 203.0.113.5:50124"));
-    x.f.node.ways.door.state = PV_TURNC_DOOR_UNKNOWN; /* another coordinator is being asked */
-    fake_node_raise(&x.f, PV_FACT_DOOR);
+    x.f.node.ways.phone_port.state =
+        PV_TURNC_PHONE_PORT_UNKNOWN; /* another coordinator is being asked */
+    fake_node_raise(&x.f, PV_FACT_PHONE_PORT);
     fake_peers_settle(&x);
     assert_false(fake_node_has_problem(&x.f, "(phone)"));
-    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
-    fake_node_raise(&x.f, PV_FACT_DOOR);
+    x.f.node.ways.phone_port =
+        (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_REFUSED, .error = 403};
+    fake_node_raise(&x.f, PV_FACT_PHONE_PORT);
     fake_peers_settle(&x);
-    x.f.now += PV_GUESTENDS_LOST;
+    x.f.now += PV_PHONEENDS_LOST;
     assert_true(fake_node_has_problem(&x.f, "(phone): this machine has no public address"));
-    assert_true(x.f.node.ways.wants_door); /* for when it is opened again */
+    assert_true(x.f.node.ways.wants_phone_port); /* for when it is opened again */
 }
 
 /* Those whose port is at the router's address are named when that is another one. */
@@ -444,24 +447,24 @@ PV_TEST(files_with_a_former_address_are_named)
     (void)ask("'cmd':'export','name':'tablet'");
     fake_node_raise(&x.f, PV_FACT_CANDIDATES);
     fake_peers_settle(&x);
-    x.f.now += PV_GUESTENDS_LOST;
+    x.f.now += PV_PHONEENDS_LOST;
     assert_true(fake_node_has_problem(&x.f, "no longer is (phone): change the endpoint in them to "
                                             "198.51.100.2:51820"));
     /* It is known after a restart, too, and no more of one that is removed. */
-    struct pv_guestends e, f;
-    uint8_t buf[PV_GUESTENDS_BYTES];
+    struct pv_phoneends e, f;
+    uint8_t buf[PV_PHONEENDS_BYTES];
     const struct pv_addr at = pv_addr4(192, 0, 2, 1, 1);
     memset(&e, 0, sizeof(e));
-    assert_ok(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now));
-    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now),
+    assert_ok(pv_phoneends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now));
+    assert_int_equal(pv_phoneends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now),
                      PV_ERR_EXISTS);
-    const struct pv_view kept = pv_guestends_pack(&e, buf);
+    const struct pv_view kept = pv_phoneends_pack(&e, buf);
     for (size_t n = 0; n < kept.len; n++) {
-        pv_guestends_restore(&f, pv_view(buf, n), x.f.now);
+        pv_phoneends_restore(&f, pv_view(buf, n), x.f.now);
         assert_int_equal(f.n, 0);
     }
-    pv_guestends_restore(&f, kept, x.f.now);
-    assert_true(f.n == 1 && pv_guestends_want_door(&f, &x.f.node) &&
+    pv_phoneends_restore(&f, kept, x.f.now);
+    assert_true(f.n == 1 && pv_phoneends_want_phone_port(&f, &x.f.node) &&
                 pv_addr_equal(&f.list[0].at, &at));
 }
 
@@ -491,41 +494,41 @@ static void phone_comes(const struct pv_wg_device *key, enum pv_carrier_kind kin
 
 static void ways_changed(void)
 {
-    fake_node_raise(&x.f, PV_FACT_CANDIDATES | PV_FACT_DOOR);
+    fake_node_raise(&x.f, PV_FACT_CANDIDATES | PV_FACT_PHONE_PORT);
     fake_peers_settle(&x);
-    x.f.now += PV_GUESTENDS_LOST;
+    x.f.now += PV_PHONEENDS_LOST;
 }
 
-/* Where no address leads here any more, the door is what the user is told to type. */
-PV_TEST(a_door_is_opened_for_files_with_a_former_address)
+/* Where no address leads here any more, the phone port is what the user is told to type. */
+PV_TEST(a_phone_port_is_opened_for_files_with_a_former_address)
 {
     struct pv_wg_device key;
     be_public();
     let_phone_in(&key);
-    assert_false(x.f.node.ways.wants_door);
+    assert_false(x.f.node.ways.wants_phone_port);
     x.f.node.ways.n_locals = 0;
     ways_changed();
-    assert_true(x.f.node.ways.wants_door);
-    assert_true(fake_node_has_problem(&x.f, "the coordinator opens no door"));
-    open_door();
+    assert_true(x.f.node.ways.wants_phone_port);
+    assert_true(fake_node_has_problem(&x.f, "the coordinator opens no phone port"));
+    open_phone_port();
     ways_changed();
-    assert_true(x.f.node.ways.wants_door);
+    assert_true(x.f.node.ways.wants_phone_port);
     assert_true(fake_node_has_problem(&x.f, "change the endpoint in them to 203.0.113.5:50123"));
     phone_comes(&key, PV_CARRIER_CHANNEL); /* its user did */
     assert_false(fake_node_has_problem(&x.f, "(phone)"));
     be_public();
     ways_changed();
-    assert_true(x.f.node.ways.wants_door); /* its file names it now */
-    x.f.node.ways.door.addr.port++;
+    assert_true(x.f.node.ways.wants_phone_port); /* its file names it now */
+    x.f.node.ways.phone_port.addr.port++;
     ways_changed();
     assert_true(
         fake_node_has_problem(&x.f, "(phone): change the endpoint in them to 198.51.100.1"));
     phone_comes(&key, PV_CARRIER_UDP);
     assert_false(fake_node_has_problem(&x.f, "(phone)"));
-    assert_false(x.f.node.ways.wants_door);
+    assert_false(x.f.node.ways.wants_phone_port);
 }
 
-/* A better address than a door is there: none is opened. */
+/* A better address than a phone port is there: none is opened. */
 PV_TEST(an_app_shows_that_it_was_corrected)
 {
     struct pv_wg_device key;
@@ -536,7 +539,7 @@ PV_TEST(an_app_shows_that_it_was_corrected)
     ways_changed();
     assert_true(
         fake_node_has_problem(&x.f, "(phone): change the endpoint in them to 198.51.100.2"));
-    assert_false(x.f.node.ways.wants_door);
+    assert_false(x.f.node.ways.wants_phone_port);
     phone_comes(&key, PV_CARRIER_UDP);
     assert_false(fake_node_has_problem(&x.f, "(phone)"));
     x.f.node.ways.locals[0].addr.ip[3] = 3; /* that one is its address now */
@@ -547,43 +550,44 @@ PV_TEST(an_app_shows_that_it_was_corrected)
     phone_comes(&key, PV_CARRIER_UDP);
     ways_changed();
     assert_false(fake_node_has_problem(&x.f, "(phone)"));
-    assert_false(x.f.node.ways.wants_door);
+    assert_false(x.f.node.ways.wants_phone_port);
 }
 
 /* A router's firewall lets nothing in to it as a rule, and no server sees that. */
-PV_TEST(a_public_ipv6_address_comes_after_the_door)
+PV_TEST(a_public_ipv6_address_comes_after_the_phone_port)
 {
     be_public();
     x.f.node.ways.locals[0].addr = test_addr("[2001:db8::7]:51820");
     x.f.node.online = true;
     assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
-    open_door();
+    open_phone_port();
     fake_peers_settle(&x);
     expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
-    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
+    x.f.node.ways.phone_port =
+        (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_REFUSED, .error = 403};
     expect(ask("'cmd':'export','name':'tablet'"), "'endpoint':'[2001:db8::7]:51820'");
 }
 
 /* --- by another member ------------------------------------------------------------------------ */
 
-/* The one message about guests that was sent, or none. */
-static bool sent(struct pv_carrying *ret)
+/* The one message about phones that was sent, or none. */
+static bool sent(struct pv_gatewayat *ret)
 {
     struct pv_view body;
-    if (!fake_peers_told(&x, NULL, PV_INBAND_CARRYING, &body))
+    if (!fake_peers_told(&x, NULL, PV_INBAND_GATEWAY, &body))
         return false;
-    assert_ok(pv_carrying_parse(body, ret));
-    assert_false(fake_peers_told(&x, NULL, PV_INBAND_CARRYING, &body));
+    assert_ok(pv_gatewayat_parse(body, ret));
+    assert_false(fake_peers_told(&x, NULL, PV_INBAND_GATEWAY, &body));
     return true;
 }
 
-static void come(struct pv_peer *from, const struct pv_carrying *c)
+static void come(struct pv_peer *from, const struct pv_gatewayat *c)
 {
-    uint8_t buf[PV_CARRYING_MAX];
+    uint8_t buf[PV_GATEWAYAT_MAX];
     size_t len;
-    pv_carrying_build(c, buf, &len);
-    assert_int_equal(pv_part_guests.inband[0].type, PV_INBAND_CARRYING);
-    pv_part_guests.inband[0].take(x.f.self, from, pv_view(buf, len), x.f.now);
+    pv_gatewayat_build(c, buf, &len);
+    assert_int_equal(pv_part_phones.inband[0].type, PV_INBAND_GATEWAY);
+    pv_part_phones.inband[0].take(x.f.self, from, pv_view(buf, len), x.f.now);
     fake_peers_settle(&x);
 }
 
@@ -592,7 +596,7 @@ static struct fake_far nas;
 static void meet_nas(void)
 {
     const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     fake_far_init(&x, &nas, 41, "nas", 41);
     fake_far_talk(&x, &nas, &at);
     (void)sent(&c);
@@ -600,51 +604,51 @@ static void meet_nas(void)
 
 PV_TEST(a_member_that_is_to_carry_says_where_it_is_reached)
 {
-    struct pv_carrying c, told = {.names = true, .at = pv_addr4(203, 0, 113, 7, 50007)};
+    struct pv_gatewayat c, told = {.names = true, .at = pv_addr4(203, 0, 113, 7, 50007)};
     meet_nas();
     assert_string_equal(ask("'cmd':'export','name':'phone','peer':'nas'"), "");
     assert_true(sent(&c) && c.asks);
-    assert_false(x.f.node.ways.wants_door);
+    assert_false(x.f.node.ways.wants_phone_port);
     expect(ask("'cmd':'export','name':'tablet','peer':'nas'"), "another export waits");
-    memcpy(told.guest, c.guest, sizeof(told.guest));
+    memcpy(told.phone, c.phone, sizeof(told.phone));
     come(bob, &told); /* nobody asked bob */
-    told.guest[0]++;
-    come(nas.peer, &told); /* of another guest */
-    told.guest[0]--;
+    told.phone[0]++;
+    come(nas.peer, &told); /* of another phone */
+    told.phone[0]--;
     assert_string_equal(fake_client_read(&x, client), "");
     x.f.now += PV_S(1);
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
     assert_true(sent(&c) && c.asks); /* the answer may have been lost */
-    assert_memory_equal(c.guest, told.guest, sizeof(c.guest));
+    assert_memory_equal(c.phone, told.phone, sizeof(c.phone));
     come(nas.peer, &told);
     const char *said = fake_client_read(&x, client);
     expect(said, "'by':'nas'");
     expect(said, "'endpoint':'203.0.113.7:50007'");
     expect(said, "'dns':'10.66.0.41'");
-    assert_memory_equal(pv_peer_pk(peer_of("phone")), c.guest, sizeof(c.guest));
+    assert_memory_equal(pv_peer_pk(peer_of("phone")), c.phone, sizeof(c.phone));
     x.f.now += PV_S(1);
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
     assert_false(sent(&c));
 }
 
 PV_TEST(a_member_that_carries_none_says_why)
 {
     static const struct {
-        enum pv_carrying_why why;
+        enum pv_gatewayat_why why;
         const char *said;
     } cases[] = {
-        {PV_CARRYING_UNASKED, "`[guests] carry = on`"},
-        {PV_CARRYING_UNABLE, "--user"},
-        {PV_CARRYING_FULL, "as many guests as it can"},
-        {PV_CARRYING_CLOSED, "strangers do not"},
-        {PV_CARRYING_LATER, "does not say"},
+        {PV_GATEWAYAT_UNASKED, "`[phones] gateway = on`"},
+        {PV_GATEWAYAT_UNABLE, "--user"},
+        {PV_GATEWAYAT_FULL, "as many phones as it can"},
+        {PV_GATEWAYAT_CLOSED, "strangers do not"},
+        {PV_GATEWAYAT_LATER, "does not say"},
     };
     meet_nas();
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
-        struct pv_carrying c, told = {.why = cases[i].why};
+        struct pv_gatewayat c, told = {.why = cases[i].why};
         (void)ask("'cmd':'export','name':'phone','peer':'nas'");
         assert_true(sent(&c));
-        memcpy(told.guest, c.guest, sizeof(told.guest));
+        memcpy(told.phone, c.phone, sizeof(told.phone));
         come(nas.peer, &told);
         expect(fake_client_read(&x, client), cases[i].said);
     }
@@ -656,9 +660,9 @@ PV_TEST(a_member_that_carries_none_says_why)
 }
 
 /* Nas, who is an admin, asks this node. */
-static bool nas_asks(struct pv_carrying *ret)
+static bool nas_asks(struct pv_gatewayat *ret)
 {
-    const struct pv_carrying c = {.asks = true, .guest = {1, 2, 3}};
+    const struct pv_gatewayat c = {.asks = true, .phone = {1, 2, 3}};
     come(nas.peer, &c);
     return sent(ret);
 }
@@ -672,7 +676,7 @@ static void make_nas_admin(void)
 
 PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, NULL)
 {
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     meet_nas();
     be_public();
     assert_false(nas_asks(&c)); /* it is no admin */
@@ -680,141 +684,141 @@ PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, NULL)
     told(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
     (void)sent(&c);
     const struct pv_addr open = pv_addr4(198, 51, 100, 1, 51820);
-    assert_true(nas_asks(&c) && !c.asks && c.why == PV_CARRYING_HERE && c.names);
-    assert_true(pv_addr_equal(&c.at, &open) && c.guest[2] == 3);
-    assert_false(x.f.node.ways.wants_door);
+    assert_true(nas_asks(&c) && !c.asks && c.why == PV_GATEWAYAT_HERE && c.names);
+    assert_true(pv_addr_equal(&c.at, &open) && c.phone[2] == 3);
+    assert_false(x.f.node.ways.wants_phone_port);
     x.f.node.ways.n_locals = 0;
-    assert_true(nas_asks(&c) && c.why == PV_CARRYING_CLOSED);
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_CLOSED);
 }
 
-PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, NULL)
+PV_TEST_IN(a_phone_port_is_opened_for_another_admins_file, start_willing, NULL)
 {
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     make_nas_admin();
     x.f.node.online = true;
     assert_false(nas_asks(&c)); /* the coordinator is asked first */
-    assert_true(x.f.node.ways.wants_door);
-    open_door();
+    assert_true(x.f.node.ways.wants_phone_port);
+    open_phone_port();
     fake_peers_settle(&x);
-    assert_true(nas_asks(&c) && pv_addr_equal(&c.at, &x.f.node.ways.door.addr));
+    assert_true(nas_asks(&c) && pv_addr_equal(&c.at, &x.f.node.ways.phone_port.addr));
     x.f.now += PV_S(20);
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_true(x.f.node.ways.wants_door); /* the statements are under way */
-    assert_true(pv_part_guests.next_timeout(x.f.self) <= x.f.now + PV_GUESTENDS_COMING);
-    x.f.now += PV_GUESTENDS_COMING;
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_false(x.f.node.ways.wants_door); /* they did not come */
-    assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.node.ways.wants_phone_port); /* the statements are under way */
+    assert_true(pv_part_phones.next_timeout(x.f.self) <= x.f.now + PV_PHONEENDS_COMING);
+    x.f.now += PV_PHONEENDS_COMING;
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_phone_port); /* they did not come */
+    assert_int_equal(pv_part_phones.next_timeout(x.f.self), PV_NEVER);
 }
 
-/* A guest of this node finds a place, however much other admins have asked; they get a few. */
+/* A phone of this node finds a place, however much other admins have asked; they get a few. */
 PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, NULL)
 {
-    struct pv_carrying c = {.why = PV_CARRYING_HERE};
+    struct pv_gatewayat c = {.why = PV_GATEWAYAT_HERE};
     make_nas_admin();
     x.f.node.online = true;
-    open_door();
+    open_phone_port();
     fake_peers_settle(&x);
-    for (uint8_t i = 0; i <= PV_GUESTENDS_COME; i++) {
-        const struct pv_carrying q = {.asks = true, .guest = {9, i}};
-        assert_int_equal(c.why, PV_CARRYING_HERE);
+    for (uint8_t i = 0; i <= PV_PHONEENDS_COME; i++) {
+        const struct pv_gatewayat q = {.asks = true, .phone = {9, i}};
+        assert_int_equal(c.why, PV_GATEWAYAT_HERE);
         come(nas.peer, &q);
         assert_true(sent(&c));
     }
-    assert_int_equal(c.why, PV_CARRYING_FULL);
+    assert_int_equal(c.why, PV_GATEWAYAT_FULL);
     expect(ask("'cmd':'export','name':'phone'"), "'endpoint':'203.0.113.5:50123'");
     fake_peers_settle(&x);
-    x.f.now += PV_GUESTENDS_COMING;
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_true(x.f.node.ways.wants_door);
-    assert_true(nas_asks(&c) && c.why == PV_CARRYING_HERE); /* the others are late */
+    x.f.now += PV_PHONEENDS_COMING;
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.node.ways.wants_phone_port);
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_HERE); /* the others are late */
 }
 
-/* Else another admin could have the door closed that its file names. */
-PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, NULL)
+/* Else another admin could have the phone port closed that its file names. */
+PV_TEST_IN(questions_change_nothing_of_a_phone_that_is_here, start_willing, NULL)
 {
-    struct pv_carrying c, q = {.asks = true};
+    struct pv_gatewayat c, q = {.asks = true};
     make_nas_admin();
     x.f.node.online = true;
     (void)ask("'cmd':'export','name':'phone'");
-    open_door();
+    open_phone_port();
     fake_peers_settle(&x);
     expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
     be_public();
-    memcpy(q.guest, pv_peer_pk(peer_of("phone")), sizeof(q.guest));
+    memcpy(q.phone, pv_peer_pk(peer_of("phone")), sizeof(q.phone));
     come(nas.peer, &q);
     (void)sent(&c);
     ways_changed();
-    assert_true(x.f.node.ways.wants_door);
+    assert_true(x.f.node.ways.wants_phone_port);
 }
 
 /* As where the coordinator's relay is off, or nobody reaches it. */
-PV_TEST_IN(an_admin_is_told_that_no_door_is_opened, start_willing, NULL)
+PV_TEST_IN(an_admin_is_told_that_no_phone_port_is_opened, start_willing, NULL)
 {
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     make_nas_admin();
     x.f.node.online = true;
     for (pv_ns end = x.f.now + PV_S(5); x.f.now < end; x.f.now += PV_S(1))
         assert_false(nas_asks(&c));
-    assert_true(nas_asks(&c) && c.why == PV_CARRYING_CLOSED);
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_CLOSED);
     x.f.now += PV_S(15);
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_false(x.f.node.ways.wants_door);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_phone_port);
     assert_false(nas_asks(&c)); /* the coordinator is asked anew */
 }
 
-/* The carrying member slept while they spread. */
+/* The gateway slept while they spread. */
 PV_TEST_IN(statements_may_come_late, start_willing, NULL)
 {
-    struct pv_carrying c, q = {.asks = true};
+    struct pv_gatewayat c, q = {.asks = true};
     make_nas_admin();
     x.f.node.online = true;
-    open_door();
+    open_phone_port();
     fake_peers_settle(&x);
-    memcpy(q.guest, keys_of(PHONE).pk, sizeof(q.guest));
+    memcpy(q.phone, keys_of(PHONE).pk, sizeof(q.phone));
     come(nas.peer, &q);
-    assert_true(sent(&c) && c.why == PV_CARRYING_HERE);
-    x.f.now += PV_GUESTENDS_COMING;
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_false(x.f.node.ways.wants_door);
+    assert_true(sent(&c) && c.why == PV_GATEWAYAT_HERE);
+    x.f.now += PV_PHONEENDS_COMING;
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_phone_port);
     carry_for_dave();
-    assert_true(pv_peer_is_guest(peer_of("phone")));
-    assert_true(x.f.node.ways.wants_door); /* its file names one */
+    assert_true(pv_peer_is_phone(peer_of("phone")));
+    assert_true(x.f.node.ways.wants_phone_port); /* its file names one */
 }
 
 /* As where this node has left it. */
 PV_TEST_IN(nothing_is_due_for_ever_without_a_network, start_willing, NULL)
 {
     struct pv_roster *r = x.f.node.roster;
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     make_nas_admin();
     be_public();
-    assert_true(nas_asks(&c) && c.why == PV_CARRYING_HERE);
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_HERE);
     x.f.node.roster = NULL; /* as pv_membership_leave() */
     fake_node_raise(&x.f, PV_FACT_NETWORK | PV_FACT_ROSTER);
     fake_peers_settle(&x);
-    x.f.now += PV_GUESTENDS_COMING;
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
-    assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+    x.f.now += PV_PHONEENDS_COMING;
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_int_equal(pv_part_phones.next_timeout(x.f.self), PV_NEVER);
     x.f.node.roster = r;
 }
 
 PV_TEST(an_admin_is_told_that_the_user_did_not_agree)
 {
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     make_nas_admin();
     be_public();
-    assert_true(nas_asks(&c) && c.why == PV_CARRYING_UNASKED);
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_UNASKED);
 }
 
-PV_TEST(a_client_that_goes_away_leaves_no_guest)
+PV_TEST(a_client_that_goes_away_leaves_no_phone)
 {
     x.f.node.online = true;
     assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     fake_client_leave(&x, client);
     fake_peers_settle(&x);
-    assert_false(x.f.node.ways.wants_door);
-    open_door();
+    assert_false(x.f.node.ways.wants_phone_port);
+    open_phone_port();
     fake_peers_settle(&x);
     assert_null(peer_of("phone"));
 }
@@ -824,15 +828,16 @@ PV_TEST(an_export_waits_no_longer_than_the_coordinator_takes)
     x.f.node.online = true;
     assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     x.f.now += PV_S(4);
-    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
     fake_peers_settle(&x);
     assert_string_equal(fake_client_read(&x, client), "");
     x.f.now += PV_S(1);
-    assert_true(pv_part_guests.next_timeout(x.f.self) <= x.f.now);
+    assert_true(pv_part_phones.next_timeout(x.f.self) <= x.f.now);
     fake_peers_settle(&x);
-    expect(fake_client_read(&x, client), "coordinator opens no door");
-    assert_false(x.f.node.ways.wants_door);
-    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
-    expect(ask("'cmd':'export','name':'phone'"), "coordinator opens no door");
+    expect(fake_client_read(&x, client), "coordinator opens no phone port");
+    assert_false(x.f.node.ways.wants_phone_port);
+    x.f.node.ways.phone_port =
+        (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_REFUSED, .error = 403};
+    expect(ask("'cmd':'export','name':'phone'"), "coordinator opens no phone port");
     assert_null(peer_of("phone"));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Each test confines a child, which tries what is forbidden and says with its exit code how it
+/* Each test sandboxes a child, which tries what is forbidden and says with its exit code how it
  * went. A test that needs root or a kernel with Landlock is skipped without. */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,12 +15,12 @@
 #include <unistd.h>
 
 #include "sys/file/file.h"
-#include "sys/proc/confine.h"
+#include "sys/proc/sandbox.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 enum {
-    CALLS = PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS,
+    CALLS = PV_SANDBOX_CALLS_RUN | PV_SANDBOX_CALLS_FILES | PV_SANDBOX_CALLS_SOCKETS,
     NO_LANDLOCK = 77,
 };
 
@@ -64,20 +64,20 @@ static void need_root(void)
 
 static void become_spare(void *ctx)
 {
-    struct pv_confine_user user;
-    struct pv_confine_report report;
+    struct pv_sandbox_user user;
+    struct pv_sandbox_report report;
     uint64_t bind = (uint64_t)1 << CAP_NET_BIND_SERVICE;
-    EXPECT(pv_confine_spare_user("p2pvpn-test", &user) == PV_OK);
-    EXPECT(pv_confine_become(&user, bind) == PV_OK);
+    EXPECT(pv_sandbox_spare_user("p2pvpn-test", &user) == PV_OK);
+    EXPECT(pv_sandbox_become(&user, bind) == PV_OK);
     EXPECT(geteuid() == user.uid && getegid() == user.gid && getgroups(0, NULL) == 0);
     EXPECT(setuid(0) < 0 && setgid(0) < 0);
     EXPECT(open("/etc/shadow", O_RDONLY) < 0);
     EXPECT(socket(AF_INET, SOCK_RAW, 1) < 0);
-    pv_confine_read(&report, false, 0);
+    pv_sandbox_read(&report, false, 0);
     EXPECT(report.user.uid == user.uid && report.caps == bind);
     EXPECT(!report.no_new_privs && !report.seccomp);
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    pv_confine_read(&report, false, 0);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    pv_sandbox_read(&report, false, 0);
     EXPECT(report.no_new_privs);
 }
 
@@ -89,10 +89,10 @@ PV_TEST(another_user_keeps_the_capabilities_that_were_named)
 
 static void drop_caps(void *ctx)
 {
-    struct pv_confine_report report;
-    EXPECT(pv_confine_become(NULL, 0) == PV_OK);
+    struct pv_sandbox_report report;
+    EXPECT(pv_sandbox_become(NULL, 0) == PV_OK);
     EXPECT(geteuid() == 0 && chown("/", 1, 1) < 0 && errno == EPERM);
-    pv_confine_read(&report, false, 0);
+    pv_sandbox_read(&report, false, 0);
     EXPECT(report.caps == 0);
 }
 
@@ -105,15 +105,15 @@ PV_TEST(root_without_capabilities_is_no_root)
 /* As a unit does it: another user with ambient capabilities, and more of them than it keeps. */
 static void drop_all_but_one(void *ctx)
 {
-    struct pv_confine_user user;
+    struct pv_sandbox_user user;
     const uint64_t bind = (uint64_t)1 << CAP_NET_BIND_SERVICE;
     const uint64_t admin = (uint64_t)1 << CAP_NET_ADMIN;
     char text[] = "p=$(sed -n 's/^CapEff:[^0-9]*//p' /proc/self/status); [ $p = 0000000000000400 ]";
     char sh[] = "/bin/sh", c[] = "-c";
     char *argv[] = {sh, c, text, NULL};
-    EXPECT(pv_confine_spare_user("p2pvpn-test", &user) == PV_OK);
-    EXPECT(pv_confine_become(&user, bind | admin) == PV_OK);
-    EXPECT(pv_confine_become(NULL, bind) == PV_OK);
+    EXPECT(pv_sandbox_spare_user("p2pvpn-test", &user) == PV_OK);
+    EXPECT(pv_sandbox_become(&user, bind | admin) == PV_OK);
+    EXPECT(pv_sandbox_become(NULL, bind) == PV_OK);
     execv(sh, argv);
     EXPECT(false);
 }
@@ -126,16 +126,16 @@ PV_TEST(rights_that_a_user_keeps_its_programs_have_too)
 
 PV_TEST(a_spare_user_is_the_same_every_time_and_nobody_else)
 {
-    struct pv_confine_user a, b, c;
-    assert_ok(pv_confine_spare_user("p2pvpn-one", &a));
-    assert_ok(pv_confine_spare_user("p2pvpn-one", &b));
-    assert_ok(pv_confine_spare_user("p2pvpn-two", &c));
+    struct pv_sandbox_user a, b, c;
+    assert_ok(pv_sandbox_spare_user("p2pvpn-one", &a));
+    assert_ok(pv_sandbox_spare_user("p2pvpn-one", &b));
+    assert_ok(pv_sandbox_spare_user("p2pvpn-two", &c));
     assert_int_equal(a.uid, b.uid);
     assert_int_not_equal(a.uid, c.uid);
     assert_in_range(a.uid, 65520, 65533);
-    assert_ok(pv_confine_find_user("root", &a));
+    assert_ok(pv_sandbox_find_user("root", &a));
     assert_int_equal(a.uid, 0);
-    assert_int_equal(pv_confine_find_user("no-such-user-here", &a), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_sandbox_find_user("no-such-user-here", &a), PV_ERR_NOT_FOUND);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -148,16 +148,16 @@ static bool can_open(const char *dir, const char *name, int flags)
     return fd >= 0;
 }
 
-static void confine_files(void *ctx)
+static void sandbox_files(void *ctx)
 {
     const char *dir = ctx;
     const char *own = PV_STR("%s/own", dir);
-    const struct pv_confine_path paths[] = {{own, PV_CONFINE_READ | PV_CONFINE_WRITE},
-                                            {PV_STR("%s/single", dir), PV_CONFINE_READ},
-                                            {"/no/such/path", PV_CONFINE_READ}};
+    const struct pv_sandbox_path paths[] = {{own, PV_SANDBOX_READ | PV_SANDBOX_WRITE},
+                                            {PV_STR("%s/single", dir), PV_SANDBOX_READ},
+                                            {"/no/such/path", PV_SANDBOX_READ}};
     int abi = -1;
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    int r = pv_confine_files(paths, PV_ARRAY_LEN(paths), PV_CONFINE_NO_TCP_CONNECT, &abi);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    int r = pv_sandbox_files(paths, PV_ARRAY_LEN(paths), PV_SANDBOX_NO_TCP_CONNECT, &abi);
     if (r == PV_ERR_UNSUPPORTED && abi == 0)
         _exit(NO_LANDLOCK);
     EXPECT(r == PV_OK && abi > 0);
@@ -175,21 +175,21 @@ static void remove_dir(void *ctx)
 
 PV_TEST(only_named_files_can_be_opened)
 {
-    char *dir = strdup("/tmp/pv-confine-XXXXXX");
+    char *dir = strdup("/tmp/pv-sandbox-XXXXXX");
     assert_non_null(mkdtemp(dir));
     test_defer(remove_dir, dir);
     assert_int_equal(mkdir(PV_STR("%s/own", dir), 0700), 0);
     assert_true(can_open(dir, "single", O_CREAT | O_WRONLY));
     assert_true(can_open(dir, "other", O_CREAT | O_WRONLY));
-    expect_fine(confine_files, dir);
+    expect_fine(sandbox_files, dir);
 }
 
 /* --- system calls ---------------------------------------------------------------------------- */
 
 static void limit_calls(void)
 {
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    EXPECT(pv_confine_calls(CALLS, NULL, 0) == PV_OK);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS, NULL, 0) == PV_OK);
 }
 
 static void *say_done(void *ctx)
@@ -200,7 +200,7 @@ static void *say_done(void *ctx)
 
 static void work_as_usual(void *ctx)
 {
-    struct pv_confine_report report;
+    struct pv_sandbox_report report;
     pthread_t thread;
     bool done = false;
     limit_calls();
@@ -212,7 +212,7 @@ static void work_as_usual(void *ctx)
     EXPECT(fd >= 0 && close(fd) == 0);
     fd = socket(AF_NETLINK, SOCK_RAW, 0);
     EXPECT(fd >= 0 && close(fd) == 0);
-    pv_confine_read(&report, true, 0);
+    pv_sandbox_read(&report, true, 0);
     EXPECT(report.seccomp && report.no_new_privs);
 }
 
@@ -261,8 +261,8 @@ PV_TEST(other_calls_do_not_exist)
 static void load_and_connect(void *ctx)
 {
     int pair[2];
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD | PV_CONFINE_CALLS_UNIX, NULL, 0) ==
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS | PV_SANDBOX_CALLS_LOAD | PV_SANDBOX_CALLS_UNIX, NULL, 0) ==
            PV_OK);
     int fd = open("/proc/self/exe", O_RDONLY);
     EXPECT(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED);
@@ -278,8 +278,8 @@ static void without_unix_sockets(void *ctx)
 
 static void write_code(void *ctx)
 {
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD, NULL, 0) == PV_OK);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS | PV_SANDBOX_CALLS_LOAD, NULL, 0) == PV_OK);
     EXPECT(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
                 0) == MAP_FAILED);
 }
@@ -334,10 +334,10 @@ static void change_modes(void *ctx)
 {
     char path[64];
     snprintf(path, sizeof(path), "%s/closed", (const char *)ctx);
-    EXPECT(pv_confine_become(NULL, 0) == PV_OK && pv_confine_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_become(NULL, 0) == PV_OK && pv_sandbox_no_new_privs() == PV_OK);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
     EXPECT(fd >= 0);
-    EXPECT(pv_confine_calls(CALLS, NULL, 0) == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS, NULL, 0) == PV_OK);
     EXPECT(open(path, O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
     EXPECT(chmod(path, 0600) < 0 && errno == EPERM);
     EXPECT(fchmodat(AT_FDCWD, path, 0600, 0) < 0 && errno == EPERM);
@@ -349,8 +349,8 @@ static void change_modes(void *ctx)
 
 static void change_modes_where_that_is_allowed(void *ctx)
 {
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_MODES, NULL, 0) == PV_OK);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS | PV_SANDBOX_CALLS_MODES, NULL, 0) == PV_OK);
     EXPECT(chmod(ctx, 0700) == 0);
 }
 
@@ -365,12 +365,12 @@ PV_TEST(a_file_whose_mode_closes_it_stays_closed_to_its_user)
 
 static void spawn_and_one_more(void *ctx)
 {
-    static const struct pv_confine_call more[] = {{"socket", 0, AF_PACKET},
-                                                  {"chroot", PV_CONFINE_ANY, 0},
-                                                  {"no-such-call", PV_CONFINE_ANY, 0}};
+    static const struct pv_sandbox_call more[] = {{"socket", 0, AF_PACKET},
+                                                  {"chroot", PV_SANDBOX_ANY, 0},
+                                                  {"no-such-call", PV_SANDBOX_ANY, 0}};
     int status = -1;
-    EXPECT(pv_confine_no_new_privs() == PV_OK);
-    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_SPAWN, more, PV_ARRAY_LEN(more)) == PV_OK);
+    EXPECT(pv_sandbox_no_new_privs() == PV_OK);
+    EXPECT(pv_sandbox_calls(CALLS | PV_SANDBOX_CALLS_SPAWN, more, PV_ARRAY_LEN(more)) == PV_OK);
     int fd = socket(AF_PACKET, SOCK_RAW, 0);
     EXPECT(fd >= 0 || errno == EPERM);
     EXPECT(chroot("/no/such/directory") < 0 && errno != ENOSYS);
@@ -389,20 +389,20 @@ PV_TEST(groups_and_single_calls_add_up)
 
 PV_TEST(the_report_says_what_is_missing)
 {
-    struct pv_confine_report r = {.user = {.uid = 0, .name = "root"}};
-    char text[PV_CONFINE_TEXT_MAX];
-    assert_string_equal(pv_confine_format(&r, text),
+    struct pv_sandbox_report r = {.user = {.uid = 0, .name = "root"}};
+    char text[PV_SANDBOX_TEXT_MAX];
+    assert_string_equal(pv_sandbox_format(&r, text),
                         "user root (0), no capabilities, new privileges by exec, no seccomp, "
                         "no Landlock");
-    r = (struct pv_confine_report){.user = {.uid = 61200, .name = "61200"},
+    r = (struct pv_sandbox_report){.user = {.uid = 61200, .name = "61200"},
                                    .caps = (uint64_t)1 << CAP_NET_BIND_SERVICE |
                                            (uint64_t)1 << CAP_NET_ADMIN,
                                    .no_new_privs = true,
                                    .seccomp = true,
                                    .landlock = 6};
-    assert_string_equal(pv_confine_format(&r, text),
+    assert_string_equal(pv_sandbox_format(&r, text),
                         "user 61200, CAP_NET_ADMIN CAP_NET_BIND_SERVICE, no new privileges, "
                         "seccomp, Landlock 6");
     r.caps = UINT64_MAX;
-    assert_has(pv_confine_format(&r, text), "CAP_IPC_LOCK CAP_SETUID CAP_SETGID capabilities ffff");
+    assert_has(pv_sandbox_format(&r, text), "CAP_IPC_LOCK CAP_SETUID CAP_SETGID capabilities ffff");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * guests.h - part "guests": members whose machine has a stock WireGuard app and no p2pvpnd, and
+ * phones.h - part "phones": members whose machine has a stock WireGuard app and no p2pvpnd, and
  * whom another member carries (adr 0090, docs/PROTOCOL-NETWORK.md "Roster").
  *
  * By what the roster says it tells the peers which of them this node carries itself (a session of
@@ -15,10 +15,10 @@
 #include "daemon/core/node/part.h"
 
 enum {
-    PV_GUESTS_KEEPALIVE = 25, /* s, of the app: ours, below the 30 s of unreplied mappings */
+    PV_PHONES_KEEPALIVE = 25, /* s, of the app: ours, below the 30 s of unreplied mappings */
 };
 
-extern const struct pv_part pv_part_guests;
+extern const struct pv_part pv_part_phones;
 
-/* Does this node carry a guest: may members' packets go on from its interface to its interface? */
-bool pv_guests_are_here(const struct pv_node *n);
+/* Does this node carry a phone: may members' packets go on from its interface to its interface? */
+bool pv_phones_are_here(const struct pv_node *n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guests.c - who carries which guest, and how one is made. */
-#include "daemon/core/route/guests.h"
+/* phones.c - which member is which phone's gateway, and how one is made. */
+#include "daemon/core/route/phones.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,66 +19,66 @@
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/path/openport.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/route/guestends.h"
+#include "daemon/core/route/phoneends.h"
 #include "daemon/core/route/routes.h"
-#include "proto/ip/carrying.h"
+#include "proto/ip/gatewayat.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
-#define RETRY     PV_S(1) /* ours: after a change for which there was no memory */
-#define DOOR_WAIT PV_S(5) /* ours: for a door; the coordinator opens one within two round trips */
+#define RETRY PV_S(1) /* ours: after a change for which there was no memory */
+#define PHONE_PORT_WAIT \
+    PV_S(5) /* ours: for a phone port; the coordinator opens one within two round trips */
 
 #define ASK_AGAIN PV_S(1)  /* ours: a member, for where strangers reach it */
-#define ASK_WAIT  PV_S(15) /* ours: for its answer, for which it may wait for a door */
+#define ASK_WAIT  PV_S(15) /* ours: for its answer, for which it may wait for a phone port */
 
-static const char meta_ends[] = "guests"; /* name in the store: where their apps find this node */
+static const char meta_ends[] = "phones"; /* name in the store: where their apps find this node */
 
-/* An export that waits: for the door, to name it, or for the word of the member that is to carry
- * the guest. */
+/* An export that waits: for the phone port, to name it, or for the word of its gateway. */
 struct waiting {
     struct pv_ctlapi_request req; /* owns nothing */
     uint64_t handle;              /* 0: none waits */
     pv_ns until;
-    uint8_t seed[PV_SIGN_SEED_LEN]; /* of the guest's identity: that member hears which one it is */
+    uint8_t seed[PV_SIGN_SEED_LEN]; /* of the phone's identity: that member hears which one it is */
     uint8_t by[PV_SIGN_PK_LEN];     /* that member */
     pv_ns ask_at;                   /* PV_NEVER: it is this node */
     bool told;
-    struct pv_carrying word; /* told: its answer */
+    struct pv_gatewayat word; /* told: its answer */
 };
 
-struct guests {
+struct phones {
     struct pv_node *node;
     bool dns;         /* a name server answers members here */
-    bool willing;     /* to carry guests that other admins let in */
+    bool willing;     /* to be a gateway of phones that other admins let in */
     bool pending;     /* something changed: look */
-    bool unsettled;   /* the ways that lead here changed, or a guest came by one */
+    bool unsettled;   /* the ways that lead here changed, or a phone came by one */
     pv_ns look_at;    /* PV_NEVER: when something changes */
-    bool any;         /* there were routes, of which some may have been about guests */
-    size_t n_left;    /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
+    bool any;         /* there were routes, of which some may have been about phones */
+    size_t n_left;    /* phones of this node that it does not carry, beyond PV_FP_MAX_PHONES */
     size_t n_unasked; /* those of other admins, which nobody here wants it to carry */
-    struct pv_rules_guest here[PV_FP_MAX_GUESTS];
+    struct pv_rules_phone here[PV_FP_MAX_PHONES];
     size_t n_here;
-    struct pv_guestends ends;
-    /* Admins of other nodes have asked for an address that needs the door: it is asked for until
-     * then; PV_NEVER: they have not. */
+    struct pv_phoneends ends;
+    /* Admins of other nodes have asked for an address that needs the phone port: it is asked for
+     * until then; PV_NEVER: they have not. */
     pv_ns asked_until;
     pv_ns asked_at; /* the first of these questions */
     struct waiting waiting;
 };
 
-static struct guests *of(const struct pv_node *n)
+static struct phones *of(const struct pv_node *n)
 {
-    return pv_node_part(n, &pv_part_guests);
+    return pv_node_part(n, &pv_part_phones);
 }
 
-bool pv_guests_are_here(const struct pv_node *n)
+bool pv_phones_are_here(const struct pv_node *n)
 {
-    const struct guests *g = of(n);
+    const struct phones *g = of(n);
     return g != NULL && g->n_here > 0;
 }
 
-/* --- by whom guests go ----------------------------------------------------------------------- */
+/* --- by whom phones go ------------------------------------------------------------------------ */
 
 static bool is_self(const struct pv_node *n, const struct pv_member *m)
 {
@@ -86,20 +86,20 @@ static bool is_self(const struct pv_node *n, const struct pv_member *m)
 }
 
 /* A node without rights on its host has a network of its own, and forwards nothing. */
-static bool can_carry(const struct pv_node *n)
+static bool can_be_gateway(const struct pv_node *n)
 {
     return n->given.inside == 0;
 }
 
 /* An admin's word alone does not have this host forward packets: its user says so, by the setting,
  * or by the export here. */
-static bool agrees(const struct guests *g, const struct pv_member *m)
+static bool agrees(const struct phones *g, const struct pv_member *m)
 {
     return g->willing ||
            memcmp(m->admitted_by, g->node->identity->sign_pk, sizeof(m->admitted_by)) == 0;
 }
 
-static void note_here(struct guests *g, const struct pv_member *m)
+static void note_here(struct phones *g, const struct pv_member *m)
 {
     for (size_t i = 0; i < g->n_here; i++) {
         if (memcmp(g->here[i].pk, m->node, sizeof(m->node)) == 0)
@@ -109,18 +109,18 @@ static void note_here(struct guests *g, const struct pv_member *m)
         g->n_unasked++;
         return;
     }
-    if (g->n_here == PV_FP_MAX_GUESTS || !can_carry(g->node)) {
+    if (g->n_here == PV_FP_MAX_PHONES || !can_be_gateway(g->node)) {
         g->n_left++;
         return;
     }
-    struct pv_rules_guest *x = &g->here[g->n_here++];
+    struct pv_rules_phone *x = &g->here[g->n_here++];
     memset(x, 0, sizeof(*x));
     memcpy(x->pk, m->node, sizeof(x->pk));
     x->ip4 = m->ip4;
     x->ip6 = m->ip6;
 }
 
-static bool is_here(const struct guests *g, const uint8_t *pk)
+static bool is_here(const struct phones *g, const uint8_t *pk)
 {
     for (size_t i = 0; i < g->n_here; i++) {
         if (memcmp(g->here[i].pk, pk, PV_SIGN_PK_LEN) == 0)
@@ -132,11 +132,11 @@ static bool is_here(const struct guests *g, const uint8_t *pk)
 /* In the order of their keys: the order of the roster differs from one look to the next. */
 static int compare(const void *a, const void *b)
 {
-    return memcmp(((const struct pv_rules_guest *)a)->pk, ((const struct pv_rules_guest *)b)->pk,
+    return memcmp(((const struct pv_rules_phone *)a)->pk, ((const struct pv_rules_phone *)b)->pk,
                   PV_SIGN_PK_LEN);
 }
 
-static void list_here(struct guests *g)
+static void list_here(struct phones *g)
 {
     const struct pv_node *n = g->node;
     const struct pv_roster_entry *e = NULL;
@@ -144,7 +144,7 @@ static void list_here(struct guests *g)
     g->n_here = g->n_left = g->n_unasked = 0;
     while (n->roster != NULL && pv_node_self(n) != NULL &&
            (e = pv_roster_next_route(n->roster, e)) != NULL) {
-        const struct pv_member *by = pv_roster_carries(n->roster, &e->st, &m);
+        const struct pv_member *by = pv_roster_names_gateway(n->roster, &e->st, &m);
         if (by != NULL && is_self(n, by))
             note_here(g, m);
     }
@@ -152,16 +152,16 @@ static void list_here(struct guests *g)
         qsort(g->here, g->n_here, sizeof(g->here[0]), compare);
 }
 
-/* Of every peer that is a guest or was one: the former becomes a member like any other. */
-static int settle_peer(struct guests *g, struct pv_peer *p, const struct pv_member *m, pv_ns now)
+/* Of every peer that is a phone or was one: the former becomes a member like any other. */
+static int settle_peer(struct phones *g, struct pv_peer *p, const struct pv_member *m, pv_ns now)
 {
     struct pv_node *n = g->node;
-    const struct pv_member *by = pv_roster_carrier(n->roster, m);
+    const struct pv_member *by = pv_roster_gateway(n->roster, m);
     const struct pv_peer *q =
         by == NULL || is_self(n, by) ? NULL : pv_peers_by_pk(n->peers, by->node);
     uint32_t id = q == NULL ? 0 : pv_peer_id(q);
-    if (is_here(g, m->node) != pv_peer_is_guest(p))
-        return pv_peers_set_guest(n->peers, m, is_here(g, m->node), now);
+    if (is_here(g, m->node) != pv_peer_is_phone(p))
+        return pv_peers_set_phone(n->peers, m, is_here(g, m->node), now);
     if (id == pv_peer_by(p))
         return PV_OK;
     int r = pv_fp_builder_set_by(n->fp, pv_peer_id(p), id);
@@ -171,17 +171,17 @@ static int settle_peer(struct guests *g, struct pv_peer *p, const struct pv_memb
 }
 
 /* Rules before packets, as for prefixes. */
-static void look(struct guests *g, pv_ns now)
+static void look(struct phones *g, pv_ns now)
 {
     struct pv_node *n = g->node;
     size_t before = g->n_here;
     bool any = n->roster != NULL && pv_roster_next_route(n->roster, NULL) != NULL;
     g->look_at = PV_NEVER;
     if (!any && !g->any)
-        return; /* most networks have no guests, and thousands of members */
+        return; /* most networks have no phones, and thousands of members */
     g->any = any;
     list_here(g);
-    int status = pv_rules_set_guests(n, g->here, g->n_here, now);
+    int status = pv_rules_set_phones(n, g->here, g->n_here, now);
     for (const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_next(n->roster, NULL);
          m != NULL; m = pv_roster_next(n->roster, m)) {
         struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
@@ -196,49 +196,52 @@ static void look(struct guests *g, pv_ns now)
 
 /* --- export ---------------------------------------------------------------------------------- */
 
-static void store_ends(struct guests *g)
+static void store_ends(struct phones *g)
 {
-    uint8_t buf[PV_GUESTENDS_BYTES];
-    (void)pv_node_put_meta(g->node, meta_ends, pv_guestends_pack(&g->ends, buf));
+    uint8_t buf[PV_PHONEENDS_BYTES];
+    (void)pv_node_put_meta(g->node, meta_ends, pv_phoneends_pack(&g->ends, buf));
 }
 
-static bool is_carried(void *arg, const uint8_t *pk)
+static bool is_phone_here(void *arg, const uint8_t *pk)
 {
     return is_here(arg, pk);
 }
 
-/* A door is open for those whose file names it, or has to be changed and nothing better is there,
- * and for a file that is about to name it. */
-static void settle_door(struct guests *g, pv_ns now)
+/* A phone port is open for those whose file names it, or has to be changed and nothing better is
+ * there, and for a file that is about to name it. */
+static void settle_phone_port(struct phones *g, pv_ns now)
 {
     struct pv_node *n = g->node;
-    bool forgot = pv_guestends_settle(&g->ends, is_carried, g, now);
-    bool corrected = pv_guestends_look(&g->ends, n, now);
+    bool forgot = pv_phoneends_settle(&g->ends, is_phone_here, g, now);
+    bool corrected = pv_phoneends_look(&g->ends, n, now);
     g->unsettled = false;
     if (forgot || corrected)
         store_ends(g);
-    n->ways.wants_door = (g->waiting.handle != 0 && g->waiting.ask_at == PV_NEVER) ||
-                         g->asked_until != PV_NEVER || pv_guestends_want_door(&g->ends, n);
+    n->ways.wants_phone_port = (g->waiting.handle != 0 && g->waiting.ask_at == PV_NEVER) ||
+                               g->asked_until != PV_NEVER ||
+                               pv_phoneends_want_phone_port(&g->ends, n);
 }
 
-/* Has the coordinator not been asked for a door yet, where nothing else leads here for sure? */
-static bool needs_door(const struct pv_node *n)
+/* Has the coordinator not been asked for a phone port yet, where nothing else leads here for
+ * sure? */
+static bool needs_phone_port(const struct pv_node *n)
 {
-    return n->online && n->ways.door.state == PV_TURNC_DOOR_UNKNOWN && pv_openport_lacks(n);
+    return n->online && n->ways.phone_port.state == PV_TURNC_PHONE_PORT_UNKNOWN &&
+           pv_openport_lacks(n);
 }
 
-/* Everything about a new guest while it is made; wiped at the end. */
+/* Everything about a new phone while it is made; wiped at the end. */
 struct making {
     const char *what;
     const struct pv_ctlapi_request *req;
     uint64_t handle;
-    const struct pv_member *by; /* who is to carry it */
+    const struct pv_member *by; /* its gateway-to-be */
     char endpoint[PV_HOSTPORT_BUF];
     uint8_t sk[PV_DH_LEN];      /* the app's */
-    uint8_t pk[PV_SIGN_PK_LEN]; /* the guest's identity */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* the phone's identity */
     struct pv_st_member st;
     struct pv_addr at; /* endpoint, where this node found it; else PV_AF_NONE */
-    bool names;        /* a name server answers guests at the member that carries it */
+    bool names;        /* a name server answers phones at its gateway */
 };
 
 static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctlapi_code code,
@@ -248,9 +251,9 @@ static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctla
     return false;
 }
 
-/* The member that is to carry it: the one that is named, or this node. False: the client is
+/* Its gateway: the one that is named, or this node. False: the client is
  * answered. */
-static bool choose_carrier(struct pv_node *n, struct making *x)
+static bool choose_gateway(struct pv_node *n, struct making *x)
 {
     const char *text = x->req->peer;
     const struct pv_member *self = pv_node_self(n);
@@ -260,36 +263,36 @@ static bool choose_carrier(struct pv_node *n, struct making *x)
     x->by = pk == NULL ? NULL : pv_roster_by_node(n->roster, pk);
     if (x->by == NULL)
         return false;
-    if (pv_roster_carrier(n->roster, x->by) != NULL)
+    if (pv_roster_gateway(n->roster, x->by) != NULL)
         return refuse(n, x, PV_CTLAPI_USAGE,
-                      "a guest carries nobody: name a member that has p2pvpnd");
+                      "a phone is no gateway: name a member that has p2pvpnd");
     if (!is_self(n, x->by))
         return true;
-    if (!can_carry(n))
+    if (!can_be_gateway(n))
         return refuse(n, x, PV_CTLAPI_FAILED,
                       "p2pvpnd --user carries nothing for others: name a member whose p2pvpnd root "
                       "starts: --by MEMBER");
-    if (of(n)->n_here == PV_FP_MAX_GUESTS)
+    if (of(n)->n_here == PV_FP_MAX_PHONES)
         return refuse(n, x, PV_CTLAPI_FAILED,
-                      "this node carries as many guests as it can: remove one, or name another "
+                      "this node has as many phones as it can: remove one, or name another "
                       "member: --by MEMBER");
     return true;
 }
 
-/* The words for what the member that is to carry it said, or did not. */
+/* The words for what its gateway said, or did not. */
 static bool refuse_word(const struct pv_node *n, const struct making *x, bool told,
-                        enum pv_carrying_why why)
+                        enum pv_gatewayat_why why)
 {
     static const char *const words[] = {
-        [PV_CARRYING_UNASKED] =
-            "it carries guests of other admins with `[guests] carry = on` in "
+        [PV_GATEWAYAT_UNASKED] =
+            "it is a gateway of phones of other admins with `[phones] gateway = on` in "
             "its p2pvpnd.conf alone: say so there, and there `sudo p2pvpnctl reload`",
-        [PV_CARRYING_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
-                               "member whose p2pvpnd root starts",
-        [PV_CARRYING_FULL] = "it carries as many guests as it can: name another member",
-        [PV_CARRYING_CLOSED] = "strangers do not reach it: forward its UDP port by hand and name "
-                               "that: --endpoint ADDRESS:PORT, or have the coordinator's operator "
-                               "set [relay] doors",
+        [PV_GATEWAYAT_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
+                                "member whose p2pvpnd root starts",
+        [PV_GATEWAYAT_FULL] = "it has as many phones as it can: name another member",
+        [PV_GATEWAYAT_CLOSED] = "strangers do not reach it: forward its UDP port by hand and name "
+                                "that: --endpoint ADDRESS:PORT, or have the coordinator's operator "
+                                "set [relay] phone-ports",
     };
     const char *text = told && (size_t)why < PV_ARRAY_LEN(words) ? words[why] : NULL;
     pv_ctlsrv_failf(n->ctl, x->handle, text != NULL ? PV_CTLAPI_REFUSED : PV_CTLAPI_TIMEOUT,
@@ -309,7 +312,7 @@ static bool find_endpoint(struct pv_node *n, struct making *x)
         if (w->handle != x->handle)
             return refuse(n, x, PV_CTLAPI_FAILED,
                           "another export waits for a member's answer: try again");
-        if (!w->told || w->word.why != PV_CARRYING_HERE)
+        if (!w->told || w->word.why != PV_GATEWAYAT_HERE)
             return refuse_word(n, x, w->told, w->word.why);
         x->at = w->word.at;
         x->names = w->word.names;
@@ -337,7 +340,7 @@ static const char *out_of_reach(const struct pv_node *n, const struct pv_addr *a
     return pv_addr_is_usable_remote(at) ? NULL : "that is no machine's address";
 }
 
-/* Where its app finds the carrying member. False: the client is answered. */
+/* Where its app finds the gateway. False: the client is answered. */
 static bool choose_endpoint(struct pv_node *n, struct making *x)
 {
     const char *text = x->req->coordinator;
@@ -363,7 +366,7 @@ static bool choose_endpoint(struct pv_node *n, struct making *x)
     return true;
 }
 
-/* With everything the app sends all by the carrying member, which has to be an exit. */
+/* With everything the app sends all by the gateway, which has to be an exit. */
 static bool may_take_all(struct pv_node *n, const struct making *x)
 {
     const struct pv_prefix all = {.base = pv_addr4(0, 0, 0, 0, 0), .bits = 0};
@@ -385,11 +388,11 @@ static bool choose_place(struct pv_node *n, struct making *x)
     const struct pv_st_network *net = pv_roster_network(n->roster);
     uint32_t ip4;
     const struct pv_member *held = pv_roster_by_name(n->roster, x->req->name);
-    if (held != NULL && (pv_roster_carrier(n->roster, held) != NULL ||
-                         pv_roster_lost_carrier(n->roster, held) != NULL)) {
+    if (held != NULL && (pv_roster_gateway(n->roster, held) != NULL ||
+                         pv_roster_lost_gateway(n->roster, held) != NULL)) {
         pv_ctlsrv_failf(
             n->ctl, x->handle, PV_CTLAPI_REFUSED,
-            "%s: %s is a guest, whose file was shown once: `sudo p2pvpnctl remove %s` ends "
+            "%s: %s is a phone, whose file was shown once: `sudo p2pvpnctl remove %s` ends "
             "it, then export makes another",
             x->what, held->name, held->name);
         return false;
@@ -410,14 +413,14 @@ static bool choose_place(struct pv_node *n, struct making *x)
     return true;
 }
 
-/* The admin's two words: who carries the guest, and that it is a member. The former comes first:
- * where the latter is refused, it is about nobody, and no name and address is lost. The key that
- * could speak for the guest is needed for the latter one and never again. PV_ERR_LIMIT: no slot is
- * left. */
+/* The admin's two words: which member is the phone's gateway, and that it is a member. The former
+ * comes first: where the latter is refused, it is about nobody, and no name and address is lost.
+ * The key that could speak for the phone is needed for the latter one and never again.
+ * PV_ERR_LIMIT: no slot is left. */
 static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_ns now)
 {
     struct pv_st_route route = {.kind = PV_ROUTE_ALLOW, .time = pv_node_wall_s(n, now)};
-    struct pv_made member, carried;
+    struct pv_made member, gateway;
     const uint8_t *id = pv_roster_network_id(n->roster);
     memcpy(route.node, x->by->node, sizeof(route.node));
     route.prefix = (struct pv_prefix){.base = pv_addr4_u32(pv_load_be32(x->st.ip4), 0),
@@ -427,9 +430,9 @@ static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_n
     if (r == PV_OK)
         r = pv_make_member(id, n->identity->sign_sk, node_sk, &x->st, &member);
     if (r == PV_OK)
-        r = pv_make_route(id, n->identity->sign_sk, &route, &carried);
+        r = pv_make_route(id, n->identity->sign_sk, &route, &gateway);
     if (r == PV_OK)
-        r = pv_membership_say(n, pv_made_view(&carried), now);
+        r = pv_membership_say(n, pv_made_view(&gateway), now);
     return r == PV_OK ? pv_membership_say(n, pv_made_view(&member), now) : r;
 }
 
@@ -442,7 +445,7 @@ static void answer(struct pv_node *n, const struct making *x)
     const struct pv_st_network *net = pv_roster_network(n->roster);
     const bool all = x->req->everything;
     char sk[PV_WG_KEY_TEXT_BUF];
-    if (m == NULL || pv_roster_carrier(n->roster, m) != x->by) {
+    if (m == NULL || pv_roster_gateway(n->roster, m) != x->by) {
         (void)refuse(n, x, PV_CTLAPI_FAILED, "the statements do not count: try again");
         return;
     }
@@ -456,7 +459,7 @@ static void answer(struct pv_node *n, const struct making *x)
                        PV_WGKEY_STR(x->by->transport), "allowed4",
                        all ? "0.0.0.0/0" : PV_PREFIX_STR(&net->range), "allowed6",
                        all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint, "keepalive",
-                       (int)PV_GUESTS_KEEPALIVE));
+                       (int)PV_PHONES_KEEPALIVE));
     pv_wipe(sk, sizeof(sk));
 }
 
@@ -464,61 +467,62 @@ static void answer(struct pv_node *n, const struct making *x)
 static bool prepare(struct pv_node *n, struct making *x)
 {
     return pv_admin_may_sign(n, x->what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, x->handle) &&
-           choose_carrier(n, x) && choose_place(n, x) && may_take_all(n, x);
+           choose_gateway(n, x) && choose_place(n, x) && may_take_all(n, x);
 }
 
 /* The member is wanted, too: it may have to be reached first. */
-static void ask_member(struct guests *g, pv_ns now)
+static void ask_member(struct phones *g, pv_ns now)
 {
     struct pv_node *n = g->node;
     struct waiting *w = &g->waiting;
     struct pv_peer *p = pv_peers_by_pk(n->peers, w->by);
-    struct pv_carrying c = {.asks = true};
-    uint8_t sk[PV_SIGN_SK_LEN], buf[PV_CARRYING_MAX];
+    struct pv_gatewayat c = {.asks = true};
+    uint8_t sk[PV_SIGN_SK_LEN], buf[PV_GATEWAYAT_MAX];
     size_t len;
     w->ask_at = now + ASK_AGAIN;
     if (p == NULL)
         return;
-    pv_peer_want(p, "it is to carry a guest", now);
+    pv_peer_want(p, "it is to be a phone's gateway", now);
     pv_peers_touch(n->peers, p, now);
     if (!pv_peer_can_talk(p, now))
         return;
-    pv_sign_keypair(w->seed, sk, c.guest);
+    pv_sign_keypair(w->seed, sk, c.phone);
     pv_wipe(sk, sizeof(sk));
-    pv_carrying_build(&c, buf, &len);
-    pv_peers_send(n->peers, p, PV_INBAND_CARRYING, pv_view(buf, len));
+    pv_gatewayat_build(&c, buf, &len);
+    pv_peers_send(n->peers, p, PV_INBAND_GATEWAY, pv_view(buf, len));
 }
 
-/* Nothing is known of where the app finds the member that carries it: the client waits until that
- * says so, or the coordinator, of a door of this node. One at a time; others are told to try again.
+/* Nothing is known of where the app finds its gateway: the client waits until that
+ * says so, or the coordinator, of a phone port of this node. One at a time; others are told to try
+ * again.
  */
-static bool waits(struct guests *g, const struct making *x, const uint8_t *seed, pv_ns now)
+static bool waits(struct phones *g, const struct making *x, const uint8_t *seed, pv_ns now)
 {
     const struct pv_node *n = g->node;
     const bool own = is_self(n, x->by);
-    if (x->req->coordinator[0] != '\0' || g->waiting.handle != 0 || (own && !needs_door(n)))
+    if (x->req->coordinator[0] != '\0' || g->waiting.handle != 0 || (own && !needs_phone_port(n)))
         return false;
     g->waiting = (struct waiting){.req = *x->req,
                                   .handle = x->handle,
-                                  .until = now + (own ? DOOR_WAIT : ASK_WAIT),
+                                  .until = now + (own ? PHONE_PORT_WAIT : ASK_WAIT),
                                   .ask_at = PV_NEVER};
     memcpy(g->waiting.seed, seed, sizeof(g->waiting.seed));
     memcpy(g->waiting.by, x->by->node, sizeof(g->waiting.by));
     if (own)
-        settle_door(g, now);
+        settle_phone_port(g, now);
     else
         ask_member(g, now);
     return true;
 }
 
-static void end_waits(struct guests *g)
+static void end_waits(struct phones *g)
 {
     pv_wipe(&g->waiting, sizeof(g->waiting));
     g->waiting.ask_at = PV_NEVER;
 }
 
 /* Both statements, the file, and what to remember of it. */
-static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_ns now)
+static void make(struct phones *g, struct making *x, const uint8_t *node_sk, pv_ns now)
 {
     struct pv_node *n = g->node;
     int r = say(n, x, node_sk, now);
@@ -533,15 +537,15 @@ static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_
         return;
     }
     if (is_self(n, x->by) && x->at.family != PV_AF_NONE &&
-        pv_guestends_note(&g->ends, x->pk, &x->at, pv_openport_is_door(n, &x->at), true, now) ==
-            PV_OK)
+        pv_phoneends_note(&g->ends, x->pk, &x->at, pv_openport_is_phone_port(n, &x->at), true,
+                          now) == PV_OK)
         store_ends(g);
     answer(n, x);
 }
 
-/* Exports a new guest. seed: of the guest's identity. may_wait: the answer may come later, when a
- * door is open or another member has said where strangers reach it. */
-static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, uint64_t handle,
+/* Exports a new phone. seed: of the phone's identity. may_wait: the answer may come later, when a
+ * phone port is open or another member has said where strangers reach it. */
+static void make_phone(struct phones *g, const struct pv_ctlapi_request *req, uint64_t handle,
                        const uint8_t seed[static PV_SIGN_SEED_LEN], bool may_wait, pv_ns now)
 {
     struct pv_node *n = g->node;
@@ -558,21 +562,21 @@ static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, ui
 static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     uint8_t seed[PV_SIGN_SEED_LEN];
     pv_rng_fill(&g->node->rng, seed, sizeof(seed));
-    make_guest(g, req, handle, seed, true, now);
+    make_phone(g, req, handle, seed, true, now);
     pv_wipe(seed, sizeof(seed));
 }
 
-/* The coordinator or the member has answered, or has not for long. Then the door is settled with
- * the guests. */
-static void end_waiting(struct guests *g, pv_ns now)
+/* The coordinator or the member has answered, or has not for long. Then the phone port is settled
+ * with the phones. */
+static void end_waiting(struct phones *g, pv_ns now)
 {
     const struct waiting *w = &g->waiting;
     if (w->handle == 0 || now < w->until)
         return;
-    make_guest(g, &w->req, w->handle, w->seed, false, now);
+    make_phone(g, &w->req, w->handle, w->seed, false, now);
     end_waits(g);
     g->pending = true;
 }
@@ -580,53 +584,54 @@ static void end_waiting(struct guests *g, pv_ns now)
 /* Nobody would read the file. */
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     if (g->waiting.handle != handle)
         return;
     end_waits(g);
-    settle_door(g, now);
+    settle_phone_port(g, now);
 }
 
 /* --- where strangers reach this node, for another admin's file -------------------------------- */
 
 /* The reason for which this node names no address; HERE: c->at. False: the coordinator has not
- * answered about the door, for which it has DOOR_WAIT, or about our addresses; the admin's node
- * asks again. */
-static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
+ * answered about the phone port, for which it has PHONE_PORT_WAIT, or about our addresses; the
+ * admin's node asks again. */
+static bool look_for(struct phones *g, struct pv_gatewayat *c, pv_ns now)
 {
     struct pv_node *n = g->node;
     const char *why;
     int r;
-    c->why = !g->willing                     ? PV_CARRYING_UNASKED
-             : !can_carry(n)                 ? PV_CARRYING_UNABLE
-             : g->n_here == PV_FP_MAX_GUESTS ? PV_CARRYING_FULL
-                                             : PV_CARRYING_HERE;
-    if (c->why != PV_CARRYING_HERE)
+    c->why = !g->willing                     ? PV_GATEWAYAT_UNASKED
+             : !can_be_gateway(n)            ? PV_GATEWAYAT_UNABLE
+             : g->n_here == PV_FP_MAX_PHONES ? PV_GATEWAYAT_FULL
+                                             : PV_GATEWAYAT_HERE;
+    if (c->why != PV_GATEWAYAT_HERE)
         return true;
     g->asked_at = g->asked_until == PV_NEVER ? now : g->asked_at;
-    if (needs_door(n) && now < g->asked_at + DOOR_WAIT) {
+    if (needs_phone_port(n) && now < g->asked_at + PHONE_PORT_WAIT) {
         g->asked_until = now + ASK_WAIT;
-        settle_door(g, now);
+        settle_phone_port(g, now);
         return false;
     }
     r = pv_openport(n, &c->at, &why);
     if (r != PV_OK) {
-        c->why = PV_CARRYING_CLOSED;
+        c->why = PV_GATEWAYAT_CLOSED;
         return r != PV_ERR_AGAIN;
     }
-    r = pv_guestends_note(&g->ends, c->guest, &c->at, pv_openport_is_door(n, &c->at), false, now);
+    r = pv_phoneends_note(&g->ends, c->phone, &c->at, pv_openport_is_phone_port(n, &c->at), false,
+                          now);
     if (r == PV_OK)
         store_ends(g);
     else if (r != PV_ERR_EXISTS)
-        c->why = PV_CARRYING_FULL;
+        c->why = PV_GATEWAYAT_FULL;
     return true;
 }
 
-static void answer_admin(struct guests *g, struct pv_peer *from, struct pv_carrying *c, pv_ns now)
+static void answer_admin(struct phones *g, struct pv_peer *from, struct pv_gatewayat *c, pv_ns now)
 {
     const struct pv_node *n = g->node;
     const uint8_t rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
-    uint8_t buf[PV_CARRYING_MAX];
+    uint8_t buf[PV_GATEWAYAT_MAX];
     size_t len;
     if ((pv_roster_rights(n->roster, pv_peer_pk(from)) & rights) != rights)
         return;
@@ -634,17 +639,17 @@ static void answer_admin(struct guests *g, struct pv_peer *from, struct pv_carry
     c->names = g->dns;
     if (!look_for(g, c, now))
         return;
-    pv_carrying_build(c, buf, &len);
-    pv_peers_send(n->peers, from, PV_INBAND_CARRYING, pv_view(buf, len));
+    pv_gatewayat_build(c, buf, &len);
+    pv_peers_send(n->peers, from, PV_INBAND_GATEWAY, pv_view(buf, len));
 }
 
-static void take_carrying(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+static void take_gatewayat(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     struct waiting *w = &g->waiting;
-    struct pv_carrying c;
+    struct pv_gatewayat c;
     uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    if (g->node->roster == NULL || pv_carrying_parse(body, &c) != PV_OK)
+    if (g->node->roster == NULL || pv_gatewayat_parse(body, &c) != PV_OK)
         return;
     if (c.asks) {
         answer_admin(g, from, &c, now);
@@ -655,14 +660,14 @@ static void take_carrying(void *part, struct pv_peer *from, struct pv_view body,
         return;
     pv_sign_keypair(w->seed, sk, pk);
     pv_wipe(sk, sizeof(sk));
-    if (memcmp(pk, c.guest, sizeof(pk)) != 0)
+    if (memcmp(pk, c.phone, sizeof(pk)) != 0)
         return;
     w->told = true;
     w->word = c;
     w->until = 0;
 }
 
-static const struct pv_inband_handler inband[] = {{PV_INBAND_CARRYING, take_carrying}};
+static const struct pv_inband_handler inband[] = {{PV_INBAND_GATEWAY, take_gatewayat}};
 
 static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_EXPORT, PV_NEEDS_NOTHING, run_export},
@@ -672,13 +677,13 @@ static const struct pv_command_handler commands[] = {
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     g->dns = cfg->dns == PV_DNS_MEMBERS;
-    g->willing = cfg->guests;
+    g->willing = cfg->phones;
     g->look_at = g->asked_until = PV_NEVER;
     g->pending = true;
     g->waiting.ask_at = PV_NEVER;
-    pv_guestends_restore(&g->ends, pv_saved_value(cfg->saved, meta_ends), now);
+    pv_phoneends_restore(&g->ends, pv_saved_value(cfg->saved, meta_ends), now);
     return PV_OK;
 }
 
@@ -689,13 +694,13 @@ static void unmake(void *part)
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     g->pending =
         g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
-    if ((facts & PV_FACT_DOOR) != 0 && g->waiting.ask_at == PV_NEVER &&
-        g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
+    if ((facts & PV_FACT_PHONE_PORT) != 0 && g->waiting.ask_at == PV_NEVER &&
+        g->node->ways.phone_port.state != PV_TURNC_PHONE_PORT_UNKNOWN)
         g->waiting.until = 0;
-    if ((facts & (PV_FACT_DOOR | PV_FACT_CANDIDATES | PV_FACT_ONLINE)) != 0)
+    if ((facts & (PV_FACT_PHONE_PORT | PV_FACT_CANDIDATES | PV_FACT_ONLINE)) != 0)
         g->unsettled = true;
     if ((facts & PV_FACT_STORE) != 0)
         store_ends(g);
@@ -703,15 +708,15 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     g->pending = g->pending || (facts & PV_PEER_FACT_MEMBER) != 0;
-    g->unsettled = g->unsettled || pv_peer_is_guest(p);
+    g->unsettled = g->unsettled || pv_peer_is_phone(p);
 }
 
 /* Not in on_facts(): it makes peers. */
-static void run_guests(void *part, pv_ns now)
+static void run_phones(void *part, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     end_waiting(g, now);
     if (g->pending) {
         g->pending = false;
@@ -719,60 +724,61 @@ static void run_guests(void *part, pv_ns now)
         g->unsettled = true;
     }
     if (g->unsettled)
-        settle_door(g, now);
+        settle_phone_port(g, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct guests *g = part;
+    struct phones *g = part;
     if (now >= g->look_at)
         look(g, now);
     if (now >= g->waiting.ask_at)
         ask_member(g, now);
-    if (now < pv_min_ns(g->asked_until, pv_guestends_next(&g->ends)))
+    if (now < pv_min_ns(g->asked_until, pv_phoneends_next(&g->ends)))
         return;
     if (now >= g->asked_until)
         g->asked_until = PV_NEVER;
-    settle_door(g, now);
+    settle_phone_port(g, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct guests *g = part;
+    const struct phones *g = part;
     pv_ns next = pv_min_ns(g->look_at, g->waiting.ask_at);
     next = pv_min_ns(next, g->waiting.handle == 0 ? PV_NEVER : g->waiting.until);
     next = pv_min_ns(next, g->asked_until);
-    return pv_min_ns(next, pv_guestends_next(&g->ends));
+    return pv_min_ns(next, pv_phoneends_next(&g->ends));
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct guests *g = part;
-    pv_guestends_show(&g->ends, g->node, st, now);
-    if (g->n_left > 0 && !can_carry(g->node))
+    const struct phones *g = part;
+    pv_phoneends_show(&g->ends, g->node, st, now);
+    if (g->n_left > 0 && !can_be_gateway(g->node))
         pv_statuspage_problem(st,
-                              "guests of this node are not carried: p2pvpnd --user forwards "
+                              "the phones of this node have no gateway: p2pvpnd --user forwards "
                               "nothing: ",
                               "remove them, and export them by a member whose p2pvpnd root starts");
     else if (g->n_left > 0)
-        pv_statuspage_problem(st, "this node carries no more than 16 guests: ",
+        pv_statuspage_problem(st, "this node is the gateway of no more than 16 phones: ",
                               "remove some, and export them by another member");
     if (g->n_unasked > 0)
-        pv_statuspage_problem(st, "another admin wants this node to carry guests: ",
-                              "it does with `[guests] carry = on` in p2pvpnd.conf (`sudo p2pvpnctl "
-                              "reload`); else `sudo p2pvpnctl remove` ends them");
+        pv_statuspage_problem(
+            st, "another admin wants this node to be a gateway of phones: ",
+            "it does with `[phones] gateway = on` in p2pvpnd.conf (`sudo p2pvpnctl "
+            "reload`); else `sudo p2pvpnctl remove` ends them");
 }
 
-const struct pv_part pv_part_guests = {
-    .name = "guests",
+const struct pv_part pv_part_phones = {
+    .name = "phones",
     .after = {"membership", "rules", "routes"},
-    .size = PV_PART_SIZE(struct guests),
+    .size = PV_PART_SIZE(struct phones),
     .start = start,
     .free = unmake,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_cancel = on_cancel,
-    .run = run_guests,
+    .run = run_phones,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .inband = inband,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sends what has the form of WireGuard's messages, from forged addresses: doorflood.py ADDRESS PORT SECONDS RATE"""
+"""Sends what has the form of WireGuard's messages, from forged addresses: phoneportflood.py ADDRESS PORT SECONDS RATE"""
 import os
 import random
 import socket

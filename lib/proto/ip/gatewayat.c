@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* carrying.c - where strangers reach a member that is to carry a guest, as bytes. */
-#include "proto/ip/carrying.h"
+/* gatewayat.c - where strangers reach a phone's gateway, as bytes. */
+#include "proto/ip/gatewayat.h"
 
 #include <string.h>
 
@@ -12,13 +12,13 @@ enum {
     NAMES = 1 << 0, /* flag */
 };
 
-void pv_carrying_build(const struct pv_carrying *c, uint8_t buf[static PV_CARRYING_MAX],
-                       size_t *ret_len)
+void pv_gatewayat_build(const struct pv_gatewayat *c, uint8_t buf[static PV_GATEWAYAT_MAX],
+                        size_t *ret_len)
 {
-    struct pv_writer w = pv_writer(buf, PV_CARRYING_MAX);
-    size_t len = c->why == PV_CARRYING_HERE ? pv_addr_ip_len(&c->at) : 0;
+    struct pv_writer w = pv_writer(buf, PV_GATEWAYAT_MAX);
+    size_t len = c->why == PV_GATEWAYAT_HERE ? pv_addr_ip_len(&c->at) : 0;
     pv_put_u8(&w, c->asks ? ASKS : TELLS);
-    pv_put_bytes(&w, c->guest, sizeof(c->guest));
+    pv_put_bytes(&w, c->phone, sizeof(c->phone));
     if (!c->asks) {
         pv_put_u8(&w, (uint8_t)c->why);
         pv_put_u8(&w, c->names ? NAMES : 0);
@@ -29,10 +29,10 @@ void pv_carrying_build(const struct pv_carrying *c, uint8_t buf[static PV_CARRYI
     *ret_len = w.len;
 }
 
-static void get_answer(struct pv_reader *r, struct pv_carrying *c)
+static void get_answer(struct pv_reader *r, struct pv_gatewayat *c)
 {
     uint8_t why = pv_get_u8(r);
-    c->why = why < PV_CARRYING_LATER ? (enum pv_carrying_why)why : PV_CARRYING_LATER;
+    c->why = why < PV_GATEWAYAT_LATER ? (enum pv_gatewayat_why)why : PV_GATEWAYAT_LATER;
     c->names = (pv_get_u8(r) & NAMES) != 0;
     uint8_t len = pv_get_u8(r);
     if (len != 0 && len != PV_IP4_LEN && len != PV_IP6_LEN)
@@ -41,21 +41,21 @@ static void get_answer(struct pv_reader *r, struct pv_carrying *c)
         c->at.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
     pv_get_copy(r, c->at.ip, pv_addr_ip_len(&c->at));
     c->at.port = pv_get_u16(r);
-    if (r->status == PV_OK && c->why == PV_CARRYING_HERE && !pv_addr_is_usable_remote(&c->at))
+    if (r->status == PV_OK && c->why == PV_GATEWAYAT_HERE && !pv_addr_is_usable_remote(&c->at))
         pv_reader_fail(r, PV_ERR_MALFORMED);
-    if (c->why != PV_CARRYING_HERE)
+    if (c->why != PV_GATEWAYAT_HERE)
         c->at = (struct pv_addr){.family = PV_AF_NONE};
 }
 
-int pv_carrying_parse(struct pv_view body, struct pv_carrying *ret_c)
+int pv_gatewayat_parse(struct pv_view body, struct pv_gatewayat *ret_c)
 {
     struct pv_reader r = pv_reader(body);
-    struct pv_carrying c = {.at = {.family = PV_AF_NONE}};
+    struct pv_gatewayat c = {.at = {.family = PV_AF_NONE}};
     uint8_t kind = pv_get_u8(&r);
     c.asks = kind == ASKS;
     if (kind > ASKS)
         pv_reader_fail(&r, PV_ERR_MALFORMED);
-    pv_get_copy(&r, c.guest, sizeof(c.guest));
+    pv_get_copy(&r, c.phone, sizeof(c.phone));
     if (!c.asks)
         get_answer(&r, &c);
     if (r.status == PV_OK)

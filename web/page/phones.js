@@ -16,30 +16,30 @@ const DUMMY = "192.0.0.8";
 function file(x) {
   const v = key => plain(x[key]), search = v("dns") && `, ${v("network")}.p2p`;
   const dns = v("dns") || (v("allowed4") === "0.0.0.0/0" ? DUMMY : "");
-  return [`# ${v("name")} of network ${v("network")}, carried by ${v("by")}`, "[Interface]", `PrivateKey = ${v("private_key")}`,
+  return [`# ${v("name")} of network ${v("network")}, gateway ${v("by")}`, "[Interface]", `PrivateKey = ${v("private_key")}`,
     `Address = ${v("address4")}/32, ${v("address6")}/128`, ...(dns ? [`DNS = ${dns}${search}`] : []), "", "[Peer]",
     `PublicKey = ${v("public_key")}`, `AllowedIPs = ${v("allowed4")}, ${v("allowed6")}`, `Endpoint = ${v("endpoint")}`,
     `PersistentKeepalive = ${Number(x.keepalive)}`, ""].join("\n");
 }
 
-const door = () => (state.status?.relays || []).map(r => r.door).find(Boolean);
+const phone_port = () => (state.status?.relays || []).map(r => r.phone_port).find(Boolean);
 
-// The file that is shown, or that came when the page was left: its guest is there, so it waits for the user.
+// The file that is shown, or that came when the page was left: its phone is there, so it waits for the user.
 let made = null;
 window.addEventListener("hashchange", e => { if (e.oldURL.endsWith(PAGE)) made = null; });
 
-export function guests(paint) {
+export function phones(paint) {
 
   function form() {
-    const name = el("input", { type: "text", placeholder: "phone", "data-key": "guest-name", maxlength: 63 });
-    const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
-      state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.key }, p.name)));
-    const all = el("input", { type: "checkbox", "data-key": "guest-everything" });
-    const endpoint = el("input", { type: "text", placeholder: "automatic", "data-key": "guest-endpoint", maxlength: 270 });
+    const name = el("input", { type: "text", placeholder: "phone", "data-key": "phone-name", maxlength: 63 });
+    const by = el("select", { "data-key": "phone-by" }, el("option", { value: "" }, "this node"),
+      state.peers.filter(p => p.key && !p.gateway && p.state === "member").map(p => el("option", { value: p.key }, p.name)));
+    const all = el("input", { type: "checkbox", "data-key": "phone-everything" });
+    const endpoint = el("input", { type: "text", placeholder: "automatic", "data-key": "phone-endpoint", maxlength: 270 });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Gateway", by),
       el("label", {}, "Address and port of the gateway, if a router forwards one", endpoint)),
       el("label", { class: "check" }, all, "Route all traffic through the gateway (it must be an exit node)"),
-      el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
+      el("p", {}, el("button", { class: "main", "data-key": "phone", onclick: e => act(e.target, null, async () => {
         const fields = { name: name.value.trim() };
         if (by.value) fields.peer = by.value;
         if (all.checked) fields.everything = true;
@@ -56,21 +56,21 @@ export function guests(paint) {
     const text = file(made);
     return [el("p", {}, el("b", {}, made.name), ": scan this code in the WireGuard app. The file is a secret, is shown once and is not stored. ", made.by,
       " can read the traffic, which is not post-quantum up to there.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`),
-      picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "guest-file" }, text),
+      picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "phone-file" }, text),
       el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy file"),
-        el("button", { "data-key": "guest-hide", onclick: () => { made = null; paint(true); } }, "Hide"))];
+        el("button", { "data-key": "phone-hide", onclick: () => { made = null; paint(true); } }, "Hide"))];
   }
 
   function card() {
-    const list = state.peers.filter(p => p.carrier), can = state.status?.self?.admin, way = door();
-    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Device", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.carrier,
+    const list = state.peers.filter(p => p.gateway), can = state.status?.self?.admin, way = phone_port();
+    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Device", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.gateway,
       p.last_handshake ? ago(p.last_handshake) : "–", can && el("button", { class: "danger", "aria-label": `Remove ${p.name}`, onclick: async e => {
         if (await ask(`Remove ${p.name}?`, "It loses access within two seconds. Its file becomes useless.", "Remove") !== null)
           act(e.target, `${p.name} is removed.`, () => call("remove", { peer: p.key }));
       } }, "Remove")]), "No phones yet. Devices with the WireGuard app can join."),
       way && el("p", {}, "Phones reach this node at the coordinator's port ", el("code", {}, way)),
-      el("div", { id: "guest", "aria-live": "polite" }, made ? shown() : can && form()));
+      el("div", { id: "phone", "aria-live": "polite" }, made ? shown() : can && form()));
   }
 
-  return { card, key: () => [made?.name, door(), state.peers.filter(p => p.carrier).map(p => [p.carrier, p.online, p.last_handshake])] };
+  return { card, key: () => [made?.name, phone_port(), state.peers.filter(p => p.gateway).map(p => [p.gateway, p.online, p.last_handshake])] };
 }
