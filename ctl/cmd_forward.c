@@ -12,6 +12,7 @@
 #include "ctl/forward/links.h"
 #include "ctl/forward/nc.h"
 #include "ctl/forward/served.h"
+#include "sys/net/inside.h"
 
 #define SOCKS_PLACE "127.0.0.1:1080" /* RFC 1928 s3 */
 
@@ -79,6 +80,7 @@ static int lead(struct pv_links_config *cfg, const char *where, bool udp)
     struct pv_gate gate[PV_LINKS_GATES] = {{.fd = -1}, {.fd = -1}};
     cfg->gate = gate;
     int code = pv_cli_open_gate(cfg->cli, &gate[0], where, udp);
+    gate[0].ended = pv_inside_is_apart() ? PV_GATE_ENDED_ALONE : PV_GATE_ENDED_SHARED;
     if (code == 0)
         code = say_where(cfg->cli, &gate[0]);
     if (code == 0)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ctl/forward/refused.h"
 #include "proto/local/proxy.h"
 #include "sys/net/sockaddr.h"
 
@@ -37,7 +38,7 @@ struct pv_datagrams {
     struct pv_watch *gate;
     struct flow *flow;
     size_t n; /* of cfg.max that have been used */
-    bool told_other;
+    struct pv_refused refused;
 };
 
 static void end_flow(struct flow *f)
@@ -68,7 +69,7 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
         if (n < 0)
             return;
         f->last = now;
-        if (cfg->gate->members || pv_gate_lets_in(cfg->gate, &f->from))
+        if (cfg->gate->members || pv_gate_judge(cfg->gate, &f->from) == PV_OK)
             (void)!sendto(cfg->gate->fd, cfg->buf, head + (size_t)n, 0, (struct sockaddr *)&ss,
                           len);
     }
@@ -108,7 +109,7 @@ static struct flow *begin_flow(struct pv_datagrams *d, const struct pv_addr *fro
 {
     struct pv_addr to = {.family = PV_AF_NONE};
     int fd = -1;
-    if (d->cfg.gate->members && !pv_gate_lets_in(d->cfg.gate, from))
+    if (d->cfg.gate->members && pv_gate_judge(d->cfg.gate, from) < 0)
         return NULL;
     if (d->cfg.outside == NULL ? !open_member(d->cfg.overlay, host, port, &to, &fd)
                                : pv_outside_udp(d->cfg.outside, now, &fd) < 0)
@@ -140,16 +141,13 @@ static void pass_on(struct pv_datagrams *d, const struct pv_addr *from, struct p
     (void)!send(f->fd, data.ptr, data.len, 0); /* lost, as datagrams are */
 }
 
-/* One that came in; the kernel was asked whose its sender is when it had come. */
-static void take(struct pv_datagrams *d, const struct came *c, bool lets_in, pv_ns now)
+/* One that came in; status: what the gate said of its sender when it had come. */
+static void take(struct pv_datagrams *d, const struct came *c, int status, pv_ns now)
 {
     struct pv_proxy_target target;
     struct pv_view data = c->data;
-    if (!lets_in) {
-        if (!d->told_other)
-            pv_cli_note(d->cfg.overlay->cli, "datagrams of another user of this machine, or of a "
-                                             "program that has ended, were dropped");
-        d->told_other = true;
+    if (status < 0) {
+        pv_refused_note(&d->refused, d->cfg.overlay->cli, status);
     } else if (d->cfg.host != NULL) {
         pass_on(d, &c->from, data, d->cfg.host, d->cfg.port, now);
     } else if (pv_proxy_udp_parse(data, &target, &data) == PV_OK) {
@@ -181,11 +179,11 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
     struct pv_datagrams *d = ctx;
     struct came came[BURST];
     const size_t n = receive(d, came);
-    bool lets_in = d->cfg.gate->members;
+    int status = PV_OK;
     for (size_t i = 0; i < n; i++) {
         if (!d->cfg.gate->members && (i == 0 || !pv_addr_equal(&came[i].from, &came[i - 1].from)))
-            lets_in = pv_gate_lets_in(d->cfg.gate, &came[i].from);
-        take(d, &came[i], lets_in, now);
+            status = pv_gate_judge(d->cfg.gate, &came[i].from);
+        take(d, &came[i], status, now);
     }
 }
 
@@ -196,7 +194,7 @@ int pv_datagrams_new(struct pv_datagrams **ret_datagrams, const struct pv_datagr
     struct pv_datagrams *d = calloc(1, sizeof(*d));
     struct flow *flow = calloc(cfg->max, sizeof(*flow));
     if (d != NULL && flow != NULL) {
-        *d = (struct pv_datagrams){.cfg = *cfg, .flow = flow};
+        *d = (struct pv_datagrams){.cfg = *cfg, .flow = flow, .refused = {.what = "datagrams"}};
         if (pv_watch_new(&d->gate, cfg->loop, cfg->gate->fd, PV_LOOP_READ, on_gate, d) == PV_OK) {
             *ret_datagrams = d;
             return PV_OK;
@@ -224,6 +222,7 @@ void pv_datagrams_handle_timeout(struct pv_datagrams *d, pv_ns now)
 struct pv_datagrams *pv_datagrams_free(struct pv_datagrams *d)
 {
     if (d != NULL) {
+        pv_refused_sum_up(&d->refused, d->cfg.overlay->cli);
         pv_datagrams_end_all(d);
         pv_watch_free(d->gate);
         free(d->flow);

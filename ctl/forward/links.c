@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ctl/forward/datagrams.h"
+#include "ctl/forward/refused.h"
 #include "ctl/forward/serving.h"
 #include "ctl/forward/twoway.h"
 #include "proto/local/proxy.h"
@@ -63,8 +64,9 @@ struct links {
     uint8_t *buf;
     struct link *first;
     size_t n;
+    struct pv_refused refused;
     pv_ns look_at, open_at; /* PV_NEVER: the gate is open */
-    bool told_full, told_other, told_outside, told_closed;
+    bool told_full, told_program, told_outside, told_closed;
 };
 
 /* --- one link ------------------------------------------------------------------------------ */
@@ -265,6 +267,7 @@ static int open_places(struct link *l)
         pv_addr_format(&at, where);
     if (pv_cli_open_gate(x->cfg->cli, &l->places, where, true) != 0)
         return PV_ERR_LIMIT;
+    l->places.ended = x->cfg->gate->ended;
     return pv_datagrams_new(&l->datagrams, &(struct pv_datagrams_config){.loop = x->serving.loop,
                                                                          .overlay = x->cfg->overlay,
                                                                          .gate = &l->places,
@@ -374,16 +377,14 @@ static void close_gate(struct links *x, pv_ns until, const char *why)
     x->told_full = true;
 }
 
-/* Once, for whoever tries this tries it often. */
-static void note_other(struct links *x, int status)
+static void note_refused(struct links *x, int status)
 {
-    if (!x->told_other)
-        pv_cli_note(x->cfg->cli, "%s: it was closed",
-                    x->cfg->outside != NULL ? "a program of this machine connected, and no member"
-                    : status == PV_ERR_REFUSED
-                        ? "another user of this machine connected"
-                        : "a connection came of which the kernel does not say whose it is");
-    x->told_other = true;
+    if (x->cfg->outside == NULL)
+        pv_refused_note(&x->refused, x->cfg->cli, status);
+    else if (!x->told_program) /* once: a program that tries this tries it often */
+        pv_cli_note(x->cfg->cli, "a program of this machine connected, and no member: it was "
+                                 "closed");
+    x->told_program = true;
 }
 
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
@@ -398,7 +399,7 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
     else if (r == PV_ERR_CLOSED) /* lwIP has ended, and p2pvpnd with it, which is told elsewhere */
         pv_watch_set(d->watch, 0);
     else if (r != PV_ERR_AGAIN)
-        note_other(x, r);
+        note_refused(x, r);
     if (x->n == PV_LINKS_MAX)
         close_gate(x, PV_NEVER, "1,000 connections are open");
 }
@@ -580,13 +581,14 @@ static int start(struct links *x)
 
 int pv_links_run(const struct pv_links_config *cfg)
 {
-    struct links x = {.cfg = cfg, .open_at = PV_NEVER};
+    struct links x = {.cfg = cfg, .open_at = PV_NEVER, .refused = {.what = "connections"}};
     x.serving = (struct pv_serving){
         .overlay = cfg->overlay, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};
     x.buf = malloc(BUF);
     int r = x.buf == NULL ? PV_ERR_NOMEM : start(&x);
     if (r == PV_OK)
         pv_serving_run(&x.serving);
+    pv_refused_sum_up(&x.refused, cfg->cli);
     end_all(&x);
     for (size_t i = 0; i < PV_LINKS_GATES; i++)
         leave_entry(&x.entry[i]);

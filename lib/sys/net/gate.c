@@ -171,10 +171,29 @@ static int accept_unix(const struct pv_gate *g, int *ret_fd)
     return PV_OK;
 }
 
+static bool lets_ended_in(const struct pv_gate *g)
+{
+    if (g->ended == PV_GATE_ENDED_SHARED && !pv_inside_is_apart())
+        return true;
+    return g->ended != PV_GATE_ENDED_REFUSED &&
+           pv_sockowner_is_alone(g->uid, "/etc/passwd", "/proc");
+}
+
+static int judge_owner(const struct pv_gate *g, const struct pv_addr *from,
+                       const struct pv_addr *to, unsigned flags)
+{
+    uint32_t uid = 0;
+    int r = pv_sockowner_find(from, to, PV_SOCKOWNER_OUTSIDE | flags, &uid);
+    if (r == PV_ERR_NOT_FOUND && lets_ended_in(g))
+        return PV_OK;
+    if (r < 0)
+        return PV_ERR_NOT_FOUND;
+    return uid == g->uid ? PV_OK : PV_ERR_REFUSED;
+}
+
 int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
 {
     struct pv_addr from, to;
-    uint32_t uid = 0;
     int fd = -1;
     if (g->path != NULL)
         return accept_unix(g, ret_fd);
@@ -191,21 +210,17 @@ int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
     }
     /* A program of this machine may stop reading for as long as it likes. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){0}, sizeof(int));
-    r = pv_sockowner_find(&from, &to, PV_SOCKOWNER_OUTSIDE, &uid);
-    if (r < 0 || uid != g->uid) {
+    r = judge_owner(g, &from, &to, 0);
+    if (r < 0)
         close(fd);
-        return r < 0 ? PV_ERR_NOT_FOUND : PV_ERR_REFUSED;
-    }
-    *ret_fd = fd;
-    return PV_OK;
+    else
+        *ret_fd = fd;
+    return r;
 }
 
-bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from)
+int pv_gate_judge(const struct pv_gate *g, const struct pv_addr *from)
 {
-    uint32_t uid = 0;
     if (g->members)
-        return !is_of_this_machine(from);
-    return pv_sockowner_find(from, &g->addr, PV_SOCKOWNER_OUTSIDE | PV_SOCKOWNER_UDP, &uid) ==
-               PV_OK &&
-           uid == g->uid;
+        return is_of_this_machine(from) ? PV_ERR_REFUSED : PV_OK;
+    return judge_owner(g, from, &g->addr, PV_SOCKOWNER_UDP);
 }

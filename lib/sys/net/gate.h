@@ -16,10 +16,20 @@ enum {
     PV_GATE_WHY = 256, /* bytes of a sentence, with the NUL */
 };
 
+/* How a gate treats a connection or datagram whose program has closed its socket already, so that
+ * the kernel does not say whose it was. */
+enum pv_gate_ended {
+    PV_GATE_ENDED_REFUSED, /* at first */
+    PV_GATE_ENDED_ALONE,   /* comes in if there is no other user (pv_sockowner_is_alone()) */
+    PV_GATE_ENDED_SHARED,  /* comes in: the gate leads where every program of this machine gets
+                            * without it. As ALONE when the overlay is in another network now. */
+};
+
 struct pv_gate {
     int fd; /* listening, or of UDP; -1: closed */
     bool udp;
-    bool members;        /* it is for them, and for no program of this machine */
+    bool members; /* it is for them, and for no program of this machine */
+    enum pv_gate_ended ended;
     uint32_t uid;        /* else whose programs come in: at first this process' user's */
     const char *path;    /* of a Unix socket, borrowed; NULL: none */
     struct pv_addr addr; /* else */
@@ -42,10 +52,11 @@ void pv_gate_close(struct pv_gate *g);
 const char *pv_gate_name(const struct pv_gate *g, char buf[static PV_ADDR_TEXT]);
 
 /* The next connection of this user, or of a member. PV_ERR_AGAIN: none waits. PV_ERR_REFUSED:
- * somebody else's, closed; PV_ERR_NOT_FOUND: one that its program has closed already, or of which
- * the kernel does not say whose it is, closed. PV_ERR_LIMIT: out of descriptors. PV_ERR_CLOSED:
+ * somebody else's, closed; PV_ERR_NOT_FOUND: one of which the kernel does not say whose it is,
+ * closed. PV_ERR_LIMIT: out of descriptors. PV_ERR_CLOSED:
  * lwIP has ended. */
 PV_MUST_CHECK int pv_gate_accept(const struct pv_gate *g, int *ret_fd);
-/* Is the UDP socket at this address this user's; or of a gate for members, where it is enough to
- * ask once for each address: not of this machine? */
-bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from);
+/* Judges a datagram, or an answer, by the UDP socket at this address. PV_OK: it is this user's; or
+ * of a gate for members, where it is enough to ask once for each address: not of this machine.
+ * PV_ERR_REFUSED, PV_ERR_NOT_FOUND: as above. */
+PV_MUST_CHECK int pv_gate_judge(const struct pv_gate *g, const struct pv_addr *from);

@@ -2,7 +2,9 @@
 /* sockowner.c - one question to the kernel by NETLINK_SOCK_DIAG (sock_diag(7)), and two files. */
 #include "sys/net/sockowner.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -26,7 +29,12 @@ enum {
     FIN_WAIT1 = 4,
     FIN_WAIT2 = 5,
     CLOSE_WAIT = 8,
+    FIRST_PERSON = 1000,   /* UID_MIN of login.defs(5) */
+    FIRST_DYNAMIC = 61184, /* systemd's users for services, up to 65519 */
 };
+
+/* The machine's own PID namespace (PROC_PID_INIT_INO of the kernel's linux/proc_ns.h). */
+#define FIRST_PID_NS "pid:[4026531836]"
 
 /* --- the socket ---------------------------------------------------------------------------- */
 
@@ -179,4 +187,60 @@ bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, c
         fclose(f);
     free(entry);
     return in;
+}
+
+/* --- other users --------------------------------------------------------------------------- */
+
+/* Not root, a service (login.defs(5), systemd.exec(5) DynamicUser=) or nobody. */
+static bool is_person(uint32_t uid)
+{
+    return uid >= FIRST_PERSON && (uid < FIRST_DYNAMIC || uid > UINT16_MAX);
+}
+
+static bool has_other_account(uint32_t uid, const char *passwd)
+{
+    FILE *f = fopen(passwd, "re");
+    struct passwd pw, *found = NULL;
+    char entry[4096];
+    bool other = f == NULL;
+    int r = 0;
+    for (int i = 0; f != NULL && !other; i++) {
+        r = fgetpwent_r(f, &pw, entry, sizeof(entry), &found);
+        if (r == ENOENT)
+            break;
+        other = r != 0 || i == MAX_GROUPS || (found->pw_uid != uid && is_person(found->pw_uid));
+    }
+    if (f != NULL)
+        fclose(f);
+    return other;
+}
+
+static bool has_other_process(uint32_t uid, int proc_fd)
+{
+    DIR *dir = fdopendir(proc_fd);
+    bool other = false, sees_init = false;
+    if (dir == NULL)
+        close(proc_fd);
+    for (struct dirent *e; dir != NULL && !other && (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        if (e->d_name[0] < '0' || e->d_name[0] > '9' || fstatat(proc_fd, e->d_name, &st, 0) < 0)
+            continue; /* no process, or one that has ended */
+        sees_init = sees_init || strcmp(e->d_name, "1") == 0;
+        other = st.st_uid != uid && is_person(st.st_uid);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return other || !sees_init;
+}
+
+bool pv_sockowner_is_alone(uint32_t uid, const char *passwd, const char *proc)
+{
+    char ns[64] = {0};
+    int fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    if (readlinkat(fd, "self/ns/pid", ns, sizeof(ns) - 1) > 0 && strcmp(ns, FIRST_PID_NS) == 0)
+        return !has_other_process(uid, fd) && !has_other_account(uid, passwd);
+    close(fd);
+    return false;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sockowner.h - whose a connection of this machine is: the user who holds the socket, and
- * whether that user is in a group. Asks the kernel and reads /etc/passwd and /etc/group; knows
- * neither users of a directory service nor groups that a process has without being listed. No
+ * whether that user is in a group, or the only one here. Asks the kernel and reads /etc/passwd and
+ * /etc/group; knows neither users of a directory service that have no process, nor groups that a
+ * process has without being listed. No
  * state; thread-safe; may wait for the disk.
  */
 #pragma once
@@ -20,6 +21,10 @@ enum {
  * PV_ERR_NOT_FOUND, PV_ERR_UNSUPPORTED (no such question in this kernel), -errno. */
 PV_MUST_CHECK int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
                                     unsigned flags, uint32_t *ret_uid);
+/* Returns true if the machine has no user but this one, root and those of services: no account in
+ * passwd (a file as of passwd(5)), and no process in proc, a directory as /proc. False, too, if
+ * processes are hidden: by hidepid of proc(5), or since this process is in a PID namespace. */
+bool pv_sockowner_is_alone(uint32_t uid, const char *passwd, const char *proc);
 /* Is the user in the group, by its own entry or by the group's list? passwd and group are files in
  * the forms of passwd(5) and group(5). */
 bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group);

@@ -69,6 +69,42 @@ for s, word in zip(crowd, sys.argv[1:]):
 print('done', flush=True)
 """
 
+# Hears connections and datagrams at port 7009, and says what came.
+SINK = """
+import os, socket, sys, threading
+def say(what, n):
+    os.write(1, b'%s %d\\n' % (what.encode(), n)) # of one thread at a time
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind((sys.argv[1], 7009))
+t = socket.create_server((sys.argv[1], 7009), backlog=4096)
+def datagrams():
+    while True:
+        data, who = u.recvfrom(65536)
+        u.sendto(b'heard', who)
+        say('udp', len(data))
+threading.Thread(target=datagrams, daemon=True).start()
+os.write(1, b'listens\\n')
+while True:
+    s, n = t.accept()[0], 0
+    while data := s.recv(65536):
+        n += len(data)
+    s.close()
+    say('tcp', n)
+"""
+
+# Says five bytes on N connections and in N datagrams, each from a socket of its own that is closed at once.
+SAY_AND_CLOSE = """
+import socket, sys
+tcp, udp = (('127.0.0.1', int(x.rsplit(':', 1)[1])) for x in sys.argv[1:3])
+for _ in range(int(sys.argv[3])):
+    s = socket.create_connection(tcp)
+    s.sendall(b'hello')
+    s.close()
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.sendto(b'hello', udp)
+    u.close()
+"""
+
 # Asks members by UDP through SOCKS5 (RFC 1928 s7): words "NAME:PORT".
 ASSOCIATE = """
 import socket, sys
@@ -183,6 +219,52 @@ def forward_is_for_this_user_alone(lab):
             equal(program.end(), 0, "exit code")
         check(one.run("test", "-e", path, check_rc=False).code == 1, "its file is left behind")
         one.run("rmdir", path[:-len("/socket")])
+
+
+@scenario
+def a_program_may_close_at_once(lab):
+    """By TCP and UDP: with root's p2pvpnd always, with a user's own if the machine has no other user; else each loss is
+    counted."""
+    coordinator = lab.coordinator()
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    c.without_root()
+    lab.network(coordinator, [a, b, c])
+    sink = a.start(a.python, "-c", SINK, a.addr(), name="sink")
+    wait("the sink", lambda: "listens" in sink.text())
+    b.wait_direct(a)
+    c.wait_direct(a)
+    b.before = b.as_user()
+
+    def arrive(one):
+        """How many of 50 connections and 50 datagrams arrive, and how many are said to be lost."""
+        before = len(sink.text().splitlines())
+        (tcp, at), (udp, at_udp) = forward(one, "0", "a:7009"), forward(one, "-u", "0", "a:7009")
+        one.run("/usr/bin/python3", "-c", SAY_AND_CLOSE, at, at_udp, "50")
+        # of programs that are still there, in the same queues
+        send(one, at, 1)
+        one.run("/usr/bin/python3", "-c", UDP_ASK, "127.0.0.1", at_udp.rsplit(":", 1)[1], "0", "30", "last")
+        lost = []
+        for program, what in ((tcp, "connections"), (udp, "datagrams")):
+            equal(program.end(), 0, "exit code")
+            n = re.search(rf"dropped {what} of programs that had closed them: (\d+)", program.text())
+            lost.append(int(n.group(1)) if n else 0)
+
+        def came():
+            lines = sink.text().splitlines()[before:]
+            got = [lines.count("tcp 5"), lines.count("udp 5")]
+            return got + lost if [x + y for x, y in zip(got, lost)] == [50, 50] else None
+        return wait("each to arrive or to be counted", came)
+
+    equal(arrive(b), [50, 50, 0, 0], "with root's p2pvpnd")
+    got = arrive(c)
+    check(got[2] > 0 and got[3] > 0, f"nothing was refused beside another user: {got}")
+    with open("/etc/passwd", encoding="utf-8") as f:
+        services = [x for x in f if not 1000 <= int(x.split(":")[2]) < 60000]
+    with open("/etc/passwd", "w", encoding="utf-8") as f:
+        f.writelines(services)
+    people = [p for p in os.listdir("/proc") if p.isdigit() and 1000 <= os.stat(f"/proc/{p}").st_uid < 60000]
+    if not people and os.readlink("/proc/self/ns/pid") == "pid:[4026531836]":
+        equal(arrive(c), [50, 50, 0, 0], "without another user")
 
 
 @scenario(whole="half a minute of waiting")

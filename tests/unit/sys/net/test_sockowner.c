@@ -2,6 +2,7 @@
 /* Whose a connection of this machine is, by the kernel; and who is in a group, by two files. */
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -192,6 +193,53 @@ PV_TEST(another_users_connection_is_that_users)
         skip();
     assert_ok(r);
     assert_int_equal(uid, 65534);
+}
+
+PV_TEST(a_user_is_alone_without_another_account_or_process)
+{
+    char dir[64];
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    const char *passwd = PV_STR("%s/passwd", dir), *proc = PV_STR("%s/proc", dir);
+    const char *ns = PV_STR("%s/self/ns/pid", proc), *init = PV_STR("%s/1", proc);
+    const uint32_t me = 1000;
+    FILE *f = fopen(passwd, "we");
+    assert_non_null(f);
+    fputs("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh\n"
+          "nobody:x:65534:65534::/:/bin/sh\n",
+          f);
+    fclose(f);
+    assert_int_equal(mkdir(proc, 0700), 0);
+    assert_int_equal(mkdir(PV_STR("%s/self", proc), 0700), 0);
+    assert_int_equal(mkdir(PV_STR("%s/self/ns", proc), 0700), 0);
+    assert_false(pv_sockowner_is_alone(me, passwd, proc)); /* no word on the namespace */
+    assert_int_equal(symlink("pid:[4026531836]", ns), 0);
+    assert_false(pv_sockowner_is_alone(me, passwd, proc)); /* init is hidden, and so are others */
+    assert_int_equal(mkdir(init, 0700), 0);
+    if (getuid() == 0) {
+        assert_true(pv_sockowner_is_alone(me, passwd, proc));
+        assert_int_equal(chown(init, 33, 33), 0);
+        assert_true(pv_sockowner_is_alone(me, passwd, proc));
+        assert_int_equal(chown(init, 1001, 1001), 0);
+        assert_false(pv_sockowner_is_alone(me, passwd, proc));
+        assert_int_equal(chown(init, 70000, 70000), 0); /* as of a directory service */
+        assert_false(pv_sockowner_is_alone(me, passwd, proc));
+        assert_int_equal(chown(init, me, me), 0);
+        assert_true(pv_sockowner_is_alone(me, passwd, proc));
+    } else {
+        assert_true(pv_sockowner_is_alone(getuid(), "/dev/null", proc));
+    }
+    assert_false(pv_sockowner_is_alone(getuid(), PV_STR("%s/none", dir), proc));
+    assert_int_equal(unlink(ns), 0);
+    assert_int_equal(symlink("pid:[4026532836]", ns), 0); /* a container's */
+    assert_false(pv_sockowner_is_alone(me, passwd, proc));
+    assert_int_equal(unlink(ns), 0);
+    assert_int_equal(symlink("pid:[4026531836]", ns), 0);
+    f = fopen(passwd, "ae");
+    assert_non_null(f);
+    fputs("bob:x:1001:1001::/:/bin/sh\n", f);
+    fclose(f);
+    assert_false(pv_sockowner_is_alone(me, passwd, proc));
+    assert_int_equal(test_dir_remove(dir), 0);
 }
 
 PV_TEST(a_user_is_in_a_group_by_its_entry_or_the_groups)
