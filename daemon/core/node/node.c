@@ -273,12 +273,21 @@ uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now)
 
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range)
 {
-    for (size_t i = 0; i < n->host.n_links; i++) {
+    for (size_t i = 0; n->given.inside == 0 && i < n->host.n_links; i++) {
         const struct pv_link_addr *link = &n->host.links[i];
         if (link->up && pv_prefix_overlaps(&link->addr, range))
             return link;
     }
     return NULL;
+}
+
+bool pv_node_leads_in(const struct pv_node *n, const struct pv_addr *addr)
+{
+    if (n->roster == NULL || n->given.inside != 0)
+        return false;
+    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
+    return pv_prefix_contains(&pv_roster_network(n->roster)->range, addr) ||
+           pv_prefix_contains(&ula, addr);
 }
 
 bool pv_node_has_ipv4(const struct pv_node *n)

@@ -294,9 +294,13 @@ bool pv_node_is_on_overlay(const struct pv_node *n);
 /* Is this node a member that its user wants up, whether its interface is up yet or not? */
 bool pv_node_takes_part(const struct pv_node *n);
 
-/* An address of another interface of this machine in this range; NULL: there is none. Two networks
- * that share addresses take each other's packets. */
+/* An address of another interface of this machine in this range; NULL: there is none, or this
+ * node's interface is inside (GLOSSARY), and so in nobody's way. Two networks that share addresses
+ * take each other's packets. */
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
+/* Returns true if this machine sends packets for the address into its network's interface. False if
+ * that is inside. */
+bool pv_node_leads_in(const struct pv_node *n, const struct pv_addr *addr);
 
 /* Has this machine an address of IPv4 that leads anywhere: not a link's, a container's or an idle
  * VPN's? */

@@ -89,11 +89,7 @@ static bool is_excluded(const struct pv_node *n, const struct pv_addr *a)
         if (pv_prefix_contains(&n->given.own_addrs[i], a))
             return true;
     }
-    if (n->roster == NULL)
-        return false;
-    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
-    return pv_prefix_contains(&pv_roster_network(n->roster)->range, a) ||
-           pv_prefix_contains(&ula, a);
+    return pv_node_leads_in(n, a);
 }
 
 /* Can it be offered at all, and how good is its interface? (TRAVERSAL 8 rule 9) */

@@ -250,13 +250,6 @@ static struct pv_told *slot_for(struct recall *r, const struct pv_peer *p)
     return free_slot;
 }
 
-static bool is_own_range(const struct recall *r, const struct pv_addr *a)
-{
-    struct pv_prefix ula = pv_network_ula(pv_roster_network_id(r->node->roster));
-    return pv_prefix_contains(&pv_roster_network(r->node->roster)->range, a) ||
-           pv_prefix_contains(&ula, a);
-}
-
 /* Only a peer reached directly and over the main socket tells something about the NAT binding that
  * others can use. Our own overlay ranges are refused, since such an address would lead into the
  * tunnel. */
@@ -267,7 +260,7 @@ static void learn_mapped(struct recall *r, const struct pv_peer *p)
         p->path_state == PV_PATH_STATE_TRIAL || p->path.kind != PV_CARRIER_UDP ||
         p->path.sock != 0 || r->node->roster == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
         path.mapped.family == PV_AF_NONE || pv_addr_equal(&path.mapped, &path.carrier.local) ||
-        !pv_addr_is_usable_remote(&path.mapped) || is_own_range(r, &path.mapped))
+        !pv_addr_is_usable_remote(&path.mapped) || pv_node_leads_in(r->node, &path.mapped))
         return;
     struct pv_told *t = slot_for(r, p);
     if (t == NULL || (t->peer == p->id && pv_addr_equal(&t->mapped, &path.mapped)))

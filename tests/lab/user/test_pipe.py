@@ -41,6 +41,11 @@ def a_pipe_joins_two_machines(lab):
     coordinator = lab.coordinator()
     a = lab.host("a", lab.lan("lan-a", "profile=port-restricted"))
     b = lab.host("b", lab.lan("lan-b", "profile=symmetric"))
+    for one in (a, b):  # as beside root's p2pvpnd in a network of the default range
+        one.run("ip", "link", "add", "p2p-home", "type", "veth", "peer", "name", "its-other")
+        one.run("ip", "addr", "add", "10.66.9.1/16", "dev", "p2p-home")
+        one.run("ip", "link", "set", "p2p-home", "up")
+        one.run("ip", "link", "set", "its-other", "up")
     a.without_root()
     b.without_root(denied=True)  # lwIP is in the kernel's place there
     for one in (a, b):

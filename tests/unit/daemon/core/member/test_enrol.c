@@ -456,6 +456,12 @@ PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
     join();
     welcome_and_hand_out();
     expect_failure("that of a network in which this machine is already (10.66.9.1/24 on p2p-work)");
+    node.node.given.inside = 1; /* the own interface is in another network */
+    join();
+    welcome_and_hand_out();
+    refuse(expect_asked(PV_CTL_JOIN), PV_CTL_E_BUSY);
+    expect_failure("because");
+    node.node.given.inside = 0;
     node.node.host.n_links = 0;
     expect_nothing_left();
 }
