@@ -51,12 +51,12 @@ static void note_none(struct pv_cli *cli)
 }
 
 /* With --past the present ends it. */
-static int take_events(struct pv_cli *cli)
+static int take_events(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 {
     bool is_over = false, any = false;
+    struct pv_ctlapi_reply reply;
+    int r = pv_cli_begin(cli, req, &reply);
     while (!is_over) {
-        struct pv_ctlapi_reply reply;
-        int r = pv_client_next(&cli->client, cli->deadline, &reply);
         if (r == PV_ERR_TIMEOUT && cli->timeout != 0)
             return 0; /* so long was to be listened */
         if (r != PV_OK)
@@ -81,6 +81,8 @@ static int take_events(struct pv_cli *cli)
         pv_ctlapi_reply_done(&reply);
         if (fflush(cli->out) != 0)
             return PV_CTLAPI_FAILED;
+        if (!is_over)
+            r = pv_client_next(&cli->client, cli->deadline, &reply);
     }
     return 0;
 }
@@ -106,8 +108,7 @@ static int events(struct pv_cli *cli)
     if (req.since_s == 0 && !cli->json)
         pv_cli_note(cli, "New events appear here; Ctrl-C ends this. Past ones: `p2pvpnctl events "
                          "--past`");
-    int r = pv_client_send(&cli->client, &req, cli->deadline);
-    return r == PV_OK ? take_events(cli) : pv_cli_lost(cli, r);
+    return take_events(cli, &req);
 }
 
 /* --- stats --------------------------------------------------------------------------------- */

@@ -82,7 +82,8 @@ void pv_help_overview(FILE *out)
             "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
             "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
             "  9 coordinator unreachable, 10 relayed, 11 refused,\n"
-            "  12 token invalid, used up or expired\n",
+            "  12 token invalid, used up or expired\n"
+            "  13 too many clients of p2pvpnd, or commands that last\n",
             pv_help_flags);
 }
 

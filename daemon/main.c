@@ -1052,7 +1052,7 @@ static int serve(struct daemon *d)
     /* Helper, usher and keeper first: they must not inherit a key or a descriptor of a file. */
     int r = pv_helper_start(&d->helper, run_task);
     if (r >= 0)
-        r = pv_usher_start(&d->usher);
+        r = pv_usher_start(&d->usher, PV_CTLAPI_BUSY_LINE);
     if (r >= 0)
         r = pv_keeper_start(&d->keeper);
     if (r >= 0)

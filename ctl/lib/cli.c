@@ -4,6 +4,7 @@
 #include "ctl/lib/cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@
 #include "sys/proc/clock.h"
 
 enum {
-    SOON_S = 2,   /* ours: after that a user wants to know what is waited for */
+    SOON_S = 2,     /* ours: after that a user wants to know what is waited for */
+    AGAIN_MS = 100, /* ours: until a client that was sent away comes again */
     WAIT_S = 30,  /* ours: for an answer that may need the coordinator, unless --timeout is given */
     START_S = 15, /* until a p2pvpnd that was started has to answer */
     FIRST_S = 2,  /* ours: for what the first network is called */
@@ -692,20 +694,37 @@ static int next_reply(struct pv_cli *cli, struct pv_ctlapi_reply *ret_reply)
     return pv_client_next(&cli->client, cli->deadline, ret_reply);
 }
 
+int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
+                 struct pv_ctlapi_reply *ret_reply)
+{
+    const pv_ns until = pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S));
+    for (;;) {
+        int r = pv_client_send(&cli->client, req, cli->deadline);
+        /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
+        if (req->secret != NULL)
+            pv_wipe(req->secret, strlen(req->secret));
+        if (r == PV_OK || r == PV_ERR_CLOSED) /* who is sent away is told so before */
+            r = next_reply(cli, ret_reply);
+        if (r < 0 || ret_reply->id != UINT64_MAX || ret_reply->code != PV_CTLAPI_BUSY ||
+            req->secret != NULL || pv_clock_now() >= until)
+            return r;
+        pv_ctlapi_reply_done(ret_reply);
+        pv_client_close(&cli->client);
+        (void)poll(NULL, 0, AGAIN_MS);
+        r = pv_client_open(&cli->client, cli->node.socket);
+        if (r < 0)
+            return r == PV_ERR_NOT_FOUND ? PV_ERR_CLOSED : r;
+    }
+}
+
 int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_fn *on_event,
                 void *ctx, json_t **ret_body)
 {
     req->id = ++cli->last_id;
     cli->ordered = pv_ctlapi_cmd_changes(req->cmd);
-    int r = pv_client_send(&cli->client, req, cli->deadline);
-    /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
-    if (req->secret != NULL)
-        pv_wipe(req->secret, strlen(req->secret));
-    while (r == PV_OK) {
-        struct pv_ctlapi_reply reply;
-        r = next_reply(cli, &reply);
-        if (r < 0)
-            break;
+    struct pv_ctlapi_reply reply;
+    int r = pv_cli_begin(cli, req, &reply);
+    for (; r == PV_OK; r = next_reply(cli, &reply)) {
         /* Events of other requests (a watch) may come in between. */
         if (reply.is_event && reply.id == req->id && on_event != NULL)
             on_event(cli, &reply, ctx);

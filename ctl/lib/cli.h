@@ -171,6 +171,11 @@ PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);
 
 /* Something that happened while a request ran; borrowed. */
 typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *event, void *ctx);
+/* Sends a request on the connection and reads the first reply. A client that p2pvpnd has sent away,
+ * since there are too many, comes again for a while, unless the request has a secret. The errors of
+ * pv_client_send() and pv_client_next(): pv_cli_lost() tells them. */
+PV_MUST_CHECK int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
+                               struct pv_ctlapi_reply *ret_reply);
 /* Sends req, wipes its secret and waits for its answer. 0: *ret_body is the answer's object, a new
  * reference. Else an exit code, and the user has been told why. on_event may be NULL. */
 PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,

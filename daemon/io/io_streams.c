@@ -432,6 +432,8 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         return;
     /* The engine gives the number: it alone knows which ones are in use. */
     r = pv_engine_stream_accepted(all->io->engine, l->kind, &who, now, &st->sid);
+    if (r == PV_ERR_LIMIT && l->kind == PV_STREAM_CTL)
+        (void)!write(fd, PV_CTLAPI_BUSY_LINE, strlen(PV_CTLAPI_BUSY_LINE));
     if (r < 0)
         remove_stream(st); /* the engine never knew it */
 }

@@ -145,3 +145,29 @@ for i in range(int(sys.argv[2])):
 print("there", flush=True)
 signal.pause()
 """
+
+
+@scenario
+def commands_that_last_leave_room_for_others(lab):
+    """Root's 100 and a user's 100 `events`: those beyond a share say so, all others are answered, and of many that come
+    at once each."""
+    a = lab.host("a")
+    a.daemon()
+    ctl = lab.bin("p2pvpnctl")
+    lasting = []
+    for who, share in ((a.as_user(), 16), ((), 40)):
+        # each lasts until it is ended, or says why not
+        some = a.start(*who, "sh", "-c", f"for i in $(seq 100); do {{ {ctl} events 2>&1; echo ended $?; }} & done; wait",
+                       name="events")
+        lasting.append(some)
+        wait("those beyond the share to end", lambda s=some, n=share: s.text().count("ended") == 100 - n)
+        equal(some.text().count("ended 13"), 100 - share, "exit codes")
+        equal(some.text().count("too many commands that last"), 100 - share, "reasons")
+    for who in ((), a.as_user()):
+        a.run(*who, ctl, "version")
+    for who in ((), a.as_user()):
+        r = a.run(*who, "sh", "-c", f"for i in $(seq 100); do {{ {ctl} version >/dev/null; echo $?; }} & done; wait",
+                  timeout=60)
+        equal(r.out.split().count("0"), 100, f"answers: {r}")
+    for some in lasting:
+        check(some.running(), "events ended")

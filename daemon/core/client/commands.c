@@ -79,7 +79,7 @@ static void run(void *part, pv_ns now)
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
     struct pv_node *n = part;
-    return pv_ctlsrv_accepted(n->ctl, who->may_change, ret_sid);
+    return pv_ctlsrv_accepted(n->ctl, who->uid, who->may_change, ret_sid);
 }
 
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)

@@ -24,10 +24,12 @@ struct request {
     struct conn *conn;           /* NULL: the client is gone */
     uint64_t handle;
     uint64_t id;
+    bool lasts;
 };
 
 struct conn {
     uint32_t sid;
+    uint32_t uid;
     bool may_change;
     struct pv_stream_turn turn;
     bool draining; /* no more input; closed when the output is written */
@@ -213,7 +215,7 @@ static void conn_free(struct pv_ctlsrv *srv, struct conn *c)
     free(c);
 }
 
-int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid)
+int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, uint32_t uid, bool may_change, uint32_t *ret_sid)
 {
     size_t at = 0;
     while (at < PV_CTLSRV_MAX_CONNS && srv->conns[at] != NULL && !srv->conns[at]->dead)
@@ -231,6 +233,7 @@ int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid
         srv->last_sid = srv->last_sid >= PV_STREAM_LOCAL_MASK ? 1 : srv->last_sid + 1;
     } while (find(srv, srv->last_sid) != NULL);
     c->sid = srv->last_sid;
+    c->uid = uid;
     c->may_change = may_change;
     srv->conns[at] = c;
     *ret_sid = c->sid;
@@ -277,13 +280,46 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
 
 /* --- input --------------------------------------------------------------------------------- */
 
+/* How long the others take depends on p2pvpnd or one peer, and is bounded. */
+static bool lasts(enum pv_ctlapi_cmd cmd)
+{
+    return cmd == PV_CTLAPI_WATCH || cmd == PV_CTLAPI_WAIT;
+}
+
+static bool has_lasting(const struct conn *c)
+{
+    for (const struct request *r = c->requests; r != NULL; r = r->next) {
+        if (r->lasts)
+            return true;
+    }
+    return false;
+}
+
+/* Returns true if a request that lasts would take a connection that others of this user, or all
+ * users, need for short ones. */
+static bool may_not_last(const struct pv_ctlsrv *srv, const struct conn *c)
+{
+    const size_t most = c->uid == 0 ? PV_CTLSRV_LASTING_OF_ROOT : PV_CTLSRV_LASTING_OF_USER;
+    size_t all = 0, own = 0;
+    if (has_lasting(c))
+        return false;
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        const struct conn *x = srv->conns[i];
+        bool counts = x != NULL && has_lasting(x);
+        all += counts;
+        own += counts && x->uid == c->uid;
+    }
+    return all >= PV_CTLSRV_LASTING || own >= most;
+}
+
 /* NULL: no memory. */
-static struct request *add_request(struct pv_ctlsrv *srv, struct conn *c, uint64_t id)
+static struct request *add_request(struct pv_ctlsrv *srv, struct conn *c, uint64_t id,
+                                   enum pv_ctlapi_cmd cmd)
 {
     struct request *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return NULL;
-    *r = (struct request){.conn = c, .handle = ++srv->last_handle, .id = id};
+    *r = (struct request){.conn = c, .handle = ++srv->last_handle, .id = id, .lasts = lasts(cmd)};
     PV_LIST_ADD_FIRST(c->requests, r);
     c->n_requests++;
     c->at_once++;
@@ -322,7 +358,12 @@ static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view li
                  "%s: too many requests at once: at most %d of one connection: wait for answers",
                  pv_ctlapi_cmd_name(req.cmd), PV_CTLSRV_MAX_REQUESTS);
         refuse(srv, c, id, PV_CTLAPI_FAILED, why);
-    } else if ((added = add_request(srv, c, id)) == NULL) {
+    } else if (lasts(req.cmd) && may_not_last(srv, c)) {
+        snprintf(why, sizeof(why),
+                 "%s: too many commands that last: end some, such as events, chat and wait",
+                 pv_ctlapi_cmd_name(req.cmd));
+        refuse(srv, c, id, PV_CTLAPI_BUSY, why);
+    } else if ((added = add_request(srv, c, id, req.cmd)) == NULL) {
         refuse(srv, c, id, PV_CTLAPI_FAILED, "request refused: out of memory: try again later");
     } else {
         serve(arg, &req, added->handle); /* which may end it */

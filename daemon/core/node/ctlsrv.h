@@ -6,7 +6,8 @@
  * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
  * by the part that has its command (daemon/core/client/commands.c), which answers by handle, at
  * once or later, after any number of events. A request that is refused here (malformed, not
- * permitted, too many) is answered here. Needs no clock. Not thread-safe.
+ * permitted, too many) is answered here. Requests that last, `watch` and `wait`, get some of the
+ * connections only, so that others find one soon. Needs no clock. Not thread-safe.
  *
  * Requests of one connection run side by side; replies carry the request's id.
  */
@@ -18,7 +19,10 @@
 #include "proto/local/ctlcmd.h"
 
 enum {
-    PV_CTLSRV_MAX_CONNS = 64,           /* open at once */
+    PV_CTLSRV_MAX_CONNS = 72,           /* open at once: the usher's, and some that just end */
+    PV_CTLSRV_LASTING = 56,             /* of the usher's, those with a request that lasts */
+    PV_CTLSRV_LASTING_OF_ROOT = 40,     /* of them root's */
+    PV_CTLSRV_LASTING_OF_USER = 16,     /* of them of any other user */
     PV_CTLSRV_MAX_REQUESTS = 16,        /* unanswered, of one connection */
     PV_CTLSRV_MAX_REFUSED = 64,         /* of bytes that came together; more ends it */
     PV_CTLSRV_MAX_OUT = 8388608,        /* bytes waiting for one reader; more closes it */
@@ -37,9 +41,10 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; return
 
 /* --- streams ------------------------------------------------------------------------------- */
 
-/* A client connected; sids are never 0 and below 2^28. may_change: it is root. PV_ERR_LIMIT,
- * PV_ERR_NOMEM: close it. */
-PV_MUST_CHECK int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid);
+/* A client of this user connected; sids are never 0 and below 2^28. may_change: as root may.
+ * PV_ERR_LIMIT, PV_ERR_NOMEM: close it. */
+PV_MUST_CHECK int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, uint32_t uid, bool may_change,
+                                     uint32_t *ret_sid);
 /* Runs one request, which is freed afterwards. An answer is owed to handle, which is never 0 and
  * never used twice. It may call all below but closed(), handle_bytes() and tidy(). */
 typedef void pv_ctlsrv_serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle);

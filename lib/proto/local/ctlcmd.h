@@ -42,6 +42,7 @@ enum pv_ctlapi_code {
     PV_CTLAPI_RELAYED = 10,
     PV_CTLAPI_REFUSED = 11,
     PV_CTLAPI_BAD_TOKEN = 12,
+    PV_CTLAPI_BUSY = 13, /* too many clients, or commands that last */
 };
 
 /*
@@ -139,6 +140,13 @@ enum pv_ctlapi_code {
     X(ROOM_LIST, "room_list", ANY, "", "") \
     X(ROOM_MEMBERS, "room_members", ANY, "room ", "")
 /* clang-format on */
+
+/* The only line that a client gets when it is sent away because there are too many. It has no id,
+ * and is not about the request, which nobody has read. */
+#define PV_CTLAPI_BUSY_LINE                                                                      \
+    "{\"id\":null,\"ok\":false,\"code\":13,\"error\":\"p2pvpnd has too many clients: end some, " \
+    "such as "                                                                                   \
+    "events and chat, or try again\"}\n"
 
 #define PV_CTLAPI_ENUMERATOR(name, word, who, needs, may) PV_CTLAPI_##name,
 enum pv_ctlapi_cmd {

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -45,6 +46,7 @@ struct place {
 };
 
 struct ushering {
+    const char *refusal;
     int daemon, listener; /* listener -1: not given yet */
     int end;              /* readable when the daemon has ended; -1: the kernel has none */
     int held[HELD_MAX];   /* connections that were refused, with descriptors in them */
@@ -204,6 +206,7 @@ static int take_client(struct ushering *d)
             return r;
     }
     d->resting = r != PV_ERR_REFUSED;
+    (void)!send(client, d->refusal, strlen(d->refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (!close_refused(client))
         hold(d, client);
     return PV_OK;
@@ -267,6 +270,7 @@ static void be_usher(int daemon, pid_t parent, const void *ctx)
     static struct ushering d;
     signal(SIGCHLD, SIG_IGN); /* nobody waits for porters */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    d.refusal = ctx;
     d.daemon = daemon;
     d.listener = -1;
     d.most_held = count_held();
@@ -281,12 +285,12 @@ static void be_usher(int daemon, pid_t parent, const void *ctx)
 
 /* --- the daemon's side --------------------------------------------------------------------- */
 
-int pv_usher_start(struct pv_usher **ret_usher)
+int pv_usher_start(struct pv_usher **ret_usher, const char *refusal)
 {
     struct pv_usher *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_child_fork("p2pvpnd-usher", be_usher, NULL, NULL, &d->fd, &d->pid);
+    int r = pv_child_fork("p2pvpnd-usher", be_usher, refusal, NULL, &d->fd, &d->pid);
     if (r < 0) {
         free(d);
         return r;

@@ -26,8 +26,9 @@ enum {
 
 struct pv_usher; /* opaque, the daemon's end */
 
-/* Forks. -errno, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_usher_start(struct pv_usher **ret_usher);
+/* Forks. refusal: a line that a client reads when it is sent away because there are too many;
+ * borrowed for good. -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_usher_start(struct pv_usher **ret_usher, const char *refusal);
 /* Gives it the listening socket of pv_unix_listen(), which is closed here in any case. Clients are
  * taken from now on. -errno. */
 PV_MUST_CHECK int pv_usher_open(struct pv_usher *d, int listen_fd);

@@ -695,6 +695,16 @@ PV_TEST_IN(an_answer_from_the_cache_is_shown_with_exit_code_9, setup, teardown)
     assert_has(t.err, "coordinator");
 }
 
+PV_TEST_IN(a_client_that_is_sent_away_comes_again, setup, teardown)
+{
+    answers_first("ip", PV_CTLAPI_BUSY_LINE, OK("'ip4':'10.66.0.1','ip6':null,'wg_key':'k'"));
+    assert_int_equal(RUN("ip"), 0);
+    assert_string_equal(t.out, "10.66.0.1\n");
+    answers("peers", PV_CTLAPI_BUSY_LINE); /* for as long as it has */
+    assert_int_equal(RUN("-t", "1", "peers"), PV_CTLAPI_BUSY);
+    assert_has(t.err, "p2pvpnd has too many clients");
+}
+
 void test_begin(void)
 {
     setenv("TZ", "UTC", 1);

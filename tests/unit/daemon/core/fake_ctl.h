@@ -13,7 +13,7 @@
 static inline uint32_t fake_ctl_open(struct fake_node *f)
 {
     uint32_t sid;
-    assert_ok(pv_ctlsrv_accepted(f->node.ctl, true, &sid));
+    assert_ok(pv_ctlsrv_accepted(f->node.ctl, 0, true, &sid));
     return sid;
 }
 

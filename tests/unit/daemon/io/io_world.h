@@ -78,7 +78,7 @@ static int setup(void **state)
     snprintf(world->socket, sizeof(world->socket), "%s/s", world->dir);
     world->engine.client = -1;
     int ctl = -1;
-    return pv_usher_start(&world->usher) | pv_helper_start(&world->helper, task) |
+    return pv_usher_start(&world->usher, "") | pv_helper_start(&world->helper, task) |
            helper_ready(world->helper, "pvt0") | pv_store_open(&world->store, world->dir, error) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
            pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_usher_open(world->usher, ctl) |

@@ -23,6 +23,8 @@ enum {
     LONG = 20000
 }; /* ms: nothing here takes so long */
 
+#define REFUSAL "too many\n"
+
 struct fixture {
     char dir[32], path[64];
     struct pv_usher *usher;
@@ -37,7 +39,7 @@ static int setup(void **state)
     if (mkdtemp(f->dir) == NULL)
         return -1;
     snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
-    if (pv_usher_start(&f->usher) < 0 || pv_unix_listen(f->path, NULL, &fd) < 0 ||
+    if (pv_usher_start(&f->usher, REFUSAL) < 0 || pv_unix_listen(f->path, NULL, &fd) < 0 ||
         pv_usher_open(f->usher, fd) < 0)
         return -1;
     return chmod(f->dir, 0755) | chmod(f->path, 0666);
@@ -295,6 +297,7 @@ PV_TEST(a_user_has_a_share_and_the_usher_lives)
             assert_int_equal(send(more, "abc", 3, 0), 3);
         assert_int_equal(kill(usher, SIGCONT), 0);
         assert_true(is_ready(more, POLLRDHUP, LONG));
+        assert_reads(more, REFUSAL);
         close(more);
     }
     /* One goes, and another may come. */
@@ -330,7 +333,7 @@ static void start_with(struct fixture *f, rlim_t files)
     less = (struct rlimit){.rlim_cur = files, .rlim_max = lim.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
     f->usher = pv_usher_stop(f->usher);
-    assert_ok(pv_usher_start(&f->usher));
+    assert_ok(pv_usher_start(&f->usher, REFUSAL));
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &lim), 0);
     while (pv_unix_listen(f->path, NULL, &fd) == PV_ERR_EXISTS) /* the other ends */
         poll(NULL, 0, 10);

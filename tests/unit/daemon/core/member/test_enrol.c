@@ -75,7 +75,7 @@ void test_before_each(void)
     fake_coord_init();
     invite = keys_of(50);
     bob = keys_of(60);
-    assert_ok(pv_ctlsrv_accepted(node.node.ctl, true, &client));
+    assert_ok(pv_ctlsrv_accepted(node.node.ctl, 0, true, &client));
     fake_node_start(&node);
 }
 

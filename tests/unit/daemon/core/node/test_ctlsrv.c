@@ -13,7 +13,7 @@ static char output[4096]; /* what take_output() found */
 static struct {
     enum pv_ctlapi_cmd cmd;
     uint64_t handle;
-} asked[4 * PV_CTLSRV_MAX_REQUESTS];
+} asked[2 * PV_CTLSRV_MAX_CONNS];
 static size_t n_asked;
 
 static int setup(void **state)
@@ -40,7 +40,7 @@ static int setup_work(void **state)
 static uint32_t open_client(bool may_change)
 {
     uint32_t sid = 0;
-    assert_ok(pv_ctlsrv_accepted(srv, may_change, &sid));
+    assert_ok(pv_ctlsrv_accepted(srv, may_change ? 0 : 1000, may_change, &sid));
     assert_true(sid > 0 && sid < 1u << 28);
     return sid;
 }
@@ -323,9 +323,52 @@ PV_TEST(connections_are_limited_and_come_back)
     uint32_t sid = 0, first = open_client(true);
     for (int i = 1; i < PV_CTLSRV_MAX_CONNS; i++)
         open_client(true);
-    assert_int_equal(pv_ctlsrv_accepted(srv, true, &sid), PV_ERR_LIMIT);
+    assert_int_equal(pv_ctlsrv_accepted(srv, 0, true, &sid), PV_ERR_LIMIT);
     pv_ctlsrv_closed(srv, first);
     assert_true(open_client(true) != first);
+}
+
+static uint32_t open_of(uint32_t uid)
+{
+    uint32_t sid = 0;
+    assert_ok(pv_ctlsrv_accepted(srv, uid, false, &sid));
+    return sid;
+}
+
+static bool may_watch(uint32_t sid)
+{
+    say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    const char *out = take_output(sid);
+    if (*out == '\0')
+        return true;
+    assert_has(out, "{'id':1,'ok':false,'code':13,'error':'watch: too many commands that last");
+    return false;
+}
+
+PV_TEST(requests_that_last_leave_connections_for_others)
+{
+    uint32_t sid = 0, first = open_of(1000);
+    assert_true(may_watch(first));
+    assert_true(may_watch(first)); /* of one connection as many as it likes */
+    for (int i = 1; i < PV_CTLSRV_LASTING_OF_USER; i++)
+        assert_true(may_watch(open_of(1000)));
+    assert_false(may_watch(sid = open_of(1000)));
+    say(sid, "{\"id\":2,\"cmd\":\"status\"}\n"); /* what does not last is served */
+    assert_string_equal(take_output(sid), "");
+    pv_ctlsrv_closed(srv, first);
+    assert_true(may_watch(sid));
+    assert_true(may_watch(open_of(1001)));
+    for (int i = 0; i < PV_CTLSRV_LASTING - PV_CTLSRV_LASTING_OF_USER - 1; i++)
+        assert_true(may_watch(open_of(0)));
+    assert_false(may_watch(open_of(0))); /* all together */
+}
+
+PV_TEST(root_has_a_share_of_those_that_last)
+{
+    for (int i = 0; i < PV_CTLSRV_LASTING_OF_ROOT; i++)
+        assert_true(may_watch(open_of(0)));
+    assert_false(may_watch(open_of(0)));
+    assert_true(may_watch(open_of(1000)));
 }
 
 PV_TEST(a_reader_that_is_too_slow_is_closed)

@@ -19,7 +19,7 @@ static int setup(void **state)
     wall = T0;
     pv_events_begin(&events, wall);
     assert_ok(pv_ctlsrv_new(&srv, &streams, ""));
-    return pv_ctlsrv_accepted(srv, false, &sid);
+    return pv_ctlsrv_accepted(srv, 0, false, &sid);
 }
 
 static int teardown(void **state)
