@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <sqlite3.h>
 
@@ -102,6 +103,7 @@ struct pv_store {
     char dir[PATH_MAX];
     uint64_t chat_max; /* bytes of all messages */
     struct pv_keeper *keeper;
+    bool log_has_deleted; /* what users had deleted may stand in the database's log */
 };
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -135,6 +137,13 @@ static int exec(struct pv_store *s, const char *sql)
     return pv_sqlite_exec(s->file, sql);
 }
 
+/* A log that a crash left. */
+static bool has_log(const char *dir)
+{
+    struct stat st;
+    return stat(PV_STR("%s/p2pvpnd.db-wal", dir), &st) == 0 && st.st_size > 0;
+}
+
 int pv_store_open(struct pv_store **ret_store, const char *dir,
                   char ret_error[static PV_JOB_ERROR_MAX])
 {
@@ -144,11 +153,13 @@ int pv_store_open(struct pv_store **ret_store, const char *dir,
         return PV_ERR_NOMEM;
     }
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
+    s->log_has_deleted = has_log(dir);
     int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = pv_store_schema(s->db) < 0 ? explain(s, "open", ret_error)
-                                       : pv_sqlite_commit(s->file, ret_error);
+        r = exec(s, "PRAGMA secure_delete = ON") < 0 || pv_store_schema(s->db) < 0
+                ? explain(s, "open", ret_error)
+                : pv_sqlite_commit(s->file, ret_error);
     }
     if (r < 0)
         pv_store_close(s);
@@ -393,6 +404,13 @@ static void begin_result(struct pv_job_result *result, const struct pv_job *job)
     result->kind = job->kind;
 }
 
+/* Did the job delete what its user does not want to be on the disk any longer? */
+static bool deletes(const struct pv_job_result *result)
+{
+    return result->status == PV_OK && (result->kind == PV_JOB_FORGET_NETWORK ||
+                                       (result->chat != NULL && result->chat->n_deleted > 0));
+}
+
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n)
 {
@@ -409,6 +427,15 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
         begin_result(&results[i], jobs[i]);
         (void)!run_batch(store, &jobs[i], &results[i], 1);
     }
+    bool more = false;
+    for (size_t i = 0; i < n; i++) {
+        store->log_has_deleted = store->log_has_deleted || deletes(&results[i]);
+        more = more || (results[i].chat != NULL && results[i].chat->more);
+    }
+    /* SQLite overwrites what it deletes (secure_delete), but the log has what was written of it.
+     * While another program reads the database the log cannot be emptied: with the next write. */
+    if (store->log_has_deleted && !more)
+        store->log_has_deleted = !pv_sqlite_empty_log(store->file);
     forget_pages(store);
     /* Here the transaction is on disk. */
     for (size_t i = 0; i < n; i++)

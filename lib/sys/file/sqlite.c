@@ -156,6 +156,16 @@ bool pv_sqlite_is_whole(sqlite3 *db)
     return pv_query_end(&q) == PV_OK && strcmp(text, "ok") == 0;
 }
 
+bool pv_sqlite_empty_log(struct pv_sqlite *db)
+{
+    sqlite3_busy_timeout(db->db, 0);
+    struct pv_query q = pv_query(db->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+    bool done = pv_query_next(&q) && pv_column_u64(&q, 0) == 0;
+    done = pv_query_end(&q) == PV_OK && done;
+    sqlite3_busy_timeout(db->db, BUSY_TIMEOUT);
+    return done;
+}
+
 static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     if (pv_sqlite_is_whole(s->db))

@@ -48,6 +48,10 @@ PV_MUST_CHECK int pv_sqlite_exec(struct pv_sqlite *db, const char *sql);
 PV_MUST_CHECK int pv_sqlite_commit(struct pv_sqlite *db,
                                    char ret_error[static PV_SQLITE_ERROR_MAX]);
 
+/* Puts what the log has into the database and makes it empty, without waiting for others. False:
+ * another program reads the database, or there was an error. */
+bool pv_sqlite_empty_log(struct pv_sqlite *db);
+
 /* SQLite's last failure as a status, as above, and a sentence that begins with what was done to the
  * database: "open", "write". */
 int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
