@@ -82,10 +82,10 @@ static void run_store(void *ctx, void *const *items, size_t n)
 static void open_dns(struct pv_helper *helper, struct work *w)
 {
     const struct pv_job_iface *job = w->job->u.iface;
-    for (size_t i = 0; job->zone[0] != '\0' && i < job->n_addrs; i++) {
+    for (size_t i = 0; job->zone[0] != '\0' && i < 2 * job->n_addrs; i++) {
         char error[PV_HELPER_ERROR_MAX];
         int fd = -1;
-        if (pv_helper_open_dns(helper, &job->addrs[i].base, &fd, error) < 0) {
+        if (pv_helper_open_dns(helper, &job->addrs[i / 2].base, i % 2 != 0, &fd, error) < 0) {
             fd = -1;
             if (w->result.error[0] == '\0')
                 memcpy(w->result.error, error, sizeof(error));

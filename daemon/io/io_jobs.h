@@ -16,9 +16,9 @@
 
 struct pv_io_jobs; /* opaque */
 
-/* Sockets of the name server, in the order of the interface's addresses. */
+/* Sockets of the name server: of each of the interface's addresses one of UDP and one of TCP. */
 struct pv_io_dns_fds {
-    int fds[PV_HELPER_MAX_PREFIXES]; /* -1: could not be opened */
+    int fds[2 * PV_HELPER_MAX_PREFIXES]; /* -1: could not be opened */
     size_t n;
 };
 

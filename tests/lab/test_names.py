@@ -380,7 +380,10 @@ def the_name_server_answers_for_the_overlay_only(lab):
     # Members may ask; the underlay gets nothing, and no other address listens.
     check(bob.os_ping(own4), "ping")
     equal(ask(bob, own4, "bob.home.p2p", A), (0, True, [packed(bob4)]), "the answer to a member")
-    equal(ask(bob, a.ip4, "bob.home.p2p", A, 0.3), None, "an answer on the underlay")
+    equal(ask(bob, own4, "bob.home.p2p", A, way="tcp"), (0, True, [packed(bob4)]), "the answer by TCP")
+    equal(ask(bob, own6, "bob.home.p2p", AAAA, way="tcp"), (0, True, [packed(bob6)]), "the same over IPv6")
+    for way in ("udp", "tcp"):
+        equal(ask(bob, a.ip4, "bob.home.p2p", A, 0.3, way), None, "an answer on the underlay")
     equal(ask(a, bob4, "bob.home.p2p", A, 0.3), None, "an answer of a node without [dns]")
 
     told = a.run("cat", "/run/resolvectl.log").out.splitlines()

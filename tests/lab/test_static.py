@@ -501,6 +501,10 @@ def names_of_the_world(phone, alice, nas):
     heard = nas.asked.text()
     check("asked www.example.org" in heard and "p2p" not in heard, heard)
     equal(ask(phone.host, nas.addr(), "www.example.com", 1), (0, False, [bytes((192, 0, 2, 66))]), "by a datagram")
+    # a long answer needs TCP, by which a resolver of libc asks again (RFC 7766)
+    equal(phone.host.run("sh", "-c", "getent ahostsv4 long.example.org | grep -c STREAM", check_rc=False).out.strip(), "200",
+          "addresses of a name that has many")
+    equal(ask(alice, nas.addr(), "long.example.net", 1, way="tcp")[0], 5, "what a member is told of it by TCP")
     equal(ask(alice, nas.addr(), "www.example.net", 1)[0], 5, "what a member is told of it that is no phone")
     check("example.net" not in nas.asked.text(), "it was asked all the same")
 

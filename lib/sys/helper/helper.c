@@ -362,10 +362,10 @@ int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent
     return r;
 }
 
-int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
+int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, bool tcp, int *ret_fd,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct call c = {.req = {.kind = PV_HELPER_OPEN_DNS, .dns = *addr}, .pass = -1};
+    struct call c = {.req = {.kind = PV_HELPER_OPEN_DNS, .dns = *addr, .tcp = tcp}, .pass = -1};
     return call_for_fd(h, &c, ret_fd, ret_error);
 }
 

@@ -145,10 +145,10 @@ PV_MUST_CHECK int pv_helper_fix_files(struct pv_helper *h, const char *socket, c
  * them. */
 PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent,
                                         char ret_error[static PV_HELPER_ERROR_MAX]);
-/* A socket of the name server: port 53 of one of the interface's addresses, from the interface
- * only. */
-PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
-                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* A socket of the name server, of UDP or a listener of TCP: port 53 of one of the interface's
+ * addresses, from the interface only. */
+PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, bool tcp,
+                                     int *ret_fd, char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Ends the first phase: the helper keeps what is fixed, and gives up what its requests do not need,
  * all capabilities but a few, and most system calls (sys/proc/sandbox.h). ret_text: what is in
  * force, or why it failed. -EINVAL: not a name, or not a range. */

@@ -41,6 +41,7 @@ struct pv_helper_request {
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX];
     uint8_t recent; /* NAMES, not 0: of those who came since */
     struct pv_addr dns;
+    uint8_t tcp; /* DNS, not 0: a listener */
     struct pv_helper_fixed fixed;
     uint8_t events; /* not 0: the daemon wants (other) events of its plans */
     struct pv_netplan plan;

@@ -34,6 +34,7 @@
 #include "sys/net/netlink.h"
 #include "sys/net/netroutes.h"
 #include "sys/net/resolved.h"
+#include "sys/net/stream.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
@@ -610,7 +611,8 @@ static int open_dns(struct helper_server *s, const struct pv_helper_request *req
     addr.port = DNS_PORT;
     if (s->tun.n == 0 || !is_own_address(s, &addr))
         return fail_reply(s, -EINVAL, "open port 53: not an address of the interface");
-    int r = pv_udp_open(&addr, &opts, &fd);
+    int r = req->tcp != 0 ? pv_stream_listen(&addr, s->fixed.ifname, &fd)
+                          : pv_udp_open(&addr, &opts, &fd);
     if (r < 0)
         return fail_reply(s, r, "open port 53: %s", pv_strstatus(r));
     s->close_fds = true;

@@ -34,44 +34,64 @@ def getent(host, database, name):
     r = host.run("getent", database, name, check_rc=False)
     return r.out.split()
 
-# A DNS server at some address: "wildcard" answers every question with 192.0.2.66, as a login page does;
-# "silent" answers nothing, as one that is out of reach. Both write down what they were asked.
+# A DNS server at some address, by UDP and TCP: "wildcard" answers every question with 192.0.2.66, as a login page does,
+# but "long.…" with so many addresses that they need TCP; "silent" answers nothing, as one that is out of reach. Both
+# write down what they were asked.
 STRANGER = """
-import socket, struct, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[2], 53))
-print("ready", flush=True)
-while True:
-    data, peer = s.recvfrom(512)
+import socket, struct, sys, threading
+def answer(data, tcp):
     labels, at = [], 12
     while data[at]:
         labels.append(data[at + 1:at + 1 + data[at]].decode())
         at += 1 + data[at]
     print("asked", ".".join(labels), flush=True)
-    if sys.argv[1] == "wildcard":
-        ipv4 = data[at + 1:at + 3] == bytes((0, 1))
-        rdata = bytes.fromhex("c00c0001000100000000" "0004" "c0000242") if ipv4 else b""
-        s.sendto(data[:2] + b"\\x81\\x80" + struct.pack(">HHHH", 1, int(ipv4), 0, 0) + data[12:at + 5] + rdata, peer)
+    if sys.argv[1] != "wildcard":
+        return None
+    n = 0 if data[at + 1:at + 3] != bytes((0, 1)) else 1 if labels[0] != "long" else 200 if tcp else 0
+    flags = bytes((0x83, 0x80)) if labels[0] == "long" and not tcp else bytes((0x81, 0x80))
+    records = b"".join(bytes.fromhex("c00c00010001000000000004c00002") + bytes([(66 + i) % 256]) for i in range(n))
+    return data[:2] + flags + struct.pack(">HHHH", 1, n, 0, 0) + data[12:at + 5] + records
+def by_tcp(listener):
+    while True:
+        c = listener.accept()[0]
+        f = c.makefile("rb")
+        while head := f.read(2):
+            said = answer(f.read(struct.unpack(">H", head)[0]), True)
+            if said:
+                c.sendall(struct.pack(">H", len(said)) + said)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[2], 53))
+threading.Thread(target=by_tcp, args=(socket.create_server((sys.argv[2], 53)),), daemon=True).start()
+print("ready", flush=True)
+while True:
+    data, peer = s.recvfrom(512)
+    said = answer(data, False)
+    if said:
+        s.sendto(said, peer)
 """
 
 ASK = """
-import socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+import socket, struct, sys
+tcp = sys.argv[4] == "tcp"
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
 s.settimeout(float(sys.argv[3]))
-s.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
+query = bytes.fromhex(sys.argv[2])
 try:
-    print(s.recv(4096).hex())
-except OSError:
+    s.connect((sys.argv[1], 53))
+    s.sendall(struct.pack(">H", len(query)) + query if tcp else query)
+    f = s.makefile("rb")
+    print((f.read(struct.unpack(">H", f.read(2))[0]) if tcp else s.recv(4096)).hex())
+except (OSError, struct.error):
     pass
 """
 
 
-def ask(host, server, name, qtype, timeout=15):
+def ask(host, server, name, qtype, timeout=15, way="udp"):
     """The answer of the name server: (rcode, authoritative, answers as bytes); None: no answer."""
     labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
     question = labels + b"\0" + struct.pack(">HH", qtype, 1)
     query = struct.pack(">HHHHHH", 0x4711, 0x0100, 1, 0, 0, 0) + question
-    out = host.run("python3", "-c", ASK, server, query.hex(), str(timeout)).out.strip()
+    out = host.run("python3", "-c", ASK, server, query.hex(), str(timeout), way).out.strip()
     if not out:
         return None
     data = bytes.fromhex(out)

@@ -815,7 +815,7 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     close(fd);
     assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
     assert_int_equal(errno, EAFNOSUPPORT);
-    assert_int_equal(pv_helper_open_dns(h, &own, &fd, error), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_helper_open_dns(h, &own, false, &fd, error), PV_ERR_UNSUPPORTED);
     assert_ok(pv_helper_netplan(h, &plan, NULL, error));
     plan.exit = plan.exit4 = true;
     assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_ERR_UNSUPPORTED);

@@ -147,10 +147,11 @@ PV_TEST(the_name_servers_port_is_opened_at_own_addresses_only)
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 77, 1, 2, 0), .bits = 16};
     assert_ok(helper_ready(f->helper, "pvd0"));
-    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), -EINVAL);
+    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, false, &fd, error),
+                     -EINVAL);
     assert_ok(pv_helper_iface_up(f->helper, &iface, &tun, error));
-    assert_int_equal(pv_helper_open_dns(f->helper, &other, &fd, error), -EINVAL);
-    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error));
+    assert_int_equal(pv_helper_open_dns(f->helper, &other, true, &fd, error), -EINVAL);
+    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, false, &fd, error));
     struct sockaddr_in at;
     socklen_t len = sizeof(at);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
@@ -208,7 +209,9 @@ PV_TEST(a_sandboxed_helper_does_its_work)
     assert_ok(pv_helper_open_udp(f->helper, 600, 2, &group, error));
     pv_udp_group_close(&group);
     assert_ok(pv_helper_iface_up(f->helper, &iface, &tun, error));
-    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error));
+    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, false, &fd, error));
+    close(fd);
+    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, true, &fd, error));
     close(fd);
     assert_ok(pv_helper_write_names(f->helper, pv_view("n", 1), false, error));
     assert_names("n");
