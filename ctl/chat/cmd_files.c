@@ -335,6 +335,11 @@ static int open_file(struct pv_cli *cli, const char *path, struct job *j,
     if (r == PV_ERR_MALFORMED)
         return pv_cli_fail(cli, PV_CTLAPI_USAGE, "%s: not a regular file: pack it first (tar)",
                            path);
+    if (r == PV_ERR_UNSUPPORTED)
+        return pv_cli_usage(cli,
+                            "%s: its size is not known before it is read, as of files in /proc and "
+                            "/sys: send a copy of it (cat %s >COPY)",
+                            path, path);
     const char *peer = cli->args.word[0];
     if (r == -ENOENT && access(peer, F_OK) == 0)
         return pv_cli_usage(cli, "%s: %s: the peer stands first: `p2pvpnctl send-file %s %s`", path,

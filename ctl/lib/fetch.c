@@ -19,6 +19,13 @@ enum {
     AT_ONCE = 1 << 20,
 };
 
+/* Does the file end where stat() says? Those of /proc and /sys have 0 bytes or a page there. */
+static bool has_its_size(int fd, off_t size)
+{
+    char byte;
+    return size == 0 ? pread(fd, &byte, 1, 0) <= 0 : pread(fd, &byte, 1, size - 1) != 0;
+}
+
 int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_BUF],
                   double *ret_size)
 {
@@ -35,6 +42,10 @@ int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_B
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         return PV_ERR_MALFORMED;
+    }
+    if (!has_its_size(fd, st.st_size)) {
+        close(fd);
+        return PV_ERR_UNSUPPORTED;
     }
     *ret_fd = fd;
     *ret_size = (double)st.st_size;

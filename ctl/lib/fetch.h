@@ -10,7 +10,8 @@
 
 /* Opens a regular file, as the user whose rights count: *ret_fd is the caller's. name: the last
  * part of its path, as UTF-8, which names on disk need not be (path_resolution(7)); size in bytes.
- * PV_ERR_MALFORMED (not a regular file), -errno. */
+ * PV_ERR_MALFORMED (not a regular file), PV_ERR_UNSUPPORTED (its size is not known before it is
+ * read), -errno. */
 PV_MUST_CHECK int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_BUF],
                                 double *ret_size);
 

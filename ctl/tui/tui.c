@@ -203,7 +203,10 @@ static int open_file(const char *typed, char name[static PV_FILE_NAME_BUF], doub
     if (r == -ENOENT && len > 2 && (typed[0] == '\'' || typed[0] == '"') &&
         typed[len - 1] == typed[0])
         r = open_path(typed + 1, len - 2, &fd, name, ret_size);
-    *ret_why = r == PV_ERR_MALFORMED ? "not a regular file" : r < 0 ? strerror(-r) : "";
+    *ret_why = r == PV_ERR_MALFORMED     ? "not a regular file"
+               : r == PV_ERR_UNSUPPORTED ? "its size is not known before it is read: send a copy"
+               : r < 0                   ? strerror(-r)
+                                         : "";
     return fd;
 }
 

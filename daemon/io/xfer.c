@@ -178,7 +178,8 @@ static int read_chunk(const struct pv_xfer *x, uint8_t *buf, size_t *ret_n)
 }
 
 /* The part that the receiver has already, hashed. As hash_head(). */
-static int hash_sent(struct pv_xfer *x, uint64_t len, uint8_t *buf)
+static int hash_sent(const struct pv_xfer *x, struct pv_blake2b512 *hash, uint64_t len,
+                     uint8_t *buf)
 {
     const struct pv_source_request req = {.what = PV_SOURCE_READ, .len = len};
     int r = len == 0 ? PV_OK : ask_reader(x, &req);
@@ -188,7 +189,7 @@ static int hash_sent(struct pv_xfer *x, uint64_t len, uint8_t *buf)
         if (r == PV_OK && (n == 0 || n > len - at))
             return PV_ERR_TRUNCATED;
         if (r == PV_OK)
-            r = pv_blake2b512_update(x->hash, buf, n);
+            r = pv_blake2b512_update(hash, buf, n);
         at += n;
     }
     return r;
@@ -196,16 +197,38 @@ static int hash_sent(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-static bool is_unchanged(const struct pv_xfer *x)
+/* The file's owner may change it at any time; size, time, device and inode tell a changed file
+ * without reading all of it. */
+enum change {
+    UNCHANGED,
+    GROWN, /* as a log grows: the bytes that were offered may be as they were */
+    CHANGED,
+};
+
+static enum change look_at_file(const struct pv_xfer *x)
 {
-    /* The file's owner may change it at any time; these four tell a changed file without reading
-     * all of it. */
     const struct pv_source_request req = {.what = PV_SOURCE_INFO};
     struct pv_source_info info;
-    return ask_reader(x, &req) == PV_OK &&
-           recv_from(x, x->file, &info, sizeof(info), PV_XFER_IDLE_S) == PV_OK &&
-           info.is_file != 0 && info.size == x->op.size && info.dev == x->op.stamp.dev &&
-           info.ino == x->op.stamp.ino && info.mtime_ns == x->op.stamp.mtime_ns;
+    if (ask_reader(x, &req) < 0 || recv_from(x, x->file, &info, sizeof(info), PV_XFER_IDLE_S) < 0 ||
+        info.is_file == 0 || info.dev != x->op.stamp.dev || info.ino != x->op.stamp.ino)
+        return CHANGED;
+    if (info.size > x->op.size)
+        return GROWN;
+    return info.size == x->op.size && info.mtime_ns == x->op.stamp.mtime_ns ? UNCHANGED : CHANGED;
+}
+
+/* Are the first bytes of a file that grew still those with this hash, which were sent? The receiver
+ * waits meanwhile, and gives up after PV_XFER_IDLE_S: then it goes on where it was. */
+static bool begins_as_before(const struct pv_xfer *x, const uint8_t hash[static PV_FILE_HASH_LEN],
+                             uint8_t *buf)
+{
+    struct pv_blake2b512 *again = NULL;
+    uint8_t now[PV_FILE_HASH_LEN];
+    bool same = pv_blake2b512_new(&again) == PV_OK &&
+                hash_sent(x, again, x->op.size, buf) == PV_OK &&
+                pv_blake2b512_digest(again, now) == PV_OK && memcmp(now, hash, sizeof(now)) == 0;
+    pv_blake2b512_free(again);
+    return same;
 }
 
 static enum pv_file_why read_failure(int status)
@@ -262,15 +285,17 @@ static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_o
     return PV_FILE_WHY_NONE;
 }
 
-static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
+static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why, uint8_t *buf)
 {
     uint8_t end[4 + PV_FILE_END_LEN] = {0}, word = 0;
     /* The hash covers what was sent, so only the stamp can tell that the file changed behind the
      * reader. */
-    if (why == PV_FILE_WHY_NONE && !is_unchanged(x))
-        why = PV_FILE_WHY_CHANGED;
+    const enum change change = why == PV_FILE_WHY_NONE ? look_at_file(x) : CHANGED;
     if (why == PV_FILE_WHY_NONE && pv_blake2b512_digest(x->hash, end + 5) != PV_OK)
         why = PV_FILE_WHY_UNREADABLE;
+    if (why == PV_FILE_WHY_NONE &&
+        (change == CHANGED || (change == GROWN && !begins_as_before(x, end + 5, buf))))
+        why = PV_FILE_WHY_CHANGED;
     end[4] = (uint8_t)why;
     int r = send_all(x, end, sizeof(end));
     if (why != PV_FILE_WHY_NONE)
@@ -288,9 +313,9 @@ static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
     uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN] = {0};
     enum pv_file_why why = PV_FILE_WHY_NONE;
     bool over = false;
-    if (!is_unchanged(x))
+    if (look_at_file(x) == CHANGED)
         why = PV_FILE_WHY_CHANGED;
-    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_sent(x, x->op.offset, buf);
+    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_sent(x, x->hash, x->op.offset, buf);
     if (r == PV_OK && why == PV_FILE_WHY_NONE)
         r = pv_blake2b512_digest(x->hash, head);
     if (r < 0)
@@ -301,7 +326,7 @@ static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
     if (why != PV_FILE_WHY_NONE || r < 0)
         return why != PV_FILE_WHY_NONE ? why : PV_FILE_WHY_LOST;
     why = send_chunks(x, buf, &over);
-    return over ? why : send_end(x, why);
+    return over ? why : send_end(x, why, buf);
 }
 
 /* --- receiving ----------------------------------------------------------------------------- */

@@ -353,6 +353,8 @@ def names_and_users_of_the_other_side_can_do_no_harm(lab):
     # A path that is no file, or not readable, is not sent.
     a.ctl("send-file", "b", "/dev/null", code=2)
     a.ctl("send-file", "b", "/nowhere", code=1)
+    for path in ("/proc/cpuinfo", "/sys/devices/system/cpu/online"):
+        check("its size is not known before it is read" in a.ctl("send-file", "b", path, code=2).err, path)
     a.ctl("send-file", "nobody", str(odd / "-rf"), code=6)
     a.ctl("files", "accept", "999", code=1)
     a.ctl("files", "accept", "x", code=2)
@@ -364,6 +366,14 @@ def names_and_users_of_the_other_side_can_do_no_harm(lab):
     r = b.ctl("files", "accept", str(files(b)[-1]["id"]), "--dir", str(target), code=1)
     check("changed" in r.err, f"not told that the file changed: {r}")
     wait("the sender to know", lambda: files(a)[-1]["state"] == "failed")
+    # One that grows arrives as it was offered.
+    log = make(odd / "log", 100)
+    as_offered = log.read_bytes()
+    a.ctl("send-file", "b", str(log), "--no-wait")
+    wait("one more offer", lambda: files(b)[-1]["name"] == "log")
+    log.write_bytes(as_offered + b"one more line")
+    b.ctl("files", "accept", str(files(b)[-1]["id"]), "--dir", str(target))
+    equal((target / "log").read_bytes(), as_offered, "a file that grew")
 
 
 def race(a, b, source, rounds):

@@ -180,4 +180,9 @@ PV_TEST(a_file_to_send_has_a_name_that_can_be_told)
     assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_ERR_MALFORMED);
     assert_int_equal(pv_fetch_open(dir, &fd, name, &size), PV_ERR_MALFORMED);
     assert_int_equal(pv_fetch_open(in_dir("nothing"), &fd, name, &size), -ENOENT);
+    /* stat() says that they are empty, or have a page */
+    assert_int_equal(pv_fetch_open("/proc/self/status", &fd, name, &size), PV_ERR_UNSUPPORTED);
+    if (access("/sys/devices/system/cpu/online", R_OK) == 0)
+        assert_int_equal(pv_fetch_open("/sys/devices/system/cpu/online", &fd, name, &size),
+                         PV_ERR_UNSUPPORTED);
 }

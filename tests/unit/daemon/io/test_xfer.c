@@ -245,9 +245,19 @@ PV_TEST(another_beginning_is_thrown_away)
 PV_TEST(a_changed_file_is_told)
 {
     struct sender s = {.offset = 0};
-    assert_int_equal(pwrite(source_fd, "x", 1, SIZE), 1);
+    assert_int_equal(pwrite(source_fd, "x", 1, SIZE - 1), 1);
     assert_int_equal(fetch(&s), PV_FILE_WHY_CHANGED);
     assert_int_equal(s.why, PV_FILE_WHY_CHANGED);
+}
+
+/* As a log does between the offer and the end. */
+PV_TEST(a_file_that_grows_is_sent_as_it_was_offered)
+{
+    struct sender s = {.offset = 0};
+    assert_int_equal(pwrite(source_fd, "x", 1, SIZE), 1);
+    assert_int_equal(fetch(&s), PV_FILE_WHY_NONE);
+    assert_int_equal(s.why, PV_FILE_WHY_NONE);
+    assert_kept();
 }
 
 /* A reader that says nothing, as one does whose file hangs. */
