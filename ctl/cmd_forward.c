@@ -309,7 +309,7 @@ const struct pv_command pv_cmds_forward[] = {
         .name = "socks",
         .keeps_root = true,
         .args = "[--listen [ADDR:]PORT|PATH]",
-        .summary = "let local programs reach all members (SOCKS5, HTTP CONNECT)",
+        .summary = "let local programs reach all members (SOCKS5, HTTP proxy)",
         .details = "Runs until you press Ctrl-C. Only programs of this user can connect, as with\n"
                    "forward. It resolves names of members itself, and leads to members only.\n"
                    "  --listen PLACE  instead of 127.0.0.1:1080\n",

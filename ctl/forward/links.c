@@ -302,6 +302,8 @@ static int hear(struct link *l, struct pv_proxy_target *ret_target)
         if (!say(l, text, said))
             return PV_ERR_CLOSED;
     } while (r == PV_ERR_AGAIN && used > 0 && l->n_heard > 0);
+    if (r == PV_OK && l->proxy.passes && pv_proxy_pass(l->heard, l->n_heard, &l->n_heard) < 0)
+        r = PV_ERR_LIMIT;
     if (r == PV_OK || (r == PV_ERR_AGAIN && l->n_heard < PV_PROXY_HEAR_MAX))
         return r;
     hang_up(l);

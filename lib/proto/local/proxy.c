@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bytes.h"
 #include "base/text.h"
@@ -149,27 +150,63 @@ static int take_authority(struct pv_view text, struct pv_proxy_target *ret_targe
     return take_host(pv_view(text.ptr, host), ret_target);
 }
 
-/* PV_ERR_UNSUPPORTED: another method. */
-static int take_request_line(struct pv_view line, struct pv_proxy_target *ret_target)
+#define HTTP "http://"
+
+/* The authority and the path of a URL, "http://pi:8080/file"; false: it is no such one. Schemes
+ * differ by no capitals (RFC 3986 s3.1). */
+static bool split_url(struct pv_view url, struct pv_view *ret_authority, struct pv_view *ret_path)
 {
-    struct pv_view rest = line;
+    const size_t begin = sizeof(HTTP) - 1;
+    size_t end = begin;
+    if (url.len <= begin || strncasecmp((const char *)url.ptr, HTTP, begin) != 0)
+        return false;
+    while (end < url.len && url.ptr[end] != '/' && url.ptr[end] != '?')
+        end++;
+    *ret_authority = pv_view(url.ptr + begin, end - begin);
+    *ret_path = pv_view(url.ptr + end, url.len - end);
+    return true;
+}
+
+/* The port may be missing. A "@" makes no name, so no password goes anywhere. */
+static int take_url_authority(struct pv_view text, struct pv_proxy_target *ret_target)
+{
+    char with_port[PV_PROXY_HOST_BUF + 8];
+    const uint8_t *colon = text.len == 0 ? NULL : memrchr(text.ptr, ':', text.len);
+    if (text.len >= PV_PROXY_HOST_BUF || memchr(text.ptr, '@', text.len) != NULL)
+        return PV_ERR_MALFORMED;
+    if (colon != NULL && memchr(colon, ']', text.len - (size_t)(colon - text.ptr)) == NULL)
+        return take_authority(text, ret_target);
+    int n = snprintf(with_port, sizeof(with_port), "%.*s:80", (int)text.len, text.ptr);
+    return take_authority(pv_view(with_port, (size_t)n), ret_target);
+}
+
+/* PV_ERR_UNSUPPORTED: another method, and no whole URL. */
+static int take_request_line(struct pv_proxy *p, struct pv_view line,
+                             struct pv_proxy_target *ret_target)
+{
+    struct pv_view rest = line, authority, path;
     struct pv_view method = pv_http_word(&rest), target = pv_http_word(&rest);
     if (method.len == 0 || target.len == 0 || rest.len != 8 || memcmp(rest.ptr, "HTTP/1.", 7) != 0)
         return PV_ERR_MALFORMED;
-    if (method.len != 7 || memcmp(method.ptr, "CONNECT", 7) != 0)
+    bool connects = method.len == 7 && memcmp(method.ptr, "CONNECT", 7) == 0;
+    p->passes = !connects && split_url(target, &authority, &path);
+    if (p->passes)
+        return take_url_authority(authority, ret_target);
+    if (!connects)
         return PV_ERR_UNSUPPORTED;
     return take_authority(target, ret_target);
 }
 
-/* The fields are not looked at: whoever is in may go everywhere. */
-static int hear_http(const struct pv_proxy *p, struct pv_view heard, size_t *ret_used,
+/* The fields are not looked at: whoever is in may go everywhere. The head of a request that passes
+ * is not used up. */
+static int hear_http(struct pv_proxy *p, struct pv_view heard, size_t *ret_used,
                      struct pv_proxy_target *ret_target, uint8_t *say, size_t *ret_said)
 {
     const struct pv_addr none = {.family = PV_AF_NONE};
     struct pv_view rest = heard, first, line;
     int r = PV_ERR_AGAIN;
     if (pv_http_line(&rest, &first)) {
-        r = take_request_line(first, ret_target);
+        r = take_request_line(p, first, ret_target);
         /* A line that is none is answered at once: its end may never come. */
         do {
             line.len = 0;
@@ -180,11 +217,56 @@ static int hear_http(const struct pv_proxy *p, struct pv_view heard, size_t *ret
     if (r == PV_ERR_AGAIN && heard.len >= PV_PROXY_HEAR_MAX)
         r = PV_ERR_LIMIT;
     if (r == PV_OK)
-        *ret_used = heard.len - rest.len;
+        *ret_used = p->passes ? 0 : heard.len - rest.len;
     else if (r != PV_ERR_AGAIN)
         *ret_said = pv_proxy_say(
             p, r == PV_ERR_UNSUPPORTED ? PV_PROXY_UNKNOWN : PV_PROXY_UNREADABLE, &none, say);
     return r;
+}
+
+/* Fields that are about the connection to the proxy (RFC 9110 s7.6.1), and a password for it. */
+static bool is_about_the_proxy(struct pv_view line)
+{
+    static const char *const names[] = {
+        "connection:", "proxy-connection:", "keep-alive:", "proxy-authorization:"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        size_t n = strlen(names[i]);
+        if (line.len >= n && strncasecmp((const char *)line.ptr, names[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+int pv_proxy_pass(uint8_t heard[static PV_PROXY_HEAR_MAX], size_t len, size_t *ret_len)
+{
+    static const char last[] = "Connection: close\r\n\r\n";
+    uint8_t made[PV_PROXY_HEAR_MAX];
+    struct pv_writer out = pv_writer(made, sizeof(made));
+    struct pv_view rest = pv_view(heard, len), line, authority, path = pv_view(NULL, 0);
+    if (!pv_http_line(&rest, &line))
+        return PV_ERR_MALFORMED;
+    const struct pv_view method = pv_http_word(&line), target = pv_http_word(&line);
+    if (!split_url(target, &authority, &path))
+        return PV_ERR_MALFORMED;
+    pv_put_bytes(&out, method.ptr, method.len);
+    pv_put_bytes(&out, " /", path.len > 0 && path.ptr[0] == '/' ? 1 : 2);
+    pv_put_bytes(&out, path.ptr, path.len);
+    pv_put_bytes(&out, " ", 1);
+    pv_put_bytes(&out, line.ptr, line.len); /* the version */
+    pv_put_bytes(&out, "\r\n", 2);
+    while (pv_http_line(&rest, &line) && line.len > 0) {
+        if (is_about_the_proxy(line))
+            continue;
+        pv_put_bytes(&out, line.ptr, line.len);
+        pv_put_bytes(&out, "\r\n", 2);
+    }
+    pv_put_bytes(&out, last, sizeof(last) - 1);
+    pv_put_bytes(&out, rest.ptr, rest.len);
+    if (out.status < 0)
+        return PV_ERR_LIMIT;
+    memcpy(heard, made, out.len);
+    *ret_len = out.len;
+    return PV_OK;
 }
 
 /* --- both ---------------------------------------------------------------------------------- */
@@ -222,10 +304,17 @@ static void put_address(struct pv_writer *out, const struct pv_addr *addr)
 size_t pv_proxy_say(const struct pv_proxy *p, enum pv_proxy_end end, const struct pv_addr *at,
                     uint8_t say[static PV_PROXY_SAY_MAX])
 {
+    if (p->http && end == PV_PROXY_DONE)
+        return p->passes ? 0
+                         : (size_t)snprintf((char *)say, PV_PROXY_SAY_MAX, "HTTP/1.1 %s\r\n\r\n",
+                                            ends[end].http);
     if (p->http) {
-        int n = snprintf((char *)say, PV_PROXY_SAY_MAX, "HTTP/1.1 %s\r\n%s\r\n", ends[end].http,
-                         end == PV_PROXY_DONE ? "" : "Content-Length: 0\r\nConnection: close\r\n");
-        return (size_t)n;
+        const char *body = end == PV_PROXY_UNKNOWN
+                               ? "This is the proxy of p2pvpnctl socks: ask it for http://MEMBER/\n"
+                               : "";
+        return (size_t)snprintf((char *)say, PV_PROXY_SAY_MAX,
+                                "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                                ends[end].http, strlen(body), body);
     }
     struct pv_writer out = pv_writer(say, PV_PROXY_SAY_MAX);
     pv_put_u8(&out, SOCKS5);

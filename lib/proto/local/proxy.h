@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * proxy.h - how a program says where it wants to go: SOCKS5 (RFC 1928), and CONNECT of HTTP
- * (RFC 9110 s9.3.6), which the first byte tells apart.
+ * proxy.h - how a program says where it wants to go: SOCKS5 (RFC 1928), CONNECT of HTTP
+ * (RFC 9110 s9.3.6), and requests of HTTP with a whole URL (RFC 9112 s3.2.2), as wget and apt send
+ * them. The first byte tells SOCKS5 and HTTP apart.
  *
  * SOCKS5 without authentication and without BIND. Pure: bytes in, bytes out. One thread.
  */
@@ -32,6 +33,7 @@ struct pv_proxy_target {
 /* One conversation; zeroed at first. */
 struct pv_proxy {
     bool http;    /* else SOCKS5 */
+    bool passes;  /* HTTP: the request itself goes there, as pv_proxy_pass() makes it */
     bool greeted; /* SOCKS5: the method is agreed on, s3 */
 };
 
@@ -59,7 +61,14 @@ PV_MUST_CHECK int pv_proxy_hear(struct pv_proxy *p, struct pv_view heard, size_t
                                 struct pv_proxy_target *ret_target,
                                 uint8_t say[static PV_PROXY_SAY_MAX], size_t *ret_said);
 
-/* The answer to a request. at: where datagrams go (UDP), else PV_AF_NONE. Returns its length. */
+/* Of one that passes: what is heard, with the whole head, becomes what the server gets. It names
+ * the path alone, and ends the connection, for the next request may be for another server. Returns
+ * its length. PV_ERR_LIMIT: it would be longer than PV_PROXY_HEAR_MAX. */
+PV_MUST_CHECK int pv_proxy_pass(uint8_t heard[static PV_PROXY_HEAR_MAX], size_t len,
+                                size_t *ret_len);
+
+/* The answer to a request, none for one that passes and is connected. at: where datagrams go (UDP),
+ * else PV_AF_NONE. Returns its length. */
 size_t pv_proxy_say(const struct pv_proxy *p, enum pv_proxy_end end, const struct pv_addr *at,
                     uint8_t say[static PV_PROXY_SAY_MAX]);
 

@@ -1267,6 +1267,20 @@ static void hear(struct talk *t, struct pv_view heard)
     } while (t->status == PV_ERR_AGAIN && used > 0);
 }
 
+/* A request that is passed on names a path, in a head that ends. */
+static void try_pass(const struct talk *t, struct pv_view heard)
+{
+    static uint8_t buf[PV_PROXY_HEAR_MAX + 1];
+    size_t len = heard.len - t->used;
+    if (!t->p.passes || len > PV_PROXY_HEAR_MAX)
+        return;
+    memcpy(buf, heard.ptr + t->used, len);
+    if (pv_proxy_pass(buf, len, &len) < 0)
+        return;
+    must(len <= PV_PROXY_HEAR_MAX && memmem(buf, len, " /", 2) != NULL &&
+         memmem(buf, len, "Connection: close\r\n\r\n", 21) != NULL);
+}
+
 static void try_datagram(struct pv_view in)
 {
     struct pv_proxy_target target;
@@ -1311,6 +1325,7 @@ FUZZ(proxy)
     must(whole.target.port == cut.target.port && whole.target.want == cut.target.want);
     must_be_named(&whole.target);
     must(whole.target.want == PV_PROXY_UDP || whole.target.port != 0);
+    try_pass(&whole, in);
 }
 
 /* --- netplan --------------------------------------------------------------------------------- */

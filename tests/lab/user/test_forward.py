@@ -339,7 +339,12 @@ def socks_leads_to_members_by_their_names(lab):
             curl(one, "-x", f"socks5h://{where}", f"http://{name}:8080/file", code=97)
             curl(one, "-p", "-x", f"http://{where}", f"http://{name}:8080/file", code=56)
         curl(one, "-x", f"socks5h://{where}", "http://a:8081/file", code=97)  # nothing listens there
-        check("405" in curl(one, "-i", "-x", f"http://{where}", "http://a:8080/file"), "a request without CONNECT")
+        # a plain request with a whole URL, as wget and apt send them, and one without
+        equal(curl(one, "-x", f"http://{where}", "http://a:8080/file", "http://a:8080/file"), 2 * "hello from a\n", "curl")
+        equal(one.run("env", f"http_proxy=http://{where}", "wget", "-qO-", "http://a:8080/file").out, "hello from a\n", "wget")
+        check("502" in curl(one, "-i", "-x", f"http://{where}", "http://nobody:8080/file"), "nobody by a plain request")
+        said = curl(one, "-i", f"http://{where}/")
+        check("405" in said and "ask it for http://MEMBER/" in said, said)
         mine, one.before = one.before, []
         for uid in ("4242", "0"):
             theirs = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]

@@ -126,7 +126,12 @@ PV_TEST(connect_of_http_names_a_host_and_a_port)
         {PV_ERR_AGAIN, "CONNECT pi:1 HTTP/1.1\r\nHost: pi\r\n", "", 0, ""},
         {PV_ERR_AGAIN, "CONNECT pi:1 HTTP/1.1", "", 0, ""},
         {PV_ERR_AGAIN, "GET / HTTP/1.1\r\n", "", 0, ""},
-        {PV_ERR_UNSUPPORTED, "GET http://pi/ HTTP/1.1\r\nHost: pi\r\n\r\n", "", 0, "HTTP/1.1 405"},
+        {PV_ERR_UNSUPPORTED, "GET / HTTP/1.1\r\nHost: pi\r\n\r\n", "", 0, "HTTP/1.1 405"},
+        {PV_ERR_UNSUPPORTED, "GET https://pi/ HTTP/1.1\r\n\r\n", "", 0, "HTTP/1.1 405"},
+        {PV_ERR_MALFORMED, "GET http://?x HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
+        {PV_ERR_MALFORMED, "GET http:/// HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
+        {PV_ERR_MALFORMED, "GET http://a:pw@pi/ HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
+        {PV_ERR_MALFORMED, "GET http://pi:x/ HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
         {PV_ERR_MALFORMED, "CONNECT pi HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
         {PV_ERR_MALFORMED, "CONNECT pi:0 HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
         {PV_ERR_MALFORMED, "CONNECT pi:65536 HTTP/1.1\r\n", "", 0, "HTTP/1.1 400"},
@@ -152,6 +157,53 @@ PV_TEST(connect_of_http_names_a_host_and_a_port)
             assert_int_equal(h.used, len);
         }
     }
+}
+
+/* RFC 9112 s3.2.2, s9.6: the server gets the path, and no words about the proxy. */
+PV_TEST(a_request_with_a_whole_url_is_passed_on)
+{
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+        const char *passed;
+    } rows[] = {
+        {"GET http://pi/a?b HTTP/1.1\r\nHost: pi\r\n\r\n", "pi", 80,
+         "GET /a?b HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n"},
+        {"POST HTTP://pi:8080?x HTTP/1.0\nconnection: Keep-Alive\nProxy-Authorization: x\nA: "
+         "b\n\nbody",
+         "pi", 8080, "POST /?x HTTP/1.0\r\nA: b\r\nConnection: close\r\n\r\nbody"},
+        {"HEAD http://[fd00::1] HTTP/1.1\r\nProxy-Connection: x\r\n\r\n", "fd00::1", 80,
+         "HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n"},
+        {"GET http://[fd00::1]:8080/ HTTP/1.1\r\n\r\n", "fd00::1", 8080,
+         "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        static uint8_t buf[PV_PROXY_HEAR_MAX];
+        size_t len = strlen(rows[i].text);
+        struct heard h = hear((struct pv_proxy){.http = false}, rows[i].text, len);
+        assert_ok(h.status);
+        assert_string_equal(h.target.host, rows[i].host);
+        assert_int_equal(h.target.port, rows[i].port);
+        assert_true(h.p.passes && h.used == 0 && h.said == 0);
+        memcpy(buf, rows[i].text, len);
+        assert_ok(pv_proxy_pass(buf, len, &len));
+        buf[len] = '\0';
+        assert_string_equal((char *)buf, rows[i].passed);
+        assert_int_equal(
+            pv_proxy_say(&h.p, PV_PROXY_DONE, &(struct pv_addr){.family = PV_AF_NONE}, h.say), 0);
+    }
+}
+
+PV_TEST(a_request_that_would_become_too_long_is_refused)
+{
+    static uint8_t buf[PV_PROXY_HEAR_MAX];
+    static const char head[] = "GET http://a/ HTTP/1.1\r\nX: ";
+    size_t len = 0;
+    memset(buf, 'x', sizeof(buf));
+    memcpy(buf, head, sizeof(head) - 1);
+    memcpy(buf + sizeof(buf) - 5, "\r\n\r\n", 4);
+    assert_ok(hear((struct pv_proxy){.http = false}, buf, sizeof(buf) - 1).status);
+    assert_int_equal(pv_proxy_pass(buf, sizeof(buf) - 1, &len), PV_ERR_LIMIT);
 }
 
 PV_TEST(a_head_without_an_end_is_not_read_for_ever)
@@ -190,7 +242,9 @@ PV_TEST(answers_are_those_of_the_protocol_that_asked)
         n = pv_proxy_say(&http, rows[i].end, &none, say);
         say[n] = '\0';
         assert_memory_equal(say, rows[i].http, strlen(rows[i].http));
-        assert_string_equal((char *)say + n - 4, "\r\n\r\n");
+        const char *body = strstr((char *)say, "\r\n\r\n");
+        assert_non_null(body);
+        assert_int_equal(body[4] != '\0', rows[i].end == PV_PROXY_UNKNOWN);
         /* RFC 9110 s9.3.6: what follows the end of the head is the member's. */
         assert_int_equal(strstr((char *)say, "Content-Length") == NULL,
                          rows[i].end == PV_PROXY_DONE);
