@@ -904,19 +904,24 @@ enum {
     SECRET_BUF = PV_CTLAPI_SECRET_MAX + 2, /* one more than allowed, to see that it is too long */
 };
 
-/* Reads the first line of standard input without blanks around it. */
+/* Tokens and URLs have none of these: a mail program has put them there, to wrap or to quote. */
+static bool is_of_mail(int c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '>';
+}
+
+/* Reads standard input, of a terminal the first line. */
 static void read_secret(struct pv_cli *cli, char *buf, size_t cap)
 {
+    const bool one_line = isatty(fileno(cli->in)) == 1;
     size_t n = 0;
     int c = fgetc(cli->in);
-    while (c == ' ' || c == '\t')
-        c = fgetc(cli->in);
     /* One byte more than allowed is kept: the parser then refuses what is too long instead of
      * using a shortened secret. */
-    for (; c != EOF && c != '\n' && n + 1 < cap; c = fgetc(cli->in))
-        buf[n++] = (char)c;
-    while (n > 0 && (buf[n - 1] == ' ' || buf[n - 1] == '\t' || buf[n - 1] == '\r'))
-        n--;
+    for (; c != EOF && !(one_line && c == '\n') && n + 1 < cap; c = fgetc(cli->in)) {
+        if (!is_of_mail(c))
+            buf[n++] = (char)c;
+    }
     buf[n] = '\0';
 }
 
@@ -933,7 +938,7 @@ int pv_cli_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req)
     const size_t len = strlen(word);
     size_t n = 0;
     for (size_t i = 0; i < len && n + 1 < SECRET_BUF; i++) {
-        if (strchr(" \t\r\n", word[i]) == NULL)
+        if (!is_of_mail(word[i]))
             secret[n++] = word[i];
     }
     /* The length of a secret may stay visible; its text may not. */

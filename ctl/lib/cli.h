@@ -218,7 +218,7 @@ int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_colu
 
 /* A token or URL from the command line or standard input. */
 
-/* The token or URL, "-" from standard input, into req->secret. Neither has blanks or ends of lines:
- * a mail program has put those into the word, and they are left out. Overwrites the argument, so
+/* The token or URL, "-" from standard input, into req->secret. Neither has blanks, ends of lines or
+ * ">": a mail program has put those there, and they are left out. Overwrites the argument, so
  * that it is not to be seen in the process list any longer than it must. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req);

@@ -977,6 +977,9 @@ PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
     t.requests[0] = '\0'; /* in quotes, as a mail program has wrapped it */
     assert_int_equal(RUN("create", PV_STR("%.30s\r\n %s\t", url, url + 30)), 0);
     assert_has(t.requests, url);
+    t.requests[0] = '\0'; /* in a file, as one has wrapped and another quoted it */
+    assert_int_equal(RUN_WITH(PV_STR("> %.30s\n> %s\n", url, url + 30), "create", "-"), 0);
+    assert_has(t.requests, url);
 }
 
 /* A user who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
