@@ -698,6 +698,7 @@ int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
                  struct pv_ctlapi_reply *ret_reply)
 {
     const pv_ns until = pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S));
+    struct pv_ctlapi_reply busy = {.body = NULL};
     for (;;) {
         int r = pv_client_send(&cli->client, req, cli->deadline);
         /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
@@ -705,15 +706,22 @@ int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
             pv_wipe(req->secret, strlen(req->secret));
         if (r == PV_OK || r == PV_ERR_CLOSED) /* who is sent away is told so before */
             r = next_reply(cli, ret_reply);
+        if (r == PV_ERR_TIMEOUT && busy.body != NULL) {
+            *ret_reply = busy;
+            return PV_OK;
+        }
+        pv_ctlapi_reply_done(&busy);
         if (r < 0 || ret_reply->id != UINT64_MAX || ret_reply->code != PV_CTLAPI_BUSY ||
             req->secret != NULL || pv_clock_now() >= until)
             return r;
-        pv_ctlapi_reply_done(ret_reply);
+        busy = *ret_reply;
         pv_client_close(&cli->client);
         (void)poll(NULL, 0, AGAIN_MS);
         r = pv_client_open(&cli->client, cli->node.socket);
-        if (r < 0)
+        if (r < 0) {
+            pv_ctlapi_reply_done(&busy);
             return r == PV_ERR_NOT_FOUND ? PV_ERR_CLOSED : r;
+        }
     }
 }
 

@@ -142,7 +142,8 @@ PV_MUST_CHECK int pv_helper_fix_files(struct pv_helper *h, const char *socket, c
 /* Replaces the file of names, as a whole, or the small one beside it (recent: `X.recent.names`
  * beside `X.names`), which the whole one ends; nothing: removes both. They belong to the helper's
  * user, root or the unit's, and only that one may write them: every program of the machine reads
- * them. */
+ * them. PV_ERR_MALFORMED: it is no names file, or has an address that is in no private range and
+ * none of the settings. */
 PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent,
                                         char ret_error[static PV_HELPER_ERROR_MAX]);
 /* A socket of the name server, of UDP or a listener of TCP: port 53 of one of the interface's

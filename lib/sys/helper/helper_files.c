@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/names.h"
+#include "base/netplan.h"
 #include "sys/file/file.h"
 #include "sys/helper/helper_proto.h"
 
@@ -97,13 +99,37 @@ static int read_names(int fd, char **ret_data, size_t *ret_len)
     return PV_OK;
 }
 
+/* Every program of the machine believes the file. So it names no address that the interface could
+ * not have, whatever the daemon wrote. */
+static bool are_own_names(struct pv_view bytes, const struct pv_helper_fixed *fixed)
+{
+    struct pv_names names;
+    struct pv_names_entry e;
+    if (pv_names_open(bytes, &names) < 0)
+        return false;
+    for (uint32_t i = 0; i < names.n; i++) {
+        if (pv_names_at(&names, i, &e) < 0)
+            return false;
+        const struct pv_addr *both[] = {&e.ip4, &e.ip6};
+        for (size_t k = 0; k < PV_ARRAY_LEN(both); k++) {
+            const struct pv_prefix one = {.base = *both[k],
+                                          .bits = (uint8_t)(8 * pv_addr_ip_len(both[k]))};
+            if (both[k]->family != PV_AF_NONE &&
+                !pv_netplan_is_own(&one, fixed->ranges, fixed->n_ranges))
+                return false;
+        }
+    }
+    return true;
+}
+
 static int drop(const char *path)
 {
     return unlink(path) == 0 || errno == ENOENT ? PV_OK : -errno;
 }
 
 /* The small file goes after the whole one has what is in it: a name is never in neither. */
-int pv_helper_files_names(const struct pv_helper_files *files, int bytes, bool recent)
+int pv_helper_files_names(const struct pv_helper_files *files, const struct pv_helper_fixed *fixed,
+                          int bytes, bool recent)
 {
     char *data = NULL;
     size_t len = 0;
@@ -114,6 +140,8 @@ int pv_helper_files_names(const struct pv_helper_files *files, int bytes, bool r
         return r < 0 ? r : r_recent;
     }
     int r = read_names(bytes, &data, &len);
+    if (r == PV_OK && !are_own_names(pv_view(data, len), fixed))
+        r = PV_ERR_MALFORMED;
     /* As a whole: nobody reads half of one. */
     if (r == PV_OK)
         r = pv_file_write(recent ? files->recent : files->names, pv_view(data, len), 0644);

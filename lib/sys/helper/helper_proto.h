@@ -109,8 +109,10 @@ PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char 
                                       const char *names);
 /* Where lwIP's process listens is removed in the end, too. -errno. */
 PV_MUST_CHECK int pv_helper_files_fix_stack(struct pv_helper_files *files, int listener);
-/* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. */
-PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int bytes,
+/* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. PV_ERR_MALFORMED: it
+ * is no names file, or has an address that no interface of fixed may have. */
+PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files,
+                                        const struct pv_helper_fixed *fixed, int bytes,
                                         bool recent);
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);

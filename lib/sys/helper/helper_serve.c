@@ -589,7 +589,7 @@ static int fix_files(struct helper_server *s, const struct pv_helper_request *re
 
 static int write_names(struct helper_server *s, const struct pv_helper_request *req)
 {
-    int r = pv_helper_files_names(&s->files, s->passed, req->recent != 0);
+    int r = pv_helper_files_names(&s->files, &s->fixed, s->passed, req->recent != 0);
     return r < 0 ? fail_reply(s, r, "write %.150s: %s", s->files.names, pv_strstatus(r)) : PV_OK;
 }
 

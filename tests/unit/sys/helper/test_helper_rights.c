@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/names.h"
 #include "sys/helper/helper.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
@@ -73,17 +74,39 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
+/* A names file of one member; "" names none. */
+static struct pv_view names_of(const char *name, struct pv_addr ip4)
+{
+    static uint8_t buf[PV_NAMES_SIZE(1)];
+    struct pv_names_entry e = {.ip4 = ip4};
+    snprintf(e.name, sizeof(e.name), "%s", name);
+    assert_ok(pv_names_build("home", &e, name[0] == '\0' ? 0 : 1, buf, sizeof(buf)));
+    return pv_view(buf, PV_NAMES_SIZE(name[0] == '\0' ? 0 : 1));
+}
+
+static int write_names(const char *name, bool recent)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    return pv_helper_write_names(f->helper, names_of(name, pv_addr4(10, 66, 1, 2, 0)), recent,
+                                 error);
+}
+
+/* The file names this member. */
 static void assert_names(const char *want)
 {
-    char got[64] = "";
+    uint8_t got[2 * PV_NAMES_SIZE(1)];
+    struct pv_names names;
+    struct pv_names_entry e;
     struct stat st;
     int fd = open(f->names, O_RDONLY);
     assert_true(fd >= 0);
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_uid, 0);
     assert_int_equal(st.st_mode & 0777, 0644);
-    assert_true(read(fd, got, sizeof(got) - 1) >= 0);
-    assert_string_equal(got, want);
+    ssize_t n = read(fd, got, sizeof(got));
+    assert_true(n > 0);
+    assert_ok(pv_names_open(pv_view(got, (size_t)n), &names));
+    assert_ok(pv_names_by_name(&names, want, &e));
     close(fd);
 }
 
@@ -94,23 +117,49 @@ PV_TEST(names_and_socket_are_fixed_once)
     assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
     assert_ok(helper_ready(f->helper, "pvd0"));
-    assert_ok(pv_helper_write_names(f->helper, pv_view("one", 3), false, error));
+    assert_ok(write_names("one", false));
     assert_names("one");
-    assert_ok(pv_helper_write_names(f->helper, pv_view("two", 3), false, error));
+    assert_ok(write_names("two", false));
     assert_names("two");
     char recent[sizeof(f->names) + 8];
     snprintf(recent, sizeof(recent), "%.*s.recent.names", (int)strlen(f->names) - 6, f->names);
     for (int i = 0; i < 2; i++) { /* the whole file, or the end of both, ends the small one */
-        assert_ok(pv_helper_write_names(f->helper, pv_view("new", 3), true, error));
+        assert_ok(write_names("new", true));
         assert_names("two");
         assert_int_equal(access(recent, F_OK), 0);
-        assert_ok(pv_helper_write_names(f->helper, pv_view("two", i == 0 ? 3 : 0), false, error));
+        if (i == 0)
+            assert_ok(write_names("two", false));
+        else
+            assert_ok(pv_helper_write_names(f->helper, pv_view(NULL, 0), false, error));
         assert_int_equal(access(recent, F_OK), -1);
     }
     assert_int_equal(access(f->names, F_OK), -1);
     /* Its end is the end of the socket, but for one that another daemon has made. */
     f->helper = pv_helper_stop(f->helper);
     assert_int_equal(access(f->socket, F_OK), -1);
+}
+
+/* A process that was taken over would lead other programs to servers of its own. */
+PV_TEST(names_are_only_of_addresses_that_the_interface_may_have)
+{
+    static const struct {
+        struct pv_addr ip;
+        int status;
+    } rows[] = {
+        {{.family = PV_AF_INET, .ip = {192, 168, 1, 2}}, PV_OK},
+        {{.family = PV_AF_INET, .ip = {198, 51, 100, 7}}, PV_ERR_MALFORMED},
+        {{.family = PV_AF_INET, .ip = {127, 0, 0, 1}}, PV_ERR_MALFORMED},
+    };
+    char error[PV_HELPER_ERROR_MAX];
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
+    assert_ok(helper_ready(f->helper, "pvd0"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_view bytes = names_of("bank", rows[i].ip);
+        assert_int_equal(pv_helper_write_names(f->helper, bytes, false, error), rows[i].status);
+    }
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("junk", 4), false, error),
+                     PV_ERR_MALFORMED);
+    assert_names("bank"); /* the first one is kept */
 }
 
 /* A new socket often has the inode of the one that it replaced: only its time is another. */
@@ -213,7 +262,7 @@ PV_TEST(a_sandboxed_helper_does_its_work)
     close(fd);
     assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, true, &fd, error));
     close(fd);
-    assert_ok(pv_helper_write_names(f->helper, pv_view("n", 1), false, error));
+    assert_ok(write_names("n", false));
     assert_names("n");
     assert_ok(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error));
     assert_true(read(fd, got, sizeof(got) - 1) > 0);
