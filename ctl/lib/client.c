@@ -148,9 +148,9 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
         0; /* bytes known to have no newline: a long reply is searched once, not n times */
     for (;;) {
         /* read_more() may move the buffer, so the start is looked up in each round. */
-        char *start = c->in + c->in_off;
+        const char *start = c->in == NULL ? "" : c->in + c->in_off;
         size_t have = c->in_len - c->in_off;
-        char *nl = have > looked ? memchr(start + looked, '\n', have - looked) : NULL;
+        const char *nl = have > looked ? memchr(start + looked, '\n', have - looked) : NULL;
         if (nl != NULL) {
             size_t len = (size_t)(nl - start);
             c->in_off += len + 1;
