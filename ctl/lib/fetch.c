@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,17 +54,54 @@ int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_B
     return PV_OK;
 }
 
-static int copy(int from, int to)
+/* The bytes from at up to end, or to the file's end. */
+static int copy_range(int from, int to, off_t at, off_t end)
 {
-    off_t at = 0;
-    for (;;) {
-        ssize_t n = sendfile(to, from, &at, AT_ONCE);
+    if (lseek(to, at, SEEK_SET) < 0)
+        return -errno;
+    while (at < end) {
+        ssize_t n = sendfile(to, from, &at, end - at < AT_ONCE ? (size_t)(end - at) : AT_ONCE);
         if (n == 0)
             break;
         if (n < 0 && errno != EINTR)
             return -errno;
     }
-    return fsync(to) == 0 ? PV_OK : -errno;
+    return PV_OK;
+}
+
+/* Shares the blocks where the file system can do that, and else leaves holes as they are. */
+static int copy(int from, int to)
+{
+    struct stat st;
+    if (fstat(from, &st) < 0)
+        return -errno;
+    bool shared = ioctl(to, FICLONE, from) == 0;
+    int r = shared || ftruncate(to, st.st_size) == 0 ? PV_OK : -errno;
+    for (off_t at = 0; r == PV_OK && !shared && at < st.st_size;) {
+        off_t data = lseek(from, at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            break; /* only a hole is left */
+        data = data < 0 ? at : data;
+        off_t hole = lseek(from, data, SEEK_HOLE);
+        at = hole <= data ? st.st_size : hole;
+        r = copy_range(from, to, data, at);
+    }
+    return r < 0 ? r : fsync(to) == 0 ? PV_OK : -errno;
+}
+
+/* p2pvpnd's file becomes the user's when it belongs to the same user already, as that of p2pvpnd
+ * --user, and lies in the same file system: then it is never there twice. Never root's, for whom a
+ * p2pvpnd that was taken over could pass any file of root's. False: it has to be copied. */
+static bool take_over(int from, int dir, const char *name)
+{
+    struct stat st;
+    if (fstat(from, &st) < 0 || geteuid() == 0 || st.st_uid != geteuid() || st.st_nlink != 1 ||
+        linkat(AT_FDCWD, PV_STR("/proc/self/fd/%d", from), dir, name, AT_SYMLINK_FOLLOW) != 0)
+        return false;
+    const mode_t mask = umask(0);
+    umask(mask);
+    (void)fchmod(from, MODE & ~mask);
+    return true;
 }
 
 /* A copy without a name, which gets it whole or not at all. */
@@ -71,6 +110,8 @@ static int put_whole(int from, int dir, const char *name)
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return PV_ERR_EXISTS;
+    if (take_over(from, dir, name))
+        return PV_OK;
     int to = openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, MODE);
     if (to < 0)
         return PV_ERR_UNSUPPORTED;

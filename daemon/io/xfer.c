@@ -350,6 +350,7 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
     /* st_blocks counts units of 512 bytes whatever the file system's block size is (inode(7)). */
     uint64_t owned = (uint64_t)st.st_blocks * 512; /* set aside before */
     uint64_t need = size > owned ? size - owned : 0;
+    need = need < size - have ? need : size - have; /* there may be holes in what is here */
     if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + pv_disk_reserve(total))
         return PV_FILE_WHY_DISK_FULL;
     /* tmpfs would fill all of it with zeros first; what was asked above must do there. */
@@ -379,6 +380,22 @@ static enum pv_file_why write_all(int fd, const uint8_t *p, size_t len, uint64_t
     return PV_FILE_WHY_NONE;
 }
 
+static bool is_zeros(const uint8_t *p, size_t len)
+{
+    return len > 0 && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
+/* A chunk of zeros becomes a hole, so that a sparse file stays one; the size says all the same how
+ * much has arrived. Where the file system has no holes it is written. */
+static enum pv_file_why write_chunk(int fd, const uint8_t *p, size_t len, uint64_t at)
+{
+    /* ext4 makes no hole behind the end of a file, so the size comes first. */
+    if (is_zeros(p, len) && ftruncate(fd, (off_t)(at + len)) == 0 &&
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) == 0)
+        return PV_FILE_WHY_NONE;
+    return write_all(fd, p, len, at);
+}
+
 /* Chunks up to END, into the file from at on. */
 static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at)
 {
@@ -394,7 +411,7 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
             return PV_FILE_WHY_CORRUPT;
         if (recv_all(x, buf, len, PV_XFER_IDLE_S) < 0)
             return lost(x);
-        enum pv_file_why why = write_all(x->file, buf, len, at);
+        enum pv_file_why why = write_chunk(x->file, buf, len, at);
         if (why != PV_FILE_WHY_NONE)
             return why;
         if (pv_blake2b512_update(x->hash, buf, len) != PV_OK)

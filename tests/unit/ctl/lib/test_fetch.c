@@ -157,6 +157,60 @@ PV_TEST(a_file_that_cannot_be_copied_leaves_nothing_behind)
     assert_true(pv_fetch(from, dir, "x", in_dir("")) < 0);
 }
 
+PV_TEST(holes_stay_holes)
+{
+    enum {
+        SIZE = 64 << 20,
+    };
+    struct stat st;
+    char got[8] = "";
+    const char *sparse = PV_STR("%s/sparse", top);
+    int fd = open(sparse, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(unlink(sparse), 0);
+    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(pwrite(fd, "words", 5, SIZE / 2), 5);
+    assert_ok(pv_fetch(fd, dir, "sparse", NULL));
+    close(fd);
+    assert_int_equal(stat(in_dir("sparse"), &st), 0);
+    assert_int_equal(st.st_size, SIZE);
+    assert_true(st.st_blocks * 512 < SIZE / 8);
+    fd = open(in_dir("sparse"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(fd, got, 5, SIZE / 2), 5);
+    assert_string_equal(got, "words");
+    close(fd);
+}
+
+PV_TEST(a_file_of_the_same_user_is_taken_over_but_none_of_roots)
+{
+    struct stat was, is;
+    const char *kept = PV_STR("%s/kept", top);
+    const bool root = geteuid() == 0;
+    for (int as_root = root; as_root >= 0; as_root--) {
+        const uid_t me = as_root || !root ? geteuid() : 65534;
+        write_text(kept, "what bob sent");
+        assert_int_equal(chmod(kept, 0600), 0);
+        int fd = open(kept, O_RDONLY | O_CLOEXEC);
+        assert_int_equal(fstat(fd, &was), 0);
+        if (me != geteuid()) {
+            assert_int_equal(fchown(fd, me, me) | chown(dir, me, me) | chmod(top, 0755), 0);
+            assert_int_equal(seteuid(me), 0);
+        }
+        const mode_t mask = umask(022);
+        int r = pv_fetch(fd, dir, "photo.jpg", NULL);
+        umask(mask);
+        if (root)
+            assert_int_equal(seteuid(0), 0);
+        assert_ok(r);
+        close(fd);
+        assert_int_equal(unlink(kept), 0);
+        assert_int_equal(stat(in_dir("photo.jpg"), &is), 0);
+        assert_int_equal(is.st_ino == was.st_ino, me != 0);
+        assert_int_equal(is.st_mode & 0777, 0644);
+        assert_text(in_dir("photo.jpg"), "what bob sent");
+        assert_int_equal(unlink(in_dir("photo.jpg")), 0);
+    }
+}
+
 PV_TEST(a_file_to_send_has_a_name_that_can_be_told)
 {
     char name[PV_FILE_NAME_BUF];

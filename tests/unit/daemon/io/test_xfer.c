@@ -220,6 +220,21 @@ PV_TEST(a_whole_file_arrives)
     assert_kept();
 }
 
+/* Chunks of zeros, at the end too, take no room and count as arrived. */
+PV_TEST(a_sparse_file_stays_sparse)
+{
+    struct sender s = {.offset = 0};
+    struct stat st;
+    memset(bytes + PV_FILE_CHUNK_MAX, 0, SIZE - PV_FILE_CHUNK_MAX);
+    assert_int_equal(pwrite(source_fd, bytes, SIZE, 0), SIZE);
+    assert_int_equal(fstat(source_fd, &st), 0);
+    stamp.mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+    assert_int_equal(fetch(&s), PV_FILE_WHY_NONE);
+    assert_kept();
+    assert_int_equal(fstatat(dir_fd, "5-abcd010203040506", &st, 0), 0);
+    assert_true(st.st_blocks * 512 < 2 * PV_FILE_CHUNK_MAX);
+}
+
 PV_TEST(it_goes_on_where_it_was)
 {
     struct sender s = {.offset = 0};
