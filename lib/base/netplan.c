@@ -33,6 +33,16 @@ struct pv_prefix pv_netplan_range(const struct pv_prefix *addr)
     return p;
 }
 
+struct pv_addr pv_netplan_sample(const struct pv_prefix *range, unsigned number)
+{
+    struct pv_addr a = range->base;
+    const size_t len = pv_addr_ip_len(&a);
+    const unsigned bits = (unsigned)(8 * len) - range->bits;
+    if (len > 0 && (bits >= 8 || number < 1u << bits))
+        a.ip[len - 1] |= (uint8_t)number;
+    return a;
+}
+
 static bool range_is_sane(const struct pv_prefix *p)
 {
     size_t len = pv_addr_ip_len(&p->base);

@@ -108,6 +108,9 @@ bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b);
 bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b);
 /* The range that an address of an interface lies in: the host bits become zero. */
 struct pv_prefix pv_netplan_range(const struct pv_prefix *addr);
+/* An address in the range, by which the way of its packets is looked up: the one with this number,
+ * below 256, or the first where the range is smaller. */
+struct pv_addr pv_netplan_sample(const struct pv_prefix *range, unsigned number);
 
 /*
  * The checks of what reaches a command, a rule or a file in /proc as it is, and of what may be set;

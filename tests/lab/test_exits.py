@@ -225,6 +225,35 @@ def an_exit_speaks_for_no_neighbour(lab):
 
 
 @scenario
+def a_host_whose_default_route_is_not_in_the_main_table_uses_an_exit(lab):
+    """In table 253, as some routers and network managers set it, and in one that rules of the host's name: the daemon's
+    own packets go as they do without the exit."""
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    r4, r6 = f"{alice.lan.subnet4}.1", f"{alice.lan.subnet6}::1"
+    alice.ip(f"route add default via {r4} table 253", "route del default",
+             f"route add ::/0 via {r6} table 100", "route del ::/0")
+    alice.run("ip", "-6", "rule", "add", "lookup", "100", "priority", "32765")
+    up.open("a default route in table 253")
+    use(alice)
+    up.forget()
+    through(alice, exit_, web)
+    up.tight("a default route in table 253")
+    # With the LAN's own route, as networkd's RouteTable= makes it.
+    for line in (f"{alice.lan.subnet4}.0/24 dev {alice.dev} src {alice.ip4}", f"default via {r4} dev {alice.dev}"):
+        alice.ip(f"route add {line} table 200")
+    alice.ip("rule add lookup 200 priority 32000", "route del default table 253")
+    through(alice, exit_, web)
+    up.tight("a default route in a table of the host's")
+    wait("the coordinator", lambda: alice.json("status")["coordinator"]["connected"])
+    alice.restart_daemon()
+    through(alice, exit_, web)
+    up.forget()
+    up.tight("a start with a default route in a table of the host's")
+    alice.ctl("exit", "off")
+
+
+@scenario
 def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
     _, _, alice, exit_, web = world(lab)
     up = Uplink(alice, web)

@@ -5,6 +5,7 @@
  */
 #include "sys/helper/hostlook.h"
 
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,9 @@ static bool is_bridge(const char *ifname)
     return access(PV_STR("/sys/class/net/%s/bridge", ifname), F_OK) == 0;
 }
 
-/* As in struct pv_networds_host. */
+/* As in struct pv_networds_host. main: a route of the main table leads there. */
 struct link_state {
-    bool connected, direct, up;
+    bool connected, direct, up, main;
 };
 
 /* Names that could not stand in a rule are passed over: then the network counts as not there, which
@@ -52,14 +53,17 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
     for (size_t i = 0; i < host->n_links; i++)
         if (host->links[i].prefix.bits == l.prefix.bits &&
             pv_addr_equal_ip(&host->links[i].prefix.base, &l.prefix.base) &&
-            strcmp(host->links[i].ifname, ifname) == 0)
+            strcmp(host->links[i].ifname, ifname) == 0) {
+            host->aside[i] = host->aside[i] && !state.main;
             return;
+        }
     host->cut = host->cut || host->n_links == PV_NETWORDS_LINKS;
     if (host->n_links == PV_NETWORDS_LINKS)
         return;
     host->links[host->n_links] = l;
     host->connected[host->n_links] = state.connected;
     host->up[host->n_links] = state.up;
+    host->aside[host->n_links] = state.connected && state.up && !state.main;
     host->bridge[host->n_links] = is_bridge(ifname);
     host->direct[host->n_links++] = state.direct;
 }
@@ -77,7 +81,7 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
             host->own[host->n_own++] = pv_netplan_range(&a[i].addr);
         else if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
             add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
-                     (struct link_state){true, true, a[i].up || a[i].container});
+                     (struct link_state){true, true, a[i].up || a[i].container, false});
     host->cut = host->cut || n == ADDRS;
     free(a);
 }
@@ -129,6 +133,42 @@ static void add_other(struct pv_networds_host *host, const struct pv_net_route *
     }
 }
 
+/* As wg-quick makes it: all goes by a table of the VPN's, but what carries the VPN's mark. */
+static void look_for_vpn(struct pv_networds_host *host, const struct pv_net_route *routes, size_t n,
+                         const struct pv_net_link *links, size_t n_links)
+{
+    bool uplink[2] = {false, false}, vpn[2] = {false, false};
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_net_route *r = &routes[i];
+        const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
+        const bool v6 = r->dst.base.family == PV_AF_INET6;
+        if (r->type != PV_NET_ROUTE_UNICAST || r->proto == PV_NET_PROTO_OWN || r->dst.bits > 1)
+            continue;
+        if (r->table == MAIN)
+            uplink[v6] = uplink[v6] || (r->dst.bits == 0 && (l == NULL || !l->tunnel));
+        else
+            vpn[v6] = vpn[v6] || (l != NULL && l->tunnel);
+    }
+    for (size_t i = 0; i < 2; i++)
+        host->vpn_rule[i] = uplink[i] && vpn[i];
+}
+
+/* A rule of the user's leads to a network that the host is in, or nothing does. Our own packets
+ * are led as if we had no rules. */
+static void look_aside(struct pv_networds_host *host)
+{
+    for (size_t i = 0; i < host->n_links; i++) {
+        const uint32_t index = host->aside[i] ? if_nametoindex(host->links[i].ifname) : 0;
+        bool leads = false;
+        for (unsigned k = 1; index != 0 && k <= 2 && !leads; k++) { /* one may be this host */
+            struct pv_addr a = pv_netplan_sample(&host->links[i].prefix, k);
+            uint32_t by = 0;
+            leads = pv_net_way(&a, PV_NETWORDS_MARK, &by) >= 0 && by == index;
+        }
+        host->aside[i] = leads;
+    }
+}
+
 /* Routes in the main table, but for the default, and ours: of the plan, and of our addresses. The
  * kernel has some for which there is no address: of a prefix that a router says is on the link.
  * Static peers' are through our interface too. Of other tables, those without a router. */
@@ -143,6 +183,7 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
         n = 0;
         host->cut = true;
     }
+    look_for_vpn(host, routes, n, links, n_links);
     for (size_t i = 0; i < n; i++) {
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
@@ -160,7 +201,7 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
             add_beside(host, &r->dst);
         if (told)
             add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
-                     (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container});
+                     (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container, true});
     }
     host->cut = host->cut || n == ROUTES;
     free(links);
@@ -222,6 +263,7 @@ void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);
     look_at_routes(ifname, host);
+    look_aside(host);
     (void)pv_hostlook_resolvers(host);
 }
 

@@ -345,7 +345,8 @@ static void set_rules(struct pv_hostnet *net)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++) {
         size_t want = 0, have = 0;
-        if (pv_networds_rules(&net->plan, &net->host, net->text, PV_NETWORDS_RULES, &want) < 0 ||
+        if (pv_networds_rules(&net->plan, &net->host, FAMILIES[i], net->text, PV_NETWORDS_RULES,
+                              &want) < 0 ||
             pv_net_rules(FAMILIES[i], PV_NET_PROTO_OWN, &have) < 0)
             continue; /* a kernel without IPv6 */
         if (want == have && (want == 0 || strcmp(net->text, net->rules_now[i]) == 0))

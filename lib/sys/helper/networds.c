@@ -14,6 +14,8 @@
 
 enum {
     LEAST = 8,        /* bits: a shorter route of others is a default route by another name */
+    WAY = 24,         /* bytes: of "goto NUMBER" */
+    ASIDES = 16,      /* ours: rules about this host's networks beside the main table */
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
 };
 
@@ -857,23 +859,41 @@ static int count_lines(const struct pv_text *w, size_t *ret_n)
     return w->cut ? PV_ERR_LIMIT : PV_OK;
 }
 
-int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_host *host, char *dst,
-                      size_t cap, size_t *ret_n)
+/* Where the daemon's own packets go: past these rules, so that the host's other rules and tables
+ * lead them as they do without us. The main table alone would not do: a default route may be in
+ * table 253, in one that networkd was given, or in that of a second uplink. But with another VPN
+ * that takes everything by a rule of its own, our packets would go into that VPN, and its packets
+ * into ours. */
+static const char *own_way(const struct pv_networds_host *host, uint16_t family, int past,
+                           char ret_way[static WAY])
+{
+    if (host->vpn_rule[family == PV_AF_INET6])
+        snprintf(ret_way, WAY, "lookup main");
+    else
+        snprintf(ret_way, WAY, "goto %d", past);
+    return ret_way;
+}
+
+int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      uint16_t family, char *dst, size_t cap, size_t *ret_n)
 {
     static const char *const asked[] = {"udp dport 53", "tcp dport 53", "udp dport 853",
                                         "tcp dport 853"};
-    const int p = PV_NETWORDS_PRIORITY, proto = PV_NET_PROTO_OWN;
+    const int p = PV_NETWORDS_PRIORITY, proto = PV_NET_PROTO_OWN, past = PV_NETWORDS_PAST_EXIT;
     struct pv_text w = pv_text_in(dst, cap);
+    char way[WAY];
     *ret_n = 0;
     if (!plan->exit)
         return PV_OK;
-    pv_text_add(&w, "rule add fwmark 0x%x lookup main priority %d protocol %d\n", PV_NETWORDS_MARK,
-                p, proto);
+    own_way(host, family, past, way);
+    pv_text_add(&w, "rule add nop priority %d protocol %d\n", past, proto);
+    pv_text_add(&w, "rule add fwmark 0x%x %s priority %d protocol %d\n", PV_NETWORDS_MARK, way, p,
+                proto);
     for (size_t i = 0; i < host->n_uids; i++)
-        pv_text_add(&w, "rule add uidrange %u-%u lookup main priority %d protocol %d\n",
-                    host->uids[i], host->uids[i], p + 1, proto);
+        pv_text_add(&w, "rule add uidrange %u-%u %s priority %d protocol %d\n", host->uids[i],
+                    host->uids[i], way, p + 1, proto);
     /* The packets of members to this host's networks. */
-    pv_text_add(&w, "rule add iif %s lookup main priority %d protocol %d\n", plan->ifname, p + 1,
+    pv_text_add(&w, "rule add iif %s %s priority %d protocol %d\n", plan->ifname, way, p + 1,
                 proto);
     pv_text_add(&w, "rule add fwmark 0x%x lookup %d priority %d protocol %d\n",
                 PV_NETWORDS_MARK_ALL, PV_NETWORDS_TABLE_ALL, p + 2, proto);
@@ -899,23 +919,33 @@ static unsigned most_suppressed(const struct pv_prefix *used, const struct pv_ne
     return wider ? used->bits - 1u : 0;
 }
 
+/* The same where the host's route to a network that it is in is in another table than main.
+ * *left: how many more rules there may be. */
+static void add_aside_rules(struct pv_text *w, const struct pv_prefix *used,
+                            const struct pv_networds_host *host, unsigned past, unsigned proto,
+                            size_t *left)
+{
+    for (size_t i = 0; i<host->n_links && * left> 0; i++) {
+        const struct pv_prefix *link = &host->links[i].prefix;
+        if (!host->aside[i] || !pv_prefix_overlaps(used, link))
+            continue;
+        --*left;
+        pv_text_add(w, "rule add to %s goto %u priority %u protocol %u\n",
+                    PV_PREFIX_STR(link->bits > used->bits ? link : used), past, past - 2, proto);
+    }
+}
+
 /* Packets of members to an offered prefix are nothing to another network's exit, whose rules are
- * asked next. A prefix that a network of ours uses as well is asked for in its table, as ever. */
+ * asked next. */
 static void add_offered_rules(struct pv_text *w, const struct pv_netplan *plan,
                               const struct pv_networds_host *host, uint16_t family, unsigned turn)
 {
     for (size_t i = 0; i < plan->n_offered && host->other_exit; i++) {
         const struct pv_prefix *p = &plan->offered[i].prefix;
-        bool used = false;
-        if (p->base.family != family || is_everything(p) || is_members(plan, p))
-            continue;
-        for (size_t k = 0; k < plan->n_used; k++)
-            used = used || pv_prefix_overlaps(p, &plan->used[k].prefix);
-        for (size_t k = 0; k < host->n_others; k++)
-            used = used || pv_prefix_overlaps(p, &host->others[k].prefix);
-        pv_text_add(w, "rule add iif %s to %s lookup main%s priority %u protocol %u\n",
-                    plan->ifname, PV_PREFIX_STR(p), used ? " suppress_prefixlength 0" : "",
-                    PV_NETWORDS_PRIORITY - 2 + turn, pv_networds_used_proto(host->slot, turn));
+        if (p->base.family == family && !is_everything(p) && !is_members(plan, p))
+            pv_text_add(w, "rule add iif %s to %s goto %d priority %u protocol %u\n", plan->ifname,
+                        PV_PREFIX_STR(p), PV_NETWORDS_PAST_EXIT, PV_NETWORDS_PRIORITY - 2 + turn,
+                        pv_networds_used_proto(host->slot, turn));
     }
 }
 
@@ -926,21 +956,26 @@ int pv_networds_used_rules(const struct pv_netplan *plan, const struct pv_networ
                            uint16_t family, unsigned turn, char *dst, size_t cap, size_t *ret_n)
 {
     const unsigned slot = host->slot;
-    const unsigned p = PV_NETWORDS_PRIORITY_USED + 8 * slot + 4 * turn;
+    /* The next network's first priority, and the other turn's: these begin with the same rules. */
+    const unsigned p = PV_NETWORDS_PRIORITY_USED + 8 * slot + 4 * turn, past = p + 4;
     const unsigned proto = pv_networds_used_proto(slot, turn);
     struct pv_text w = pv_text_in(dst, cap);
+    size_t asides = ASIDES;
     dst[0] = '\0';
     for (size_t i = 0; i < plan->n_used; i++) {
         const struct pv_prefix *used = &plan->used[i].prefix;
         if (used->base.family != family)
             continue;
         if (w.len == 0) {
-            pv_text_add(&w, "rule add fwmark 0x%x lookup main priority %u protocol %u\n",
-                        PV_NETWORDS_MARK, p, proto);
+            pv_text_add(&w,
+                        "rule add nop priority %u protocol %u\n"
+                        "rule add fwmark 0x%x goto %u priority %u protocol %u\n",
+                        past, proto, PV_NETWORDS_MARK, past, p, proto);
             for (size_t k = 0; k < host->n_uids; k++)
-                pv_text_add(&w, "rule add uidrange %u-%u lookup main priority %u protocol %u\n",
-                            host->uids[k], host->uids[k], p + 1, proto);
+                pv_text_add(&w, "rule add uidrange %u-%u goto %u priority %u protocol %u\n",
+                            host->uids[k], host->uids[k], past, p + 1, proto);
         }
+        add_aside_rules(&w, used, host, past, proto, &asides);
         const char *text = PV_PREFIX_STR(used);
         pv_text_add(&w,
                     "rule add to %s lookup main suppress_prefixlength %u priority %u protocol %u\n"

@@ -24,6 +24,7 @@ enum {
     PV_NETWORDS_PROTO_USED = 113,
     PV_NETWORDS_PRIORITY_USED = 5420,
     PV_NETWORDS_PRIORITY = 5410,   /* ours, and two before: behind tailscale's 5210 to 5270 */
+    PV_NETWORDS_PAST_EXIT = 5415,  /* ours: what the exit is not for goes on here */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
     PV_NETWORDS_OWN = 64,          /* addresses of our interface looked at */
     PV_NETWORDS_OTHERS = 128,      /* prefixes that other networks of ours use */
@@ -49,12 +50,16 @@ struct pv_networds_host {
     bool connected[PV_NETWORDS_LINKS]; /* this host has an address there */
     bool direct[PV_NETWORDS_LINKS];    /* its hosts are neighbours: no router in between */
     bool up[PV_NETWORDS_LINKS];        /* the interface is, and has its cable */
+    bool aside[PV_NETWORDS_LINKS];     /* the route to it is not in the main table */
     bool bridge[PV_NETWORDS_LINKS];    /* it is one, whose own packets netfilter may see as well */
     size_t n_links;
     /* Neighbours that rules and tables of the user's lead to, or other networks of ours. */
     struct pv_prefix beside[PV_NETWORDS_LINKS];
     size_t n_beside;
     bool cut; /* there are more of either, or they could not be read */
+    /* Another VPN takes all IPv4, all IPv6, by a table of its own, and the main table has the
+     * default route of this host's uplink. */
+    bool vpn_rule[2];
     /* Prefixes that other networks of ours use: no exit of this one is the way there. */
     struct pv_networds_other {
         struct pv_prefix prefix;
@@ -116,8 +121,8 @@ int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, 
 /* The exit's rules of one family, one "rule add" line each; *ret_n: how many. None without an exit.
  */
 PV_MUST_CHECK int pv_networds_rules(const struct pv_netplan *plan,
-                                    const struct pv_networds_host *host, char *dst, size_t cap,
-                                    size_t *ret_n);
+                                    const struct pv_networds_host *host, uint16_t family, char *dst,
+                                    size_t cap, size_t *ret_n);
 /* The same about the used prefixes of one family, and beside another network's exit about the
  * offered ones. turn: 0 or 1, so that new ones can be set before old ones go. */
 PV_MUST_CHECK int pv_networds_used_rules(const struct pv_netplan *plan,

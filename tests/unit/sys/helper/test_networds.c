@@ -143,9 +143,10 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     assert_int_equal(n, 0);
     p.used[p.n_used++].prefix = test_prefix("192.0.2.0/24");
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n));
-    assert_int_equal(n, 4);
-    const char *mark = strstr(rules, "rule add fwmark 0x703276 lookup main priority ");
-    const char *user = strstr(rules, "rule add uidrange 61300-61300 lookup main priority ");
+    assert_int_equal(n, 5);
+    const char *mark = strstr(rules, "rule add fwmark 0x703276 goto 5428 priority 5424 ");
+    const char *user = strstr(rules, "rule add uidrange 61300-61300 goto 5428 priority 5425 ");
+    assert_has(rules, "rule add nop priority 5428 ");
     const char *to = strstr(rules, "rule add to 192.0.2.0/24");
     assert_true(mark != NULL && mark < user && user < to);
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
@@ -153,6 +154,42 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     assert_ok(pv_networds_nft(&p, &h, text));
     assert_has(text, "chain marked_in");
     assert_int_not_equal(pv_networds_slot("p2pvpn0"), pv_networds_slot("p2pvpn1"));
+}
+
+/* They go past the rules of the exit, whatever table leads them; beside a VPN that would take them
+ * they go by the main table. */
+PV_TEST(our_own_packets_go_past_the_exits_rules)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char rules[PV_NETWORDS_RULES];
+    size_t n = 9;
+    p.exit = p.exit4 = true;
+    assert_ok(pv_networds_rules(&p, &h, PV_AF_INET, rules, sizeof(rules), &n));
+    assert_has(rules, "rule add nop priority 5415 ");
+    assert_has(rules, "rule add fwmark 0x703276 goto 5415 priority 5410 ");
+    assert_has(rules, "rule add uidrange 61300-61300 goto 5415 priority 5411 ");
+    assert_has(rules, "rule add iif p2p0 goto 5415 priority 5411 ");
+    assert_lacks(rules, "lookup main");
+    h.vpn_rule[0] = true;
+    assert_ok(pv_networds_rules(&p, &h, PV_AF_INET, rules, sizeof(rules), &n));
+    assert_has(rules, "rule add fwmark 0x703276 lookup main priority 5410 ");
+    assert_ok(pv_networds_rules(&p, &h, PV_AF_INET6, rules, sizeof(rules), &n));
+    assert_lacks(rules, "lookup main");
+}
+
+/* A LAN in the host's own table, as networkd's RouteTable= makes it, goes before a used prefix. */
+PV_TEST(a_network_beside_the_main_table_is_not_taken_away)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    h.aside[0] = true; /* 192.168.1.0/24 */
+    p.used[p.n_used++].prefix = test_prefix("192.168.0.0/16");
+    assert_true(has_rule(&p, &h, "to 192.168.1.0/24 goto 5424 priority 5422"));
+    p.used[0].prefix = test_prefix("192.168.1.128/25");
+    assert_true(has_rule(&p, &h, "to 192.168.1.128/25 goto 5424 priority 5422"));
+    p.used[0].prefix = test_prefix("192.168.2.0/24");
+    assert_false(has_rule(&p, &h, "to 192.168.1.0/24 goto 5424 priority 5422"));
 }
 
 /* The way that they would have without it; by what another network uses goes nothing else. */
@@ -172,8 +209,8 @@ PV_TEST(members_packets_to_an_offered_prefix_pass_by_another_networks_exit)
     h.other_exit = true;
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n));
     assert_int_equal(n, 2);
-    assert_has(rules, "rule add iif p2p0 to 192.168.7.0/24 lookup main priority 5409 ");
-    assert_has(rules, "to 172.16.0.0/12 lookup main suppress_prefixlength 0 priority 5409 ");
+    assert_has(rules, "rule add iif p2p0 to 192.168.7.0/24 goto 5415 priority 5409 ");
+    assert_has(rules, "rule add iif p2p0 to 172.16.0.0/12 goto 5415 priority 5409 ");
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 0, rules, sizeof(rules), &n));
     assert_int_equal(n, 0);
     /* Nor does the block of the one with the exit keep them. */
@@ -474,9 +511,15 @@ PV_TEST(the_longest_text_fits)
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     assert_true(pv_networds_routes(&p, &h, routes) < PV_NETWORDS_ROUTES);
     char rules[PV_NETWORDS_RULES];
-    assert_ok(pv_networds_rules(&p, &h, rules, sizeof(rules), &n));
-    assert_int_equal(n, 10);
+    assert_ok(pv_networds_rules(&p, &h, PV_AF_INET6, rules, sizeof(rules), &n));
+    assert_int_equal(n, 11);
     h.other_exit = true;
     assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
-    assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED + PV_NETPLAN_OFFERED - 2);
+    assert_int_equal(n, 4 + 2 * PV_NETPLAN_USED + PV_NETPLAN_OFFERED - 2);
+    for (size_t i = 0; i < h.n_links; i++) { /* each around all used prefixes */
+        h.aside[i] = true;
+        h.links[i].prefix = test_prefix("fd01::/16");
+    }
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
+    assert_int_equal(n, 20 + 2 * PV_NETPLAN_USED + PV_NETPLAN_OFFERED - 2);
 }
