@@ -253,6 +253,48 @@ def a_host_whose_default_route_is_not_in_the_main_table_uses_an_exit(lab):
     alice.ctl("exit", "off")
 
 
+FILTER = """table inet strict {{
+    chain first {{
+        type filter hook prerouting priority {priority}; policy accept;
+        iif lo accept
+        fib saddr . {mark}iif oif missing drop
+    }}
+}}
+"""
+
+
+@scenario
+def an_exit_works_beside_a_filter_of_the_way_back(lab):
+    """As guides for hardening have it: at the first priority, where no connection is known, and later."""
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+
+    def drop_to_begin_with(priority, mark):
+        alice.nft("table inet strict\ndelete table inet strict\n" + FILTER.format(priority=priority, mark=mark))
+    for priority in ("raw", "mangle"):
+        drop_to_begin_with(priority, "mark . ")
+        use(alice)
+        through(alice, exit_, web)
+        # A TCP connection of the daemon's, and a name that it asks for.
+        alice.restart_daemon()
+        through(alice, exit_, web)
+        wait("the coordinator", lambda: alice.json("status")["coordinator"]["connected"])
+        up.forget()
+        replies = [alice.os_ping(web.ip4) for _ in range(20)]
+        check(all(replies), f"lost of 20, with the filter at {priority}: {replies.count(False)}")
+        up.tight(f"the filter at {priority}")
+        check("drops what comes" not in alice.ctl("status", "-l", check_rc=False).out, "a filter that looks at the mark is blamed")
+        alice.ctl("exit", "off")
+    drop_to_begin_with("raw", "")
+    use(alice)
+    wait("the rule to be named", lambda: "(table inet strict, chain first) drops what comes" in
+         alice.ctl("status", "-l", check_rc=False).out)
+    drop_to_begin_with("raw", "mark . ")
+    wait("the rule to be forgotten", lambda: "chain first" not in alice.ctl("status", "-l", check_rc=False).out)
+    through(alice, exit_, web)
+    alice.ctl("exit", "off")
+
+
 @scenario
 def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
     _, _, alice, exit_, web = world(lab)

@@ -403,3 +403,36 @@ bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static P
                  p.dropping, ifname, ifname);
     return true;
 }
+
+/* Of `nft list ruleset`. */
+struct reverse {
+    char table[80], chain[64];
+    char *remedy;
+};
+
+static void take_reverse_line(void *ctx, const char *line)
+{
+    static const char asks[] = "fib saddr . iif oif ";
+    struct reverse *r = ctx;
+    char family[16], name[64];
+    const char *own = strchr(r->table, ' '), *rule = line + strspn(line, " \t");
+    if (sscanf(line, "table %15s %63s {", family, name) == 2)
+        snprintf(r->table, sizeof(r->table), "%s %s", family, name);
+    else if (sscanf(line, " chain %63s {", name) == 1)
+        snprintf(r->chain, sizeof(r->chain), "%s", name);
+    else if (r->remedy[0] == '\0' && own != NULL && strncmp(own + 1, "p2pvpn-", 7) != 0 &&
+             strstr(rule, asks) != NULL && strstr(rule, "drop") != NULL)
+        snprintf(r->remedy, PV_NETPLAN_FAULT,
+                 "use an exit: rule \"%.120s\" (table %s, chain %s) drops what comes for p2pvpnd, "
+                 "since it ignores the mark: write `fib saddr . mark . iif oif` in it",
+                 rule, r->table, r->chain);
+}
+
+bool pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT])
+{
+    static const char *const words[] = {"ruleset"};
+    struct reverse r = {.remedy = ret_remedy};
+    ret_remedy[0] = '\0';
+    return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_reverse_line, &r) == PV_OK &&
+           ret_remedy[0] != '\0';
+}

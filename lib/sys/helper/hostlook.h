@@ -25,3 +25,7 @@ bool pv_hostlook_is_guarded(const struct pv_netplan *plan,
  */
 bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT],
                          bool *ret_guarded);
+/* While an exit is used: does a rule of somebody else ask for a packet's way back without its mark?
+ * It drops what comes for the daemon by the uplink, since the way back of all else is the exit.
+ * ret_remedy: which rule, and what to do. */
+bool pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT]);

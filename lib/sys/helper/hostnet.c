@@ -227,6 +227,7 @@ struct pv_hostnet {
     char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
     int table_rules;                      /* how many the watch had counted then */
     char forbids[PV_NETPLAN_FAULT];       /* what others drop, as it was seen last; "": nothing */
+    char reverse[PV_NETPLAN_FAULT];       /* what of others drops our packets beside an exit */
     bool guarded;                         /* it is another network's exit that does */
     pv_ns forbids_at;                     /* when */
     pv_ns resolvers_at;                   /* to be read next; PV_NEVER: nobody asks them */
@@ -595,11 +596,15 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
         net->forbids_at = now;
         if (!pv_hostlook_forbids(&net->plan, net->forbids, &net->guarded))
             net->forbids[0] = '\0';
+        if (!net->plan.exit || !pv_hostlook_reverse(net->reverse))
+            net->reverse[0] = '\0';
     }
     net->said.guarded = looks && net->guarded;
     net->said.blocked = net->plan.n_offered > 0 && net->forbids[0] != '\0';
     if (looks && net->forbids[0] != '\0')
         fault(net, "%s", net->forbids);
+    if (net->plan.exit && net->reverse[0] != '\0')
+        fault(net, "%s", net->reverse);
 }
 
 /* Members ask the server that they have at home, by IPv4 or IPv6, and get this host's answers;

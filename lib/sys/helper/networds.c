@@ -14,6 +14,8 @@
 
 enum {
     LEAST = 8,        /* bits: a shorter route of others is a default route by another name */
+    FLOWS = 4096,     /* ours: flows of our own sockets, but of the daemon's ports, of a family */
+    FLOW_S = 300,     /* ours: one of them is forgotten after so long without a packet of ours */
     WAY = 24,         /* bytes: of "goto NUMBER" */
     ASIDES = 16,      /* ours: rules about this host's networks beside the main table */
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
@@ -561,28 +563,56 @@ static void add_strangers(struct pv_text *w, const struct pv_netplan *plan,
 
 /* --- the table: an exit that is used -------------------------------------------------------- */
 
-/* Our own packets carry the mark in both directions: a strict check of the source's way back
- * (rp_filter with src_valid_mark) then asks the right table. */
+/* Our own packets carry the mark in both directions: a strict check of the source's way back then
+ * asks the right table. The kernel's check (rp_filter with src_valid_mark) comes late, and a rule
+ * of the host's firewall (fib saddr . mark . iif oif) may stand at the priority raw already, when
+ * no connection is known yet. So the flows of our own sockets are remembered by their ports;
+ * datagrams to the daemon's port need no memory. An ICMP error is about a packet of either kind. */
 static void add_marks(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
+    const int mark = PV_NETWORDS_MARK;
+    for (int v = 4; v <= 6; v += 2)
+        pv_text_add(w,
+                    " set flows%d {\n  type ipv%d_addr . inet_proto . inet_service . inet_service\n"
+                    "  size %d\n  flags dynamic, timeout\n  timeout %ds\n }\n",
+                    v, v, FLOWS, FLOW_S);
     pv_text_add(
         w,
-        " chain marked_in {\n  type filter hook prerouting priority mangle; policy accept;\n"
-        "  iifname \"%s\" return\n  ct mark 0x%x meta mark set 0x%x\n",
-        plan->ifname, PV_NETWORDS_MARK, PV_NETWORDS_MARK);
+        " chain marked_first {\n  type filter hook prerouting priority raw - 90; policy accept;\n"
+        "  iifname \"%s\" return\n  fib daddr type != " HERE " return\n",
+        plan->ifname);
     if (host->udp_port != 0)
-        pv_text_add(w, "  fib daddr type local udp dport %u meta mark set 0x%x\n", host->udp_port,
-                    PV_NETWORDS_MARK);
-    pv_text_add(w, "  fib daddr type " HERE " udp sport 67 udp dport 68 meta mark set 0x%x\n }\n",
-                PV_NETWORDS_MARK);
+        pv_text_add(w, "  udp dport %u meta mark set 0x%x return\n", host->udp_port, mark);
+    pv_text_add(w, "  udp sport 67 udp dport 68 meta mark set 0x%x\n", mark);
+    for (int v = 4; v <= 6; v += 2)
+        pv_text_add(w,
+                    "  meta l4proto { tcp, udp } ip%s saddr . meta l4proto . th sport . th dport "
+                    "@flows%d meta mark set 0x%x\n"
+                    "  icmp%s type { destination-unreachable, %stime-exceeded, parameter-problem } "
+                    "meta mark set 0x%x\n",
+                    v == 6 ? "6" : "", v, mark, v == 6 ? "v6" : "",
+                    v == 6 ? "packet-too-big, " : "", mark);
     pv_text_add(
         w,
-        " chain marked_out {\n  type filter hook postrouting priority mangle; policy accept;\n"
-        "  meta mark 0x%x ct mark set 0x%x\n",
-        PV_NETWORDS_MARK, PV_NETWORDS_MARK);
+        " }\n chain marked_in {\n  type filter hook prerouting priority mangle; policy accept;\n"
+        "  iifname \"%s\" return\n  ct mark 0x%x meta mark set 0x%x\n }\n"
+        " chain marked_flow {\n  ct mark set 0x%x\n",
+        plan->ifname, mark, mark, mark);
+    if (host->udp_port != 0)
+        pv_text_add(w, "  udp sport %u return\n", host->udp_port);
+    for (int v = 4; v <= 6; v += 2)
+        pv_text_add(w,
+                    "  meta l4proto { tcp, udp } update @flows%d "
+                    "{ ip%s daddr . meta l4proto . th dport . th sport }\n",
+                    v, v == 6 ? "6" : "");
+    pv_text_add(
+        w,
+        " }\n chain marked_out {\n  type filter hook postrouting priority mangle; policy accept;\n"
+        "  meta mark 0x%x jump marked_flow\n",
+        mark);
     for (size_t i = 0; i < host->n_uids; i++)
-        pv_text_add(w, "  meta skuid %u ct mark set 0x%x\n", host->uids[i], PV_NETWORDS_MARK);
+        pv_text_add(w, "  meta skuid %u jump marked_flow\n", host->uids[i]);
     pv_text_add(w, " }\n");
 }
 

@@ -260,8 +260,10 @@ PV_TEST(an_exit_speaks_for_nobody_near_its_user)
     assert_has(chain, "  ip saddr 172.17.0.0/16 counter drop\n");
     assert_true(answers != NULL && answers < members && members < lan && lan < end);
     assert_true(strstr(chain, "203.0.113.0/24") == NULL || strstr(chain, "203.0.113.0/24") > end);
-    /* The DHCP that it marks is for this host: what is forwarded goes around no exit by that. */
-    assert_has(text, "fib daddr type { local, broadcast, anycast } udp sport 67");
+    /* It marks packets for this host alone: forwarded ones would go around the exit. */
+    chain = strstr(text, "chain marked_first");
+    const char *here = strstr(chain, "  fib daddr type != { local, broadcast, anycast } return\n");
+    assert_true(here != NULL && here < strstr(chain, "meta mark set"));
 }
 
 PV_TEST(an_exit_leaves_alone_what_stays_on_the_machine)
