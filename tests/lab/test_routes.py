@@ -445,6 +445,12 @@ def a_gateway_carries_what_it_reaches(lab):
     office.ns.ip(f"link set {cards[front.name][2]} up")
     wait_state(user, lan4, front, "standby")
     check("not carried" not in problems(front), "the problem stays")
+    # Down, an interface keeps its IPv4 address; the kernel removes the route to the network.
+    front = lose(lambda host: host.ip("link set lan0 down"))
+    wait_state(user, lan4, front, "away")
+    check(f"{lan4} is not carried" in problems(front), f"its status does not say it: {problems(front)}")
+    front.ip("link set lan0 up")
+    wait_state(user, lan4, front, "standby")
     front = lose(lambda host: host.ip("addr flush dev lan0"))
     # Not known after a restart either: by the default route there are strangers.
     front.restart_daemon()
@@ -453,6 +459,41 @@ def a_gateway_carries_what_it_reaches(lab):
     wait_state(user, lan4, front, "standby")
     lose(lambda host: host.nft("table inet other {\nchain forward {\n"
                                "type filter hook forward priority 0; policy drop;\n}\n}\n"))
+
+
+@scenario
+def no_packet_for_a_network_leaves_by_another_interface(lab):
+    """A prefix around two networks that its gateway is in: while it has switched off one, nothing for that one leaves
+    by the default route."""
+    printer, (admin, user, nas) = network(lab, "nas")
+    guest, _ = second_network(lab, nas)
+    guest.answer_udp(PORT)
+    # The uplink is in neither: the gateway is on the internet, too. And a router's bridge, which looks like one of
+    # containers.
+    lab.attach(nas, lab.inet, dev="wan0")
+    nas.ip("link add br-lan type bridge", "addr add 10.99.7.1/24 dev br-lan", "link set br-lan up")
+    both = "192.168.0.0/16"
+    nas.ctl("route", "offer", both, "--auto")
+    admin.ctl("route", "allow", "nas", both)
+    reaches(user, printer)
+    reaches(user, guest)
+    watch = nas.start(sys.executable, "-c", WATCH, "wan0", nas.ip4, guest.ip4, printer.ip4, name="watch")
+    wait("the capture", lambda: "ready" in watch.text())
+    nas.ip("link set gst0 down")
+    not_reached(user, guest, "the gateway's interface is down")
+    for _ in range(5):
+        user.os_ping(guest.ip4, timeout=1)
+    leaks = [x for x in watch.text().splitlines() if guest.ip4 in x]
+    check(not leaks, f"packets for the guest in the clear: {leaks[:5]}")
+    reaches(user, printer)
+    # Without a port a bridge is there all the same; set down it is away.
+    nas.ctl("route", "offer", "10.99.7.0/24")
+    wait("the offer at the admin", lambda: state(admin, "10.99.7.0/24", nas) == "offered")
+    admin.ctl("route", "allow", "nas", "10.99.7.0/24")
+    wait_state(nas, "10.99.7.0/24", nas, "here")
+    nas.ip("link set br-lan down")
+    wait_state(nas, "10.99.7.0/24", nas, "away")
+    check("10.99.7.0/24 is not carried" in problems(nas), f"its status does not say it: {problems(nas)}")
 
 
 @scenario

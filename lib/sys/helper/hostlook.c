@@ -31,6 +31,12 @@ static enum pv_netplan_kind kind_of(bool tunnel, bool container)
     return container ? PV_NETPLAN_CONTAINER : tunnel ? PV_NETPLAN_TUNNEL : PV_NETPLAN_LAN;
 }
 
+/* A network of containers has no carrier while no container runs, and is there all the same. */
+static bool is_up(bool up, bool container, bool off)
+{
+    return up || (container && !off);
+}
+
 static bool is_bridge(const char *ifname)
 {
     return access(PV_STR("/sys/class/net/%s/bridge", ifname), F_OK) == 0;
@@ -80,8 +86,9 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
         if (strcmp(a[i].ifname, own) == 0 && host->n_own < PV_NETWORDS_OWN)
             host->own[host->n_own++] = pv_netplan_range(&a[i].addr);
         else if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
-            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
-                     (struct link_state){true, true, a[i].up || a[i].container, false});
+            add_link(
+                host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
+                (struct link_state){true, true, is_up(a[i].up, a[i].container, a[i].off), false});
     host->cut = host->cut || n == ADDRS;
     free(a);
 }
@@ -201,7 +208,8 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
             add_beside(host, &r->dst);
         if (told)
             add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
-                     (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container, true});
+                     (struct link_state){r->proto == KERNEL, !r->via,
+                                         is_up(l->up, l->container, l->off), true});
     }
     host->cut = host->cut || n == ROUTES;
     free(links);

@@ -277,6 +277,23 @@ static bool is_reached(const struct pv_netplan_offered *o, const struct pv_netwo
            pv_prefix_overlaps(&o->prefix, &host->links[i].prefix);
 }
 
+/* A network that the host is in is behind its interface alone, also while that is down and the
+ * kernel would lead packets to the default route. Several interfaces may be in one network. */
+static void add_behind(struct pv_text *w, const struct pv_networds_host *host, size_t at)
+{
+    const struct pv_prefix *p = &host->links[at].prefix;
+    for (size_t i = 0; i < at; i++)
+        if (host->connected[i] && host->links[i].prefix.bits == p->bits &&
+            pv_addr_equal_ip(&host->links[i].prefix.base, &p->base))
+            return;
+    pv_text_add(w, "  %s daddr %s oifname != { \"%s\"", ip_of(p), PV_PREFIX_STR(p),
+                host->links[at].ifname);
+    for (size_t i = 0; i < host->n_links; i++)
+        if (i != at && host->connected[i] && pv_prefix_overlaps(p, &host->links[i].prefix))
+            pv_text_add(w, ", \"%s\"", host->links[i].ifname);
+    pv_text_add(w, " } counter drop\n");
+}
+
 static void add_offered(struct pv_text *w, const struct pv_netplan *plan,
                         const struct pv_netplan_offered *o, const struct pv_networds_host *host)
 {
@@ -294,6 +311,11 @@ static void add_offered(struct pv_text *w, const struct pv_netplan *plan,
     }
     if (!anywhere)
         return;
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->connected[i] && host->links[i].prefix.bits > p->bits &&
+            host->links[i].kind != PV_NETPLAN_TUNNEL &&
+            pv_prefix_overlaps(p, &host->links[i].prefix))
+            add_behind(w, host, i);
     /* By another network of ours only what that one uses: its exit would read the rest. Static
      * peers may be the way by this one. */
     pv_text_add(w, "  oifname \"%s\" %s daddr %s accept\n", plan->ifname, ip_of(p), text);

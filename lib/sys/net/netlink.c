@@ -152,6 +152,7 @@ static void read_link(struct net_picture *pic, struct pv_view body)
         .loopback = (ifi.ifi_flags & IFF_LOOPBACK) != 0,
         .tunnel = (ifi.ifi_flags & IFF_POINTOPOINT) != 0 || ifi.ifi_type == ARPHRD_NONE,
         .up = (ifi.ifi_flags & IFF_UP) != 0 && (ifi.ifi_flags & IFF_RUNNING) != 0,
+        .off = (ifi.ifi_flags & IFF_UP) == 0,
     };
     struct pv_view attrs =
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifi)), body.len - NLMSG_ALIGN(sizeof(ifi)));
@@ -215,6 +216,7 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
     out->loopback = link->loopback;
     out->tunnel = link->tunnel;
     out->container = link->container;
+    out->off = link->off;
     out->up = link->up && (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) == 0;
     if (!pv_addr_is_link_local(&out->addr.base))
         pic->n_addrs++;

@@ -27,6 +27,7 @@ struct pv_net_addr {
     bool tunnel;    /* point-to-point, tun, wireguard and the like */
     bool container; /* bridge or veth of a container runtime or hypervisor */
     bool up;        /* interface up with carrier, address usable (no longer tentative) */
+    bool off;       /* interface set down by somebody: its addresses may stay, its routes go */
 };
 
 /* Asks the kernel, at most 1 s. At most cap addresses, in the kernel's order; link-local ones are
@@ -39,7 +40,7 @@ PV_MUST_CHECK int pv_net_inside_addrs(struct pv_net_addr *ret_addrs, size_t cap,
 struct pv_net_link {
     uint32_t index;
     char name[PV_NET_IFNAME];
-    bool loopback, tunnel, container, up; /* as above; up: whatever its addresses */
+    bool loopback, tunnel, container, up, off; /* as above; up: whatever its addresses */
 };
 
 /* All interfaces, those without addresses too; at most cap. -errno. */

@@ -156,6 +156,26 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     assert_int_not_equal(pv_networds_slot("p2pvpn0"), pv_networds_slot("p2pvpn1"));
 }
 
+/* By the default route strangers would read it. */
+PV_TEST(a_part_of_an_offer_that_the_host_is_in_leaves_by_no_other_interface)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    add_link(&h, "192.168.1.0/24", "eth3", PV_NETPLAN_LAN, true); /* with eth0 */
+    add_link(&h, "192.168.4.0/24", "eth4", PV_NETPLAN_LAN, true);
+    h.up[0] = h.up[5] = false;
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.0.0/16"), .linked = true};
+    assert_ok(pv_networds_nft(&p, &h, text));
+    const char *anywhere = strstr(text, "ip daddr 192.168.0.0/16 oifgroup != 28784 accept");
+    const char *drop =
+        strstr(text, "ip daddr 192.168.1.0/24 oifname != { \"eth0\", \"eth3\" } counter drop");
+    assert_true(anywhere != NULL && drop != NULL && drop < anywhere);
+    assert_null(strstr(drop + 1, "ip daddr 192.168.1.0/24 oifname != {"));
+    assert_lacks(text, "oifname \"eth0\" ip daddr 192.168.0.0/16 accept");
+}
+
 /* They go past the rules of the exit, whatever table leads them; beside a VPN that would take them
  * they go by the main table. */
 PV_TEST(our_own_packets_go_past_the_exits_rules)
