@@ -71,7 +71,9 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
         return;
     }
     fprintf(cli->out, "exit node: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
-            pv_json_bool(x, "works") ? "" : ", which does not answer",
+            pv_json_bool(x, "beside")  ? ", which packets of this machine do not go by"
+            : pv_json_bool(x, "works") ? ""
+                                       : ", which does not answer",
             pv_json_bool(x, "lan") ? "; networks of this machine are reached directly" : "",
             pv_json_bool(x, "block") ? "; without it nothing goes out" : "");
 }

@@ -245,6 +245,7 @@ static void show_exit(struct pv_table *t, const json_t *x)
                   works                        ? ""
                   : pv_json_bool(x, "down")    ? ", not used while this machine is down"
                   : pv_json_bool(x, "refused") ? ", which this machine cannot use"
+                  : pv_json_bool(x, "beside")  ? ", which packets of this machine do not go by"
                                                : ", which does not answer");
 }
 

@@ -698,14 +698,15 @@ struct router {
 
 static void start_router(struct router *r, const struct pv_addr *local)
 {
-    struct pv_addr gateway = {.family = PV_AF_NONE};
-    uint32_t ifindex;
+    const struct pv_net_sender us = {.uid = PV_NET_SELF};
+    const struct pv_addr far = pv_net_far(PV_AF_INET);
+    struct pv_net_way way;
     r->fd = -1;
-    /* Without a gateway the machine still runs, and reports that nothing was found. */
-    if (pv_net_router(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
-        gateway.family = PV_AF_NONE;
+    /* Without a router the machine still runs, and reports that nothing was found. */
+    if (pv_net_way(&far, &us, &way) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
+        way.router.family = PV_AF_NONE;
     r->running = true;
-    pv_routercheck_start(&r->rc, &gateway, local, pv_clock_now());
+    pv_routercheck_start(&r->rc, &way.router, local, pv_clock_now());
 }
 
 static void pump_router(struct router *r, struct pv_routercheck_result *result)

@@ -14,20 +14,17 @@ enum {
 };
 #define AGAIN_AFTER PV_S(1) /* a look that failed: for want of descriptors, of memory */
 
-/* Nothing is sent there: they are addresses of a root name server, which lie in no network of this
- * host's or a VPN's own, so whatever leads to them leads to the internet. A VPN that takes
- * everything is found so, however it takes it (a default route, two halves, a policy rule). */
 static void find_ways_out(struct pv_link_addr *links, size_t n)
 {
-    static const uint8_t far6[PV_IP6_LEN] = {0x20, 0x01, 0x05, 0x03, 0x0b, 0xa3, 0, 0,
-                                             0,    0,    0,    0,    0,    2,    0, 0x30};
-    const struct pv_addr far[] = {pv_addr4(198, 41, 0, 4, 0), pv_addr6(far6, 0)};
-    for (size_t f = 0; f < PV_ARRAY_LEN(far); f++) {
-        uint32_t ifindex;
-        if (pv_net_way(&far[f], PV_NETWORDS_MARK, &ifindex) < 0)
+    static const uint16_t families[] = {PV_AF_INET, PV_AF_INET6};
+    const struct pv_net_sender us = {.mark = PV_NETWORDS_MARK, .uid = PV_NET_SELF};
+    for (size_t f = 0; f < PV_ARRAY_LEN(families); f++) {
+        const struct pv_addr far = pv_net_far(families[f]);
+        struct pv_net_way way;
+        if (pv_net_way(&far, &us, &way) < 0)
             continue;
         for (size_t i = 0; i < n; i++)
-            if (links[i].addr.base.family == far[f].family && links[i].ifindex == ifindex)
+            if (links[i].addr.base.family == families[f] && links[i].ifindex == way.ifindex)
                 links[i].way_out = true;
     }
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proto/stun/portmap.h"
+#include "sys/helper/networds.h"
 #include "sys/net/netroutes.h"
 #include "sys/net/sockaddr.h"
 
@@ -190,17 +191,19 @@ struct pv_io_router *pv_io_router_free(struct pv_io_router *router)
 bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns now)
 {
     static const uint16_t families[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
+    const struct pv_net_sender us = {.mark = PV_NETWORDS_MARK, .uid = PV_NET_SELF};
     struct pv_engine_router routers[PV_NODE_ROUTERS];
     memset(routers, 0, sizeof(routers)); /* padding too: compared as bytes */
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
-        struct pv_addr addr;
-        uint32_t ifindex;
+        const struct pv_addr far = pv_net_far(families[i]);
+        struct pv_net_way way;
         /* A tunnel of our own that leads everywhere has no router. */
-        if (pv_net_router(families[i], &addr, &ifindex) < 0 || ifindex == tun_index)
+        if (pv_net_way(&far, &us, &way) < 0 || way.ifindex == tun_index ||
+            way.router.family == PV_AF_NONE)
             continue;
-        routers[i].addr.family = addr.family;
-        memcpy(routers[i].addr.ip, addr.ip, sizeof(addr.ip));
-        routers[i].ifindex = ifindex;
+        routers[i].addr.family = way.router.family;
+        memcpy(routers[i].addr.ip, way.router.ip, sizeof(way.router.ip));
+        routers[i].ifindex = way.ifindex;
     }
     bool changed = memcmp(routers, router->routers, sizeof(routers)) != 0;
     memcpy(router->routers, routers, sizeof(routers));

@@ -4,11 +4,13 @@
  */
 #include "base/netplan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
     LEAST4 = 8, /* bits: two shorter ones would be a default route by another name */
     LEAST6 = 16,
+    MAIN_RULE = 32766, /* priority of the kernel's own rule for the main table */
 };
 
 /* --- what may be said ---------------------------------------------------------------------- */
@@ -158,8 +160,49 @@ bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_ne
     for (size_t i = 0; same && i < a->n_overlaps; i++)
         same = is_same_prefix(&a->overlaps[i].used, &b->overlaps[i].used) &&
                is_same_link(&a->overlaps[i].other, &b->overlaps[i].other) &&
-               a->overlaps[i].taken == b->overlaps[i].taken;
+               a->overlaps[i].taken == b->overlaps[i].taken &&
+               a->overlaps[i].table == b->overlaps[i].table &&
+               a->overlaps[i].rule == b->overlaps[i].rule &&
+               a->overlaps[i].own == b->overlaps[i].own;
     for (size_t i = 0; same && i < PV_NETPLAN_RESOLVERS; i++)
         same = pv_addr_equal_ip(&a->resolvers[i], &b->resolvers[i]);
     return same;
+}
+
+/* --- packets that go elsewhere ------------------------------------------------------------- */
+
+const struct pv_netplan_overlap *pv_netplan_stray(const struct pv_netplan_host *host,
+                                                  const struct pv_prefix *range)
+{
+    for (size_t i = 0; i < host->n_overlaps; i++)
+        if (host->overlaps[i].table != 0 && is_same_prefix(&host->overlaps[i].used, range))
+            return &host->overlaps[i];
+    return NULL;
+}
+
+const char *pv_netplan_stray_text(const struct pv_netplan_overlap *o,
+                                  char ret_text[static PV_NETPLAN_WAY])
+{
+    char range[PV_ADDR_TEXT];
+    snprintf(ret_text, PV_NETPLAN_WAY,
+             "programs' packets to %s leave by %s: rule %u looks into table %u",
+             o->used.bits == 0 ? "the internet" : pv_prefix_format(&o->used, range),
+             o->other.ifname, o->rule, o->table);
+    return ret_text;
+}
+
+/* A rule that sends all to the exit would send our own packets there, too. */
+const char *pv_netplan_stray_remedy(const struct pv_netplan_overlap *o,
+                                    char ret_text[static PV_NETPLAN_WAY])
+{
+    const char *v6 = o->used.base.family == PV_AF_INET6 ? "-6 " : "";
+    char range[PV_ADDR_TEXT];
+    if (o->own == 0 || o->rule <= 1 || o->rule >= MAIN_RULE)
+        snprintf(ret_text, PV_NETPLAN_WAY,
+                 "remove that rule or route: `ip %srule` and `ip %sroute show table %u` show them",
+                 v6, v6, o->table);
+    else
+        snprintf(ret_text, PV_NETPLAN_WAY, "`sudo ip %srule add to %s lookup %u priority %u`", v6,
+                 pv_prefix_format(&o->used, range), o->own, o->rule - 1);
+    return ret_text;
 }

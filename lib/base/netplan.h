@@ -76,12 +76,16 @@ struct pv_netplan_link {
 };
 
 /* A used prefix that such a network overlaps, or a prefix that another network of ours uses; that
- * one has no ifname while its interface is away. */
+ * one has no ifname while its interface is away. Or a range whose packets go elsewhere than by our
+ * interface, as was looked up: a used prefix, members' own range, or everything, the exit's. */
 struct pv_netplan_overlap {
     struct pv_prefix used;
     struct pv_netplan_link other;
     /* It goes before: the host has an address in it, or another network of ours was first. */
     bool taken;
+    uint32_t table; /* whose route leads the packets there; 0: that was not looked up */
+    uint32_t rule;  /* the first policy rule that looks into it */
+    uint32_t own;   /* the table that leads them to our interface; 0: the exit's */
 };
 
 /* The host beside the plan: its links, and how much of the plan is in force. */
@@ -100,6 +104,18 @@ struct pv_netplan_host {
      * PV_AF_NONE. Without a port. Told where something is offered to members. */
     struct pv_addr resolvers[PV_NETPLAN_RESOLVERS];
 };
+
+enum {
+    PV_NETPLAN_WAY = 256, /* bytes with the NUL */
+};
+/* The overlap of this range that was looked up: its packets go elsewhere. NULL: none. */
+const struct pv_netplan_overlap *pv_netplan_stray(const struct pv_netplan_host *host,
+                                                  const struct pv_prefix *range);
+/* The sentence about it, and the command or the deed that ends it. Both return ret_text. */
+const char *pv_netplan_stray_text(const struct pv_netplan_overlap *o,
+                                  char ret_text[static PV_NETPLAN_WAY]);
+const char *pv_netplan_stray_remedy(const struct pv_netplan_overlap *o,
+                                    char ret_text[static PV_NETPLAN_WAY]);
 
 /* PV_ERR_MALFORMED: not a plan that can be set, whatever bytes it is. */
 PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Exits: all traffic of a machine by another member, and nothing beside it, at every moment."""
+import re
 import sys
 
 from exitlab import LISTEN, PORT, TELL, Uplink, seen_as, through, use, world
@@ -291,6 +292,46 @@ def an_exit_works_beside_a_filter_of_the_way_back(lab):
          alice.ctl("status", "-l", check_rc=False).out)
     drop_to_begin_with("raw", "mark . ")
     wait("the rule to be forgotten", lambda: "chain first" not in alice.ctl("status", "-l", check_rc=False).out)
+    through(alice, exit_, web)
+    alice.ctl("exit", "off")
+
+
+@scenario
+def a_rule_that_takes_programs_packets_is_named(lab):
+    """As strongSwan's table 220 with a default route: the daemon's own pings are answered, and programs reach nobody."""
+    _, _, alice, exit_, web = world(lab)
+    named = "rule 220 looks into table 220"
+    for family, address, router in (("-4", exit_.addr(), f"{alice.lan.subnet4}.1"),
+                                    ("-6", exit_.addr(family=6), f"{alice.lan.subnet6}::1")):
+        wait("a member", lambda to=address: alice.os_ping(to))
+        alice.run("ip", family, "route", "add", "default", "via", router, "table", "220")
+        alice.run("ip", family, "rule", "add", "lookup", "220", "priority", "220")
+        wait("the rule to be named", lambda: named in alice.ctl("status", "-l", check_rc=False).out)
+        check(not alice.os_ping(address, timeout=1), "the rule takes nothing")
+        check(alice.ctl("ping", "-c1", "exit", check_rc=False).code == 0, "the daemon's own ping")
+        r = alice.ctl("why", "exit", check_rc=False)
+        check(named in r.out, f"why does not name it: {r}")
+        r = alice.ctl("doctor", check_rc=False)
+        check(r.code != 0 and named in r.out, f"doctor does not name it: {r}")
+        # The remedy is the command that mends it.
+        remedy = re.search(r"`sudo (ip (-6 )?rule add[^`]*)`", alice.ctl("status", "-l", check_rc=False).out).group(1)
+        alice.run(*remedy.split())
+        wait("the rule to be forgotten", lambda: named not in alice.ctl("status", "-l", check_rc=False).out)
+        check(alice.os_ping(address), "the remedy does not mend it")
+        check(named not in alice.ctl("why", "exit").out, "why still names it")
+    alice.run("ip", "-6", "rule", "del", "priority", "220")
+    # The same rule before an exit: nothing leaves, and nothing is called used.
+    up = Uplink(alice, web)
+    use(alice)
+    wait("the exit not to be used", lambda: "the exit exit is not used" in alice.ctl("status", "-l", check_rc=False).out)
+    out = alice.ctl("exit").out
+    check("which packets of this machine do not go by" in out, f"exit: {out}")
+    rows = {row.split()[0]: row.split()[2] for row in out.splitlines()[1:3]}
+    equal(rows, {"0.0.0.0/0": "refused", "::/0": "used"}, "what exit alone shows")
+    up.forget()
+    up.tight("a rule before the exit's")
+    alice.ip("rule del priority 220")
+    wait("the exit to be used", lambda: "is not used" not in alice.ctl("status", "-l", check_rc=False).out)
     through(alice, exit_, web)
     alice.ctl("exit", "off")
 

@@ -180,6 +180,22 @@ static bool own_overlap(const struct scene *s, struct pv_cause *c)
                "packets to %s leave by another interface: %s", s->name, s->own->overlap);
 }
 
+/* Our own packets to the peer go past the rule, so its pings may be answered. */
+static bool own_rule(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_netplan_host *host = &s->n->host.plan;
+    char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
+    for (size_t i = 0; i < host->n_overlaps; i++) {
+        const struct pv_netplan_overlap *o = &host->overlaps[i];
+        if (o->table != 0 && o->own != 0 &&
+            (pv_prefix_contains(&o->used, pv_peer_ip4(s->p)) ||
+             pv_prefix_contains(&o->used, pv_peer_ip6(s->p))))
+            return say(c, pv_netplan_stray_remedy(o, todo), "programs here do not reach %s: %s",
+                       s->name, pv_netplan_stray_text(o, text));
+    }
+    return false;
+}
+
 /* A path that works is better evidence than the list of addresses, which the kernel may be changing
  * just then. */
 static bool own_link(const struct scene *s, struct pv_cause *c)
@@ -682,6 +698,7 @@ static const struct {
     RULE(MEMBER, own_down),
     RULE(ANY, own_interface),
     RULE(ANY, own_overlap),
+    RULE(ANY, own_rule),
     RULE(ANY, own_link),
 
     RULE(STATIC, static_unresolved),

@@ -183,6 +183,11 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
             row->state = "refused";
             len = 0;
         }
+        if (o->table != 0) {
+            char text[PV_NETPLAN_WAY];
+            snprintf(row->why, sizeof(row->why), "%s", pv_netplan_stray_text(o, text));
+            return;
+        }
         snprintf(row->why + len, sizeof(row->why) - len, "%son this machine %s goes by %s",
                  len > 0 ? "; " : "", PV_PREFIX_STR(&o->other.prefix),
                  o->other.ifname[0] != '\0'
@@ -336,15 +341,17 @@ struct exit {
     bool down;            /* none do before this machine is up again, and nothing is blocked */
     bool refused;         /* the host cannot use it until a try succeeds, */
     bool guarded;         /* or another network's exit is the only way out */
+    /* Programs' packets leave by another way; NULL: they do not. */
+    const struct pv_netplan_overlap *stray;
 };
 
 static json_t *exit_json(const struct exit *x)
 {
     if (x->peer == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan,
-                          "block", x->block, "works", x->works, "down", x->down, "refused",
-                          x->refused, "guarded", x->guarded);
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan",
+                          x->lan, "block", x->block, "works", x->works, "down", x->down, "refused",
+                          x->refused, "guarded", x->guarded, "beside", x->stray != NULL);
 }
 
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
@@ -363,6 +370,11 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
     for (size_t i = 0; !x.down && !x.refused && i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
             continue;
+        const struct pv_netplan_overlap *stray = pv_netplan_stray(&n->host.plan, &all[i].prefix);
+        if (stray != NULL) {
+            x.stray = stray;
+            continue;
+        }
         for (size_t k = 0; k < all[i].gateways.n; k++)
             x.works = x.works || pv_gateway_is_alive(&all[i].gateways.g[k]);
         const struct denial d = denied_there(n, use->exit_pk, &all[i].prefix);
@@ -456,6 +468,15 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
                                      x->denied.what, PV_RULE_STR(rule), x->peer, remedy),
                               "");
     }
+    if (x->peer != NULL && x->stray != NULL) {
+        char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
+        pv_statuspage_problem(st,
+                              PV_STR("the exit %.96s is not used: %s, and they are dropped: %s",
+                                     x->peer, pv_netplan_stray_text(x->stray, text),
+                                     pv_netplan_stray_remedy(x->stray, todo)),
+                              "");
+        return;
+    }
     /* Of a guard the host's fault says whose it is. */
     if (x->peer == NULL || x->works || x->down || x->guarded || (x->refused && !x->block))
         return;
@@ -470,6 +491,20 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
                       ? "nothing goes out until it does: `sudo p2pvpnctl exit off` goes without it"
                       : "all goes out as without it");
     pv_statuspage_problem(st, text, "");
+}
+
+/* Of members and used prefixes, as it was looked up. */
+static void name_strays(const struct pv_node *n, struct pv_statuspage *st)
+{
+    for (size_t i = 0; i < n->host.plan.n_overlaps; i++) {
+        const struct pv_netplan_overlap *o = &n->host.plan.overlaps[i];
+        char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
+        if (o->table != 0 && o->own != 0)
+            pv_statuspage_problem(
+                st,
+                PV_STR("%s: %s", pv_netplan_stray_text(o, text), pv_netplan_stray_remedy(o, todo)),
+                "");
+    }
 }
 
 /* The prefixes that others carry now, or nobody does. */
@@ -511,6 +546,8 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
                       pv_ctlapi_pack("{s:i, s:i, s:o}", "used", used, "carried", carried, "exit",
                                      exit_json(&exit)));
     name_exit(&exit, st);
+    if (takes_part)
+        name_strays(n, st);
     if (pv_node_self(n) == NULL || n->removed)
         return;
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;

@@ -17,11 +17,12 @@
 #include "sys/net/netroutes.h"
 
 enum {
-    ADDRS = 512,   /* addresses of this host looked at */
-    LINKS = 1024,  /* interfaces */
-    ROUTES = 4096, /* of all tables */
-    MAIN = 254,    /* RT_TABLE_MAIN */
-    KERNEL = 2,    /* RTPROT_KERNEL */
+    ADDRS = 512,    /* addresses of this host looked at */
+    LINKS = 1024,   /* interfaces */
+    ROUTES = 4096,  /* of all tables */
+    MAIN = 254,     /* RT_TABLE_MAIN */
+    KERNEL = 2,     /* RTPROT_KERNEL */
+    PROGRAM = 1000, /* ours: the user of a program whose packets' way is looked up */
 };
 
 /* --- networks ------------------------------------------------------------------------------ */
@@ -82,13 +83,15 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
         n = 0;
         host->cut = true;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        host->own_up = host->own_up || (strcmp(a[i].ifname, own) == 0 && a[i].up);
         if (strcmp(a[i].ifname, own) == 0 && host->n_own < PV_NETWORDS_OWN)
             host->own[host->n_own++] = pv_netplan_range(&a[i].addr);
         else if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
             add_link(
                 host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
                 (struct link_state){true, true, is_up(a[i].up, a[i].container, a[i].off), false});
+    }
     host->cut = host->cut || n == ADDRS;
     free(a);
 }
@@ -164,13 +167,14 @@ static void look_for_vpn(struct pv_networds_host *host, const struct pv_net_rout
  * are led as if we had no rules. */
 static void look_aside(struct pv_networds_host *host)
 {
+    const struct pv_net_sender us = {.mark = PV_NETWORDS_MARK, .uid = PV_NET_SELF};
     for (size_t i = 0; i < host->n_links; i++) {
         const uint32_t index = host->aside[i] ? if_nametoindex(host->links[i].ifname) : 0;
         bool leads = false;
         for (unsigned k = 1; index != 0 && k <= 2 && !leads; k++) { /* one may be this host */
             struct pv_addr a = pv_netplan_sample(&host->links[i].prefix, k);
-            uint32_t by = 0;
-            leads = pv_net_way(&a, PV_NETWORDS_MARK, &by) >= 0 && by == index;
+            struct pv_net_way way;
+            leads = pv_net_way(&a, &us, &way) >= 0 && way.ifindex == index;
         }
         host->aside[i] = leads;
     }
@@ -267,7 +271,7 @@ bool pv_hostlook_resolvers(struct pv_networds_host *host)
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
 {
     host->n_links = host->n_beside = host->n_own = host->n_others = 0;
-    host->cut = false;
+    host->cut = host->own_up = false;
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);
     look_at_routes(ifname, host);
@@ -284,6 +288,61 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
     ret_said->n_overlaps = pv_networds_overlaps(plan, host, ret_said->overlaps);
     for (size_t i = 0; plan->n_offered > 0 && i < PV_NETPLAN_RESOLVERS; i++)
         ret_said->resolvers[i] = host->asked[i];
+}
+
+/* --- where a program's packets go ------------------------------------------------------------ */
+
+/* A member's address, or one in a used prefix: the first may be this host. */
+static bool find_way(const struct pv_addr *a, const struct pv_prefix *range,
+                     const struct pv_networds_host *host, struct pv_net_way *ret_way)
+{
+    struct pv_net_sender program = {.uid = PROGRAM};
+    for (size_t i = 0; i < host->n_uids; i++)
+        program.uid += host->uids[i] == program.uid;
+    if (a != NULL)
+        return pv_net_way(a, &program, ret_way) >= 0;
+    const struct pv_addr first = pv_netplan_sample(range, 1), second = pv_netplan_sample(range, 2);
+    return pv_net_way(&first, &program, ret_way) >= 0 ||
+           pv_net_way(&second, &program, ret_way) >= 0;
+}
+
+/* own: the table that leads to our interface; 0: it is the exit's, and a is asked about. */
+static void look_at_way(const char *ifname, const struct pv_networds_host *host,
+                        const struct pv_prefix *range, uint32_t own, struct pv_netplan_host *said)
+{
+    const struct pv_addr far = pv_net_far(range->base.family);
+    struct pv_netplan_overlap o = {.used = *range, .taken = true, .own = own};
+    struct pv_net_way way;
+    char name[IF_NAMESIZE];
+    if (said->n_overlaps == PV_NETPLAN_OVERLAPS ||
+        !find_way(own == 0 ? &far : NULL, range, host, &way) ||
+        if_indextoname(way.ifindex, name) == NULL || strcmp(name, ifname) == 0 ||
+        pv_net_rule_of(range->base.family, way.table, &o.rule) < 0)
+        return;
+    for (size_t i = 0; i < said->n_overlaps; i++) /* that is said already */
+        if (pv_prefix_overlaps(range, &said->overlaps[i].used) &&
+            strcmp(said->overlaps[i].other.ifname, name) == 0)
+            return;
+    o.table = way.table;
+    o.other.prefix = *range;
+    snprintf(o.other.ifname, sizeof(o.other.ifname), "%s", name);
+    said->overlaps[said->n_overlaps++] = o;
+}
+
+void pv_hostlook_ways(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      struct pv_netplan_host *ret_said)
+{
+    static const struct pv_prefix all[] = {{.base = {.family = PV_AF_INET}},
+                                           {.base = {.family = PV_AF_INET6}}};
+    const uint8_t carries[] = {plan->exit4, plan->exit6};
+    for (size_t i = 0; i < host->n_own; i++) /* the interface may have one family alone */
+        look_at_way(plan->ifname, host, &host->own[i], MAIN, ret_said);
+    for (size_t i = 0; i < plan->n_used; i++)
+        look_at_way(plan->ifname, host, &plan->used[i].prefix, PV_NETWORDS_TABLE_USED + host->slot,
+                    ret_said);
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
+        if (plan->exit && carries[i])
+            look_at_way(plan->ifname, host, &all[i], 0, ret_said);
 }
 
 /* --- policies of others -------------------------------------------------------------------- */

@@ -16,6 +16,10 @@ bool pv_hostlook_resolvers(struct pv_networds_host *host);
 /* The same for the daemon: connected networks that are up, and what overlaps used prefixes. */
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
                       struct pv_netplan_host *ret_said);
+/* Looks up the way of a program's packets, and adds each range of the plan in force whose packets
+ * would leave by another interface than ours. */
+void pv_hostlook_ways(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      struct pv_netplan_host *ret_said);
 /* Does the table of another network of this machine let nothing out but by its own exit? */
 bool pv_hostlook_is_guarded(const struct pv_netplan *plan,
                             char ret_remedy[static PV_NETPLAN_FAULT]);

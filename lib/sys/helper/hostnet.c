@@ -797,6 +797,8 @@ static int apply(struct pv_hostnet *net, bool patient)
     look_at_policies(net, patient);
     look_at_resolvers(net);
     pv_hostlook_tell(&net->wanted, &net->host, &net->said);
+    if (net->host.has_iface && net->host.own_up)
+        pv_hostlook_ways(&net->plan, &net->host, &net->said);
     return net->wanted.exit_asked ? (r < 0 ? r : up) : PV_OK;
 }
 

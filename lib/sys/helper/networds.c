@@ -148,7 +148,7 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
             const struct pv_networds_other *o = &host->others[k];
             if (!has_ahead(host, k, used))
                 continue;
-            ret[n].used = *used;
+            ret[n] = (struct pv_netplan_overlap){.used = *used};
             ret[n].other = (struct pv_netplan_link){o->prefix, "", PV_NETPLAN_TUNNEL};
             memcpy(ret[n].other.ifname, o->ifname, sizeof(o->ifname));
             ret[n++].taken = used->bits >= o->prefix.bits;
@@ -157,8 +157,8 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
             if (host->links[k].prefix.bits >= LEAST &&
                 strcmp(host->links[k].ifname, plan->ifname) != 0 &&
                 pv_prefix_overlaps(used, &host->links[k].prefix))
-                ret[n++] =
-                    (struct pv_netplan_overlap){*used, host->links[k], takes_away(used, host, k)};
+                ret[n++] = (struct pv_netplan_overlap){
+                    .used = *used, .other = host->links[k], .taken = takes_away(used, host, k)};
         }
     }
     return n;

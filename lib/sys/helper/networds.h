@@ -71,6 +71,7 @@ struct pv_networds_host {
     /* Ranges of the interface's own addresses. */
     struct pv_prefix own[PV_NETWORDS_OWN];
     size_t n_own;
+    bool own_up; /* and it is up */
     /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and
      * nobody else does. */
     char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME]; /* beside our own */

@@ -15,9 +15,7 @@
 #include "sys/net/netlink.h"
 
 enum {
-    RULE_PROTOCOL = 21,   /* FRA_PROTOCOL */
-    RULE_HEADER = 12,     /* bytes of struct fib_rule_hdr */
-    ATTRS = 32,           /* bytes: a destination's address, and a number */
+    ATTRS = 40,           /* bytes: a destination's address, and two numbers */
     CACHED = RTM_F_CLONED /* the kernel's memory of path MTUs and redirects */
 };
 
@@ -86,19 +84,8 @@ static bool names_router(const struct pv_net_route *r, const struct pv_nl_attr *
                                        memcmp(a->value.ptr, r->dst.base.ip, len) != 0));
 }
 
-/* The first one counts. ifindex: what leads there, of one way of several. */
-static void note_router(struct pv_net_route *r, const struct pv_nl_attr *a, uint32_t ifindex)
-{
-    const size_t len = pv_addr_ip_len(&r->dst.base);
-    if (a->type != RTA_GATEWAY || a->value.len < len || r->router.family != PV_AF_NONE)
-        return;
-    r->router.family = r->dst.base.family;
-    memcpy(r->router.ip, a->value.ptr, len);
-    r->router_ifindex = ifindex;
-}
-
 /* RTA_MULTIPATH: one way of several without a router is enough. */
-static bool all_have_routers(struct pv_net_route *r, struct pv_view hops)
+static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
 {
     struct rtnexthop hop;
     while (hops.len >= sizeof(hop)) {
@@ -108,10 +95,8 @@ static bool all_have_routers(struct pv_net_route *r, struct pv_view hops)
         if (hop.rtnh_len < sizeof(hop) || hop.rtnh_len > hops.len)
             return false;
         struct pv_view attrs = pv_view(hops.ptr + sizeof(hop), hop.rtnh_len - sizeof(hop));
-        while (pv_nl_attr_next(&attrs, &a)) {
+        while (pv_nl_attr_next(&attrs, &a))
             via = via || names_router(r, &a);
-            note_router(r, &a, (uint32_t)hop.rtnh_ifindex);
-        }
         if (!via)
             return false;
         size_t step = ((size_t)hop.rtnh_len + RTNH_ALIGNTO - 1) / RTNH_ALIGNTO * RTNH_ALIGNTO;
@@ -150,10 +135,7 @@ static bool read_route(uint16_t type, struct pv_view body, struct pv_net_route *
             r.via = all_have_routers(&r, a.value);
         else
             r.via = r.via || names_router(&r, &a);
-        note_router(&r, &a, 0);
     }
-    if (r.router_ifindex == 0)
-        r.router_ifindex = r.ifindex;
     *ret_route = r;
     return true;
 }
@@ -186,84 +168,124 @@ int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *r
 /* The answer about one destination: it is CACHED by its nature. */
 static void take_way(void *ctx, uint16_t type, struct pv_view body)
 {
-    uint32_t *ifindex = ctx;
+    struct pv_net_way *way = ctx;
     struct rtmsg rtm;
     struct pv_nl_attr a;
     if (type != RTM_NEWROUTE || body.len < sizeof(rtm))
         return;
     memcpy(&rtm, body.ptr, sizeof(rtm));
+    const size_t ip_len = rtm.rtm_family == AF_INET ? PV_IP4_LEN : PV_IP6_LEN;
     struct pv_view attrs = pv_view(body.ptr + sizeof(rtm), body.len - sizeof(rtm));
-    while (rtm.rtm_type == RTN_UNICAST && pv_nl_attr_next(&attrs, &a))
+    way->table = rtm.rtm_table;
+    while (rtm.rtm_type == RTN_UNICAST && pv_nl_attr_next(&attrs, &a)) {
         if (a.type == RTA_OIF)
-            copy_u32(a.value, ifindex);
+            copy_u32(a.value, &way->ifindex);
+        else if (a.type == RTA_TABLE)
+            copy_u32(a.value, &way->table);
+        else if (a.type == RTA_GATEWAY && a.value.len >= ip_len) {
+            way->router.family = rtm.rtm_family;
+            memcpy(way->router.ip, a.value.ptr, ip_len);
+        }
+    }
 }
 
-int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex)
+int pv_net_way(const struct pv_addr *dst, const struct pv_net_sender *from,
+               struct pv_net_way *ret_way)
 {
     const size_t ip_len = pv_addr_ip_len(dst);
     const struct rtmsg what = {.rtm_family = (uint8_t)dst->family,
-                               .rtm_dst_len = (uint8_t)(ip_len * 8)};
-    uint32_t ifindex = 0;
+                               .rtm_dst_len = (uint8_t)(ip_len * 8),
+                               /* IPv6 tells the table unasked, and refuses the flag. */
+                               .rtm_flags = dst->family == PV_AF_INET ? RTM_F_LOOKUP_TABLE : 0};
     struct request req = request_of(RTM_GETROUTE, 0, &what);
     add_attr(&req, RTA_DST, pv_view(dst->ip, ip_len));
-    add_attr(&req, RTA_MARK, pv_view(&mark, sizeof(mark)));
-    int r = pv_nl_ask(&req.hdr, false, take_way, &ifindex);
-    if (r == -EIO || (r >= 0 && ifindex == 0)) /* the kernel's answer is an error of its own */
+    add_attr(&req, RTA_MARK, pv_view(&from->mark, sizeof(from->mark)));
+    if (from->uid != PV_NET_SELF)
+        add_attr(&req, RTA_UID, pv_view(&from->uid, sizeof(from->uid)));
+    memset(ret_way, 0, sizeof(*ret_way));
+    int r = pv_nl_ask(&req.hdr, false, take_way, ret_way);
+    if (r == -EIO ||
+        (r >= 0 && ret_way->ifindex == 0)) /* the kernel's answer is an error of its own */
         return PV_ERR_NOT_FOUND;
-    if (r >= 0)
-        *ret_ifindex = ifindex;
     return r;
 }
 
-/* The lowest metric is the route that the kernel would take. */
-static void take_default(void *ctx, uint16_t type, struct pv_view body)
+struct pv_addr pv_net_far(uint16_t family)
 {
-    struct pv_net_route *best = ctx, r;
-    if (read_route(type, body, &r) && r.dst.bits == 0 && r.table == RT_TABLE_MAIN &&
-        r.type == PV_NET_ROUTE_UNICAST && r.router.family == best->dst.base.family &&
-        (best->router.family == PV_AF_NONE || r.metric < best->metric))
-        *best = r;
-}
-
-int pv_net_router(uint16_t family, struct pv_addr *ret_router, uint32_t *ret_ifindex)
-{
-    const struct rtmsg what = {.rtm_family = (uint8_t)family};
-    struct pv_net_route best = {.dst.base.family = family};
-    const struct request req = request_of(RTM_GETROUTE, NLM_F_DUMP, &what);
-    int r = pv_nl_ask(&req.hdr, false, take_default, &best);
-    if (r >= 0 && best.router.family == PV_AF_NONE)
-        return PV_ERR_NOT_FOUND;
-    *ret_router = best.router;
-    *ret_ifindex = best.router_ifindex;
-    return r;
+    static const uint8_t far6[PV_IP6_LEN] = {0x20, 0x01, 0x05, 0x03, 0x0b, 0xa3, 0, 0,
+                                             0,    0,    0,    0,    0,    2,    0, 0x30};
+    return family == PV_AF_INET6 ? pv_addr6(far6, 0) : pv_addr4(198, 41, 0, 4, 0);
 }
 
 /* --- rules --------------------------------------------------------------------------------- */
 
-struct rule_dump {
+/* One rule, as far as it is looked at. */
+struct rule {
+    uint32_t table, priority;
     uint8_t proto;
-    size_t n;
+};
+
+static bool read_rule(uint16_t type, struct pv_view body, struct rule *ret_rule)
+{
+    struct fib_rule_hdr head;
+    struct pv_nl_attr a;
+    if (type != RTM_NEWRULE || body.len < sizeof(head))
+        return false;
+    memcpy(&head, body.ptr, sizeof(head));
+    *ret_rule = (struct rule){.table = head.action == FR_ACT_TO_TBL ? head.table : RT_TABLE_UNSPEC};
+    struct pv_view attrs = pv_view(body.ptr + sizeof(head), body.len - sizeof(head));
+    while (pv_nl_attr_next(&attrs, &a)) {
+        if (a.type == FRA_PROTOCOL && a.value.len >= 1)
+            ret_rule->proto = a.value.ptr[0];
+        else if (a.type == FRA_TABLE && head.action == FR_ACT_TO_TBL)
+            copy_u32(a.value, &ret_rule->table);
+        else if (a.type == FRA_PRIORITY)
+            copy_u32(a.value, &ret_rule->priority);
+    }
+    return true;
+}
+
+struct rule_dump {
+    uint8_t proto;  /* counts those of this protocol; 0: none */
+    uint32_t table; /* looks for the first that looks into this table */
+    size_t n;       /* found */
+    uint32_t first; /* its priority */
 };
 
 static void take_rule(void *ctx, uint16_t type, struct pv_view body)
 {
     struct rule_dump *d = ctx;
-    struct pv_nl_attr a;
-    if (type != RTM_NEWRULE || body.len < RULE_HEADER)
+    struct rule r;
+    if (!read_rule(type, body, &r))
         return;
-    struct pv_view attrs = pv_view(body.ptr + RULE_HEADER, body.len - RULE_HEADER);
-    while (pv_nl_attr_next(&attrs, &a))
-        if (a.type == RULE_PROTOCOL && a.value.len >= 1 && a.value.ptr[0] == d->proto)
-            d->n++;
+    if (d->proto != 0) {
+        d->n += r.proto == d->proto;
+    } else if (r.table == d->table && (d->n == 0 || r.priority < d->first)) {
+        d->n++;
+        d->first = r.priority;
+    }
+}
+
+static int dump_rules(uint16_t family, struct rule_dump *d)
+{
+    const struct rtmsg what = {.rtm_family = (uint8_t)family};
+    _Static_assert(sizeof(struct fib_rule_hdr) == sizeof(struct rtmsg), "one request fits both");
+    const struct request req = request_of(RTM_GETRULE, NLM_F_DUMP, &what);
+    return pv_nl_ask(&req.hdr, false, take_rule, d);
 }
 
 int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n)
 {
-    const struct rtmsg what = {.rtm_family = (uint8_t)family};
     struct rule_dump d = {.proto = proto};
-    _Static_assert(sizeof(struct fib_rule_hdr) == RULE_HEADER, "as long as struct rtmsg");
-    const struct request req = request_of(RTM_GETRULE, NLM_F_DUMP, &what);
-    int r = pv_nl_ask(&req.hdr, false, take_rule, &d);
+    int r = dump_rules(family, &d);
     *ret_n = d.n;
     return r;
+}
+
+int pv_net_rule_of(uint16_t family, uint32_t table, uint32_t *ret_priority)
+{
+    struct rule_dump d = {.table = table};
+    int r = dump_rules(family, &d);
+    *ret_priority = d.first;
+    return r >= 0 && d.n == 0 ? PV_ERR_NOT_FOUND : r;
 }

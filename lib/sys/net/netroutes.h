@@ -12,6 +12,7 @@
 enum {
     PV_NET_PROTO_OWN = 112, /* ours: of routes and rules that the helper sets */
 };
+#define PV_NET_SELF UINT32_MAX
 
 enum pv_net_route_type {
     PV_NET_ROUTE_UNICAST,
@@ -26,9 +27,7 @@ struct pv_net_route {
     uint32_t ifindex; /* 0: none, or several */
     uint32_t metric;
     uint8_t proto;
-    bool via;                /* by a router: not connected */
-    struct pv_addr router;   /* the first that it names, port 0; PV_AF_NONE: none */
-    uint32_t router_ifindex; /* leads to that one */
+    bool via; /* by a router: not connected */
 };
 
 /* Which routes. */
@@ -43,12 +42,29 @@ struct pv_net_route_query {
  * addresses, and of caches, are left out. *ret_n = cap: there may be more. -errno. */
 PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
                                 struct pv_net_route *ret_routes, size_t cap, size_t *ret_n);
-/* The interface by which a datagram with this mark would leave for dst now, as routes and policy
- * rules have it; nothing is sent. PV_ERR_NOT_FOUND: no way leads there. -errno. */
-PV_MUST_CHECK int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex);
-/* The router of this family's default route with the lowest metric; port 0; and the interface that
- * leads to it, which a link-local address of IPv6 needs. PV_ERR_NOT_FOUND: no such route, or one
- * without a router (a point-to-point link). -errno. */
-PV_MUST_CHECK int pv_net_router(uint16_t family, struct pv_addr *ret_router, uint32_t *ret_ifindex);
+/* The sender of the datagram whose way is asked for. */
+struct pv_net_sender {
+    uint32_t mark;
+    uint32_t uid; /* PV_NET_SELF: of this process */
+};
+
+/* The way of a datagram. */
+struct pv_net_way {
+    uint32_t ifindex;      /* of the interface by which it would leave */
+    uint32_t table;        /* whose route leads it there */
+    struct pv_addr router; /* port 0; PV_AF_NONE: none, or one of the other family */
+};
+
+/* The way that a datagram to dst would have now, as routes and policy rules have it; nothing is
+ * sent. PV_ERR_NOT_FOUND: no way leads there, or dst is this host. -errno. */
+PV_MUST_CHECK int pv_net_way(const struct pv_addr *dst, const struct pv_net_sender *from,
+                             struct pv_net_way *ret_way);
+/* An address to ask about: of a root name server, which lies in no network of this host's or a
+ * VPN's own, so whatever leads to it leads to the internet. A VPN that takes everything is found
+ * so, however it takes it: by a default route, by two halves, by a policy rule. */
+struct pv_addr pv_net_far(uint16_t family);
+/* The priority of the first policy rule of one family that looks into this table.
+ * PV_ERR_NOT_FOUND: none does. -errno. */
+PV_MUST_CHECK int pv_net_rule_of(uint16_t family, uint32_t table, uint32_t *ret_priority);
 /* How many policy rules of one family have this protocol number. -errno. */
 PV_MUST_CHECK int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n);

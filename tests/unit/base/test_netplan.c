@@ -104,11 +104,12 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
 {
     const struct pv_netplan_link link = {test_prefix("2001:db8::/64"), "enp0s31f6",
                                          PV_NETPLAN_TUNNEL};
-    const struct pv_netplan_host h = {.lan = {link},
-                                      .n_lan = 1,
-                                      .overlaps = {{test_prefix("2001:db8::/48"), link, true}},
-                                      .n_overlaps = 1};
-    struct pv_netplan_host g[9] = {h, h, h, h, h, h, h, h, h};
+    const struct pv_netplan_host h = {
+        .lan = {link},
+        .n_lan = 1,
+        .overlaps = {{test_prefix("2001:db8::/48"), link, true, 0, 0, 0}},
+        .n_overlaps = 1};
+    struct pv_netplan_host g[12] = {h, h, h, h, h, h, h, h, h, h, h, h};
     assert_true(pv_netplan_host_is_same(&h, &g[0]));
     g[0].n_lan = 0;
     g[1].lan[0].prefix.bits++;
@@ -119,8 +120,54 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
     g[6].blocked = true;
     g[7].resolvers[1].family = PV_AF_INET;
     g[8].guarded = true;
+    g[9].overlaps[0].table = 220;
+    g[10].overlaps[0].rule = 220;
+    g[11].overlaps[0].own = 254;
     for (size_t i = 0; i < PV_ARRAY_LEN(g); i++)
         assert_false(pv_netplan_host_is_same(&h, &g[i]));
+}
+
+/* A rule that sends all to the exit would send the daemon's packets there as well. */
+PV_TEST(packets_that_go_elsewhere_are_told_with_a_remedy)
+{
+    struct pv_netplan_host h = {
+        .overlaps = {{.used = test_prefix("fd00:66::/64"), .table = 0},
+                     {.used = test_prefix("10.66.0.0/16"),
+                      .other.ifname = "eth0",
+                      .table = 220,
+                      .rule = 220,
+                      .own = 254},
+                     {.used = test_prefix("::/0"), .other.ifname = "eth1", .table = 9, .rule = 50}},
+        .n_overlaps = 3};
+    char text[PV_NETPLAN_WAY];
+    const struct pv_prefix members = test_prefix("10.66.0.0/16"), all = test_prefix("::/0");
+    assert_null(pv_netplan_stray(&h, &h.overlaps[0].used));
+    assert_string_equal(
+        pv_netplan_stray_text(pv_netplan_stray(&h, &members), text),
+        "programs' packets to 10.66.0.0/16 leave by eth0: rule 220 looks into table 220");
+    assert_string_equal(pv_netplan_stray_remedy(pv_netplan_stray(&h, &members), text),
+                        "`sudo ip rule add to 10.66.0.0/16 lookup 254 priority 219`");
+    assert_string_equal(
+        pv_netplan_stray_text(pv_netplan_stray(&h, &all), text),
+        "programs' packets to the internet leave by eth1: rule 50 looks into table 9");
+    assert_string_equal(pv_netplan_stray_remedy(pv_netplan_stray(&h, &all), text),
+                        "remove that rule or route: `ip -6 rule` and `ip -6 route show table 9` "
+                        "show them");
+}
+
+PV_TEST(a_sample_lies_in_its_range)
+{
+    static const char *const rows[][3] = {{"10.66.0.0/16", "10.66.0.1", "10.66.0.2"},
+                                          {"10.66.0.8/31", "10.66.0.9", "10.66.0.8"},
+                                          {"10.66.0.7/32", "10.66.0.7", "10.66.0.7"},
+                                          {"fd00:66::/64", "fd00:66::1", "fd00:66::2"}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        const struct pv_prefix p = test_prefix(rows[i][0]);
+        for (unsigned k = 1; k <= 2; k++) {
+            const struct pv_addr a = pv_netplan_sample(&p, k);
+            assert_string_equal(PV_IP_STR(&a), rows[i][k]);
+        }
+    }
 }
 
 PV_TEST(the_range_of_an_address_has_no_host_bits)

@@ -312,53 +312,61 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
 }
 
+static struct pv_net_way way_of(const struct pv_addr *dst, uint32_t mark, uint32_t uid)
+{
+    const struct pv_net_sender from = {.mark = mark, .uid = uid};
+    struct pv_net_way way;
+    int r = pv_net_way(dst, &from, &way);
+    if (r < 0)
+        assert_int_equal(r, PV_ERR_NOT_FOUND);
+    return way;
+}
+
 static uint32_t way(const char *to, uint32_t mark)
 {
     const struct pv_addr dst = prefix(to, 0).base;
-    uint32_t ifindex = 0;
-    int r = pv_net_way(&dst, mark, &ifindex);
-    if (r < 0)
-        assert_int_equal(r, PV_ERR_NOT_FOUND);
-    return ifindex;
+    return way_of(&dst, mark, PV_NET_SELF).ifindex;
 }
 
 static void router_is(const char *to, const char *ifname)
 {
-    struct pv_addr router = {.family = PV_AF_NONE};
-    const struct pv_addr wanted = prefix(to, 0).base;
-    uint32_t ifindex = 0;
-    assert_ok(pv_net_router(wanted.family, &router, &ifindex));
-    assert_true(pv_addr_equal(&router, &wanted));
-    assert_int_equal(ifindex, if_nametoindex(ifname));
+    const struct pv_addr wanted = prefix(to, 0).base, far = pv_net_far(wanted.family);
+    const struct pv_net_way way = way_of(&far, 0, PV_NET_SELF);
+    assert_true(pv_addr_equal(&way.router, &wanted));
+    assert_int_equal(way.ifindex, if_nametoindex(ifname));
 }
 
-PV_TEST_IN(the_router_is_that_of_the_default_route_with_the_lowest_metric, setup, teardown)
+PV_TEST_IN(the_router_is_the_one_that_the_kernel_would_take, setup, teardown)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    struct pv_addr router;
-    uint32_t ifindex;
+    const struct pv_addr far = pv_net_far(PV_AF_INET);
     assert_ok(pv_ipcmd_run("link add pva type veth peer name pvb\n"
                            "link set dev pva up\nlink set dev pvb up\n"
                            "addr add 192.0.2.2/24 dev pva\n"
                            "addr add 198.51.100.2/24 dev pvb\n",
                            complaint));
-    assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
-    assert_ok(pv_ipcmd_run("route add default dev pva metric 10\n"
-                           "route add default via 192.0.2.1 metric 300 table 77\n"
-                           "route add 203.0.113.0/24 via 192.0.2.1\n",
-                           complaint));
-    assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
+    assert_int_equal(way_of(&far, 0, PV_NET_SELF).ifindex, 0);
+    assert_ok(pv_ipcmd_run("route add default dev pva metric 700\n", complaint));
+    assert_int_equal(way_of(&far, 0, PV_NET_SELF).router.family, PV_AF_NONE);
     assert_ok(pv_ipcmd_run("route add default via 192.0.2.1 metric 600\n"
                            "route add default via 198.51.100.1 metric 500\n",
                            complaint));
     assert_ok(pv_ipcmd_run6("route add default via fe80::1 dev pvb\n", complaint));
     router_is("198.51.100.1", "pvb");
     router_is("fe80::1", "pvb");
-    assert_ok(pv_ipcmd_run("route add default metric 20 nexthop via 192.0.2.7 dev pva "
-                           "nexthop via 198.51.100.7 dev pvb\n",
+    /* In a table of the host's own, for one user. */
+    assert_ok(pv_ipcmd_run("route add default via 192.0.2.1 table 77\n"
+                           "rule add uidrange 1000-1000 lookup 77 priority 220\n",
                            complaint));
-    router_is("192.0.2.7", "pva");
-    assert_ok(pv_ipcmd_run("link del dev pva\n", complaint));
+    uint32_t rule = 0;
+    router_is("198.51.100.1", "pvb");
+    assert_int_equal(way_of(&far, 0, PV_NET_SELF).table, 254);
+    assert_int_equal(way_of(&far, 0, 1000).ifindex, if_nametoindex("pva"));
+    assert_int_equal(way_of(&far, 0, 1000).table, 77);
+    assert_ok(pv_net_rule_of(PV_AF_INET, 77, &rule));
+    assert_int_equal(rule, 220);
+    assert_int_equal(pv_net_rule_of(PV_AF_INET6, 77, &rule), PV_ERR_NOT_FOUND);
+    assert_ok(pv_ipcmd_run("rule del priority 220\nlink del dev pva\n", complaint));
 }
 
 /* As OpenVPN takes everything, and as wg-quick does. */

@@ -48,6 +48,16 @@ PV_TEST(a_fault_here_hides_all_else)
     assert_string_equal(find().code, "peer_offline");
     x.f.node.ways.n_locals = 0;
     expect_cause("this machine has no network");
+    x.f.node.host.plan.overlaps[0] =
+        (struct pv_netplan_overlap){.used = test_prefix("10.66.0.0/16"),
+                                    .other.ifname = "eth0",
+                                    .table = 220,
+                                    .rule = 220,
+                                    .own = 254};
+    x.f.node.host.plan.n_overlaps = 1;
+    expect_cause("programs here do not reach bob: programs' packets to 10.66.0.0/16 leave by eth0: "
+                 "rule 220 looks into table 220");
+    assert_string_equal(find().todo, "`sudo ip rule add to 10.66.0.0/16 lookup 254 priority 219`");
     own.overlap = "10.66.0.5/16 on lan0 is in this network's range";
     own.overlap_net = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
     expect_cause("packets to bob leave by another interface: 10.66.0.5/16");

@@ -563,6 +563,35 @@ PV_TEST(an_exit_that_the_host_cannot_use_is_said)
     }
 }
 
+/* "used" is what a packet would do, and not what was set. */
+PV_TEST(an_exit_whose_packets_go_elsewhere_is_not_used)
+{
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    be_online(bob, true);
+    ask("'cmd':'exit_use','peer':'bob'");
+    (void)new_plan();
+    assert_true(json_is_false(exit_value("beside")));
+    assert_answer("'cmd':'routes'", "packets go by bob");
+    x.f.node.host.plan.overlaps[0] = (struct pv_netplan_overlap){.used = test_prefix("0.0.0.0/0"),
+                                                                 .other.ifname = "eth0",
+                                                                 .taken = true,
+                                                                 .table = 220,
+                                                                 .rule = 219};
+    x.f.node.host.plan.n_overlaps = 1;
+    fake_node_raise(&x.f, PV_FACT_HOSTNET);
+    assert_false(new_plan());
+    assert_true(json_is_false(exit_value("works")));
+    assert_true(json_is_true(exit_value("beside")));
+    assert_true(fake_node_has_problem(&x.f, "the exit bob is not used: programs' packets to the "
+                                            "internet leave by eth0: rule 219 looks into table "
+                                            "220"));
+    assert_false(fake_node_has_problem(&x.f, "does not answer"));
+    assert_answer("'cmd':'routes'", "'state':'refused','why':'programs' packets to the internet");
+    x.f.node.host.plan.n_overlaps = 0;
+    assert_true(json_is_true(exit_value("works")));
+}
+
 /* Where nobody waits for an answer the whole plan is tried again. */
 PV_TEST(a_plan_that_the_host_does_not_set_is_said)
 {
