@@ -911,6 +911,7 @@ static int load(struct pv_coordset *set, int argc, char **argv, bool whole,
     set->argc = argc;
     set->argv = argv;
     set->relay.phone_ports = PV_TURNS_PHONE_PORTS;
+    set->relay.phone_ports_per_net = PV_TURNS_PHONE_PORTS_NET;
     snprintf(set->state, sizeof(set->state), "%s", PV_COORDSET_STATE);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];

@@ -322,6 +322,12 @@ PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
     write_config("[relay]\nenabled = yes\n");
     assert_ok(load(""));
     assert_false(set.relay.off);
+    assert_int_equal(set.relay.phone_ports, 16); /* phones work without a setting */
+    assert_int_equal(set.relay.phone_ports_per_net, 4);
+    write_config("[relay]\nphone-ports = 0\n");
+    assert_ok(load(""));
+    assert_int_equal(set.relay.phone_ports, 0);
+    write_config("[relay]\nenabled = yes\n");
     assert_ok(load("--no-relay"));
     assert_true(set.relay.off);
 }
