@@ -1423,16 +1423,22 @@ static void phone_port_wish(struct pv_turns *t, const struct req *q, struct allo
 
 /* The answer to the wish, if q has one. An address once it is open, else a code as in
  * ADDRESS-ERROR-CODE (RFC 8656 s18.12); 0: it is being opened. */
-static void phone_port_put(const struct req *q, const struct alloc *a, struct pv_stun_writer *w)
+static void phone_port_put(const struct pv_turns *t, const struct req *q, const struct alloc *a,
+                           struct pv_stun_writer *w)
 {
+    uint8_t range[4];
     const uint8_t error[4] = {0, 0, (uint8_t)(a->phone_port_error / 100),
                               (uint8_t)(a->phone_port_error % 100)};
     if (!pv_stun_has(q->msg, PV_TURN_ATTR_PHONE_PORT))
         return;
-    if (a->phone_port != NULL && a->phone_port->state == RELAY_OPEN)
-        pv_stun_put_xor_addr(w, PV_TURN_ATTR_PHONE_PORT, &a->phone_port->shown);
-    else
+    if (a->phone_port == NULL || a->phone_port->state != RELAY_OPEN) {
         pv_stun_put(w, PV_TURN_ATTR_PHONE_PORT, pv_view(error, sizeof(error)));
+        return;
+    }
+    pv_store_be16(range, t->policy.port_lo);
+    pv_store_be16(range + 2, t->policy.port_hi);
+    pv_stun_put_xor_addr(w, PV_TURN_ATTR_PHONE_PORT, &a->phone_port->shown);
+    pv_stun_put(w, PV_TURN_ATTR_PORT_RANGE, pv_view(range, sizeof(range)));
 }
 
 /* The owner has tried to open it. Another program, or a socket of a static user, may have the
@@ -1861,11 +1867,12 @@ static void spend_nonce(const struct req *q)
 
 /* Writes the attributes of a granted allocation (RFC 8656 s7.2). When one of two families failed,
  * ADDRESS-ERROR-CODE says so; clients from before that RFC know it by another number. */
-static void put_allocation(struct pv_stun_writer *w, const struct req *q, const struct alloc *a)
+static void put_allocation(const struct pv_turns *t, struct pv_stun_writer *w, const struct req *q,
+                           const struct alloc *a)
 {
     if (a->member != NULL) {
         pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->member->addr);
-        phone_port_put(q, a, w);
+        phone_port_put(t, q, a, w);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
         if (a->relays[i] != NULL)
@@ -1891,7 +1898,7 @@ static void answer_allocated(struct pv_turns *t, const struct req *q, const stru
     struct pv_turns_out *out = auth_begin(t, q, PV_STUN_SUCCESS, &w);
     if (out == NULL)
         return;
-    put_allocation(&w, q, a);
+    put_allocation(t, &w, q, a);
     auth_end(t, q, out, &w);
 }
 
@@ -2163,7 +2170,7 @@ static void handle_refresh(struct pv_turns *t, struct req *q, struct alloc *a)
         return;
     pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, lifetime);
     if (a->member != NULL)
-        phone_port_put(q, a, &w);
+        phone_port_put(t, q, a, &w);
     auth_end(t, q, out, &w);
     if (lifetime > 0) {
         a->until = q->now + PV_S(lifetime);

@@ -469,7 +469,9 @@ static void pump_phone_port(struct pv_relays *r, pv_ns now)
     make_public(&phone_port, pv_relayway_server(r->ways[MEMBERS]));
     bool same = phone_port.state == n->ways.phone_port.state &&
                 phone_port.error == n->ways.phone_port.error &&
-                pv_addr_equal(&phone_port.addr, &n->ways.phone_port.addr);
+                pv_addr_equal(&phone_port.addr, &n->ways.phone_port.addr) &&
+                phone_port.port_lo == n->ways.phone_port.port_lo &&
+                phone_port.port_hi == n->ways.phone_port.port_hi;
     n->ways.phone_port = phone_port;
     if (same)
         return;

@@ -44,6 +44,9 @@ enum pv_turn_attr { /* RFC 8656 s18 */
      * a phone port is wanted; in the answer its address, XORed, or the 4 bytes of an
      * ADDRESS-ERROR-CODE. */
     PV_TURN_ATTR_PHONE_PORT = 0xC0D0,
+    /* Ours, beside an open phone port: the first and the last UDP port that the server uses for
+     * them, 2 bytes each. Its operator opens these in the firewall. */
+    PV_TURN_ATTR_PORT_RANGE = 0xC0D1,
 };
 
 enum pv_turn_error { /* RFC 8656 s19, RFC 8489 s14.8 */

@@ -680,6 +680,20 @@ static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
     return true;
 }
 
+/* Reads the server's range of ports. A range without the phone port itself is of no use. */
+static void take_range(struct pv_turnc_phone_port *phone_port, const struct pv_stun_msg *msg)
+{
+    struct pv_view v;
+    phone_port->port_lo = phone_port->port_hi = phone_port->addr.port;
+    if (pv_stun_find(msg, PV_TURN_ATTR_PORT_RANGE, &v) != PV_OK || v.len != 4)
+        return;
+    uint16_t lo = pv_load_be16(v.ptr), hi = pv_load_be16(v.ptr + 2);
+    if (lo > phone_port->addr.port || hi < phone_port->addr.port)
+        return;
+    phone_port->port_lo = lo;
+    phone_port->port_hi = hi;
+}
+
 /* The answer to an Allocate or Refresh speaks of the phone port. While it is being opened, and when
  * the wish has changed meanwhile, the server is asked again soon. A server that has none need not
  * be asked before the next refresh. */
@@ -698,6 +712,7 @@ static void take_phone_port(struct pv_turnc *c, const struct pv_stun_msg *msg, p
     } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_PHONE_PORT, &phone_port.addr) == PV_OK &&
                pv_addr_is_usable_remote(&phone_port.addr)) {
         phone_port.state = PV_TURNC_PHONE_PORT_OPEN;
+        take_range(&phone_port, msg);
         c->phone_port_wait = PV_TURNC_PHONE_PORT_WAIT;
     } else if (v.len == 4 && v.ptr[2] != 0) {
         phone_port.state = PV_TURNC_PHONE_PORT_REFUSED;

@@ -97,7 +97,10 @@ enum pv_turnc_phone_port_state {
 struct pv_turnc_phone_port {
     enum pv_turnc_phone_port_state state;
     struct pv_addr addr; /* OPEN: as the server says; it was opened for us alone */
-    unsigned error;      /* REFUSED: 403 there are none, 486 our network has all it may, 508 full */
+    /* OPEN: first and last port of which the server takes it; both its own port if the server did
+     * not say a range that has it. */
+    uint16_t port_lo, port_hi;
+    unsigned error; /* REFUSED: 403 there are none, 486 our network has all it may, 508 full */
 };
 
 struct pv_turnc; /* opaque */

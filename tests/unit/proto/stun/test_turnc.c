@@ -18,6 +18,8 @@ struct fixture {
     bool knows_phone_ports;   /* the server does; */
     int phone_port_code;      /* answers so, -1: by f.phone port */
     struct pv_addr phone_port;
+    uint8_t range[4]; /* of ports, as it tells it */
+    uint16_t range_len;
     pv_ns now;
 };
 
@@ -106,6 +108,8 @@ static int answer(unsigned error, const char *nonce)
             pv_stun_put_xor_addr(&w, PV_TURN_ATTR_PHONE_PORT, &f->phone_port);
         else
             pv_stun_put(&w, PV_TURN_ATTR_PHONE_PORT, pv_view(code, sizeof(code)));
+        if (f->range_len > 0)
+            pv_stun_put(&w, PV_TURN_ATTR_PORT_RANGE, pv_view(f->range, f->range_len));
     }
     if (nonce != NULL) {
         pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view("r", 1));
@@ -719,6 +723,35 @@ PV_TEST(a_phone_port_is_asked_for_until_it_is_open)
     assert_false(asks_for_phone_port(PV_TURN_REFRESH));
     assert_ok(answer(0, NULL));
     assert_false(next_request());
+}
+
+/* The range goes into the words for the operator's firewall: only one that has the port counts. */
+PV_TEST(takes_the_range_of_ports_from_the_server)
+{
+    static const struct {
+        uint16_t len, said_lo, said_hi, lo, hi;
+    } rows[] = {
+        {0, 0, 0, 50123, 50123},         {4, 50000, 50999, 50000, 50999},
+        {4, 50123, 50123, 50123, 50123}, {2, 50000, 50999, 50123, 50123},
+        {4, 51000, 51999, 50123, 50123}, {4, 40000, 50000, 50123, 50123},
+        {4, 50999, 50000, 50123, 50123},
+    };
+    up();
+    f->knows_phone_ports = true;
+    f->phone_port_code = -1;
+    f->phone_port = pv_addr4(192, 0, 2, 1, 50123);
+    pv_turnc_want_phone_port(f->c, true, f->now);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        f->range_len = rows[i].len;
+        pv_store_be16(f->range, rows[i].said_lo);
+        pv_store_be16(f->range + 2, rows[i].said_hi);
+        assert_true(asks_for_phone_port(PV_TURN_REFRESH));
+        assert_ok(answer(0, NULL));
+        assert_int_equal(pv_turnc_phone_port(f->c)->state, PV_TURNC_PHONE_PORT_OPEN);
+        assert_int_equal(pv_turnc_phone_port(f->c)->port_lo, rows[i].lo);
+        assert_int_equal(pv_turnc_phone_port(f->c)->port_hi, rows[i].hi);
+        pv_turnc_refresh(f->c, f->now);
+    }
 }
 
 PV_TEST(a_wish_for_a_phone_port_outlives_the_request_under_way_and_the_server)

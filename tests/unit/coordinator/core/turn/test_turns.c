@@ -1559,16 +1559,21 @@ PV_TEST(a_phone_port_is_told_once_it_is_open)
 {
     struct tw *w = phone_ports(4);
     struct tw_client a = tw_member(w, 1);
+    static const uint8_t range[] = {0xC0, 0x00, 0xFF, 0xFF}; /* 49152-65535 */
     struct pv_turns_socket sock;
     struct pv_addr shown;
+    struct pv_view v;
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(phone_port_code(w), -2); /* not asked, not told */
     assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
+    assert_false(pv_stun_has(&w->msg, PV_TURN_ATTR_PORT_RANGE));
     assert_int_equal(wish(w, &a, PV_OK, &sock), -1);
     assert_ok(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_PHONE_PORT, &shown));
     assert_true(pv_addr_equal_ip(&shown, &a.local));
     assert_int_equal(shown.port, sock.addr.port);
     assert_in_range(shown.port, 49152, 65535);
+    assert_ok(pv_stun_find(&w->msg, PV_TURN_ATTR_PORT_RANGE, &v));
+    assert_true(pv_view_equal(v, pv_view(range, sizeof(range))));
     assert_int_equal(stat_of(w, PV_RELAYSTAT_PHONE_PORTS), 1);
 }
 
