@@ -81,13 +81,17 @@ static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
     slot->port = 0;
 }
 
-/* The public addresses that clients are told, names left out. */
+/* The public addresses that clients are told, names left out: the first of a family, unless it is
+ * private and another is not. A coordinator at home has both, and phones come from outside. */
 static void take_public(const struct pv_coordset *set, struct pv_addr slots[static 2])
 {
     for (size_t i = 0; i < set->n_public; i++) {
         struct pv_addr a;
-        if (pv_addr_parse_ip(set->public[i].host, &a) == PV_OK)
-            set_first(slots, &a);
+        if (pv_addr_parse_ip(set->public[i].host, &a) < 0)
+            continue;
+        struct pv_addr *slot = &slots[family_of(&a)];
+        if (slot->family == PV_AF_NONE || (pv_addr_is_private(slot) && !pv_addr_is_private(&a)))
+            *slot = a;
     }
 }
 
