@@ -15,16 +15,14 @@ enum {
 void pv_gatewayat_build(const struct pv_gatewayat *c, uint8_t buf[static PV_GATEWAYAT_MAX],
                         size_t *ret_len)
 {
+    static const struct pv_addr none = {.family = PV_AF_NONE};
     struct pv_writer w = pv_writer(buf, PV_GATEWAYAT_MAX);
-    size_t len = c->why == PV_GATEWAYAT_HERE ? pv_addr_ip_len(&c->at) : 0;
     pv_put_u8(&w, c->asks ? ASKS : TELLS);
     pv_put_bytes(&w, c->phone, sizeof(c->phone));
     if (!c->asks) {
         pv_put_u8(&w, (uint8_t)c->why);
         pv_put_u8(&w, c->names ? NAMES : 0);
-        pv_put_u8(&w, (uint8_t)len);
-        pv_put_bytes(&w, c->at.ip, len);
-        pv_put_u16(&w, c->at.port);
+        pv_put_addrfield(&w, c->why == PV_GATEWAYAT_HERE ? &c->at : &none);
     }
     *ret_len = w.len;
 }
@@ -34,13 +32,7 @@ static void get_answer(struct pv_reader *r, struct pv_gatewayat *c)
     uint8_t why = pv_get_u8(r);
     c->why = why < PV_GATEWAYAT_LATER ? (enum pv_gatewayat_why)why : PV_GATEWAYAT_LATER;
     c->names = (pv_get_u8(r) & NAMES) != 0;
-    uint8_t len = pv_get_u8(r);
-    if (len != 0 && len != PV_IP4_LEN && len != PV_IP6_LEN)
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-    else if (len != 0)
-        c->at.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
-    pv_get_copy(r, c->at.ip, pv_addr_ip_len(&c->at));
-    c->at.port = pv_get_u16(r);
+    pv_get_addrfield(r, &c->at);
     if (r->status == PV_OK && c->why == PV_GATEWAYAT_HERE && !pv_addr_is_usable_remote(&c->at))
         pv_reader_fail(r, PV_ERR_MALFORMED);
     if (c->why != PV_GATEWAYAT_HERE)

@@ -4,7 +4,7 @@
  * strangers reach it, for the file of a phone that it is to carry, and by which that says so.
  *
  *   question:  1, phone pk 32
- *   answer:    0, phone pk 32, why 1, flags 1, bytes of the address 1 (4, 16), address, port 2
+ *   answer:    0, phone pk 32, why 1, flags 1, address (addrfield.h)
  *
  * Bytes behind these are ignored, and flags of later versions. Thread-safe.
  */
@@ -12,10 +12,11 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "proto/ip/addrfield.h"
 
 enum {
     PV_GATEWAYAT_PK_LEN = 32,
-    PV_GATEWAYAT_MAX = 1 + PV_GATEWAYAT_PK_LEN + 3 + PV_IP6_LEN + 2, /* bytes of body */
+    PV_GATEWAYAT_MAX = 1 + PV_GATEWAYAT_PK_LEN + 2 + PV_ADDRFIELD_MAX, /* bytes of body */
 };
 
 /* The reasons for which a member names no address; numbers of the wire. */
