@@ -91,6 +91,17 @@ static void tell_family(struct pv_cli *cli, const json_t *body, const char *by)
                     by);
 }
 
+/* p2pvpnd refuses an export whose phone port failed. Without a member elsewhere it cannot know. */
+static void tell_test(struct pv_cli *cli, const json_t *body)
+{
+    const bool named = cli->args.value[EXPORT_ENDPOINT] != NULL;
+    if (strcmp(pv_json_text(body, "port_test", ""), "untested") != 0)
+        return;
+    pv_cli_note(cli, "%s %s is not tested from outside%s: try the app in another network",
+                named ? "endpoint" : "phone port", pv_json_text(body, "endpoint", "?"),
+                named ? "" : ", as no member in another network is online");
+}
+
 /* As wg-genkey(1) has it. */
 static void tell_readers(struct pv_cli *cli)
 {
@@ -161,6 +172,7 @@ static int print_file(struct pv_cli *cli, const json_t *body)
             "%s is the gateway of %s only when its p2pvpnd.conf says `[phones] gateway = on`: its "
             "`p2pvpnctl status` tells when it is missing",
             by, name);
+    tell_test(cli, body);
     tell_family(cli, body, by);
     if (pv_json_text(body, "dns", NULL) == NULL)
         tell_dns(cli, body, by);
@@ -223,7 +235,9 @@ const struct pv_command pv_cmds_export[] = {
         .details =
             "Makes a phone, a member that has the stock WireGuard app and no p2pvpnd, and\n"
             "prints the file for that app, once. Its gateway, this node, has to be admin,\n"
-            "reachable from outside, and on.\n"
+            "reachable from outside, and on. A phone port at the coordinator is tested first:\n"
+            "if no handshake arrives, no file is made, and the answer names the ports to open\n"
+            "in the coordinator's firewall.\n"
             "  --qr[=FILE.svg]  a QR code in place of the file, here or as a picture: the app\n"
             "                reads it with the camera\n"
             "  --by PEER     that member is its gateway, with `[phones] gateway = on` there;\n"

@@ -24,6 +24,7 @@
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/route/phonetest.h"
 #include "proto/stun/demux.h"
 
 struct pv_engine {
@@ -409,7 +410,8 @@ static void take_datagram(struct pv_engine *e, const struct pv_carrier *from, st
     case PV_DEMUX_WG_INITIATION:
     case PV_DEMUX_WG_RESPONSE:
     case PV_DEMUX_WG_COOKIE:
-        pv_handshakes_take(pv_node_part(&e->node, &pv_part_handshakes), from, data, now);
+        if (!pv_phonetest_take(&e->node, from, data, now))
+            pv_handshakes_take(pv_node_part(&e->node, &pv_part_handshakes), from, data, now);
         break;
     case PV_DEMUX_WG_DATA:
     case PV_DEMUX_CHANNEL:

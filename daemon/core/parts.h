@@ -44,6 +44,7 @@
     X(rulesedit) \
     X(routes) \
     X(routesedit) \
+    X(phonetest) \
     X(phones) \
     X(phonewatch) \
     X(lan) \

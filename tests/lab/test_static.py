@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME], and as a phone."""
+import json
 import os
 import re
 import shutil
@@ -700,3 +701,41 @@ def a_phone_sends_everything_by_its_gateway(lab):
     meets(phone, alice)
     wait("the phone to go out by the exit", lambda: seen_as(phone.host, web) == exit_.ip4)
     equal(alice.peer("phone")["gateway"], "exit", "the gateway")
+
+
+def firewall(host, drop):
+    """The coordinator's firewall: drops these UDP ports, or (None) nothing."""
+    host.run("nft", "delete table inet ports", check_rc=False)
+    if drop:
+        host.nft(f"table inet ports {{\nchain input {{\ntype filter hook input priority 0\nudp dport {drop} drop\n}}\n}}\n")
+
+
+def exports(member, *args):
+    """The answer of an export, which is not long in coming."""
+    watch = Stopwatch()
+    said = member.ctl("export", *args, "--json")
+    check(watch.seconds() < 6 * SLOW, f"it took {watch.seconds():.1f} s")
+    return json.loads(said.out)
+
+
+@scenario
+def a_phone_port_behind_a_firewall_gives_no_file(lab):
+    """The remedy is carried out as the answer says it. The gateway is elsewhere, so it tests the port alone."""
+    host = lab.host("coord")
+    allow_phone_ports(host)
+    coordinator = lab.coordinator(host)
+    nas = lab.host("nas", lab.lan("home", "profile=symmetric"))
+    lab.network(coordinator, [nas])
+    firewall(host, "51000-51999")
+    nas.run("sh", "-c", "umask 077; mkdir -p /run/out")
+    for args in ((), ("--qr",), ("--qr=/run/out/phone.svg",), ("--json",)):
+        said = nas.ctl("export", "phone", *args, check_rc=False)
+        check(said.code != 0 and "PrivateKey" not in said.out and "\u2588" not in said.out, said)
+        check("open UDP ports 51000-51999 in the coordinator's firewall" in said.out + said.err, said)
+    equal(nas.run("ls", "/run/out").out, "", "files of an export that failed")
+    check(nas.peer("phone") is None, "a phone that nobody can use")
+    wait("the port to be given up", lambda: phone_port_of(nas) is None)
+    firewall(host, None)
+    said = exports(nas, "phone")
+    equal(said["port_test"], "passed", "the test")
+    equal(said["endpoint"], phone_port_of(nas), "the endpoint")

@@ -55,7 +55,8 @@ export function phones(paint) {
   function shown() {
     const text = file(made);
     return [el("p", {}, el("b", {}, made.name), ": scan this code in the WireGuard app. The file is a secret, is shown once and is not stored. ", made.by,
-      " can read the traffic, which is not post-quantum up to there.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`),
+      " can read the traffic, which is not post-quantum up to there.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`,
+        made.port_test === "untested" && ` ${made.endpoint} is not tested from outside: try the app in another network.`),
       picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "phone-file" }, text),
       el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy file"),
         el("button", { "data-key": "phone-hide", onclick: () => { made = null; paint(true); } }, "Hide"))];

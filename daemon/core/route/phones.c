@@ -20,6 +20,7 @@
 #include "daemon/core/path/openport.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/phoneends.h"
+#include "daemon/core/route/phonetest.h"
 #include "daemon/core/route/routes.h"
 #include "proto/ip/gatewayat.h"
 #include "proto/local/ctlapi_pack.h"
@@ -30,19 +31,30 @@
 #define PHONE_PORT_WAIT \
     PV_S(5) /* ours: for a phone port; the coordinator opens one within two round trips */
 
-#define ASK_AGAIN PV_S(1)  /* ours: a member, for where strangers reach it */
-#define ASK_WAIT  PV_S(15) /* ours: for its answer, for which it may wait for a phone port */
+#define ASK_AGAIN PV_S(1) /* ours: a member, for where strangers reach it */
+#define ASK_WAIT                                                                          \
+    PV_S(15) /* ours: for its answer, for which it may wait for a phone port and its test \
+              */
+#define TEST_FRESH PV_S(2) /* ours: a test this young answers the admin's next question, too */
 
 static const char meta_ends[] = "phones"; /* name in the store: where their apps find this node */
 
-/* An export that waits: for the phone port, to name it, or for the word of its gateway. */
+/* The reason for which an export waits. */
+enum wait {
+    WAIT_NONE,
+    WAIT_PHONE_PORT, /* this node's phone port, to name it */
+    WAIT_TEST,       /* whether handshakes reach the phone port */
+    WAIT_MEMBER,     /* the answer of another member that is to be the gateway */
+};
+
 struct waiting {
+    enum wait what;
     struct pv_ctlapi_request req; /* owns nothing */
-    uint64_t handle;              /* 0: none waits */
+    uint64_t handle;
     pv_ns until;
     uint8_t seed[PV_SIGN_SEED_LEN]; /* of the phone's identity: that member hears which one it is */
     uint8_t by[PV_SIGN_PK_LEN];     /* that member */
-    pv_ns ask_at;                   /* PV_NEVER: it is this node */
+    pv_ns ask_at;                   /* PV_NEVER: it is not asked */
     bool told;
     struct pv_gatewayat word; /* told: its answer */
 };
@@ -217,7 +229,7 @@ static void settle_phone_port(struct phones *g, pv_ns now)
     g->unsettled = false;
     if (forgot || corrected)
         store_ends(g);
-    n->ways.wants_phone_port = (g->waiting.handle != 0 && g->waiting.ask_at == PV_NEVER) ||
+    n->ways.wants_phone_port = g->waiting.what == WAIT_PHONE_PORT || g->waiting.what == WAIT_TEST ||
                                g->asked_until != PV_NEVER ||
                                pv_phoneends_want_phone_port(&g->ends, n);
 }
@@ -240,8 +252,10 @@ struct making {
     uint8_t sk[PV_DH_LEN];      /* the app's */
     uint8_t pk[PV_SIGN_PK_LEN]; /* the phone's identity */
     struct pv_st_member st;
-    struct pv_addr at; /* endpoint, where this node found it; else PV_AF_NONE */
-    bool names;        /* a name server answers phones at its gateway */
+    struct pv_addr at;            /* endpoint, where this node found it; else PV_AF_NONE */
+    bool names;                   /* a name server answers phones at its gateway */
+    enum pv_port_verdict verdict; /* what the test of the endpoint showed */
+    uint16_t port_lo, port_hi;    /* the coordinator's ports for phones */
 };
 
 static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctlapi_code code,
@@ -303,24 +317,39 @@ static bool refuse_word(const struct pv_node *n, const struct making *x, bool to
     return false;
 }
 
+/* Notes what the test showed if the endpoint is this node's phone port. */
+static void note_verdict(const struct pv_node *n, struct making *x)
+{
+    if (!pv_openport_is_phone_port(n, &x->at))
+        return;
+    x->verdict = pv_phonetest_verdict(n);
+    x->port_lo = n->ways.phone_port.port_lo;
+    x->port_hi = n->ways.phone_port.port_hi;
+}
+
 /* Where this node, or the member that was asked, is found. False: the client is answered. */
 static bool find_endpoint(struct pv_node *n, struct making *x)
 {
     const struct waiting *w = &of(n)->waiting;
     const char *why;
     if (!is_self(n, x->by)) {
-        if (w->handle != x->handle)
+        if (w->what != WAIT_MEMBER || w->handle != x->handle)
             return refuse(n, x, PV_CTLAPI_FAILED,
                           "another export waits for a member's answer: try again");
         if (!w->told || w->word.why != PV_GATEWAYAT_HERE)
             return refuse_word(n, x, w->told, w->word.why);
         x->at = w->word.at;
         x->names = w->word.names;
+        x->verdict = w->word.verdict;
+        x->port_lo = w->word.port_lo;
+        x->port_hi = w->word.port_hi;
         return true;
     }
     x->names = of(n)->dns;
-    if (pv_openport(n, &x->at, &why) == PV_OK)
+    if (pv_openport(n, &x->at, &why) == PV_OK) {
+        note_verdict(n, x);
         return true;
+    }
     pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE, "%s: no app could reach it: %s",
                     x->what, why);
     return false;
@@ -338,6 +367,14 @@ static const char *out_of_reach(const struct pv_node *n, const struct pv_addr *a
     if (pv_addr_is_link_local(at))
         return "that address is good on one link alone";
     return pv_addr_is_usable_remote(at) ? NULL : "that is no machine's address";
+}
+
+/* Returns true if `--endpoint` names the open phone port of this node, which is the gateway. */
+static bool is_named_port(const struct pv_node *n, const struct making *x)
+{
+    struct pv_addr at;
+    return is_self(n, x->by) && pv_addr_parse(x->req->coordinator, &at) == PV_OK &&
+           pv_openport_is_phone_port(n, &at);
 }
 
 /* Where its app finds the gateway. False: the client is answered. */
@@ -363,7 +400,29 @@ static bool choose_endpoint(struct pv_node *n, struct making *x)
         return refuse(n, x, PV_CTLAPI_USAGE, PV_STR("%s: no app could reach it: %s", text, why));
     snprintf(x->endpoint, sizeof(x->endpoint), "%s", text);
     x->names = is_self(n, x->by) && of(n)->dns;
+    x->verdict = PV_PORT_UNTESTED;
+    if (is_named_port(n, x)) {
+        x->at = n->ways.phone_port.addr;
+        note_verdict(n, x);
+    }
     return true;
+}
+
+/* Returns false if the phone port failed its test: no app would reach the gateway. The client is
+ * answered. */
+static bool is_reached(const struct pv_node *n, const struct making *x)
+{
+    if (x->verdict != PV_PORT_FAILED)
+        return true;
+    const char *ports = x->port_lo == x->port_hi
+                            ? PV_STR("UDP port %u", x->port_lo)
+                            : PV_STR("UDP ports %u-%u", x->port_lo, x->port_hi);
+    pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE,
+                    "%s: handshakes from outside do not reach %s's phone port %s: open %s in the "
+                    "coordinator's firewall, forward them if a router is in front of it, and "
+                    "export again",
+                    x->what, x->by->name, PV_ADDR_STR(&x->at), ports);
+    return false;
 }
 
 /* With everything the app sends all by the gateway, which has to be an exit. */
@@ -443,6 +502,8 @@ static void answer(struct pv_node *n, const struct making *x)
     const struct pv_member *m = pv_roster_by_node(n->roster, x->pk);
     const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
     const struct pv_st_network *net = pv_roster_network(n->roster);
+    static const char *const tests[] = {
+        [PV_PORT_PASSED] = "passed", [PV_PORT_UNTESTED] = "untested"};
     const bool all = x->req->everything;
     char sk[PV_WG_KEY_TEXT_BUF];
     if (m == NULL || pv_roster_gateway(n->roster, m) != x->by) {
@@ -451,15 +512,15 @@ static void answer(struct pv_node *n, const struct making *x)
     }
     pv_ctlsrv_answer(
         n->ctl, x->handle,
-        pv_ctlapi_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}", "name",
-                       m->name, "network", net->name, "by", x->by->name, "here", is_self(n, x->by),
-                       "private_key", pv_wgkey_format(x->sk, sk), "address4", PV_IP_STR(&m->ip4),
-                       "address6", PV_IP_STR(&m->ip6), "dns",
+        pv_ctlapi_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:s?, s:i}",
+                       "name", m->name, "network", net->name, "by", x->by->name, "here",
+                       is_self(n, x->by), "private_key", pv_wgkey_format(x->sk, sk), "address4",
+                       PV_IP_STR(&m->ip4), "address6", PV_IP_STR(&m->ip6), "dns",
                        x->names ? PV_IP_STR(&x->by->ip4) : NULL, "public_key",
                        PV_WGKEY_STR(x->by->transport), "allowed4",
                        all ? "0.0.0.0/0" : PV_PREFIX_STR(&net->range), "allowed6",
-                       all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint, "keepalive",
-                       (int)PV_PHONES_KEEPALIVE));
+                       all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint, "port_test",
+                       tests[x->verdict], "keepalive", (int)PV_PHONES_KEEPALIVE));
     pv_wipe(sk, sizeof(sk));
 }
 
@@ -492,33 +553,55 @@ static void ask_member(struct phones *g, pv_ns now)
     pv_peers_send(n->peers, p, PV_INBAND_GATEWAY, pv_view(buf, len));
 }
 
-/* Nothing is known of where the app finds its gateway: the client waits until that
- * says so, or the coordinator, of a phone port of this node. One at a time; others are told to try
- * again.
- */
-static bool waits(struct phones *g, const struct making *x, const uint8_t *seed, pv_ns now)
+/* Returns true if the endpoint will be this node's phone port, which is open. */
+static bool names_port(const struct pv_node *n, const struct making *x)
 {
-    const struct pv_node *n = g->node;
-    const bool own = is_self(n, x->by);
-    if (x->req->coordinator[0] != '\0' || g->waiting.handle != 0 || (own && !needs_phone_port(n)))
-        return false;
-    g->waiting = (struct waiting){.req = *x->req,
-                                  .handle = x->handle,
-                                  .until = now + (own ? PHONE_PORT_WAIT : ASK_WAIT),
-                                  .ask_at = PV_NEVER};
-    memcpy(g->waiting.seed, seed, sizeof(g->waiting.seed));
-    memcpy(g->waiting.by, x->by->node, sizeof(g->waiting.by));
-    if (own)
-        settle_phone_port(g, now);
-    else
-        ask_member(g, now);
-    return true;
+    struct pv_addr at;
+    const char *why;
+    if (x->req->coordinator[0] != '\0')
+        return is_named_port(n, x);
+    return pv_openport(n, &at, &why) == PV_OK && pv_openport_is_phone_port(n, &at);
+}
+
+/* Returns what the export has to wait for next, when it has waited for `done`. */
+static enum wait next_wait(const struct pv_node *n, const struct making *x, enum wait done)
+{
+    const bool named = x->req->coordinator[0] != '\0';
+    if (!is_self(n, x->by))
+        return named || done == WAIT_MEMBER ? WAIT_NONE : WAIT_MEMBER;
+    if (done == WAIT_NONE && !named && needs_phone_port(n))
+        return WAIT_PHONE_PORT;
+    return done != WAIT_TEST && names_port(n, x) ? WAIT_TEST : WAIT_NONE;
 }
 
 static void end_waits(struct phones *g)
 {
     pv_wipe(&g->waiting, sizeof(g->waiting));
     g->waiting.ask_at = PV_NEVER;
+}
+
+/* The client waits for that. */
+static void begin_wait(struct phones *g, const struct making *x, enum wait what,
+                       const uint8_t *seed, pv_ns now)
+{
+    static const pv_ns limits[] = {[WAIT_PHONE_PORT] = PHONE_PORT_WAIT,
+                                   [WAIT_TEST] = PV_PHONETEST_LIMIT + RETRY,
+                                   [WAIT_MEMBER] = ASK_WAIT};
+    struct waiting *w = &g->waiting;
+    if (w->what == WAIT_NONE) {
+        *w = (struct waiting){.req = *x->req, .handle = x->handle, .ask_at = PV_NEVER};
+        memcpy(w->seed, seed, sizeof(w->seed));
+        memcpy(w->by, x->by->node, sizeof(w->by));
+    }
+    w->what = what;
+    w->until = now + limits[what];
+    if (what == WAIT_MEMBER) {
+        ask_member(g, now);
+        return;
+    }
+    settle_phone_port(g, now);
+    if (what == WAIT_TEST)
+        pv_phonetest_begin(g->node, 0, now);
 }
 
 /* Both statements, the file, and what to remember of it. */
@@ -543,20 +626,32 @@ static void make(struct phones *g, struct making *x, const uint8_t *node_sk, pv_
     answer(n, x);
 }
 
-/* Exports a new phone. seed: of the phone's identity. may_wait: the answer may come later, when a
- * phone port is open or another member has said where strangers reach it. */
-static void make_phone(struct phones *g, const struct pv_ctlapi_request *req, uint64_t handle,
-                       const uint8_t seed[static PV_SIGN_SEED_LEN], bool may_wait, pv_ns now)
+/* Exports a new phone, unless there is something to wait for first. seed: of the phone's identity.
+ * done: what the export has waited for. One export waits at a time; others are told to try again.
+ * Returns true if it waits. */
+static bool make_phone(struct phones *g, const struct pv_ctlapi_request *req, uint64_t handle,
+                       const uint8_t seed[static PV_SIGN_SEED_LEN], enum wait done, pv_ns now)
 {
     struct pv_node *n = g->node;
     struct making x = {.what = "export", .req = req, .handle = handle};
     uint8_t node_sk[PV_SIGN_SK_LEN];
+    bool waits = false;
     pv_sign_keypair(seed, node_sk, x.pk);
     pv_dh_keypair(&n->rng, x.sk, x.st.transport);
-    if (prepare(n, &x) && !(may_wait && waits(g, &x, seed, now)) && choose_endpoint(n, &x))
-        make(g, &x, node_sk, now);
+    if (prepare(n, &x)) {
+        const enum wait next = next_wait(n, &x, done);
+        waits = next != WAIT_NONE && (done != WAIT_NONE || g->waiting.what == WAIT_NONE);
+        if (waits)
+            begin_wait(g, &x, next, seed, now);
+        else if (next == WAIT_TEST)
+            (void)refuse(n, &x, PV_CTLAPI_FAILED,
+                         "another export waits for the test of the phone port: try again");
+        else if (choose_endpoint(n, &x) && is_reached(n, &x))
+            make(g, &x, node_sk, now);
+    }
     pv_wipe(node_sk, sizeof(node_sk));
     pv_wipe(&x, sizeof(x));
+    return waits;
 }
 
 static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -565,18 +660,19 @@ static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct phones *g = part;
     uint8_t seed[PV_SIGN_SEED_LEN];
     pv_rng_fill(&g->node->rng, seed, sizeof(seed));
-    make_phone(g, req, handle, seed, true, now);
+    (void)make_phone(g, req, handle, seed, WAIT_NONE, now);
     pv_wipe(seed, sizeof(seed));
 }
 
-/* The coordinator or the member has answered, or has not for long. Then the phone port is settled
- * with the phones. */
+/* Goes on with the export when its wait is over. Then the phone port is settled with the
+ * phones. */
 static void end_waiting(struct phones *g, pv_ns now)
 {
     const struct waiting *w = &g->waiting;
-    if (w->handle == 0 || now < w->until)
+    const bool tested = w->what == WAIT_TEST && pv_phonetest_is_over(g->node);
+    if (w->what == WAIT_NONE || (now < w->until && !tested) ||
+        make_phone(g, &w->req, w->handle, w->seed, w->what, now))
         return;
-    make_phone(g, &w->req, w->handle, w->seed, false, now);
     end_waits(g);
     g->pending = true;
 }
@@ -585,7 +681,7 @@ static void end_waiting(struct phones *g, pv_ns now)
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct phones *g = part;
-    if (g->waiting.handle != handle)
+    if (g->waiting.what == WAIT_NONE || g->waiting.handle != handle)
         return;
     end_waits(g);
     settle_phone_port(g, now);
@@ -617,6 +713,18 @@ static bool look_for(struct phones *g, struct pv_gatewayat *c, pv_ns now)
     if (r != PV_OK) {
         c->why = PV_GATEWAYAT_CLOSED;
         return r != PV_ERR_AGAIN;
+    }
+    if (pv_openport_is_phone_port(n, &c->at)) {
+        g->asked_until = now + ASK_WAIT;
+        settle_phone_port(g, now);
+        pv_phonetest_begin(n, TEST_FRESH, now);
+        if (!pv_phonetest_is_over(n))
+            return false;
+        c->verdict = pv_phonetest_verdict(n);
+        c->port_lo = n->ways.phone_port.port_lo;
+        c->port_hi = n->ways.phone_port.port_hi;
+        if (c->verdict == PV_PORT_FAILED)
+            return true;
     }
     r = pv_phoneends_note(&g->ends, c->phone, &c->at, pv_openport_is_phone_port(n, &c->at), false,
                           now);
@@ -655,8 +763,7 @@ static void take_gatewayat(void *part, struct pv_peer *from, struct pv_view body
         answer_admin(g, from, &c, now);
         return;
     }
-    if (w->handle == 0 || w->ask_at == PV_NEVER ||
-        memcmp(w->by, pv_peer_pk(from), sizeof(w->by)) != 0)
+    if (w->what != WAIT_MEMBER || memcmp(w->by, pv_peer_pk(from), sizeof(w->by)) != 0)
         return;
     pv_sign_keypair(w->seed, sk, pk);
     pv_wipe(sk, sizeof(sk));
@@ -697,7 +804,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct phones *g = part;
     g->pending =
         g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
-    if ((facts & PV_FACT_PHONE_PORT) != 0 && g->waiting.ask_at == PV_NEVER &&
+    if ((facts & PV_FACT_PHONE_PORT) != 0 && g->waiting.what == WAIT_PHONE_PORT &&
         g->node->ways.phone_port.state != PV_TURNC_PHONE_PORT_UNKNOWN)
         g->waiting.until = 0;
     if ((facts & (PV_FACT_PHONE_PORT | PV_FACT_CANDIDATES | PV_FACT_ONLINE)) != 0)
@@ -745,7 +852,7 @@ static pv_ns next_timeout(const void *part)
 {
     const struct phones *g = part;
     pv_ns next = pv_min_ns(g->look_at, g->waiting.ask_at);
-    next = pv_min_ns(next, g->waiting.handle == 0 ? PV_NEVER : g->waiting.until);
+    next = pv_min_ns(next, g->waiting.what == WAIT_NONE ? PV_NEVER : g->waiting.until);
     next = pv_min_ns(next, g->asked_until);
     return pv_min_ns(next, pv_phoneends_next(&g->ends));
 }
@@ -771,7 +878,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_phones = {
     .name = "phones",
-    .after = {"membership", "rules", "routes"},
+    .after = {"membership", "rules", "routes", "phonetest"},
     .size = PV_PART_SIZE(struct phones),
     .start = start,
     .free = unmake,

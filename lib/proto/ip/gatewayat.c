@@ -23,6 +23,9 @@ void pv_gatewayat_build(const struct pv_gatewayat *c, uint8_t buf[static PV_GATE
         pv_put_u8(&w, (uint8_t)c->why);
         pv_put_u8(&w, c->names ? NAMES : 0);
         pv_put_addrfield(&w, c->why == PV_GATEWAYAT_HERE ? &c->at : &none);
+        pv_put_u8(&w, (uint8_t)c->verdict);
+        pv_put_u16(&w, c->port_lo);
+        pv_put_u16(&w, c->port_hi);
     }
     *ret_len = w.len;
 }
@@ -33,6 +36,10 @@ static void get_answer(struct pv_reader *r, struct pv_gatewayat *c)
     c->why = why < PV_GATEWAYAT_LATER ? (enum pv_gatewayat_why)why : PV_GATEWAYAT_LATER;
     c->names = (pv_get_u8(r) & NAMES) != 0;
     pv_get_addrfield(r, &c->at);
+    uint8_t verdict = pv_get_u8(r);
+    c->verdict = verdict <= PV_PORT_UNTESTED ? (enum pv_port_verdict)verdict : PV_PORT_UNTESTED;
+    c->port_lo = pv_get_u16(r);
+    c->port_hi = pv_get_u16(r);
     if (r->status == PV_OK && c->why == PV_GATEWAYAT_HERE && !pv_addr_is_usable_remote(&c->at))
         pv_reader_fail(r, PV_ERR_MALFORMED);
     if (c->why != PV_GATEWAYAT_HERE)

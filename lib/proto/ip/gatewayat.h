@@ -4,7 +4,8 @@
  * strangers reach it, for the file of a phone that it is to carry, and by which that says so.
  *
  *   question:  1, phone pk 32
- *   answer:    0, phone pk 32, why 1, flags 1, address (addrfield.h)
+ *   answer:    0, phone pk 32, why 1, flags 1, address (addrfield.h), verdict of the phone port's
+ *              test 1, first and last of the coordinator's ports 2 each
  *
  * Bytes behind these are ignored, and flags of later versions. Thread-safe.
  */
@@ -12,11 +13,11 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "proto/ip/addrfield.h"
+#include "proto/ip/porttest.h"
 
 enum {
     PV_GATEWAYAT_PK_LEN = 32,
-    PV_GATEWAYAT_MAX = 1 + PV_GATEWAYAT_PK_LEN + 2 + PV_ADDRFIELD_MAX, /* bytes of body */
+    PV_GATEWAYAT_MAX = 1 + PV_GATEWAYAT_PK_LEN + 2 + PV_ADDRFIELD_MAX + 5, /* bytes of body */
 };
 
 /* The reasons for which a member names no address; numbers of the wire. */
@@ -36,6 +37,9 @@ struct pv_gatewayat {
     enum pv_gatewayat_why why;
     bool names;        /* a name server answers members there */
     struct pv_addr at; /* HERE: where a datagram of anybody reaches it; else of no matter */
+    /* HERE: what the test of the address showed. */
+    enum pv_port_verdict verdict;
+    uint16_t port_lo, port_hi; /* the coordinator's ports for phones; 0: no phone port */
 };
 
 void pv_gatewayat_build(const struct pv_gatewayat *c, uint8_t buf[static PV_GATEWAYAT_MAX],

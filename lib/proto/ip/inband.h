@@ -48,6 +48,7 @@ enum {
  *   RULES        which rules are in force at the sender (member/closed.h)
  *   GATEWAY      where strangers reach a phone's gateway (gatewayat.h)
  *   SEEN         when a phone agreed keys last (phoneseen.h)
+ *   PORTTEST     a wish for a handshake to the sender's phone port (porttest.h)
  */
 #define PV_INBAND_TYPES(X)                                     \
     X(DESCRIPTION, 1, PV_INBAND_PART_MAX, true)                \
@@ -64,7 +65,8 @@ enum {
     X(GROUPS, 12, PV_INBAND_PART_MAX, true)                    \
     X(RULES, 13, PV_INBAND_PART_MAX, true)                     \
     X(GATEWAY, 14, PV_INBAND_PART_MAX, true)                   \
-    X(SEEN, 15, PV_INBAND_PART_MAX, true)
+    X(SEEN, 15, PV_INBAND_PART_MAX, true)                      \
+    X(PORTTEST, 16, PV_INBAND_PART_MAX, true)
 
 #define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),
 enum pv_inband_type {

@@ -26,6 +26,7 @@
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/ip/phoneseen.h"
+#include "proto/ip/porttest.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/local/dns.h"
 #include "proto/local/proxy.h"
@@ -61,6 +62,7 @@ FUZZ(carrying)
     pv_gatewayat_build(&c, buf, &n);
     must(n <= sizeof(buf) && pv_gatewayat_parse(pv_view(buf, n), &again) == PV_OK);
     must(again.asks == c.asks && again.why == c.why && again.names == c.names &&
+         again.verdict == c.verdict && again.port_lo == c.port_lo && again.port_hi == c.port_hi &&
          memcmp(again.phone, c.phone, sizeof(c.phone)) == 0 && pv_addr_equal(&again.at, &c.at));
 }
 
@@ -78,6 +80,24 @@ FUZZ(phoneseen)
     must(n <= sizeof(buf) && pv_phoneseen_parse(pv_view(buf, n), &again) == PV_OK);
     must(again.asks == s.asks && again.ago == s.ago &&
          memcmp(again.phone, s.phone, sizeof(s.phone)) == 0);
+}
+
+/* --- porttest -------------------------------------------------------------------------------- */
+
+/* A message that is taken reads the same again, and a question names an address to which a datagram
+ * may go. */
+FUZZ(porttest)
+{
+    uint8_t buf[PV_PORTTEST_MAX];
+    struct pv_porttest t, again;
+    size_t n;
+    if (pv_porttest_parse(pv_view(data, len), &t) != PV_OK)
+        return;
+    must(!t.asks || pv_addr_is_usable_remote(&t.at));
+    pv_porttest_build(&t, buf, &n);
+    must(n <= sizeof(buf) && pv_porttest_parse(pv_view(buf, n), &again) == PV_OK);
+    must(again.asks == t.asks && again.sends == t.sends && pv_addr_equal(&again.at, &t.at) &&
+         memcmp(again.token, t.token, sizeof(t.token)) == 0);
 }
 
 /* --- paperkey -------------------------------------------------------------------------------- */

@@ -399,8 +399,9 @@ def two_halves_that_moved_apart_are_told_so(lab):
         wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h))
 
 
-def at_home(lab, hairpin):
-    """A coordinator behind a router that forwards its ports; hairpin: also what comes from inside, as its own."""
+def at_home(lab, hairpin, conf=None):
+    """A coordinator behind a router that forwards its ports; hairpin: also what comes from inside, as its own. conf:
+    its configuration."""
     house, cafe = (lab.masquerade(name, True) for name in ("house", "cafe"))
     nas, laptop, pi = (lab.host(name, house) for name in ("nas", "laptop", "pi"))
     friend = lab.host("friend", cafe)
@@ -412,6 +413,8 @@ def at_home(lab, hairpin):
         house.ns.nft("table ip hairpin {\nchain out {\ntype nat hook postrouting priority 99\n"
                      f"ip saddr {house.subnet4}.0/24 ip daddr {nas.ip4} ct status dnat masquerade\n}}\n}}")
     house.ns.nft("insert rule inet filter forward ct status dnat accept")
+    if conf:
+        nas.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin=conf)
     coordinator = Coordinator(lab, nas, args=["--public", house.public])
     for h in (laptop, pi, friend):
         h.daemon()
@@ -460,6 +463,39 @@ def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
     for h in (pi, friend):
         h.join(laptop.ctl("invite").out.strip())
     the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend)
+
+
+@scenario
+def a_member_elsewhere_tests_the_phone_port_of_a_gateway_at_home(lab):
+    """The gateway's own datagrams do not pass the router. Without a member elsewhere it says so."""
+    def export(name, *args):
+        return json.loads(laptop.ctl("export", name, "--json", *args).out)["port_test"]
+
+    def closed(name, words, *args):
+        said = laptop.ctl("export", name, *args, code=9)
+        check(words in said.err and said.out == "", said)
+        check(laptop.peer(name) is None, "a phone that nobody can use")
+    coordinator, _, laptop, pi, friend = at_home(lab, False, "[relay]\nports = 51000-51999\n")
+    house = laptop.lan
+    laptop.create(coordinator.url())
+    alone = laptop.ctl("export", "alone")
+    check(f"Endpoint = {house.public}:51" in alone.out, alone)
+    check("is not tested from outside, as no member in another network is online" in alone.err, alone)
+    pi.join(laptop.ctl("invite").out.strip())
+    laptop.wait_peer(pi)
+    equal(export("beside"), "untested", "the test by a member of the same LAN")
+    friend.join(laptop.ctl("invite").out.strip())
+    laptop.wait_peer(friend)
+    closed("tablet", "open UDP ports 51000-51999 in the coordinator's firewall, forward them if a router is in front")
+    pi.configure("[phones]\ngateway = on\n")
+    pi.restart_daemon()
+    laptop.wait_peer(pi)
+    closed("radio", "do not reach pi's phone port", "--by", "pi")
+    house.ns.nft("table ip phones {\nchain in {\ntype nat hook prerouting priority -99\n"
+                 f'iifname "wan" udp dport 51000-51999 dnat to {coordinator.host.ip4}\n}}\n}}\n')
+    equal(export("tablet"), "passed", "the test by the friend")
+    wait("the test of another gateway", lambda: laptop.ctl("export", "radio", "--by", "pi", check_rc=False).code == 0)
+    check("not tested" not in laptop.ctl("export", "watch", "--by", "pi").err, "a test of pi's port that nobody made")
 
 
 @scenario

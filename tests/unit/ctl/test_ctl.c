@@ -770,6 +770,21 @@ PV_TEST_IN(an_endpoint_that_some_networks_do_not_reach_is_told, setup, teardown)
     assert_lacks(t.err, "IPv6");
 }
 
+PV_TEST_IN(an_endpoint_that_is_not_tested_is_told, setup, teardown)
+{
+    answers("export", OK("'name':'phone','by':'pi','endpoint':'203.0.113.5:51000','port_test':"
+                         "'untested'"));
+    assert_int_equal(RUN("export", "phone"), 0);
+    assert_has(t.out, "[Interface]");
+    assert_has(t.err, "phone port 203.0.113.5:51000 is not tested from outside, as no member in");
+    assert_int_equal(RUN("export", "phone", "--endpoint", "203.0.113.5:51000"), 0);
+    assert_has(t.err, "endpoint 203.0.113.5:51000 is not tested from outside: try the app in");
+    answers("export", OK("'name':'phone','by':'pi','endpoint':'203.0.113.5:51000','port_test':"
+                         "'passed'"));
+    assert_int_equal(RUN("export", "phone"), 0);
+    assert_lacks(t.err, "not tested");
+}
+
 /* It is kept nowhere: who asked for a code that cannot be shown would have lost it. */
 PV_TEST_IN(without_a_code_the_exported_file_is_printed, setup, teardown)
 {

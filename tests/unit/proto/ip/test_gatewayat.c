@@ -14,6 +14,11 @@ PV_TEST(questions_and_answers_come_back)
         {.asks = true, .phone = {9, [31] = 7}},
         {.phone = {1}, .why = PV_GATEWAYAT_FULL, .names = true},
         {.phone = {1}, .at = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 1}},
+        {.phone = {1},
+         .at = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 51000},
+         .verdict = PV_PORT_FAILED,
+         .port_lo = 50000,
+         .port_hi = 51999},
     };
     uint8_t buf[PV_GATEWAYAT_MAX + 3] = {0};
     struct pv_gatewayat c;
@@ -26,6 +31,9 @@ PV_TEST(questions_and_answers_come_back)
             assert_int_equal(c.asks, rows[i].asks);
             assert_int_equal(c.why, rows[i].why);
             assert_int_equal(c.names, rows[i].names);
+            assert_int_equal(c.verdict, rows[i].verdict);
+            assert_int_equal(c.port_lo, rows[i].port_lo);
+            assert_int_equal(c.port_hi, rows[i].port_hi);
             assert_memory_equal(c.phone, rows[i].phone, sizeof(c.phone));
             assert_true(pv_addr_equal(&c.at, &rows[i].at));
         }

@@ -6,6 +6,7 @@
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/route/phoneends.h"
 #include "daemon/core/route/phones.h"
+#include "daemon/core/route/phonetest.h"
 #include "proto/ip/gatewayat.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -22,6 +23,9 @@ static uint32_t client;
 static bool is_admin;
 static uint8_t refused_type; /* statements of this type are refused; 0: none */
 static uint16_t slot;
+/* The test of the phone port: how many began, and what it shows; PV_PORT_NONE: it is under way. */
+static unsigned tests;
+static enum pv_port_verdict shows;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
 
@@ -73,6 +77,22 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
     return PV_ERR_STATE;
 }
 
+void pv_phonetest_begin(struct pv_node *n, pv_ns max_age, pv_ns now)
+{
+    assert_int_equal(n->ways.phone_port.state, PV_TURNC_PHONE_PORT_OPEN);
+    tests++;
+}
+
+bool pv_phonetest_is_over(const struct pv_node *n)
+{
+    return shows != PV_PORT_NONE;
+}
+
+enum pv_port_verdict pv_phonetest_verdict(const struct pv_node *n)
+{
+    return shows == PV_PORT_NONE ? PV_PORT_UNTESTED : shows;
+}
+
 /* --- the scene -------------------------------------------------------------------------------- */
 
 static int begin(bool willing)
@@ -80,6 +100,8 @@ static int begin(bool willing)
     is_admin = true;
     refused_type = 0;
     slot = 0;
+    tests = 0;
+    shows = PV_PORT_PASSED;
     fake_peers_init(&x, &pv_part_phones);
     x.f.cfg.dns = PV_DNS_MEMBERS;
     x.f.cfg.phones = willing;
@@ -302,7 +324,7 @@ PV_TEST(export_makes_a_phone_and_its_file)
     assert_non_null(p);
     assert_true(pv_peer_is_phone(p));
     expect(said, "'by':'alice'");
-    expect(said, "'endpoint':'198.51.100.1:51820','keepalive':25");
+    expect(said, "'endpoint':'198.51.100.1:51820','port_test':null,'keepalive':25");
     expect(said, "'allowed4':'10.66.0.0/16','allowed6':'fd");
     expect(said, "'dns':'10.66.");
     char key[PV_WG_KEY_TEXT_BUF];
@@ -398,8 +420,10 @@ PV_TEST(the_endpoint_is_one_that_strangers_reach)
 
 static void open_phone_port(void)
 {
-    x.f.node.ways.phone_port = (struct pv_turnc_phone_port){
-        .state = PV_TURNC_PHONE_PORT_OPEN, .addr = pv_addr4(203, 0, 113, 5, 50123)};
+    x.f.node.ways.phone_port = (struct pv_turnc_phone_port){.state = PV_TURNC_PHONE_PORT_OPEN,
+                                                            .addr = pv_addr4(203, 0, 113, 5, 50123),
+                                                            .port_lo = 50000,
+                                                            .port_hi = 50999};
     pv_node_raise(&x.f.node, PV_FACT_PHONE_PORT);
 }
 
@@ -568,6 +592,91 @@ PV_TEST(a_public_ipv6_address_comes_after_the_phone_port)
     expect(ask("'cmd':'export','name':'tablet'"), "'endpoint':'[2001:db8::7]:51820'");
 }
 
+/* --- the test of the phone port --------------------------------------------------------------- */
+
+/* The phone port is open already, as for another phone. */
+static void have_port(enum pv_port_verdict verdict)
+{
+    x.f.node.online = true;
+    open_phone_port();
+    fake_peers_settle(&x);
+    shows = verdict;
+}
+
+PV_TEST(a_phone_port_that_failed_its_test_is_in_no_file)
+{
+    have_port(PV_PORT_FAILED);
+    expect(ask("'cmd':'export','name':'phone'"),
+           "handshakes from outside do not reach alice's phone port 203.0.113.5:50123: open UDP "
+           "ports 50000-50999 in the coordinator's firewall");
+    assert_null(peer_of("phone"));
+    fake_peers_settle(&x);
+    assert_false(x.f.node.ways.wants_phone_port);
+    open_phone_port();
+    x.f.node.ways.phone_port.port_lo = x.f.node.ways.phone_port.port_hi = 50123;
+    expect(ask("'cmd':'export','name':'phone'"), "open UDP port 50123 in");
+    shows = PV_PORT_PASSED; /* its operator did so */
+    expect(ask("'cmd':'export','name':'phone'"), "'port_test':'passed'");
+    assert_int_equal(tests, 3);
+}
+
+PV_TEST(an_export_waits_for_the_test_and_tells_what_it_showed)
+{
+    have_port(PV_PORT_NONE);
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
+    assert_true(x.f.node.ways.wants_phone_port);
+    expect(ask("'cmd':'export','name':'tablet'"), "another export waits");
+    assert_int_equal(tests, 1);
+    shows = PV_PORT_UNTESTED;
+    fake_peers_settle(&x);
+    const char *said = fake_client_read(&x, client);
+    expect(said, "'endpoint':'203.0.113.5:50123','port_test':'untested'");
+    assert_non_null(peer_of("phone"));
+    shows = PV_PORT_NONE; /* a test that does not end */
+    assert_string_equal(ask("'cmd':'export','name':'tablet'"), "");
+    x.f.now += PV_S(10);
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "'port_test':'untested'");
+}
+
+PV_TEST(an_export_waits_for_the_port_and_for_its_test)
+{
+    x.f.node.online = true;
+    shows = PV_PORT_NONE;
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
+    assert_int_equal(tests, 0);
+    open_phone_port();
+    fake_peers_settle(&x);
+    assert_string_equal(fake_client_read(&x, client), "");
+    assert_int_equal(tests, 1);
+    fake_client_leave(&x, client);
+    fake_peers_settle(&x);
+    assert_false(x.f.node.ways.wants_phone_port);
+    shows = PV_PORT_PASSED;
+    fake_peers_settle(&x);
+    assert_null(peer_of("phone"));
+}
+
+/* Only a phone port can be tested: other members send to the coordinator alone. */
+PV_TEST(a_named_endpoint_is_tested_if_it_is_the_phone_port)
+{
+    have_port(PV_PORT_FAILED);
+    expect(ask("'cmd':'export','name':'one','endpoint':'192.0.2.9:9'"), "'port_test':'untested'");
+    expect(ask("'cmd':'export','name':'two','endpoint':'203.0.113.5:50124'"),
+           "'port_test':'untested'");
+    expect(ask("'cmd':'export','name':'three','peer':'bob','endpoint':'203.0.113.5:50123'"),
+           "'port_test':'untested'"); /* this node's port is none of bob's */
+    assert_int_equal(tests, 0);
+    expect(ask("'cmd':'export','name':'four','endpoint':'203.0.113.5:50123'"),
+           "do not reach alice's phone port");
+    assert_int_equal(tests, 1);
+    shows = PV_PORT_PASSED;
+    expect(ask("'cmd':'export','name':'four','endpoint':'203.0.113.5:50123'"),
+           "'port_test':'passed'");
+    fake_peers_settle(&x);
+    assert_true(x.f.node.ways.wants_phone_port); /* its file names the port */
+}
+
 /* --- by another member ------------------------------------------------------------------------ */
 
 /* The one message about phones that was sent, or none. */
@@ -709,6 +818,47 @@ PV_TEST_IN(a_phone_port_is_opened_for_another_admins_file, start_willing, NULL)
     pv_part_phones.handle_timeout(x.f.self, x.f.now);
     assert_false(x.f.node.ways.wants_phone_port); /* they did not come */
     assert_int_equal(pv_part_phones.next_timeout(x.f.self), PV_NEVER);
+}
+
+/* The gateway tests its port before it names it: the admin's node asks again meanwhile. */
+PV_TEST_IN(an_admin_hears_what_the_test_showed, start_willing, NULL)
+{
+    struct pv_gatewayat c;
+    make_nas_admin();
+    have_port(PV_PORT_NONE);
+    assert_false(nas_asks(&c));
+    assert_int_equal(tests, 1);
+    assert_true(x.f.node.ways.wants_phone_port);
+    shows = PV_PORT_FAILED;
+    assert_true(nas_asks(&c) && c.why == PV_GATEWAYAT_HERE && c.verdict == PV_PORT_FAILED);
+    assert_true(c.port_lo == 50000 && c.port_hi == 50999);
+    x.f.now += PV_S(15);
+    pv_part_phones.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_phone_port); /* no file names it */
+    shows = PV_PORT_UNTESTED;
+    assert_true(nas_asks(&c) && c.verdict == PV_PORT_UNTESTED);
+    be_public();
+    assert_true(nas_asks(&c) && c.verdict == PV_PORT_NONE);
+}
+
+PV_TEST(another_gateways_port_that_failed_is_in_no_file)
+{
+    struct pv_gatewayat c, told = {.at = pv_addr4(203, 0, 113, 7, 50007),
+                                   .verdict = PV_PORT_FAILED,
+                                   .port_lo = 50000,
+                                   .port_hi = 50999};
+    meet_nas();
+    for (unsigned i = 0; i < 2; i++) {
+        (void)ask("'cmd':'export','name':'phone','peer':'nas'");
+        assert_true(sent(&c) && c.asks);
+        memcpy(told.phone, c.phone, sizeof(told.phone));
+        told.verdict = i == 0 ? PV_PORT_FAILED : PV_PORT_PASSED;
+        come(nas.peer, &told);
+        expect(fake_client_read(&x, client),
+               i == 0 ? "do not reach nas's phone port 203.0.113.7:50007: open UDP ports "
+                        "50000-50999"
+                      : "'endpoint':'203.0.113.7:50007','port_test':'passed'");
+    }
 }
 
 /* A phone of this node finds a place, however much other admins have asked; they get a few. */
