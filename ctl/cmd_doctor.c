@@ -199,7 +199,7 @@ static void look_at_group(struct page *p)
 /* Starting it again is no remedy for settings that it refuses. */
 static void not_running(struct page *p)
 {
-    char why[PV_LAUNCH_WHY] = "", how[PV_SHOW_BUF], net[PV_INSTANCE_NAME_BUF];
+    char why[PV_LAUNCH_WHY] = "", how[PV_CLI_JOIN_BUF], net[PV_INSTANCE_NAME_BUF];
     if (pv_cli_is_elsewhere(p->cli, net)) {
         put(p, "daemon", false, PV_STR("`p2pvpnctl -n %s doctor`", net),
             "without -n no network is joined here, but there is %s", net);
@@ -301,7 +301,7 @@ static void look_at_network(struct page *p, const json_t *status)
                  *iface = json_object_get(status, "interface");
     const char *state = pv_json_text(status, "state", "none");
     bool in = json_is_object(network), down = strcmp(state, "down") == 0;
-    char how[PV_SHOW_BUF];
+    char how[PV_CLI_JOIN_BUF];
     if (!in) {
         put(p, "network", strcmp(state, "static") == 0, pv_cli_how_to_join(p->cli, how),
             p->cli->node.name[0] == '\0' ? "this machine is in no network"

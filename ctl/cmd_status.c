@@ -422,7 +422,7 @@ static void print_headline(struct pv_cli *cli, const json_t *s)
     const json_t *self = json_object_get(s, "self"), *net = json_object_get(s, "network");
     const char *state = pv_json_text(s, "state", "?"), *name = pv_json_text(self, "name", "?");
     const char *network = pv_json_text(net, "name", "?");
-    char how[PV_SHOW_BUF];
+    char how[PV_CLI_JOIN_BUF];
     fputs(pv_colour_on(strcmp(state, "up") == 0 ? PV_GREEN : PV_YELLOW, cli->screen.colour),
           cli->out);
     if (strcmp(state, "up") == 0)

@@ -441,7 +441,7 @@ static int is_down(struct pv_cli *cli)
     return pv_cli_fail(
         cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: nobody answers at %s. %s: %s%s",
         cli->node.socket, never ? "To join a network" : "To start it",
-        never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
+        never ? pv_cli_how_to_join(cli, (char[PV_CLI_JOIN_BUF]){0})
               : PV_STR("sudo p2pvpnctl%s%s up", named, name),
         geteuid() == 0 ? ""
                        : PV_STR("; for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
@@ -589,12 +589,13 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
     return reason != NULL ? reason : text;
 }
 
-const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
+const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_CLI_JOIN_BUF])
 {
-    bool named = cli->node.name[0] != '\0';
-    snprintf(buf, PV_SHOW_BUF, "%sp2pvpnctl %s%s%sjoin TOKEN, or create URL",
-             cli->node.is_user ? "" : "sudo ", named ? "-n " : "", cli->node.name,
-             named ? " " : "");
+    const char *sudo = cli->node.is_user ? "" : "sudo ", *name = cli->node.name;
+    const char *flag = name[0] == '\0' ? "" : "-n ", *gap = name[0] == '\0' ? "" : " ";
+    snprintf(buf, PV_CLI_JOIN_BUF,
+             "`%sp2pvpnctl %s%s%sjoin TOKEN`, or `%sp2pvpnctl %s%s%screate URL`", sudo, flag, name,
+             gap, sudo, flag, name, gap);
     return buf;
 }
 
@@ -642,7 +643,7 @@ static const char *hint_at_network(const struct pv_cli *cli, const char *text,
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
     const char *reason = behind_name(cmd, '_', text), *hint = "";
-    char how[PV_SHOW_BUF], buf[HINT_BUF];
+    char how[PV_CLI_JOIN_BUF], buf[HINT_BUF];
     /* The p2pvpnd that was asked does not know by which name: another of this machine may be in a
      * network, and without -n that one would be meant. */
     if (code == PV_CTLAPI_NOT_JOINED && cli->cmd != NULL && cli->node.name[0] != '\0') {

@@ -103,9 +103,12 @@ void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, co
 bool pv_cli_never_began(const struct pv_cli *cli);
 /* Is this machine's only network one that has to be named (-n)? ret_net: the first such. */
 bool pv_cli_is_elsewhere(const struct pv_cli *cli, char ret_net[static PV_INSTANCE_NAME_BUF]);
-/* "p2pvpnctl -n work join TOKEN, or create URL": how a machine gets into the network that -n names.
- * Returns buf. */
-const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);
+/* Writes the two commands by which a machine gets into the network that -n names: "`p2pvpnctl -n
+ * work join TOKEN`, or `p2pvpnctl -n work create URL`". Returns buf. */
+enum {
+    PV_CLI_JOIN_BUF = 80 + 2 * PV_INSTANCE_NAME_BUF
+};
+const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_CLI_JOIN_BUF]);
 /* How this user's own p2pvpnd is started: by the user's systemd, where that has its unit. Returns
  * buf. */
 const char *pv_cli_how_to_start_own(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);
