@@ -169,8 +169,9 @@ export function overview(main) {
     const s = state.status;
     if (!s) { show(main, el("p", { class: "quiet" }, state.link || "Loading …")); return; }
     if (!s.network) {
+      const sudo = s.stack ? "" : "sudo "; // the user of a p2pvpnd of its own needs none
       show(main, el("div", { class: "card" }, el("h1", {}, "Not in a network"), el("p", {}, "Run one of these commands in a terminal:"),
-        el("pre", {}, "sudo p2pvpnctl create URL\nsudo p2pvpnctl join TOKEN")));
+        el("pre", {}, `${sudo}p2pvpnctl create URL\n${sudo}p2pvpnctl join TOKEN`)));
       return;
     }
     if (!s.self) {

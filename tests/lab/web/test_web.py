@@ -1330,6 +1330,21 @@ def a_page_that_came_without_a_part_is_loaded_anew(lab):
 
 
 @scenario(whole=RARE)
+def the_page_of_an_ordinary_users_p2pvpnd_names_no_sudo(lab):
+    """In no network the page says what to type. The user of a p2pvpnd of its own is not root, and need not be."""
+    for name, words in (("a", "sudo p2pvpnctl create URL\nsudo p2pvpnctl join TOKEN"),
+                        ("b", "p2pvpnctl create URL\np2pvpnctl join TOKEN")):
+        host = lab.host(name)
+        if name == "b":
+            host.without_root()
+        host.daemon()
+        browser = Browser(host)
+        browser.open(Page(host).link())
+        browser.sees("Not in a network", "main")
+        equal(browser.text("main pre"), words, f"the commands on the page of {name}")
+
+
+@scenario(whole=RARE)
 def a_machine_that_is_no_member_says_so_on_its_page(lab):
     """The page stays open while its machine waits to be admitted, is a member, and is removed."""
     _, (a,) = world(lab, "a")
