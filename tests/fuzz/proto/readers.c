@@ -47,11 +47,11 @@
 
 #define FUZZ(name) __attribute__((unused)) static void fuzz_##name(const uint8_t *data, size_t len)
 
-/* --- carrying -------------------------------------------------------------------------------- */
+/* --- gatewayat ------------------------------------------------------------------------------- */
 
 /* Where a member says that strangers reach it: what is taken reads the same again, and names an
  * address of somebody. */
-FUZZ(carrying)
+FUZZ(gatewayat)
 {
     uint8_t buf[PV_GATEWAYAT_MAX];
     struct pv_gatewayat c, again;
