@@ -1990,6 +1990,22 @@ static bool is_other_way(struct pv_tui *t, enum pv_tui_word word, size_t at, con
     return true;
 }
 
+/* Saves each file that has come in and that the screen remembers. */
+static bool get_all(struct pv_tui *t)
+{
+    const size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES;
+    bool asked = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!t->files[i].in || strcmp(t->files[i].state, "done") != 0)
+            continue;
+        const char *number = PV_STR("%u", (unsigned)t->files[i].number);
+        asked = pv_tui_want(t, PV_TUI_SAVE, "", strdup(number)) || asked;
+    }
+    if (!asked)
+        pv_tui_note(t, "no file to get: /files lists all");
+    return asked;
+}
+
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number)
 {
     static const enum pv_tui_action_kind kinds[PV_TUI_N_WORDS] = {
@@ -2009,6 +2025,8 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
         pv_tui_note(t, "usage: %s", pv_tui_usage(word));
         return false;
     }
+    if (word == PV_TUI_W_GET && strcmp(number, "all") == 0)
+        return get_all(t);
     if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0)
         return answer_invitation(t, word, number);
     const size_t at = place_of(t, (uint32_t)n, &known);

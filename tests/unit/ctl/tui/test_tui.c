@@ -1134,7 +1134,7 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
     t->saves_wait = false;
     assert_action(PV_TUI_SAVE, "", "9");
     line("/get x");
-    assert_string_equal(t->note, "usage: /get ID; /files lists the IDs");
+    assert_string_equal(t->note, "usage: /get ID|all; /files lists the IDs");
     assert_nothing_asked();
     json_decref(body);
 }
@@ -2866,7 +2866,7 @@ PV_TEST(the_words_of_the_command_line_are_commands_here)
         {"/room create", "usage: /room create NAME"},
         {"/invite", "usage: /invite NAME, or /room invite ROOM NAME"},
         {"/room invite dev pi", "no room named dev: /room list lists them (usage: /invite NAME"},
-        {"/files 3", "usage: /files list, accept ID, refuse ID, withdraw ID, or get ID"},
+        {"/files 3", "usage: /files list, accept ID, refuse ID, withdraw ID, or get ID|all"},
         {"/files withdraw 3", "file 3 comes in: /refuse 3 refuses it"},
         {"/peers now", "too many words, from \"now\" on: usage: /peers"},
     };
@@ -2893,6 +2893,25 @@ PV_TEST(the_words_of_the_command_line_are_commands_here)
 }
 
 /* In the lines, where it stays. */
+PV_TEST(get_all_saves_each_file_that_has_come)
+{
+    take(pv_tui_take_file, "{'file':" A_FILE("3", "A", "in", "pi", "done") "}");
+    take(pv_tui_take_file, "{'file':" A_FILE("4", "B", "in", "pi", "offered") "}");
+    take(pv_tui_take_file, "{'file':" A_FILE("5", "C", "out", "pi", "done") "}");
+    take(pv_tui_take_file, "{'file':" A_FILE("6", "D", "in", "pi", "done") "}");
+    line("/get all");
+    assert_action(PV_TUI_SAVE, "", "3");
+    assert_action(PV_TUI_SAVE, "", "6");
+    assert_nothing_asked();
+}
+
+PV_TEST(get_all_says_that_no_file_has_come)
+{
+    line("/files get all");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "no file to get: /files lists all");
+}
+
 PV_TEST(a_command_says_what_it_did)
 {
     char pi[] = "pi";
