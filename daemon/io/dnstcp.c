@@ -253,7 +253,7 @@ static struct conn **find_place(struct pv_dnstcp *dns, const struct pv_addr *src
     for (size_t i = 0; i < PV_DNSTCP_MAX; i++) {
         struct conn **p = &dns->conns[i];
         if (*p == NULL) {
-            found = p;
+            found = found == NULL ? p : found;
             continue;
         }
         own += pv_addr_equal_ip(&(*p)->src, src);
