@@ -39,6 +39,7 @@ struct pv_datagrams {
     struct flow *flow;
     size_t n; /* of cfg.max that have been used */
     struct pv_refused refused;
+    bool told_refused; /* the user knows that nobody listens there */
 };
 
 static void end_flow(struct flow *f)
@@ -51,6 +52,19 @@ static void end_flow(struct flow *f)
 
 /* --- answers ------------------------------------------------------------------------------- */
 
+/* That nobody listens there a program hears of its own socket only, and so not at all: no user may
+ * send the message of ICMP that would say it. So the user is told. */
+static void tell_refused(const struct flow *f)
+{
+    struct pv_datagrams *d = f->all;
+    if (d->cfg.outside != NULL)
+        pv_outside_fail(d->cfg.outside);
+    else if (!d->told_refused)
+        pv_cli_note(d->cfg.overlay->cli, "%s port %u: no program takes datagrams there", f->host,
+                    f->port);
+    d->told_refused = true;
+}
+
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
 {
     struct flow *f = ctx;
@@ -60,10 +74,8 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     size_t head = cfg->host == NULL ? pv_proxy_udp_head(&f->to, cfg->buf) : 0;
     for (int i = 0; i < BURST; i++) {
         ssize_t n = recv(f->fd, cfg->buf + head, PV_DATAGRAM_BUF - head, 0);
-        /* That nobody listens there a program hears of its own socket only, and so not at all. */
         if (n < 0 && errno == ECONNREFUSED) {
-            if (cfg->outside != NULL)
-                pv_outside_fail(cfg->outside);
+            tell_refused(f);
             continue;
         }
         if (n < 0)

@@ -256,6 +256,10 @@ def a_program_may_close_at_once(lab):
         return wait("each to arrive or to be counted", came)
 
     equal(arrive(b), [50, 50, 0, 0], "with root's p2pvpnd")
+    closed, at = forward(b, "-u", "0", "a:7010")
+    b.run("/usr/bin/python3", "-c", "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', "
+          "('127.0.0.1', int(sys.argv[1])))", at.rsplit(":", 1)[1])
+    wait("the word of a port that is closed", lambda: "a port 7010: no program takes datagrams" in closed.text())
     got = arrive(c)
     check(got[2] > 0 and got[3] > 0, f"nothing was refused beside another user: {got}")
     with open("/etc/passwd", encoding="utf-8") as f:
