@@ -459,10 +459,8 @@ static int connect_for(struct pv_cli *cli, bool for_root)
     if (cli->client.fd >= 0)
         return 0;
     int r = pv_client_open(&cli->client, cli->node.socket);
-    if (r == PV_OK) {
-        pv_cli_give_up_root(cli);
+    if (r == PV_OK)
         return 0;
-    }
     /* Only a missing or silent socket means that no daemon runs. */
     int code = r == PV_ERR_NOT_FOUND ? pv_cli_check_node(cli) : 0;
     if (code != 0)
@@ -682,47 +680,49 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
 }
 
 /* Nobody looks at an empty line for ten seconds without asking what it does. */
-static int next_reply(struct pv_cli *cli, struct pv_ctlapi_reply *ret_reply)
+static int wait_for_reply(struct pv_cli *cli, bool *ret_sent_away)
 {
     pv_ns soon = pv_clock_now() + PV_S(SOON_S);
     if (cli->waits_for[0] == '\0' || cli->deadline <= soon)
-        return pv_client_next(&cli->client, cli->deadline, ret_reply);
-    int r = pv_client_next(&cli->client, soon, ret_reply);
+        return pv_client_look(&cli->client, cli->deadline, ret_sent_away);
+    int r = pv_client_look(&cli->client, soon, ret_sent_away);
     if (r != PV_ERR_TIMEOUT)
         return r;
     pv_cli_note(cli, "%s", cli->waits_for);
     cli->waits_for[0] = '\0';
-    return pv_client_next(&cli->client, cli->deadline, ret_reply);
+    return pv_client_look(&cli->client, cli->deadline, ret_sent_away);
 }
 
+static int next_reply(struct pv_cli *cli, struct pv_ctlapi_reply *ret_reply)
+{
+    bool sent_away;
+    int r = wait_for_reply(cli, &sent_away);
+    return r < 0 ? r : pv_client_next(&cli->client, cli->deadline, ret_reply);
+}
+
+/* Only root's rights may open the socket again, so they are kept until it is clear that it does not
+ * have to be; nothing that came is parsed before. */
 int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
                  struct pv_ctlapi_reply *ret_reply)
 {
-    const pv_ns until = pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S));
-    struct pv_ctlapi_reply busy = {.body = NULL};
+    const pv_ns until = pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S)) - PV_MS(AGAIN_MS);
     for (;;) {
+        bool sent_away = false;
         int r = pv_client_send(&cli->client, req, cli->deadline);
         /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
         if (req->secret != NULL)
             pv_wipe(req->secret, strlen(req->secret));
         if (r == PV_OK || r == PV_ERR_CLOSED) /* who is sent away is told so before */
-            r = next_reply(cli, ret_reply);
-        if (r == PV_ERR_TIMEOUT && busy.body != NULL) {
-            *ret_reply = busy;
-            return PV_OK;
+            r = wait_for_reply(cli, &sent_away);
+        if (r < 0 || !sent_away || req->secret != NULL || pv_clock_now() >= until) {
+            pv_cli_give_up_root(cli);
+            return r < 0 ? r : pv_client_next(&cli->client, cli->deadline, ret_reply);
         }
-        pv_ctlapi_reply_done(&busy);
-        if (r < 0 || ret_reply->id != UINT64_MAX || ret_reply->code != PV_CTLAPI_BUSY ||
-            req->secret != NULL || pv_clock_now() >= until)
-            return r;
-        busy = *ret_reply;
         pv_client_close(&cli->client);
         (void)poll(NULL, 0, AGAIN_MS);
         r = pv_client_open(&cli->client, cli->node.socket);
-        if (r < 0) {
-            pv_ctlapi_reply_done(&busy);
+        if (r < 0)
             return r == PV_ERR_NOT_FOUND ? PV_ERR_CLOSED : r;
-        }
     }
 }
 

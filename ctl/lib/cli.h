@@ -166,17 +166,17 @@ PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
  * rights: what follows reads words of other machines. A process that runs commands in itself, as
  * tests do, keeps its rights. */
 void pv_cli_give_up_root(const struct pv_cli *cli);
-/* Connects unless connected, then calls pv_cli_give_up_root(): p2pvpnd knows who connected. 0 or an
- * exit code (5, 8), told to the user. */
+/* Connects unless connected. 0 or an exit code (5, 8), told to the user. */
 PV_MUST_CHECK int pv_cli_connect(struct pv_cli *cli);
 /* As pv_cli_connect(); starts p2pvpnd when it is not running and the user is root. */
 PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);
 
 /* Something that happened while a request ran; borrowed. */
 typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *event, void *ctx);
-/* Sends a request on the connection and reads the first reply. A client that p2pvpnd has sent away,
- * since there are too many, comes again for a while, unless the request has a secret. The errors of
- * pv_client_send() and pv_client_next(): pv_cli_lost() tells them. */
+/* Sends a request on the connection, calls pv_cli_give_up_root() once something has come, since
+ * p2pvpnd knows by then who connected, and reads the first reply. A client that p2pvpnd has sent
+ * away, since there are too many, comes again for a while, unless the request has a secret, which
+ * is wiped. The errors of pv_client_send() and pv_client_next(): pv_cli_lost() tells them. */
 PV_MUST_CHECK int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
                                struct pv_ctlapi_reply *ret_reply);
 /* Sends req, wipes its secret and waits for its answer. 0: *ret_body is the answer's object, a new

@@ -142,6 +142,23 @@ static int read_more(struct pv_client *c)
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 
+int pv_client_look(struct pv_client *c, pv_ns deadline, bool *ret_sent_away)
+{
+    static const char line[] = PV_CTLAPI_BUSY_LINE;
+    for (;;) {
+        const size_t have = c->in_len - c->in_off, want = sizeof(line) - 1;
+        *ret_sent_away =
+            have > 0 && memcmp(c->in + c->in_off, line, have < want ? have : want) == 0;
+        if (have > 0 && (have >= want || !*ret_sent_away))
+            return PV_OK;
+        int r = wait_for(c, POLLIN, deadline);
+        if (r == PV_OK)
+            r = read_more(c);
+        if (r < 0)
+            return r;
+    }
+}
+
 int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
 {
     size_t looked =

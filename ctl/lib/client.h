@@ -33,6 +33,9 @@ PV_MUST_CHECK int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_
                                     int pass, pv_ns deadline);
 /* The descriptor that came with the last reply, the caller's from now on; -1: none came. */
 int pv_client_take_fd(struct pv_client *c);
+/* Waits until something has come, which is not parsed. *ret_sent_away: it is PV_CTLAPI_BUSY_LINE.
+ * The errors of pv_client_next() but PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_client_look(struct pv_client *c, pv_ns deadline, bool *ret_sent_away);
 /* The next reply; the caller owns it (pv_ctlapi_reply_done()). deadline 0: only what is there,
  * without waiting. PV_ERR_TIMEOUT, PV_ERR_CLOSED, PV_ERR_MALFORMED (not p2pvpnd), PV_ERR_LIMIT,
  * PV_ERR_NOMEM, -errno. */
