@@ -151,6 +151,7 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
     dp->offloads = pv_tun_set_offloads(dp->tun.n == 0 ? -1 : dp->tun.read[0]);
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         struct pv_lane *lane = &dp->lanes[i];
+        pv_lane_drop_kept(lane); /* they were for the one before */
         lane->join_tcp = dp->offloads.tso;
         lane->join_udp = dp->offloads.uso;
         pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);

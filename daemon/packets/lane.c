@@ -26,6 +26,7 @@ enum {
     POOL_KEPT = 512 << 10, /* bytes that waited: a crowd has more */
     INJECT_BATCH = 64,     /* packets */
     DATA_RING = 1 << 20,   /* punts that carry bytes: a flood fills it, and more is dropped */
+    FIXED_FDS = 8,         /* that poll() looks at beside the sockets of attempts */
     FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
 };
 #define POOL_IDLE PV_MS(20) /* after a crowd, until its memory is given back */
@@ -302,7 +303,7 @@ static void wait_for_work(struct pv_lane *lane)
     int streams_fd = gathers && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
     const struct pv_udp_group *udp = &dp->cfg.udp;
     bool cut = gathers && udp->has_cut;
-    struct pollfd fds[7 + PV_SOCKSET_MAX] = {
+    struct pollfd fds[FIXED_FDS + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun.read[lane->number] : -1, .events = POLLIN},
         {.fd = hears ? udp->fd4[lane->number] : -1, .events = POLLIN},
@@ -310,8 +311,9 @@ static void wait_for_work(struct pv_lane *lane)
         {.fd = streams_fd, .events = POLLIN},
         {.fd = cut ? udp->cut4 : -1}, /* errors only */
         {.fd = cut ? udp->cut6 : -1},
+        {.fd = pv_lane_write_kept(lane) ? dp->tun.write[lane->number] : -1, .events = POLLOUT},
     };
-    nfds_t n = 7;
+    nfds_t n = FIXED_FDS;
     struct pv_sockset_sock sock;
     for (size_t i = 0; gathers && i < PV_SOCKSET_MAX; i++)
         if (pv_sockset_at(&dp->socks, i, &sock))
@@ -332,7 +334,7 @@ static void wait_for_work(struct pv_lane *lane)
     lane->ready = (struct pv_lane_ready){.tun = fds[1].revents != 0,
                                          .v4 = hears && fds[2].revents != 0,
                                          .v6 = hears && fds[3].revents != 0};
-    for (nfds_t i = 7; i < n; i++)
+    for (nfds_t i = FIXED_FDS; i < n; i++)
         lane->ready.others = lane->ready.others || fds[i].revents != 0;
     if (fds[0].revents != 0)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
@@ -418,6 +420,7 @@ void pv_lane_done(struct pv_lane *lane)
     pv_ring_free(lane->facts);
     pv_ring_free(lane->data);
     pv_ring_free(lane->handed);
+    pv_lane_drop_kept(lane);
     pv_udp_receiver_free(lane->receiver);
     pv_fp_fair_free(lane->fair);
     if (lane->pool != NULL)

@@ -59,6 +59,7 @@ struct pv_lane {
     struct pv_ring *data, *facts; /* to control */
     struct pv_ring *handed;       /* rx: from worker 0, whose own is from control */
     bool handed_wake;             /* worker 0's: that ring was empty */
+    struct pv_ring *kept;         /* packets for lwIP, whose queue is full; NULL: it never was */
     bool join_tcp, join_udp;      /* what the TUN takes as super-packets */
     uint64_t seen;                /* the last publication whose packets were flushed */
     pv_ns next_roam_wait;
@@ -115,6 +116,10 @@ void *pv_lane_main(void *arg);
 
 /* Sends, writes and hands up what the worker's last call produced. */
 void pv_lane_results(struct pv_lane *lane);
+/* Writes packets that wait for room in the TUN's queue. Returns true if some still wait. */
+bool pv_lane_write_kept(struct pv_lane *lane);
+/* Frees the packets that wait for room in the TUN's queue. */
+void pv_lane_drop_kept(struct pv_lane *lane);
 /* Hands up what "too big" errors said, and forgets it. */
 void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints);
 /* Reading or writing found the interface deleted: stops using it and tells control. */

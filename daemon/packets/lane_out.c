@@ -8,6 +8,9 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/event.h"
 
+enum {
+    KEPT_RING = 8 << 20, /* bytes for lwIP's queue: more than its largest window */
+};
 #define ROAM_WAIT     PV_MS(20)  /* for control to follow a static peer that moved */
 #define ROAM_INTERVAL PV_MS(100) /* between two such waits */
 
@@ -134,9 +137,44 @@ void pv_lane_lose_tun(struct pv_datapath *dp)
     }
 }
 
+/* --- packets that wait for room in the TUN's queue ------------------------------------------ */
+
+/* The kernel's TUN takes every packet. The queue to lwIP's process is a socket, which the kernel
+ * lets hold a few hundred packets (net.core.wmem_max), while a member's window is thousands. */
+
+bool pv_lane_write_kept(struct pv_lane *lane)
+{
+    struct pv_view packet;
+    while (lane->kept != NULL && pv_ring_peek(lane->kept, &packet) == PV_OK) {
+        if (pv_lane_has_tun(lane->dp) &&
+            pv_tun_write_parts(lane->dp->tun.write[lane->number], &packet, 1) == PV_ERR_AGAIN)
+            return true;
+        pv_ring_pop(lane->kept); /* it was counted when it came */
+    }
+    return false;
+}
+
+void pv_lane_drop_kept(struct pv_lane *lane)
+{
+    lane->kept = pv_ring_free(lane->kept);
+}
+
+static bool has_kept(const struct pv_lane *lane)
+{
+    struct pv_view packet;
+    return lane->kept != NULL && pv_ring_peek(lane->kept, &packet) == PV_OK;
+}
+
+/* The ring exists from the first time on that a queue was full. */
+static int keep(struct pv_lane *lane, struct pv_view packet)
+{
+    const int r = lane->kept == NULL ? pv_ring_new(&lane->kept, KEPT_RING) : PV_OK;
+    return r < 0 ? r : pv_ring_push(lane->kept, packet, pv_view(NULL, 0), NULL);
+}
+
 /* The pieces of a super-packet are written by one writev: they lie where they were opened, and are
  * not copied together. */
-static int write_one(const struct pv_lane *lane, const struct pv_join_out *write)
+static int write_one(struct pv_lane *lane, const struct pv_join_out *write)
 {
     const struct pv_datapath *dp = lane->dp;
     uint8_t header[PV_VNET_LEN];
@@ -148,7 +186,10 @@ static int write_one(const struct pv_lane *lane, const struct pv_join_out *write
     parts[n++] = pv_view(write->data, write->len);
     for (const struct pv_join_piece *p = write->more; p != NULL; p = p->next)
         parts[n++] = p->bytes;
-    return pv_tun_write_parts(dp->tun.write[lane->number], parts, n);
+    const int r =
+        has_kept(lane) ? PV_ERR_AGAIN : pv_tun_write_parts(dp->tun.write[lane->number], parts, n);
+    /* Only a queue to lwIP is kept for: it takes no headers and no super-packets. */
+    return r == PV_ERR_AGAIN && n == 1 ? keep(lane, parts[0]) : r;
 }
 _Static_assert((int)PV_TUN_PARTS >= (int)PV_JOIN_TCP + 1 &&
                    (int)PV_TUN_PARTS >= (int)PV_JOIN_UDP + 1,
@@ -166,6 +207,8 @@ static void stop_joining(struct pv_lane *lane, enum pv_offload_kind kind)
 
 static void do_writes(struct pv_lane *lane, const struct pv_join_out *writes, size_t n)
 {
+    if (n > 0)
+        (void)pv_lane_write_kept(lane);
     for (size_t i = 0; i < n; i++) {
         int r = PV_ERR_CLOSED;
         if (pv_lane_has_tun(lane->dp))

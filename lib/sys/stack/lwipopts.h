@@ -77,8 +77,8 @@ void pv_stack_release(void *ptr);
 #define TCP_MSS             1460
 #define LWIP_WND_SCALE      1
 #define TCP_RCV_SCALE       6
-#define TCP_WND             (2u << 20) /* bytes */
-#define TCP_SND_BUF         (2u << 20)
+#define TCP_WND             (0xffffu << TCP_RCV_SCALE) /* bytes: 4 MiB */
+#define TCP_SND_BUF         (0xffffu << TCP_RCV_SCALE)
 #define TCP_SND_QUEUELEN    8192 /* segments */
 #define TCP_SNDLOWAT        32768
 #define TCP_QUEUE_OOSEQ     1

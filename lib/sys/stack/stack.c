@@ -23,6 +23,7 @@
 #include "sys/stack/stack_fair.h"
 #include "sys/stack/stack_guard.h"
 #include "sys/stack/stack_memory.h"
+#include "sys/stack/stack_out.h"
 
 enum {
     BUF = 65536,          /* a packet, a datagram, a window */
@@ -42,6 +43,7 @@ struct pv_stack {
     int given[PV_STACK_QUEUES]; /* the others */
     struct pv_watch *watch[PV_STACK_QUEUES];
     struct pv_stack_fair *fair; /* packets that were read, for lwIP */
+    struct pv_stack_out out;    /* packets of lwIP, for the first queue */
     struct pv_addr addrs[ADDRS];
     size_t n_addrs;
     struct tcp_end *conns; /* lists, owned */
@@ -57,7 +59,7 @@ struct pv_stack {
 enum {
     READ_BURST = 128, /* ours: packets of a queue before others have their turn */
     INPUT_BURST = 64, /* ours: packets to lwIP in a turn of the loop; reading is faster */
-    PARTS_MAX = 64,   /* of a packet that lwIP sends, far more than it makes */
+    PARTS_MAX = 64,   /* packets that a program gets by one call */
     BUFFER = 4 << 20, /* bytes wished for a queue; the kernel gives what it allows */
 };
 #define SWEEP_EVERY PV_MS(500)
@@ -1005,6 +1007,8 @@ static void end_askers(struct pv_stack *s)
 static void on_packets(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack *s = ctx;
+    if ((ready & PV_LOOP_WRITE) != 0)
+        pv_stack_out_flush(&s->out, s->own[0]);
     for (unsigned q = 0; q < s->queues; q++) {
         for (unsigned i = 0; i < READ_BURST; i++) {
             ssize_t n = recv(s->own[q], s->buf, sizeof(s->buf), MSG_DONTWAIT);
@@ -1029,17 +1033,17 @@ static void input_packets(struct pv_stack *s)
     }
 }
 
-/* A packet that finds the queue full is lost, as on a network card. */
+static void watch_queue(struct pv_stack *s)
+{
+    if (s->queues > 0)
+        pv_watch_set(s->watch[0], PV_LOOP_READ | (s->out.n > 0 ? PV_LOOP_WRITE : 0));
+}
+
 static err_t send_packet(struct netif *nif, struct pbuf *p)
 {
-    const struct pv_stack *s = nif->state;
-    struct iovec iov[PARTS_MAX];
-    size_t n = 0;
-    for (; p != NULL && n < PARTS_MAX; p = p->next)
-        iov[n++] = (struct iovec){.iov_base = p->payload, .iov_len = p->len};
-    const struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-    if (s->queues > 0 && p == NULL)
-        (void)!sendmsg(s->own[0], &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct pv_stack *s = nif->state;
+    if (s->queues > 0)
+        pv_stack_out_send(&s->out, s->own[0], p);
     return ERR_OK;
 }
 
@@ -1085,6 +1089,7 @@ static int open_queue(struct pv_stack *s)
 
 static void close_queues(struct pv_stack *s)
 {
+    pv_stack_out_clear(&s->out);
     while (s->queues > 0) {
         s->queues--;
         s->watch[s->queues] = pv_watch_free(s->watch[s->queues]);
@@ -1233,6 +1238,7 @@ pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
         trim();
     if (sweep || s->broken)
         reap_conns(s, sweep);
+    watch_queue(s);
     if (tcp_active_pcbs == NULL && tcp_tw_pcbs == NULL)
         s->sweep_at = PV_NEVER;
     else if (sweep || s->sweep_at == PV_NEVER)

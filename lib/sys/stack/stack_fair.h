@@ -15,8 +15,8 @@ struct pv_stack_fair; /* opaque */
 
 enum {
     PV_STACK_FAIR_QUEUES = 256, /* ours: sources share a queue when there are more, or by chance */
-    PV_STACK_FAIR_DEPTH = 512,  /* ours: packets of a queue */
-    PV_STACK_FAIR_ALL = 4096,   /* ours: packets of all queues */
+    PV_STACK_FAIR_DEPTH = 4096, /* ours: packets of a queue: more than the largest window holds */
+    PV_STACK_FAIR_ALL = 8192,   /* ours: packets of all queues */
 };
 
 /* seed: decides which sources share a queue. PV_ERR_NOMEM. */

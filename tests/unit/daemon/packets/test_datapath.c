@@ -198,6 +198,23 @@ PV_TEST(packets_go_both_ways_in_order)
     }
 }
 
+/* A queue to lwIP's process holds less than a member may send at once. */
+PV_TEST(a_burst_waits_in_order_for_room_in_the_queue)
+{
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        static struct world w;
+        start_world(&w, threads, true);
+        for (uint32_t i = 0; i < 2000; i++)
+            send_packet(&w.node[0], &w.node[1], i);
+        /* All of them have a place before the first is read. */
+        assert_int_equal(counts_after(&w.node[1], 2000).tun_written, 2000);
+        for (uint32_t i = 0; i < 2000; i++)
+            assert_int_equal(receive_packet(&w.node[1]), i);
+        assert_int_equal(pv_datapath_counts(w.node[1].dp).tun_failed, 0);
+        test_end(&w);
+    }
+}
+
 PV_TEST(packets_wait_for_a_path_and_then_go_in_order)
 {
     static struct world w;

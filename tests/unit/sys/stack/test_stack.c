@@ -855,6 +855,51 @@ PV_TEST(datagrams_keep_their_borders_and_may_be_larger_than_a_packet)
     close(b);
 }
 
+enum {
+    BURST = 6000, /* datagrams: more than a queue of the kernel's holds, and a window's worth */
+    BURST_LEN = 1300,
+};
+
+static struct {
+    int program;
+    unsigned sent, got; /* datagrams */
+} burst;
+
+static bool has_sent_burst(void)
+{
+    uint8_t datagram[BURST_LEN] = {0};
+    for (; burst.sent < BURST; burst.sent++) {
+        datagram[0] = (uint8_t)(burst.sent >> 8);
+        datagram[1] = (uint8_t)burst.sent;
+        if (send(burst.program, datagram, sizeof(datagram), MSG_DONTWAIT) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* Packets behind one another, none of them missing. */
+static bool has_got_burst(void)
+{
+    uint8_t packet[MTU];
+    while (recv(w.queue, packet, sizeof(packet), MSG_DONTWAIT) > 0) {
+        assert_int_equal(packet[28] << 8 | packet[29], burst.got);
+        burst.got++;
+    }
+    return burst.got == BURST;
+}
+
+PV_TEST(a_burst_waits_in_order_for_room_in_the_queue)
+{
+    const struct pv_inside_want place = {
+        .kind = PV_INSIDE_PLACE, .local = at(1, 5000), .remote = at(2, 6000)};
+    memset(&burst, 0, sizeof(burst));
+    assert_int_equal(ask(&place, &burst.program), 0);
+    w.wild = true;
+    run_until(has_sent_burst); /* nobody reads the queue */
+    run_until(has_got_burst);
+    close(burst.program);
+}
+
 /* --- limits -------------------------------------------------------------------------------- */
 
 PV_TEST(a_request_that_cannot_be_served_says_why)
