@@ -48,6 +48,10 @@ struct end {
     int asker, line, queue;
     bool sends, connected;
     int listener, fd;
+    struct held {
+        uint8_t bytes[MTU];
+        size_t len;           /* 0: none */
+    } out, in;                /* packets for the line and for the stack, which had no room */
     uint64_t got, got_before; /* bytes read; and at the end of the first second */
     pv_ns began, told, until;
 };
@@ -57,12 +61,20 @@ static struct pv_addr address(bool sends, uint16_t port)
     return pv_addr4(10, 66, 0, sends ? 1 : 2, port);
 }
 
-/* Between the stack's queue and the line: both are sockets of packets. */
-static void relay(int from, int to)
+/* Between the stack's queue and the line: both are sockets of packets. Nothing is lost here. */
+static void relay(int from, int to, struct held *held)
 {
-    uint8_t p[MTU];
-    for (ssize_t n; (n = recv(from, p, sizeof(p), MSG_DONTWAIT)) > 0;)
-        (void)!send(to, p, (size_t)n, MSG_DONTWAIT);
+    for (;;) {
+        if (held->len == 0) {
+            ssize_t n = recv(from, held->bytes, sizeof(held->bytes), MSG_DONTWAIT);
+            if (n <= 0)
+                return;
+            held->len = (size_t)n;
+        }
+        if (send(to, held->bytes, held->len, MSG_DONTWAIT) < 0)
+            return;
+        held->len = 0;
+    }
 }
 
 static void use_connection(struct end *e, pv_ns now)
@@ -93,9 +105,9 @@ static void use_connection(struct end *e, pv_ns now)
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
     struct end *e = ctx;
-    relay(e->line, e->queue);
+    relay(e->line, e->queue, &e->in);
     const pv_ns next = pv_stack_turn(e->stack, now);
-    relay(e->queue, e->line);
+    relay(e->queue, e->line, &e->out);
     if (e->listener >= 0 || e->fd >= 0)
         use_connection(e, now);
     if (now > e->until)
