@@ -7,7 +7,7 @@
  * The linker puts the functions below before libsodium's (--wrap, tests/CMakeLists.txt): each
  * remembers what libsodium answered. One more stands before OpenSSL's HMAC. The results stay the
  * same bit for bit, so an input means the same here as in the replay of the kept corpus, where none
- * of this is.
+ * of this is. Two stand before SQLite's, and remember the statements that it has parsed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <sodium.h>
+#include <sqlite3.h>
 
 #include "base/pv.h"
 
@@ -67,6 +68,8 @@ WRAPPED(int, crypto_sign_verify_detached, const uint8_t *sig, const uint8_t *m, 
         const uint8_t *pk);
 WRAPPED(unsigned char *, HMAC, const EVP_MD *md, const void *key, int key_len,
         const unsigned char *data, size_t len, unsigned char *out, unsigned *out_len);
+WRAPPED(int, sqlite3_prepare_v2, sqlite3 *db, const char *sql, int len, sqlite3_stmt **stmt, const char **tail);
+WRAPPED(int, sqlite3_finalize, sqlite3_stmt *stmt);
 /* clang-format on */
 
 int __wrap_crypto_scalarmult(uint8_t *q, const uint8_t *n, const uint8_t *p)
@@ -180,6 +183,45 @@ unsigned char *__wrap_HMAC(const EVP_MD *md, const void *key, int key_len,
             abort();
     }
     return out;
+}
+
+/* A harness keeps its databases, and their statements are few. Parsing them was a third of a run.
+ */
+static struct statement {
+    sqlite3 *db; /* NULL: free */
+    sqlite3_stmt *stmt;
+    bool used;
+} statements[256];
+
+int __wrap_sqlite3_prepare_v2(sqlite3 *db, const char *sql, int len, sqlite3_stmt **stmt,
+                              const char **tail)
+{
+    size_t i = 0;
+    for (; i < PV_ARRAY_LEN(statements) && statements[i].db != NULL; i++) {
+        if (statements[i].db == db && !statements[i].used &&
+            strcmp(sqlite3_sql(statements[i].stmt), sql) == 0) {
+            statements[i].used = true;
+            *stmt = statements[i].stmt;
+            return SQLITE_OK;
+        }
+    }
+    const int r = __real_sqlite3_prepare_v2(db, sql, len, stmt, tail);
+    if (r == SQLITE_OK && i < PV_ARRAY_LEN(statements) && len < 0 && tail == NULL)
+        statements[i] = (struct statement){.db = db, .stmt = *stmt, .used = true};
+    return r;
+}
+
+int __wrap_sqlite3_finalize(sqlite3_stmt *stmt)
+{
+    for (size_t i = 0; stmt != NULL && i < PV_ARRAY_LEN(statements); i++) {
+        if (statements[i].stmt == stmt) {
+            statements[i].used = false;
+            const int r = sqlite3_reset(stmt);
+            (void)sqlite3_clear_bindings(stmt);
+            return r;
+        }
+    }
+    return __real_sqlite3_finalize(stmt);
 }
 
 /* Short stacks of allocations and a small store of freed blocks: ASan spends half of its time on

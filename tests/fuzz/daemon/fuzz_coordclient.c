@@ -510,7 +510,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     w.in = pv_view(data, len);
     for (int i = 0; i < MAX_OPS && w.in.len > 0; i++)
         operate();
-    pass(PV_S(120));
+    pass(PV_S(20));
     pv_coordclient_stop(w.client);
     drain();
     must(pv_coordclient_state(w.client) == PV_COORDCLIENT_STOPPED);

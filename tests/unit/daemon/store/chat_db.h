@@ -25,8 +25,10 @@ static inline sqlite3 *chat_db_open(void)
 
 static inline void chat_db_sql(sqlite3 *db, const char *text)
 {
-    if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+    sqlite3_stmt *q = NULL;
+    if (sqlite3_prepare_v2(db, text, -1, &q, NULL) != SQLITE_OK || sqlite3_step(q) != SQLITE_DONE)
         abort();
+    sqlite3_finalize(q);
 }
 
 /* A job that fails takes back what it did. */
