@@ -82,7 +82,7 @@ void pv_stack_release(void *ptr);
 #define TCP_SND_QUEUELEN    8192 /* segments */
 #define TCP_SNDLOWAT        32768
 #define TCP_QUEUE_OOSEQ     1
-#define TCP_OOSEQ_MAX_PBUFS 1024 /* a segment is one */
+#define TCP_OOSEQ_MAX_PBUFS 3072 /* a segment is one */
 #define LWIP_TCP_SACK_OUT   1
 #define TCP_LISTEN_BACKLOG  1
 #define LWIP_TCP_KEEPALIVE  1

@@ -738,11 +738,11 @@ PV_TEST(a_segment_half_of_all_numbers_away_is_dropped)
     close(fd);
 }
 
-PV_TEST(a_connection_keeps_1024_segments_that_came_too_early)
+PV_TEST(a_connection_keeps_3072_segments_that_came_too_early)
 {
     enum {
-        KEPT = 1024,
-        SENT = 1100,
+        KEPT = 3072,
+        SENT = 3200,
     };
     int fd = begin_wild(65535, no_options);
     for (uint32_t i = SENT; i > 0; i--) {
