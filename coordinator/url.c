@@ -110,15 +110,22 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     return PV_OK;
 }
 
+struct own_search {
+    const struct pv_addr *addr;
+    bool found;
+};
+
+static void take_own(void *ctx, const struct pv_net_addr *a)
+{
+    struct own_search *s = ctx;
+    s->found = s->found || pv_addr_equal_ip(&a->addr.base, s->addr);
+}
+
 /* Of all addresses of this machine, tunnels too: somebody may forward by one. */
 static bool is_own(const struct pv_addr *a)
 {
-    struct pv_net_addr addrs[ADDRS_MAX];
-    size_t n = 0;
-    bool own = pv_net_addrs(addrs, ADDRS_MAX, &n) != PV_OK; /* nobody knows */
-    for (size_t i = 0; i < n && !own; i++)
-        own = pv_addr_equal_ip(&addrs[i].addr.base, a);
-    return own;
+    struct own_search s = {.addr = a};
+    return pv_net_each_addr(false, take_own, &s) != PV_OK || s.found; /* nobody knows */
 }
 
 bool pv_coordurl_is_foreign(const struct pv_coordset *set,

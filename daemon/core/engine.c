@@ -252,12 +252,11 @@ void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host 
     settle(e, now);
 }
 
-void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
-                            pv_ns now)
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_links *links, pv_ns now)
 {
-    e->node.host.n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
-    if (n > 0)
-        memcpy(e->node.host.links, links, e->node.host.n_links * sizeof(*links));
+    e->node.host.n_links = links->n;
+    memcpy(e->node.host.links, links->of, sizeof(e->node.host.links));
+    e->node.host.left_out = links->left_out;
     e->node.host.is_known = true;
     pv_node_raise(&e->node, PV_FACT_LINKS);
     /* The old connection may be dead without anybody knowing, and a new one possible at last. */

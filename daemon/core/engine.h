@@ -34,10 +34,6 @@
 #include "proto/ip/inband.h"
 #include "proto/local/dns.h"
 
-enum {
-    PV_ENGINE_MAX_LINKS = PV_NODE_LINKS, /* local addresses considered */
-};
-
 struct pv_engine; /* opaque */
 struct pv_part;
 
@@ -78,9 +74,8 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 /* lwIP's process, and how often it was started again. */
 void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts);
 
-/* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
-void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
-                            pv_ns now);
+/* The whole picture, after it changed. */
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_links *links, pv_ns now);
 /* The host's state beside our interface, and the part of the last plan that is not in force. */
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now);
 /* The routers of the default routes, one a family at most, before handle_links() tells what else

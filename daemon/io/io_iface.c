@@ -15,7 +15,6 @@
 #include "sys/net/tun.h"
 
 enum {
-    HOST_ADDRS = 256,  /* addresses of this host looked at; ours */
     OWN_ROUTES = 1024, /* routes by our interface looked at; ours */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5: below, the kernel takes IPv6 away */
     PROBLEM_MAX = 240, /* bytes of the text, with the NUL */
@@ -42,26 +41,34 @@ struct pv_io_iface {
     pv_ns hear_at; /* datagrams wait for the interface, but no longer; PV_NEVER: they do not */
 };
 
+struct own_addrs {
+    const struct pv_job_iface *iface;
+    uint64_t has; /* bit i: the address i */
+    uint32_t ifindex;
+};
+
+static void take_addr(void *ctx, const struct pv_net_addr *addr)
+{
+    struct own_addrs *own = ctx;
+    _Static_assert(PV_IFACE_MAX_PREFIXES <= 64, "a bit for each");
+    for (size_t i = 0; i < own->iface->n_addrs; i++) {
+        if (strcmp(addr->ifname, own->iface->name) != 0 ||
+            !pv_addr_equal_ip(&addr->addr.base, &own->iface->addrs[i].base))
+            continue;
+        own->has |= (uint64_t)1 << i;
+        own->ifindex = addr->ifindex;
+    }
+}
+
 /* *ret_ifindex: of the interface, when it has one of its addresses. */
 static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has, uint32_t *ret_ifindex)
 {
-    struct pv_net_addr host[HOST_ADDRS];
-    size_t n = 0;
-    uint64_t has = 0;
-    int r = pv_net_inside_addrs(host, HOST_ADDRS, &n);
-    if (r < 0 || n == HOST_ADDRS) /* ours may be among those that were cut off */
-        return r < 0 ? r : PV_ERR_LIMIT;
-    _Static_assert(PV_IFACE_MAX_PREFIXES <= 64, "a bit for each");
-    for (size_t i = 0; i < iface->n_addrs; i++) {
-        for (size_t k = 0; k < n; k++) {
-            if (strcmp(host[k].ifname, iface->name) == 0 &&
-                pv_addr_equal_ip(&host[k].addr.base, &iface->addrs[i].base)) {
-                has |= (uint64_t)1 << i;
-                *ret_ifindex = host[k].ifindex;
-            }
-        }
-    }
-    *ret_has = has;
+    struct own_addrs own = {.iface = iface};
+    int r = pv_net_each_addr(true, take_addr, &own);
+    if (r < 0)
+        return r;
+    *ret_has = own.has;
+    *ret_ifindex = own.ifindex;
     return PV_OK;
 }
 

@@ -9,33 +9,52 @@
 #include "sys/helper/networds.h"
 #include "sys/net/netroutes.h"
 
-enum {
-    HOST_ADDRS = 256, /* addresses of this host looked at; ours */
-};
 #define AGAIN_AFTER PV_S(1) /* a look that failed: for want of descriptors, of memory */
 
-static void find_ways_out(struct pv_link_addr *links, size_t n)
+static void find_ways_out(struct pv_net_way ret_ways[static 2])
 {
     static const uint16_t families[] = {PV_AF_INET, PV_AF_INET6};
     const struct pv_net_sender us = {.mark = PV_NETWORDS_MARK, .uid = PV_NET_SELF};
     for (size_t f = 0; f < PV_ARRAY_LEN(families); f++) {
         const struct pv_addr far = pv_net_far(families[f]);
-        struct pv_net_way way;
-        if (pv_net_way(&far, &us, &way) < 0)
-            continue;
-        for (size_t i = 0; i < n; i++)
-            if (links[i].addr.base.family == families[f] && links[i].ifindex == way.ifindex)
-                links[i].way_out = true;
+        if (pv_net_way(&far, &us, &ret_ways[f]) < 0)
+            ret_ways[f] = (struct pv_net_way){.ifindex = 0};
     }
+}
+
+struct look {
+    const char *own; /* the interface that does not count */
+    struct pv_net_way ways[2];
+    struct pv_links links;
+};
+
+static void take_addr(void *ctx, const struct pv_net_addr *a)
+{
+    struct look *look = ctx;
+    const struct pv_net_way *way = &look->ways[a->addr.base.family == PV_AF_INET6];
+    struct pv_link_addr link;
+    if (strcmp(a->ifname, look->own) == 0)
+        return;
+    memset(&link, 0, sizeof(link)); /* padding too: pictures are compared as bytes */
+    link.addr = a->addr;
+    link.ifindex = a->ifindex;
+    memcpy(link.ifname, a->ifname, sizeof(link.ifname));
+    link.loopback = a->loopback;
+    link.tunnel = a->tunnel;
+    link.container = a->container;
+    link.up = a->up;
+    link.way_out = way->ifindex == a->ifindex;
+    link.source = link.way_out && pv_addr_equal_ip(&way->source, &a->addr.base);
+    pv_links_add(&look->links, &link);
 }
 
 void pv_io_links_look(struct pv_io *io, bool must, pv_ns now)
 {
     struct pv_io_links *l = &io->links;
-    struct pv_net_addr host[HOST_ADDRS];
-    struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
-    size_t n = 0, n_links = 0;
-    int r = pv_net_addrs(host, HOST_ADDRS, &n);
+    struct look look = {.own = io->cfg.tun_name};
+    pv_links_init(&look.links, PV_NODE_LINKS);
+    find_ways_out(look.ways);
+    int r = pv_net_each_addr(false, take_addr, &look);
     must = must || l->must;
     if (r < 0) {
         if (l->again == PV_NEVER)
@@ -47,26 +66,11 @@ void pv_io_links_look(struct pv_io *io, bool must, pv_ns now)
     }
     l->again = PV_NEVER;
     l->must = false;
-    memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
-    for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
-        if (strcmp(host[i].ifname, io->cfg.tun_name) == 0)
-            continue;
-        struct pv_link_addr *link = &links[n_links++];
-        link->addr = host[i].addr;
-        link->ifindex = host[i].ifindex;
-        memcpy(link->ifname, host[i].ifname, sizeof(link->ifname));
-        link->loopback = host[i].loopback;
-        link->tunnel = host[i].tunnel;
-        link->container = host[i].container;
-        link->up = host[i].up;
-    }
-    find_ways_out(links, n_links);
     must = pv_io_router_look(io->router, pv_io_iface_index(io->iface), now) || must;
-    if (!must && n_links == l->n_links && memcmp(links, l->links, sizeof(links)) == 0)
+    if (!must && memcmp(&look.links, &l->known, sizeof(l->known)) == 0)
         return;
-    memcpy(l->links, links, sizeof(links));
-    l->n_links = n_links;
-    pv_engine_handle_links(io->engine, links, n_links, now);
+    memcpy(&l->known, &look.links, sizeof(l->known));
+    pv_engine_handle_links(io->engine, &l->known, now);
 }
 
 static void on_net(void *ctx, unsigned ready, pv_ns now)

@@ -47,10 +47,9 @@ struct pv_io {
 
     struct pv_io_links {
         struct pv_watch *watch;
-        struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
-        size_t n_links;
-        pv_ns again; /* PV_NEVER: the last look saw all */
-        bool must;   /* what the looks that failed were to do */
+        struct pv_links known; /* to the engine */
+        pv_ns again;           /* PV_NEVER: the last look saw all */
+        bool must;             /* what the looks that failed were to do */
     } links;
     int no_chat, no_files; /* what keeps us from their ports at an address of the overlay, negative;
                               0: nothing (io_streams.c) */

@@ -228,3 +228,22 @@ def one_has_ipv4_only_and_the_other_ipv6_only(lab):
     equal(b.json("status")["coordinator"]["address"], f"[{host.ip6}]:3478", "b's coordinator")
     cause = "only IPv4 and b only IPv6: no packet goes from one to the other"
     wait("why to name it", lambda: cause in a.ctl("why", "b", "-l").out)
+
+
+@scenario
+def a_host_of_many_networks_offers_the_one_that_leads_out(lab):
+    """Ten networks of its own, and 70 addresses that are down, come before the uplink. Each network
+    counts, and the uplink is the only one that a server sees."""
+    coordinator = lab.coordinator()
+    home, away = lab.lan("home", "profile=port-restricted"), lab.lan("away", "profile=port-restricted")
+    a, b = lab.host("a", ipv4=False, ipv6=False), lab.host("b", away)
+    a.ip("link add idle type bridge", *(f"addr add 10.9.0.{n}/32 dev idle" for n in range(1, 71)))
+    for n in range(1, 11):
+        a.ip(f"link add vlan{n} type veth peer name far{n}", f"link set far{n} up", f"link set vlan{n} up",
+             f"addr add 172.20.{n}.1/24 dev vlan{n}")
+    lab.attach(a, home)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    reaches_at(b, a, home.public)
+    wait("status to say what is left out", lambda: a.json("status")["left_out"] == 3)
+    check("left out" in a.ctl("status", "-l").out, "status -l does not show it")

@@ -521,7 +521,7 @@ static bool udp_families(const struct scene *s, struct pv_cause *c)
     unsigned there = families(s->theirs->cands, s->theirs->n_cands);
     return here != 0 && there != 0 && (here & there) == 0 &&
            say(c, "give one of the two an address of the other kind; the relay joins them",
-               "this machine has only %s and %s only %s: no packet goes from one to the other",
+               "this machine offers only %s and %s only %s: no packet goes from one to the other",
                here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
 }
 

@@ -149,7 +149,8 @@ enum {
 struct pv_node_host {
     struct pv_link_addr links[PV_NODE_LINKS]; /* its addresses */
     size_t n_links;
-    bool is_known; /* the shell has told of them */
+    size_t left_out; /* further addresses, which had no place there */
+    bool is_known;   /* the shell has told of them */
     struct pv_netplan_host plan;
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
 };

@@ -18,8 +18,7 @@
 enum {
     STUN_SENDS = 7,    /* at 100, 200 ... 3200 ms: 12.7 s until a server counts as silent */
     STUN_PADDING = 20, /* bytes: makes the request as large as the largest answer, DESIGN 6 */
-    RANK_TUNNEL = 3,
-    MAPPED = 2, /* ports mapped by routers: one a family */
+    MAPPED = 2,        /* ports mapped by routers: one a family */
     /* Below what servers tell, by local preference (RFC 8445 s5.1.2.1): a peer may lie. */
     TOLD_PREFERENCE = 16383,
     TOLD_FOUNDATION = UINT8_MAX - 16, /* below the relays' foundations, above our own */
@@ -36,7 +35,7 @@ enum {
 struct base {
     struct pv_addr addr; /* with the UDP port */
     uint16_t sock;
-    unsigned rank;         /* 0 = best kind of interface */
+    unsigned rank;         /* 0 = the best */
     bool way_out;          /* datagrams into the internet leave by its interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
@@ -59,6 +58,7 @@ struct pv_gatherer {
     struct pv_addr server4, server6; /* PV_AF_NONE: none */
     struct base bases[PV_GATHERER_MAX_BASES];
     size_t n_bases;
+    size_t left_out; /* addresses that could be offered, and have no place */
     struct {
         struct pv_addr local, external; /* PV_AF_NONE: none */
     } mapped[MAPPED];
@@ -92,8 +92,8 @@ static bool is_excluded(const struct pv_node *n, const struct pv_addr *a)
     return pv_node_leads_in(n, a);
 }
 
-/* Can it be offered at all, and how good is its interface? (TRAVERSAL 8 rule 9) */
-static bool rank_link(const struct pv_gatherer *g, const struct pv_link_addr *l, unsigned *ret_rank)
+/* (TRAVERSAL 8 rule 9) */
+static bool may_be_offered(const struct pv_gatherer *g, const struct pv_link_addr *l)
 {
     const struct pv_addr *a = &l->addr.base;
     const struct pv_given *given = &g->node->given;
@@ -103,15 +103,7 @@ static bool rank_link(const struct pv_gatherer *g, const struct pv_link_addr *l,
         return false;
     struct pv_addr probe = *a;
     probe.port = given->udp_port;
-    if (!pv_addr_is_usable_remote(&probe) || is_excluded(g->node, a))
-        return false;
-    if (l->tunnel && !l->way_out)
-        *ret_rank = RANK_TUNNEL;
-    else if (l->tunnel || l->container)
-        *ret_rank = 2;
-    else
-        *ret_rank = pv_addr_is_private(a) ? 1 : 0;
-    return true;
+    return pv_addr_is_usable_remote(&probe) && !is_excluded(g->node, a);
 }
 
 static const struct base *find_base(const struct base *bases, size_t n, const struct pv_addr *a)
@@ -123,48 +115,77 @@ static const struct base *find_base(const struct base *bases, size_t n, const st
     return NULL;
 }
 
-/* Inserts by rank, keeping the order of arrival inside a rank; the worst falls off a full list. The
- * list is short and its order is the candidates' priority (RFC 8445 s5.1.2). */
+/* Inserts by rank, a source address of the way out before others, and else in the order of arrival.
+ * The list is short and its order is the candidates' priority (RFC 8445 s5.1.2). */
 static void insert_base(struct base *bases, size_t *n, const struct base *b)
 {
     size_t at = 0;
     while (at < *n && bases[at].rank <= b->rank)
         at++;
-    if (at == PV_GATHERER_MAX_BASES)
-        return;
-    if (*n < PV_GATHERER_MAX_BASES)
-        (*n)++;
-    memmove(&bases[at + 1], &bases[at], (*n - 1 - at) * sizeof(*bases));
+    memmove(&bases[at + 1], &bases[at], (*n - at) * sizeof(*bases));
     bases[at] = *b;
+    (*n)++;
 }
 
-/* Other tunnels are offered only when nothing else is there, or when they are the way out;
- * container networks come last. Bases that stay keep what is known about them; new ones are asked
- * about at once. True: one is gone. A base that stays keeps its running transaction and its
- * mapping: a link that flaps elsewhere must not take candidates away from peers that use them. */
-static bool rebuild(struct pv_gatherer *g, pv_ns now)
+static bool has_address(const struct pv_links *links, const struct pv_addr *a)
 {
-    struct base fresh[PV_GATHERER_MAX_BASES + 1];
-    size_t n = 0;
+    for (size_t i = 0; i < links->n; i++)
+        if (pv_addr_equal_ip(&links->of[i].addr.base, a))
+            return true;
+    return false;
+}
+
+/* Other tunnels are offered only when nothing else is there, or when they are the way out: what
+ * leaves from another address through one that takes everything is dropped at its end. */
+static void choose(const struct pv_gatherer *g, struct pv_links *ret_links)
+{
     const struct pv_node_host *host = &g->node->host;
+    unsigned best = PV_LINK_RANK_TUNNEL;
+    for (size_t i = 0; i < host->n_links; i++)
+        if (may_be_offered(g, &host->links[i]) && pv_link_rank(&host->links[i]) < best)
+            best = pv_link_rank(&host->links[i]);
+    pv_links_init(ret_links, PV_GATHERER_MAX_BASES);
     for (size_t i = 0; i < host->n_links; i++) {
         const struct pv_link_addr *link = &host->links[i];
+        if (may_be_offered(g, link) && !has_address(ret_links, &link->addr.base) &&
+            (pv_link_rank(link) != PV_LINK_RANK_TUNNEL || best == PV_LINK_RANK_TUNNEL))
+            pv_links_add(ret_links, link);
+    }
+    ret_links->left_out += host->left_out;
+}
+
+static void note_left_out(struct pv_gatherer *g, size_t left_out)
+{
+    if (left_out > 0 && left_out != g->left_out)
+        pv_log(g->node->log, PV_LOG_INFO,
+               "what=\"addresses of this machine are not offered\" left_out=%zu offered=%d",
+               left_out, PV_GATHERER_MAX_BASES);
+    g->left_out = left_out;
+}
+
+/* Bases that stay keep what is known about them; new ones are asked about at once. True: one is
+ * gone. A base that stays keeps its running transaction and its mapping: a link that flaps
+ * elsewhere must not take candidates away from peers that use them. */
+static bool rebuild(struct pv_gatherer *g, pv_ns now)
+{
+    struct base fresh[PV_GATHERER_MAX_BASES];
+    struct pv_links links;
+    size_t n = 0;
+    choose(g, &links);
+    note_left_out(g, links.left_out);
+    for (size_t i = 0; i < links.n; i++) {
+        const struct pv_link_addr *link = &links.of[i];
         struct base b = {.asked_at = PV_NEVER, .ask_at = now, .retry = RETRY_FIRST};
-        if (!rank_link(g, link, &b.rank))
-            continue;
         b.addr = link->addr.base;
         b.addr.port = g->node->given.udp_port;
         if (b.addr.family == PV_AF_INET && g->sock != 0) {
             b.addr.port = g->sock_port;
             b.sock = g->sock;
         }
-        if (find_base(fresh, n, &b.addr) != NULL)
-            continue;
         const struct base *old = find_base(g->bases, g->n_bases, &b.addr);
-        unsigned rank = b.rank;
         if (old != NULL)
             b = *old;
-        b.rank = rank;
+        b.rank = 2 * pv_link_rank(link) + (link->source ? 0 : 1);
         /* Another interface leads out from now on, a VPN's: the mapping was made by this one. */
         if (b.way_out && !link->way_out && b.mapped.family != PV_AF_NONE) {
             b.mapped.family = PV_AF_NONE;
@@ -173,10 +194,6 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
         b.way_out = link->way_out;
         insert_base(fresh, &n, &b);
     }
-    /* Sorted by rank: tunnels stand last and are needed only when nothing stands before them. One
-     * that takes everything does not: what leaves from another address is dropped at its end. */
-    while (n > 0 && fresh[n - 1].rank == RANK_TUNNEL && fresh[0].rank != RANK_TUNNEL)
-        n--;
 
     bool gone = false;
     for (size_t i = 0; i < g->n_bases; i++)
@@ -516,18 +533,25 @@ static void add_told(struct pv_node *n)
     }
 }
 
-/* A relayed address is its own base (RFC 8445 s5.1.1.2). In a full list the least gives way:
- * without a relay some pairs never meet. */
+static const struct pv_addr *relayed_at(const struct pv_node *n, uint16_t i)
+{
+    const struct pv_addr *a =
+        n->ways.relays[i] == NULL ? NULL : pv_relayway_relayed(n->ways.relays[i]);
+    return a == NULL || a->family == PV_AF_NONE ? NULL : a;
+}
+
+/* A relayed address is its own base (RFC 8445 s5.1.1.2). In a full list the least of the others
+ * give way: without a relay some pairs never meet. */
 static void add_relayed(struct pv_node *n)
 {
-    size_t k = n->ways.n_locals;
+    size_t room = PV_ICE_MAX_LOCAL;
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        room -= relayed_at(n, i) == NULL ? 0 : 1;
+    size_t k = n->ways.n_locals < room ? n->ways.n_locals : room;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_addr *relayed =
-            n->ways.relays[i] == NULL ? NULL : pv_relayway_relayed(n->ways.relays[i]);
-        if (relayed == NULL || relayed->family == PV_AF_NONE)
+        const struct pv_addr *relayed = relayed_at(n, i);
+        if (relayed == NULL)
             continue;
-        if (k == PV_ICE_MAX_LOCAL)
-            k--;
         n->ways.locals[k] = (struct pv_ice_cand){
             .type = PV_ICE_RELAY,
             .addr = *relayed,
@@ -796,6 +820,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         if (cands[i].type == PV_ICE_SRFLX || !pv_addr_is_private(&cands[i].addr))
             st->publics[st->s.n_public++] = cands[i].addr;
     }
+    st->s.left_out = g->left_out;
     st->s.unseen = pv_candidates_are_unseen(n);
     if (n->ways.has_stun && n->online && !g->asking && (n->ways.n_stun == 0 || is_silent(g)))
         pv_statuspage_problem(

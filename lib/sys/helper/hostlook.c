@@ -48,6 +48,24 @@ struct link_state {
     bool connected, direct, up, main;
 };
 
+/* Of the networks in a full table the last one without a link gives way. False: all have one. */
+static bool drop_down_link(struct pv_networds_host *host)
+{
+    size_t at = host->n_links;
+    while (at > 0 && host->up[at - 1])
+        at--;
+    if (at == 0)
+        return false;
+    const size_t last = --host->n_links;
+    host->links[at - 1] = host->links[last];
+    host->connected[at - 1] = host->connected[last];
+    host->up[at - 1] = host->up[last];
+    host->bridge[at - 1] = host->bridge[last];
+    host->direct[at - 1] = host->direct[last];
+    host->aside[at - 1] = host->aside[last];
+    return true;
+}
+
 /* Names that could not stand in a rule are passed over: then the network counts as not there, which
  * leaves less alone and never more. */
 static void add_link(struct pv_networds_host *host, const struct pv_prefix *range,
@@ -64,9 +82,10 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
             host->aside[i] = host->aside[i] && !state.main;
             return;
         }
-    host->cut = host->cut || host->n_links == PV_NETWORDS_LINKS;
-    if (host->n_links == PV_NETWORDS_LINKS)
+    if (host->n_links == PV_NETWORDS_LINKS && (!state.up || !drop_down_link(host))) {
+        host->cut = host->cut || state.up; /* a network without a link leads nowhere */
         return;
+    }
     host->links[host->n_links] = l;
     host->connected[host->n_links] = state.connected;
     host->up[host->n_links] = state.up;

@@ -22,7 +22,8 @@
 #include "sys/net/netroutes.h"
 
 enum {
-    MOST_LINKS = 1024, /* ours: interfaces remembered while the addresses are read */
+    FIRST_LINKS = 64,   /* room for interfaces at first; doubled until it is enough */
+    MOST_LINKS = 65536, /* ours: interfaces looked at; no sane host has them */
     /* Bytes; the kernel fills dumps into messages of at most this size (netlink(7)). */
     BUFFER = 32768,
     STRICT = 12, /* NETLINK_GET_STRICT_CHK, Linux 4.20: leaves out what was not asked for */
@@ -84,11 +85,13 @@ bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct p
 /* --- a picture ------------------------------------------------------------------------------- */
 
 struct net_picture {
-    struct pv_net_link *links; /* cap_links */
+    struct pv_net_link *links; /* cap_links; by default ours, and grows */
     size_t n_links, cap_links;
-    struct pv_net_addr *addrs; /* the caller's */
-    bool inside;               /* of the interface's network */
-    size_t cap, n_addrs;
+    bool grows, failed;
+    size_t last;            /* where the link of the last address was */
+    bool inside;            /* of the interface's network */
+    pv_net_take_addr *take; /* NULL: the interfaces alone */
+    void *ctx;
 };
 
 /* --- attributes ---------------------------------------------------------------------------- */
@@ -140,11 +143,28 @@ static void read_kind(struct pv_net_link *link, struct pv_view info)
     }
 }
 
+/* False: there is no room, which of ours is a failure. */
+static bool make_room(struct net_picture *pic)
+{
+    if (pic->n_links < pic->cap_links)
+        return true;
+    const size_t cap = pic->cap_links == 0 ? FIRST_LINKS : 2 * pic->cap_links;
+    struct pv_net_link *links = NULL;
+    if (pic->grows && cap <= MOST_LINKS)
+        links = realloc(pic->links, cap * sizeof(*links));
+    pic->failed = pic->failed || (pic->grows && links == NULL);
+    if (links == NULL)
+        return false;
+    pic->links = links;
+    pic->cap_links = cap;
+    return true;
+}
+
 /* Interfaces are read before addresses, which name them by index only. */
 static void read_link(struct net_picture *pic, struct pv_view body)
 {
     struct ifinfomsg ifi;
-    if (body.len < NLMSG_ALIGN(sizeof(ifi)) || pic->n_links == pic->cap_links)
+    if (body.len < NLMSG_ALIGN(sizeof(ifi)) || !make_room(pic))
         return;
     memcpy(&ifi, body.ptr, sizeof(ifi));
     struct pv_net_link link = {
@@ -168,11 +188,16 @@ static void read_link(struct net_picture *pic, struct pv_view body)
     pic->links[pic->n_links++] = link;
 }
 
-static const struct pv_net_link *find_link(const struct net_picture *pic, uint32_t index)
+/* The kernel lists both in one order, so the search goes on where the last one ended. */
+static const struct pv_net_link *find_link(struct net_picture *pic, uint32_t index)
 {
-    for (size_t i = 0; i < pic->n_links; i++)
-        if (pic->links[i].index == index)
-            return &pic->links[i];
+    for (size_t i = 0; i < pic->n_links; i++) {
+        const size_t at = (pic->last + i) % pic->n_links;
+        if (pic->links[at].index != index)
+            continue;
+        pic->last = at;
+        return &pic->links[at];
+    }
     return NULL;
 }
 
@@ -181,7 +206,7 @@ static const struct pv_net_link *find_link(const struct net_picture *pic, uint32
 static void read_addr(struct net_picture *pic, struct pv_view body)
 {
     struct ifaddrmsg ifa;
-    if (body.len < NLMSG_ALIGN(sizeof(ifa)) || pic->n_addrs == pic->cap)
+    if (body.len < NLMSG_ALIGN(sizeof(ifa)))
         return;
     memcpy(&ifa, body.ptr, sizeof(ifa));
     size_t ip_len = ifa.ifa_family == AF_INET ? 4 : 16;
@@ -206,20 +231,20 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
     }
     if (ip.len < ip_len)
         return;
-    struct pv_net_addr *out = &pic->addrs[pic->n_addrs];
-    memset(out, 0, sizeof(*out));
-    out->addr.base.family = ifa.ifa_family;
-    memcpy(out->addr.base.ip, ip.ptr, ip_len);
-    out->addr.bits = ifa.ifa_prefixlen;
-    out->ifindex = ifa.ifa_index;
-    memcpy(out->ifname, link->name, sizeof(out->ifname));
-    out->loopback = link->loopback;
-    out->tunnel = link->tunnel;
-    out->container = link->container;
-    out->off = link->off;
-    out->up = link->up && (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) == 0;
-    if (!pv_addr_is_link_local(&out->addr.base))
-        pic->n_addrs++;
+    struct pv_net_addr out;
+    memset(&out, 0, sizeof(out)); /* padding too: pictures are compared as bytes */
+    out.addr.base.family = ifa.ifa_family;
+    memcpy(out.addr.base.ip, ip.ptr, ip_len);
+    out.addr.bits = ifa.ifa_prefixlen;
+    out.ifindex = ifa.ifa_index;
+    memcpy(out.ifname, link->name, sizeof(out.ifname));
+    out.loopback = link->loopback;
+    out.tunnel = link->tunnel;
+    out.container = link->container;
+    out.off = link->off;
+    out.up = link->up && (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) == 0;
+    if (!pv_addr_is_link_local(&out.addr.base))
+        pic->take(pic->ctx, &out);
 }
 
 /* --- dumps --------------------------------------------------------------------------------- */
@@ -270,7 +295,7 @@ static void take_piece(void *ctx, uint16_t type, struct pv_view body)
         read_addr(ctx, body);
 }
 
-/* Both lists of the picture; no place for addresses: the interfaces alone. */
+/* Both lists of the picture. */
 static int take_picture(struct net_picture *pic)
 {
     const struct {
@@ -286,28 +311,53 @@ static int take_picture(struct net_picture *pic)
                        .nlmsg_type = RTM_GETADDR,
                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
     int r = pv_nl_ask(&links.hdr, pic->inside, take_piece, pic);
-    return r >= 0 && pic->cap > 0 ? pv_nl_ask(&addrs.hdr, pic->inside, take_piece, pic) : r;
+    if (r >= 0 && pic->failed)
+        return PV_ERR_NOMEM;
+    return r >= 0 && pic->take != NULL ? pv_nl_ask(&addrs.hdr, pic->inside, take_piece, pic) : r;
 }
 
-static int list_addrs(struct net_picture pic, size_t *ret_n)
+int pv_net_each_addr(bool inside, pv_net_take_addr *take, void *ctx)
 {
-    pic.cap_links = MOST_LINKS;
-    pic.links = calloc(MOST_LINKS, sizeof(*pic.links));
-    int r = pic.links == NULL ? PV_ERR_NOMEM : take_picture(&pic);
+    struct net_picture pic = {.grows = true, .inside = inside, .take = take, .ctx = ctx};
+    int r = take_picture(&pic);
     free(pic.links);
-    if (r >= 0)
-        *ret_n = pic.n_addrs;
     return r;
+}
+
+struct list {
+    struct pv_net_addr *addrs;
+    size_t cap, n;
+};
+
+static bool counts(const struct pv_net_addr *a)
+{
+    return a->up && !a->loopback;
+}
+
+/* In a full list an address that counts takes the place of the last one that does not. */
+static void take_listed(void *ctx, const struct pv_net_addr *addr)
+{
+    struct list *l = ctx;
+    if (l->n < l->cap) {
+        l->addrs[l->n++] = *addr;
+        return;
+    }
+    for (size_t i = l->n; counts(addr) && i-- > 0;) {
+        if (counts(&l->addrs[i]))
+            continue;
+        memmove(&l->addrs[i], &l->addrs[i + 1], (l->n - 1 - i) * sizeof(l->addrs[0]));
+        l->addrs[l->n - 1] = *addr;
+        return;
+    }
 }
 
 int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
 {
-    return list_addrs((struct net_picture){.addrs = ret_addrs, .cap = cap}, ret_n);
-}
-
-int pv_net_inside_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
-{
-    return list_addrs((struct net_picture){.addrs = ret_addrs, .cap = cap, .inside = true}, ret_n);
+    struct list l = {.addrs = ret_addrs, .cap = cap};
+    int r = pv_net_each_addr(false, take_listed, &l);
+    if (r >= 0)
+        *ret_n = l.n;
+    return r;
 }
 
 int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n)

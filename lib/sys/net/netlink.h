@@ -30,12 +30,14 @@ struct pv_net_addr {
     bool off;       /* interface set down by somebody: its addresses may stay, its routes go */
 };
 
-/* Asks the kernel, at most 1 s. At most cap addresses, in the kernel's order; link-local ones are
- * left out. -errno. */
+typedef void pv_net_take_addr(void *ctx, const struct pv_net_addr *addr);
+/* Asks the kernel, at most 1 s, and gives every address to take, in the kernel's order; link-local
+ * ones are left out. inside: of the network that the interface is in (inside.h). PV_ERR_NOMEM,
+ * -errno: some may have been given. */
+PV_MUST_CHECK int pv_net_each_addr(bool inside, pv_net_take_addr *take, void *ctx);
+/* The same as a list, of at most cap addresses. Those of interfaces that are down, or of loopback,
+ * give way to others. */
 PV_MUST_CHECK int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
-
-/* The same of the network that the interface is in (inside.h). */
-PV_MUST_CHECK int pv_net_inside_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
 
 struct pv_net_link {
     uint32_t index;

@@ -182,7 +182,10 @@ static void take_way(void *ctx, uint16_t type, struct pv_view body)
             copy_u32(a.value, &way->ifindex);
         else if (a.type == RTA_TABLE)
             copy_u32(a.value, &way->table);
-        else if (a.type == RTA_GATEWAY && a.value.len >= ip_len) {
+        else if (a.type == RTA_PREFSRC && a.value.len >= ip_len) {
+            way->source.family = rtm.rtm_family;
+            memcpy(way->source.ip, a.value.ptr, ip_len);
+        } else if (a.type == RTA_GATEWAY && a.value.len >= ip_len) {
             way->router.family = rtm.rtm_family;
             memcpy(way->router.ip, a.value.ptr, ip_len);
         }

@@ -53,6 +53,7 @@ struct pv_net_way {
     uint32_t ifindex;      /* of the interface by which it would leave */
     uint32_t table;        /* whose route leads it there */
     struct pv_addr router; /* port 0; PV_AF_NONE: none, or one of the other family */
+    struct pv_addr source; /* what the kernel sends from by default; port 0; PV_AF_NONE: none */
 };
 
 /* The way that a datagram to dst would have now, as routes and policy rules have it; nothing is

@@ -168,19 +168,18 @@ static bool has_address(const struct sim_node *n, uint16_t family)
 static void tell_links(struct sim_node *n)
 {
     struct pv_addr addrs[SIM_HOST_ADDRS];
-    struct pv_link_addr links[SIM_HOST_ADDRS];
+    struct pv_links links;
     size_t n_addrs = n->hidden ? 0 : sim_net_addrs(n->net, n->host, addrs);
-    memset(links, 0, sizeof(links));
+    pv_links_init(&links, PV_NODE_LINKS);
     for (size_t i = 0; i < n_addrs; i++) {
-        links[i].addr.base = addrs[i];
-        links[i].addr.bits = addrs[i].family == PV_AF_INET ? 24 : 64;
-        links[i].ifindex = 2;
-        snprintf(links[i].ifname, sizeof(links[i].ifname), "eth0");
-        links[i].up = true;
+        struct pv_link_addr link = {.ifindex = 2, .ifname = "eth0", .up = true};
+        link.addr.base = addrs[i];
+        link.addr.bits = addrs[i].family == PV_AF_INET ? 24 : 64;
+        pv_links_add(&links, &link);
     }
     const struct pv_engine_router routers[PV_NODE_ROUTERS] = {{.addr = n->router, .ifindex = 2}};
     pv_engine_handle_routers(n->engine, routers, sim_node_now(n));
-    pv_engine_handle_links(n->engine, links, n_addrs, sim_node_now(n));
+    pv_engine_handle_links(n->engine, &links, sim_node_now(n));
 }
 
 /* A program that finds no memory for its start ends, and is started again. */

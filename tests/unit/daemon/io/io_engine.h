@@ -142,13 +142,12 @@ void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host 
     e->hostnet++;
 }
 
-void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
-                            pv_ns now)
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_links *links, pv_ns now)
 {
     assert_true(e->routers_told); /* before the links, each time */
     e->routers_told = false;
     e->links_calls++;
-    e->n_links = n;
+    e->n_links = links->n;
 }
 
 void pv_engine_handle_routers(struct pv_engine *e,

@@ -547,7 +547,11 @@ static bool address_step(struct pv_engine *e, pv_ns now)
     switch (e->stage) {
     case 0:
         before = e->n_links;
-        assert_ok(pv_ipcmd_run("addr add 10.9.9.9/32 dev lo\n", complaint));
+        assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvfar\n"
+                               "link set pvfar up\n"
+                               "link set pvlan up\n"
+                               "addr add 10.9.9.9/32 dev pvlan\n",
+                               complaint));
         take_descriptors();
         give_at = now + PV_MS(700); /* the look is after 250 */
         return next_stage(e);
@@ -570,7 +574,7 @@ PV_TEST_IN(an_address_that_could_not_be_read_is_read_later, setup, teardown)
         skip();
     }
     assert_ok(run(address_step));
-    assert_ok(pv_ipcmd_run("addr del 10.9.9.9/32 dev lo\n", complaint));
+    assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
 }
 
 /* --- ends ---------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 
 #include "base/netplan.h"
 #include "sys/helper/helper.h"
+#include "sys/helper/hostlook.h"
 #include "sys/net/inside.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
@@ -48,6 +49,19 @@ static struct pv_helper_iface an_iface(void)
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
     iface.addrs[0] = prefix("10.66.1.2", 16);
     return iface;
+}
+
+struct sought {
+    const char *ifname;
+    struct pv_addr addr;
+    bool found;
+};
+
+static void seek(void *ctx, const struct pv_net_addr *addr)
+{
+    struct sought *s = ctx;
+    s->found = s->found || (strcmp(addr->ifname, s->ifname) == 0 &&
+                            pv_addr_equal_ip(&addr->addr.base, &s->addr));
 }
 
 static size_t addresses_of(const char *ifname, struct pv_net_addr out[static 8])
@@ -310,6 +324,27 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     assert_int_equal(ours, 2);
     close(fd);
     assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
+}
+
+PV_TEST(a_network_that_is_up_has_its_place_behind_many_that_are_down)
+{
+    static struct pv_networds_host host;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    bool found = false;
+    assert_ok(pv_ipcmd_run("link add idle type bridge\n", complaint));
+    for (unsigned i = 0; i < PV_NETWORDS_LINKS + 9; i++)
+        assert_ok(pv_ipcmd_run(PV_STR("addr add 10.7.%u.1/24 dev idle\n", i), complaint));
+    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvfar\n"
+                           "link set pvfar up\n"
+                           "link set pvlan up\n"
+                           "addr add 10.8.0.1/24 dev pvlan\n",
+                           complaint));
+    pv_hostlook_networks("pvt0", &host);
+    for (size_t i = 0; i < host.n_links; i++)
+        found = found || strcmp(host.links[i].ifname, "pvlan") == 0;
+    assert_true(found);
+    assert_false(host.cut);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\nlink del dev idle\n", complaint));
 }
 
 static struct pv_net_way way_of(const struct pv_addr *dst, uint32_t mark, uint32_t uid)
@@ -676,8 +711,7 @@ PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
     const struct pv_helper_iface iface = an_iface();
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
-    struct pv_net_addr got[8], in[8];
-    size_t n = 0;
+    struct pv_net_addr got[8];
     int fd = -1, giver = -1, pid = 0;
     assert_ok(pv_helper_start(&h, NULL));
     test_defer(stop_helper, h);
@@ -697,12 +731,9 @@ PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
     assert_string_equal(error, "");
     assert_ok(r);
     assert_int_equal(addresses_of("pvt0", got), 0);
-    assert_ok(pv_net_inside_addrs(in, 8, &n));
-    bool found = false;
-    for (size_t i = 0; i < n; i++)
-        found = found || (strcmp(in[i].ifname, "pvt0") == 0 &&
-                          pv_addr_equal_ip(&in[i].addr.base, &iface.addrs[0].base));
-    assert_true(found);
+    struct sought sought = {.ifname = "pvt0", .addr = iface.addrs[0].base};
+    assert_ok(pv_net_each_addr(true, seek, &sought));
+    assert_true(sought.found);
     close(fd);
 }
 

@@ -231,7 +231,7 @@ PV_TEST(a_machine_with_ipv6_alone_has_it_alone_behind_a_nat64)
         (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
     pv_peer_want(bob, "test", x.f.now);
     bob_says(1, 0);
-    expect_cause("this machine has only IPv6 and bob only IPv4");
+    expect_cause("this machine offers only IPv6 and bob only IPv4");
     x.f.node.ways.nat64 = test_prefix("64:ff9b::/96");
     expect_cause("bob knows no public address of its own"); /* no longer that */
 }

@@ -237,6 +237,42 @@ PV_TEST(an_address_that_cannot_be_reached_is_never_offered)
     assert_non_null(listed("192.168.1.20:51820"));
 }
 
+/* The first has IPv4 behind a NAT and nine global addresses of IPv6. */
+PV_TEST(a_family_is_offered_however_many_addresses_the_other_has)
+{
+    struct pv_link_addr links[10];
+    for (unsigned i = 0; i < 10; i++) {
+        links[i] = link_of("eth0", PV_STR("2001:db8::%x", i + 1));
+        links[i].addr.bits = 64;
+    }
+    links[9] = link_of("eth0", "10.0.0.5");
+    links[9].way_out = links[9].source = true;
+    have_links(links, PV_ARRAY_LEN(links));
+    assert_non_null(listed("10.0.0.5:51820"));
+    assert_non_null(listed("[2001:db8::1]:51820"));
+    assert_int_equal(count(), PV_GATHERER_MAX_BASES);
+    struct pv_statuspage st = {0};
+    x.f.part->status(x.f.self, &st, x.f.now);
+    assert_int_equal(st.s.left_out, 2);
+}
+
+/* A hypervisor with ten VLANs, whose uplink was made last: the server sees that one alone. */
+PV_TEST(the_address_on_the_way_out_is_offered_and_asked_for_first)
+{
+    struct pv_link_addr links[12];
+    for (unsigned i = 0; i < 10; i++) {
+        links[i] = link_of(PV_STR("vlan%u", i), PV_STR("172.16.%u.1", i));
+        links[i].ifindex = 10 + i;
+    }
+    links[10] = link_of("up0", "192.168.9.9");
+    links[11] = link_of("up0", "192.168.9.10");
+    links[11].way_out = links[10].way_out = true;
+    links[11].source = true;
+    have_links(links, PV_ARRAY_LEN(links));
+    assert_true(at(0)->addr.ip[3] == 10);
+    assert_non_null(listed("172.16.0.1:51820"));
+}
+
 PV_TEST(another_tunnel_is_offered_only_when_nothing_else_is_there)
 {
     struct pv_link_addr links[] = {link_of("wg0", "10.9.0.1"), link_of("eth0", "192.168.1.20")};
