@@ -534,7 +534,13 @@ static void look_at_nat(struct page *p, const json_t *status)
     const json_t *hard = json_object_get(status, "hard_nat");
     const char *mapping = pv_json_text(hard, "mapping", "unknown");
     const char *seen = json_string_value(json_array_get(json_object_get(status, "public"), 0));
-    if (pv_json_bool(status, "unseen"))
+    if (json_is_string(json_object_get(status, "hidden_as")))
+        put(p, "nat", false,
+            "the coordinator's operator lets it have the host's network, or forwards to it without "
+            "masquerading",
+            "the coordinator sees this machine at %s, a private address: something hides addresses",
+            pv_json_text(status, "hidden_as", ""));
+    else if (pv_json_bool(status, "unseen"))
         put(p, "nat", true, "",
             "seen as nothing public: the coordinator is in this LAN "
             "([traversal] stun)");

@@ -163,7 +163,10 @@ static void status_outside(struct pv_table *t, const json_t *s)
             "those that `p2pvpnctl run` starts: this is p2pvpnd --user, of one user alone");
     status_coordinator(t, json_object_get(s, "coordinator"));
     status_relays(t, s);
-    if (pv_json_bool(s, "unseen"))
+    if (json_is_string(json_object_get(s, "hidden_as")))
+        pv_table_fact(t, "seen as", PV_YELLOW, "%s by the coordinator: something hides addresses",
+                      pv_json_text(s, "hidden_as", ""));
+    else if (pv_json_bool(s, "unseen"))
         pv_table_fact(t, "seen as", PV_YELLOW,
                       "nothing public: the coordinator is in this LAN ([traversal] stun)");
     PV_EACH_JSON(json_object_get(s, "public"), addr)

@@ -78,6 +78,11 @@ struct pv_coord {
     struct pv_bucket crowd;          /* connections beyond these, of members' addresses */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */
+    struct {
+        struct pv_addr at;            /* of the first member; PV_AF_NONE: there was none */
+        uint8_t node[PV_SIGN_PK_LEN]; /* that member */
+        bool judged;
+    } shared; /* the private address that all members have so far */
 };
 
 /* A limit has turned something away. */
@@ -512,6 +517,29 @@ static bool may_enter(const struct pv_coord *c, const struct pv_conn *s)
            pv_broker_find(&c->broker, s->net, s->node) != NULL;
 }
 
+/* Members of a LAN have an address each. One for all of them is that of something in front, and
+ * then none of them can be told its own address. */
+static void look_for_shared_source(struct pv_coord *c, const struct pv_conn *s)
+{
+    if (c->shared.judged || pv_addr_is_loopback(&s->source))
+        return;
+    if (c->shared.at.family == PV_AF_NONE && pv_addr_is_private(&s->source)) {
+        c->shared.at = s->source;
+        memcpy(c->shared.node, s->node, sizeof(c->shared.node));
+        return;
+    }
+    if (pv_addr_equal_ip(&c->shared.at, &s->source) &&
+        memcmp(c->shared.node, s->node, sizeof(c->shared.node)) == 0)
+        return;
+    c->shared.judged = true;
+    if (pv_addr_equal_ip(&c->shared.at, &s->source))
+        pv_log(c->log, PV_LOG_WARN,
+               "what=\"all members come from one private address, so this coordinator cannot tell "
+               "them their own\" address=%s remedy=\"if something forwards to it, forward without "
+               "masquerading, or run the container with the host's network\"",
+               PV_IP_STR(&s->source));
+}
+
 /* S became a member: counts, presence of its node, the older connection of it ends.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. The steps that can fail go first. The older connection of the node
  * ends last, when presence already belongs to the new one: subscribers see one change of
@@ -535,6 +563,7 @@ static int enter_member(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (old == NULL)
         give_back(c, s, now);
     pv_relaylink_seen(c->link, &s->source);
+    look_for_shared_source(c, s);
     join_net(s, wall_s_at(c, now));
     wake_subscribers(c, s->net, s->node);
     if (old != NULL)

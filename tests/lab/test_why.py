@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 
-from lab import LONG, Failure, Skip, check, scenario, wait
+from lab import LONG, Coordinator, Failure, Skip, check, scenario, wait
 
 FAULTS = {}  # world -> its faults, in order
 
@@ -605,3 +605,35 @@ def endpoint_unknown_to_dns(w):
 @scenario
 def faults_of_static_peers(lab):
     seed("statics", Statics(lab))
+
+
+@scenario
+def a_coordinator_whose_forward_hides_addresses(lab):
+    """In a container behind a port that is published by masquerading: it sees one address for all."""
+    box = lab.masquerade("box", False)
+    host = lab.host("coord", box)
+    box.ns.nft(f"""
+table ip forwarded {{
+    chain prerouting {{
+        type nat hook prerouting priority -100;
+        iifname "wan" meta l4proto {{ tcp, udp }} th dport 3478 dnat to {host.ip4}
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority 99;
+        oifname "br0" ct status dnat masquerade
+    }}
+}}
+insert rule inet filter forward ct status dnat accept
+""")
+    coordinator = Coordinator(lab, host, start=False)
+    coordinator.public = lambda: box.public
+    coordinator.start()
+    a, b = (lab.host(n, lab.lan("lan-" + n, "profile=port-restricted")) for n in "ab")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the relay does not join them")
+    seen = f"the coordinator sees this machine at {box.subnet4}.1, a private address"
+    for ask in (why(a, "b"), status(a), lambda: a.ctl("doctor", check_rc=False).out):
+        expect("the proxy", ask, [seen])
+    check("in this LAN" not in a.ctl("status", "-l").out, "the coordinator is in no LAN of a's")
+    wait("the coordinator to say so", lambda: "one private address" in coordinator.program.text())

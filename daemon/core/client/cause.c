@@ -525,6 +525,19 @@ static bool udp_families(const struct scene *s, struct pv_cause *c)
                here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
 }
 
+/* Others have only the private address that the coordinator tells, so nobody finds them. */
+static bool udp_hidden(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_addr *as = pv_candidates_hidden_as(s->n);
+    return as != NULL && s->our_public == NULL &&
+           say(c,
+               "the coordinator's operator lets it have the host's network, or forwards to it "
+               "without masquerading; or `stun = HOST` in [traversal] with another STUN server",
+               "the coordinator sees this machine at %s, a private address: what forwards to it "
+               "hides addresses, so %s cannot be told a public one",
+               PV_IP_STR(as), s->name);
+}
+
 /* One whose UDP is blocked says so itself. */
 static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
 {
@@ -730,6 +743,7 @@ static const struct {
     RULE(INDIRECT, udp_blocked_here),
     RULE(INDIRECT, udp_blocked_there),
     RULE(INDIRECT, udp_families),
+    RULE(INDIRECT, udp_hidden),
     RULE(INDIRECT, udp_unseen_here),
     RULE(INDIRECT, udp_unseen_there),
     RULE(INDIRECT, udp_shared_nat),

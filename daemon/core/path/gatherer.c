@@ -700,6 +700,21 @@ bool pv_candidates_are_unseen(const struct pv_node *n)
     return n->online && !n->ways.udp_blocked && n->ways.n_locals > 0 && seen_inside;
 }
 
+/* A server in one of this machine's networks sees a private address rightly. */
+const struct pv_addr *pv_candidates_hidden_as(const struct pv_node *n)
+{
+    const struct pv_gatherer *g = n->ways.gatherer;
+    for (size_t i = 0; g != NULL && n->online && i < g->n_bases; i++) {
+        const struct base *b = &g->bases[i];
+        const struct pv_addr *server = server_of(g, b);
+        const struct pv_prefix seen = {b->mapped, (uint8_t)(pv_addr_ip_len(&b->mapped) * 8)};
+        if (b->mapped.family != PV_AF_NONE && pv_addr_is_private(&b->mapped) && server != NULL &&
+            !pv_addr_is_private(server) && pv_node_link_in(n, &seen) == NULL)
+            return &b->mapped;
+    }
+    return NULL;
+}
+
 /* --- what happens ----------------------------------------------------------------------------- */
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -821,7 +836,15 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
             st->publics[st->s.n_public++] = cands[i].addr;
     }
     st->s.left_out = g->left_out;
+    st->s.hidden_as = pv_candidates_hidden_as(n);
     st->s.unseen = pv_candidates_are_unseen(n);
+    if (st->s.hidden_as != NULL)
+        pv_statuspage_problem(
+            st,
+            PV_STR("the coordinator sees this machine at %s, a private address: ",
+                   PV_IP_STR(st->s.hidden_as)),
+            "what forwards to it hides addresses: its operator lets it have the host's network, or "
+            "forwards without masquerading; or name a STUN server (stun in [traversal])");
     if (n->ways.has_stun && n->online && !g->asking && (n->ways.n_stun == 0 || is_silent(g)))
         pv_statuspage_problem(
             st, PV_STR("the STUN server %.100s of [traversal] stun ", g->stun.host),

@@ -55,3 +55,6 @@ bool pv_gatherer_is_seen_at(const struct pv_gatherer *g, const struct pv_addr *a
 /* Does nobody tell this node an address at which others could reach it, since the coordinator that
  * it asks is on its side of the NAT, in its own LAN? */
 bool pv_candidates_are_unseen(const struct pv_node *n);
+/* Where a server with a public address sees this node: at a private address of none of its
+ * networks, as something in between hides addresses. NULL: it does not. */
+const struct pv_addr *pv_candidates_hidden_as(const struct pv_node *n);

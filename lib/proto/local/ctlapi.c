@@ -332,13 +332,14 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
-        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:b, s:o, s:o, "
+        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:o, s:b, s:o, s:o, "
         "s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         pv_ctlapi_u64(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
         "tx_bytes", pv_ctlapi_u64(s->relay_tx_bytes), "rx_bytes", pv_ctlapi_u64(s->relay_rx_bytes),
-        "public", public_json(s), "left_out", (json_int_t)s->left_out, "unseen", s->unseen,
+        "public", public_json(s), "left_out", (json_int_t)s->left_out, "hidden_as",
+        s->hidden_as == NULL ? json_null() : pv_ctlapi_addr(s->hidden_as), "unseen", s->unseen,
         "roster", roster_json(s), "rules", rules_json(s), "chat", "unread",
         pv_ctlapi_u64(s->unread), "queued", pv_ctlapi_u64(s->queued), "problems", problems_json(s),
         "minor", minor_json(s), "drops", drops_json(s), "sandbox", or_null(s->sandbox), "inside",

@@ -45,7 +45,8 @@ struct pv_ctlapi_status {
     uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through all relays */
     const struct pv_addr *public_addrs;      /* as seen from outside */
     size_t n_public;
-    size_t left_out;     /* own addresses that peers are not offered, as there are too many */
+    size_t left_out; /* own addresses that peers are not offered, as there are too many */
+    const struct pv_addr *hidden_as; /* where a public server sees it, privately; NULL: null */
     bool unseen;         /* none, since the coordinator is on this node's side of the NAT */
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
@@ -65,7 +66,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "left_out","unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"sandbox",
+ *  "left_out","hidden_as","unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"sandbox",
  *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

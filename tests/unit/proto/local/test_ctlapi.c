@@ -369,7 +369,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
         "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"left_out\":0,"
-        "\"unseen\":false,"
+        "\"hidden_as\":null,\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
         "\"problems\":[],\"minor\":[],\"drops\":{},\"sandbox\":null,\"inside\":null,\"stack\":"
         "null,"
@@ -444,7 +444,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"error\":null,\"remedy\":null,\"away_since\":null,\"reached_without\":0},"
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
-        "\"public\":[\"198.51.100.7:40015\"],\"left_out\":3,\"unseen\":true,\"roster\":{\"head\":"
+        "\"public\":[\"198.51.100.7:40015\"],\"left_out\":3,\"hidden_as\":null,\"unseen\":true,"
+        "\"roster\":{\"head\":"
         "\"" KEY_B64URL
         "\",\"members\":4,\"online\":2,\"direct\":1,\"relayed\":0},\"rules\":{\"count\":3,"
         "\"default\":\"deny\"},"

@@ -478,6 +478,23 @@ PV_TEST(another_service_at_the_server_tells_the_address_as_well)
     assert_false(has_moved());
 }
 
+PV_TEST(a_private_answer_of_a_public_server_shows_that_something_hides_addresses)
+{
+    x.f.node.online = true;
+    x.f.node.coord_info.addr = test_addr("203.0.113.5:3478");
+    begin_at("192.168.1.20", NULL);
+    (void)answer_all("192.168.1.1:4000"); /* in this LAN, behind the router's own forward */
+    assert_null(pv_candidates_hidden_as(&x.f.node));
+    x.f.now += PV_S(2);
+    pv_gatherer_refresh(x.f.node.ways.gatherer, x.f.now);
+    (void)answer_all("172.17.0.1:4000");
+    assert_non_null(pv_candidates_hidden_as(&x.f.node));
+    x.f.now += PV_S(2);
+    pv_gatherer_refresh(x.f.node.ways.gatherer, x.f.now);
+    (void)answer_all("198.51.100.7:4000");
+    assert_null(pv_candidates_hidden_as(&x.f.node));
+}
+
 PV_TEST(a_question_too_soon_is_asked_a_little_later)
 {
     begin_at("192.168.1.20", NULL);
