@@ -239,6 +239,16 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
     pv_membership_set_iface_problem(&e->node, problem);
 }
 
+void pv_engine_set_iface_ip6(struct pv_engine *e, bool has, pv_ns now)
+{
+    const enum pv_iface_ip6 ip6 = has ? PV_IFACE_IP6 : PV_IFACE_NO_IP6;
+    if (e->node.iface.ip6 == ip6)
+        return;
+    e->node.iface.ip6 = ip6;
+    pv_node_raise(&e->node, PV_FACT_INTERFACE);
+    settle(e, now);
+}
+
 void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts)
 {
     e->node.given.inside = pid;

@@ -70,6 +70,8 @@ void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *do
 /* A sentence about what another program did to the interface that keeps it from working; "" =
  * nothing. */
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
+/* Whether the interface that came up has its IPv6 addresses, which this host may forbid. */
+void pv_engine_set_iface_ip6(struct pv_engine *e, bool has, pv_ns now);
 
 /* lwIP's process, and how often it was started again. */
 void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts);

@@ -125,6 +125,12 @@ static uint64_t addrs_of_v4(const struct pv_job_iface *iface)
     return v4;
 }
 
+/* Of IPv6, too. */
+static bool has_more(const struct had *has, const struct pv_job_iface *iface)
+{
+    return (has->addrs & ~addrs_of_v4(iface)) != 0;
+}
+
 /* Names a setting of others that keeps the interface from working; "" = none. */
 static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu,
                          char text[static PROBLEM_MAX])
@@ -218,6 +224,8 @@ static void look(struct pv_io_iface *i, pv_ns now)
         i->had = has;
         i->had.addrs |= addrs_of_v4(i->wanted);
         i->known = true;
+        pv_engine_set_iface_ip6(i->io->engine, !has_v6(i->wanted) || has_more(&has, i->wanted),
+                                now);
     }
     if (!i->hidden && (i->had.addrs & ~has.addrs) == 0 && (i->had.nets & ~has.nets) == 0 &&
         (i->had.routes & ~has.routes) == 0)

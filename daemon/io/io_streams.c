@@ -617,10 +617,12 @@ static const char *listener_name(enum pv_stream_kind kind)
 static void note_missing(struct pv_io_streams *all, pv_ns now)
 {
     struct pv_io *io = all->io;
-    io->no_chat = io->no_files = 0;
+    memset(io->no_chat, 0, sizeof(io->no_chat));
+    memset(io->no_files, 0, sizeof(io->no_files));
     for (size_t i = 0; i < all->n_missing; i++) {
         const struct missing *m = &all->missing[i];
-        *(m->kind == PV_STREAM_CHAT ? &io->no_chat : &io->no_files) = m->error;
+        int *errors = m->kind == PV_STREAM_CHAT ? io->no_chat : io->no_files;
+        errors[m->addr.family == PV_AF_INET6] = m->error;
     }
     all->listen_at = all->n_missing > 0 ? now + LISTEN_AGAIN : PV_NEVER;
 }

@@ -51,9 +51,9 @@ struct pv_io {
         pv_ns again;           /* PV_NEVER: the last look saw all */
         bool must;             /* what the looks that failed were to do */
     } links;
-    int no_chat, no_files; /* what keeps us from their ports at an address of the overlay, negative;
-                              0: nothing (io_streams.c) */
-    pv_ns process_at;      /* the process is not looked at again before (io_metrics.c) */
+    /* The error of listening at the overlay's address of IPv4, of IPv6; 0: none (io_streams.c). */
+    int no_chat[2], no_files[2];
+    pv_ns process_at; /* the process is not looked at again before (io_metrics.c) */
 
     struct pv_watch *signal_watch, *helper_watch;
     bool ready;     /* cfg.ready was called */

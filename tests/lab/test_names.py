@@ -392,3 +392,21 @@ def the_name_server_answers_for_the_overlay_only(lab):
                      f"domain p2pvpn0 ~home.p2p ~66.10.in-addr.arpa ~{reverse6}"],
           "what systemd-resolved was told")
     equal(a.run("cat", "/etc/resolv.conf").out, before, "resolv.conf")
+
+
+@scenario
+def a_member_without_ipv6_has_names_of_ipv4_alone(lab):
+    """Its host forbids new interfaces IPv6 and lets nobody change that, as docker does."""
+    coordinator = lab.coordinator()
+    a, bob = lab.host("a"), lab.host("bob", ipv6=False)
+    bob.run("sh", "-ec", "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6;"
+            "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys")
+    lab.network(coordinator, [a, bob])
+    a.wait_peer(bob)
+    use_module(lab, a)
+    ip4, ip6 = a.addr(bob), a.addr(bob, family=6)
+    network = a.json("status")["network"]["name"]
+    wait("bob to have IPv4 alone",
+         lambda: getent(a, "hosts", "bob")[:1] == [ip4] and ip6 not in getent(a, "ahosts", "bob"))
+    equal(getent(a, "ahosts", f"a.{network}.p2p")[0], a.addr(family=6), "a has IPv6")
+    equal([p for p in bob.json("status")["problems"] if "come in" in p], [], "bob's problems")

@@ -94,7 +94,8 @@ static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
     if ((q->qtype == PV_DNS_A || any) && m->ip4.family == PV_AF_INET) {
         a->type = PV_DNS_A;
         a->addr = m->ip4;
-    } else if ((q->qtype == PV_DNS_AAAA || any) && m->ip6.family == PV_AF_INET6) {
+    } else if ((q->qtype == PV_DNS_AAAA || any) && m->ip6.family == PV_AF_INET6 &&
+               (m->abilities & PV_ABLE_NO_IP6) == 0) {
         a->type = PV_DNS_AAAA;
         a->addr = m->ip6;
     } /* else there is the name, but no such record of it */

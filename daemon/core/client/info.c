@@ -129,17 +129,22 @@ static void show_datapath(const struct pv_datapath_counts *d, struct pv_statuspa
     pv_statuspage_drop(st, "not-relayed", d->not_relayed);
 }
 
-/* Any user of this machine can take a port while the daemon is off. */
-static void show_closed_port(const char *what, int port, int error, struct pv_statuspage *st)
+/* Any user of this machine can take a port while the daemon is off. An interface without IPv6 has
+ * no address to listen at. The family is named where the other one works. */
+static void show_closed_port(const struct pv_node *n, const char *what, int port,
+                             const int errors[static 2], struct pv_statuspage *st)
 {
+    const int of[2] = {errors[0], n->iface.ip6 == PV_IFACE_NO_IP6 ? 0 : errors[1]};
+    const int error = of[0] != 0 ? of[0] : of[1];
+    const char *family = of[0] == of[1] ? "" : of[0] != 0 ? " over IPv4" : " over IPv6";
     if (error == -EADDRINUSE)
         pv_statuspage_minor(
-            st, PV_STR("no %s come in: another program listens at port %d", what, port),
+            st, PV_STR("no %s come in%s: another program listens at port %d", what, family, port),
             " (ss -ltnp shows which; it is tried again until that program has ended)");
     else if (error < 0)
         pv_statuspage_minor(st,
-                            PV_STR("no %s come in: listening at port %d: %s (it is tried again)",
-                                   what, port, pv_strstatus(error)),
+                            PV_STR("no %s come in%s: listening at port %d: %s (it is tried again)",
+                                   what, family, port, pv_strstatus(error)),
                             "");
 }
 
@@ -162,8 +167,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.stack_restarts = x->stack_restarts;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_datapath(&x->datapath, st);
-    show_closed_port("messages", PV_CHAT_PORT, x->datapath.no_chat, st);
-    show_closed_port("files", PV_FILE_PORT, x->datapath.no_files, st);
+    show_closed_port(n, "messages", PV_CHAT_PORT, x->datapath.no_chat, st);
+    show_closed_port(n, "files", PV_FILE_PORT, x->datapath.no_files, st);
     for (size_t i = 0; i < n->reports.n; i++) {
         char more[48] = "";
         if (n->reports.list[i].more > 0)

@@ -76,7 +76,8 @@ static uint64_t print_of(const struct namesfile *f, const struct pv_member *m)
         uint8_t ip6[PV_IP6_LEN];
     } key = {.name = ""};
     memcpy(key.name, m->name, strnlen(m->name, sizeof(key.name) - 1));
-    memcpy(key.ip6, m->ip6.ip, sizeof(key.ip6));
+    if ((m->abilities & PV_ABLE_NO_IP6) == 0)
+        memcpy(key.ip6, m->ip6.ip, sizeof(key.ip6));
     return (uint64_t)pv_addr_u32(&m->ip4) << 32 | pv_map_hash(&f->map, &key, sizeof(key));
 }
 
@@ -145,7 +146,8 @@ static int fill(const struct pv_roster *roster, const struct pv_member *const *m
             break;
         memcpy(entries[i].name, m->name, sizeof(entries[i].name));
         entries[i].ip4 = m->ip4;
-        entries[i].ip6 = m->ip6;
+        if ((m->abilities & PV_ABLE_NO_IP6) == 0)
+            entries[i].ip6 = m->ip6;
     }
     if (r == PV_OK)
         r = pv_names_build(pv_roster_network(roster)->name, entries, i, bytes, PV_NAMES_SIZE(i));

@@ -203,9 +203,9 @@ static bool opens_them(const struct pv_node *n, const struct pv_peer *p)
         n->roster == NULL ? NULL : pv_roster_known(n->roster, pv_peer_pk(p));
     const struct pv_desc *theirs = pv_peer_remote(p);
     const struct pv_sealkeys *k = of(n);
-    return pv_sealkeys_expected(n, p) ||
-           (k != NULL && k->has_cert && m != NULL && m->abilities == 0 && theirs != NULL &&
-            (theirs->caps & PV_DESC_CAP_PQ) != 0);
+    return pv_sealkeys_expected(n, p) || (k != NULL && k->has_cert && m != NULL &&
+                                          (m->abilities & ~(uint32_t)PV_ABLE_NO_IP6) == 0 &&
+                                          theirs != NULL && (theirs->caps & PV_DESC_CAP_PQ) != 0);
 }
 
 /* The key of somebody who cannot use it any more stays, and counts again once its owner says so. */

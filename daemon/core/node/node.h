@@ -38,6 +38,12 @@ struct pv_peers_common;
 struct pv_stunroute;
 struct pv_wg_device;
 
+enum pv_iface_ip6 {
+    PV_IFACE_IP6_UNKNOWN, /* it has not been up in this life */
+    PV_IFACE_IP6,
+    PV_IFACE_NO_IP6, /* this host forbids it */
+};
+
 enum pv_iface_state {
     PV_IFACE_DOWN,
     PV_IFACE_RISING,
@@ -231,6 +237,7 @@ struct pv_node {
     struct {
         enum pv_iface_state state;
         char error[PV_JOB_ERROR_MAX]; /* why it is not up; "" = it is, or is not wanted */
+        enum pv_iface_ip6 ip6;        /* when it came up last */
     } iface;
 
     /* the coordinator; written by the coordinator's part */

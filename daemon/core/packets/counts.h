@@ -26,7 +26,7 @@ struct pv_datapath_counts {
     uint64_t injects_lost; /* of control, to peers without path or keys, or too many */
     uint64_t drops[PV_FP_DROP_REASONS];
     /* The control thread's own. */
-    uint64_t not_relayed;  /* to and from streams to relays, which were full */
-    int no_chat, no_files; /* why it does not listen at one of the overlay's addresses, negative; 0:
-                              it does */
+    uint64_t not_relayed; /* to and from streams to relays, which were full */
+    /* Why it does not listen at the overlay's address of IPv4, of IPv6, negative; 0: it does. */
+    int no_chat[2], no_files[2];
 };

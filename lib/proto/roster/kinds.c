@@ -90,7 +90,7 @@ static bool is_good_offers(const struct pv_statement *st)
 
 static bool is_good_able(const struct pv_statement *st)
 {
-    return (st->u.able.abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_SEALED)) == 0;
+    return (st->u.able.abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_SEALED | PV_ABLE_NO_IP6)) == 0;
 }
 
 /* --- the table ------------------------------------------------------------------------------- */

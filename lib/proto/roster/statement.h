@@ -159,6 +159,7 @@ struct pv_st_admission {
 enum pv_st_ability {    /* bits */
     PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL-PEERS.md */
     PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
+    PV_ABLE_NO_IP6 = 4, /* its interface has no IPv6: names lead to its IPv4 address alone */
 };
 
 /* The abilities of a node (adr 0022): the node is the signer, its highest serial counts. */

@@ -74,6 +74,10 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
     e->wall = wall_us;
 }
 
+void pv_engine_set_iface_ip6(struct pv_engine *e, bool has, pv_ns now)
+{
+}
+
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
     e->n_looks++;

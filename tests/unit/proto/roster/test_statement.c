@@ -354,7 +354,7 @@ PV_TEST(values_just_outside_their_range_are_refused)
     st.u.invite.flags |= 2;
     expect_unmakeable(&st, "unknown condition");
     st = sample(PV_ST_ABLE);
-    st.u.able.abilities |= 4;
+    st.u.able.abilities |= 8;
     expect_unmakeable(&st, "unknown ability");
 
     st = sample(PV_ST_MEMBER);

@@ -202,19 +202,24 @@ PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 PV_TEST(ports_that_others_have_are_told)
 {
     struct pv_datapath_counts d = {
-        .workers = 1, .threads = 1, .aead = "test", .no_chat = -EADDRINUSE};
+        .workers = 1, .threads = 1, .aead = "test", .no_chat = {-EADDRINUSE, -EADDRINUSE}};
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
     assert_lacks(fake_ctl_output, "2048");
-    d.no_chat = -EADDRNOTAVAIL;
+    d.no_chat[0] = d.no_chat[1] = -EADDRNOTAVAIL;
     pv_info_set_datapath(&x.f.node, &d);
     assert_status(
         "no messages come in: listening at port 2047: Cannot assign requested address (it "
         "is tried again)");
     assert_lacks(fake_ctl_output, "another program");
-    d.no_chat = 0;
-    d.no_files = -EADDRINUSE;
+    d.no_chat[0] = 0;
+    pv_info_set_datapath(&x.f.node, &d);
+    assert_status("no messages come in over IPv6: ");
+    x.f.node.iface.ip6 = PV_IFACE_NO_IP6;
+    ask_status(PV_OK);
+    assert_lacks(fake_ctl_output, "come in");
+    d.no_files[0] = d.no_files[1] = -EADDRINUSE;
     d.aead_ns[PV_SUITE_CHACHA] = 812;
     d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);

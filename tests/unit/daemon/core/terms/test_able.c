@@ -42,6 +42,23 @@ PV_TEST(one_that_can_nothing_special_says_nothing)
     assert_int_equal(fake_membership.given, 0);
 }
 
+PV_TEST(one_without_ipv6_on_its_interface_says_so)
+{
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    x.f.node.iface.ip6 = PV_IFACE_NO_IP6;
+    fake_node_raise(&x.f, PV_FACT_INTERFACE);
+    assert_int_equal(fake_membership.given, 1);
+    assert_int_equal(said(), PV_ABLE_NO_IP6);
+    x.f.node.iface.ip6 = PV_IFACE_IP6_UNKNOWN; /* another life, before its interface is up */
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    fake_node_wait(&x.f, PV_S(1000));
+    assert_int_equal(fake_membership.given, 1);
+    x.f.node.iface.ip6 = PV_IFACE_IP6;
+    fake_node_raise(&x.f, PV_FACT_INTERFACE);
+    assert_int_equal(said(), 0);
+}
+
 PV_TEST(one_that_can_it_no_more_takes_it_back)
 {
     x.f.node.ways.caps = PV_DESC_CAP_PQ;
