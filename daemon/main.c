@@ -54,6 +54,7 @@ enum {
     PORT_TRIES = 16,
     FILES_MAX = 65536,        /* open files asked for */
     LARGE_BLOCK = 128 * 1024, /* bytes; glibc's own first value */
+    FILES_FEW = 256,          /* ours: descriptors with which commands and a few peers work */
     LINKS_MAX = 256,          /* ours: interfaces of this machine that --check looks at */
 };
 
@@ -307,6 +308,17 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
     if (d->port == 0)
         d->port = d->settings.port;
     return EXIT_OK;
+}
+
+/* The limit has been raised as far as it may be. */
+static void warn_few_files(const struct daemon *d)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < FILES_FEW)
+        pv_log(&d->log, PV_LOG_WARN,
+               "what=\"too few files may be open, so commands and connections fail\" limit=%llu "
+               "remedy=\"allow at least %d: LimitNOFILE= in the unit, ulimit -n in a shell\"",
+               (unsigned long long)lim.rlim_cur, FILES_FEW);
 }
 
 /* Everything may come from such a peer; sending everything to it, or half of it, would send the
@@ -1068,6 +1080,7 @@ static int serve(struct daemon *d)
     if (code == EXIT_OK) {
         /* The log's level stands in the file, so nothing before this can be logged. */
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
+        warn_few_files(d);
         warn_default_routes(d);
         warn_notify(d);
         if (d->settings.note[0] != '\0')

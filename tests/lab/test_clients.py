@@ -171,3 +171,15 @@ def commands_that_last_leave_room_for_others(lab):
         equal(r.out.split().count("0"), 100, f"answers: {r}")
     for some in lasting:
         check(some.running(), "events ended")
+
+
+@scenario
+def a_limit_of_too_few_files_is_told(lab):
+    """The log says it where commands would fail, and nothing where they work."""
+    for limit, few in ((128, True), (256, False)):
+        h = lab.host(f"h{limit}")
+        p = h.start("sh", "-c", f"ulimit -n {limit}; exec {lab.bin('p2pvpnd')}", name=f"limit{limit}")
+        wait("p2pvpnd to be ready", lambda: p.must_run() or "ready:" in p.text())
+        equal("too few files" in p.text(), few, f"what the log says with {limit}")
+        if not few:
+            h.ctl("status")
