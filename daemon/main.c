@@ -617,7 +617,8 @@ static int open_control(struct daemon *d)
                    "root's",
                    dir);
     /* The helper removes it in the end, and before that if anything fails from here on. */
-    if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
+    if (r >= 0 &&
+        pv_helper_fix_files(d->helper, d->socket, names, pv_usher_fd(d->usher), error) < 0)
         return say(EXIT_FAILED, "%s", error);
     if (r >= 0)
         r = pv_usher_open(d->usher, fd);

@@ -327,10 +327,10 @@ unsigned pv_helper_stack_restarts(struct pv_helper *h, int *ret_pid)
     return restarts;
 }
 
-int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
+int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names, int usher,
                         char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct call c = {.req = {.kind = PV_HELPER_FILES}, .pass = -1};
+    struct call c = {.req = {.kind = PV_HELPER_FILES}, .pass = usher};
     if (strlen(socket) >= sizeof(c.req.socket) || strlen(names) >= sizeof(c.req.names)) {
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "--socket: the path is too long");
         return PV_ERR_LIMIT;

@@ -136,9 +136,10 @@ PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int
                                    char ret_error[static PV_HELPER_ERROR_MAX]);
 
 /* Fixes two files, once and for all: the control socket, which is removed when the helper ends, and
- * the file of names. PV_ERR_STATE: they were fixed before. */
+ * the file of names. A control socket that somebody else removes is made again, and its listener
+ * goes to the usher (pv_usher_fd(); -1: it is not). PV_ERR_STATE: they were fixed before. */
 PV_MUST_CHECK int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
-                                      char ret_error[static PV_HELPER_ERROR_MAX]);
+                                      int usher, char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Replaces the file of names, as a whole, or the small one beside it (recent: `X.recent.names`
  * beside `X.names`), which the whole one ends; nothing: removes both. They belong to the helper's
  * user, root or the unit's, and only that one may write them: every program of the machine reads

@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,8 +17,14 @@
 
 #include "base/names.h"
 #include "base/netplan.h"
+#include "base/text.h"
 #include "sys/file/file.h"
 #include "sys/helper/helper_proto.h"
+#include "sys/net/unixsock.h"
+
+enum {
+    HAND_MS = 1000, /* ours: the usher is seldom busy that long */
+};
 
 static bool is_path(const char path[static PV_HELPER_PATH_MAX])
 {
@@ -57,7 +65,65 @@ int pv_helper_files_fix_stack(struct pv_helper_files *files, int listener)
     return un.sun_family == AF_UNIX && path[0] != '\0' ? fix_socket(&files->stack, path) : -EINVAL;
 }
 
-int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const char *names)
+/* A socket that everybody of a group may use is that group's again when it is made anew. */
+static void note_group(struct pv_helper_files *files)
+{
+    struct stat st;
+    const struct group *g = lstat(files->socket.path, &st) == 0 && (st.st_mode & S_IRGRP) != 0
+                                ? getgrgid(st.st_gid)
+                                : NULL;
+    files->group[0] = '\0';
+    if (g == NULL)
+        return;
+    snprintf(files->group, sizeof(files->group), "%s", g->gr_name);
+    files->gid = st.st_gid;
+}
+
+/* Before this process gives up its rights, as nothing new can be watched afterwards. */
+static int watch_directory(const char *path)
+{
+    char dir[PV_HELPER_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
+             slash == NULL ? "." : path);
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd >= 0 && inotify_add_watch(fd, dir, IN_DELETE | IN_MOVED_FROM) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Root's helper may give a file to no other group, but it may be in that group itself. */
+static int listen_again(const struct pv_helper_files *files, int *ret_fd)
+{
+    const char *group = files->group[0] == '\0' ? NULL : files->group;
+    const gid_t own = getegid();
+    if (group != NULL && files->gid != own && setegid(files->gid) < 0)
+        group = NULL;
+    int r = pv_unix_listen(files->socket.path, group, ret_fd);
+    if (getegid() != own)
+        (void)!setegid(own);
+    return r;
+}
+
+void pv_helper_files_look(struct pv_helper_files *files)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    struct stat st;
+    int fd = -1;
+    while (read(files->watch, events, sizeof(events)) > 0) {
+    }
+    /* Another file there is somebody's, and is left alone. */
+    if (lstat(files->socket.path, &st) == 0 || errno != ENOENT || listen_again(files, &fd) < 0)
+        return;
+    (void)!fix_socket(&files->socket, PV_STR("%s", files->socket.path));
+    (void)!pv_unix_hand(files->usher, pv_view("", 1), fd, HAND_MS);
+    close(fd);
+}
+
+int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const char *names,
+                        int usher)
 {
     static const char end[] = ".names"; /* readers take every file that ends so */
     if (files->socket.path[0] != '\0')
@@ -67,6 +133,9 @@ int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const
     int r = fix_socket(&files->socket, socket);
     if (r < 0)
         return r;
+    note_group(files);
+    files->usher = usher;
+    files->watch = usher < 0 ? -1 : watch_directory(socket);
     snprintf(files->names, sizeof(files->names), "%s", names);
     size_t stem = strlen(names);
     if (stem > sizeof(end) - 1 && strcmp(names + stem - (sizeof(end) - 1), end) == 0)

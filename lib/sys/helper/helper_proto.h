@@ -13,13 +13,17 @@
 #include "sys/helper/helper.h"
 #include "sys/helper/notify.h"
 
+enum {
+    PV_HELPER_GROUP_MAX = 64, /* bytes of a group's name with the NUL */
+};
+
 enum pv_helper_kind {
     PV_HELPER_OPEN_UDP = 1,
     PV_HELPER_IFACE_UP,
     PV_HELPER_IFACE_DOWN,
     PV_HELPER_NOTIFY,
     PV_HELPER_TASK,
-    PV_HELPER_FILES,
+    PV_HELPER_FILES, /* the way to the usher comes along */
     PV_HELPER_NAMES, /* their bytes are in a memory file that comes along; none: removed */
     PV_HELPER_OPEN_DNS,
     PV_HELPER_SANDBOX,
@@ -101,12 +105,19 @@ struct pv_helper_socket {
 };
 struct pv_helper_files {
     struct pv_helper_socket socket, stack;
+    char group[PV_HELPER_GROUP_MAX]; /* of the control socket; "": its owner's alone */
+    gid_t gid;
+    int watch; /* readable when something in its directory is removed; -1: nobody looks */
+    int usher; /* takes another listening socket; -1: nobody does */
     char names[PV_HELPER_PATH_MAX];
     char recent[PV_HELPER_PATH_MAX + 16]; /* names of who came since */
 };
-/* PV_ERR_STATE, -EINVAL, -errno. */
+/* usher: where another listening socket goes when somebody removes the control socket; it is kept.
+ * PV_ERR_STATE, -EINVAL, -errno. */
 PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char *socket,
-                                      const char *names);
+                                      const char *names, int usher);
+/* After files->watch was readable: makes the control socket again if it is gone. */
+void pv_helper_files_look(struct pv_helper_files *files);
 /* Where lwIP's process listens is removed in the end, too. -errno. */
 PV_MUST_CHECK int pv_helper_files_fix_stack(struct pv_helper_files *files, int listener);
 /* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. PV_ERR_MALFORMED: it

@@ -582,7 +582,9 @@ static int start_task(struct helper_server *s, const struct pv_helper_request *r
 
 static int fix_files(struct helper_server *s, const struct pv_helper_request *req)
 {
-    int r = pv_helper_files_fix(&s->files, req->socket, req->names);
+    int r = pv_helper_files_fix(&s->files, req->socket, req->names, s->passed);
+    if (r == PV_OK)
+        s->passed = -1; /* kept */
     return r < 0 ? fail_reply(s, r, "fix the socket and the file of names: %s", pv_strstatus(r))
                  : PV_OK;
 }
@@ -913,6 +915,7 @@ static bool await_request(struct helper_server *s)
     enum {
         DAEMON = 1 + PV_HELPER_TASKS,
         NEXT,
+        SOCKET,
         NET
     };
     struct pollfd p[NET + PV_HOSTNET_FDS];
@@ -920,6 +923,7 @@ static bool await_request(struct helper_server *s)
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         p[DAEMON] = (struct pollfd){.fd = s->daemon, .events = POLLIN};
         p[NEXT] = (struct pollfd){.fd = s->next.pidfd, .events = POLLIN};
+        p[SOCKET] = (struct pollfd){.fd = s->files.watch, .events = POLLIN};
         for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
             bool runs = s->tasks.running[i].pid != 0;
             p[1 + i] =
@@ -931,7 +935,9 @@ static bool await_request(struct helper_server *s)
         if (poll(p, n, host_timeout(s)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
-            p[0].revents = p[DAEMON].revents = p[NEXT].revents = 0;
+            p[0].revents = p[DAEMON].revents = p[NEXT].revents = p[SOCKET].revents = 0;
+        if (p[SOCKET].revents != 0)
+            pv_helper_files_look(&s->files);
         if (s->net != NULL)
             pv_hostnet_work(s->net, pv_clock_now());
         tell_host(s);
@@ -956,8 +962,12 @@ static void choose_task_user(struct helper_server *s)
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {
-        .fd = fd, .task = task, .host_events = -1, .next = {.pidfd = -1}, .stack_listener = -1};
+    struct helper_server s = {.fd = fd,
+                              .task = task,
+                              .host_events = -1,
+                              .next = {.pidfd = -1},
+                              .stack_listener = -1,
+                              .files = {.watch = -1, .usher = -1}};
     if (pv_procinfo_watch_parent(parent, &s.daemon) < 0)
         return;
     choose_task_user(&s);

@@ -212,15 +212,19 @@ static int take_client(struct ushering *d)
     return PV_OK;
 }
 
-/* The daemon has one thing to say: the listener. */
+/* The daemon has one thing to say: the listener. Its helper gives another one when somebody removed
+ * the socket's file, and nobody can come by the former. */
 static int take_listener(struct ushering *d)
 {
     uint8_t byte;
     size_t n = 0;
     int fd = -1;
     int r = pv_unix_read(d->daemon, &byte, sizeof(byte), &n, &fd);
-    if (r == PV_OK && fd >= 0 && d->listener < 0)
+    if (r == PV_OK && fd >= 0) {
+        if (d->listener >= 0)
+            close(d->listener);
         d->listener = fd;
+    }
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 

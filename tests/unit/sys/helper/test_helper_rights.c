@@ -7,6 +7,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -113,9 +114,10 @@ static void assert_names(const char *want)
 PV_TEST(names_and_socket_are_fixed_once)
 {
     char error[PV_HELPER_ERROR_MAX];
-    assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
-    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, -1, error), -ENOENT);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, -1, error));
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", -1, error),
+                     PV_ERR_STATE);
     assert_ok(helper_ready(f->helper, "pvd0"));
     assert_ok(write_names("one", false));
     assert_names("one");
@@ -151,7 +153,7 @@ PV_TEST(names_are_only_of_addresses_that_the_interface_may_have)
         {{.family = PV_AF_INET, .ip = {127, 0, 0, 1}}, PV_ERR_MALFORMED},
     };
     char error[PV_HELPER_ERROR_MAX];
-    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, -1, error));
     assert_ok(helper_ready(f->helper, "pvd0"));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_view bytes = names_of("bank", rows[i].ip);
@@ -162,12 +164,40 @@ PV_TEST(names_are_only_of_addresses_that_the_interface_may_have)
     assert_names("bank"); /* the first one is kept */
 }
 
+/* Its clients would find nobody, and a second daemon would find the state in use. */
+PV_TEST(a_socket_that_somebody_removed_is_made_again)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    uint8_t byte;
+    size_t n = 0;
+    int usher[2], fd = -1, client = -1;
+    struct stat before, after;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, usher), 0);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, usher[1], error));
+    assert_ok(helper_ready(f->helper, "pvd0"));
+    assert_int_equal(lstat(f->socket, &before), 0);
+    assert_int_equal(unlink(f->socket), 0);
+    assert_int_equal(poll(&(struct pollfd){.fd = usher[0], .events = POLLIN}, 1, 10000), 1);
+    assert_ok(pv_unix_read(usher[0], &byte, sizeof(byte), &n, &fd));
+    assert_true(fd >= 0);
+    assert_int_equal(lstat(f->socket, &after), 0);
+    assert_int_equal(after.st_mode, before.st_mode);
+    assert_int_equal(after.st_gid, before.st_gid);
+    assert_ok(pv_unix_connect(f->socket, &client));
+    close(client);
+    close(fd);
+    f->helper = pv_helper_stop(f->helper);
+    assert_int_equal(access(f->socket, F_OK), -1);
+    close(usher[0]);
+    close(usher[1]);
+}
+
 /* A new socket often has the inode of the one that it replaced: only its time is another. */
 PV_TEST(a_later_socket_with_the_same_inode_stays)
 {
     const struct timespec later[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
     char error[PV_HELPER_ERROR_MAX];
-    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, -1, error));
     assert_int_equal(utimensat(AT_FDCWD, f->socket, later, AT_SYMLINK_NOFOLLOW), 0);
     f->helper = pv_helper_stop(f->helper);
     assert_int_equal(access(f->socket, F_OK), 0);
@@ -177,7 +207,7 @@ PV_TEST(a_socket_of_another_daemon_stays)
 {
     char error[PV_HELPER_ERROR_MAX];
     int fd = -1;
-    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, -1, error));
     const char *aside = PV_STR("%s/aside", f->dir);
     assert_int_equal(rename(f->socket, aside), 0);
     assert_ok(pv_unix_listen(f->socket, NULL, &fd));
@@ -247,7 +277,7 @@ PV_TEST(a_sandboxed_helper_does_its_work)
     struct pv_udp_group group;
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
-    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, -1, error));
     const struct pv_helper_fixed fixed = {.uid = 61300, .ifname = "pvd1", .udp_port = 600};
     assert_ok(pv_helper_sandbox(f->helper, &fixed, text));
     assert_ok(pv_sandbox_spare_user("p2pvpn-task", &own));
