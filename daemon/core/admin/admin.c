@@ -711,6 +711,13 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 
 /* --- the command leave ------------------------------------------------------------------------ */
 
+/* A phone with a WireGuard app can be no admin, and a throwaway member is gone tomorrow. */
+static bool may_inherit(const struct pv_node *n, const struct pv_member *m)
+{
+    return pv_roster_gateway(n->roster, m) == NULL &&
+           pv_roster_lost_gateway(n->roster, m) == NULL && !pv_member_is_ephemeral(m);
+}
+
 /* Nobody could invite or remove any more when the only admin leaves others behind. Says so, and who
  * could take over. */
 static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint64_t handle)
@@ -722,9 +729,7 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
-        /* A phone can be no admin. */
-        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0 ||
-            pv_roster_gateway(n->roster, m) != NULL)
+        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0 || !may_inherit(n, m))
             continue;
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
         if (heir == NULL || (p != NULL && pv_peer_reach(p) != PV_REACH_NO))
