@@ -423,6 +423,7 @@ enum {
     LEAVE_FORGET,
     LEAVE_LAST,
     LEAVE_DELETE_ROOT,
+    LEAVE_COPY,
 };
 
 static int print_left(struct pv_cli *cli, const json_t *body)
@@ -436,7 +437,8 @@ static int leave(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
     /* Without --forget the node keeps its identity and can return under it. */
-    req.leave.forget = cli->args.value[LEAVE_FORGET] != NULL;
+    req.leave.copy = cli->args.value[LEAVE_COPY] != NULL;
+    req.leave.forget = cli->args.value[LEAVE_FORGET] != NULL || req.leave.copy;
     req.leave.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
     req.leave.last = cli->args.value[LEAVE_LAST] != NULL;
     if (req.leave.delete_root && !req.leave.forget)
@@ -700,13 +702,18 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "leave",
-        .args = "[--forget [--delete-root-key]] [--last]",
+        .args = "[--copy | --forget [--delete-root-key]] [--last]",
         .summary = "leave the network",
-        .details = "  --forget           delete the keys of this node too\n"
+        .details = "  --copy             this machine is a copy of another, with its keys:\n"
+                   "                     delete them and tell nobody, so that one stays\n"
+                   "  --forget           delete the keys of this node too\n"
                    "  --delete-root-key  and the root key of the network that was made here\n"
                    "  --last             although nobody else could invite or remove any more\n",
         .example = "sudo p2pvpnctl leave",
-        .options = {{"forget", 0, false}, {"last", 0, false}, {"delete-root-key", 0, false}},
+        .options = {{"forget", 0, false},
+                    {"last", 0, false},
+                    {"delete-root-key", 0, false},
+                    {"copy", 0, false}},
         .run = leave,
     },
     {

@@ -143,6 +143,12 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {
     const char *coordinator = pv_json_text(body, "coordinator", NULL);
     const bool known = pv_json_real(body, "know", 0) > 0;
+    if (pv_json_bool(body, "silent")) {
+        pv_cli_note(cli, "deleted the network and the keys of this node, and told nobody: the "
+                         "other machine with these keys stays a member. To end that one, too, an "
+                         "admin's `sudo p2pvpnctl remove NAME`; to join here again, a new token");
+        return;
+    }
     if (coordinator == NULL || strcmp(coordinator, "stored") == 0 || known)
         pv_cli_note_told(cli, "left the network", body);
     else

@@ -185,6 +185,8 @@ const char *pv_answer_text(enum pv_ctl_error error)
         return "the invite is outside its time";
     case PV_CTL_E_INVITE_USED:
         return "the invite is used up";
+    case PV_CTL_E_LEFT:
+        return "this node left the network";
     case PV_CTL_E_REVOKED:
         return "this node was removed from the network";
     case PV_CTL_E_TAKEN:

@@ -588,7 +588,7 @@ static void drop(struct pv_coord *c, struct pv_conn *s, const struct pv_member *
     while (bulk_is_behind(s) && !s->log.stalled && !s->dead)
         bulk_send_page(c, s, now);
     if (m != NULL && m->state == PV_MEMBER_LEFT)
-        end_conn(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
+        end_conn(c, s, PV_CTL_E_LEFT, pv_answer_text(PV_CTL_E_LEFT), now);
     else
         end_conn(c, s, PV_CTL_E_REVOKED, "this node was removed from the network", now);
 }
@@ -686,7 +686,8 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     /* A member that has expired renews its membership by what it puts. */
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
     if (m == NULL)
-        return PV_CTL_E_UNKNOWN_NODE;
+        return known != NULL && known->state == PV_MEMBER_LEFT ? PV_CTL_E_LEFT
+                                                               : PV_CTL_E_UNKNOWN_NODE;
     /* Whose it is, the identity says, which signed this handshake. The transport key that made it
      * may be one that nobody has heard of: a machine that lost its file of keys, or was set back to
      * an older one, has no other way to tell its next key (adr/0033). */

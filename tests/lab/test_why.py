@@ -295,20 +295,6 @@ def peer_killed(w):
     w.a.wait_peer(w.b)
 
 
-@fault("paths")
-def same_keys_twice(w):
-    w.b.stop_daemon()
-    clone = w.lab.host("clone", w.west)
-    w.b.run("cp", "-a", "/var/lib/p2pvpn", f"/proc/{clone.holder.pid}/root/var/lib/")
-    w.b.daemon()
-    clone.daemon()
-    yield status(w.b), "another machine connects with this node's keys"
-    clone.stop_daemon()
-    w.a.wait_peer(w.b, timeout=60)
-    # A node that was replaced stays away for minutes, lest the two drive each other out.
-    wait("b to be back at the coordinator", lambda: w.b.json("status")["coordinator"]["connected"], timeout=400)
-
-
 @fault("paths", long=False)
 def this_node_down(w):
     wait("a path", lambda: "; in use" in w.a.ctl("why", "b", "-l").out)

@@ -57,6 +57,7 @@ struct admin {
     bool unforgotten;           /* this node has left, and its disk still has the network */
     struct pv_ctlapi_told left; /* what that client is answered; coordinator NULL: told nobody */
     bool was_removed;           /* so there was nobody to tell */
+    bool silent;                /* nobody was told, as another machine has these keys */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -170,10 +171,11 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
                         "`sudo p2pvpnctl leave%s` again",
                         result->error, a->forgetting_keys ? " --forget" : "");
     else
-        pv_ctlsrv_answer(a->node->ctl, wait->tag,
-                         a->left.coordinator != NULL
-                             ? pv_ctlapi_told_json(&a->left)
-                             : pv_ctlapi_pack("{s:b}", "removed", a->was_removed));
+        pv_ctlsrv_answer(
+            a->node->ctl, wait->tag,
+            a->left.coordinator != NULL
+                ? pv_ctlapi_told_json(&a->left)
+                : pv_ctlapi_pack("{s:b, s:b}", "removed", a->was_removed, "silent", a->silent));
     a->forgetting_keys = false;
     a->left.coordinator = NULL;
 }
@@ -185,6 +187,7 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
     /* The node leaves before the store forgets: from here on nothing is written that belongs to
      * this network. */
     pv_membership_leave(a->node, now);
+    a->node->leaving = false;
     a->unforgotten = true;
     if (job == NULL) {
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
@@ -752,11 +755,19 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct admin *a = part;
     struct pv_node *n = a->node;
     struct pv_made made;
-    const enum pv_job_forget forget = !req->leave.forget       ? PV_FORGET_NETWORK
-                                      : req->leave.delete_root ? PV_FORGET_ROOT
-                                                               : PV_FORGET_KEYS;
+    /* A leave is the word of a key, and would take away the place of the other machine that has
+     * it: such a node goes without a word, and keeps none of these keys. */
+    const bool silent = req->leave.copy || n->coord_info.keys_twice;
+    const enum pv_job_forget forget = req->leave.delete_root        ? PV_FORGET_ROOT
+                                      : req->leave.forget || silent ? PV_FORGET_KEYS
+                                                                    : PV_FORGET_NETWORK;
+    a->silent = silent;
     if (n->roster != NULL)
         a->was_removed = n->removed || pv_node_denied(n) != NULL;
+    if (silent) {
+        forget_network(a, forget, handle, now);
+        return;
+    }
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.
      */
     if (n->roster == NULL && (req->leave.forget || a->unforgotten)) {
@@ -804,6 +815,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
+    n->leaving = true;
     (void)!pv_membership_say(n, pv_made_view(&made), now);
     wait_until_told(a, &w, now);
 }
@@ -831,6 +843,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct admin *a = part;
     const struct pv_node *n = a->node;
+    if (pv_node_was_left(n))
+        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_left_why), pv_node_left_todo);
     if (n->removed || !pv_admin_is_none(n))
         return;
     pv_statuspage_problem(

@@ -147,6 +147,12 @@ static bool own_removed(const struct scene *s, struct pv_cause *c)
                                 "this machine was removed from the network");
 }
 
+static bool own_left(const struct scene *s, struct pv_cause *c)
+{
+    return pv_node_was_left(s->n) &&
+           say(c, pv_node_left_todo, "this machine left the network, and not by a command here");
+}
+
 static bool own_down(const struct scene *s, struct pv_cause *c)
 {
     return !s->n->up && say(c, "`sudo p2pvpnctl up`", "this machine is down");
@@ -708,6 +714,7 @@ static const struct {
 } RULES[] = {
     /* Static peers need neither membership nor `up`. */
     RULE(MEMBER, own_removed),
+    RULE(MEMBER, own_left),
     RULE(MEMBER, own_down),
     RULE(ANY, own_interface),
     RULE(ANY, own_overlap),

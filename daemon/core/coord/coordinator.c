@@ -13,11 +13,19 @@
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
+#include "daemon/core/coord/coordwait.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 
 /* --- what people are told -------------------------------------------------------------------- */
+
+static const char TWICE_META[] = "keys-twice"; /* this identity, when it is on two machines */
+static const char TWICE[] = "another machine connects with this node's keys, as its state was "
+                            "copied";
+static const char TWICE_TODO[] =
+    "on the copy, not on the original: `sudo p2pvpnctl leave --copy`, then join there with a new "
+    "token";
 
 enum {
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
@@ -41,7 +49,8 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
     /* To be offline is a problem only where the user wants to be online. A node that is no
      * member has a line of its own. */
     if (n->roster != NULL && n->up && !n->removed && pv_node_denied(n) == NULL &&
-        !pv_node_is_stranger(n) && !n->online && n->coord_info.error[0] != '\0') {
+        !pv_node_is_stranger(n) && !pv_node_was_left(n) && !n->online &&
+        n->coord_info.error[0] != '\0') {
         const char *todo = pv_node_unserved(n);
         pv_statuspage_problem(st,
                               todo != NULL ? "the coordinator does not serve this network: "
@@ -191,6 +200,7 @@ struct pv_coord {
     char said[PV_COORD_WHY_MAX + 1];    /* why it is away, as the log has it */
     unsigned n_said;                    /* times since it was there */
     pv_ns said_at;
+    pv_ns twice_until; /* a second machine with our keys is a problem; 0: there is none */
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -226,6 +236,11 @@ static int restore_coordinator(void *part, const struct pv_engine_config *cfg, p
     c->cursor.n = pv_saved_u64(cfg->saved, "cursor-n");
     pv_coordaddrs_load_learnt(&c->addrs, pv_saved_value(cfg->saved, "tls-hosts"));
     coordpq_load(&c->were_hybrid, pv_saved_value(cfg->saved, "hybrid-coordinators"));
+    const struct pv_view twice = pv_saved_value(cfg->saved, TWICE_META);
+    /* A later identity of this machine is nobody else's. */
+    c->node->coord_info.keys_twice =
+        twice.len == PV_SIGN_PK_LEN &&
+        memcmp(twice.ptr, c->node->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
     return PV_OK;
 }
 
@@ -624,6 +639,9 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
                n->coord_info.keys == PV_COORD_HYBRID ? "yes" : "no");
         n->coord_info.connects++;
         n->coord_info.connected_at = now;
+        /* A second machine that runs replaces this connection within its next wait. */
+        if (c->twice_until != 0)
+            c->twice_until = now + 2 * PV_COORDWAIT_MAX;
         set_online(n, true);
         take_servers(c, &welcome->u.welcome);
         take_tls(c, &welcome->u.welcome);
@@ -678,6 +696,7 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
         enum pv_ctl_error error = is_error ? msg->u.failure.error : PV_CTL_E_NONE;
         n->coord_info.standing = error == PV_CTL_E_REVOKED        ? PV_COORD_DENIED
                                  : error == PV_CTL_E_UNKNOWN_NODE ? PV_COORD_UNKNOWN
+                                 : error == PV_CTL_E_LEFT         ? PV_COORD_RESIGNED
                                                                   : PV_COORD_NO_COMPLAINT;
     }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
@@ -727,6 +746,19 @@ static void take_answer(struct pv_coord *c, const struct pv_coordclient_event *e
         owner->on_answer(self, ev->tag & TAG_MASK, ev->msg, now);
 }
 
+/* Both machines are told in turn, by every connection of the other. The mark is kept for good: a
+ * leave of either would take the other's place away. */
+static void note_twice(struct pv_coord *c, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    c->twice_until = PV_NEVER;
+    (void)pv_node_log_report(n, PV_FROM_COORDINATOR, PV_STR("%s: %s", TWICE, TWICE_TODO), now);
+    if (n->coord_info.keys_twice)
+        return;
+    n->coord_info.keys_twice = true;
+    pv_node_put_meta(n, TWICE_META, pv_view(n->identity->sign_pk, PV_SIGN_PK_LEN));
+}
+
 /* Before a roster is there no part could tell whom a push is about. */
 static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
@@ -739,10 +771,7 @@ static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns no
     pv_log(n->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
            pv_ctl_error_word(msg->u.failure.error));
     if (msg->u.failure.error == PV_CTL_E_REPLACED)
-        pv_node_report(n, PV_FROM_COORDINATOR,
-                       "another machine connects with this node's keys: if its state was copied, "
-                       "run `sudo p2pvpnctl leave --forget` on one of them",
-                       now);
+        note_twice(c, now);
 }
 
 /* A name that is not found is the error that users see, where it leaves nothing to try: the next
@@ -877,6 +906,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_coord *c = part;
     coordshow_status(c->node, &c->addrs, c->has_kem, st, now);
+    if (c->node->roster != NULL && now < c->twice_until)
+        pv_statuspage_problem(st, PV_STR("%s: ", TWICE), TWICE_TODO);
 }
 
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)

@@ -628,7 +628,7 @@ static void succeed(struct pv_enrol *x, const char *token)
 /* --- begins ----------------------------------------------------------------------------------- */
 
 /* May a network be entered now? Answers the request itself when not. */
-static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle)
+static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle, pv_ns now)
 {
     const char *what = create ? "create" : "join";
     char text[PV_CTLAPI_ERROR_BUF];
@@ -638,6 +638,9 @@ static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle)
                         "%s: another create or join is under way: wait for it", what);
         return false;
     }
+    /* It is no member of that one any more, and comes back by a token, or begins anew. */
+    if (pv_node_was_left(n))
+        pv_membership_leave(n, now);
     /* One who makes the lost network anew would give up what can be had back. */
     const char *lost = create ? pv_node_unserved(n) : NULL;
     if (lost != NULL) {
@@ -783,7 +786,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct pv_enrol *x = part;
-    if (!may_begin(x, true, handle))
+    if (!may_begin(x, true, handle, now))
         return;
     begin(x, true, req, handle, now);
     const char *name = req->name[0] != '\0' ? req->name : x->node->given.hostname;
@@ -819,7 +822,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_enrol *x = part;
     struct pv_token token;
-    if (!may_begin(x, false, handle))
+    if (!may_begin(x, false, handle, now))
         return;
     begin(x, false, req, handle, now);
     x->name_given = req->name[0] != '\0';

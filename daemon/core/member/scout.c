@@ -753,7 +753,7 @@ static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
 {
     enum pv_ctl_error e =
         msg != NULL && msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
-    bool unknown = e == PV_CTL_E_UNKNOWN_NODE;
+    bool unknown = e == PV_CTL_E_UNKNOWN_NODE || e == PV_CTL_E_LEFT;
     if (unknown && !s->at->as_applicant)
         s->at->failures = 0;
     s->at->as_applicant = unknown;

@@ -85,6 +85,21 @@ static bool is_former(const struct pv_member *m)
     return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
 }
 
+bool pv_node_was_left(const struct pv_node *n)
+{
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_known(n->roster, n->identity->sign_pk);
+    return self != NULL && !n->leaving && !n->removed &&
+           (self->state == PV_MEMBER_LEFT || n->coord_info.standing == PV_COORD_RESIGNED);
+}
+
+const char pv_node_left_why[] =
+    "this node left the network, and not by a command here: its state was copied, or a leave was "
+    "cut off";
+const char pv_node_left_todo[] =
+    "`sudo p2pvpnctl join TOKEN` brings it back, with a new token that an admin makes by `sudo "
+    "p2pvpnctl invite`";
+
 bool pv_node_waits(const struct pv_node *n)
 {
     const struct pv_member *self =
@@ -494,6 +509,11 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
             "%s: this machine was removed from network %s: `sudo p2pvpnctl leave --forget` makes a "
             "new identity; then ask for a new token",
             what, pv_roster_network(n->roster)->name);
+        return false;
+    }
+    if (pv_node_was_left(n)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s: %s", what, pv_node_left_why,
+                        pv_node_left_todo);
         return false;
     }
     const struct pv_member *self =

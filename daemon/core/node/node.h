@@ -111,8 +111,9 @@ enum {
 /* As what this node stands with the coordinator, as far as that has said. */
 enum pv_coord_standing {
     PV_COORD_NO_COMPLAINT,
-    PV_COORD_UNKNOWN, /* it says that this node is no member */
-    PV_COORD_DENIED,  /* and that it was removed */
+    PV_COORD_UNKNOWN,  /* it says that this node is no member */
+    PV_COORD_RESIGNED, /* that it left */
+    PV_COORD_DENIED,   /* and that it was removed */
 };
 
 enum pv_coord_keys {
@@ -126,6 +127,7 @@ struct pv_coord_info {
     char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     enum pv_coord_standing standing;
     bool unserved;              /* it answered, the last time, that it has not this network */
+    bool keys_twice;            /* another machine connected with this identity, ever */
     uint64_t connects;          /* as a member, ever */
     pv_ns connected_at;         /* as a member, the last time */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
@@ -234,6 +236,7 @@ struct pv_node {
     char node_name[PV_NAME_BUF];
     bool up;      /* the user wants the network up */
     bool removed; /* this node was revoked */
+    bool leaving; /* by a command of its user; written by admin */
     struct {
         enum pv_iface_state state;
         char error[PV_JOB_ERROR_MAX]; /* why it is not up; "" = it is, or is not wanted */
@@ -313,6 +316,12 @@ bool pv_node_leads_in(const struct pv_node *n, const struct pv_addr *addr);
 /* Has this machine an address of IPv4 that leads anywhere: not a link's, a container's or an idle
  * VPN's? */
 bool pv_node_has_ipv4(const struct pv_node *n);
+
+/* Did this node leave, although nobody here had it do so? Another machine has its keys then, or a
+ * leave was cut off. */
+bool pv_node_was_left(const struct pv_node *n);
+/* Why, for people, and what brings it back. */
+extern const char pv_node_left_why[], pv_node_left_todo[];
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);

@@ -38,6 +38,7 @@ static const char *const error_words[PV_CTL_ERROR_COUNT] = {
     [PV_CTL_E_BAD_SIGNATURE] = "bad_signature",
     [PV_CTL_E_UNKNOWN_NETWORK] = "unknown_network",
     [PV_CTL_E_UNKNOWN_NODE] = "unknown_node",
+    [PV_CTL_E_LEFT] = "left",
     [PV_CTL_E_UNKNOWN_INVITE] = "unknown_invite",
     [PV_CTL_E_INVITE_REVOKED] = "invite_revoked",
     [PV_CTL_E_INVITE_EXPIRED] = "invite_expired",

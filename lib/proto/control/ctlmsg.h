@@ -100,6 +100,7 @@ enum pv_ctl_error {
     PV_CTL_E_BAD_SIGNATURE,   /* hello, join or a statement: signature or chain wrong */
     PV_CTL_E_UNKNOWN_NETWORK, /* no such network on this coordinator */
     PV_CTL_E_UNKNOWN_NODE,    /* no such member, or it is revoked or gone */
+    PV_CTL_E_LEFT,            /* hello, bye: this node left the network */
     PV_CTL_E_UNKNOWN_INVITE,  /* no such invite in this network */
     PV_CTL_E_INVITE_REVOKED,  /* the invite was revoked */
     PV_CTL_E_INVITE_EXPIRED,  /* outside its time */

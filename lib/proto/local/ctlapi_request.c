@@ -73,6 +73,7 @@ static const struct request_field {
     {"approve", F_BOOL, AT(terms.approve), 0, 0, 0},
     {"ephemeral", F_BOOL, AT(terms.ephemeral), 0, 0, 0},
     {"forget", F_BOOL, AT(leave.forget), 0, 0, 0},
+    {"copy", F_BOOL, AT(leave.copy), 0, 0, 0},
     {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
     {"interval_ms", F_U32, AT(interval_ms), 0, 10, 3600000},
     {"size", F_U32, AT(size), 0, 0, PV_CTLAPI_MAX_PING_SIZE},

@@ -49,6 +49,7 @@ struct pv_ctlapi_request {
     } terms;                 /* INVITE */
     struct {
         bool forget;      /* delete this node's keys too */
+        bool copy;        /* with forget: tell nobody, as another machine has these keys */
         bool last;        /* although nobody else is an admin */
         bool delete_root; /* with forget: the root key, too */
     } leave;              /* LEAVE */

@@ -60,7 +60,7 @@ enum pv_ctlapi_code {
     X(JOIN, "join", ROOT, "token ", "name network timeout_ms insist ") \
     X(UP, "up", ROOT, "", "") \
     X(DOWN, "down", ROOT, "", "") \
-    X(LEAVE, "leave", ROOT, "", "forget last delete_root ") \
+    X(LEAVE, "leave", ROOT, "", "forget copy last delete_root ") \
     X(STATUS, "status", ANY, "", "") \
     X(PEERS, "peers", ANY, "", "") \
     X(METRICS, "metrics", ANY, "", "") \

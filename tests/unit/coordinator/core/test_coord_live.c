@@ -316,7 +316,7 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
     assert_ok(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave));
     cw_put(w, b, pv_made_view(&leave));
     assert_true(b->closed);
-    cw_refused(w, &bob, PV_CTL_E_UNKNOWN_NODE);
+    cw_refused(w, &bob, PV_CTL_E_LEFT);
     struct cw_client *c = cw_applicant(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(m->u.reservation.serial, 2); /* above its leave */

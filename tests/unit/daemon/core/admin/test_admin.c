@@ -721,6 +721,37 @@ PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
     assert_false(x.f.node.keys.forgotten);
 }
 
+/* The other machine with these keys would leave, too. */
+static void expect_silence(const char *command)
+{
+    ask(command);
+    assert_int_equal(others.told_owed, 0);
+    assert_int_equal(others.told_gossip, 0);
+    forget(PV_FORGET_KEYS, PV_OK);
+    expect("'silent':true");
+    assert_true(x.f.node.keys.forgotten);
+}
+
+PV_TEST(a_copy_tells_nobody_that_it_forgets)
+{
+    expect_silence("'cmd':'leave','forget':true,'copy':true");
+}
+
+PV_TEST(a_node_whose_keys_were_seen_twice_says_no_leave)
+{
+    x.f.node.coord_info.keys_twice = true;
+    expect_silence("'cmd':'leave'");
+}
+
+PV_TEST(a_leave_that_another_machine_said_is_a_problem)
+{
+    static const char problem[] = "this node left the network, and not by a command here";
+    assert_false(fake_node_has_problem(&x.f, problem));
+    fake_node_add(&x.f, make_leave(&x.f.world, &x.f.world.creator, 2));
+    assert_true(fake_node_has_problem(&x.f, problem));
+    assert_answer("'cmd':'invite','uses':1,'expires':60", problem);
+}
+
 /* A phone of alice, this node, which that machine carries. */
 static void carry_phone(const uint8_t *by)
 {

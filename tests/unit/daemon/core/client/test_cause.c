@@ -103,6 +103,14 @@ PV_TEST(that_the_coordinator_lets_this_machine_in_no_more_hides_all_but_a_path)
     expect_cause("nothing is wrong: packets go directly");
 }
 
+PV_TEST(a_leave_that_was_said_elsewhere_hides_that_the_coordinator_is_away)
+{
+    x.f.node.online = false;
+    x.f.node.coord_info.standing = PV_COORD_RESIGNED;
+    expect_cause("this machine left the network, and not by a command here");
+    assert_has(find().todo, "`sudo p2pvpnctl join TOKEN`");
+}
+
 PV_TEST(an_overlap_elsewhere_in_the_range_is_no_cause)
 {
     own.overlap = "10.66.9.1/24 on lan0 is in this network's range";

@@ -26,6 +26,11 @@ void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, p
     pv_node_raise(n, PV_FACT_NETWORK);
 }
 
+void pv_membership_leave(struct pv_node *n, pv_ns now)
+{
+    n->roster = NULL;
+}
+
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
@@ -655,6 +660,19 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     node.node.removed = true;
     join();
     expect_failure("this machine was removed from network home: `sudo p2pvpnctl leave --forget`");
+}
+
+/* A copy of it has said that it leaves: it comes back by one command. */
+PV_TEST(a_node_that_another_machine_had_leave_may_join_at_once)
+{
+    fake_node_enter(&node);
+    fake_node_settle(&node);
+    fake_node_add(&node, make_member(&node.world, &node.world.creator, &bob, "bob", 7));
+    join();
+    expect_failure("this node is in network home already");
+    node.node.coord_info.standing = PV_COORD_RESIGNED;
+    join();
+    assert_null(node.node.roster);
 }
 
 /* A network that only the coordinator has lost is not to be left or made anew. */
