@@ -19,6 +19,7 @@
 #include "ctl/commands.h"
 #include "ctl/hostwall.h"
 #include "ctl/lib/launch.h"
+#include "proto/local/remedy.h"
 #include "sys/net/ipcmd.h"
 
 #define GROUP PV_INSTANCE_GROUP
@@ -34,26 +35,29 @@ enum {
 /* The page while it is made. */
 struct page {
     struct pv_cli *cli;
-    json_t *checks; /* [{"name","well","text","todo"}]; NULL: no memory */
+    json_t *checks; /* [{"name","well","text","todo","remedy"}]; NULL: no memory */
     bool well;
 };
 
-/* One line of the page; todo "": nothing to do. */
-static void put(struct page *p, const char *name, bool well, const char *todo, const char *fmt, ...)
-    PV_PRINTF(5, 6);
-static void put(struct page *p, const char *name, bool well, const char *todo, const char *fmt, ...)
+/* One line of the page. */
+static void put(struct page *p, const char *name, bool well, struct pv_remedy todo, const char *fmt,
+                ...) PV_PRINTF(5, 6);
+static void put(struct page *p, const char *name, bool well, struct pv_remedy todo, const char *fmt,
+                ...)
 {
-    char said[LINE], text[2 * LINE], remedy[2 * LINE];
+    char said[LINE], text[2 * LINE], what[LINE], remedy[2 * LINE];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
     pv_cli_name_commands(p->cli, said, text, sizeof(text));
-    pv_cli_name_commands(p->cli, todo, remedy, sizeof(remedy));
+    pv_remedy_write(&todo, what, sizeof(what));
+    pv_cli_name_commands(p->cli, what, remedy, sizeof(remedy));
     /* Without memory for one line the whole page is given up: a part of it might look well. */
     p->well = p->well && well;
-    json_t *check = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "well", well, "text", text,
-                              "todo", todo[0] == '\0' ? NULL : remedy);
+    json_t *check =
+        json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "name", name, "well", well, "text", text, "todo",
+                  what[0] == '\0' ? NULL : remedy, "remedy", pv_remedy_id(todo.id));
     if (p->checks != NULL && json_array_append_new(p->checks, check) != 0) {
         json_decref(p->checks);
         p->checks = NULL;
@@ -66,18 +70,18 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
 static void look_at_tun(struct page *p, const json_t *status)
 {
     if (pv_json_is(status, "stack", "lwip")) {
-        put(p, "tun", true, "", "lwIP stands in for one, see `p2pvpnctl status`");
+        put(p, "tun", true, PV_DO_NOTHING, "lwIP stands in for one, see `p2pvpnctl status`");
         return;
     }
     /* p2pvpnd says so when it could not open it. */
     PV_EACH_JSON(json_object_get(status, "problems"), problem)
         if (strstr(pv_json_string(problem), "/dev/net/tun") != NULL) {
-            put(p, "tun", false, "see the problem below", "p2pvpnd cannot use /dev/net/tun");
+            put(p, "tun", false, PV_DO(see_below), "p2pvpnd cannot use /dev/net/tun");
             return;
         }
     bool there = access("/dev/net/tun", F_OK) == 0;
     bool own = p->cli->node.is_user && access("/dev/net/tun", R_OK | W_OK) != 0;
-    put(p, "tun", there, there ? "" : "modprobe tun, or pass /dev/net/tun into this container",
+    put(p, "tun", there, there ? PV_DO_NOTHING : PV_DO(load_tun),
         !there ? "/dev/net/tun is missing: no interface can be made"
         : own  ? "/dev/net/tun is not for this user: lwIP stands in, see `p2pvpnctl status`"
                : "/dev/net/tun is there");
@@ -88,15 +92,15 @@ static void look_at_programs(struct page *p, const json_t *status)
 {
     const bool ip = pv_ipcmd_is_there(), nft = pv_nftcmd_is_there();
     if (pv_json_is(status, "stack", "lwip"))
-        put(p, "programs", true, "", "none is needed for lwIP");
+        put(p, "programs", true, PV_DO_NOTHING, "none is needed for lwIP");
     else if (!ip)
-        put(p, "programs", false, nft ? "install iproute2" : "install iproute2 and nftables",
+        put(p, "programs", false, nft ? PV_DO(install_ip) : PV_DO(install_ip_and_nft),
             "there is no ip program%s: no interface can be set up", nft ? "" : ", and no nft");
     else if (!nft)
-        put(p, "programs", false, "install nftables",
+        put(p, "programs", false, PV_DO(install_nft),
             "there is no nft program: who speaks as a member beside the interface is not kept out");
     else
-        put(p, "programs", true, "", "ip and nft are there");
+        put(p, "programs", true, PV_DO_NOTHING, "ip and nft are there");
 }
 
 /* p2pvpnd alone knows what --state it was given; while it does not run, of one that was started
@@ -118,29 +122,29 @@ static void look_at_disk(struct page *p, const json_t *status)
     struct pv_userdirs dirs;
     const char *state = state_of(&p->cli->node, status, &dirs);
     if (state == NULL) {
-        put(p, "disk", true, "", "not looked at: p2pvpnd does not say where its state is");
+        put(p, "disk", true, PV_DO_NOTHING,
+            "not looked at: p2pvpnd does not say where its state is");
         return;
     }
     if (statvfs(state, &fs) != 0) {
-        put(p, "disk", true, "",
+        put(p, "disk", true, PV_DO_NOTHING,
             errno == ENOENT ? "%s does not exist yet" : "%s: this user may not look", state);
         return;
     }
     if ((fs.f_flag & ST_RDONLY) != 0) {
-        put(p, "disk", false, "mount it for writing, or give p2pvpnd another --state",
-            "%s is read-only", state);
+        put(p, "disk", false, PV_DO(mount_for_writing), "%s is read-only", state);
         return;
     }
     if (fs.f_files > 0 && fs.f_favail == 0) { /* of 0: as many as there is room for */
-        put(p, "disk", false, "delete small files that nobody needs",
+        put(p, "disk", false, PV_DO(delete_small_files),
             "no inodes are free below %s: no file can be made there", state);
         return;
     }
     /* f_bavail: what only root may fill is of no use to p2pvpnd, which is another user. */
     unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
     bool well = mib >= LOW_DISK_MIB;
-    put(p, "disk", well, well ? "" : "free some space: no messages and files of others are taken",
-        "%llu MiB are free below %s", mib, state);
+    put(p, "disk", well, well ? PV_DO_NOTHING : PV_DO(free_space), "%llu MiB are free below %s",
+        mib, state);
 }
 
 /* Does every program know the members' names? */
@@ -154,15 +158,15 @@ static void look_at_names(struct page *p)
     if (f != NULL)
         fclose(f);
     if (well)
-        put(p, "names", true, "", "every program knows members by name");
+        put(p, "names", true, PV_DO_NOTHING, "every program knows members by name");
 #ifdef PV_STATIC
     else
-        put(p, "names", true, "",
+        put(p, "names", true, PV_DO_NOTHING,
             "p2pvpnctl knows members by name (`p2pvpnctl ip NAME`); other programs do by [dns], or "
             "where a package is installed");
 #else
     else
-        put(p, "names", false, "`sudo p2pvpn-nss`",
+        put(p, "names", false, PV_DO(install_names),
             "programs cannot look up members by name: /etc/nsswitch.conf does not ask p2pvpn");
 #endif
 }
@@ -182,16 +186,15 @@ static void look_at_group(struct page *p)
 {
     const struct group *g = getgrnam(GROUP);
     if (g == NULL)
-        put(p, "group", false, pv_instance_group_todo(),
+        put(p, "group", false, PV_DO(make_group, pv_instance_group_todo()),
             "there is no group " GROUP ": root alone may use p2pvpnd");
     else if (pv_instance_ignores_group(&p->cli->node))
-        put(p, "group", false, "restart p2pvpnd",
+        put(p, "group", false, PV_DO(restart_for_group),
             "p2pvpnd began before there was a group " GROUP ": root alone may use it");
     else if (geteuid() != 0 && !is_in_group(g->gr_gid))
-        put(p, "group", false, "sudo usermod -aG " GROUP " \"$USER\", then log in again",
-            "this user is not in group " GROUP);
+        put(p, "group", false, PV_DO(join_group), "this user is not in group " GROUP);
     else
-        put(p, "group", true, "", "who is in group " GROUP " may ping, chat and read");
+        put(p, "group", true, PV_DO_NOTHING, "who is in group " GROUP " may ping, chat and read");
 }
 
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
@@ -201,17 +204,18 @@ static void not_running(struct page *p)
 {
     char why[PV_LAUNCH_WHY] = "", how[PV_CLI_JOIN_BUF], net[PV_INSTANCE_NAME_BUF];
     if (pv_cli_is_elsewhere(p->cli, net)) {
-        put(p, "daemon", false, PV_STR("`p2pvpnctl -n %s doctor`", net),
+        put(p, "daemon", false, PV_DO(doctor_there, net),
             "without -n no network is joined here, but there is %s", net);
         return;
     }
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
-        p->cli->node.is_user                           ? pv_cli_how_to_start_own(p->cli, how)
-        : why[0] == '\0' && pv_cli_never_began(p->cli) ? pv_cli_how_to_join(p->cli, how)
-        : why[0] == '\0'                               ? "`sudo p2pvpnctl up`"
-                                                       : "mend that, then `sudo p2pvpnctl up`",
+        p->cli->node.is_user ? PV_DO(start_own, pv_cli_how_to_start_own(p->cli, how))
+        : why[0] == '\0' && pv_cli_never_began(p->cli)
+            ? PV_DO(join_first, pv_cli_how_to_join(p->cli, how))
+        : why[0] == '\0' ? PV_DO(up)
+                         : PV_DO(mend_and_up),
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
@@ -231,21 +235,19 @@ static int ask_status(struct pv_cli *cli, json_t **ret_status)
 static void no_answer(struct page *p, int code)
 {
     if (code == PV_CTLAPI_PERMISSION)
-        put(p, "daemon", false, "`sudo p2pvpnctl doctor`", "this user may not ask p2pvpnd");
+        put(p, "daemon", false, PV_DO(doctor_as_root), "this user may not ask p2pvpnd");
     else if (code == PV_CTLAPI_NOT_RUNNING)
         not_running(p);
     else
-        put(p, "daemon", false, "see above", "p2pvpnd did not answer");
+        put(p, "daemon", false, PV_DO(see_above), "p2pvpnd did not answer");
 }
 
 /* The command that restarts this node's p2pvpnd. A user's own may have no unit. */
-static const char *restart_of(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
+static struct pv_remedy restart_of(const struct pv_cli *cli)
 {
-    if (cli->node.is_user)
-        return "end p2pvpnd, and start it again";
-    snprintf(buf, PV_SHOW_BUF, "`sudo systemctl restart p2pvpnd%s%s`",
-             cli->node.name[0] == '\0' ? "" : "@", cli->node.name);
-    return buf;
+    const char *name = cli->node.name;
+    return cli->node.is_user ? PV_DO(end_and_start)
+                             : PV_DO(restart, name[0] == '\0' ? "" : "@", name);
 }
 
 /* After an update the old p2pvpnd may still run, which no other check would show. */
@@ -253,10 +255,9 @@ static void look_at_daemon(struct page *p, const json_t *status)
 {
     const char *version = pv_json_text(status, "daemon", "?");
     bool same = strcmp(version, PV_VERSION) == 0;
-    char how[PV_SHOW_BUF];
-    put(p, "daemon", true, "", "p2pvpnd runs, and %s may use it",
+    put(p, "daemon", true, PV_DO_NOTHING, "p2pvpnd runs, and %s may use it",
         geteuid() == 0 ? "root" : "this user");
-    put(p, "versions", same, same ? "" : restart_of(p->cli, how),
+    put(p, "versions", same, same ? PV_DO_NOTHING : restart_of(p->cli),
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
@@ -264,8 +265,7 @@ static void look_at_settings(struct page *p)
 {
     char why[PV_LAUNCH_WHY] = "";
     if (pv_launch_refuses_next(&p->cli->node, why, sizeof(why)))
-        put(p, "settings", false, "mend that, then `sudo p2pvpnctl reload`",
-            "p2pvpnd would not start again: %s", why);
+        put(p, "settings", false, PV_DO(mend_and_reload), "p2pvpnd would not start again: %s", why);
 }
 
 /* Somebody may have renamed it, or set it down, under p2pvpnd. */
@@ -282,16 +282,13 @@ static bool is_link_up(const char *name)
 }
 
 /* Where p2pvpnd says why there is no interface. */
-static const char *look_for_why(const struct pv_cli *cli, const json_t *status,
-                                char buf[static PV_SHOW_BUF])
+static struct pv_remedy look_for_why(const struct pv_cli *cli, const json_t *status)
 {
+    const char *name = cli->node.name;
     if (json_array_size(json_object_get(status, "problems")) > 0)
-        return "see the problem below";
-    if (cli->node.is_user)
-        return "read the log of p2pvpnd";
-    snprintf(buf, PV_SHOW_BUF, "read the log: `journalctl -u p2pvpnd%s%s -n 50`",
-             cli->node.name[0] == '\0' ? "" : "@", cli->node.name);
-    return buf;
+        return PV_DO(see_below);
+    return cli->node.is_user ? PV_DO(read_log)
+                             : PV_DO(read_journal, name[0] == '\0' ? "" : "@", name);
 }
 
 /* A node with static peers alone is well without a network. */
@@ -303,34 +300,36 @@ static void look_at_network(struct page *p, const json_t *status)
     bool in = json_is_object(network), down = strcmp(state, "down") == 0;
     char how[PV_CLI_JOIN_BUF];
     if (!in) {
-        put(p, "network", strcmp(state, "static") == 0, pv_cli_how_to_join(p->cli, how),
+        put(p, "network", strcmp(state, "static") == 0,
+            PV_DO(join_first, pv_cli_how_to_join(p->cli, how)),
             p->cli->node.name[0] == '\0' ? "this machine is in no network"
                                          : "this network is not joined here");
         return;
     }
-    put(p, "network", !down, down ? "`sudo p2pvpnctl up`" : "",
+    put(p, "network", !down, down ? PV_DO(up) : PV_DO_NOTHING,
         down ? "%s, but this machine is down" : "%s", pv_json_text(network, "name", "?"));
     if (down)
         return;
     double mtu = pv_json_real(iface, "mtu", 0);
     if (strcmp(state, "waiting") == 0) {
-        put(p, "interface", true, "", "there is none until an admin admits this machine");
+        put(p, "interface", true, PV_DO_NOTHING,
+            "there is none until an admin admits this machine");
         return;
     }
     if (pv_json_is(status, "stack", "lwip")) {
-        put(p, "interface", true, "", "there is none: lwIP stands in");
+        put(p, "interface", true, PV_DO_NOTHING, "there is none: lwIP stands in");
         return;
     }
     const char *name = pv_json_text(iface, "name", "?");
     /* That of a user's p2pvpnd is in a network of its own, where only that can look. */
     bool up = json_is_object(iface) && (p->cli->node.is_user || is_link_up(name));
-    put(p, "interface", up, up ? "" : look_for_why(p->cli, status, how),
+    put(p, "interface", up, up ? PV_DO_NOTHING : look_for_why(p->cli, status),
         up                      ? "%s is up"
         : json_is_object(iface) ? "%s is not there, or is down"
                                 : "there is none%s",
         json_is_object(iface) ? name : "");
     if (json_is_object(iface))
-        put(p, "mtu", mtu >= MIN_MTU, mtu >= MIN_MTU ? "" : "[interface] mtu = 1280 or more",
+        put(p, "mtu", mtu >= MIN_MTU, mtu >= MIN_MTU ? PV_DO_NOTHING : PV_DO(mtu),
             "packets of %.0f bytes", mtu);
 }
 
@@ -443,7 +442,9 @@ static void look_at_firewall(struct page *p, const json_t *status)
         firewall_text(&wall, is, text, sizeof(text));
     }
     if (text[0] != '\0' || own[0] != '\0')
-        put(p, "firewall", !drops, drops ? firewall_remedy(&wall, todo, sizeof(todo)) : "",
+        put(p, "firewall", !drops,
+            drops ? PV_DO(open_firewall, firewall_remedy(&wall, todo, sizeof(todo)))
+                  : PV_DO_NOTHING,
             "%s%s%s", text, text[0] != '\0' && own[0] != '\0' ? "; " : "", own);
 }
 
@@ -478,10 +479,7 @@ static void look_at_block(struct page *p, const json_t *status)
         g.found[0] == '\0')
         return;
     const bool runs = if_nametoindex(g.found) != 0;
-    put(p, "block", runs && !json_is_object(exit),
-        !runs ? "start its p2pvpnd and say there `sudo p2pvpnctl exit off`; where that is gone for "
-                "good, `sudo /usr/lib/p2pvpn/setup reopen` lets everything out"
-              : "there `sudo p2pvpnctl exit off`",
+    put(p, "block", runs && !json_is_object(exit), !runs ? PV_DO(reopen) : PV_DO(exit_off_there),
         "the network with interface %.15s%s lets nothing out but by its exit", g.found,
         runs ? "" : ", whose p2pvpnd does not run,");
 }
@@ -494,27 +492,22 @@ static void look_at_coordinator(struct page *p, const json_t *status)
     if (!json_is_object(c) || pv_json_is(status, "state", "down"))
         return;
     if (pv_json_bool(c, "connected"))
-        put(p, "coordinator", true, "", "%s%s%s", pv_json_text(c, "address", "?"),
+        put(p, "coordinator", true, PV_DO_NOTHING, "%s%s%s", pv_json_text(c, "address", "?"),
             rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
     else if (pv_json_is(status, "state", "removed"))
-        put(p, "coordinator", false,
-            "ask an admin. To join again: `sudo p2pvpnctl leave --forget`, then join with a new "
-            "token",
+        put(p, "coordinator", false, PV_DO(ask_if_removed),
             "%s refuses this machine: an admin removed it", pv_json_text(c, "address", "?"));
     /* Nobody stays connected only to ask. */
     else if (pv_json_is(status, "state", "waiting") && pv_json_text(c, "error", NULL) == NULL)
-        put(p, "coordinator", true, "",
+        put(p, "coordinator", true, PV_DO_NOTHING,
             "%s is asked every half minute whether an admin has said yes",
             pv_json_text(c, "address", "?"));
     else if (pv_json_text(c, "remedy", NULL) != NULL)
-        put(p, "coordinator", false, pv_json_text(c, "remedy", ""), "%s answers: %s",
-            pv_json_text(c, "address", "?"), pv_json_text(c, "error", ""));
+        put(p, "coordinator", false, PV_DO(as_p2pvpnd_says, pv_json_text(c, "remedy", "")),
+            "%s answers: %s", pv_json_text(c, "address", "?"), pv_json_text(c, "error", ""));
     else
-        put(p, "coordinator", false,
-            "see that it runs, and that this machine's network reaches it; members that are known "
-            "are reached without it",
-            "cannot reach %s: %s", pv_json_text(c, "address", "?"),
-            pv_json_text(c, "error", "no answer yet"));
+        put(p, "coordinator", false, PV_DO(see_coordinator), "cannot reach %s: %s",
+            pv_json_text(c, "address", "?"), pv_json_text(c, "error", "no answer yet"));
 }
 
 /* p2pvpnd gives up root's rights by itself, so what is missing here is the system's to allow. */
@@ -523,9 +516,8 @@ static void look_at_rights(struct page *p, const json_t *status)
     const char *sandbox = pv_json_text(status, "sandbox", "");
     bool well = strstr(sandbox, "no capabilities") != NULL && strstr(sandbox, "seccomp") != NULL;
     if (sandbox[0] != '\0')
-        put(p, "rights", well,
-            well ? "" : "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"",
-            "%.*s", (int)strcspn(sandbox, ";"), sandbox);
+        put(p, "rights", well, well ? PV_DO_NOTHING : PV_DO(give_rights), "%.*s",
+            (int)strcspn(sandbox, ";"), sandbox);
 }
 
 /* Measured where it is in the way only; what the coordinator sees is known always. */
@@ -535,32 +527,28 @@ static void look_at_nat(struct page *p, const json_t *status)
     const char *mapping = pv_json_text(hard, "mapping", "unknown");
     const char *seen = json_string_value(json_array_get(json_object_get(status, "public"), 0));
     if (json_is_string(json_object_get(status, "hidden_as")))
-        put(p, "nat", false,
-            "the coordinator's operator lets it have the host's network, or forwards to it without "
-            "masquerading",
+        put(p, "nat", false, PV_DO(pass_addresses),
             "the coordinator sees this machine at %s, a private address: something hides addresses",
             pv_json_text(status, "hidden_as", ""));
     else if (pv_json_bool(status, "unseen"))
-        put(p, "nat", true, "",
+        put(p, "nat", true, PV_DO_NOTHING,
             "seen as nothing public: the coordinator is in this LAN "
             "([traversal] stun)");
     else if (strcmp(mapping, "unknown") == 0)
-        put(p, "nat", true, "", "seen as %s; `p2pvpnctl netcheck` measures more",
+        put(p, "nat", true, PV_DO_NOTHING, "seen as %s; `p2pvpnctl netcheck` measures more",
             seen == NULL ? "nobody yet" : seen);
     else
-        put(p, "nat", true, "", "mapping %s, ports %s", mapping,
+        put(p, "nat", true, PV_DO_NOTHING, "mapping %s, ports %s", mapping,
             pv_json_text(hard, "ports", "unknown"));
 }
 
 /* A problem of p2pvpnd about the same says more, where there is one. */
-static const char *udp_remedy(const json_t *status, bool there, bool blocked)
+static struct pv_remedy udp_remedy(const json_t *status, bool there, bool blocked)
 {
     PV_EACH_JSON(json_object_get(status, "problems"), problem)
         if (blocked && strstr(pv_json_string(problem), "UDP") != NULL)
-            return "see the problem below";
-    return there     ? "let UDP port 3478 in at the coordinator's firewall"
-           : blocked ? "let UDP out at this network's firewall"
-                     : "";
+            return PV_DO(see_below);
+    return there ? PV_DO(open_udp_port_there) : blocked ? PV_DO(open_udp_out) : PV_DO_NOTHING;
 }
 
 /* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
@@ -579,7 +567,7 @@ static void look_at_way_out(struct page *p, const json_t *status)
     look_at_nat(p, status);
     PV_EACH_JSON(json_object_get(status, "port_mappings"), map) {
         const char *why = pv_json_text(map, "why", "");
-        put(p, "port mapping", true, "", "%s: %s%s%s", pv_json_text(map, "family", "?"),
+        put(p, "port mapping", true, PV_DO_NOTHING, "%s: %s%s%s", pv_json_text(map, "family", "?"),
             pv_json_text(map, "state", "?"), why[0] == '\0' ? "" : ": ", why);
     }
 }
@@ -590,7 +578,7 @@ static void look_at_shared_names(struct page *p, json_t *status)
     char text[PV_CLI_SHARED_BUF];
     pv_cli_add_shared_names(status);
     for (size_t i = 0; pv_cli_shared_name(status, i, text); i++)
-        put(p, "names", true, "", "%s", text);
+        put(p, "names", true, PV_DO_NOTHING, "%s", text);
 }
 
 /* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. That
@@ -606,10 +594,10 @@ static void look_at_problems(struct page *p, const json_t *status)
         /* A problem is a sentence and has no kind, so the word in it has to do. */
         bool of_clock = strstr(text, "clock") != NULL;
         clock = clock || of_clock;
-        put(p, of_clock ? "clock" : "problem", false, "", "%s", text);
+        put(p, of_clock ? "clock" : "problem", false, PV_DO_NOTHING, "%s", text);
     }
     if (!clock && pv_json_bool(json_object_get(status, "coordinator"), "connected"))
-        put(p, "clock", true, "", "as the coordinator's");
+        put(p, "clock", true, PV_DO_NOTHING, "as the coordinator's");
 }
 
 /* --- the page ------------------------------------------------------------------------------- */

@@ -298,7 +298,9 @@ def an_exit_works_beside_a_filter_of_the_way_back(lab):
 
 @scenario
 def a_rule_that_takes_programs_packets_is_named(lab):
-    """As strongSwan's table 220 with a default route: the daemon's own pings are answered, and programs reach nobody."""
+    """As strongSwan's table 220 with a default route: the daemon's own pings are answered, and programs reach nobody.
+
+    remedy: lead_to_tunnel"""
     _, _, alice, exit_, web = world(lab)
     named = "rule 220 looks into table 220"
     for family, address, router in (("-4", exit_.addr(), f"{alice.lan.subnet4}.1"),

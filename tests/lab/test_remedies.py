@@ -55,7 +55,7 @@ def is_member(host, name):
     return name in host.peers()
 
 
-@scenario
+@scenario(long="it waits for both machines to be driven out, and back")
 def a_copy_forgets_what_it_has(lab):  # remedy: keys_twice
     """The copy runs the command before it was told anything; the original stays what it was."""
     a, b = lab.host("a"), lab.host("b")
@@ -72,7 +72,7 @@ def a_copy_forgets_what_it_has(lab):  # remedy: keys_twice
     check(is_member(a, "b") and is_member(a, "copy"), f"members: {a.peers()}")
 
 
-@scenario
+@scenario(long="it waits for both machines to be driven out, and back")
 def keys_that_were_seen_twice_say_no_leave(lab):
     """Although its user says it plainly: the other machine would leave as well."""
     a, b = lab.host("a"), lab.host("b")
@@ -88,7 +88,7 @@ def keys_that_were_seen_twice_say_no_leave(lab):
 
 
 @scenario
-def a_leave_that_the_copy_said_is_undone_by_one_command(lab):  # remedy: left_elsewhere
+def a_leave_that_the_copy_said_is_undone_by_one_command(lab):  # remedy: join_again
     a, b = lab.host("a"), lab.host("b")
     coordinator = lab.coordinator()
     lab.network(coordinator, [a, b])
@@ -107,7 +107,7 @@ def a_leave_that_the_copy_said_is_undone_by_one_command(lab):  # remedy: left_el
 
 
 @scenario
-def the_control_socket_comes_back(lab):  # remedy: start_daemon
+def the_control_socket_comes_back(lab):
     """Somebody removed it while p2pvpnd runs; the command of the error finds p2pvpnd either way."""
     a = lab.host("a")
     a.daemon()
@@ -118,7 +118,7 @@ def the_control_socket_comes_back(lab):  # remedy: start_daemon
 
 
 @scenario
-def the_last_admin_is_not_sent_to_a_throwaway_member(lab):  # remedy: grant_before_leave
+def the_last_admin_is_not_sent_to_a_throwaway_member(lab):
     a, b, job = lab.host("a"), lab.host("b"), lab.host("aaa")
     for h in (a, b, job):
         h.daemon()

@@ -3,9 +3,11 @@
 must name the cause of each.
 
 A fault is a generator: it makes the fault, yields what is to be asked and the words that must be in
-the answer, and takes the fault away again. Those marked `long` run with PV_LAB_LONG=1 only;
-PV_WHY_FAULT=NAME,... picks some.
+the answer, and then does what the answer says is to do. With that the words must go. `remedy` names the rows of
+lib/proto/local/remedies.h that it carries out. Those marked `long` run with PV_LAB_LONG=1 only; PV_WHY_FAULT=NAME,...
+picks some.
 """
+import json
 import os
 import shutil
 import time
@@ -15,8 +17,9 @@ from lab import LONG, Coordinator, Failure, Skip, check, scenario, wait
 FAULTS = {}  # world -> its faults, in order
 
 
-def fault(world, long=True):
+def fault(world, long=True, remedy=()):
     def add(function):
+        function.remedies = {remedy} if isinstance(remedy, str) else set(remedy)
         if LONG or not long:
             FAULTS.setdefault(world, []).append(function)
         return function
@@ -31,11 +34,21 @@ def seed(world_name, world):
         if only and function.__name__ not in only.split(","):
             continue
         began = time.monotonic()
-        for ask, *words in function(world):
-            try:
-                expect(function.__name__, ask, words)
-            except Failure as e:  # the fault is taken away all the same
-                missed.append(f"{function.__name__}: {e}")
+        said, shown = [], set()
+        try:
+            for ask, *words in function(world):
+                try:
+                    expect(function.__name__, ask, words)
+                    if ask.remedies is not set:  # a command that fails says no more than its error
+                        said.append((ask, words[0]))
+                    shown.update(ask.remedies())
+                except Failure as e:  # the fault is taken away all the same
+                    missed.append(f"{function.__name__}: {e}")
+            check(function.remedies <= shown, f"the remedies are {shown}")
+            for ask, words in said if function.remedies else ():
+                wait(f"{words} to go", lambda ask=ask, words=words: words not in " ".join(ask().split()), 120, every=0.5)
+        except Failure as e:
+            missed.append(f"{function.__name__}, what is to do: {e}")
         print(f"    {function.__name__} {time.monotonic() - began:.1f} s", flush=True)
     check(not missed, "not named:\n" + "\n".join(missed))
 
@@ -53,15 +66,33 @@ def expect(name, ask, words, timeout=60):
         raise Failure(f"{words} is not in\n{said[0]}") from None
 
 
+def answer(host, *args):
+    """In JSON; {} where there is none."""
+    try:
+        return json.loads(host.ctl(*args, "--json", check_rc=False).out)
+    except ValueError:
+        return {}
+
+
 def why(host, peer):
     def ask():
         r = host.ctl("why", peer, "-l", check_rc=False)
         return r.out + r.err
+    ask.remedies = lambda: {answer(host, "why", peer).get("remedy")}
     return ask
 
 
 def status(host):
-    return lambda: host.ctl("status", "-l", check_rc=False).out
+    def ask():
+        return host.ctl("status", "-l", check_rc=False).out
+    ask.remedies = lambda: set(answer(host, "status").get("remedies", []))
+    return ask
+
+
+def run_todo(host, peer):
+    """Types the first command of the remedy."""
+    todo = answer(host, "why", peer)["todo"]
+    host.ctl(*todo.split("`")[1].replace("sudo ", "").split()[1:], check_rc=False)
 
 
 def command(host, *args):
@@ -70,6 +101,7 @@ def command(host, *args):
         r = host.ctl(*args, check_rc=False, timeout=60)
         check(r.code != 0, f"it worked: {r}")
         return r.err
+    ask.remedies = set
     return ask
 
 
@@ -115,9 +147,10 @@ class Paths:
         self.direct()
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="ping")
 def nobody_asked(w):
     yield why(w.a, "b"), "cause: nobody has asked for a path", "p2pvpnctl ping b"
+    run_todo(w.a, "b")
     w.talk()
 
 
@@ -132,7 +165,7 @@ def nothing_wrong(w):
     yield why(w.a, "b"), "b has been reached directly", "cause: nothing is wrong"
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="open_one_way")
 def one_way_out(w):
     w.filter(w.west, f"ip saddr {w.east.public} meta l4proto udp")
     yield (why(w.a, "b"), "cause: UDP passes in one direction only", "checks of b arrive here",
@@ -140,7 +173,7 @@ def one_way_out(w):
     w.open(w.west)
 
 
-@fault("paths")
+@fault("paths", remedy=("open_one_way", "look_at_firewalls"))
 def one_way_in(w):
     w.filter(w.east, f"ip saddr {w.west.public} meta l4proto udp")
     yield why(w.b, "a"), "cause: UDP passes in one direction only", "checks of a arrive here"
@@ -148,7 +181,7 @@ def one_way_in(w):
     w.open(w.east)
 
 
-@fault("paths")
+@fault("paths", remedy="look_at_firewalls")
 def udp_between_the_two_filtered(w):
     w.filter(w.east, f"ip daddr {w.west.public} meta l4proto udp",
              f"ip saddr {w.west.public} meta l4proto udp")
@@ -157,7 +190,7 @@ def udp_between_the_two_filtered(w):
     w.open(w.east)
 
 
-@fault("paths")
+@fault("paths", remedy="pass_udp")
 def wireguard_filtered(w):
     w.filter(w.east, f"ip daddr {w.west.public} udp length >= 8 @th,64,8 4")
     yield why(w.a, "b"), "cause: something on the way lets checks pass and drops WireGuard"
@@ -174,14 +207,14 @@ def mtu_hole(w):
     w.direct()
 
 
-@fault("paths")
+@fault("paths", remedy="slow_line")
 def far_away(w):
     w.east.nat.set(delay="400ms")
     yield why(w.a, "b"), "cause: the way is long", "round trip"
     w.east.nat.set(delay="5ms")
 
 
-@fault("paths")
+@fault("paths", remedy="radio")
 def lossy(w):
     w.east.nat.set(loss="30%")
     yield why(w.a, "b"), "cause: the path loses packets"
@@ -189,7 +222,7 @@ def lossy(w):
     w.direct()
 
 
-@fault("paths")
+@fault("paths", remedy=("open_udp", "open_udp_there"))
 def udp_blocked_here(w):
     w.east.nat.set(udp="off")
     yield why(w.a, "b"), "cause: UDP is blocked here", "everything goes through TCP on 3478"
@@ -204,7 +237,7 @@ def udp_blocked_here(w):
     w.direct()
 
 
-@fault("paths")
+@fault("paths", remedy="open_udp_there")
 def udp_blocked_there(w):
     w.west.nat.set(udp="off")
     yield why(w.a, "b"), "cause: UDP is blocked at b"
@@ -212,7 +245,7 @@ def udp_blocked_there(w):
     w.direct()
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="wake_peer")
 def peer_asleep(w):
     os.kill(w.b.p2pvpnd.pid, 19)
     yield why(w.a, "b"), "cause: b does not answer", "asleep"
@@ -220,7 +253,7 @@ def peer_asleep(w):
     w.direct()
 
 
-@fault("paths")
+@fault("paths", remedy="wake_peer")
 def cable_of_the_peer_pulled(w):
     w.b.ip("link set eth0 down")
     yield why(w.a, "b"), "cause: b does not answer", "asleep"
@@ -229,7 +262,7 @@ def cable_of_the_peer_pulled(w):
     w.direct()
 
 
-@fault("paths")
+@fault("paths", remedy=("check_link", "check_address"))
 def cable_pulled(w):
     w.a.ip("link set eth0 down")
     yield why(w.a, "b"), "cause: this machine has no network"
@@ -276,7 +309,7 @@ def coordinator_has_another_key(w):
     w.a.wait_peer(w.b, timeout=60)
 
 
-@fault("paths")
+@fault("paths", remedy="see_status")
 def away_and_the_peer_too(w):
     """b is off while the coordinator is away: nobody can say whether it is there."""
     w.b.stop_daemon()
@@ -287,7 +320,7 @@ def away_and_the_peer_too(w):
     w.a.wait_peer(w.b, timeout=60)
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="start_peer")
 def peer_killed(w):
     w.b.p2pvpnd.kill()
     yield why(w.a, "b"), "cause: b is offline"
@@ -295,13 +328,13 @@ def peer_killed(w):
     w.a.wait_peer(w.b)
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="up")
 def this_node_down(w):
     wait("a path", lambda: "; in use" in w.a.ctl("why", "b", "-l").out)
     w.a.ctl("down")
     check("; in use" not in w.a.ctl("why", "b", "-l", check_rc=False).out, "a path of a machine that is down is in use")
     yield why(w.a, "b"), "cause: this machine is down", "p2pvpnctl up"
-    w.a.ctl("up")
+    run_todo(w.a, "b")
 
 
 @fault("paths", long=False)
@@ -310,13 +343,15 @@ def peer_left(w):
     yield command(w.a, "why", "b"), "b left the network"
 
 
-@fault("paths", long=False)
+@fault("paths", long=False, remedy="join_anew")
 def peer_removed(w):
     w.b.join(w.a.ctl("invite").out.strip())
     w.a.wait_peer(w.b)
     w.a.ctl("remove", "b")
     yield command(w.a, "why", "b"), "b was removed from the network"
     yield status(w.b), "this node was removed from the network"
+    w.b.ctl("leave", "--forget")
+    w.b.ctl("join", w.a.ctl("invite").out.strip(), "--name", "b-again")
 
 
 @fault("paths")
@@ -468,13 +503,14 @@ def token_revoked(w):
     yield command(w.d, "join", token), "revoked"
 
 
-@fault("alone")
+@fault("alone", remedy="as_it_says")
 def no_tun(w):
     w.c.stop_daemon()
     w.c.run("sh", "-c", "ip tuntap add dev p2pvpn0 mode tun; ip link set p2pvpn0 up")
     holder = w.c.start("python3", "-c", HOLD_TUN, name="holder")
     wait("the interface to be held", lambda: "held" in holder.text())
     w.c.daemon()
+    yield why(w.c, "a"), "cause: the interface is not up"
     yield status(w.c), "the interface is not up"
     holder.end()
     w.c.stop_daemon()
@@ -482,7 +518,7 @@ def no_tun(w):
     w.c.daemon()
 
 
-@fault("alone")
+@fault("alone", remedy="set_clock")
 def clock_off(w):
     """Seen by comparing with the coordinator's clock; here the C library lies to the daemon."""
     w.c.stop_daemon()
@@ -552,40 +588,58 @@ class Statics:
         self.x.os_ping("10.77.0.2", timeout=1)
         return why(self.x, "other")
 
+    def mend(self):
+        """The [peer] is right, and answers."""
+        self.x_with(f"endpoint = {self.y.ip4}:51820")
+        wait("y to answer", lambda: self.x.os_ping("10.77.0.2", timeout=1))
 
-@fault("statics", long=False)
+
+@fault("statics", long=False, remedy="give_endpoint")
 def no_endpoint(w):
     yield w.x_with(), "cause: no endpoint is configured for other", "endpoint ="
+    w.mend()
 
 
-@fault("statics", long=False)
+@fault("statics", long=False, remedy="look_at_static_peer")
 def wrong_key_of_a_static_peer(w):
     wrong = w.x.run("wg", "pubkey", stdin=w.x.run("wg", "genkey").out).out.strip()
     yield (w.x_with(f"endpoint = {w.y.ip4}:51820", key=wrong),
            "cause: handshakes are not answered", "public-key")
+    w.mend()
 
 
-@fault("statics")
+@fault("statics", remedy="same_preshared_key")
 def wrong_preshared_key(w):
     w.x.run("sh", "-c", "umask 077; wg genpsk >/run/psk")
     yield (w.x_with(f"endpoint = {w.y.ip4}:51820", "preshared-key-file = /run/psk"),
            "cause: its answers do not fit our keys", "preshared-key-file")
+    w.mend()
 
 
-@fault("statics")
+@fault("statics", remedy="correct_public_key")
 def key_nobody_knows(w):
     """y calls with a key that x does not have."""
     wrong = w.x.run("wg", "pubkey", stdin=w.x.run("wg", "genkey").out).out.strip()
+    ask = w.x_with(f"endpoint = {w.y.ip4}:51820", key=wrong)
     w.config(w.y, "10.77.0.2", w.keys[w.x], "10.77.0.1", f"endpoint = {w.x.ip4}:51820",
              "persistent-keepalive = 5")
-    ask = w.x_with(f"endpoint = {w.y.ip4}:51820", key=wrong)
     yield ask, "handshakes with a key that is not configured come from", w.keys[w.y]
+    w.mend()
+    w.config(w.y, "10.77.0.2", w.keys[w.x], "10.77.0.1")
 
 
-@fault("statics")
+@fault("statics", remedy="correct_endpoint")
 def endpoint_unknown_to_dns(w):
     yield (w.x_with("endpoint = nowhere.invalid:51820"), "cause: the endpoint nowhere.invalid",
            "is not found")
+    w.mend()
+
+
+@fault("statics", remedy="send_something")
+def nothing_was_sent(w):
+    w.config(w.x, "10.77.0.1", w.keys[w.y], "10.77.0.2", f"endpoint = {w.y.ip4}:51820")
+    yield why(w.x, "other"), "cause: no handshake was tried"
+    w.x.os_ping("10.77.0.2", timeout=5)
 
 
 @scenario

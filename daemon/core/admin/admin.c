@@ -132,8 +132,8 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
             "grant %s` first",
             what, network, self->name);
     else if (pv_admin_is_none(n))
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s has no admin any more: " PV_ADMIN_REMEDY, what, network);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s has no admin any more: %s", what,
+                        network, PV_DO_STR(import_root));
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: this node is no admin of %s: %s",
                         what, network, pv_admin_to_ask(n, (char[PV_ADMIN_ASK_BUF]){0}));
@@ -844,14 +844,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct admin *a = part;
     const struct pv_node *n = a->node;
     if (pv_node_was_left(n))
-        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_left_why), pv_node_left_todo);
+        pv_statuspage_todo(st, PV_STR("%s: ", pv_node_left_why), PV_DO(join_again));
     if (n->removed || !pv_admin_is_none(n))
         return;
-    pv_statuspage_problem(
-        st, "the network has no admin any more, and nobody can invite or remove: ",
-        pv_rootkey_is_here(n) ? PV_STR("`sudo p2pvpnctl admin grant %s`, as its root key is here",
-                                       pv_node_self(n)->name)
-                              : PV_ADMIN_REMEDY);
+    pv_statuspage_todo(st, "the network has no admin any more, and nobody can invite or remove: ",
+                       pv_rootkey_is_here(n) ? PV_DO(grant_yourself, pv_node_self(n)->name)
+                                             : PV_DO(import_root));
 }
 
 static const struct pv_command_handler commands[] = {

@@ -20,8 +20,6 @@ PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_
 /* Has the network no admin any more, neither this node nor another? False as long as this node may
  * not have heard of all members. The remedy, behind a colon. */
 bool pv_admin_is_none(const struct pv_node *n);
-#define PV_ADMIN_REMEDY \
-    "`p2pvpnctl root import` of its root key, on any member, makes that one an admin"
 /* "ask one who is, such as NAME": what to do on a node that is no admin. Returns buf. */
 enum {
     PV_ADMIN_ASK_BUF = PV_NAME_BUF + 32,

@@ -35,6 +35,7 @@
 #include "daemon/core/node/part.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/remedy.h"
 #include "proto/roster/token.h"
 
 extern const struct pv_part pv_part_relocation; /* at the end */
@@ -724,13 +725,13 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     char ask[PV_ADMIN_ASK_BUF], no_admin[PV_ADMIN_ASK_BUF + 32];
     snprintf(no_admin, sizeof(no_admin), "this node is no admin: %s",
              n->roster == NULL ? "" : pv_admin_to_ask(n, ask));
+    const char *none = PV_STR("the network has no admin any more: %s", PV_DO_STR(import_root));
     if (!pv_node_need_network(n, "network coordinators", handle))
         return false;
     if (pv_node_self(n) == NULL)
         why = "this node is no member: `p2pvpnctl status` says why";
     else if (pv_roster_rights(n->roster, pv_signer_pk(pv_rootkey_signer(n))) == 0)
-        why =
-            pv_admin_is_none(n) ? "the network has no admin any more: " PV_ADMIN_REMEDY : no_admin;
+        why = pv_admin_is_none(n) ? none : no_admin;
     else if (!n->up)
         why = "this node is down: `sudo p2pvpnctl up` first";
     else if (x->step != NONE)

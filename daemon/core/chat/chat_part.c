@@ -335,10 +335,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     size_t n = pv_chatlink_holding(c, &name);
     if (n == 0)
         return;
-    pv_statuspage_minor(
-        st, "no more messages are taken for now, for what is unread or stored here, from ",
-        PV_STR("%s%s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`", name,
-               n > 1 ? " and others" : "", name));
+    pv_statuspage_minor_todo(
+        st,
+        PV_STR("no more messages are taken for now, for what is unread or stored here, "
+               "from %s%s: ",
+               name, n > 1 ? " and others" : ""),
+        PV_DO(read_or_clear, name));
 }
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_OWNER, take_owner}};

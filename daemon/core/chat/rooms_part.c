@@ -652,15 +652,16 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const uint8_t *author, *room;
     if (pv_rooms_holding(r->rooms, now, &author, &room)) {
         const char *name = PV_ROOM_STR(r->rooms, room);
-        pv_statuspage_minor(
-            st, "no more lines are taken for now, for what is unread or stored here, of ",
-            PV_STR("%s in %s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear '%s'`",
-                   PV_WHO_STR(r->node, author), name, name));
+        pv_statuspage_minor_todo(
+            st,
+            PV_STR("no more lines are taken for now, for what is unread or stored here, "
+                   "of %s in %s: ",
+                   PV_WHO_STR(r->node, author), name),
+            PV_DO(read_or_clear, PV_STR("'%s'", name)));
     }
     if (pv_rooms_are_full(r->rooms))
-        pv_statuspage_minor(
-            st, "nobody can invite this node to another room: ",
-            "it is in as many as it may be, `p2pvpnctl room leave '#ROOM'` makes place");
+        pv_statuspage_minor_todo(
+            st, "nobody can invite this node to another room: ", PV_DO(leave_rooms));
     pv_statuspage_drop(st, "room-forged", counts.forged);
     pv_statuspage_drop(st, "room-frame", counts.bad_frames);
     pv_statuspage_drop(st, "room-stranger", counts.strangers);

@@ -23,7 +23,8 @@ enum {
     HAS_IPV4 = 1,
     HAS_IPV6 = 2,
 };
-#define FAR PV_MS(300) /* ours: round trip that people notice */
+#define FAR      PV_MS(300) /* ours: round trip that people notice */
+#define FOUND_BY PV_S(30)   /* ours: the checks of all pairs, and an attempt at hard NATs */
 
 /* Of the pairs over UDP that lead to public addresses, since each one's last answer. */
 struct seen {
@@ -45,15 +46,16 @@ struct scene {
     pv_ns now;
 };
 
-static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...) PV_PRINTF(3, 4);
-static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...)
+static bool say(struct pv_cause *c, struct pv_remedy todo, const char *fmt, ...) PV_PRINTF(3, 4);
+static bool say(struct pv_cause *c, struct pv_remedy todo, const char *fmt, ...)
 {
     /* It is always true, so that a rule can end in it. */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(c->text, sizeof(c->text), fmt, ap);
     va_end(ap);
-    snprintf(c->todo, sizeof(c->todo), "%s", todo);
+    c->remedy = todo.id;
+    pv_remedy_write(&todo, c->todo, sizeof(c->todo));
     return true;
 }
 
@@ -139,34 +141,29 @@ static bool own_removed(const struct scene *s, struct pv_cause *c)
     const char *denied = pv_node_denied(s->n);
     if (!s->n->removed && (denied == NULL || pv_peer_reach(s->p) == PV_REACH_PATH))
         return false;
-    return denied != NULL ? say(c,
-                                "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then "
-                                "join with a new token",
-                                "%s", denied)
-                          : say(c, "`sudo p2pvpnctl leave --forget`, then ask for a new token",
-                                "this machine was removed from the network");
+    return denied != NULL ? say(c, PV_DO(ask_if_removed), "%s", denied)
+                          : say(c, PV_DO(join_anew), "this machine was removed from the network");
 }
 
 static bool own_left(const struct scene *s, struct pv_cause *c)
 {
     return pv_node_was_left(s->n) &&
-           say(c, pv_node_left_todo, "this machine left the network, and not by a command here");
+           say(c, PV_DO(join_again), "this machine left the network, and not by a command here");
 }
 
 static bool own_down(const struct scene *s, struct pv_cause *c)
 {
-    return !s->n->up && say(c, "`sudo p2pvpnctl up`", "this machine is down");
+    return !s->n->up && say(c, PV_DO(up), "this machine is down");
 }
 
 /* An error of ours is "deed: reason: remedy"; one that quotes ip, or has the kernel's word alone,
  * names none. */
-static const char *interface_remedy(const char *error)
+static struct pv_remedy interface_remedy(const char *error)
 {
     const char *reason = strstr(error, ": ");
     const char *remedy = reason == NULL ? NULL : strstr(reason + 2, ": ");
-    return remedy == NULL || strstr(error, "says: ") != NULL
-               ? "mend that; p2pvpnd tries again every few seconds"
-               : remedy + 2;
+    return remedy == NULL || strstr(error, "says: ") != NULL ? PV_DO(mend_interface)
+                                                             : PV_DO(as_it_says, remedy + 2);
 }
 
 static bool own_interface(const struct scene *s, struct pv_cause *c)
@@ -182,8 +179,8 @@ static bool own_overlap(const struct scene *s, struct pv_cause *c)
 {
     return s->own->overlap[0] != '\0' &&
            pv_prefix_contains(&s->own->overlap_net, pv_peer_ip4(s->p)) &&
-           say(c, "remove that address, or move to a network with another range",
-               "packets to %s leave by another interface: %s", s->name, s->own->overlap);
+           say(c, PV_DO(other_range), "packets to %s leave by another interface: %s", s->name,
+               s->own->overlap);
 }
 
 /* Our own packets to the peer go past the rule, so its pings may be answered. */
@@ -196,7 +193,7 @@ static bool own_rule(const struct scene *s, struct pv_cause *c)
         if (o->table != 0 && o->own != 0 &&
             (pv_prefix_contains(&o->used, pv_peer_ip4(s->p)) ||
              pv_prefix_contains(&o->used, pv_peer_ip6(s->p))))
-            return say(c, pv_netplan_stray_remedy(o, todo), "programs here do not reach %s: %s",
+            return say(c, PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)), "programs here do not reach %s: %s",
                        s->name, pv_netplan_stray_text(o, text));
     }
     return false;
@@ -207,7 +204,7 @@ static bool own_rule(const struct scene *s, struct pv_cause *c)
 static bool own_link(const struct scene *s, struct pv_cause *c)
 {
     return s->n->ways.n_locals == 0 && !is_direct(s->p) &&
-           say(c, "check cable, Wi-Fi and `ip addr`",
+           say(c, PV_DO(check_link),
                "this machine has no network: no interface has an address that packets could "
                "leave from");
 }
@@ -221,12 +218,7 @@ static bool phone_silent(const struct scene *s, struct pv_cause *c)
     return pv_peer_is_phone(s->p) &&
            (pv_peer_presence(s->p) != PV_PRESENCE_ONLINE ||
             (session != NULL && pv_session_is_trying(session))) &&
-           say(c,
-               PV_STR(
-                   "switch the tunnel on in its app; if it is on, the app has another file, or "
-                   "the endpoint in it does not lead here: `sudo p2pvpnctl remove %s`, and export "
-                   "it anew",
-                   s->name),
+           say(c, PV_DO(phone_file, s->name),
                "%s is a phone, this machine is its gateway, and the app does not call", s->name);
 }
 
@@ -234,8 +226,7 @@ static bool static_unresolved(const struct scene *s, struct pv_cause *c)
 {
     const char *host = pv_peer_endpoint_host(s->p);
     return pv_peer_path(s->p) == NULL && host[0] != '\0' &&
-           say(c, "correct it in [peer], or see whether names are resolved here at all",
-               "the endpoint %s of %s is not found", host, s->name);
+           say(c, PV_DO(correct_endpoint), "the endpoint %s of %s is not found", host, s->name);
 }
 
 /* Keys that are in force are proof enough: a handshake needs both directions. */
@@ -243,7 +234,7 @@ static bool static_well(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_session *session = pv_peer_session(s->p);
     return session != NULL && pv_session_has_keys(session, s->now) &&
-           say(c, "", "nothing is wrong: the last handshake with %s succeeded", s->name);
+           say(c, PV_DO_NOTHING, "nothing is wrong: the last handshake with %s succeeded", s->name);
 }
 
 /* Somebody at its address, or anywhere while it has none, uses a key that nobody here has. */
@@ -255,7 +246,7 @@ static bool static_stranger(const struct scene *s, struct pv_cause *c)
     if (pv_peer_is_phone(s->p) || who == NULL || who->from.family == PV_AF_NONE ||
         (path != NULL && !pv_addr_equal_ip(&who->from, &path->remote)))
         return false;
-    return say(c, "correct public-key in its [peer], or that machine's private key",
+    return say(c, PV_DO(correct_public_key),
                "handshakes with a key that is not configured come from %s: %s",
                PV_ADDR_STR(&who->from), PV_WGKEY_STR(who->key));
 }
@@ -264,7 +255,7 @@ static bool static_stranger(const struct scene *s, struct pv_cause *c)
 static bool static_nowhere(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_path(s->p) == NULL &&
-           say(c, "give it `endpoint =` here, or our address there",
+           say(c, PV_DO(give_endpoint),
                "no endpoint is configured for %s, and it has not called us", s->name);
 }
 
@@ -273,7 +264,7 @@ static bool static_nowhere(const struct scene *s, struct pv_cause *c)
 static bool static_misfit(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_is_misfit(s->p) &&
-           say(c, "give both sides the same preshared-key-file",
+           say(c, PV_DO(same_preshared_key),
                "its answers do not fit our keys: the preshared key at %s is another, or there is "
                "one on one side only",
                PV_ADDR_STR(&pv_peer_path(s->p)->remote));
@@ -285,9 +276,7 @@ static bool static_silent(const struct scene *s, struct pv_cause *c)
     /* A static peer without a path has ended the search at static_nowhere. */
     const struct pv_session *session = pv_peer_session(s->p);
     return session != NULL && pv_session_is_trying(session) &&
-           say(c,
-               "see that it runs, that its public-key is right here and ours there, and that UDP "
-               "gets through",
+           say(c, PV_DO(look_at_static_peer),
                "handshakes are not answered by %s: it is off, has another key than public-key "
                "says or does not know ours, or UDP to it is filtered",
                PV_ADDR_STR(&pv_peer_path(s->p)->remote));
@@ -296,7 +285,7 @@ static bool static_silent(const struct scene *s, struct pv_cause *c)
 /* WireGuard says nothing without a packet to carry, so silence of both sides is no fault. */
 static bool static_idle(const struct scene *s, struct pv_cause *c)
 {
-    return say(c, "send it something", "no handshake was tried: nothing was sent to %s",
+    return say(c, PV_DO(send_something), "no handshake was tried: nothing was sent to %s",
                PV_ADDR_STR(&pv_peer_path(s->p)->remote));
 }
 
@@ -309,12 +298,12 @@ static bool phone_elsewhere(const struct scene *s, struct pv_cause *c)
         return false;
     const char *name = pv_peer_name(by);
     if (pv_peer_presence(s->p) == PV_PRESENCE_ONLINE)
-        return say(c, PV_STR("`p2pvpnctl why %s`, and there `p2pvpnctl peers`", name),
+        return say(c, PV_DO(ask_the_gateway, name),
                    "%s is a phone and online: packets go through its gateway, %s", s->name, name);
     if (pv_peer_reach(by) == PV_REACH_NO)
-        return say(c, PV_STR("start %s, or see `p2pvpnctl why %s`", name, name),
+        return say(c, PV_DO(start_the_gateway, name, name),
                    "%s is a phone, and its gateway, %s, is offline", s->name, name);
-    return say(c, PV_STR("switch the tunnel on in its app, then `p2pvpnctl peers` on %s", name),
+    return say(c, PV_DO(switch_phone_on, name),
                "%s is a phone and offline: its gateway, %s, has heard nothing of it for 3 minutes",
                s->name, name);
 }
@@ -325,15 +314,11 @@ static bool phone_lost(const struct scene *s, struct pv_cause *c)
     const struct pv_roster *r = s->n->roster;
     const struct pv_member *m = r == NULL ? NULL : pv_roster_by_node(r, pv_peer_pk(s->p));
     const uint8_t *by = m == NULL ? NULL : pv_roster_lost_gateway(r, m);
-    return by != NULL &&
-           say(c,
-               PV_STR("an admin's `sudo p2pvpnctl remove %s`, then `sudo p2pvpnctl export %s` on "
-                      "another node",
-                      s->name, s->name),
-               "%s is a phone with a WireGuard app, and %s, which was its gateway, is no member "
-               "any "
-               "more",
-               s->name, PV_WHO_STR(s->n, by));
+    return by != NULL && say(c, PV_DO(export_again, s->name, s->name),
+                             "%s is a phone with a WireGuard app, and %s, which was its gateway, "
+                             "is no member any "
+                             "more",
+                             s->name, PV_WHO_STR(s->n, by));
 }
 
 /* A path that works, relayed or not, is better evidence than a connection that may be the
@@ -341,31 +326,28 @@ static bool phone_lost(const struct scene *s, struct pv_cause *c)
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_presence(s->p) == PV_PRESENCE_OFFLINE && pv_peer_reach(s->p) != PV_REACH_PATH &&
-           say(c, "start it, or see there whether it reaches the coordinator",
-               "%s is offline: the coordinator has no connection from it", s->name);
+           say(c, PV_DO(start_peer), "%s is offline: the coordinator has no connection from it",
+               s->name);
 }
 
 /* Without the coordinator a peer is found only at addresses where it was before, or by way of
  * members that are reached: the remedy names what is left. */
 static bool peer_unasked(const struct scene *s, struct pv_cause *c)
 {
-    static const char todo[] =
-        "see `p2pvpnctl status`; nodes that were reached before are looked for without it";
     const char *error = s->own->coord_error;
     if (s->n->online || pv_peer_path(s->p) != NULL)
         return false;
     return error[0] == '\0'
-               ? say(c, todo, "the coordinator is being connected, so %s cannot be asked yet",
-                     s->name)
-               : say(c, todo, "cannot reach the coordinator (%s), so %s cannot be asked", error,
-                     s->name);
+               ? say(c, PV_DO(see_status),
+                     "the coordinator is being connected, so %s cannot be asked yet", s->name)
+               : say(c, PV_DO(see_status),
+                     "cannot reach the coordinator (%s), so %s cannot be asked", error, s->name);
 }
 
 static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_state(s->p) == PV_PEER_IDLE &&
-           say(c, PV_STR("`p2pvpnctl ping %s`", s->name), "nobody has asked for a path to %s yet",
-               s->name);
+           say(c, PV_DO(ping, s->name), "nobody has asked for a path to %s yet", s->name);
 }
 
 /* The numbers of a life that could store no mark may be below a former one's (highwater.h): that is
@@ -373,7 +355,7 @@ static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
 static bool own_numbers(const struct scene *s, struct pv_cause *c)
 {
     return s->n->store.failed && !s->n->common->gen.own && !pv_peer_descx(s->p)->acked &&
-           say(c, "make room: `p2pvpnctl status` says where; else it passes within two minutes",
+           say(c, PV_DO(make_room),
                "this p2pvpnd began on a full disk, and does not know how far its former numbers "
                "went: %s takes none below them",
                s->name);
@@ -386,9 +368,7 @@ static bool peer_asleep(const struct scene *s, struct pv_cause *c)
     const struct pv_descx *x = pv_peer_descx(s->p);
     bool unanswered = x->own.gen != 0 && !x->acked && x->sends >= SILENT_SENDS;
     return unanswered && pv_peer_presence(s->p) == PV_PRESENCE_ONLINE &&
-           say(c,
-               "wake it, or look at it; the coordinator notices within half a minute when its "
-               "connection is dead",
+           say(c, PV_DO(wake_peer),
                "%s does not answer, neither through the coordinator nor on any path, though the "
                "coordinator has a connection from it: it is asleep, hangs, or has just lost its "
                "network",
@@ -405,16 +385,12 @@ static bool pq_withheld(const struct scene *s, struct pv_cause *c)
     if (pv_peer_pq(s->p, s->now).state != PV_PEER_PQ_WITHHELD)
         return false;
     if (pv_peer_descx(s->p)->acked)
-        return say(c,
-                   "see what `why` says at the other side; `p2pvpnctl bugreport` at both, then "
-                   "restart p2pvpnd at one of them",
+        return say(c, PV_DO(report_pq),
                    "%s announced post-quantum sessions, but its half of the key exchange does not "
                    "come, although it has our description: one of the two p2pvpnd is at fault, "
                    "and packets wait",
                    s->name);
-    return say(c,
-               "see whether `why` at the other side says the same; move to a coordinator that is "
-               "trusted; `[security] pq = off` at both sides goes without",
+    return say(c, PV_DO(move_for_pq),
                "%s announced post-quantum sessions, but its half of the key exchange does not "
                "come, and our descriptions are not acknowledged: the coordinator or something on "
                "the way may hold them back, and packets wait",
@@ -428,12 +404,17 @@ static bool pq_required(const struct scene *s, struct pv_cause *c)
     if (v.state != PV_PEER_PQ_REQUIRED)
         return false;
     if (s->n->given.kem == NULL)
-        return say(c, "a p2pvpnd with OpenSSL 3.5 (Debian 13), or `[security] pq = on` here",
-                   "[security] pq = require here, and %s", pv_peer_why_no_kem(s->n));
+        return say(c, PV_DO(pq_here), "[security] pq = require here, and %s",
+                   pv_peer_why_no_kem(s->n));
     if (!v.announced)
-        return say(c, "a p2pvpnd there that does it (Debian 13), or `[security] pq = on` here",
+        return say(c, PV_DO(pq_there),
                    "[security] pq = require here, and %s does no post-quantum sessions", s->name);
-    return say(c, "wait a moment; else see `why` at the other side",
+    const pv_ns until = v.since == 0 ? s->now : v.since + FOUND_BY;
+    if (s->now >= until && v.since != 0)
+        return say(c, PV_DO(pq_late),
+                   "[security] pq = require here, and the key exchange with %s did not end",
+                   s->name);
+    return say(c, PV_DO(pq_wait, PV_STR("%u", (unsigned)((until - s->now) / PV_S(1)) + 1), s->name),
                "[security] pq = require here, and the key exchange with %s is not done", s->name);
 }
 
@@ -451,7 +432,7 @@ static bool direct_without_data(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
     return (s->seen.no_data || (selected(s, &path) && path.no_data)) &&
-           say(c, "let UDP through there whatever it carries",
+           say(c, PV_DO(pass_udp),
                "something on the way lets checks pass and drops WireGuard's packets");
 }
 
@@ -460,9 +441,7 @@ static bool direct_narrow(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_mtu *mtu = pv_peer_mtu(s->p);
     return mtu->current != 0 && mtu->current < mtu->wanted &&
-           say(c,
-               "nothing must be done: larger packets are answered with ICMP, and up to 1280 bytes "
-               "go in parts; a larger MTU on the narrow link would make it faster",
+           say(c, PV_DO(larger_mtu),
                "the path carries packets of %u bytes only, and a router on it drops larger ones",
                (unsigned)mtu->current - (unsigned)PV_FP_OVERHEAD);
 }
@@ -472,21 +451,21 @@ static bool direct_lossy(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
     return selected(s, &path) && path.loss_of >= PV_ICE_LOSS_MIN && path.loss >= LOSSY &&
-           say(c, "look at the radio link or the queue of the slowest line",
-               "the path loses packets: %.0f %% of the recent checks", (double)path.loss / 10);
+           say(c, PV_DO(radio), "the path loses packets: %.0f %% of the recent checks",
+               (double)path.loss / 10);
 }
 
 static bool direct_far(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
     return selected(s, &path) && path.rtt >= FAR &&
-           say(c, "look for a full queue on the slowest line, or a detour",
-               "the way is long: a round trip takes %.0f ms", (double)path.rtt / 1e6);
+           say(c, PV_DO(slow_line), "the way is long: a round trip takes %.0f ms",
+               (double)path.rtt / 1e6);
 }
 
 static bool direct_well(const struct scene *s, struct pv_cause *c)
 {
-    return say(c, "", "nothing is wrong: packets go directly");
+    return say(c, PV_DO_NOTHING, "nothing is wrong: packets go directly");
 }
 
 /* --- UDP does not get through ----------------------------------------------------------------- */
@@ -495,16 +474,11 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
     if (s->n->ways.udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
-        return say(c,
-                   PV_STR("have the coordinator's operator let UDP, as TCP, in at %s",
-                          PV_RELAYS_UDP_STR(s->n)),
+        return say(c, PV_DO(open_udp_at_coordinator, PV_RELAYS_UDP_STR(s->n)),
                    "UDP is closed at the coordinator: UDP from here reaches others, and the "
                    "coordinator answers by TCP only");
     return s->n->ways.udp_blocked &&
-           say(c,
-               PV_STR("let UDP out and the answers in, in the firewall here, or UDP in at the "
-                      "coordinator, %s",
-                      PV_RELAYS_UDP_STR(s->n)),
+           say(c, PV_DO(open_udp, PV_RELAYS_UDP_STR(s->n)),
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
 
@@ -512,7 +486,7 @@ static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
 {
     return (s->theirs->caps & PV_DESC_CAP_NO_UDP) != 0 &&
-           say(c, "let UDP out and the answers in, in the firewall there",
+           say(c, PV_DO(open_udp_there),
                "UDP is blocked at %s: it says so itself, and reaches the coordinator by TCP",
                s->name);
 }
@@ -526,7 +500,7 @@ static bool udp_families(const struct scene *s, struct pv_cause *c)
         here |= HAS_IPV4;
     unsigned there = families(s->theirs->cands, s->theirs->n_cands);
     return here != 0 && there != 0 && (here & there) == 0 &&
-           say(c, "give one of the two an address of the other kind; the relay joins them",
+           say(c, PV_DO(other_family),
                "this machine offers only %s and %s only %s: no packet goes from one to the other",
                here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
 }
@@ -536,9 +510,7 @@ static bool udp_hidden(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_addr *as = pv_candidates_hidden_as(s->n);
     return as != NULL && s->our_public == NULL &&
-           say(c,
-               "the coordinator's operator lets it have the host's network, or forwards to it "
-               "without masquerading; or `stun = HOST` in [traversal] with another STUN server",
+           say(c, PV_DO(pass_addresses_or_stun),
                "the coordinator sees this machine at %s, a private address: what forwards to it "
                "hides addresses, so %s cannot be told a public one",
                PV_IP_STR(as), s->name);
@@ -548,9 +520,7 @@ static bool udp_hidden(const struct scene *s, struct pv_cause *c)
 static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_remote(s->p) != NULL && s->their_public == NULL && s->our_public != NULL &&
-           say(c,
-               "there: PCP or UPnP in the router, `stun = HOST` in [traversal], or IPv6; or let "
-               "UDP out and the answers in, in a firewall",
+           say(c, PV_DO(see_address_there),
                "%s knows no public address of its own: its coordinator is in its LAN and cannot "
                "see it, or UDP to STUN servers is filtered there",
                s->name);
@@ -560,9 +530,7 @@ static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
 static bool udp_unseen_here(const struct scene *s, struct pv_cause *c)
 {
     return s->their_public != NULL && pv_candidates_are_unseen(s->n) &&
-           say(c,
-               "PCP or UPnP in the router, `stun = HOST` in [traversal] with a STUN server of "
-               "the internet, or IPv6",
+           say(c, PV_DO(see_address),
                "the coordinator is in this LAN and cannot see the public address of this machine, "
                "so %s cannot be told it",
                s->name);
@@ -576,12 +544,10 @@ static bool udp_shared_nat(const struct scene *s, struct pv_cause *c)
         return false;
     const char *text = PV_IP_STR(s->their_public);
     if (share_lan(s))
-        return say(c, "allow clients to talk to each other (no guest network, no client isolation)",
+        return say(c, PV_DO(join_clients),
                    "both are behind the same public address %s, and that network keeps them apart",
                    text);
-    return say(c,
-               "PCP or UPnP in the outermost router, or IPv6 on both sides: each would make it "
-               "direct",
+    return say(c, PV_DO(hairpin),
                "both are behind the same public address %s, in different networks, and the NAT "
                "they share sends nothing back to itself (no hairpin)",
                text);
@@ -590,14 +556,14 @@ static bool udp_shared_nat(const struct scene *s, struct pv_cause *c)
 static bool udp_without_data(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_remote(s->p) != NULL && s->seen.no_data &&
-           say(c, "let UDP through there whatever it carries",
+           say(c, PV_DO(pass_udp),
                "something on the way lets checks pass and drops WireGuard's packets");
 }
 
 static bool udp_one_way(const struct scene *s, struct pv_cause *c)
 {
     return s->seen.heard >= ENOUGH_HEARD && s->seen.sent >= ENOUGH_CHECKS &&
-           say(c, "look at the firewalls: outgoing UDP here, incoming UDP there",
+           say(c, PV_DO(open_one_way),
                "UDP passes in one direction only: checks of %s arrive here, ours are not "
                "answered: from here to %s is filtered (%s)",
                s->name, s->name, PV_ADDR_STR(&s->seen.to));
@@ -635,39 +601,28 @@ static const char *attempt_words(const struct scene *s)
 static bool nat_both(const struct scene *s, struct pv_cause *c)
 {
     return ours_varies(s) && theirs_varies(s) &&
-           say(c,
-               "PCP or UPnP switched on in one of the routers, a port forwarded to a node's UDP "
-               "port, or IPv6 on both sides",
-               "both NATs are symmetric: they use %s%s", VARIES, attempt_words(s));
+           say(c, PV_DO(map_one_side), "both NATs are symmetric: they use %s%s", VARIES,
+               attempt_words(s));
 }
 
 /* The remedy begins with the switch where the methods are off, since that costs the least. */
 static bool nat_ours(const struct scene *s, struct pv_cause *c)
 {
-    return ours_varies(s) &&
-           say(c,
-               attempts_off(s) ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP "
-                                 "or a forwarded port in our router, or IPv6 on both sides"
-                               : "PCP or UPnP switched on in our router, a forwarded port, or "
-                                 "IPv6 on both sides",
-               "our NAT is symmetric: it uses %s%s", VARIES, attempt_words(s));
+    return ours_varies(s) && say(c, attempts_off(s) ? PV_DO(predict_or_map_here) : PV_DO(map_here),
+                                 "our NAT is symmetric: it uses %s%s", VARIES, attempt_words(s));
 }
 
 static bool nat_theirs(const struct scene *s, struct pv_cause *c)
 {
     return theirs_varies(s) &&
-           say(c,
-               attempts_off(s) ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP "
-                                 "or a forwarded port in its router, or IPv6 on both sides"
-                               : "PCP or UPnP switched on in its router, a forwarded port, or "
-                                 "IPv6 on both sides",
+           say(c, attempts_off(s) ? PV_DO(predict_or_map_there) : PV_DO(map_there),
                "the NAT of %s is symmetric: it uses %s%s", s->name, VARIES, attempt_words(s));
 }
 
 static bool nat_unmeasured(const struct scene *s, struct pv_cause *c)
 {
     return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers && attempts_off(s) &&
-           say(c, "`predict = on` and `birthday = on` in [traversal]",
+           say(c, PV_DO(predict),
                "no check gets through to %s, and attempts at symmetric NATs are switched off "
                "here, so whether one stands in the way or a firewall was not measured",
                s->name);
@@ -677,18 +632,30 @@ static bool nat_filtered(const struct scene *s, struct pv_cause *c)
 {
     /* The rules before this one speak of symmetric NATs: by now a firewall is the likeliest. */
     return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers &&
-           say(c,
-               "look at the firewalls of both sides; `why` on the other side tells the "
-               "direction: it says so when our checks arrive there",
+           say(c, PV_DO(look_at_firewalls),
                "UDP between here and %s is dropped on the way, though both reach the "
                "coordinator: %u checks left for %s, none of %s's arrived here",
                s->name, s->seen.sent, PV_ADDR_STR(&s->seen.to), s->name);
 }
 
+/* The time is over in which something would have been found out. */
+static bool not_found(const struct scene *s, struct pv_cause *c)
+{
+    const pv_ns since = pv_peer_sought_since(s->p);
+    return since != 0 && s->now >= since + FOUND_BY &&
+           say(c, PV_DO(measure_both, PV_STR("%u", s->n->given.udp_port)),
+               "no direct way to %s was found in %s: %u checks have no answer, and %s of %s",
+               s->name, PV_DURATION_STR((double)(s->now - since) / (double)PV_S(1)), s->seen.sent,
+               s->their_public == NULL ? "no public address is known" : "none came", s->name);
+}
+
 static bool still_trying(const struct scene *s, struct pv_cause *c)
 {
     /* This one always applies, so that no diagnosis is empty. */
-    return say(c, "wait a few seconds and ask again",
+    const pv_ns since = pv_peer_sought_since(s->p), until = since + FOUND_BY;
+    const unsigned left =
+        since == 0 || s->now >= until ? 0 : (unsigned)((until - s->now) / PV_S(1));
+    return say(c, PV_DO(wait_for_checks, PV_STR("%u", left + 1)),
                "it is being found out: %u checks have no answer yet", s->seen.sent);
 }
 
@@ -761,6 +728,7 @@ static const struct {
     RULE(INDIRECT, nat_theirs),
     RULE(INDIRECT, nat_unmeasured),
     RULE(INDIRECT, nat_filtered),
+    RULE(INDIRECT, not_found),
     RULE(INDIRECT, still_trying),
 };
 

@@ -7,6 +7,7 @@
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
+#include "proto/local/remedy.h"
 
 /* The faults of this machine itself; texts "" = nothing. */
 struct pv_cause_own {
@@ -25,7 +26,8 @@ enum {
 struct pv_cause {
     const char *code; /* of PROTOCOL-LOCAL.md "Control socket", static */
     char text[PV_CAUSE_TEXT];
-    char todo[320]; /* "": nothing */
+    enum pv_remedy_id remedy;
+    char todo[PV_REMEDY_BUF]; /* "": nothing */
 };
 
 /* A peer that is reached well has the cause "nothing is wrong". */

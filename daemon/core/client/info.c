@@ -138,9 +138,9 @@ static void show_closed_port(const struct pv_node *n, const char *what, int port
     const int error = of[0] != 0 ? of[0] : of[1];
     const char *family = of[0] == of[1] ? "" : of[0] != 0 ? " over IPv4" : " over IPv6";
     if (error == -EADDRINUSE)
-        pv_statuspage_minor(
+        pv_statuspage_minor_todo(
             st, PV_STR("no %s come in%s: another program listens at port %d", what, family, port),
-            " (ss -ltnp shows which; it is tried again until that program has ended)");
+            PV_DO(end_listener));
     else if (error < 0)
         pv_statuspage_minor(st,
                             PV_STR("no %s come in%s: listening at port %d: %s (it is tried again)",

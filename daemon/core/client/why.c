@@ -409,6 +409,9 @@ static void why_cause(struct pv_peer *p, json_t **lines, pv_ns now)
     pv_jsonline_set(lines, "cause", json_string(cause.text));
     pv_jsonline_set(lines, "cause_code", json_string(cause.code));
     pv_jsonline_set(lines, "todo", cause.todo[0] == '\0' ? json_null() : json_string(cause.todo));
+    pv_jsonline_set(lines, "remedy",
+                    cause.remedy == PV_REMEDY_NONE ? json_null()
+                                                   : json_string(pv_remedy_id(cause.remedy)));
     pv_jsonline_set(lines, "reached",
                     json_boolean(pv_peer_is_node(p) && pv_peer_reach(p) == PV_REACH_PATH));
 }

@@ -23,9 +23,6 @@
 static const char TWICE_META[] = "keys-twice"; /* this identity, when it is on two machines */
 static const char TWICE[] = "another machine connects with this node's keys, as its state was "
                             "copied";
-static const char TWICE_TODO[] =
-    "on the copy, not on the original: `sudo p2pvpnctl leave --copy`, then join there with a new "
-    "token";
 
 enum {
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
@@ -59,16 +56,15 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
     }
     /* This machine's own want of a KEM is not the coordinator's doing. */
     if (n->online && n->coord_info.keys == PV_COORD_HYBRID_LOST && has_kem)
-        pv_statuspage_problem(st, "the connection to the coordinator is no longer post-quantum: ",
-                              "it was before; ask the coordinator's operator for its OpenSSL "
-                              "(3.5 or newer)");
+        pv_statuspage_todo(st, "the connection to the coordinator is no longer post-quantum: ",
+                           PV_DO(hybrid_again));
     if (off == 0)
         return;
-    pv_statuspage_problem(st,
-                          PV_STR("this machine's clock is %s %s the coordinator's: ",
-                                 PV_DURATION_STR((double)(off < 0 ? -off : off)),
-                                 off < 0 ? "behind" : "ahead of"),
-                          "one of the two is wrong: see timedatectl on both");
+    pv_statuspage_todo(st,
+                       PV_STR("this machine's clock is %s %s the coordinator's: ",
+                              PV_DURATION_STR((double)(off < 0 ? -off : off)),
+                              off < 0 ? "behind" : "ahead of"),
+                       PV_DO(set_clock));
 }
 
 /* A name as it was given, of addresses the one in use: of several not all may be reached. */
@@ -641,7 +637,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
         n->coord_info.connected_at = now;
         /* A second machine that runs replaces this connection within its next wait. */
         if (c->twice_until != 0)
-            c->twice_until = now + 2 * PV_COORDWAIT_MAX;
+            c->twice_until = now + PV_COORDWAIT_MAX + PV_S(10);
         set_online(n, true);
         take_servers(c, &welcome->u.welcome);
         take_tls(c, &welcome->u.welcome);
@@ -752,7 +748,8 @@ static void note_twice(struct pv_coord *c, pv_ns now)
 {
     struct pv_node *n = c->node;
     c->twice_until = PV_NEVER;
-    (void)pv_node_log_report(n, PV_FROM_COORDINATOR, PV_STR("%s: %s", TWICE, TWICE_TODO), now);
+    (void)pv_node_log_report(n, PV_FROM_COORDINATOR, PV_STR("%s: %s", TWICE, PV_DO_STR(keys_twice)),
+                             now);
     if (n->coord_info.keys_twice)
         return;
     n->coord_info.keys_twice = true;
@@ -907,7 +904,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_coord *c = part;
     coordshow_status(c->node, &c->addrs, c->has_kem, st, now);
     if (c->node->roster != NULL && now < c->twice_until)
-        pv_statuspage_problem(st, PV_STR("%s: ", TWICE), TWICE_TODO);
+        pv_statuspage_todo(st, PV_STR("%s: ", TWICE), PV_DO(keys_twice));
 }
 
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)

@@ -484,8 +484,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (l->cfg.broadcast == PV_LAN_PEERS && pv_node_self(l->node) != NULL)
         show_chosen(l, st);
     if (q->refused > 0)
-        pv_statuspage_problem(st, "programs here joined more than 128 multicast groups: ",
-                              "packets to the others do not arrive; end some of them");
+        pv_statuspage_todo(
+            st, "programs here joined more than 128 multicast groups: ", PV_DO(end_groups));
     if (l->cut)
         pv_statuspage_problem(st, "more members want a group than this node can copy to: ",
                               "some get no broadcasts or multicast of it");

@@ -752,10 +752,6 @@ static void free_membership(void *part)
 }
 
 static const char STRANGER[] = "identity.key is not the one by which this machine joined";
-static const char STRANGER_TODO[] =
-    "put that back and restart p2pvpnd, or `sudo p2pvpnctl leave`, then join with a new token; an "
-    "admin's `sudo p2pvpnctl node replace` gives it its former name and address";
-
 static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct membership *m = part;
@@ -782,7 +778,7 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
     pv_membership_enter(n, roster, n->up, now);
     /* All that follows, as a coordinator that knows no such member, has this reason. */
     if (pv_node_is_stranger(n))
-        pv_log(n->log, PV_LOG_ERROR, "what=\"%s: %s\"", STRANGER, STRANGER_TODO);
+        pv_log(n->log, PV_LOG_ERROR, "what=\"%s: %s\"", STRANGER, PV_DO_STR(former_identity));
     /* It was stored under another identity: the next start need not verify it again. */
     if (!marked && pv_unsaved_add_all(&m->unsaved, n, roster))
         save(m);
@@ -880,16 +876,12 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
     else if (m->overlap[0] != '\0' && n->up)
         pv_statuspage_problem(st, m->overlap, "");
     if (n->removed)
-        pv_statuspage_problem(st, "this node was removed from the network: ",
-                              "`sudo p2pvpnctl leave --forget`, then join with a new token");
+        pv_statuspage_todo(st, "this node was removed from the network: ", PV_DO(join_anew));
     else if (pv_node_is_stranger(n))
-        pv_statuspage_problem(st, PV_STR("%s: ", STRANGER), STRANGER_TODO);
+        pv_statuspage_todo(st, PV_STR("%s: ", STRANGER), PV_DO(former_identity));
     /* One that was off at the time: one that waits has the part `waiting` for it. */
     else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
-        pv_statuspage_problem(
-            st, PV_STR("%s: ", pv_node_denied(n)),
-            "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join "
-            "with a new token");
+        pv_statuspage_todo(st, PV_STR("%s: ", pv_node_denied(n)), PV_DO(ask_if_removed));
 }
 
 /* As the roster is now. A member that says much in vain hides no other problem. */

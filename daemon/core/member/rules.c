@@ -855,13 +855,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         pv_statuspage_problem(st, "closed, rules are not known yet, only answers come in: ",
                               pv_closed_why(&r->unknown, r->node, now));
     if (r->cut)
-        pv_statuspage_problem(st,
-                              "rules name more than 64 parts of what this node carries, so it "
-                              "carries nothing: ",
-                              "take some back: `p2pvpnctl rules`");
+        pv_statuspage_todo(st,
+                           "rules name more than 64 parts of what this node carries, so it "
+                           "carries nothing: ",
+                           PV_DO(take_rules_back));
     if (r->retry_at != PV_NEVER)
-        pv_statuspage_problem(st, "the rules of the network do not hold here for want of memory: ",
-                              "free some; it is tried again every second");
+        pv_statuspage_todo(st, "the rules of the network do not hold here for want of memory: ",
+                           PV_DO(free_memory));
 }
 
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)

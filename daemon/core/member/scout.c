@@ -893,13 +893,10 @@ static void show_unknown(const struct scout *s, struct pv_statuspage *st)
     for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_applicant)
             continue;
-        pv_statuspage_problem(
-            st,
-            "the coordinator that the network prefers does not know this "
-            "machine: ",
-            "it is told within minutes; else an admin names another one first "
-            "(`p2pvpnctl network coordinators`); `sudo p2pvpnctl leave` would give up "
-            "this machine's place");
+        pv_statuspage_todo(st,
+                           "the coordinator that the network prefers does not know this "
+                           "machine: ",
+                           PV_DO(wait_for_preferred));
         return;
     }
 }
@@ -933,9 +930,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         PV_STR("%zu of %zu other members have not been seen since the network moved to another "
                "coordinator: ",
                missing, others);
-    pv_statuspage_problem(st, text,
-                          "those that are on use another one: type `p2pvpnctl network coordinators "
-                          "token` here, go to one of them, and there `sudo p2pvpnctl join TOKEN`");
+    pv_statuspage_todo(st, text, PV_DO(take_the_token_over));
 }
 
 const struct pv_part pv_part_scout = {

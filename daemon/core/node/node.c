@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "proto/local/remedy.h"
 
 int pv_part_make(const struct pv_part *part, struct pv_node *node,
                  const struct pv_engine_config *cfg, pv_ns now, void **ret_self)
@@ -96,10 +97,6 @@ bool pv_node_was_left(const struct pv_node *n)
 const char pv_node_left_why[] =
     "this node left the network, and not by a command here: its state was copied, or a leave was "
     "cut off";
-const char pv_node_left_todo[] =
-    "`sudo p2pvpnctl join TOKEN` brings it back, with a new token that an admin makes by `sudo "
-    "p2pvpnctl invite`";
-
 bool pv_node_waits(const struct pv_node *n)
 {
     const struct pv_member *self =
@@ -132,11 +129,7 @@ const char *pv_node_unserved(const struct pv_node *n)
     bool is_admin =
         pv_roster_rights(n->roster, n->identity->sign_pk) != 0 ||
         (n->identity->has_root && pv_roster_rights(n->roster, n->identity->root.pk) != 0);
-    return is_admin
-               ? "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL "
-                 "of this coordinator (`p2pvpn-coordinator url` there)"
-               : "an admin gives it back, by `sudo p2pvpnctl network coordinators add URL` with "
-                 "the URL of this coordinator";
+    return pv_remedy_text(is_admin ? PV_REMEDY_serve_again : PV_REMEDY_ask_to_serve_again);
 }
 
 /* --- the machine that a text names --------------------------------------------------------- */
@@ -504,16 +497,14 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
 {
     /* A removed node still has its roster, and `join` would not help it: this is asked first. */
     if (n->removed) {
-        pv_ctlsrv_failf(
-            n->ctl, handle, PV_CTLAPI_REFUSED,
-            "%s: this machine was removed from network %s: `sudo p2pvpnctl leave --forget` makes a "
-            "new identity; then ask for a new token",
-            what, pv_roster_network(n->roster)->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: this machine was removed from network %s: %s", what,
+                        pv_roster_network(n->roster)->name, PV_DO_STR(join_anew));
         return false;
     }
     if (pv_node_was_left(n)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s: %s", what, pv_node_left_why,
-                        pv_node_left_todo);
+                        PV_DO_STR(join_again));
         return false;
     }
     const struct pv_member *self =
@@ -527,9 +518,8 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING && pv_node_denied(n) != NULL) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s: `sudo p2pvpnctl leave --forget`, then ask for a new token", what,
-                        pv_node_denied(n));
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s: %s", what, pv_node_denied(n),
+                        PV_DO_STR(join_anew));
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
@@ -540,10 +530,10 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
         return false;
     }
     if (pv_node_is_stranger(n)) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: identity.key is not the one by which this machine joined network %s: "
-                        "put that back, or `sudo p2pvpnctl leave`, then join with a new token",
-                        what, pv_roster_network(n->roster)->name);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "%s: identity.key is not the one by which this machine joined network %s: %s", what,
+            pv_roster_network(n->roster)->name, PV_DO_STR(former_identity));
         return false;
     }
     if (n->roster != NULL)

@@ -320,8 +320,8 @@ bool pv_node_has_ipv4(const struct pv_node *n);
 /* Did this node leave, although nobody here had it do so? Another machine has its keys then, or a
  * leave was cut off. */
 bool pv_node_was_left(const struct pv_node *n);
-/* Why, for people, and what brings it back. */
-extern const char pv_node_left_why[], pv_node_left_todo[];
+/* The same for people. */
+extern const char pv_node_left_why[];
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);

@@ -26,6 +26,28 @@ void pv_statuspage_minor(struct pv_statuspage *st, const char *what, const char 
         st->s.minor |= UINT64_C(1) << place;
 }
 
+static void note_remedy(struct pv_statuspage *st, size_t place, enum pv_remedy_id id)
+{
+    if (st->n_problems > place)
+        st->remedies[place] = pv_remedy_id(id);
+}
+
+void pv_statuspage_todo(struct pv_statuspage *st, const char *what, struct pv_remedy todo)
+{
+    char text[PV_REMEDY_BUF];
+    size_t place = st->n_problems;
+    pv_statuspage_problem(st, what, pv_remedy_write(&todo, text, sizeof(text)));
+    note_remedy(st, place, todo.id);
+}
+
+void pv_statuspage_minor_todo(struct pv_statuspage *st, const char *what, struct pv_remedy todo)
+{
+    char text[PV_REMEDY_BUF];
+    size_t place = st->n_problems;
+    pv_statuspage_minor(st, what, pv_remedy_write(&todo, text, sizeof(text)));
+    note_remedy(st, place, todo.id);
+}
+
 void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t count)
 {
     if (st->n_drops < PV_STATUSPAGE_MAX_DROPS)
@@ -83,6 +105,7 @@ json_t *pv_statuspage_json(struct pv_statuspage *st)
     st->s.drop_counts = counts;
     st->s.n_drops = n;
     st->s.problems = st->problems;
+    st->s.remedies = st->remedies;
     st->s.n_problems = st->n_problems;
     json_t *status = pv_ctlapi_status_json(&st->s);
     if (status != NULL && add_fields(st, status) != PV_OK) {

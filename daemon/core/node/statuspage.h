@@ -12,6 +12,7 @@
 #include "daemon/core/packets/fastpath.h"
 #include "proto/local/ctlapi_status.h"
 #include "proto/local/ctlcmd.h"
+#include "proto/local/remedy.h"
 #include "proto/roster/statement.h"
 
 enum {
@@ -71,16 +72,20 @@ struct pv_statuspage {
 
     char problem_texts[PV_STATUSPAGE_MAX_PROBLEMS][PV_STATUSPAGE_PROBLEM_TEXT];
     const char *problems[PV_STATUSPAGE_MAX_PROBLEMS];
+    const char *remedies[PV_STATUSPAGE_MAX_PROBLEMS]; /* identifiers; NULL: none is named */
     size_t n_problems;
 
     struct pv_statuspage_drop drops[PV_STATUSPAGE_MAX_DROPS]; /* all reasons, also those at 0 */
     size_t n_drops;
 };
 
-/* Adds the sentence "what" + "why". */
+/* Adds the sentence "what" + "why", which names no remedy, or one that somebody else said. */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why);
-/* The same of a problem that keeps no packet back: of names, chat, files. */
+/* Adds the sentence "what" + the text of the remedy. */
+void pv_statuspage_todo(struct pv_statuspage *st, const char *what, struct pv_remedy todo);
+/* The same of problems that keep no packet back: of names, chat, files. */
 void pv_statuspage_minor(struct pv_statuspage *st, const char *what, const char *why);
+void pv_statuspage_minor_todo(struct pv_statuspage *st, const char *what, struct pv_remedy todo);
 void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t count);
 /* Takes value; NULL: there was no memory for it. */
 void pv_statuspage_put(struct pv_statuspage *st, enum pv_statuspage_field field, json_t *value);

@@ -846,13 +846,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
             "what forwards to it hides addresses: its operator lets it have the host's network, or "
             "forwards without masquerading; or name a STUN server (stun in [traversal])");
     if (n->ways.has_stun && n->online && !g->asking && (n->ways.n_stun == 0 || is_silent(g)))
-        pv_statuspage_problem(
-            st, PV_STR("the STUN server %.100s of [traversal] stun ", g->stun.host),
-            g->by[0].silent || g->by[1].silent ? "does not answer: name another, or none"
-                                               : "is not found: correct the name, or leave it out");
+        pv_statuspage_todo(st, PV_STR("the STUN server %.100s of [traversal] stun ", g->stun.host),
+                           g->by[0].silent || g->by[1].silent ? PV_DO(other_stun)
+                                                              : PV_DO(correct_stun));
     if (n->roster != NULL && n->up && !n->removed && n->host.is_known && n->ways.n_locals == 0)
-        pv_statuspage_problem(
-            st, "this machine has no network: ", "no interface has an address: check the link");
+        pv_statuspage_todo(st, "this machine has no network: ", PV_DO(check_address));
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

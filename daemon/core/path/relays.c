@@ -640,17 +640,11 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
     if (r->node->ways.udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
-        pv_statuspage_problem(
-            st, "UDP is closed at the coordinator: ",
-            PV_STR("it reaches others from here: the coordinator's operator must let UDP, as TCP, "
-                   "in at %s",
-                   PV_RELAYS_UDP_STR(r->node)));
+        pv_statuspage_todo(st, "UDP is closed at the coordinator, others are reached by it: ",
+                           PV_DO(open_udp_at_coordinator, PV_RELAYS_UDP_STR(r->node)));
     else if (r->node->ways.udp_blocked && r->node->online)
-        pv_statuspage_problem(
-            st, "UDP is blocked: ",
-            PV_STR("no server's answer comes in: a firewall here must let UDP out and the answers "
-                   "in, or the coordinator's must let it in at %s",
-                   PV_RELAYS_UDP_STR(r->node)));
+        pv_statuspage_todo(st, "UDP is blocked, no server's answer comes in: ",
+                           PV_DO(open_udp, PV_RELAYS_UDP_STR(r->node)));
     if (phone_port_why(&r->node->ways.phone_port) != NULL)
         pv_statuspage_problem(st, "no phone port: ", phone_port_why(&r->node->ways.phone_port));
     EACH_WAY(r, via)

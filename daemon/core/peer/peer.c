@@ -300,6 +300,10 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
     pv_peer_count_state(p, state, now);
     end_turn(p);
     p->state = state;
+    if (state == PV_PEER_IDLE)
+        p->sought_at = 0;
+    else if (p->sought_at == 0)
+        p->sought_at = now;
     /* Nothing is under way any more: the next packet must be able to ask. */
     struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if ((state == PV_PEER_IDLE || state == PV_PEER_FAILED) && l != NULL)

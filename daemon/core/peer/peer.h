@@ -175,6 +175,8 @@ enum pv_path_state pv_peer_path_state(const struct pv_peer *p);
 const struct pv_carrier *pv_peer_path(const struct pv_peer *p);
 /* When it took the path that it has, or had last. */
 pv_ns pv_peer_path_since(const struct pv_peer *p);
+/* Since when a direct way to it is sought and not there; 0: nobody wants one. */
+pv_ns pv_peer_sought_since(const struct pv_peer *p);
 /* Is the path one without any relay? */
 bool pv_peer_is_direct(const struct pv_peer *p);
 /* A path and keys: in-band messages reach it now. */

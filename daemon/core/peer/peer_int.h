@@ -125,6 +125,7 @@ struct pv_peer {
     pv_ns retry;                  /* wait after the next failure */
     enum pv_peer_failure failure; /* FAILED */
     pv_ns wanted_at;              /* 0 = never */
+    pv_ns sought_at;              /* a way is sought since then; 0 = nobody wants one */
     pv_ns sample_at;              /* PV_NEVER: not in use */
     pv_ns asked_at;               /* something in-band that wants an answer was sent; 0 = never */
     bool has_turn;                /* it is REACHING by our own wish, and counts so */

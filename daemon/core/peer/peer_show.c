@@ -35,6 +35,11 @@ const struct pv_carrier *pv_peer_path(const struct pv_peer *p)
     return pv_peer_has_path(p) ? &p->path : NULL;
 }
 
+pv_ns pv_peer_sought_since(const struct pv_peer *p)
+{
+    return p->sought_at == 0 || p->sought_at > p->direct_at ? p->sought_at : p->direct_at;
+}
+
 pv_ns pv_peer_path_since(const struct pv_peer *p)
 {
     return p->path_since;

@@ -636,13 +636,12 @@ static void show_yields(const struct pv_peers *ps, struct pv_statuspage *st)
         for (size_t k = 0; k < n; k++) {
             const struct pv_member *m = member_at(ps->node, &allowed[k]);
             if (m != NULL)
-                pv_statuspage_problem(
+                pv_statuspage_todo(
                     st,
                     PV_STR(
                         "[peer %s] allowed-ips: %s is the address of member %s, which keeps it: ",
                         ps->statics[i]->name, PV_IP_STR(&allowed[k].base), m->name),
-                    "take it out there and give that machine another one; then `sudo p2pvpnctl "
-                    "reload`");
+                    PV_DO(other_allowed_ips));
         }
     }
 }
@@ -654,9 +653,9 @@ static void show_shared_names(const struct pv_peers *ps, struct pv_statuspage *s
     for (size_t i = 0; roster != NULL && i < ps->n_statics; i++) {
         const char *name = ps->statics[i]->name;
         if (pv_roster_by_name(roster, name) != NULL)
-            pv_statuspage_problem(
+            pv_statuspage_todo(
                 st, PV_STR("[peer %s] has the name of a member, which commands mean by it: ", name),
-                "give it another one there, then `sudo p2pvpnctl reload`");
+                PV_DO(rename_static_peer));
     }
 }
 

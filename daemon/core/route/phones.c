@@ -862,18 +862,16 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct phones *g = part;
     pv_phoneends_show(&g->ends, g->node, st, now);
     if (g->n_left > 0 && !can_be_gateway(g->node))
-        pv_statuspage_problem(st,
-                              "the phones of this node have no gateway: p2pvpnd --user forwards "
-                              "nothing: ",
-                              "remove them, and export them by a member whose p2pvpnd root starts");
+        pv_statuspage_todo(st,
+                           "the phones of this node have no gateway: p2pvpnd --user forwards "
+                           "nothing: ",
+                           PV_DO(export_by_root));
     else if (g->n_left > 0)
-        pv_statuspage_problem(st, "this node is the gateway of no more than 16 phones: ",
-                              "remove some, and export them by another member");
+        pv_statuspage_todo(
+            st, "this node is the gateway of no more than 16 phones: ", PV_DO(export_elsewhere));
     if (g->n_unasked > 0)
-        pv_statuspage_problem(
-            st, "another admin wants this node to be a gateway of phones: ",
-            "it does with `[phones] gateway = on` in p2pvpnd.conf (`sudo p2pvpnctl "
-            "reload`); else `sudo p2pvpnctl remove` ends them");
+        pv_statuspage_todo(st, "another admin wants this node to be a gateway of phones: ",
+                           PV_DO(be_a_gateway_of_phones));
 }
 
 const struct pv_part pv_part_phones = {

@@ -960,8 +960,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (r->node->host.plan.fault[0] != '\0')
         pv_statuspage_problem(st, r->node->host.plan.fault, "");
     if (r->cut)
-        pv_statuspage_problem(st, "members may carry more prefixes than this node looks at (256): ",
-                              "an admin can deny some: `p2pvpnctl route list`");
+        pv_statuspage_todo(st, "members may carry more prefixes than this node looks at (256): ",
+                           PV_DO(deny_routes));
 }
 
 /* Numbers of what is decided here; packets are counted with all others. */

@@ -156,21 +156,16 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t
     if (self == NULL || self->state == PV_MEMBER_WAITING)
         return;
     if (self->state == PV_MEMBER_EXPIRED) {
-        pv_statuspage_problem(st, "this node's membership has expired: ",
-                              self->lifetime > 0
-                                  ? "it is renewed as soon as the coordinator is reached, and "
-                                    "nothing else is needed"
-                                  : "the admin who let it in said when; a new token lets it in "
-                                    "again");
+        pv_statuspage_todo(st, "this node's membership has expired: ",
+                           self->lifetime > 0 ? PV_DO(reach_to_renew) : PV_DO(new_token));
         return;
     }
     st->s.expires_s = self->expires;
     if (!is_near_end(self, time))
         return;
-    pv_statuspage_problem(
+    pv_statuspage_todo(
         st, PV_STR("this node's membership ends %s: ", until_end(self, time, in, sizeof(in))),
-        "it could not be renewed for long: let this machine, or a member that it "
-        "talks to, reach the coordinator");
+        PV_DO(renew));
 }
 
 /* Nobody has heard of some members for so long that their membership ends soon: admins may want to
@@ -198,8 +193,7 @@ static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint6
     if (found > NAMED)
         pv_text_add(&list, " and those of %zu more", found - NAMED);
     pv_text_add(&list, ": ");
-    pv_statuspage_problem(
-        st, text, "nobody has heard of these machines for long; switch them on to keep them");
+    pv_statuspage_todo(st, text, PV_DO(switch_them_on));
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

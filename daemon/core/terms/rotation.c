@@ -596,9 +596,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         pv_statuspage_problem(st, "static peers may use the former key of this node for ", text);
     }
     if (r->lost && r->given)
-        pv_statuspage_problem(
-            st, "members know another key of this node than that of private-key-file: ",
-            "put the former one back, or `sudo p2pvpnctl leave --forget` and join again");
+        pv_statuspage_todo(st,
+                           "members know another key of this node than that of private-key-file: ",
+                           PV_DO(former_key));
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -398,20 +398,17 @@ static const struct pv_command_handler commands[] = {
 static void show_own(const struct pv_node *n, struct pv_statuspage *st)
 {
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    const char *text = PV_STR("an admin's `sudo p2pvpnctl admit %s` lets it in", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
     if (pv_node_denied(n) != NULL)
-        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
-                              "`sudo p2pvpnctl leave --forget`, then ask for a new token");
+        pv_statuspage_todo(st, PV_STR("%s: ", pv_node_denied(n)), PV_DO(join_anew));
     else if (n->coord_info.standing == PV_COORD_UNKNOWN)
-        pv_statuspage_problem(
-            st,
-            "the network has moved since this machine asked, and where it is "
-            "now nobody knows of it: ",
-            "it is told within minutes; else `sudo p2pvpnctl leave`, and ask for a "
-            "new token");
+        pv_statuspage_todo(st,
+                           "the network has moved since this machine asked, and where it is "
+                           "now nobody knows of it: ",
+                           PV_DO(wait_to_be_told));
     else
-        pv_statuspage_problem(st, "this machine waits until an admin admits it: ", text);
+        pv_statuspage_todo(
+            st, "this machine waits until an admin admits it: ", PV_DO(admit_here, self->name));
 }
 
 /* One line for all who wait: somebody who floods a token must not hide other problems. */
@@ -442,13 +439,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (found > NAMED)
         pv_text_add(&list, " and %zu more", found - NAMED);
     const struct pv_member *one = next_waiting(n, NULL);
-    const char *todo = PV_STR(
-        found == 1
-            ? " asks to be admitted: `sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`"
-            : " ask to be admitted: `sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and "
-              "so on",
-        one->name, one->name);
-    pv_statuspage_problem(st, names, todo);
+    pv_text_add(&list, " %s to be admitted: ", found == 1 ? "asks" : "ask");
+    pv_statuspage_todo(st, names,
+                       found == 1 ? PV_DO(admit_or_deny, one->name, one->name)
+                                  : PV_DO(admit_or_deny_each, one->name, one->name));
 }
 
 const struct pv_part pv_part_waiting = {

@@ -310,6 +310,17 @@ static json_t *problems_json(const struct pv_ctlapi_status *s)
 }
 
 /* The places of minor problems in the list. */
+/* Beside each problem the identifier of its remedy, or null. */
+static json_t *remedies_json(const struct pv_ctlapi_status *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_problems; i++) {
+        const char *id = s->remedies == NULL ? NULL : s->remedies[i];
+        pv_ctlapi_put(&list, NULL, id == NULL ? json_null() : json_string(id));
+    }
+    return list;
+}
+
 static json_t *minor_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
@@ -333,7 +344,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:o, s:b, s:o, s:o, "
-        "s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
+        "s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         pv_ctlapi_u64(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
@@ -341,7 +352,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         "public", public_json(s), "left_out", (json_int_t)s->left_out, "hidden_as",
         s->hidden_as == NULL ? json_null() : pv_ctlapi_addr(s->hidden_as), "unseen", s->unseen,
         "roster", roster_json(s), "rules", rules_json(s), "chat", "unread",
-        pv_ctlapi_u64(s->unread), "queued", pv_ctlapi_u64(s->queued), "problems", problems_json(s),
+        pv_ctlapi_u64(s->unread), "queued", pv_ctlapi_u64(s->queued), "problems", problems_json(s), "remedies", remedies_json(s),
         "minor", minor_json(s), "drops", drops_json(s), "sandbox", or_null(s->sandbox), "inside",
         s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
         "stack_why", or_null(s->stack_why), "stack_restarts", (json_int_t)s->stack_restarts,

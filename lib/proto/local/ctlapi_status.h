@@ -55,6 +55,7 @@ struct pv_ctlapi_status {
     bool deny_default;           /* what no rule allows is denied */
     uint64_t unread, queued;     /* chat */
     const char *const *problems; /* sentences */
+    const char *const *remedies; /* identifier of each one's remedy (remedies.h); NULL: none */
     size_t n_problems;
     uint64_t minor; /* bit i: problem i is about names, chat or files, and packets pass */
     const char *const *drop_names; /* packets thrown away, by reason */
@@ -66,7 +67,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "left_out","hidden_as","unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"minor":[…],"drops":{…},"sandbox",
+ *  "left_out","hidden_as","unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"remedies":[…],"minor":[…],"drops":{…},"sandbox",
  *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

@@ -371,7 +371,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"left_out\":0,"
         "\"hidden_as\":null,\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"minor\":[],\"drops\":{},\"sandbox\":null,\"inside\":null,\"stack\":"
+        "\"problems\":[],\"remedies\":[],\"minor\":[],\"drops\":{},\"sandbox\":null,\"inside\":"
+        "null,\"stack\":"
         "null,"
         "\"stack_why\":null,\"stack_restarts\":0,\"directory\":null}");
 
@@ -415,6 +416,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .unread = 1,
         .queued = 2,
         .problems = &problem,
+        .remedies = (const char *const[]){"make_room"},
         .n_problems = 1,
         .minor = 1,
         .drop_names = &name,
@@ -450,7 +452,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\",\"members\":4,\"online\":2,\"direct\":1,\"relayed\":0},\"rules\":{\"count\":3,"
         "\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
-        "\"problems\":[\"disk full\"],\"minor\":[0],\"drops\":{\"replay\":3},"
+        "\"problems\":[\"disk "
+        "full\"],\"remedies\":[\"make_room\"],\"minor\":[0],\"drops\":{\"replay\":3},"
         "\"sandbox\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
         "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
         "\"stack_restarts\":2,"

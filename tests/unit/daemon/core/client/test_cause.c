@@ -177,10 +177,27 @@ PV_TEST(a_peer_that_does_not_answer_descriptions_is_asleep)
     expect_cause("bob does not answer, neither through the coordinator nor on any path");
 }
 
+/* After the time that the remedy names there is another cause. remedy: wait_for_checks */
+PV_TEST(a_wait_for_a_way_has_an_end)
+{
+    pv_peer_want(bob, "test", x.f.now);
+    x.f.now += PV_S(20);
+    assert_has(find().todo, "wait 11 s, then ask again");
+    x.f.now += PV_S(10);
+    expect_cause("no direct way to bob was found in 30 s: 0 checks have no answer");
+    assert_string_equal(find().code, "not_found");
+    assert_has(find().todo, "`p2pvpnctl netcheck` at both sides");
+    fake_peers_path(&x, bob, &there);
+    expect_cause("nothing is wrong: packets go directly");
+    pv_peer_use_path(bob, NULL, x.f.now);
+    expect_cause("it is being found out");
+}
+
 PV_TEST(a_member_that_is_being_reached_is_given_time)
 {
     pv_peer_want(bob, "test", x.f.now);
     expect_cause("it is being found out: 0 checks have no answer yet");
+    assert_has(find().todo, "wait 31 s, then ask again");
     x.f.node.ways.udp_blocked = true;
     expect_cause("UDP is blocked here");
     x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 9, 4444);

@@ -314,5 +314,5 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_answer(
         "'cmd':'admit','peer':'eve'",
         "admit: an admin denied this machine, the coordinator says: `sudo p2pvpnctl leave "
-        "--forget`, then ask for a new token");
+        "--forget`, then join with a new token");
 }

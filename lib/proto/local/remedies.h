@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remedies.h - what `status`, `why` and `doctor` tell their users to do: one row for each remedy.
+ *
+ * A row has an identifier, which programs read in the JSON, and the text; each %s in it stands for
+ * one argument of PV_DO() (remedy.h). A text that says "wait" says until when. A
+ * test carries each row out: it makes the fault, does what the text says and sees the fault gone
+ * (`remedy: NAME` in that test; scripts/check-docs).
+ */
+#pragma once
+
+#define PV_REMEDIES(X)                                                                             \
+    X(ask_if_removed,                                                                              \
+      "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join with a new token")   \
+    X(join_anew, "`sudo p2pvpnctl leave --forget`, then join with a new token")                    \
+    X(up, "`sudo p2pvpnctl up`")                                                                   \
+    X(other_range, "remove that address, or move to a network with another range")                 \
+    X(check_link, "check cable, Wi-Fi and `ip addr`")                                              \
+    X(phone_file,                                                                                  \
+      "switch the tunnel on in its app; if it is on, the app has another file, or the endpoint "   \
+      "in it does not lead here: `sudo p2pvpnctl remove %s`, and export it anew")                  \
+    X(correct_endpoint, "correct it in [peer], or see whether names are resolved here at all")     \
+    X(correct_public_key, "correct public-key in its [peer], or that machine's private key")       \
+    X(give_endpoint, "give it `endpoint =` here, or our address there")                            \
+    X(same_preshared_key, "give both sides the same preshared-key-file")                           \
+    X(look_at_static_peer, "see that it runs, that its public-key is right here and ours there, "  \
+                           "and that UDP gets through")                                            \
+    X(send_something, "send it something")                                                         \
+    X(ask_the_gateway, "`p2pvpnctl why %s`, and there `p2pvpnctl peers`")                          \
+    X(start_the_gateway, "start %s, or see `p2pvpnctl why %s`")                                    \
+    X(switch_phone_on, "switch the tunnel on in its app, then `p2pvpnctl peers` on %s")            \
+    X(export_again,                                                                                \
+      "an admin's `sudo p2pvpnctl remove %s`, then `sudo p2pvpnctl export %s` on another node")    \
+    X(start_peer, "start it, or see there whether it reaches the coordinator")                     \
+    X(ping, "`p2pvpnctl ping %s`")                                                                 \
+    X(make_room, "make room: `p2pvpnctl status` says where; else it passes within two minutes")    \
+    X(wake_peer, "wake it, or look at it; the coordinator notices within half a minute when its "  \
+                 "connection is dead")                                                             \
+    X(report_pq, "see what `why` says at the other side; `p2pvpnctl bugreport` at both, then "     \
+                 "restart p2pvpnd at one of them")                                                 \
+    X(move_for_pq, "see whether `why` at the other side says the same; move to a coordinator "     \
+                   "that is trusted; `[security] pq = off` at both sides goes without")            \
+    X(pq_here, "a p2pvpnd with OpenSSL 3.5 (Debian 13), or `[security] pq = on` here")             \
+    X(pq_there, "a p2pvpnd there that does it (Debian 13), or `[security] pq = on` here")          \
+    X(pq_wait,                                                                                     \
+      "wait until the keys are exchanged, %s s at most; then `p2pvpnctl why %s` says more")        \
+    X(pass_udp, "let UDP through there whatever it carries")                                       \
+    X(larger_mtu, "nothing must be done: larger packets are answered with ICMP, and up to 1280 "   \
+                  "bytes go in parts; a larger MTU on the narrow link would make it faster")       \
+    X(radio, "look at the radio link or the queue of the slowest line")                            \
+    X(slow_line, "look for a full queue on the slowest line, or a detour")                         \
+    X(open_udp_at_coordinator, "have the coordinator's operator let UDP, as TCP, in at %s")        \
+    X(open_udp,                                                                                    \
+      "let UDP out and the answers in, in the firewall here, or UDP in at the coordinator, %s")    \
+    X(open_udp_there, "let UDP out and the answers in, in the firewall there")                     \
+    X(other_family, "give one of the two an address of the other kind; the relay joins them")      \
+    X(see_address_there, "there: PCP or UPnP in the router, `stun = HOST` in [traversal], or "     \
+                         "IPv6; or let UDP out and the answers in, in a firewall")                 \
+    X(see_address, "PCP or UPnP in the router, `stun = HOST` in [traversal] with a STUN server "   \
+                   "of the internet, or IPv6")                                                     \
+    X(join_clients, "allow clients to talk to each other (no guest network, no client isolation)") \
+    X(hairpin,                                                                                     \
+      "PCP or UPnP in the outermost router, or IPv6 on both sides: each would make it direct")     \
+    X(open_one_way, "look at the firewalls: outgoing UDP here, incoming UDP there")                \
+    X(map_one_side, "PCP or UPnP switched on in one of the routers, a port forwarded to a node's " \
+                    "UDP port, or IPv6 on both sides")                                             \
+    X(predict, "`predict = on` and `birthday = on` in [traversal]")                                \
+    X(look_at_firewalls, "look at the firewalls of both sides; `why` on the other side tells the " \
+                         "direction: it says so when our checks arrive there")                     \
+    X(join_again, "`sudo p2pvpnctl join TOKEN` brings it back, with a new token that an admin "    \
+                  "makes by `sudo p2pvpnctl invite`")                                              \
+    X(mend_interface, "mend that; p2pvpnd tries again every few seconds")                          \
+    X(as_it_says, "%s")                                                                            \
+    X(see_status,                                                                                  \
+      "see `p2pvpnctl status`; nodes that were reached before are looked for without it")          \
+    X(predict_or_map_here, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or a " \
+                           "forwarded port in our router, or IPv6 on both sides")                  \
+    X(map_here, "PCP or UPnP switched on in our router, a forwarded port, or IPv6 on both sides")  \
+    X(predict_or_map_there, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or "  \
+                            "a forwarded port in its router, or IPv6 on both sides")               \
+    X(map_there, "PCP or UPnP switched on in its router, a forwarded port, or IPv6 on both sides") \
+    X(measure_both, "`p2pvpnctl netcheck` at both sides says what keeps UDP back; a port "         \
+                    "forwarded to UDP %s here makes it direct")                                    \
+    X(wait_for_checks, "wait %s s, then ask again: by then a way is found, or the cause")          \
+    X(wait_for_preferred,                                                                          \
+      "it is told within minutes; else an admin names another one first (`p2pvpnctl network "      \
+      "coordinators`); `sudo p2pvpnctl leave` would give up this machine's place")                 \
+    X(take_the_token_over,                                                                         \
+      "those that are on use another one: type `p2pvpnctl network coordinators token` here, go "   \
+      "to one of them, and there `sudo p2pvpnctl join TOKEN`")                                     \
+    X(take_rules_back, "take some back: `p2pvpnctl rules`")                                        \
+    X(free_memory, "free some; it is tried again every second")                                    \
+    X(hybrid_again,                                                                                \
+      "it was before; ask the coordinator's operator for its OpenSSL (3.5 or newer)")              \
+    X(set_clock, "one of the two is wrong: see timedatectl on both")                               \
+    X(deny_routes, "an admin can deny some: `p2pvpnctl route list`")                               \
+    X(export_by_root, "remove them, and export them by a member whose p2pvpnd root starts")        \
+    X(export_elsewhere, "remove some, and export them by another member")                          \
+    X(be_a_gateway_of_phones,                                                                      \
+      "it does with `[phones] gateway = on` in p2pvpnd.conf (`sudo p2pvpnctl "                     \
+      "reload`); else `sudo p2pvpnctl remove` ends them")                                          \
+    X(end_groups, "packets to the others do not arrive; end some of them")                         \
+    X(leave_rooms, "it is in as many as it may be, `p2pvpnctl room leave '#ROOM'` makes place")    \
+    X(other_allowed_ips,                                                                           \
+      "take it out there and give that machine another one; then `sudo p2pvpnctl reload`")         \
+    X(rename_static_peer, "give it another one there, then `sudo p2pvpnctl reload`")               \
+    X(former_key, "put the former one back, or `sudo p2pvpnctl leave --forget` and join again")    \
+    X(wait_to_be_told,                                                                             \
+      "it is told within minutes; else `sudo p2pvpnctl leave`, and ask for a new token")           \
+    X(renew, "it could not be renewed for long: let this machine, or a member that it talks to, "  \
+             "reach the coordinator")                                                              \
+    X(switch_them_on, "nobody has heard of these machines for long; switch them on to keep them")  \
+    X(check_address, "no interface has an address: check the link")                                \
+    X(end_listener, " (ss -ltnp shows which; it is tried again until that program has ended)")     \
+    X(keys_twice, "on the copy, not on the original: `sudo p2pvpnctl leave --copy`, then join "    \
+                  "there with a new token")                                                        \
+    X(former_identity,                                                                             \
+      "put that back and restart p2pvpnd, or `sudo p2pvpnctl leave`, then join with a new token; " \
+      "an admin's `sudo p2pvpnctl node replace` gives it its former name and address")             \
+    X(grant_yourself, "`sudo p2pvpnctl admin grant %s`, as its root key is here")                  \
+    X(import_root,                                                                                 \
+      "`p2pvpnctl root import` of its root key, on any member, makes that one an admin")           \
+    X(other_stun, "does not answer: name another, or none")                                        \
+    X(correct_stun, "is not found: correct the name, or leave it out")                             \
+    X(admit_here, "an admin's `sudo p2pvpnctl admit %s` lets it in")                               \
+    X(reach_to_renew,                                                                              \
+      "it is renewed as soon as the coordinator is reached, and nothing else is needed")           \
+    X(new_token, "the admin who let it in said when; a new token lets it in again")                \
+    X(pq_late, "see `why` at the other side, which may have `[security] pq = off`; `p2pvpnctl "    \
+               "bugreport` at both")                                                               \
+    X(see_below, "see the problem below")                                                          \
+    X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
+    X(install_ip, "install iproute2")                                                              \
+    X(install_ip_and_nft, "install iproute2 and nftables")                                         \
+    X(install_nft, "install nftables")                                                             \
+    X(mount_for_writing, "mount it for writing, or give p2pvpnd another --state")                  \
+    X(delete_small_files, "delete small files that nobody needs")                                  \
+    X(free_space, "free some space: no messages and files of others are taken")                    \
+    X(install_names, "`sudo p2pvpn-nss`")                                                          \
+    X(make_group, "%s")                                                                            \
+    X(restart_for_group, "restart p2pvpnd")                                                        \
+    X(join_group, "sudo usermod -aG p2pvpn \"$USER\", then log in again")                          \
+    X(doctor_there, "`p2pvpnctl -n %s doctor`")                                                    \
+    X(mend_and_up, "mend that, then `sudo p2pvpnctl up`")                                          \
+    X(start_own, "%s")                                                                             \
+    X(join_first, "%s")                                                                            \
+    X(doctor_as_root, "`sudo p2pvpnctl doctor`")                                                   \
+    X(see_above, "see above")                                                                      \
+    X(restart, "`sudo systemctl restart p2pvpnd%s%s`")                                             \
+    X(mend_and_reload, "mend that, then `sudo p2pvpnctl reload`")                                  \
+    X(read_log, "read the log of p2pvpnd")                                                         \
+    X(read_journal, "read the log: `journalctl -u p2pvpnd%s%s -n 50`")                             \
+    X(end_and_start, "end p2pvpnd, and start it again")                                            \
+    X(mtu, "[interface] mtu = 1280 or more")                                                       \
+    X(open_firewall, "%s")                                                                         \
+    X(reopen, "start its p2pvpnd and say there `sudo p2pvpnctl exit off`; where that is gone for " \
+              "good, `sudo /usr/lib/p2pvpn/setup reopen` lets everything out")                     \
+    X(exit_off_there, "there `sudo p2pvpnctl exit off`")                                           \
+    X(see_coordinator, "see that it runs, and that this machine's network reaches it; members "    \
+                       "that are known are reached without it")                                    \
+    X(give_rights, "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"")     \
+    X(open_udp_port_there, "let UDP port 3478 in at the coordinator's firewall")                   \
+    X(open_udp_out, "let UDP out at this network's firewall")                                      \
+    X(as_p2pvpnd_says, "%s")                                                                       \
+    X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
+                   "this coordinator (`p2pvpn-coordinator url` there)")                            \
+    X(ask_to_serve_again, "an admin gives it back, by `sudo p2pvpnctl network coordinators add "   \
+                          "URL` with the URL of this coordinator")                                 \
+    X(admit_or_deny, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`")                     \
+    X(admit_or_deny_each, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and so on")     \
+    X(lead_to_tunnel, "%s")                                                                        \
+    X(pass_addresses, "the coordinator's operator lets it have the host's network, or forwards "   \
+                      "to it without masquerading")                                                \
+    X(pass_addresses_or_stun,                                                                      \
+      "the coordinator's operator lets it have the host's network, or forwards to it without "     \
+      "masquerading; or `stun = HOST` in [traversal] with another STUN server")                    \
+    X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")
