@@ -232,7 +232,7 @@ def an_admin_lets_in_who_waits(lab):
     check("is asked every half minute" in r.out and "!!   interface" not in r.out, r.out)
     r = b.ctl("ping", "a", code=11)
     check("waits until an admin" in r.err, r.err)
-    row = wait("a to hear of b", lambda: asks(a, "b"))
+    row = wait("a to hear of b", lambda: asks(a, "b"))  # remedy: admit_here, admit_or_deny
     wait("a to hear from where", lambda: a.peer("b")["asks_from"])
     equal(a.peer("b")["asks_from"], b.ip4, "from where b asks")
     check("b (from " in a.ctl("status", "-l").out and "asks to be admitted" in a.ctl("status", "-l").out, "status of a")

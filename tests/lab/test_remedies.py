@@ -4,6 +4,7 @@ the fault gone.
 
 `# remedy: NAME` names the line of the table that the scenario carries out.
 """
+import json
 import re
 
 from lab import check, scenario, wait
@@ -36,6 +37,32 @@ def commands(text):
 def run(host, words, **values):
     """One of them, with a value for each word in capitals."""
     return host.ctl(*[values.get(w, w) for w in words])
+
+
+def remedy_of(host, words):
+    """The identifier beside the problem with these words."""
+    s = host.json("status")
+    return next((r for p, r in zip(s["problems"], s["remedies"]) if words in p), None)
+
+
+def cure(host, words, name, do):
+    """The problem with these words has this remedy; doing what it says takes it away."""
+    said = problem(host, words)
+    check(remedy_of(host, words) == name, f"{said}: {remedy_of(host, words)}, not {name}")
+    do(said)
+    gone(host, words)
+
+
+def reload_with(host, text):
+    """The configuration is this text."""
+    host.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin=text)
+    host.ctl("reload")
+
+
+def doctor(host):
+    """The remedies that it names, by their identifiers."""
+    checks = json.loads(host.ctl("doctor", "--json", check_rc=False).out)["checks"]
+    return {c["remedy"]: c["todo"] for c in checks if not c["well"]}
 
 
 def token(host):
@@ -136,3 +163,115 @@ def the_last_admin_is_not_sent_to_a_throwaway_member(lab):
     a.wait_peer(b)
     run(a, grant)
     a.ctl("leave")
+
+
+@scenario
+def status_names_remedies_about_members(lab):  # remedy: admit_or_deny_each, admit_here, grant_yourself, ask_if_removed
+    coordinator = lab.coordinator()
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    for h in (a, b, c):
+        h.daemon()
+    a.create(coordinator.url())
+    asks = a.ctl("invite", "--uses", 2, "--approve").out.strip()
+    b.join(asks)
+    c.join(asks)
+    cure(c, "this machine waits until an admin admits it", "admit_here", lambda said: run(a, commands(said)[0]))
+    wait("b to be known", lambda: "b" in a.peers())
+
+    def admit(said):
+        run(a, commands(said)[0])
+    cure(a, "asks to be admitted", "admit_or_deny", admit)
+    d, e = lab.host("d"), lab.host("e")
+    asks = a.ctl("invite", "--uses", 2, "--approve").out.strip()
+    for h in (d, e):
+        h.daemon()
+        h.join(asks)
+    cure(a, " ask to be admitted", "admit_or_deny_each", admit)
+    # One that was off when it was removed has the coordinator's word alone.
+    wait("b to be a member", lambda: b.json("status")["state"] == "up")
+    b.stop_daemon()
+    a.ctl("remove", "b")
+    b.daemon()
+    said = problem(b, "this node was removed from the network")
+    leave = commands(said)[0]
+    run(b, leave)
+    b.ctl("join", token(a), "--name", "b-again")
+    gone(b, "was removed")
+    a.wait_peer("b-again")
+    a.ctl("admin", "grant", "c")
+    c.wait_peer(a)
+    c.ctl("admin", "revoke", "a")
+    c.ctl("leave", "--last")
+    cure(a, "the network has no admin any more", "grant_yourself", lambda said: run(a, commands(said)[0]))
+
+
+@scenario
+def status_names_remedies_about_files(lab):  # remedy: former_identity, correct_stun, rename_static_peer, other_allowed_ips
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_peer(b)
+    key = a.json("status")["self"]["wg_key"]
+    before = b.run("cat", "/etc/p2pvpn/p2pvpnd.conf").out
+    reload_with(b, before + "[traversal]\nstun = nowhere.invalid\n")
+    cure(b, "is not found", "correct_stun", lambda _: reload_with(b, before))
+    other = "Hbt1nkrNb+YhhVuQ1pPB2lbsVbzYdmBDo2yPTBJuYXA="
+    reload_with(b, before + f"[peer a]\npublic-key = {other}\nallowed-ips = 192.0.2.9/32\n")
+    cure(b, "has the name of a member", "rename_static_peer", lambda _: reload_with(
+        b, before + f"[peer phone]\npublic-key = {other}\nallowed-ips = 192.0.2.9/32\n"))
+    reload_with(b, before + f"[peer phone]\npublic-key = {other}\nallowed-ips = {b.addr(a)}/32\n")
+    cure(b, "is the address of member a", "other_allowed_ips", lambda _: reload_with(b, before))
+    b.stop_daemon()
+    b.run("sh", "-c", "cd /var/lib/p2pvpn && mv identity.key aside")
+    b.daemon()
+
+    def put_back(_):
+        b.stop_daemon()
+        b.run("sh", "-c", "cd /var/lib/p2pvpn && mv aside identity.key")
+        b.daemon()
+    cure(b, "identity.key is not the one by which", "former_identity", put_back)
+    a.wait_peer(b)
+    check(key == a.json("status")["self"]["wg_key"], "a is who it was")
+
+
+@scenario
+def doctor_names_remedies(lab):  # remedy: join_first, see_coordinator, mend_and_reload, up
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a])
+    b.daemon()
+    check("join TOKEN" in doctor(b)["join_first"], doctor(b))
+    b.join(token(a))
+    check("join_first" not in doctor(b), doctor(b))
+    coordinator.program.kill()
+    wait("b to miss it", lambda: "see_coordinator" in doctor(b))
+    coordinator.start()
+    wait("b to have it", lambda: "see_coordinator" not in doctor(b), 60)
+    before = b.run("cat", "/etc/p2pvpn/p2pvpnd.conf").out
+    b.run("sh", "-c", "echo nonsense >>/etc/p2pvpn/p2pvpnd.conf")
+    mend = doctor(b)["mend_and_reload"]
+    b.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin=before)
+    run(b, commands(mend)[0])
+    check("mend_and_reload" not in doctor(b), doctor(b))
+    b.ctl("down")
+    run(b, commands(doctor(b)["up"])[0])
+    wait("b to be up", lambda: "up" not in doctor(b))
+
+
+@scenario
+def an_address_that_hides_members(lab):  # remedy: other_range
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_direct(b)
+    # An address of another interface whose network has b in it.
+    near = ".".join(str(a.addr(b)).split(".")[:3]) + ".254/24"
+    a.ip("link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up", f"addr add {near} dev lan0")
+    why = wait("the cause", lambda: cause(a, "b", "own_overlap"))
+    check(why["remedy"] == "other_range", why)
+    a.ip(f"addr del {near} dev lan0")
+    wait("the cause to go", lambda: not cause(a, "b", "own_overlap"))
+
+
+def cause(host, peer, code):
+    """The answer of `why` if this is the cause; else None."""
+    said = json.loads(host.ctl("why", peer, "--json", check_rc=False).out)
+    return said if said["cause_code"] == code else None

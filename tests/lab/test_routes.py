@@ -160,7 +160,7 @@ def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
     wait("the LAN", lambda: ways.text().splitlines()[-1] == at_home)
     user.ip(f"addr del {at_home}/24 dev {user.dev}")
     only(own, "nowhere", at_home)
-    # A user who removes the program has it reopened.
+    # A user who removes the program has it reopened. remedy: reopen
     user.run(os.path.join(os.path.dirname(__file__), "..", "..", "dist", "setup"), "reopen")
     wait("the own way", lambda: ways.text().splitlines()[-1] == user.ip4)
     check("p2pvpn" not in user.run("nft", "list", "tables").out, "a table stays")

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 
-from lab import LONG, Coordinator, Failure, Skip, check, scenario, wait
+from lab import LONG, Coordinator, Failure, Skip, check, equal, scenario, wait
 
 FAULTS = {}  # world -> its faults, in order
 
@@ -404,6 +404,11 @@ def attempts_switched_off(lab):
         expect("attempts off", why(one, other),
                ["cause: no check gets through to " + other, "switched off here",
                 "to do: `predict = on`"])
+    equal(answer(a, "why", "b")["remedy"], "predict", "the remedy")  # remedy: predict
+    for h in (a, b):
+        h.run("sed", "-i", "s/^predict = off/predict = on/; s/^birthday = off/birthday = on/", "/run/d.conf")
+        h.restart_daemon(15, "--config", "/run/d.conf")
+    a.wait_direct(b, timeout=180)
 
 
 @scenario(long="one of many faults")
@@ -447,6 +452,10 @@ def kept_apart_behind_one_nat(lab):
     a.start("ping", "-n", "-q", "-i", "0.5", str(a.addr(b)), name="ping")
     expect("kept apart", why(a, "b"), ["cause: both are behind the same public address",
                                        "keeps them apart"])
+    equal(answer(a, "why", "b")["remedy"], "join_clients", "the remedy")  # remedy: join_clients
+    for port in lan.ns.run("sh", "-c", "ls /sys/class/net/br0/brif").out.split():
+        lan.ns.run("bridge", "link", "set", "dev", port, "isolated", "off")
+    a.wait_direct(b, timeout=90)
 
 
 # ---- the own machine: create, join, start --------------------------------------------------------
