@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/shown.h"
+
 /* --- teardown ------------------------------------------------------------------------------ */
 
 enum {
@@ -128,12 +130,14 @@ static void test_forget_allocations(void)
 
 /* One run of a body, in one world. */
 struct test_run {
+    const char *name;
     CMUnitTestFunction body;
     const struct test_world *world;
 };
 
 static const struct test_run *test_now;
 static size_t test_n_deferred_by_setup;
+static size_t test_n_ended;       /* tests that came to their end */
 static bool test_is_whole = true; /* the body of the last test came to its end */
 
 static void test_close(void)
@@ -149,6 +153,7 @@ static int test_run_setup(void **state)
     static bool hooked;
     int rc = 0;
     test_close(); /* a setup that failed has no teardown */
+    test_shown_forget();
     test_now = *state;
     *state = NULL;
     if (!hooked && __sanitizer_install_malloc_and_free_hooks != NULL)
@@ -164,8 +169,11 @@ static int test_run_setup(void **state)
 
 static void test_run_body(void **state)
 {
+    test_shown_begin(test_now->name);
     test_now->body(state);
+    test_shown_end();
     test_is_whole = true;
+    test_n_ended++;
 }
 
 /* The things that the body deferred end first, then those that the setup made. */
@@ -230,6 +238,8 @@ bool test_run_all(void)
     static struct test_run runs[TEST_MAX];
     static struct CMUnitTest tests[TEST_MAX];
     size_t n = 0;
+    if (test_first != NULL)
+        test_shown_load(test_first->source);
     for (const struct test *t = test_first; t != NULL; t = t->next) {
         const struct test_world *worlds = t->worlds;
         size_t n_worlds = t->n_worlds;
@@ -244,14 +254,14 @@ bool test_run_all(void)
                 fprintf(stderr, "more than %d tests in one program\n", TEST_MAX);
                 return false;
             }
-            runs[n] = (struct test_run){t->body, &worlds[i]};
+            runs[n] = (struct test_run){name, t->body, &worlds[i]};
             tests[n] = (struct CMUnitTest){name, test_run_body, test_run_setup, test_run_teardown,
                                            &runs[n]};
         }
     }
     bool good = _cmocka_run_group_tests("tests", tests, n, NULL, NULL) == 0;
     test_close();
-    return good;
+    return test_shown_finish(test_n_ended == n) && good;
 }
 
 void test_skip_all(const char *why)

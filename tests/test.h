@@ -39,20 +39,21 @@ struct test {
     CMUnitTestFunction body;
     const struct test_world *worlds; /* NULL: those of the program */
     size_t n_worlds;
-    int number;        /* grows in the order of definition */
-    struct test *next; /* the frame's */
+    int number;         /* grows in the order of definition */
+    const char *source; /* the file of its program */
+    struct test *next;  /* the frame's */
 };
 
 /* The frame's: PV_TEST() calls it before main(). */
 void test_register(struct test *t);
 
-#define PV_TEST_AS(name, worlds, n)                                            \
-    static void name(void **state);                                            \
-    static struct test name##_test = {#name, name, worlds, n, __COUNTER__, 0}; \
-    __attribute__((constructor)) static void name##_is_there(void)             \
-    {                                                                          \
-        test_register(&name##_test);                                           \
-    }                                                                          \
+#define PV_TEST_AS(name, worlds, n)                                                           \
+    static void name(void **state);                                                           \
+    static struct test name##_test = {#name, name, worlds, n, __COUNTER__, __BASE_FILE__, 0}; \
+    __attribute__((constructor)) static void name##_is_there(void)                            \
+    {                                                                                         \
+        test_register(&name##_test);                                                          \
+    }                                                                                         \
     static void name(__attribute__((unused)) void **state)
 
 /* A test; in the world of the program, where it says one, and in each where it says several. */
@@ -130,8 +131,22 @@ bool test_has(const char *text, const char *part);
 #define assert_has(text, part)   test_find_in(text, part, true, __FILE__, __LINE__)
 #define assert_lacks(text, part) test_find_in(text, part, false, __FILE__, __LINE__)
 
+/* --- texts that stand in the program's transcript -------------------------------------------- */
+
+/* The text is what the transcript of this program has next for this test, under this label. A test
+ * shows a sentence instead of repeating it, and `scripts/transcripts` writes the transcript anew. A
+ * text has neither times nor random bytes, and a test shows it by its own thread. */
+#define assert_shows(label, text) test_shows(label, text, __FILE__, __LINE__)
+
+/* In what this test shows `to` stands for `from`: a directory, a port. A setup may say so, too. */
+void test_shows_as(const char *from, const char *to);
+
+/* A text that the transcript has for the tests of this program under "<< label". */
+const char *test_given(const char *label);
+
 /* --- the frame's own --------------------------------------------------------------------- */
 
+void test_shows(const char *label, const char *text, const char *source, int line);
 void test_find_in(const char *text, const char *part, bool is_there, const char *file, int line);
 
 /* Runs every test there is; whether all passed. */

@@ -107,6 +107,7 @@ static int setup(void **state)
     if (mkdtemp(t.dir) == NULL)
         return -1;
     snprintf(t.path, sizeof(t.path), "%s/s", t.dir);
+    test_shows_as(t.dir, "DIR");
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     memcpy(un.sun_path, t.path, strlen(t.path) + 1);
     t.listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -213,18 +214,40 @@ static inline void assert_requests(const char *const *fields)
     assert_string_equal(t.requests, test_quotes(want));
 }
 
+static inline bool is_one_line_error(void)
+{
+    return strncmp(t.err, "p2pvpnctl: ", 11) == 0 && strchr(t.err, '\n') == t.err + t.err_len - 1;
+}
+
 static inline void assert_one_line_error(const char *part)
 {
-    if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || !test_has(t.err, part) ||
-        strchr(t.err, '\n') != t.err + t.err_len - 1)
+    if (!is_one_line_error() || !test_has(t.err, part))
         fail_msg("not one line with \"%s\": %s", part, t.err);
 }
 
-/* A command succeeds and prints this text; or it ends with this code and one line that has part. */
-#define assert_prints(text, ...)               \
-    do {                                       \
-        assert_int_equal(RUN(__VA_ARGS__), 0); \
-        assert_string_equal(t.out, text);      \
+/* Shows a text under the command that printed it. */
+static inline void shows_printed(const char *text, const char *const *words)
+{
+    char label[256];
+    struct pv_text list = pv_text_in(label, sizeof(label));
+    pv_text_add(&list, "$ p2pvpnctl");
+    for (; *words != NULL; words++)
+        pv_text_add(&list, " %s", *words);
+    assert_shows(label, text);
+}
+
+/* A command succeeds and shows what it prints; or it ends with this code and shows one line; or
+ * that line has part, and differs between runs or machines. */
+#define assert_prints(...)                                              \
+    do {                                                                \
+        assert_int_equal(RUN(__VA_ARGS__), 0);                          \
+        shows_printed(t.out, (const char *const[]){__VA_ARGS__, NULL}); \
+    } while (0)
+#define assert_refuses(code, ...)                                       \
+    do {                                                                \
+        assert_int_equal(RUN(__VA_ARGS__), code);                       \
+        assert_true(is_one_line_error());                               \
+        shows_printed(t.err, (const char *const[]){__VA_ARGS__, NULL}); \
     } while (0)
 #define assert_fails(code, part, ...)             \
     do {                                          \

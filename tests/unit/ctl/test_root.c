@@ -85,8 +85,7 @@ PV_TEST(export_prints_lines_that_import_reads)
     assert_int_equal(seed[0] & seed[31], 9);
     assert_ok(pv_b64url_encode(pv_view(p.box, sizeof(p.box)), box, sizeof(box)));
     assert_has(t.requests, box);
-    assert_has(t.err, "the root key of home is on this machine now, and this node is "
-                      "an admin");
+    assert_shows("err", t.err);
 }
 
 /* An intruder who has taken p2pvpnd over names any file. */
@@ -95,15 +94,13 @@ PV_TEST(no_other_file_is_exported)
     const char *pass = file_of("pass", "six words would be better");
     const char *file = file_of("root.key", NINES "\n");
     says_where(file, true);
-    assert_fails(PV_CTLAPI_FAILED, "is not the root key that p2pvpnd has", "root", "export",
-                 "--passphrase-file", pass);
+    assert_refuses(PV_CTLAPI_FAILED, "root", "export", "--passphrase-file", pass);
     const char *link = PV_STR("%s/link", t.dir);
     assert_int_equal(symlink(file, link), 0);
     says_where(link, false);
-    assert_fails(PV_CTLAPI_FAILED, "run this as root", "root", "export", "--passphrase-file", pass);
+    assert_refuses(PV_CTLAPI_FAILED, "root", "export", "--passphrase-file", pass);
     says_where("/dev/zero", false);
-    assert_fails(PV_CTLAPI_FAILED, "is not the root key that p2pvpnd has", "root", "export",
-                 "--passphrase-file", pass);
+    assert_refuses(PV_CTLAPI_FAILED, "root", "export", "--passphrase-file", pass);
     says_where(file_of("root.key", "secret of another kind\n"), false);
     assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
     assert_lacks(t.err, "another kind");
@@ -128,12 +125,11 @@ PV_TEST(a_slip_is_told_before_anybody_is_asked)
     char slip[sizeof(PAPER)];
     memcpy(slip, PAPER, sizeof(PAPER));
     *strstr(slip, "7G2QF") = '8';
-    assert_fails(PV_CTLAPI_BAD_TOKEN, "a slip in line 3", "root", "import", file_of("paper", slip));
-    assert_fails(PV_CTLAPI_BAD_TOKEN, "or that is another file", "root", "import", "/etc/passwd");
+    assert_refuses(PV_CTLAPI_BAD_TOKEN, "root", "import", file_of("paper", slip));
+    assert_refuses(PV_CTLAPI_BAD_TOKEN, "root", "import", "/etc/passwd");
     slip[80] = '\0';
-    assert_fails(PV_CTLAPI_BAD_TOKEN, "it has 5 lines, and here are 2", "root", "import",
-                 file_of("paper", slip));
-    assert_fails(PV_CTLAPI_FAILED, "is the path right?", "root", "import", "/nonexistent/paper");
+    assert_refuses(PV_CTLAPI_BAD_TOKEN, "root", "import", file_of("paper", slip));
+    assert_refuses(PV_CTLAPI_FAILED, "root", "import", "/nonexistent/paper");
     assert_asked(NULL);
 }
 
@@ -141,11 +137,9 @@ PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 {
     const char *pass = file_of("pass", "1234567\n");
     says_where(file_of("root.key", NINES "\n"), false);
-    assert_fails(PV_CTLAPI_USAGE, "the passphrase is too short", "root", "export",
-                 "--passphrase-file", pass);
+    assert_refuses(PV_CTLAPI_USAGE, "root", "export", "--passphrase-file", pass);
     t.requests[0] = '\0';
-    assert_fails(PV_CTLAPI_USAGE, "cannot both come from standard input", "root", "import", "-",
-                 "--passphrase-file", "-");
+    assert_refuses(PV_CTLAPI_USAGE, "root", "import", "-", "--passphrase-file", "-");
     assert_int_equal(RUN("root", "import"), PV_CTLAPI_USAGE);
     assert_int_equal(RUN("root", "burn"), PV_CTLAPI_USAGE);
     assert_asked(NULL);
@@ -154,10 +148,9 @@ PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 /* Nobody is asked for a passphrase where there is nothing to seal. */
 PV_TEST(a_user_who_may_not_export_is_told_before_a_passphrase_is_asked_for)
 {
-    answers("root_export",
-            "{'id':@,'ok':false,'code':5,'error':'root_export: not permitted: use sudo'}\n");
-    assert_fails(PV_CTLAPI_PERMISSION, "not permitted: use sudo", "root", "export",
-                 "--passphrase-file", file_of("pass", "short"));
+    answers("root_export", test_given("code error root_export not"));
+    assert_refuses(PV_CTLAPI_PERMISSION, "root", "export", "--passphrase-file",
+                   file_of("pass", "short"));
 }
 
 void test_begin(void)
