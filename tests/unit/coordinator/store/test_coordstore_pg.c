@@ -173,8 +173,7 @@ PV_TEST(an_answer_may_take_long_while_it_comes)
     assert_ok(pv_pg_new(&pg, &cfg, error));
     assert_ok(pv_pg_connect(pg, error));
     const pv_ns began = pv_clock_now();
-    if (pv_pg_exec(pg, "SELECT pg_sleep(0.2), repeat('x', 50000) FROM generate_series(1, 30)", NULL,
-                   NULL, error) != PV_OK)
+    if (pv_pg_exec(pg, test_given("SELECT pg_sleep repeat x FROM"), NULL, NULL, error) != PV_OK)
         fail_msg("%s", error);
     assert_true(pv_clock_now() - began > cfg.wait);
     assert_int_equal(pv_pg_exec(pg, "SELECT pg_sleep(60)", NULL, NULL, error), PV_ERR_CLOSED);
@@ -258,9 +257,7 @@ PV_TEST(a_machine_that_says_nothing_is_passed_over)
 static void wait_for_no_session(void)
 {
     const pv_ns until = pv_clock_now() + PV_S(60);
-    while (strcmp(pg_sql(&server, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-                                  " AND objid = 1882353764"),
-                  "0") != 0 &&
+    while (strcmp(pg_sql(&server, test_given("SELECT count FROM pg_locks")), "0") != 0 &&
            pv_clock_now() < until)
         poll(NULL, 0, 20);
 }
@@ -299,7 +296,7 @@ PV_TEST(a_coordinator_that_lost_the_lease_stores_nothing)
     pv_coordstore_close(s);
 
     pv_pg_lease_release(one); /* of what it has no more: nothing happens */
-    run_sql("UPDATE p2pvpn.lease SET until = clock_timestamp() + interval '1 minute'");
+    run_sql(test_given("UPDATE p2pvpn.lease SET until"));
     assert_int_equal(pv_pg_lease_take(one, other, error), PV_ERR_AGAIN);
     pv_pg_lease_release(two);
     assert_ok(pv_pg_lease_take(one, other, error));
@@ -363,14 +360,12 @@ PV_TEST(a_user_with_few_rights_is_enough)
 {
     struct pv_pg_lease_config cfg = lease_config(1);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
-    run_sql("DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
-            "GRANT USAGE ON SCHEMA p2pvpn TO few");
+    run_sql(test_given("DO BEGIN CREATE ROLE few LOGIN"));
     cfg.conninfo = pg_server_conninfo(&server, "few");
     struct pv_pg_lease *l = lease_new(&cfg);
     assert_int_equal(pv_pg_lease_take(l, other, error), -EACCES);
     assert_has(error, "permission denied");
-    run_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA p2pvpn TO few;"
-            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA p2pvpn TO few");
+    run_sql(test_given("GRANT SELECT INSERT UPDATE"));
     assert_ok(pv_pg_lease_take(l, other, error));
     fence = pv_pg_lease_fence(l);
     conninfo = cfg.conninfo;
@@ -500,8 +495,7 @@ PV_TEST(all_of_it_goes_to_sqlite_and_back)
     char error[PV_STOREOP_ERROR_MAX] = "";
     assert_ok(pv_coordstore_load(file, mark_row, (void *)(uintptr_t)key, error));
     pv_coordstore_close(pg);
-    run_sql("TRUNCATE p2pvpn.statements, p2pvpn.mail, p2pvpn.mail_use, p2pvpn.redeemed,"
-            " p2pvpn.invites");
+    run_sql(test_given("TRUNCATE p2pvpn.statements"));
     pg = open_ok();
     assert_int_equal(all_of(pg).n, 0);
     transfer(file, pg, 204, 100);
@@ -541,12 +535,11 @@ PV_TEST(a_transfer_that_fails_has_changed_nothing)
     for (uint8_t i = 1; i <= 100; i++)
         assert_ok(keep(i, 8, i, 0, i));
     disk = NULL;
-    run_sql("ALTER TABLE p2pvpn.mail ADD CONSTRAINT short CHECK(size < 100)");
+    run_sql(test_given("ALTER TABLE p2pvpn.mail ADD"));
     expect_failure(file, pg, "violates check constraint");
     pv_coordstore_close(pg);
-    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.statements, p2pvpn.mail"),
-                        "0");
-    run_sql("ALTER TABLE p2pvpn.mail DROP CONSTRAINT short");
+    assert_string_equal(pg_sql(&server, test_given("SELECT count FROM")), "0");
+    run_sql(test_given("ALTER TABLE p2pvpn.mail DROP"));
     pv_coordstore_close(file);
     pg = open_ok();
     file = open_sqlite(where);
@@ -556,7 +549,7 @@ PV_TEST(a_transfer_that_fails_has_changed_nothing)
 
     assert_non_null(test_dir_make(where, sizeof(where)));
     file = open_sqlite(where);
-    run_sql("UPDATE p2pvpn.mail SET key = '\\x00' WHERE size = 100");
+    run_sql(test_given("UPDATE p2pvpn.mail SET key x00"));
     expect_failure(pg, file, "read the database");
     pv_coordstore_close(file);
     file = open_sqlite(where);
@@ -571,10 +564,9 @@ PV_TEST(a_transfer_that_fails_has_changed_nothing)
 PV_TEST(nobody_gets_a_store_that_is_held)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
-    static const char *const tries[] = {
-        "DO $$ BEGIN LOCK TABLE p2pvpn.coordinators IN ROW EXCLUSIVE MODE;"
-        " UPDATE p2pvpn.lease SET holder = NULL, fence = fence + 1; END $$",
-        "SELECT p2pvpn.take_lease('\\x09', 'another', 3000, 1)",
+    const char *const tries[] = {
+        test_given("DO BEGIN LOCK TABLE"),
+        test_given("SELECT p2pvpn.take_lease x09"),
     };
     struct pv_coordstore *s = open_ok();
     struct pv_pg *other = pg_sql_open(&server);

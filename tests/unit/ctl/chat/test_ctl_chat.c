@@ -318,7 +318,7 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
  * name when the chat began. */
 PV_TEST(a_line_goes_to_the_machine_or_the_room_that_had_the_name_at_the_start)
 {
-    const char *const ways[] = {"--lines", "--raw"};
+    static const char *const ways[] = {"--lines", "--raw"};
     for (size_t i = 0; i < PV_ARRAY_LEN(ways); i++) {
         answers("ip", OK("'ip4':'10.66.0.1'"));
         answers("peers", test_given("peers pi ip4 key"));

@@ -277,6 +277,21 @@ static inline bool fake_node_has_problem(struct fake_node *f, const char *text)
     return false;
 }
 
+/* Shows what the part names as wrong, a line each. */
+static inline void fake_node_show_problems(struct fake_node *f)
+{
+    const struct pv_statuspage *page = fake_node_status(f);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    for (size_t i = 0; i < page->n_problems; i++)
+        fprintf(out, "%s\n", page->problems[i]);
+    fclose(out);
+    assert_shows("problems", text);
+    free(text);
+}
+
 /* How often the part threw something away for this reason, which must be one of its own. */
 static inline uint64_t fake_node_drops(struct fake_node *f, const char *reason)
 {

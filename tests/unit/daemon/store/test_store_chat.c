@@ -512,8 +512,7 @@ PV_TEST(a_failed_commit_changes_nothing)
     struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
     struct pv_chatjob_result *res = NULL;
-    sql("CREATE TRIGGER t BEFORE INSERT ON chat_message"
-        " WHEN NEW.text = 'second' BEGIN SELECT RAISE(FAIL, 'no'); END");
+    sql(test_given("CREATE TRIGGER t BEFORE INSERT"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
     assert_inbox(false, 0, "");
@@ -526,7 +525,7 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
     struct pv_chat_record m = record(BOB, 1, text);
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
     struct pv_chatjob_result *res = NULL;
-    sql("CREATE TRIGGER t BEFORE INSERT ON chat_message BEGIN SELECT RAISE(FAIL, 'no'); END");
+    sql(test_given("CREATE TRIGGER t BEFORE INSERT 2"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
     assert_int_equal(enqueue(BOB, 1), 1);
@@ -704,17 +703,14 @@ static uint64_t number(const char *query)
 /* The sums that triggers keep are those of what is there. */
 static void assert_usage_is_true(void)
 {
-    assert_int_equal(number("SELECT bytes FROM chat_usage WHERE author = x''"),
-                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
-                            " FROM chat_message"));
-    assert_int_equal(number("SELECT coalesce(sum(bytes), 0) FROM chat_usage WHERE author <> x''"),
-                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
-                            " FROM chat_message WHERE outgoing = 0"));
+    assert_int_equal(number(test_given("SELECT bytes FROM chat_usage")),
+                     number(test_given("SELECT coalesce sum length CAST")));
+    assert_int_equal(number(test_given("SELECT coalesce sum bytes FROM")),
+                     number(test_given("SELECT coalesce sum length CAST 2")));
     assert_int_equal(number("SELECT sum(unread) FROM chat_usage"),
-                     number("SELECT count(*) FROM chat_message WHERE outgoing = 0 AND state = 3"));
+                     number(test_given("SELECT count FROM chat_message")));
     assert_int_equal(number("SELECT sum(unread_bytes) FROM chat_usage"),
-                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
-                            " FROM chat_message WHERE outgoing = 0 AND state = 3"));
+                     number(test_given("SELECT coalesce sum length CAST 3")));
 }
 
 static enum pv_chat_later later; /* why the newest flood() took no more */
@@ -788,7 +784,7 @@ PV_TEST(a_sender_has_a_budget_for_each_day)
     struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
     /* Most of the day's budget is used up, of what is deleted since. */
     assert_int_equal(flood(BOB, 1, 1, 4, &terms), 1);
-    sql("UPDATE chat_usage SET day_bytes = 32 * 1048576 - 3 * (16384 + 512) WHERE author <> x''");
+    sql(test_given("UPDATE chat_usage SET day_bytes"));
     assert_int_equal(flood(BOB, 2, 4, PV_CHAT_TEXT_MAX, &terms), 3);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Deleting does not give the day back: the disk has been written to. */
@@ -869,22 +865,21 @@ PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
     (void)must(&inbox);
     inbox.limit = 400;
     (void)must(&inbox);
-    uint64_t unread = number("SELECT count(*) FROM chat_message WHERE state = 3");
-    uint64_t newest_read = number("SELECT max(n) FROM chat_message WHERE state = 2");
+    uint64_t unread = number(test_given("SELECT count FROM chat_message 2"));
+    uint64_t newest_read = number(test_given("SELECT max n FROM chat_message"));
     size_t deleted = deletes(job, &more);
     assert_in_range(deleted, (4 << 20) / 10 / size - 10, (4 << 20) / 10 / size + 2);
     assert_int_equal(number("SELECT min(n) FROM chat_message"), deleted + 1); /* the oldest */
-    assert_int_equal(number("SELECT count(*) FROM chat_message WHERE state = 3"), unread);
-    assert_int_equal(number("SELECT max(n) FROM chat_message WHERE state = 2"), newest_read);
+    assert_int_equal(number(test_given("SELECT count FROM chat_message 2")), unread);
+    assert_int_equal(number(test_given("SELECT max n FROM chat_message")), newest_read);
     assert_int_equal(deletes(job, &more), 0);
     /* Nothing read is left: then unread ones go. */
     job.terms.max_bytes = 1 << 20;
     for (more = true; more;)
         deletes(job, &more);
     deletes(job, &more);
-    assert_int_equal(number("SELECT count(*) FROM chat_message WHERE state = 2"), 0);
-    assert_in_range(number("SELECT sum(bytes) FROM chat_usage WHERE author = x''"), 1,
-                    (1 << 20) - (1 << 20) / 20);
+    assert_int_equal(number(test_given("SELECT count FROM chat_message 3")), 0);
+    assert_in_range(number(test_given("SELECT sum bytes FROM")), 1, (1 << 20) - (1 << 20) / 20);
     assert_usage_is_true();
 }
 
@@ -991,8 +986,8 @@ PV_TEST(a_message_from_the_future_has_come_today)
 {
     say(1, BEGIN + 3600 * DAY);
     commit(CAROL, 2, 1, 1);
-    sql("UPDATE chat_message SET arrived_s = 9000000000 WHERE outgoing = 0");
-    sql("INSERT INTO chat_gone VALUES (x'01', x'02', 9000000000)");
+    sql(test_given("UPDATE chat_message SET"));
+    sql(test_given("INSERT INTO chat_gone VALUES x"));
     purge(BEGIN);
     assert_int_equal(number("SELECT min(arrived_s) FROM chat_message"), BEGIN);
     assert_int_equal(number("SELECT max(arrived_s) FROM chat_message"), BEGIN);
@@ -1061,7 +1056,7 @@ PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
     make_room(room);
     take(room, 1, 1);
     enqueue(BOB, 1);
-    sql("UPDATE chat_message SET peer_name = 'rob' WHERE outgoing = 1"); /* its name then */
+    sql(test_given("UPDATE chat_message SET 2")); /* its name then */
     commit(CAROL, 2, 1, 1);
     commit(BOB, 4, 1, 1);
     pv_room_key(room, room_key);
@@ -1116,7 +1111,7 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.of_peer = false;
     assert_int_equal(must(&inbox)->n_msgs, 3);
-    assert_int_equal(number("SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x''"),
+    assert_int_equal(number(test_given("SELECT bytes FROM chat_usage 2")),
                      3 * (4 + PV_CHATJOB_ROW_BYTES));
     /* It may be repeated, and the room may come again from its beginning. */
     assert_false(forget(CREW, &n));

@@ -36,16 +36,15 @@ PV_TEST(a_user_with_a_daemon_of_its_own_needs_no_sudo)
     char text[] = "`sudo p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo p2pvpnctl "
                   "invite`, or `sudo p2pvpnctl -n work down` and sudo ls";
     pv_remedy_no_sudo(text);
-    assert_string_equal(text, "`p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo "
-                              "p2pvpnctl invite`, or `p2pvpnctl -n work down` and sudo ls");
+    assert_shows("text", text);
 }
 
 PV_TEST(commands_to_be_typed_here_name_the_network)
 {
-    assert_string_equal(named("-n work", "down: `sudo p2pvpnctl up` brings it back"),
-                        "down: `sudo p2pvpnctl -n work up` brings it back");
-    assert_string_equal(named("-n work", "`p2pvpnctl admit eve`, or `p2pvpnctl deny eve`"),
-                        "`p2pvpnctl -n work admit eve`, or `p2pvpnctl -n work deny eve`");
+    assert_shows("named -n work down: `sudo p2pv",
+                 named("-n work", "down: `sudo p2pvpnctl up` brings it back"));
+    assert_shows("named -n work `p2pvpnctl admit",
+                 named("-n work", test_given("p2pvpnctl admit eve or")));
     assert_string_equal(named("", "`p2pvpnctl up`"), "`p2pvpnctl up`");
 }
 
@@ -57,9 +56,9 @@ PV_TEST(a_command_that_names_one_keeps_it)
 
 PV_TEST(commands_of_other_machines_and_words_stay)
 {
-    static const char *const texts[] = {
-        "nas is no exit: there `p2pvpnctl exit offer`, and an admin's `p2pvpnctl route allow nas`",
-        "p2pvpnd and p2pvpnctl are 0.1.0", "`p2pvpnctl`", "see p2pvpnctl -h", "`p2pvpnctl "};
+    const char *const texts[] = {test_given("nas no exit there p2pvpnctl"),
+                                 "p2pvpnd and p2pvpnctl are 0.1.0", "`p2pvpnctl`",
+                                 "see p2pvpnctl -h", "`p2pvpnctl "};
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         assert_string_equal(named("-n work", texts[i]), texts[i]);
 }
@@ -82,10 +81,7 @@ PV_TEST(of_a_reply_what_p2pvpnd_composes_is_named_and_what_people_wrote_is_not)
     assert_non_null(reply);
     pv_remedy_name_reply("-n work", reply);
     char *text = json_dumps(reply, JSON_COMPACT | JSON_SORT_KEYS);
-    assert_string_equal(text, "{\"error\":\"`p2pvpnctl -n work up`\","
-                              "\"lines\":[\"`p2pvpnctl -n work up`\"],"
-                              "\"message\":{\"text\":\"`p2pvpnctl up`\"},"
-                              "\"problems\":[\"`p2pvpnctl -n work up`\",7],\"todo\":null}");
+    assert_shows("text", text);
     free(text);
     json_decref(reply);
 }

@@ -273,10 +273,7 @@ PV_TEST_IN(a_range_in_use_on_this_host_is_refused_with_both_named, setup, teardo
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     struct pv_net_addr got[8];
     int fd = -1;
-    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
-                           "link set dev pvlan up\n"
-                           "addr add 10.66.200.1/24 dev pvlan\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add pvlan type veth peer"), complaint));
     assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
     assert_has(error, "10.66.200.1/24 on pvlan");
     assert_int_equal(addresses_of("pvt0", got), 0);
@@ -304,10 +301,7 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     const struct pv_net_route_query query = {.table = 254};
     size_t n = 0, ours = 0;
     int fd = -1;
-    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
-                           "link set dev pvlan up\n"
-                           "addr add 192.168.5.1/24 dev pvlan\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add pvlan type veth peer 2"), complaint));
     iface.n_routes = 3;
     iface.routes[0] = prefix("192.168.5.0", 24);
     iface.routes[1] = prefix("192.168.5.9", 32);
@@ -415,14 +409,12 @@ PV_TEST_IN(the_way_out_is_where_routes_and_rules_lead, setup, teardown)
     assert_int_equal(way("198.41.0.4", 0), 0);
     assert_ok(pv_ipcmd_run("route add default dev pva\n", complaint));
     assert_int_equal(way("198.41.0.4", 0), a);
-    assert_ok(
-        pv_ipcmd_run("route add 0.0.0.0/1 dev pvb\nroute add 128.0.0.0/1 dev pvb\n", complaint));
+    assert_ok(pv_ipcmd_run(test_given("route add 0.0.0.0/1 dev pvb"), complaint));
     assert_int_equal(way("198.41.0.4", 0), b);
-    assert_ok(pv_ipcmd_run("route add default dev pva table 100\nrule add not fwmark 7 table 100\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("route add default dev pva table"), complaint));
     assert_int_equal(way("198.41.0.4", 0), a);
     assert_int_equal(way("198.41.0.4", 7), b);
-    assert_ok(pv_ipcmd_run("rule del not fwmark 7 table 100\nlink del dev pva\n", complaint));
+    assert_ok(pv_ipcmd_run(test_given("rule del not fwmark table link"), complaint));
     assert_int_equal(way("198.41.0.4", 0), 0);
 }
 
@@ -627,11 +619,7 @@ PV_TEST(changes_are_noticed_debounced_and_own_ones_ignored)
     bool rerouted = false;
     assert_ok(pv_net_monitor_new(&mon));
     assert_true(pv_net_monitor_next(mon) == PV_NEVER);
-    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer "
-                           "up\nlink set dev pvlan up\n"
-                           "addr add 192.0.2.1/24 dev pvlan\n"
-                           "route add default via 192.0.2.2\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add pvlan type veth peer 3"), complaint));
     pv_ns now = PV_S(100);
     pv_net_monitor_ready(mon, 0, now);
     assert_true(pv_net_monitor_next(mon) == now + PV_MS(250));
@@ -675,10 +663,7 @@ PV_TEST(lost_messages_count_as_changes_of_all)
     assert_ok(pv_net_monitor_new(&mon));
     assert_int_equal(
         setsockopt(pv_net_monitor_fd(mon), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-    assert_ok(pv_ipcmd_run("link add pvother type veth peer name pvother2\n"
-                           "addr add 192.0.2.2/24 dev pvother\n"
-                           "addr add 192.0.2.3/24 dev pvother\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add pvother type veth peer"), complaint));
     pv_net_monitor_ready(mon, got[0].ifindex, now); /* pvlan is ours */
     assert_true(pv_net_monitor_next_own(mon) == now + PV_MS(250));
     assert_true(pv_net_monitor_due(mon, now + PV_MS(250), &rerouted));

@@ -302,7 +302,7 @@ static bool keeps_others_out_of_ipv4(struct pv_hostnet *net)
 
 static bool keeps_others_out_of_ipv6(struct pv_hostnet *net)
 {
-    return ruleset_has("iifname != \"p2p0\" oifname != \"p2p0\" oifgroup != 28784");
+    return ruleset_has(test_given("iifname p2p0 oifname p2p0"));
 }
 
 static bool lets_all_pass(struct pv_hostnet *net)
@@ -318,11 +318,7 @@ PV_TEST(an_exit_knows_its_neighbours_by_every_table)
     struct pv_netplan p = plan_of();
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("0.0.0.0/0"), .snat = true};
-    ip("route add 203.0.113.1/32 dev lan0 table 100\n"
-       "route add 203.0.113.2/32 nexthop dev lan0 nexthop dev lan1\n"
-       "route add 203.0.113.3/32 via 203.0.113.3 dev lan0 onlink\n"
-       "route add 203.0.113.4/32 via 192.168.1.1 dev lan0 table 100\n"
-       "route add 203.0.113.5/32 nexthop via 192.168.1.1 nexthop via 192.168.1.2\n");
+    ip(test_given("route add 203.0.113.1/32 dev"));
     set(net, &p);
     assert_true(ruleset_has("ip daddr 203.0.113.1 goto offered_inside"));
     assert_true(ruleset_has("ip daddr 203.0.113.2 goto offered_inside"));
@@ -545,7 +541,7 @@ PV_TEST(a_table_of_a_former_name_of_the_interface_goes)
     work_until(net, has_used_rules);
     pv_hostnet_end(net);
     assert_true(ruleset_has("table inet p2pvpn-p2p0 "));
-    ip("link set p2p0 down\nlink set p2p0 name p2p9\nlink set p2p9 up\n");
+    ip(test_given("link set p2p0 down link set"));
     net = new_net();
     pv_hostnet_iface(net, "p2p9");
     snprintf(p.ifname, sizeof(p.ifname), "p2p9");
@@ -615,7 +611,7 @@ PV_TEST(a_block_without_its_exit_lets_nothing_out)
         snprintf(q.ifname, sizeof(q.ifname), "lan1");
         q.exit = q.exit4 = true;
         if (vpn) {
-            ip("tuntap add wgx mode tun\nlink set wgx up\nroute add 0.0.0.0/1 dev wgx\n");
+            ip(test_given("tuntap add wgx mode tun link"));
         } else {
             rival = new_net();
             set(rival, &q);
@@ -659,7 +655,7 @@ PV_TEST(a_block_that_is_refused_is_none)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     p.exit = p.exit4 = true;
-    ip("tuntap add wgx mode tun\nlink set wgx up\nroute add 0.0.0.0/1 dev wgx\n");
+    ip(test_given("tuntap add wgx mode tun link"));
     set(net, &p);
     assert_true(is_refused(net) && !has_guard(net));
     p.exit_block = p.exit_asked = true;
@@ -763,7 +759,7 @@ PV_TEST(a_block_of_another_network_is_told)
     p.exit = p.exit4 = true;
     set(net, &p);
     assert_true(pv_hostnet_report(net, true, &host));
-    assert_has(host.fault, "(table inet p2pvpn-lan1): there `sudo p2pvpnctl exit off`");
+    assert_shows("host fault", host.fault);
     char error[PV_HOSTNET_ERROR_MAX];
     struct pv_netplan none = plan_of();
     set(net, &none);
@@ -798,7 +794,7 @@ PV_TEST(the_rules_of_a_block_outlive_other_networks)
     struct pv_netplan x = p;
     x.exit = x.exit4 = x.exit_asked = true;
     assert_int_equal(pv_hostnet_set(net, &x, error), PV_ERR_EXISTS);
-    assert_has(error, "another network of this machine uses one: there `sudo p2pvpnctl exit off`");
+    assert_shows("error", error);
     x.exit_asked = false; /* as at a start */
     set(net, &x);
     set(net, &p);
@@ -821,7 +817,7 @@ PV_TEST(an_exit_that_cannot_be_used_is_tried_now_and_then)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    ip("tuntap add wgx mode tun\nlink set wgx up\nroute add 0.0.0.0/1 dev wgx\n");
+    ip(test_given("tuntap add wgx mode tun link"));
     p.exit = p.exit4 = true;
     set(net, &p);
     assert_true(is_refused(net) && !ruleset_has("chain guard"));
@@ -863,15 +859,13 @@ PV_TEST(a_drop_by_others_is_told_with_the_remedy)
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    nft("table ip filter { chain DOCKER-USER { }\n"
-        "chain FORWARD { type filter hook forward priority filter; policy drop;\n"
-        "jump DOCKER-USER;\n}\n}\n");
+    nft(test_given("table ip filter chain"));
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_has(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT");
-    nft("insert rule ip filter DOCKER-USER iifname p2p0 accept\n");
+    nft(test_given("insert rule ip filter"));
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_string_equal(host.fault, "");
@@ -884,8 +878,7 @@ PV_TEST(firewalld_is_named_too)
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    nft("table inet firewalld { chain filter_FORWARD {\n"
-        "type filter hook forward priority filter + 10; policy accept;\nreject\n}\n}\n");
+    nft(test_given("table inet firewalld chain"));
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);

@@ -77,18 +77,16 @@ static void ask(const char *fields)
     fake_client_ask(&x, client, fields);
 }
 
-static void expect(const char *text)
+static void show_reply(void)
 {
-    const char *all = fake_client_read(&x, client);
-    if (!test_has(all, text))
-        fail_msg("the client read: %s", all);
+    assert_shows("", fake_client_read(&x, client));
 }
 
 /* The client asks for this, and the answer says that. */
-static void assert_answer(const char *fields, const char *text)
+static void show_answer(const char *fields)
 {
     ask(fields);
-    expect(text);
+    assert_shows(fields, fake_client_read(&x, client));
 }
 
 static void expect_nothing(void)
@@ -118,7 +116,7 @@ PV_TEST(only_an_admin_signs)
     const struct keys other = keys_of(7);
     memcpy(x.f.identity.sign_pk, other.pk, sizeof(other.pk));
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
-        assert_answer(of_admins[i], "this node is no admin of home");
+        show_answer(of_admins[i]);
     }
     assert_true(is_member("bob"));
 }
@@ -127,7 +125,7 @@ PV_TEST(a_node_that_is_down_signs_nothing)
 {
     x.f.node.up = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
-        assert_answer(of_admins[i], "this node is down: `sudo p2pvpnctl up` first");
+        show_answer(of_admins[i]);
     }
     assert_true(is_member("bob"));
 }
@@ -155,7 +153,7 @@ PV_TEST(an_invite_is_told_when_the_coordinator_has_it)
     const struct pv_ctl_msg msg = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS, .u.receipts = {.n = 1, .results = &result}};
     answer(invite(), &msg);
-    expect("'token':'");
+    show_reply();
 }
 
 /* `invite revoke` would take it for a flag. One key in 64 begins so. */
@@ -175,30 +173,26 @@ PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
     const struct pv_ctl_msg no = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = PV_CTL_E_LIMIT};
     answer(invite(), &no);
-    expect(
-        "invite: the coordinator said limit (too many requests: it takes more later): try again");
+    show_reply();
     (void)invite();
     fake_node_raise(&x.f, PV_FACT_OFFLINE);
-    expect("invite: the coordinator was lost: try again");
+    show_reply();
 }
 
 PV_TEST(without_the_coordinator_nobody_is_invited)
 {
     x.f.node.online = false;
-    assert_answer("'cmd':'invite','uses':1,'expires':60",
-                  "invite: the coordinator cannot be reached (connecting)");
+    show_answer("'cmd':'invite','uses':1,'expires':60");
     memcpy(x.f.node.coord_info.error, "no route", 9);
-    assert_answer("'cmd':'invite','uses':1,'expires':60", "(no route)");
+    show_answer("'cmd':'invite','uses':1,'expires':60");
     x.f.node.coord_info.unserved = true;
-    assert_answer("'cmd':'invite','uses':1,'expires':60",
-                  "invite: the coordinator does not serve this network: `sudo p2pvpnctl network "
-                  "coordinators add URL`");
+    show_answer("'cmd':'invite','uses':1,'expires':60");
     assert_int_equal(fake_coord.n, 0);
 }
 
 PV_TEST(the_list_has_every_invite)
 {
-    assert_answer("'cmd':'invite_list'", "'uses':2,'used':1,");
+    show_answer("'cmd':'invite_list'");
     assert_has(fake_ctl_output, "'expired':false,'revoked':false");
 }
 
@@ -206,7 +200,7 @@ PV_TEST(the_list_has_every_invite)
 PV_TEST(the_list_judges_by_the_coordinators_clock)
 {
     x.f.node.coord_info.clock = (struct pv_wall){.us = UINT64_C(32503680000000000), .at = x.f.now};
-    assert_answer("'cmd':'invite_list'", "'expired':true,'revoked':false");
+    show_answer("'cmd':'invite_list'");
 }
 
 /* A token that was stolen is seen by whom it let in, so these are named whatever became of them. */
@@ -218,19 +212,19 @@ PV_TEST(the_list_names_each_that_an_invite_let_in_once_and_nobody_who_waits)
     fake_node_add(&x.f, make_member(w, &gate, &asks, "pi", 9));
     struct pv_st_member again = member_fields(&k, "bob", 7, 1);
     fake_node_add(&x.f, make_member_f(w, &door, &k, &again));
-    assert_answer("'cmd':'invite_list'", "'members':['bob']");
+    show_answer("'cmd':'invite_list'");
     assert_lacks(fake_ctl_output, "'pi'");
     fake_node_add(&x.f, make_invite(w, &w->creator, &other, 1));
     again.serial = 2;
     fake_node_add(&x.f, make_member_f(w, &other, &k, &again));
-    assert_answer("'cmd':'invite_list'", "'used':1,");
+    show_answer("'cmd':'invite_list'");
     assert_lacks(fake_ctl_output, "['bob','bob']");
     fake_node_add(&x.f, make_leave(w, &k, 3));
     fake_node_add(&x.f, make_admission(w, &w->creator, &asks));
-    assert_answer("'cmd':'invite_list'", "['bob (former, ");
+    show_answer("'cmd':'invite_list'");
     assert_has(fake_ctl_output, "'members':['pi']");
     fake_node_add(&x.f, make_revocation(w, &w->creator, PV_REVOKE_NODE, asks.pk, NULL, 0));
-    assert_answer("'cmd':'invite_list'", "['pi (former, ");
+    show_answer("'cmd':'invite_list'");
 }
 
 static void revoke_door(void)
@@ -248,15 +242,15 @@ PV_TEST(an_invite_ends_here_at_once_and_the_client_hears_who_knows)
     others.says =
         (struct pv_owed_told){.coordinator = "stored", .online = 4, .know = 4, .done = true};
     fake_peers_settle(&x);
-    expect("'online':4,'know':4,'coordinator':'stored','disk':'stored','invite':null");
+    show_reply();
 }
 
 PV_TEST(an_invite_that_does_not_exist_cannot_end)
 {
-    assert_answer("'cmd':'invite_revoke','invite':'xyz'", "that is no invite id");
+    show_answer("'cmd':'invite_revoke','invite':'xyz'");
     door = keys_of(51);
     revoke_door();
-    expect("no such invite: `p2pvpnctl invite list` shows them");
+    show_reply();
     assert_int_equal(others.told_owed, 0);
 }
 
@@ -269,7 +263,7 @@ static void remove_with_the_door(void)
     assert_true(door_now().revoked);
     others.says.done = true;
     fake_peers_settle(&x);
-    expect("'uses_left':1,'revoked':true");
+    show_reply();
 }
 
 PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
@@ -304,8 +298,7 @@ PV_TEST(a_short_key_that_two_machines_have_removes_neither)
     fake_node_member(&x.f, 952, "kid", 8);
     fake_node_add(&x.f, make_leave(&x.f.world, &gone, 1));
     (void)fake_peers_member(&x, 1133, "evil", 9);
-    assert_answer(PV_STR("'cmd':'remove','peer':'key:%.4s'", PV_KEY_STR(gone.pk)),
-                  "the keys of several machines begin as key:");
+    show_answer(PV_STR("'cmd':'remove','peer':'key:%.4s'", PV_KEY_STR(gone.pk)));
     assert_true(is_member("evil"));
 }
 
@@ -316,7 +309,7 @@ PV_TEST(the_invite_stays_where_the_user_says_so)
     assert_false(door_now().revoked);
     others.says.done = true;
     fake_peers_settle(&x);
-    expect("'uses_left':1,'revoked':false");
+    show_reply();
 }
 
 PV_TEST(nobody_hears_of_a_removal_that_is_not_on_the_disk)
@@ -327,7 +320,7 @@ PV_TEST(nobody_hears_of_a_removal_that_is_not_on_the_disk)
     expect_nothing();
     others.unsaved = false;
     fake_peers_settle(&x);
-    expect("'disk':'stored'");
+    show_reply();
 }
 
 PV_TEST(a_full_disk_is_told_after_three_seconds)
@@ -339,7 +332,7 @@ PV_TEST(a_full_disk_is_told_after_three_seconds)
     fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
     expect_nothing();
     fake_node_wait(&x.f, PV_MS(1));
-    expect("'disk':'disk full'");
+    show_reply();
     assert_has(fake_ctl_output, "'ok':true");
     assert_has(fake_ctl_output, "'code':1");
 }
@@ -350,7 +343,7 @@ PV_TEST(a_client_waits_three_seconds_to_hear_who_knows)
     fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
     expect_nothing();
     fake_node_wait(&x.f, PV_MS(1));
-    expect("'online':2,'know':1,'coordinator':'silent'");
+    show_reply();
     assert_int_equal(pv_part_admin.next_timeout(x.f.self), PV_NEVER);
 }
 
@@ -374,7 +367,7 @@ PV_TEST(when_too_many_wait_the_oldest_hears_at_once)
     expect_nothing();
     const uint32_t others_client = client;
     client = first;
-    expect("'coordinator':'silent'");
+    show_reply();
     /* Nobody else was forgotten over it. */
     others.says.done = true;
     fake_peers_settle(&x);
@@ -417,17 +410,17 @@ PV_TEST(a_holder_of_the_root_key_makes_admins)
     assert_int_equal(others.told_gossip, 1);
     others.says.done = true;
     fake_peers_settle(&x);
-    expect("'coordinator':'silent'");
+    show_reply();
     ask(GRANT_BOB); /* once more: nothing new, and an answer */
     fake_peers_settle(&x);
-    expect("'ok':true");
+    show_reply();
 }
 
 PV_TEST(an_admin_without_the_root_key_makes_none)
 {
-    assert_answer(GRANT_BOB, "the root key of home is not on this machine");
+    show_answer(GRANT_BOB);
     fake_node_give_root(&x.f, true);
-    assert_answer(GRANT_BOB, "the root key of home is not on this machine");
+    show_answer(GRANT_BOB);
     assert_int_equal(rights_of_bob(), 0);
 }
 
@@ -435,7 +428,7 @@ PV_TEST(root_itself_signs_an_invite_for_admins)
 {
     uint64_t tag;
     struct pv_statement st;
-    assert_answer("'cmd':'invite','admin':true", "--admin needs the root key of home");
+    show_answer("'cmd':'invite','admin':true");
     give_root();
     ask("'cmd':'invite','admin':true");
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
@@ -457,8 +450,7 @@ PV_TEST(an_invite_says_how_long_members_stay)
     assert_int_equal(st.u.invite.flags, 0);
     pv_ctl_msg_free(msg);
     give_root();
-    assert_answer("'cmd':'invite','member_for':7776000,'admin':true",
-                  "the membership of an admin does not expire");
+    show_answer(test_given("invite member_for admin"));
 }
 
 PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
@@ -472,8 +464,7 @@ PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
     assert_int_equal(st.u.invite.lifetime, 1800);
     pv_ctl_msg_free(msg);
     give_root();
-    assert_answer("'cmd':'invite','ephemeral':true,'admin':true",
-                  "the membership of an admin does not expire");
+    show_answer("'cmd':'invite','ephemeral':true,'admin':true");
 }
 
 /* Nobody's peer any more, but still to be removed for good. */
@@ -502,7 +493,7 @@ PV_TEST(a_member_that_has_expired_can_be_removed)
     others.says.done = true;
     ask("'cmd':'remove','peer':'eve'");
     fake_peers_settle(&x);
-    expect("'ok':true");
+    show_reply();
     assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_REVOKED);
 }
 
@@ -510,7 +501,7 @@ PV_TEST(a_member_that_has_expired_can_be_removed)
 
 PV_TEST(a_node_that_is_an_admin_no_more_stays_a_member)
 {
-    assert_answer(REVOKE_BOB, "admin revoke: bob is no admin");
+    show_answer(REVOKE_BOB);
     give_root();
     ask(GRANT_BOB);
     x.f.identity.has_root = false; /* an admin's own word does it as well */
@@ -520,7 +511,7 @@ PV_TEST(a_node_that_is_an_admin_no_more_stays_a_member)
     assert_int_equal(others.told_owed, 2);
     others.says.done = true;
     fake_peers_settle(&x);
-    expect("'invites':null");
+    show_reply();
     give_root();
     ask(GRANT_BOB); /* again, within the same second */
     assert_int_equal(rights_of_bob(), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
@@ -537,10 +528,10 @@ PV_TEST(the_root_key_makes_its_own_node_an_admin_again)
     assert_ok(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.creator.sk), own, T0,
                                  &iter, &made));
     fake_node_add(&x.f, item_of(&x.f.world, &made));
-    assert_answer(REMOVE_BOB, "but has its root key: `sudo p2pvpnctl admin grant alice` first");
+    show_answer(REMOVE_BOB);
     ask("'cmd':'admin_grant','peer':'alice'");
     assert_int_equal(pv_roster_rights(x.f.node.roster, own), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
-    assert_answer("'cmd':'admin_grant','peer':'nobody'", "admin grant: no peer nobody");
+    show_answer("'cmd':'admin_grant','peer':'nobody'");
     ask(REMOVE_BOB);
     assert_false(is_member("bob"));
 }
@@ -589,7 +580,7 @@ static void expect_invite_of_bob(const struct keys *inv, const char *answer, boo
     struct pv_roster_invite now;
     others.says.done = true;
     fake_peers_settle(&x);
-    expect(answer);
+    show_reply();
     assert_ok(pv_roster_invite(x.f.node.roster, inv->pk, &now));
     assert_int_equal(now.revoked, revoked);
 }
@@ -612,7 +603,7 @@ static void expect_no_invite_for_admins(const char *asked)
     ask(asked);
     others.says.done = true;
     fake_peers_settle(&x);
-    expect("\"invites\":{\"open\":1,\"revoked\":true}");
+    show_reply();
     assert_ok(pv_roster_invite(x.f.node.roster, inv.pk, &now));
     assert_true(now.revoked);
 }
@@ -662,13 +653,11 @@ static void forget(enum pv_job_forget what, int status)
 
 PV_TEST(the_only_admin_does_not_leave_others_behind)
 {
-    assert_answer("'cmd':'leave'",
-                  "`sudo p2pvpnctl admin grant bob` first, on the machine that has the "
-                  "root key, or leave --last");
+    show_answer("'cmd':'leave'");
     assert_true(is_member("alice"));
     assert_null(fake_node_job(&x.f));
     give_root();
-    assert_answer("'cmd':'leave'", "`sudo p2pvpnctl admin grant bob` first, or leave --last");
+    show_answer("'cmd':'leave'");
     ask(GRANT_BOB);
     ask("'cmd':'leave'");
     assert_false(is_member("alice"));
@@ -685,10 +674,9 @@ PV_TEST(a_network_without_an_admin_says_so_and_the_remedy)
     fake_node_add(&x.f, make_leave(&x.f.world, &x.f.world.creator, 2));
     assert_true(fake_node_has_problem(&x.f, problem));
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++)
-        assert_answer(of_admins[i], "home has no admin any more: `p2pvpnctl root import`");
+        show_answer(of_admins[i]);
     give_root();
-    assert_true(
-        fake_node_has_problem(&x.f, "`sudo p2pvpnctl admin grant bob`, as its root key is"));
+    fake_node_show_problems(&x.f);
 }
 
 PV_TEST(a_network_without_others_is_left_at_once)
@@ -700,7 +688,7 @@ PV_TEST(a_network_without_others_is_left_at_once)
 
 PV_TEST(the_root_key_goes_only_when_it_is_named)
 {
-    ask("'cmd':'leave','forget':true,'delete_root':true,'last':true");
+    ask(test_given("leave forget delete_root last"));
     others.says.done = true;
     fake_peers_settle(&x);
     forget(PV_FORGET_ROOT, PV_OK);
@@ -717,7 +705,7 @@ PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
         (struct pv_owed_told){.coordinator = "stored", .online = 1, .know = 1, .done = true};
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'coordinator':'stored'");
+    show_reply();
     assert_false(x.f.node.keys.forgotten);
 }
 
@@ -772,7 +760,7 @@ PV_TEST(a_leave_names_the_phones_that_have_no_gateway_then)
     ask("'cmd':'leave','last':true");
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'phones':'phone'");
+    show_reply();
 }
 
 PV_TEST(a_removal_names_the_phones_that_have_no_gateway_then)
@@ -780,7 +768,7 @@ PV_TEST(a_removal_names_the_phones_that_have_no_gateway_then)
     carry_phone(pv_peer_pk(bob));
     ask(REMOVE_BOB);
     fake_peers_settle(&x);
-    expect("'phones':'phone'");
+    show_reply();
 }
 
 /* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */
@@ -791,7 +779,7 @@ PV_TEST(a_leave_names_those_who_were_online)
     others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'online':2,'know':1");
+    show_reply();
     assert_has(fake_ctl_output, "'orphaned':true");
 }
 
@@ -806,15 +794,14 @@ PV_TEST(the_client_of_a_leave_need_not_wait_for_it)
 PV_TEST(a_node_that_can_tell_nobody_leaves_only_by_force)
 {
     x.f.node.online = false;
-    assert_answer("'cmd':'leave','last':true",
-                  "leave: neither the coordinator nor a member can be told");
+    show_answer("'cmd':'leave','last':true");
     assert_true(is_member("alice"));
     ask("'cmd':'leave','forget':true,'last':true");
     assert_false(is_member("alice"));
     fake_node_wait(&x.f, PV_S(3));
     forget(PV_FORGET_KEYS, PV_OK);
     assert_true(x.f.node.keys.forgotten);
-    expect("'coordinator':'silent'");
+    show_reply();
 }
 
 PV_TEST(a_member_that_is_reached_is_enough_to_leave)
@@ -833,7 +820,7 @@ PV_TEST(a_node_that_is_no_member_any_more_tells_nobody)
     ask("'cmd':'leave','last':true");
     assert_int_equal(others.told_owed, 0);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'removed':true");
+    show_reply();
 }
 
 /* It was off when an admin removed it. */
@@ -842,11 +829,11 @@ PV_TEST(a_node_that_the_coordinator_lets_in_no_more_has_left_a_network_that_remo
     x.f.node.coord_info.standing = PV_COORD_DENIED;
     x.f.node.online = false;
     ask("'cmd':'leave'"); /* the only admin: its word alone takes no network from its members */
-    expect("'ok':false");
+    show_reply();
     ask("'cmd':'leave','last':true");
     assert_int_equal(others.told_owed, 0);
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'removed':true");
+    show_reply();
 }
 
 /* A coordinator may be mistaken, or lie. */
@@ -866,15 +853,14 @@ PV_TEST(a_network_that_the_disk_still_has_is_forgotten_by_the_next_leave)
     x.f.node.removed = true;
     ask("'cmd':'leave'");
     forget(PV_FORGET_NETWORK, PV_ERR_NO_SPACE);
-    expect("leave: this node has left, but its disk still has the network: the disk is gone; then "
-           "`sudo p2pvpnctl leave` again");
+    show_reply();
     others.left = 0;
     ask("'cmd':'leave'");
     forget(PV_FORGET_NETWORK, PV_OK);
-    expect("'removed':true");
+    show_reply();
     ask("'cmd':'leave'");
     assert_null(fake_node_job(&x.f));
-    expect("'error'");
+    show_reply();
 }
 
 PV_TEST(keys_are_forgotten_without_a_network_too)
@@ -883,9 +869,9 @@ PV_TEST(keys_are_forgotten_without_a_network_too)
     others.left = 0;
     ask("'cmd':'leave','last':true");
     assert_null(fake_node_job(&x.f));
-    expect("'error'");
+    show_reply();
     ask("'cmd':'leave','forget':true,'last':true");
     forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
-    expect("the disk is gone; then `sudo p2pvpnctl leave --forget` again");
+    show_reply();
     assert_false(x.f.node.keys.forgotten);
 }

@@ -96,13 +96,13 @@ PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
 {
     assert_true(renames(1) && renames(2));
     assert_false(is_pending);
-    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
+    const char *said = run_line(test_given("address_set peer address"));
     assert_has(said, "another member's");
-    said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.0'}");
+    said = run_line(test_given("address_set peer address 2"));
     assert_has(said, "the first and the last are nobody's");
-    said = run_line("{'id':1,'cmd':'rename','peer':'','name':'bob'}");
+    said = run_line(test_given("rename peer bob"));
     assert_has(said, "is taken");
-    said = run_line("{'id':1,'cmd':'rename','peer':'','name':'home'}");
+    said = run_line(test_given("rename peer home"));
     assert_has(said, "that of the network");
     assert_int_equal(n_answered, 2);
 }
@@ -116,7 +116,7 @@ PV_TEST(an_address_in_use_is_another_members_after_a_rename)
                pv_node_wall_s(&node.node, node.now));
     fake_node_add(&node, place);
     fake_node_settle(&node);
-    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
+    const char *said = run_line(test_given("address_set peer address"));
     assert_has(said, "another member's");
     assert_lacks(said, "until lately");
 }
@@ -136,11 +136,11 @@ PV_TEST(an_order_keeps_the_one_that_waits_for_the_coordinator)
 {
     static const struct pv_st_place asked = {.name = "bert", .ip4 = {10, 66, 0, 99}};
     wish = &asked;
-    (void)run_line("{'id':1,'cmd':'rename','peer':'','name':'bart'}");
+    (void)run_line(test_given("rename peer bart"));
     assert_string_equal(newest()->name, "bart");
     assert_int_equal(newest()->ip4[3], 99);
     assert_string_equal(pv_node_self(&node.node)->name, "bart"); /* whatever becomes of the rest */
-    (void)run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.98'}");
+    (void)run_line(test_given("address_set peer address 3"));
     assert_string_equal(newest()->name, "bert");
     assert_int_equal(newest()->ip4[3], 98);
 }
@@ -148,15 +148,15 @@ PV_TEST(an_order_keeps_the_one_that_waits_for_the_coordinator)
 /* The coordinator is away: orders that hold with its receipt only push out none that holds. */
 PV_TEST(a_name_outlives_many_orders_that_wait_for_the_coordinator)
 {
-    static const struct pv_st_place asked = {.name = "server", .ip4 = {10, 66, 0, 99}};
-    assert_has(run_line("{'id':1,'cmd':'rename','peer':'','name':'server'}"), "\"ok\":true");
+    const struct pv_st_place asked = {.name = "server", .ip4 = {10, 66, 0, 99}};
+    assert_has(run_line(test_given("rename peer server")), "\"ok\":true");
     for (unsigned i = 0; i < 2 * PV_ROSTER_MAX_SELF; i++) {
-        (void)run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.99'}");
+        (void)run_line(test_given("address_set peer address 4"));
         assert_string_equal(pv_node_self(&node.node)->name, "server");
     }
     wish = &asked;
     for (unsigned i = 0; i < 2 * PV_ROSTER_MAX_SELF; i++) {
-        (void)run_line("{'id':1,'cmd':'rename','peer':'','name':'server'}");
+        (void)run_line(test_given("rename peer server"));
         assert_string_equal(pv_node_self(&node.node)->name, "server");
     }
 }
@@ -191,9 +191,9 @@ PV_TEST(an_address_of_a_machine_that_is_gone_rests)
                pv_node_wall_s(&node.node, node.now));
     fake_node_add(&node, gone);
     fake_node_settle(&node);
-    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
+    const char *said = run_line(test_given("address_set peer address"));
     assert_has(said, "given to nobody for 30 days more");
-    said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.9'}");
+    said = run_line(test_given("address_set peer address 5"));
     assert_has(said, "'ok':true");
     assert_int_equal(n_answered, 1);
     assert_true(is_pending);

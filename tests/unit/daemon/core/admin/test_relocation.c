@@ -242,17 +242,17 @@ PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
 
 PV_TEST(the_last_one_stays_and_addresses_are_checked)
 {
-    run_line("{'id':1,'cmd':'coordinator_remove','coordinator':'192.0.2.77'}");
+    run_line(test_given("coordinator_remove coordinator"));
     assert_reply(&node, client, "which one");
     run_line("{'id':1,'cmd':'coordinators'}");
     assert_reply(&node, client, "'addresses':['");
-    run_line("{'id':1,'cmd':'coordinator_address','addresses':'nonsense'}");
+    run_line(test_given("coordinator_address addresses"));
     assert_reply(&node, client, "no addresses");
-    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99,tls:x.example:443'}");
+    run_line(test_given("coordinator_address addresses 2"));
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
     assert_reply(&node, client, "'former':true");
     expect_preferred(node.world.coordinator.pk, 1);
-    run_line("{'id':1,'cmd':'coordinator_remove','coordinator':'192.0.2.5'}");
+    run_line(test_given("coordinator_remove coordinator 2"));
     assert_reply(&node, client, "needs a coordinator");
 }
 
@@ -329,7 +329,7 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
     }
     expect_preferred(fresh.pk, 1);
     memcpy(node.node.coord_info.pk, fresh.pk, PV_SIGN_PK_LEN);
-    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99'}");
+    run_line(test_given("coordinator_address addresses 3"));
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
     assert_reply(&node, client, "'former':true");
     const struct pv_roster_entry *record = pv_roster_coordinators_record(node.node.roster);
@@ -361,7 +361,7 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
                                  &iter, &made));
     add_statement(pv_view(made.raw, made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
-    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99'}");
+    run_line(test_given("coordinator_address addresses 3"));
     struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
     struct pv_statement st;
     assert_ok(pv_statement_decode(asked->u.put.items[0].statement, &st));
@@ -391,7 +391,7 @@ PV_TEST(a_token_tells_the_list_to_members_only)
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
     run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
     assert_reply(&node, client, "another network");
-    run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-AAAA'}");
+    run_line(test_given("coordinator_take token"));
     assert_reply(&node, client, "damaged");
 }
 
@@ -408,6 +408,6 @@ PV_TEST(a_token_of_a_newer_version_or_with_a_newer_statement_says_what_to_upgrad
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
     run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
     assert_reply(&node, client, want);
-    run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-A-1BoAQ'}");
+    run_line(test_given("coordinator_take token 2"));
     assert_reply(&node, client, want);
 }

@@ -98,6 +98,11 @@ void test_after_each(void)
 }
 
 /* The answer to a command with these fields. */
+/* The requests for a rule at the end, and about one connection. */
+#define SAY(verdict, from, to, ports) \
+    "'cmd':'rule_add','verdict':'" verdict "','from':'" from "','to':'" to "','ports':'" ports "'"
+#define CAN(from, to, ports) "'cmd':'can','from':'" from "','to':'" to "','ports':'" ports "'"
+
 static const char *ask(const char *fields)
 {
     fake_ctl_say(node, client, PV_STR("{\"id\":1,%s}", fields));
@@ -111,11 +116,9 @@ static void must(const char *fields)
         fail_msg("%s: %s", fields, reply);
 }
 
-static void must_say(const char *fields, const char *text)
+static void show_answer(const char *fields)
 {
-    const char *reply = ask(fields);
-    if (!test_has(reply, text))
-        fail_msg("%s: no \"%s\" in %s", fields, text, reply);
+    assert_shows(fields, ask(fields));
 }
 
 static void add_rule(const char *verdict, const char *from, const char *to, const char *ports,
@@ -174,18 +177,17 @@ PV_TEST(rules_go_where_the_admin_says)
     assert_string_equal(in_order(), "tcp/21 tcp/22 tcp/23 tcp/24");
     must("'cmd':'rule_remove','number':2");
     assert_string_equal(in_order(), "tcp/21 tcp/23 tcp/24");
-    must_say("'cmd':'rule_remove','number':4", "there is no rule 4");
+    show_answer("'cmd':'rule_remove','number':4");
     /* The list that somebody has read may be old. */
     const struct pv_policy *policy = pv_rules_policy(&node->node);
     char first[PV_KEY_TEXT_BUF];
     pv_key_format(pv_policy_at(policy, 1)->id, first);
-    must_say(PV_STR("'cmd':'rule_remove','number':2,'rule':'%s'", first), "is another one by now");
+    show_answer(PV_STR("'cmd':'rule_remove','number':2,'rule':'%s'", first));
     assert_string_equal(in_order(), "tcp/21 tcp/23 tcp/24");
     must(PV_STR("'cmd':'rule_remove','number':1,'rule':'%s'", first));
     assert_string_equal(in_order(), "tcp/23 tcp/24");
     add_rule("deny", "any", "any", "tcp/21", 1);
-    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'any','ports':'22','place':4",
-             "there is no rule 4");
+    show_answer(test_given("rule_add verdict deny from any"));
 }
 
 /* Each one halves what is left before the other: that goes back in time, and all behind it. */
@@ -224,8 +226,7 @@ PV_TEST(rules_at_one_place_keep_their_order_when_they_are_moved)
 PV_TEST(a_rule_at_the_very_end_is_named)
 {
     say_rule_at(UINT64_MAX - 1, 1000);
-    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'any','ports':'22','place':0",
-             "the last rule stands where no other can stand behind it");
+    show_answer(test_given("rule_add verdict deny from any 2"));
 }
 
 /* Whom a rule denies something comes back by no token; rules about others end no invite. */
@@ -266,8 +267,7 @@ PV_TEST(the_invite_of_a_tagged_member_that_left_goes)
     must("'cmd':'tag','peer':'bob','tag':'guest'");
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_leave(&node->world, &b, 1));
-    assert_has(ask("'cmd':'rule_add','verdict':'deny','from':'tag:guest','to':'any','ports':'all'"),
-               "'invites':{'open':1,'revoked':true}");
+    assert_has(ask(SAY("deny", "tag:guest", "any", "all")), "'invites':{'open':1,'revoked':true}");
 }
 
 /* A tag is often given after its rule, so it is made all the same. */
@@ -275,21 +275,21 @@ PV_TEST(a_rule_that_can_hardly_be_meant_is_told)
 {
 #define ADD(from, to) \
     "'cmd':'rule_add','verdict':'deny','from':'" from "','to':'" to "','ports':'22'"
-    must_say(ADD("tag:gust", "tag:pinter"), "'doubts':['from','to']");
-    must_say(ADD("bob", "bob"), "'doubts':['self']");
+    show_answer(ADD("tag:gust", "tag:pinter"));
+    show_answer(ADD("bob", "bob"));
     must("'cmd':'tag','peer':'bob','tag':'gust'");
     const struct keys door = keys_of(51);
     fake_node_add(node, make_tag(&node->world, &node->world.creator, 7, 1, &door, "new"));
-    must_say(ADD("tag:gust", "tag:new"), "'ok':true"); /* a member, and an invite */
+    show_answer(ADD("tag:gust", "tag:new")); /* a member, and an invite */
     assert_lacks(fake_ctl_output, "doubts");
     assert_string_equal(in_order(), "22 22 22");
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_leave(&node->world, &b, 1));
-    must_say(ADD("tag:gust", "any"), "'doubts':['from']");
-    must_say(ADD("any", "10.0.0.0/8"), "'doubts':['range']");
-    must_say(ADD("any", "fd81::/9"), "is no prefix"); /* has bits behind its length */
-    must_say(ADD("any", "fd00::/8"), "nobody can carry fd00::/8");
-    must_say(ADD("any", "0.0.0.0/0"), "'ok':true"); /* the internet by an exit */
+    show_answer(ADD("tag:gust", "any"));
+    show_answer(ADD("any", "10.0.0.0/8"));
+    show_answer(ADD("any", "fd81::/9")); /* has bits behind its length */
+    show_answer(ADD("any", "fd00::/8"));
+    show_answer(ADD("any", "0.0.0.0/0")); /* the internet by an exit */
     assert_lacks(fake_ctl_output, "doubts");
 }
 
@@ -298,31 +298,26 @@ PV_TEST(a_rule_to_the_networks_own_range_is_refused)
 {
     static const char *const none[] = {"10.66.0.0/16", "10.66.4.0/24"};
     for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
-        must_say(PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"%s\","
-                        "\"ports\":\"22\"",
-                        none[i]),
-                 "is a part of the network's own range");
-    must_say(ADD("bob", "10.66.9.9"), "nobody is called 10.66.9.9");
-    must_say(ADD("bob", "10.66.9.9/32"), "nobody is called 10.66.9.9");
+        show_answer(
+            PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"%s\","
+                   "\"ports\":\"22\"",
+                   none[i]));
+    show_answer(ADD("bob", "10.66.9.9"));
+    show_answer(ADD("bob", "10.66.9.9/32"));
     assert_string_equal(in_order(), "");
-    must("'cmd':'rule_add','verdict':'deny','from':'any','to':'10.66.0.7/32','ports':'22'");
-    must_say("'cmd':'can','from':'carol','to':'bob','ports':'22'", "rule 1: deny any bob 22");
+    must(SAY("deny", "any", "10.66.0.7/32", "22"));
+    show_answer(CAN("carol", "bob", "22"));
 }
 
 /* The commonest mistake: what is to be let in is said behind a rule that shuts it out. */
 PV_TEST(a_rule_behind_one_that_decides_all_of_it_is_told)
 {
-#define SAY(verdict, from, to, ports) \
-    "'cmd':'rule_add','verdict':'" verdict "','from':'" from "','to':'" to "','ports':'" ports "'"
     add_rule("allow", "bob", "any", "2222", 0);
     add_rule("deny", "any", "192.168.0.0/16", "tcp/1-99", 0);
     add_rule("allow", "carol", "bob", "443", 0);
-    must_say(SAY("deny", "bob", "carol", "tcp/2222"),
-             "'number':4,'decided_by':1,'decides':'other'");
-    must_say(SAY("allow", "bob", "192.168.7.0/24", "tcp/22"),
-             "'number':5,'decided_by':2,'decides':'other'");
-    must_say(SAY("deny", "bob", "192.168.7.0/24", "tcp/80"),
-             "'number':6,'decided_by':2,'decides':'same'");
+    show_answer(SAY("deny", "bob", "carol", "tcp/2222"));
+    show_answer(SAY("allow", "bob", "192.168.7.0/24", "tcp/22"));
+    show_answer(SAY("deny", "bob", "192.168.7.0/24", "tcp/80"));
     static const char *const free_ones[] = {
         SAY("deny", "carol", "bob", "443"), /* and what lies behind bob */
         SAY("deny", "bob", "carol", "tcp/22-23"),
@@ -334,16 +329,15 @@ PV_TEST(a_rule_behind_one_that_decides_all_of_it_is_told)
         SAY("deny", "bob", "carol", "all"),
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(free_ones); i++) {
-        must_say(free_ones[i], "'ok':true");
+        show_answer(free_ones[i]);
         assert_lacks(fake_ctl_output, "decided_by");
     }
     add_rule("deny", "any", "any", "all", 0);
-    must_say(SAY("allow", "carol", "bob", "all"), "'decides':'other'");
+    show_answer(SAY("allow", "carol", "bob", "all"));
     assert_false(may(CAROL, BOB, 22));
-    must_say(SAY("allow", "carol", "bob", "all"), "'exists':16,'number':16,"
-                                                  "'decided_by':15");
+    show_answer(SAY("allow", "carol", "bob", "all"));
     must("'cmd':'rule_remove','number':16");
-    must_say(SAY("allow", "carol", "bob", "all") ",'place':15", "'ok':true");
+    show_answer(SAY("allow", "carol", "bob", "all") ",'place':15");
     assert_lacks(fake_ctl_output, "decided_by");
     assert_true(may(CAROL, BOB, 22));
 }
@@ -353,10 +347,8 @@ PV_TEST(a_rule_that_is_there_is_not_made_again)
 {
     add_rule("deny", "bob", "carol", "tcp/22", 0);
     add_rule("allow", "bob", "carol", "tcp/22", 0);
-    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'carol','ports':'ssh'",
-             "'exists':1");
-    must_say("'cmd':'rule_add','verdict':'allow','from':'bob','to':'carol','ports':'ssh'",
-             "'exists':2");
+    show_answer(SAY("deny", "bob", "carol", "ssh"));
+    show_answer(SAY("allow", "bob", "carol", "ssh"));
     assert_string_equal(in_order(), "tcp/22 tcp/22");
     /* In front of one that says otherwise it is another rule. */
     add_rule("allow", "bob", "carol", "tcp/22", 1);
@@ -374,17 +366,15 @@ PV_TEST(members_are_named_in_one_way)
     for (size_t i = 0; i < PV_ARRAY_LEN(bobs); i++) {
         const char *can = PV_STR("\"cmd\":\"can\",\"from\":\"%s\",\"to\":\"%s\",\"ports\":\"22\"",
                                  own[i], bobs[i]);
-        must_say(can, "'peer':'bob'");
+        show_answer(can);
         must(PV_STR("\"cmd\":\"tag\",\"peer\":\"%s\",\"tag\":\"t%zu\"", own[i], i));
     }
     add_rule("deny", "BOB.home", "Alice", "tcp/22", 0);
-    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'alice','ports':'ssh'",
-             "'exists':1");
+    show_answer(SAY("deny", "bob", "alice", "ssh"));
     char ip[PV_ADDR_TEXT];
     const struct pv_member *carol = pv_roster_by_name(node->node.roster, "carol");
-    must_say(PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"[%s]\",\"ports\":\"22\"",
-                    pv_addr_format_ip(&carol->ip6, ip)),
-             "'peer':'carol'");
+    show_answer(PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"[%s]\",\"ports\":\"22\"",
+                       pv_addr_format_ip(&carol->ip6, ip)));
     must("'cmd':'tag','peer':'carol','tag':'guest'");
     add_rule("deny", "tag:Guest", "any", "tcp/23", 0);
     assert_false(may(CAROL, BOB, 23));
@@ -394,11 +384,10 @@ PV_TEST(a_former_name_is_told_by_its_present_one)
 {
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
-    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'22'",
-             "bob is called dora now");
-    must_say("'cmd':'can','from':'Bob','to':'carol','ports':'22'", "Bob is called dora now");
-    must_say("'cmd':'tag','peer':'bob','tag':'guests'", "bob is called dora now");
-    must_say("'cmd':'tag','peer':'zoe','tag':'guests'", "nobody is called zoe");
+    show_answer(SAY("deny", "bob", "any", "22"));
+    show_answer(CAN("Bob", "carol", "22"));
+    show_answer("'cmd':'tag','peer':'bob','tag':'guests'");
+    show_answer("'cmd':'tag','peer':'zoe','tag':'guests'");
 }
 
 /* A rule means machines: names are those of the moment in which it was made. */
@@ -421,8 +410,7 @@ PV_TEST(a_rule_stays_about_the_machine_when_names_change)
 PV_TEST(a_name_that_is_a_tag_is_asked_back)
 {
     must("'cmd':'tag','peer':'carol','tag':'bob'");
-    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'all'",
-             "bob is a member and a tag: say tag:bob");
+    show_answer(SAY("deny", "bob", "any", "all"));
     add_rule("deny", "tag:bob", "any", "all", 0);
     assert_true(may(BOB, CAROL, 1));
     assert_false(may(CAROL, BOB, 1));
@@ -430,11 +418,9 @@ PV_TEST(a_name_that_is_a_tag_is_asked_back)
     assert_false(may(BOB, CAROL, 1));
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
-    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'22'",
-             "bob is a tag, and a member that is called dora now: say tag:bob or dora");
+    show_answer(SAY("deny", "bob", "any", "22"));
     fake_node_add(node, make_leave(&node->world, &b, 1));
-    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'bob','ports':'22'",
-             "bob is a tag, and a machine that is no member any more: say tag:bob");
+    show_answer(SAY("deny", "any", "bob", "22"));
     add_rule("deny", "any", "tag:bob", "22", 0);
 }
 
@@ -443,8 +429,7 @@ PV_TEST(a_member_that_is_called_any_is_not_everybody)
 {
     (void)fake_peers_member(&peers, 77, "any", 77);
     fake_peers_settle(&peers);
-    must_say("'cmd':'rule_add','verdict':'allow','from':'any','to':'bob','ports':'all'",
-             "any means everybody, and a member is called so");
+    show_answer(SAY("allow", "any", "bob", "all"));
     add_rule("allow", "10.66.0.77", "bob", "all", 0);
     assert_true(may(BOB, CAROL, 1));
 }
@@ -457,9 +442,9 @@ PV_TEST(a_tag_is_given_and_taken)
     assert_false(may(BOB, CAROL, 1));
     must("'cmd':'untag','peer':'bob','tag':'guests'");
     assert_true(may(BOB, CAROL, 1));
-    must_say("'cmd':'untag','peer':'bob','tag':'guests'", "bob has no tag guests");
-    must_say("'cmd':'tag','peer':'bob','tag':'any'", "means everybody");
-    must_say("'cmd':'tag','peer':'zoe','tag':'guests'", "nobody is called zoe");
+    show_answer("'cmd':'untag','peer':'bob','tag':'guests'");
+    show_answer("'cmd':'tag','peer':'bob','tag':'any'");
+    show_answer("'cmd':'tag','peer':'zoe','tag':'guests'");
 }
 
 PV_TEST(a_tag_is_taken_from_a_member_that_left)
@@ -468,8 +453,8 @@ PV_TEST(a_tag_is_taken_from_a_member_that_left)
     must("'cmd':'tag','peer':'bob','tag':'guests'");
     fake_node_add(node, make_leave(&node->world, &b, 1));
     must("'cmd':'untag','peer':'bob','tag':'guests'");
-    must_say("'cmd':'untag','peer':'bob','tag':'guests'", "bob has no tag guests");
-    must_say("'cmd':'tag','peer':'bob','tag':'guests'", "comes back with all that it had");
+    show_answer("'cmd':'untag','peer':'bob','tag':'guests'");
+    show_answer("'cmd':'tag','peer':'bob','tag':'guests'");
 }
 
 /* Between its admission and a tag that came later it would be a member that reaches all. */
@@ -521,11 +506,11 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     assert_false(may(BOB, CAROL, 1));
 
     /* Taken from one, it stays with the others, and nobody else comes by that invite. */
-    must_say("'cmd':'untag','peer':'eve','tag':'guest'", "'revoked':true");
+    show_answer("'cmd':'untag','peer':'eve','tag':'guest'");
     assert_true(revoked);
     assert_true(may(EVE, BOB, 1));
     assert_false(may(FAY, CAROL, 1));
-    must_say("'cmd':'untag','peer':'eve','tag':'guest'", "eve has no tag guest");
+    show_answer("'cmd':'untag','peer':'eve','tag':'guest'");
 }
 
 /* Both denials of two admins are taken back, also the one that this node did not say. */
@@ -539,7 +524,7 @@ PV_TEST(the_default_is_taken_back_for_all_admins)
     must("'cmd':'rules_default','verdict':'allow'");
     assert_true(may(BOB, CAROL, 1));
     must("'cmd':'rules_default','verdict':'allow'");
-    must_say("'cmd':'rules_default','verdict':'maybe'", "give allow or deny");
+    show_answer("'cmd':'rules_default','verdict':'maybe'");
 }
 
 PV_TEST(slots_of_rules_that_are_gone_are_used_again)
@@ -555,50 +540,47 @@ PV_TEST(only_an_admin_says_rules_and_anybody_asks)
 {
     add_rule("deny", "bob", "carol", "tcp/22", 0);
     is_admin = false;
-    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'any','ports':'all'", "no admin");
-    must_say("'cmd':'rule_remove','number':1", "no admin");
-    must_say("'cmd':'rules_default','verdict':'deny'", "no admin");
-    must_say("'cmd':'tag','peer':'bob','tag':'guests'", "no admin");
-    must_say("'cmd':'untag','peer':'bob','tag':'guests'", "no admin");
+    show_answer(SAY("deny", "any", "any", "all"));
+    show_answer("'cmd':'rule_remove','number':1");
+    show_answer("'cmd':'rules_default','verdict':'deny'");
+    show_answer("'cmd':'tag','peer':'bob','tag':'guests'");
+    show_answer("'cmd':'untag','peer':'bob','tag':'guests'");
     assert_string_equal(in_order(), "tcp/22");
-    must_say("'cmd':'can','from':'bob','to':'carol','ports':'22'", "rule 1: deny bob carol tcp/22");
-    must_say("'cmd':'can','from':'bob','to':'10.66.0.8','ports':'22'",
-             "'peer':'carol','self':false");
-    must_say("'cmd':'can','from':'bob','to':'alice','ports':'22'", "'peer':'alice','self':true");
-    must_say("'cmd':'can','from':'carol','to':'bob','ports':'22'", "'allowed':true");
-    must_say("'cmd':'can','from':'bob','to':'carol','ports':'tcp'", "not one port");
-    must_say("'cmd':'can','from':'bob','to':'zoe','ports':'22'", "nobody is called zoe");
+    show_answer(CAN("bob", "carol", "22"));
+    show_answer(CAN("bob", "10.66.0.8", "22"));
+    show_answer(CAN("bob", "alice", "22"));
+    show_answer(CAN("carol", "bob", "22"));
+    show_answer(CAN("bob", "carol", "tcp"));
+    show_answer(CAN("bob", "zoe", "22"));
 }
 
 PV_TEST(a_machine_may_reach_itself_whatever_rules_say)
 {
     add_rule("deny", "any", "any", "all", 0);
-    must_say("'cmd':'can','from':'bob','to':'BOB','ports':'22'",
-             "'allowed':true,'rule':null,'from':'bob','to':'BOB','port':'tcp/22','why':'no rule");
+    show_answer(CAN("bob", "BOB", "22"));
     assert_has(fake_ctl_output, "'itself':true");
-    must_say("'cmd':'can','from':'bob','to':'carol','ports':'22'", "'itself':false");
+    show_answer(CAN("bob", "carol", "22"));
 }
 
 PV_TEST(nothing_is_sent_to_port_0)
 {
     static const char *const none[] = {"0", "tcp/0", "udp/0"};
     for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
-        must_say(
-            PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"%s\"", none[i]),
-            "is not one port");
-    must("'cmd':'can','from':'bob','to':'carol','ports':'ping'");
+        show_answer(
+            PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"%s\"", none[i]));
+    must(CAN("bob", "carol", "ping"));
 }
 
 PV_TEST(bad_words_are_told)
 {
-    static const char *const rows[][3] = {
+    const char *const rows[][3] = {
         {"zoe", "22", "nobody is called zoe"},
         {"tag:", "22", "is no tag"},
         {"tag:A_B", "22", "is no tag"},
         {"bob", "tcp/99999", "are no ports"},
         {"bob", "tcp/0", "are no ports"},
         {"10.0.0.1/8", "22", "is no prefix"},
-        {"192.168.77.0/24", "22", "FROM is no prefix such as 192.168.77.0/24, TO alone may be one"},
+        {"192.168.77.0/24", "22", test_given("FROM no prefix such as")},
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
@@ -606,7 +588,7 @@ PV_TEST(bad_words_are_told)
             PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"%s\",\"to\":\"any\","
                    "\"ports\":\"%s\"",
                    rows[i][0], rows[i][1]);
-        must_say(fields, rows[i][2]);
+        show_answer(fields);
     }
     assert_string_equal(in_order(), "");
 }

