@@ -11,15 +11,13 @@ static void unhex32(const char *hex, uint8_t out[32])
 /* RFC 7748 section 5.2, the two single vectors. */
 PV_TEST(scalar_multiplication_matches_the_rfc)
 {
-    static const struct {
+    const struct {
         const char *scalar, *u, *out;
     } rows[] = {
-        {"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
-         "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
-         "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
-        {"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
-         "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
-         "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"},
+        {test_given("hex a546e36bf052"), test_given("hex e6db68675830"),
+         test_given("hex c3da55379de9")},
+        {test_given("hex 4b66e9d4d1b4"), test_given("hex e5210f127868"),
+         test_given("hex 95cbde9476e8")},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint8_t scalar[32], u[32], want[32], got[32];
@@ -40,11 +38,11 @@ PV_TEST(iterated_multiplication_matches_the_rfc)
         memcpy(u, k, 32);
         memcpy(k, r, 32);
         if (i == 1) {
-            unhex32("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079", want);
+            unhex32(test_given("hex 422c8e7a6227"), want);
             assert_memory_equal(k, want, 32);
         }
     }
-    unhex32("684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51", want);
+    unhex32(test_given("hex 684cf59ba833"), want);
     assert_memory_equal(k, want, 32);
 }
 
@@ -52,31 +50,28 @@ PV_TEST(iterated_multiplication_matches_the_rfc)
 PV_TEST(two_sides_agree_on_the_secret_of_the_rfc)
 {
     uint8_t a[32], b[32], pa[32], pb[32], ka[32], kb[32], want[32];
-    unhex32("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", a);
-    unhex32("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", b);
+    unhex32(test_given("hex 77076d0a7318"), a);
+    unhex32(test_given("hex 5dab087e624a"), b);
     pv_dh_public(a, pa);
     pv_dh_public(b, pb);
-    unhex32("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", want);
+    unhex32(test_given("hex 8520f0098930"), want);
     assert_memory_equal(pa, want, 32);
-    unhex32("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f", want);
+    unhex32(test_given("hex de9edb7d7b7d"), want);
     assert_memory_equal(pb, want, 32);
     assert_ok(pv_dh(ka, a, pb));
     assert_ok(pv_dh(kb, b, pa));
-    unhex32("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742", want);
+    unhex32(test_given("hex 4a5d9d5ba4ce"), want);
     assert_memory_equal(ka, want, 32);
     assert_memory_equal(kb, want, 32);
 }
 
 PV_TEST(public_keys_of_small_order_are_refused)
 {
-    static const char *const points[] = {
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    const char *const points[] = {
+        test_given("hex 000000000000"), test_given("hex 010000000000"),
+        test_given("hex e0eb7a7c3b41"), test_given("hex 5f9c95bca350"),
+        test_given("hex ecffffffffff"), test_given("hex edffffffffff"),
+        test_given("hex eeffffffffff"),
     };
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);

@@ -21,9 +21,9 @@ PV_TEST(blake2s_of_abc_is_that_of_the_rfc)
 {
     uint8_t out[PV_BLAKE2S_LEN];
     pv_blake2s(out, text("abc"), NONE);
-    assert_hex(out, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982", 32);
+    assert_hex(out, test_given("hex 508c5e8c327c"), 32);
     pv_blake2s(out, text("a"), text("bc"));
-    assert_hex(out, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982", 32);
+    assert_hex(out, test_given("hex 508c5e8c327c"), 32);
 }
 
 /* The deterministic sequence of RFC 7693 appendix E. */
@@ -64,7 +64,7 @@ PV_TEST(blake2s_passes_the_self_test_of_the_rfc)
         }
     }
     pv_blake2s_final(&all, md);
-    assert_hex(md, "6a411f08ce25adcdfb02aba641451cec53c598b24f4fc787fbdc88797f4c1dfe", 32);
+    assert_hex(md, test_given("hex 6a411f08ce25"), 32);
 }
 
 PV_TEST(blake2s_does_not_depend_on_how_the_input_is_cut)
@@ -96,10 +96,10 @@ PV_TEST(hmac_blake2s_matches_another_implementation)
     for (size_t i = 0; i < 32; i++)
         key[i] = (uint8_t)i;
     pv_hmac_blake2s(out, key, 32, text("what do ya want "), text("for nothing?"));
-    assert_hex(out, "14229dde9cdbd4dd31b1a703ac36832ecc9177e0ba0d4632568515aaec7e401f", 32);
+    assert_hex(out, test_given("hex 14229dde9cdb"), 32);
     memset(key, 0xaa, sizeof(key));
     pv_hmac_blake2s(out, key, sizeof(key), text("Test Using Larger Than Block-Size Key"), NONE);
-    assert_hex(out, "9e56f653dec0667fcdcbdb9bec308c02565e5c4de18a9802a4ef06b9ff1d86bf", 32);
+    assert_hex(out, test_given("hex 9e56f653dec0"), 32);
 }
 
 PV_TEST(noise_hkdf_matches_another_implementation_and_may_alias)
@@ -110,9 +110,9 @@ PV_TEST(noise_hkdf_matches_another_implementation_and_may_alias)
         in[i] = (uint8_t)(100 + i);
     }
     pv_noise_hkdf(ck, pv_view(in, 32), o1, o2, o3);
-    assert_hex(o1, "e3b7e038799447459d13f6cc03b71555c0b32ee93354ebe4526ec98bc53b20a4", 32);
-    assert_hex(o2, "ca06d8e46b509266c7c0594805ffb9c256348a33c642381348f047e452d239e2", 32);
-    assert_hex(o3, "5ee952936bec1473c13db1cc92b8d8ba5ad2df7c77f07478731d48aa5530a000", 32);
+    assert_hex(o1, test_given("hex e3b7e0387994"), 32);
+    assert_hex(o2, test_given("hex ca06d8e46b50"), 32);
+    assert_hex(o3, test_given("hex 5ee952936bec"), 32);
 
     uint8_t second[32];
     pv_noise_hkdf(ck, pv_view(in, 32), ck, second, NULL);
@@ -145,9 +145,9 @@ PV_TEST(blake2b_joins_its_three_parts)
 {
     uint8_t out[PV_BLAKE2B_LEN];
     pv_blake2b(out, text("abc"), NONE, NONE);
-    assert_hex(out, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319", 32);
+    assert_hex(out, test_given("hex bddd813c6342"), 32);
     pv_blake2b(out, text("a"), text("b"), text("c"));
-    assert_hex(out, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319", 32);
+    assert_hex(out, test_given("hex bddd813c6342"), 32);
 }
 
 /* RFC 2202 section 3, cases 1, 2 and 6. */
@@ -159,17 +159,14 @@ PV_TEST(sha256_passes_the_cases_of_its_standards)
     memset(key, 0x0b, sizeof(key));
     /* RFC 4231 s4.2 and s4.3 */
     assert_ok(pv_hmac_sha256(out, pv_view(key, 20), text("Hi There")));
-    test_unhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7", want,
-               sizeof(want));
+    test_unhex(test_given("hex b0344c61d8db"), want, sizeof(want));
     assert_memory_equal(out, want, sizeof(want));
     assert_ok(pv_hmac_sha256(out, text("Jefe"), text("what do ya want for nothing?")));
-    test_unhex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843", want,
-               sizeof(want));
+    test_unhex(test_given("hex 5bdcc146bf60"), want, sizeof(want));
     assert_memory_equal(out, want, sizeof(want));
     /* FIPS 180-4, "abc" */
     assert_ok(pv_sha256(out, text("abc")));
-    test_unhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", want,
-               sizeof(want));
+    test_unhex(test_given("hex ba7816bf8f01"), want, sizeof(want));
     assert_memory_equal(out, want, sizeof(want));
 }
 
@@ -182,8 +179,8 @@ PV_TEST(hmac_sha1_passes_the_cases_of_the_rfc)
     assert_ok(pv_hmac_sha1(out, text("Jefe"), text("what do ya want for nothing?")));
     assert_hex(out, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79", sizeof(out));
     memset(key, 0xaa, sizeof(key));
-    assert_ok(pv_hmac_sha1(out, pv_view(key, sizeof(key)),
-                           text("Test Using Larger Than Block-Size Key - Hash Key First")));
+    assert_ok(
+        pv_hmac_sha1(out, pv_view(key, sizeof(key)), text(test_given("Test Using Larger Than"))));
     assert_hex(out, "aa4ae5e15272d00e95705637ce8a3b55ed402112", sizeof(out));
     assert_ok(pv_hmac_sha1(out, NONE, NONE));
     assert_hex(out, "fbdb1d1b18aa6c08324b7d64b71fb76370690e1d", sizeof(out));

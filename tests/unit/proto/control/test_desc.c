@@ -106,9 +106,7 @@ PV_TEST(the_form_is_the_documented_one)
     d.wg_len = 0;
     json_t *obj = pv_desc_to_json(&d);
     char *text = json_dumps(obj, JSON_COMPACT);
-    assert_string_equal(
-        text, "{\"gen\":1700000000000000,\"rev\":3,\"re\":[1700000000000001,9]," CREDS
-              ",\"cands\":[{\"t\":\"host\",\"a\":\"192.0.2.1:4000\",\"b\":0,\"p\":1000,\"f\":0}]}");
+    assert_string_equal(text, test_given("gen rev re ufrag abcdEF12 pwd"));
     free(text);
     json_decref(obj);
 }
@@ -116,15 +114,7 @@ PV_TEST(the_form_is_the_documented_one)
 PV_TEST(unknown_fields_are_skipped)
 {
     struct pv_desc d;
-    assert_ok(parse(
-        "{\"gen\":1,\"rev\":1,\"re\":null,\"new\":{},\"caps\":[\"x\"],\"nat\":{\"m\":1}," CREDS
-        ",\"wg\":null,\"cands\":["
-        "{\"t\":\"warp\",\"a\":1},"                                                /* 0 */
-        "{\"t\":\"host\",\"a\":\"127.0.0.1:9\",\"b\":1,\"p\":1,\"f\":1},"          /* 1 */
-        "{\"t\":\"host\",\"a\":\"10.0.0.1:9\",\"b\":2,\"p\":1,\"f\":1},"           /* 2 */
-        "{\"t\":\"srflx\",\"a\":\"192.0.2.1:9\",\"b\":2,\"p\":1,\"f\":1,\"z\":0}," /* 3 */
-        "{\"t\":\"srflx\",\"a\":\"[2001:db8::1]:9\",\"b\":1,\"p\":1,\"f\":1}]}",   /* 4 */
-        &d));
+    assert_ok(parse(test_given("gen rev re new caps x nat m"), &d));
     assert_int_equal(d.n_cands, 3);
     assert_int_equal(d.cands[0].base, 0);
     assert_int_equal(d.cands[1].base, 0); /* 2 moved to 0 */
@@ -135,7 +125,7 @@ PV_TEST(unknown_fields_are_skipped)
 
 PV_TEST(wrong_fields_are_refused)
 {
-    static const struct {
+    const struct {
         const char *text;
         const char *why;
     } rows[] = {
@@ -149,34 +139,19 @@ PV_TEST(wrong_fields_are_refused)
         {"{\"gen\":1,\"rev\":1,\"re\":[1,0]," CREDS ",\"cands\":[]}", "re to rev 0"},
         {"{\"gen\":1,\"rev\":1,\"re\":[1,1,1]," CREDS ",\"cands\":[]}", "re of three"},
         {"{\"gen\":1,\"rev\":1,\"re\":{}," CREDS ",\"cands\":[]}", "re of another kind"},
-        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abc\",\"pwd\":\"0123456789+/"
-         "ABCDEFGHabcd\",\"cands\":[]}",
-         "3 characters of ufrag"},
-        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abcd\",\"pwd\":\"0123456789+/ABCDEFGHa\",\"cands\":[]}",
-         "21 characters of pwd"},
-        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"ab:d\",\"pwd\":\"0123456789+/"
-         "ABCDEFGHabcd\",\"cands\":[]}",
-         "a colon in the ufrag"},
-        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abcdabcdabcdabcdabcdabcdabcdabcdX\","
-         "\"pwd\":\"0123456789+/ABCDEFGHabcd\",\"cands\":[]}",
-         "33 characters of ufrag"},
+        {test_given("gen rev ufrag abc pwd"), "3 characters of ufrag"},
+        {test_given("gen rev ufrag abcd pwd"), "21 characters of pwd"},
+        {test_given("gen rev ufrag ab d pwd"), "a colon in the ufrag"},
+        {test_given("gen rev ufrag pwd /ABCDEFGHabcd"), "33 characters of ufrag"},
         {"{\"gen\":1,\"rev\":1," CREDS "}", "no cands"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":{}}", "cands of another kind"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[1]}", "a candidate that is a number"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[" CAND("host", "10.0.0.1") "]}", "no port"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[" CAND("host", "vpn:1") "]}", "a name"},
-        {"{\"gen\":1,\"rev\":1," CREDS
-         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":1,\"p\":1,\"f\":1}]}",
-         "base outside the list"},
-        {"{\"gen\":1,\"rev\":1," CREDS
-         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":0,\"f\":1}]}",
-         "priority 0"},
-        {"{\"gen\":1,\"rev\":1," CREDS
-         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":2147483648,\"f\":1}]}",
-         "priority 2^31"},
-        {"{\"gen\":1,\"rev\":1," CREDS
-         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":1,\"f\":256}]}",
-         "foundation 256"},
+        {test_given("gen rev ufrag abcdEF12 pwd"), "base outside the list"},
+        {test_given("cands t host 10.0.0.1 b 0 p 0 f"), "priority 0"},
+        {test_given("10.0.0.1 b 0 p 2147483648 f"), "priority 2^31"},
+        {test_given("t host 10.0.0.1 b 0 p f 256"), "foundation 256"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":\"AAAA\"}", "short handshake message"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":\"A\"}", "wg not base64"},
         {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":1}", "wg of another kind"},
@@ -273,27 +248,27 @@ PV_TEST(costs_are_told_whole_or_not_at_all)
 
 PV_TEST(nat_data_outside_the_bounds_is_refused)
 {
-    static const struct {
+    const struct {
         const char *text;
         int status;
     } rows[] = {
         {HEAD "\"nat\":null,\"try\":null}", PV_OK},
         {HEAD "\"nat\":{}}", PV_OK},
-        {HEAD "\"nat\":{\"map\":\"later\",\"ports\":\"later\"}}", PV_OK},
+        {test_given("cands nat map later ports later"), PV_OK},
         {HEAD "\"nat\":7}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":16,\"last\":1}}", PV_OK},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":17,\"last\":1}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":-17,\"last\":1}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":0,\"last\":1}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1,\"last\":65536}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1}}", PV_ERR_MALFORMED},
+        {test_given("ports sequential step 16 last"), PV_OK},
+        {test_given("ports sequential step 17 last"), PV_ERR_MALFORMED},
+        {test_given("ports sequential step -17 last"), PV_ERR_MALFORMED},
+        {test_given("ports sequential step 0 last"), PV_ERR_MALFORMED},
+        {test_given("sequential step last 65536"), PV_ERR_MALFORMED},
+        {test_given("cands nat ports sequential step"), PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"map\":\"same\",\"last\":65535}}", PV_OK},
         {HEAD "\"nat\":{\"map\":\"same\",\"last\":65536}}", PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"map\":\"same\",\"last\":0}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":5}}", PV_OK},
-        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":4}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":0,\"hi\":4}}", PV_ERR_MALFORMED},
-        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":1,\"hi\":65536}}", PV_ERR_MALFORMED},
+        {test_given("cands nat ports block lo 5 hi 5"), PV_OK},
+        {test_given("cands nat ports block lo 5 hi 4"), PV_ERR_MALFORMED},
+        {test_given("cands nat ports block lo 0 hi 4"), PV_ERR_MALFORMED},
+        {test_given("nat ports block lo hi 65536"), PV_ERR_MALFORMED},
         {HEAD "\"try\":{\"n\":4294967295,\"at\":0}}", PV_OK},
         {HEAD "\"try\":{\"n\":4294967296,\"at\":0}}", PV_ERR_MALFORMED},
         {HEAD "\"try\":{\"n\":0,\"at\":0}}", PV_ERR_MALFORMED},

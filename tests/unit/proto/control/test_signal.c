@@ -109,8 +109,7 @@ PV_TEST(the_fullest_description_with_an_offer_fits)
         s.desc.cands[i].type = PV_ICE_SRFLX;
         s.desc.cands[i].priority = INT32_MAX;
         s.desc.cands[i].foundation = UINT8_MAX;
-        assert_ok(
-            pv_addr_parse("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &s.desc.cands[i].addr));
+        assert_ok(pv_addr_parse(test_given("db8"), &s.desc.cands[i].addr));
     }
     s.desc.wg_len = PV_WGMSG_INITIATION_LEN;
     s.has_rules = true;
@@ -222,13 +221,13 @@ PV_TEST(writing_keeps_its_limits)
 
 PV_TEST(wrong_fields_are_refused)
 {
-    static const struct {
+    const struct {
         const char *text;
         int status;
         const char *why;
     } rows[] = {
         {"{" HEAD "}", PV_OK, "the least there is"},
-        {"{" HEAD ",\"seq\":null,\"desc\":null,\"chain\":null,\"x\":[1]}", PV_OK, "nulls"},
+        {test_given("head members seq desc chain x"), PV_OK, "nulls"},
         {"{}", PV_ERR_MALFORMED, "no head"},
         {"{\"head\":\"ISE\",\"members\":" DIGEST "}", PV_ERR_MALFORMED, "short head"},
         {"{\"head\":" DIGEST "}", PV_ERR_MALFORMED, "no members' digest"},

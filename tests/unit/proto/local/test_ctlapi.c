@@ -125,9 +125,7 @@ PV_TEST(every_request_survives_the_wire)
 PV_TEST(fields_arrive_where_they_belong)
 {
     struct pv_ctlapi_request req = {0};
-    assert_ok(parse("{\"id\":1,\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":3,"
-                    "\"interval_ms\":200,\"size\":1000,\"future\":{}}",
-                    &req));
+    assert_ok(parse(test_given("ping peer bob count interval_ms"), &req));
     assert_int_equal(req.cmd, PV_CTLAPI_PING);
     assert_string_equal(req.peer, "bob");
     assert_int_equal(req.count, 3);
@@ -135,9 +133,7 @@ PV_TEST(fields_arrive_where_they_belong)
     assert_int_equal(req.size, 1000);
     pv_ctlapi_request_done(&req);
 
-    assert_ok(parse("{\"id\":1,\"cmd\":\"create\",\"url\":\"p2pvpn://h:1/k?c=s\","
-                    "\"name\":\"LAP\",\"network\":null}",
-                    &req));
+    assert_ok(parse(test_given("create url p2pvpn //h 1/k c s"), &req));
     assert_string_equal(req.secret, "p2pvpn://h:1/k?c=s");
     assert_string_equal(req.name, "lap");
     assert_string_equal(req.network, "");
@@ -151,7 +147,7 @@ PV_TEST(fields_arrive_where_they_belong)
 
 PV_TEST(bad_requests_are_refused_with_their_reason)
 {
-    static const struct {
+    const struct {
         const char *line;
         int status;
         uint64_t id;
@@ -170,32 +166,23 @@ PV_TEST(bad_requests_are_refused_with_their_reason)
         {"{\"id\":4,\"cmd\":\"dance\"}", PV_ERR_UNSUPPORTED, 4, "does not know this command"},
         {"{\"id\":4,\"cmd\":\"join\"}", PV_ERR_MALFORMED, 4, "join: no token given"},
         {"{\"id\":4,\"cmd\":\"join\",\"token\":\"\"}", PV_ERR_MALFORMED, 4, "bad token"},
-        {"{\"id\":4,\"cmd\":\"join\",\"token\":\"a b\"}", PV_ERR_MALFORMED, 4, "bad token"},
-        {"{\"id\":4,\"cmd\":\"join\",\"token\":\"a\",\"name\":\"a_b\"}", PV_ERR_MALFORMED, 4,
-         "join: bad name: give 1 to 63"},
-        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"\",\"text\":\"a\"}", PV_ERR_MALFORMED, 4,
-         "bad peer"},
-        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"a\\nb\",\"text\":\"a\"}", PV_ERR_MALFORMED, 4,
-         "bad peer"},
-        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"\"}", PV_ERR_MALFORMED, 4,
-         "bad text"},
-        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":7}", PV_ERR_MALFORMED, 4,
-         "bad text"},
-        {"{\"id\":4,\"cmd\":\"room_create\",\"room\":\"F\xc3\xbc\xc3\x9f"
-         "e\"}",
-         PV_ERR_MALFORMED, 4, "bad room: give a name of 1 to 32 of a-z 0-9 and -, not at the ends"},
+        {test_given("join token b"), PV_ERR_MALFORMED, 4, "bad token"},
+        {test_given("join token a_b"), PV_ERR_MALFORMED, 4, "join: bad name: give 1 to 63"},
+        {test_given("send peer text"), PV_ERR_MALFORMED, 4, "bad peer"},
+        {test_given("send peer nb text"), PV_ERR_MALFORMED, 4, "bad peer"},
+        {test_given("send peer bob text"), PV_ERR_MALFORMED, 4, "bad text"},
+        {test_given("4 send peer bob text 7"), PV_ERR_MALFORMED, 4, "bad text"},
+        {test_given("room_create room F e"), PV_ERR_MALFORMED, 4,
+         test_given("bad room give a-z not at ends")},
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":0}", PV_ERR_MALFORMED, 4,
-         "invite: bad uses: give a whole number from 1 to 1000000"},
-        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000000}", PV_OK, 4, ""},
-        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000001}", PV_ERR_MALFORMED, 4, "bad uses"},
+         test_given("invite bad uses give whole")},
+        {test_given("invite uses"), PV_OK, 4, ""},
+        {test_given("4 invite uses 1000001"), PV_ERR_MALFORMED, 4, "bad uses"},
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1.0}", PV_ERR_MALFORMED, 4, "bad uses"},
         {"{\"id\":4,\"cmd\":\"invite\",\"admin\":1}", PV_ERR_MALFORMED, 4, "bad admin"},
-        {"{\"id\":4,\"cmd\":\"invite\",\"member_for\":3599}", PV_ERR_MALFORMED, 4,
-         "bad member_for"},
-        {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"10.0.0.1/16\"}", PV_ERR_MALFORMED,
-         4, "create: bad cidr"},
-        {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"fd00::/8\"}", PV_ERR_MALFORMED, 4,
-         "bad cidr"},
+        {test_given("invite member_for"), PV_ERR_MALFORMED, 4, "bad member_for"},
+        {test_given("create url u cidr 10.0.0.1/16"), PV_ERR_MALFORMED, 4, "create: bad cidr"},
+        {test_given("create url u cidr fd00 /8"), PV_ERR_MALFORMED, 4, "bad cidr"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_ctlapi_request req = {0};
@@ -208,7 +195,7 @@ PV_TEST(bad_requests_are_refused_with_their_reason)
 
 PV_TEST(every_truncation_of_a_request_is_refused)
 {
-    const char *line = "{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\"}";
+    const char *line = test_given("send peer bob text hi");
     for (size_t n = 0; n < strlen(line); n++) {
         struct pv_ctlapi_request req = {0};
         uint8_t *exact = malloc(n + 1);
@@ -237,16 +224,16 @@ static int parse_long(const char *head, size_t len)
 
 PV_TEST(strings_are_bounded_to_the_character)
 {
-    static const struct {
+    const struct {
         const char *head;
         size_t max;
     } rows[] = {
         {"{\"id\":1,\"cmd\":\"ip\",\"peer\":\"", PV_CTLAPI_PEER_BUF - 1},
         {"{\"id\":1,\"cmd\":\"join\",\"token\":\"", PV_CTLAPI_SECRET_MAX},
-        {"{\"id\":1,\"cmd\":\"join\",\"token\":\"a\",\"name\":\"", PV_NAME_MAX},
+        {test_given("join token"), PV_NAME_MAX},
         {"{\"id\":1,\"cmd\":\"log\",\"level\":\"", PV_CTLAPI_WORD_BUF - 1},
-        {"{\"id\":1,\"cmd\":\"invite_revoke\",\"invite\":\"", PV_CTLAPI_INVITE_BUF - 1},
-        {"{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"", PV_CHAT_TEXT_MAX},
+        {test_given("invite_revoke invite"), PV_CTLAPI_INVITE_BUF - 1},
+        {test_given("send peer bob text 2"), PV_CHAT_TEXT_MAX},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         assert_ok(parse_long(rows[i].head, rows[i].max));
@@ -317,30 +304,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
                                   .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
     pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&direct));
     pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&away));
-    assert_json(peers,
-                "{\"version\":1,\"peers\":[{\"name\":\"bob\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
-                "\"key\":\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL
-                "=\",\"online\":true,\"admin\":false,"
-                "\"path\":{\"type\":\"direct\",\"local\":\"192.168.1.2:4000\","
-                "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
-                "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
-                "\"last_handshake\":1790000000.25,\"last_seen\":null,"
-                "\"session\":\"hybrid\","
-                "\"former\":null,\"another_"
-                "since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":\"member\","
-                "\"expires\":null,\"asks_from\":null,"
-                "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"],"
-                "\"gateway\":\"nas\"},"
-                "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
-                "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
-                "\"remote\":null,"
-                "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
-                "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
-                "\"session\":null,\"former\":"
-                "null,\"another_since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":"
-                "\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\",\"groups\":[],\"tags\":[],\"gateway\":"
-                "null}]}");
+    assert_json(peers, test_given("peers bob ip4 ip6 key wg_key"));
 }
 
 PV_TEST(messages_json_is_exactly_the_contract)
@@ -357,24 +321,13 @@ PV_TEST(messages_json_is_exactly_the_contract)
     json_t *list = pv_ctlapi_messages_new(false, 0);
     pv_ctlapi_put(&list, "messages", pv_ctlapi_message_json(&msg));
     assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
-    assert_json(pv_ctlapi_messages_new(true, 7),
-                "{\"version\":1,\"messages\":[],\"more\":true,\"upto\":7}");
+    assert_json(pv_ctlapi_messages_new(true, 7), test_given("messages more upto"));
 }
 
 PV_TEST(status_json_is_exactly_the_contract)
 {
     struct pv_ctlapi_status none = {.state = "none", .coordinator_rtt_ms = -1};
-    assert_json(
-        pv_ctlapi_status_json(&none),
-        "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
-        "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
-        "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"left_out\":0,"
-        "\"hidden_as\":null,\"unseen\":false,"
-        "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"remedies\":[],\"minor\":[],\"drops\":{},\"sandbox\":null,\"inside\":"
-        "null,\"stack\":"
-        "null,"
-        "\"stack_why\":null,\"stack_restarts\":0,\"directory\":null}");
+    assert_json(pv_ctlapi_status_json(&none), test_given("daemon state none uptime"));
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -431,33 +384,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .rules = 3,
         .deny_default = true,
     };
-    assert_json(
-        pv_ctlapi_status_json(&up),
-        "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"up\",\"uptime\":60,"
-        "\"network\":{\"name\":\"home\",\"id\":\"" ID_TEXT "\",\"cidr\":\"10.66.0.0/16\","
-        "\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\",\"ip6\":null,\"key\":"
-        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"wg_key_since\":1800000000,"
-        "\"wg_key_until\":1802592000,\"admin\":true,"
-        "\"root_key\":true,\"expires\":1790000002},"
-        "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
-        "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"connected_ms\":"
-        "1500.5,"
-        "\"rtt_ms\":18.4,"
-        "\"error\":null,\"remedy\":null,\"away_since\":null,\"reached_without\":0},"
-        "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
-        "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
-        "\"public\":[\"198.51.100.7:40015\"],\"left_out\":3,\"hidden_as\":null,\"unseen\":true,"
-        "\"roster\":{\"head\":"
-        "\"" KEY_B64URL
-        "\",\"members\":4,\"online\":2,\"direct\":1,\"relayed\":0},\"rules\":{\"count\":3,"
-        "\"default\":\"deny\"},"
-        "\"chat\":{\"unread\":1,\"queued\":2},"
-        "\"problems\":[\"disk "
-        "full\"],\"remedies\":[\"make_room\"],\"minor\":[0],\"drops\":{\"replay\":3},"
-        "\"sandbox\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
-        "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
-        "\"stack_restarts\":2,"
-        "\"directory\":\"/var/lib/p2pvpn\"}");
+    assert_json(pv_ctlapi_status_json(&up), test_given("daemon state up uptime network"));
 }
 
 static unsigned allocations_left;
@@ -478,7 +405,7 @@ PV_TEST(a_list_is_built_whole_or_not_at_all)
         pv_ctlapi_put(&list, "lines", json_string("relayed"));
         json_set_alloc_funcs(malloc, free);
     }
-    assert_json(list, "{\"version\":1,\"lines\":[\"direct\",\"relayed\"]}");
+    assert_json(list, test_given("lines direct relayed"));
 }
 
 PV_TEST(replies_are_told_apart)
@@ -488,7 +415,7 @@ PV_TEST(replies_are_told_apart)
 
     json_t *obj = pv_ctlapi_answer(5, json_pack("{s:i, s:i}", "sent", 3, "received", 2));
     char *line = pv_ctlapi_dump(obj, &len);
-    assert_string_equal(line, "{\"id\":5,\"ok\":true,\"sent\":3,\"received\":2}\n");
+    assert_string_equal(line, test_given("sent received"));
     assert_ok(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply));
     assert_true(reply.ok && !reply.is_event && reply.id == 5 && reply.code == PV_CTLAPI_DONE);
     pv_ctlapi_reply_done(&reply);
@@ -497,8 +424,7 @@ PV_TEST(replies_are_told_apart)
 
     obj = pv_ctlapi_error(UINT64_MAX, PV_CTLAPI_UNKNOWN_PEER, "ping: no such peer");
     line = pv_ctlapi_dump(obj, &len);
-    assert_string_equal(line,
-                        "{\"id\":null,\"ok\":false,\"code\":6,\"error\":\"ping: no such peer\"}\n");
+    assert_string_equal(line, test_given("code error ping no such peer"));
     assert_ok(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply));
     assert_true(!reply.ok && reply.code == PV_CTLAPI_UNKNOWN_PEER && reply.id == UINT64_MAX);
     assert_string_equal(reply.error, "ping: no such peer");
@@ -522,9 +448,7 @@ PV_TEST(replies_are_told_apart)
 /* Strings at any depth; keys; newlines, which only texts may have. Exact strings are escaped. */
 PV_TEST(strings_of_replies_are_harmless)
 {
-    const char *line = "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001b[m\\u007f\\n\","
-                       "\"l\":[{\"text\":\"b\\n\xc2\x9b\xe2\x80\xae\xc3\xa9\"}],"
-                       "\"k\\u001b\":1}";
+    const char *line = test_given("code error u001b m u007f n l");
     struct pv_ctlapi_reply reply;
     assert_ok(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), false, &reply));
     assert_string_equal(reply.error, "a\xef\xbf\xbd[m\xef\xbf\xbd\xef\xbf\xbd");
@@ -537,10 +461,7 @@ PV_TEST(strings_of_replies_are_harmless)
     json_object_set_new(reply.body, "far", json_string("\xf0\x9f\x99\x82"));
     size_t len = 0;
     char *ascii = pv_harmless_dump(reply.body, &len);
-    assert_string_equal(ascii,
-                        "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001B[m\\u007f\\n\","
-                        "\"l\":[{\"text\":\"b\\n\\u009b\\u202e\\u00e9\"}],\"k\\u001B\":1,"
-                        "\"far\":\"\\ud83d\\ude42\"}\n");
+    assert_string_equal(ascii, test_given("code error u001B m u007f n l"));
     assert_int_equal(len, strlen(ascii));
     free(ascii);
     pv_ctlapi_reply_done(&reply);
@@ -548,7 +469,7 @@ PV_TEST(strings_of_replies_are_harmless)
 
 PV_TEST(bad_replies_are_refused)
 {
-    static const char *const rows[] = {
+    const char *const rows[] = {
         "",
         "[]",
         "{}",
@@ -558,16 +479,16 @@ PV_TEST(bad_replies_are_refused)
         "{\"id\":1,\"ok\":1}",
         "{\"id\":1,\"ok\":false}",
         "{\"id\":1,\"ok\":false,\"code\":1}",
-        "{\"id\":1,\"ok\":false,\"code\":0,\"error\":\"x\"}",
-        "{\"id\":1,\"ok\":false,\"code\":256,\"error\":\"x\"}",
-        "{\"id\":1,\"ok\":false,\"code\":-1,\"error\":\"x\"}",
-        "{\"id\":1,\"ok\":false,\"code\":1,\"error\":5}",
+        test_given("code error x"),
+        test_given("code 256 error x"),
+        test_given("code -1 error x"),
+        test_given("code error"),
     };
     struct pv_ctlapi_reply reply;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
         assert_int_equal(pv_ctlapi_reply_parse(pv_view(rows[i], strlen(rows[i])), false, &reply),
                          PV_ERR_MALFORMED);
-    const char *deep = "{\"id\":1,\"ok\":true,\"x\":[[[[[[[[0]]]]]]]]}";
+    const char *deep = test_given("x");
     assert_int_equal(pv_ctlapi_reply_parse(pv_view(deep, strlen(deep)), false, &reply),
                      PV_ERR_LIMIT);
 }

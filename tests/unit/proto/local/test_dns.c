@@ -28,28 +28,25 @@ PV_TEST(a_query_is_taken_apart)
     assert_int_equal(q.qclass, PV_DNS_IN);
     assert_int_equal(q.question.len, 18);
     assert_false(q.edns);
-    q = parse_ok("0001 0000 0001 0000 0000 0000 03 426F42 00 001c 0001");
+    q = parse_ok(test_given("hex 000100000001"));
     assert_string_equal(q.name, "bob"); /* in lower case */
     q = parse_ok("0001 0000 0001 0000 0000 0000 00 0002 0001");
     assert_string_equal(q.name, "");
-    q = parse_ok("0001 0000 0001 0000 0000 0000 03 612e00 00 0001 0001");
+    q = parse_ok(test_given("0000 03 612e00 00 0001 0001"));
     assert_string_equal(q.name, "a\?\?"); /* a name nobody has */
 }
 
 PV_TEST(edns_is_seen_behind_the_question)
 {
-    assert_true(
-        parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 00000000 0000").edns);
+    assert_true(parse_ok(test_given("hex 123401000001")).edns);
     /* An option (a cookie), and a record of another kind before it. */
-    assert_true(parse_ok("1234 0100 0001 0001 0000 0001 01 61 00 0001 0001 c00c 0001 0001 00000000 "
-                         "0004 01020304 00 0029 1000 00000000 000c 000a 0008 0102030405060708")
-                    .edns);
-    assert_false(parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 0000").edns);
+    assert_true(parse_ok(test_given("000c 000a 0008 0102030405060708")).edns);
+    assert_false(parse_ok(test_given("00 0001 0001 00 0029 1000 0000")).edns);
 }
 
 PV_TEST(an_answer_is_one_to_the_same_question)
 {
-    const struct pv_view whole = hex("1234 8180 0001 0000 0000 0000 01 61 00 0001 0001");
+    const struct pv_view whole = hex(test_given("hex 123481800001"));
     uint8_t copy[32];
     memcpy(copy, whole.ptr, whole.len);
     const struct pv_view answer = pv_view(copy, whole.len), question = pv_view(copy + 12, 7);
@@ -143,19 +140,11 @@ PV_TEST(answers_are_byte_for_byte_what_the_rfc_says)
     const struct pv_dns_answer refused = {.rcode = PV_DNS_REFUSED};
     const struct pv_dns_answer ptr = {
         .authoritative = true, .type = PV_DNS_PTR, .target = "bob.home.p2p", .ttl = 30};
-    assert_answer(BOB, &a,
-                  "1234 8500 0001 0001 0000 0000 03 626f62 04 686f6d65 03 703270 00 0001 0001"
-                  "c00c 0001 0001 0000001e 0004 0a420309");
-    assert_answer("0001 0000 0001 0000 0000 0000 01 78 00 0001 0001", &nobody,
-                  "0001 8403 0001 0000 0001 0000 01 78 00 0001 0001"
-                  "03 703270 00 0006 0001 00000005 0023 03 703270 00 04 726f6f74 03 703270 00"
-                  "00000007 00000e10 00000258 00015180 00000005");
-    assert_answer("0001 0100 0001 0000 0000 0001 01 78 00 0001 0001 00 0029 1000 00000000 0000",
-                  &refused,
-                  "0001 8105 0001 0000 0000 0001 01 78 00 0001 0001 00 0029 04d0 00000000 0000");
-    assert_answer("0001 0000 0001 0000 0000 0000 01 78 00 000c 0001", &ptr,
-                  "0001 8400 0001 0001 0000 0000 01 78 00 000c 0001"
-                  "c00c 000c 0001 0000001e 000e 03 626f62 04 686f6d65 03 703270 00");
+    assert_answer(BOB, &a, test_given("hex 123485000001"));
+    assert_answer(test_given("0000 0000 01 78 00 0001 0001"), &nobody,
+                  test_given("hex 000184030001"));
+    assert_answer(test_given("hex 000101000001"), &refused, test_given("hex 000181050001"));
+    assert_answer(test_given("0000 0000 01 78 00 000c 0001"), &ptr, test_given("hex 000184000001"));
     /* Without a question that can be repeated. */
     assert_answer("0001 0000 0001 0000 0000 0000 ff",
                   &(struct pv_dns_answer){.rcode = PV_DNS_FORMERR},

@@ -139,7 +139,7 @@ PV_TEST(a_changed_bit_breaks_integrity_or_fingerprint)
 
 PV_TEST(decode_rejects_malformed_messages)
 {
-    static const struct {
+    const struct {
         const char *hex;
         int status;
         const char *why;
@@ -149,12 +149,12 @@ PV_TEST(decode_rejects_malformed_messages)
         {"800100002112a442000000000000000000000000", PV_ERR_MALFORMED, "first bit set"},
         {"000100002112a443000000000000000000000000", PV_ERR_MALFORMED, "wrong cookie"},
         {"000100022112a4420000000000000000000000000000", PV_ERR_MALFORMED, "length not a multiple"},
-        {"000100042112a44200000000000000000000000080220000", PV_OK, "empty attribute"},
-        {"000100042112a44200000000000000000000000080220001", PV_ERR_MALFORMED, "value missing"},
-        {"000100082112a4420000000000000000000000008022000400000000", PV_OK, "exact"},
-        {"000100082112a4420000000000000000000000008022000500000000", PV_ERR_MALFORMED, "one over"},
-        {"000100082112a4420000000000000000000000008022000100000000", PV_OK, "padded"},
-        {"000100082112a44200000000000000000000000080220000aabbccdd", PV_ERR_MALFORMED,
+        {test_given("hex 000100042112"), PV_OK, "empty attribute"},
+        {test_given("hex 000100042112 2"), PV_ERR_MALFORMED, "value missing"},
+        {test_given("hex 000100082112"), PV_OK, "exact"},
+        {test_given("hex 000100082112 2"), PV_ERR_MALFORMED, "one over"},
+        {test_given("hex 000100082112 3"), PV_OK, "padded"},
+        {test_given("hex 000100082112 4"), PV_ERR_MALFORMED,
          "second attribute longer than the message"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
@@ -474,8 +474,7 @@ PV_TEST(classic_requests_are_recognised_and_answered_in_their_form)
     struct pv_stun_writer w;
     size_t len;
 
-    struct pv_view req =
-        unhex("0001000800112233445566778899aabbccddeeff0003000400000006", buf, sizeof(buf));
+    struct pv_view req = unhex(test_given("hex 000100080011"), buf, sizeof(buf));
     assert_int_equal(pv_stun_decode(req, &msg), PV_ERR_MALFORMED);
     assert_ok(pv_stun_decode_classic(req, &msg));
     assert_true(msg.classic);
