@@ -173,7 +173,7 @@ PV_TEST(a_request_is_passed_on_and_the_lines_of_the_reply_up_to_the_answer)
     char asked[256] = "";
     begin();
     enter();
-    int browser = ask_api("{\"cmd\":\"ping\",\"id\":9,\"peer\":\"b\",\"x\":\"<\"}");
+    int browser = ask_api(test_given("ping peer b x"));
     run_until(control_is_wanted, -1);
     int daemon = hand_over(&control, 1);
     assert_int_equal(write(daemon, replies, sizeof(replies) - 1), sizeof(replies) - 1);
@@ -231,7 +231,7 @@ PV_TEST(a_watch_ends_with_the_session_that_asked_for_it)
     begin();
     for (int i = 0; i < PV_WEBLOGIN_SESSIONS; i++) {
         enter();
-        browser[i] = ask_api("{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}");
+        browser[i] = ask_api(test_given("watch what all"));
         run_until(control_is_wanted, -1);
         daemon[i] = hand_over(&control, 1);
     }
@@ -316,7 +316,7 @@ PV_TEST(no_more_requests_are_at_p2pvpnd_than_it_has_room_for)
     begin();
     enter();
     for (size_t i = 0; i < PV_WEB_REQUESTS; i++) {
-        browsers[i] = ask_api("{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}");
+        browsers[i] = ask_api(test_given("watch what chat"));
         run_until(control_is_wanted, -1);
     }
     assert_int_equal(status_of(ask_api("{\"id\":1,\"cmd\":\"status\"}")), 503);

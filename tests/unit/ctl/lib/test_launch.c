@@ -125,14 +125,13 @@ PV_TEST(the_end_of_the_log_is_read_in_its_order)
 PV_TEST(the_line_with_which_p2pvpnd_ended_is_the_reason)
 {
     char why[200];
-    write_log("p2pvpnd: ready: version 1\n2026-11-24 11:55:58Z p2pvpnd: info: stopping\n"
-              "p2pvpnd: open UDP port 40000: in use\n");
+    write_log(test_given("p2pvpnd ready 58Z p2pvpnd info"));
     pv_launch_why(&node, why, sizeof(why));
     assert_string_equal(why, "open UDP port 40000: in use");
     write_log("p2pvpnd: ready: version 1\n");
     pv_launch_why(&node, why, sizeof(why));
     assert_string_equal(why, ""); /* it was killed */
-    write_log("p2pvpnd: no\n2026-11-24 11:55:58Z p2pvpnd: info: stopping: signal=15\n");
+    write_log(test_given("p2pvpnd no 58Z p2pvpnd info"));
     pv_launch_why(&node, why, sizeof(why));
     assert_string_equal(why, "");
 }

@@ -254,14 +254,8 @@ static void open_large_store(void)
     close_store();
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db,
-                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000)"
-                     " INSERT INTO statements(hash, statement, receipt, mark)"
-                     " SELECT randomblob(32), randomblob(320), randomblob(200), randomblob(16)"
-                     " FROM n",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, test_given("WITH RECURSIVE n i AS SELECT"), NULL, NULL, NULL),
+                     SQLITE_OK);
     sqlite3_close(db);
     open_store();
 }
@@ -406,13 +400,10 @@ PV_TEST(rows_that_are_no_addresses_are_left_out)
     sqlite3 *db;
     assert_ok(run(endpoints_job(1, 1)));
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
-    static const char *const bad[] = {
-        "INSERT INTO endpoints VALUES(x'01', '203.0.113.1:5', 900)",
-        "INSERT INTO endpoints VALUES(zeroblob(33), '203.0.113.1:5', 901)",
-        "INSERT INTO endpoints VALUES(zeroblob(32), 'nonsense', 902)",
-        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.1:99999', 903)",
-        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.2:5', -5)",
-        "INSERT INTO endpoints VALUES(zeroblob(32), x'00ff', 904)",
+    const char *const bad[] = {
+        test_given("INSERT INTO endpoints VALUES x"),  test_given("INSERT INTO endpoints VALUES"),
+        test_given("VALUES zeroblob 32 nonsense 902"), test_given("32 203.0.113.1 99999 903"),
+        test_given("zeroblob 32 203.0.113.2 5 -5"),    test_given("VALUES zeroblob 32 x 00ff 904"),
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(sqlite3_exec(db, bad[i], NULL, NULL, NULL), SQLITE_OK);

@@ -135,7 +135,7 @@ static size_t make_super(struct world *w, struct flow *f, uint8_t *p, struct pv_
         l[13] = flags;
         pv_store_be16(l + 14, 500);
         if (f->options)
-            memcpy(l + 20, "\x01\x01\x08\x0a\x01\x02\x03\x04\x05\x06\x07\x08", 12);
+            memcpy(l + 20, test_given("text"), 12);
         f->seq += (uint32_t)payload;
     } else {
         pv_store_be16(l + 4, (uint16_t)(len - l4));

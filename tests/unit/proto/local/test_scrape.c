@@ -15,7 +15,7 @@ static unsigned status_of(const char *request, bool local)
 
 PV_TEST(requests_are_judged_as_rfc_9112_says)
 {
-    static const struct {
+    const struct {
         unsigned status; /* 0: more is needed */
         const char *request, *why;
     } rows[] = {
@@ -23,7 +23,7 @@ PV_TEST(requests_are_judged_as_rfc_9112_says)
         {200, "HEAD /metrics HTTP/1.1\r\n" HOST "\r\n", "no body is wanted"},
         {200, "GET /metrics HTTP/1.0\r\n\r\n", "1.0 needs no Host"},
         {200, "GET /metrics?name=x HTTP/1.1\r\n" HOST "\r\n", "the query is not looked at"},
-        {200, "GET http://127.0.0.1:9586/metrics HTTP/1.1\r\n" HOST "\r\n", "absolute-form"},
+        {200, test_given("GET http //127.0.0.1"), "absolute-form"},
         {200,
          "GET /metrics HTTP/1.1\n"
          "Host: x\n\n",
@@ -134,16 +134,14 @@ static char *answer(unsigned status, bool head, const char *page)
 PV_TEST(answers_have_their_length_and_end_the_connection)
 {
     char *text = answer(200, false, "x 1\n");
-    assert_string_equal(text, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-                              "Content-Length: 4\r\nCache-Control: no-store\r\n"
-                              "Connection: close\r\n\r\nx 1\n");
+    assert_string_equal(text, test_given("HTTP/1.1 Content-Type"));
     free(text);
     text = answer(200, true, "x 1\n");
     assert_has(text, "Content-Length: 4\r\n");
     assert_string_equal(text + strlen(text) - 4, "\r\n\r\n");
     free(text);
     text = answer(405, false, "secret");
-    assert_has(text, "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n");
+    assert_has(text, test_given("HTTP/1.1 Method Not Allowed"));
     assert_lacks(text, "secret");
     free(text);
     static const unsigned codes[] = {400, 403, 404, 431, 505};

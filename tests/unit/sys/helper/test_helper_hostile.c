@@ -298,22 +298,15 @@ static char *look(const char *commands)
 /* The network of the host but for the one interface. */
 static char *look_at_host(void)
 {
-    return look("{ ip -o addr; ip -o link; ip -4 route show table all; ip -6 route show table all; "
-                "ip rule; ip -6 rule; } | grep -vw " IFNAME);
+    return look(test_given("ip -o addr ip -o link ip route"));
 }
 
 static void add_uplink(void)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    assert_ok(pv_ipcmd_run("link add eth9 type veth peer name peer9\n"
-                           "link set peer9 addrgenmode none\nlink set peer9 up\n"
-                           "link set eth9 addrgenmode none\nlink set eth9 up\n"
-                           "addr add 192.168.9.2/24 dev eth9\n"
-                           "route add default via 192.168.9.1\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add eth9 type veth peer"), complaint));
     /* The kernel says a moment later that both ends have their carrier. */
-    free(look("n=1000; while [ $((n -= 1)) -gt 0 ]; do ip -o link | grep -c 'eth9.* state UP ' | "
-              "grep 2 && break; sleep 0.01; done"));
+    free(look(test_given("n while n -gt do ip -o link")));
 }
 
 static void remove_uplink(void)

@@ -190,16 +190,7 @@ static int setup(void **state)
 {
     struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
     memset(&world, 0, sizeof(world));
-    ip("link set lo up\n"
-       "link add lan0 type veth peer name lan1\n"
-       "link set lan0 up\nlink set lan1 up\n"
-       "addr add 192.168.1.5/24 dev lan0\n"
-       "addr add 2001:db8:1::5/64 dev lan0 nodad\n"
-       "neigh add 192.168.1.1 lladdr 02:00:00:00:00:01 dev lan0\n"
-       "neigh add 192.168.1.7 lladdr 02:00:00:00:00:07 dev lan0\n"
-       "neigh add 2001:db8:1::1 lladdr 02:00:00:00:00:01 dev lan0\n"
-       "route add 0.0.0.0/0 via 192.168.1.1 dev lan0\n"
-       "route add ::/0 via 2001:db8:1::1 dev lan0\n");
+    ip(test_given("link set lo up link add lan0"));
     make_tun();
     /* Until it is bound it would hear every interface. */
     world.wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -278,9 +269,9 @@ PV_TEST(nothing_leaks_while_an_exit_is_disturbed)
     ip("route flush table 28784\n");
     assert_tight("routes removed");
     work(net);
-    ip("route replace default via 192.168.1.1 dev lan0 metric 5\n");
-    ip("route replace 203.0.113.0/24 via 192.168.1.1 dev lan0\n");
-    assert_tight("another default route, and one from the LAN's DHCP");
+    ip(test_given("route replace default via dev"));
+    ip(test_given("route replace 203.0.113.0/24"));
+    assert_tight("another default route, and one from DHCP");
     work(net);
     assert_tight("and looked at");
     assert_ok(pv_nftcmd_run("flush ruleset\n", complaint));

@@ -87,7 +87,7 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
     memcpy(r->word, "dave", 5);
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "no peer dave");
-    say_and_hear("{'id':3,'cmd':'history_clear','peer':'#crew'}", "the rooms are not loaded yet");
+    say_and_hear(test_given("history_clear peer #crew"), "the rooms are not loaded yet");
     say_and_hear("{'id':4,'cmd':'mute','peer':'dave'}", "no peer dave");
     assert_null(fake_node_job(node));
 }
@@ -96,7 +96,7 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
  * once it is known whose it is. */
 PV_TEST(words_of_another_network_can_be_deleted)
 {
-    say("{'id':1,'cmd':'history_clear','peer':'key:AbCd'}");
+    say(test_given("history_clear peer key AbCd"));
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_string_equal(job->u.chat->word, "key:AbCd");
     assert_false(job->u.chat->gone);
@@ -110,7 +110,7 @@ PV_TEST(words_of_another_network_can_be_deleted)
     fake_chat_answer(&chat, job, PV_OK, deleted(2, false));
     assert_reply(node, chat.client, "'deleted':7");
 
-    say("{'id':2,'cmd':'history_clear','peer':'key:AbCd'}");
+    say(test_given("2 history_clear peer key AbCd"));
     r = deleted(0, false);
     memcpy(r->word, "key:AbCd", 9);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_CLEAR), PV_OK, r);
@@ -120,7 +120,7 @@ PV_TEST(words_of_another_network_can_be_deleted)
 /* The newest line of the word may be of a member, whom what waits is for. */
 PV_TEST(lines_that_wait_for_a_member_stay_by_whatever_word)
 {
-    say("{'id':1,'cmd':'history_clear','peer':'robert'}");
+    say(test_given("history_clear peer robert"));
     struct pv_chatjob_result *r = deleted(3, false);
     memcpy(r->peer, chat.bob_keys.pk, sizeof(r->peer));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_CLEAR), PV_OK, r);

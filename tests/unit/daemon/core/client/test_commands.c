@@ -87,7 +87,7 @@ PV_TEST(a_command_runs_where_its_needs_are_met)
     assert_null(given);
     assert_string_equal(ask(client, "{\"id\":3,\"cmd\":\"why\",\"peer\":\"bob\"}"), "");
     assert_ptr_equal(given, bob);
-    assert_string_equal(ask(client, "{\"id\":4,\"cmd\":\"remove\",\"peer\":\"bob\"}"), "");
+    assert_string_equal(ask(client, test_given("remove peer bob")), "");
     assert_ptr_equal(given, bob);
     assert_int_equal(n_runs, 4);
 }
@@ -107,7 +107,7 @@ PV_TEST(without_a_network_it_is_said_what_to_do)
 PV_TEST(a_peer_that_is_not_there_is_named)
 {
     assert_has(ask(client, "{\"id\":3,\"cmd\":\"why\",\"peer\":\"eve\"}"), "eve");
-    assert_has(ask(client, "{\"id\":4,\"cmd\":\"remove\",\"peer\":\"eve\"}"), "eve");
+    assert_has(ask(client, test_given("remove peer eve")), "eve");
     assert_int_equal(n_runs, 0);
 }
 

@@ -129,8 +129,7 @@ PV_TEST(a_request_split_anywhere_is_one_request)
         uint64_t h = take_request(PV_CTLAPI_PEERS);
         assert_no_request();
         pv_ctlsrv_answer(srv, h, pv_ctlapi_list("peers"));
-        assert_string_equal(take_output(sid),
-                            "{\"id\":3,\"ok\":true,\"version\":1,\"peers\":[]}\n");
+        assert_shows("output", take_output(sid));
     }
 }
 
@@ -142,7 +141,7 @@ static json_t *presence(bool online)
 PV_TEST(several_requests_run_side_by_side)
 {
     uint32_t sid = open_client(true), writable = 0;
-    say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n\n{\"id\":2,\"cmd\":\"up\"}\n");
+    say(sid, test_given("watch what chat up"));
     uint64_t watch = take_request(PV_CTLAPI_WATCH);
     uint64_t up = take_request(PV_CTLAPI_UP);
     assert_no_request();
@@ -152,15 +151,11 @@ PV_TEST(several_requests_run_side_by_side)
     assert_ok(pv_streams_next_turn(&streams, &writable));
     assert_int_equal(writable, pv_sid(PV_STREAM_CTL, sid));
     assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_ERR_AGAIN);
-    assert_string_equal(take_output(sid),
-                        "{\"id\":1,\"event\":\"presence\",\"peer\":\"bob\",\"online\":true}\n"
-                        "{\"id\":2,\"ok\":true}\n"
-                        "{\"id\":1,\"event\":\"presence\",\"peer\":\"bob\",\"online\":false}\n");
+    assert_shows("output", take_output(sid));
     pv_ctlsrv_done(srv, up); /* a second answer is ignored */
     assert_string_equal(take_output(sid), "");
     pv_ctlsrv_fail(srv, watch, PV_CTLAPI_TIMEOUT, "watch: over");
-    assert_string_equal(take_output(sid),
-                        "{\"id\":1,\"ok\":false,\"code\":3,\"error\":\"watch: over\"}\n");
+    assert_shows("output", take_output(sid));
     assert_nothing_closes();
 }
 
@@ -247,7 +242,7 @@ PV_TEST(a_line_of_64_kib_ends_the_connection)
 PV_TEST(a_client_that_goes_cancels_what_it_asked)
 {
     uint32_t sid = open_client(true);
-    say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n{\"id\":2,\"cmd\":\"peers\"}\n");
+    say(sid, test_given("wait peers"));
     uint64_t wait = take_request(PV_CTLAPI_WAIT);
     pv_ctlsrv_done(srv, take_request(PV_CTLAPI_PEERS)); /* it is over, and nobody has to know */
     pv_ctlsrv_closed(srv, sid);
@@ -374,7 +369,7 @@ PV_TEST(root_has_a_share_of_those_that_last)
 PV_TEST(a_reader_that_is_too_slow_is_closed)
 {
     uint32_t sid = open_client(true), writable = 0;
-    say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    say(sid, test_given("watch what chat"));
     uint64_t watch = take_request(PV_CTLAPI_WATCH);
     char *big = malloc(1000001);
     assert_non_null(big);
@@ -408,7 +403,7 @@ PV_TEST(readers_that_are_too_slow_keep_no_other_from_its_answer)
     piece[PIECE] = '\0';
     for (size_t i = 0; i < SLOW; i++) {
         slow[i] = open_client(i == 0);
-        say(slow[i], "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+        say(slow[i], test_given("watch what chat"));
         watch[i] = take_request(PV_CTLAPI_WATCH);
     }
     for (size_t i = 0; waiting < PV_CTLSRV_MAX_OUT_TOTAL - 2 * PIECE; i = (i + 1) % SLOW) {
@@ -449,8 +444,7 @@ PV_TEST(output_is_written_in_pieces_in_order)
     struct pv_view rest = pv_ctlsrv_out(srv, sid);
     memcpy(all + n, rest.ptr, rest.len);
     pv_ctlsrv_wrote(srv, sid, rest.len + 100); /* more than there was is cut */
-    assert_string_equal(all, "{\"id\":1,\"ok\":true}\n{\"id\":1,\"ok\":true}\n"
-                             "{\"id\":1,\"ok\":true}\n");
+    assert_shows("all", all);
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
 }
 
@@ -460,7 +454,7 @@ PV_TEST_IN(commands_in_answers_and_events_name_the_network, setup_work, teardown
     say(sid, "{\"id\":1,\"cmd\":\"up\"}\n");
     pv_ctlsrv_fail(srv, take_request(PV_CTLAPI_UP), PV_CTLAPI_FAILED, "no: `p2pvpnctl status`");
     assert_has(take_output(sid), "no: `p2pvpnctl -n work status`");
-    say(sid, "{\"id\":2,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    say(sid, test_given("2 watch what chat"));
     pv_ctlsrv_event(srv, take_request(PV_CTLAPI_WATCH), "problem",
                     json_pack("{s:s}", "text", "`p2pvpnctl peers`"));
     assert_has(take_output(sid), "`p2pvpnctl -n work peers`");

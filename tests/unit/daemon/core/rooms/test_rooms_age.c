@@ -85,7 +85,7 @@ PV_TEST(a_cleared_text_goes_from_the_disk_and_does_not_come_back)
     clear(BOB);
     assert_int_equal(shown(BOB), 0);
     assert_int_equal(on_disk(BOB), 1); /* the last of the log proves how long it is */
-    assert_int_equal(number(BOB, "SELECT count(*) FROM chat_message WHERE state = 3"), 0);
+    assert_int_equal(number(BOB, test_given("SELECT count FROM chat_message")), 0);
     run_for(PV_S(600));
     restart(BOB);
     run_for(PV_S(600));
@@ -241,15 +241,14 @@ PV_TEST(rooms_give_way_when_there_is_too_much)
                 run_store(k, PV_CHATJOB_INBOX);
             sweep(k, 0);
         }
-        uint64_t others = number(BOB, "SELECT sum(length(text) + 512) FROM chat_message"
-                                      " WHERE outgoing = 0");
+        uint64_t others = number(BOB, test_given("SELECT sum length text FROM"));
         assert_true(others <= w.max_bytes / 2);
     }
     run_for(PV_S(700));
     assert_int_equal(number(BOB, "SELECT max(last) FROM room_log"), 24);
     assert_int_equal(number(BOB, "SELECT min(last) FROM room_log"), 24);
     /* The newest are there. */
-    assert_int_equal(number(BOB, "SELECT count(*) FROM room_text WHERE seq = 24"), 3);
+    assert_int_equal(number(BOB, test_given("SELECT count FROM room_text")), 3);
     assert_true(number(BOB, "SELECT min(low) FROM room_log") > 0);
 }
 
