@@ -193,8 +193,9 @@ static bool own_rule(const struct scene *s, struct pv_cause *c)
         if (o->table != 0 && o->own != 0 &&
             (pv_prefix_contains(&o->used, pv_peer_ip4(s->p)) ||
              pv_prefix_contains(&o->used, pv_peer_ip6(s->p))))
-            return say(c, PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)), "programs here do not reach %s: %s",
-                       s->name, pv_netplan_stray_text(o, text));
+            return say(c, PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)),
+                       "programs here do not reach %s: %s", s->name,
+                       pv_netplan_stray_text(o, text));
     }
     return false;
 }

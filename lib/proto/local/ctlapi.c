@@ -352,11 +352,11 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         "public", public_json(s), "left_out", (json_int_t)s->left_out, "hidden_as",
         s->hidden_as == NULL ? json_null() : pv_ctlapi_addr(s->hidden_as), "unseen", s->unseen,
         "roster", roster_json(s), "rules", rules_json(s), "chat", "unread",
-        pv_ctlapi_u64(s->unread), "queued", pv_ctlapi_u64(s->queued), "problems", problems_json(s), "remedies", remedies_json(s),
-        "minor", minor_json(s), "drops", drops_json(s), "sandbox", or_null(s->sandbox), "inside",
-        s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
-        "stack_why", or_null(s->stack_why), "stack_restarts", (json_int_t)s->stack_restarts,
-        "directory", or_null(s->directory));
+        pv_ctlapi_u64(s->unread), "queued", pv_ctlapi_u64(s->queued), "problems", problems_json(s),
+        "remedies", remedies_json(s), "minor", minor_json(s), "drops", drops_json(s), "sandbox",
+        or_null(s->sandbox), "inside", s->inside == 0 ? json_null() : json_integer(s->inside),
+        "stack", or_null(s->stack), "stack_why", or_null(s->stack_why), "stack_restarts",
+        (json_int_t)s->stack_restarts, "directory", or_null(s->directory));
 }
 
 /* --- files ----------------------------------------------------------------------------------- */

@@ -797,7 +797,7 @@ PV_TEST_IN(a_code_that_does_not_fit_is_refused_or_a_picture, setup, teardown)
 
 PV_TEST_IN(peers_shows_tags_where_somebody_has_one, setup, teardown)
 {
-    answers("peers", test_given("peers tv ip4 tags phones media"));
+    answers("peers", test_given("peers tv ip4 tags guests media"));
     assert_int_equal(RUN("peers"), 0);
     assert_has(t.out, "  guests, media  ");
     answers("peers", test_given("peers tv tags"));

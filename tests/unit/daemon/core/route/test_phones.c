@@ -638,7 +638,12 @@ PV_TEST(a_named_endpoint_is_tested_if_it_is_the_phone_port)
     have_port(PV_PORT_FAILED);
     show_answer(ask("'cmd':'export','name':'one','endpoint':'192.0.2.9:9'"));
     show_answer(ask("'cmd':'export','name':'two','endpoint':'203.0.113.5:50124'"));
-    show_answer(ask("'cmd':'export','name':'three','peer':'bob','endpoint':'203.0.113.5:50123'")); /* this node's port is none of bob's */
+    show_answer(ask(
+        "'cmd':'export','name':'three','peer':'bob','endpoint':'203.0.113.5:50123'")); /* this
+                                                                                          node's
+                                                                                          port is
+                                                                                          none of
+                                                                                          bob's */
     assert_int_equal(tests, 0);
     show_answer(ask("'cmd':'export','name':'four','endpoint':'203.0.113.5:50123'"));
     assert_int_equal(tests, 1);
@@ -819,10 +824,7 @@ PV_TEST(another_gateways_port_that_failed_is_in_no_file)
         memcpy(told.phone, c.phone, sizeof(told.phone));
         told.verdict = i == 0 ? PV_PORT_FAILED : PV_PORT_PASSED;
         come(nas.peer, &told);
-        expect(fake_client_read(&x, client),
-               i == 0 ? "do not reach nas's phone port 203.0.113.7:50007: open UDP ports "
-                        "50000-50999"
-                      : "'endpoint':'203.0.113.7:50007','port_test':'passed'");
+        show_answer(fake_client_read(&x, client));
     }
 }
 
