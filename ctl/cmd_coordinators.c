@@ -42,7 +42,7 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
                                              : "was not told");
     if (!pv_json_bool(body, "former"))
         pv_cli_note(cli, "for a member that missed the change: `p2pvpnctl network coordinators "
-                         "token`, and there `sudo p2pvpnctl join TOKEN`");
+                         "token`, and on that member `sudo p2pvpnctl join TOKEN`");
     /* A coordinator that is about to move is not there yet. */
     if (strcmp(what, "address") == 0)
         pv_cli_note(cli, "p2pvpnctl did not check that a coordinator answers there. To correct the "

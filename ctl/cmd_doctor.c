@@ -194,7 +194,8 @@ static void look_at_group(struct page *p)
     else if (geteuid() != 0 && !is_in_group(g->gr_gid))
         put(p, "group", false, PV_DO(join_group), "this user is not in group " GROUP);
     else
-        put(p, "group", true, PV_DO_NOTHING, "who is in group " GROUP " may ping, chat and read");
+        put(p, "group", true, PV_DO_NOTHING,
+            "members of group " GROUP " may look, ping, chat and send files");
 }
 
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
@@ -410,8 +411,8 @@ static void own_text(struct pv_cli *cli, const json_t *status, char *buf, size_t
     const bool nothing = strcmp(allow, "none") == 0;
     buf[0] = '\0';
     if (strcmp(allow, "all") != 0)
-        snprintf(buf, cap, "this node's [firewall] lets in %s%s",
-                 nothing ? "nothing" : "no more than ", nothing ? "" : allow);
+        snprintf(buf, cap, "this node accepts %s%s ([firewall] allow)",
+                 nothing ? "nothing" : "only ", nothing ? "" : allow);
     json_decref(rules);
 }
 

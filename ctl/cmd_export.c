@@ -50,7 +50,7 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
     else if (all)
         snprintf(line, sizeof(line), "DNS = " DUMMY "\n");
     snprintf(text, FILE_MAX,
-             "# %s of network %s, carried by %s\n"
+             "# %s of network %s, gateway %s\n"
              "[Interface]\nPrivateKey = %s\nAddress = %s/32, %s/128\n%s\n"
              "[Peer]\nPublicKey = %s\nAllowedIPs = %s, %s\nEndpoint = %s\n"
              "PersistentKeepalive = %.0f\n",
@@ -91,10 +91,15 @@ static void tell_family(struct pv_cli *cli, const json_t *body, const char *by)
                     by);
 }
 
-/* p2pvpnd refuses an export whose phone port failed. Without a member elsewhere it cannot know. */
+/* p2pvpnd refuses an export whose phone port failed. Without a member elsewhere it cannot know. It
+ * tests no port of the gateway's own. */
 static void tell_test(struct pv_cli *cli, const json_t *body)
 {
     const bool named = cli->args.value[EXPORT_ENDPOINT] != NULL;
+    if (json_is_null(json_object_get(body, "port_test")))
+        pv_cli_note(cli,
+                    "the app needs UDP at %s, open in the gateway's firewall: it is not tested",
+                    pv_json_text(body, "endpoint", "?"));
     if (strcmp(pv_json_text(body, "port_test", ""), "untested") != 0)
         return;
     pv_cli_note(cli, "%s %s is not tested from outside%s: try the app in another network",
@@ -231,20 +236,18 @@ const struct pv_command pv_cmds_export[] = {
         .name = "export",
         .keeps_root = true,
         .args = "NAME [--qr[=FILE.svg]] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
-        .summary = "let a phone in: a file for its WireGuard app",
+        .summary = "add a phone: prints a file for its WireGuard app",
         .details =
-            "Makes a phone, a member that has the stock WireGuard app and no p2pvpnd, and\n"
-            "prints the file for that app, once. Its gateway, this node, has to be admin,\n"
-            "reachable from outside, and on. A phone port at the coordinator is tested first:\n"
-            "if no handshake arrives, no file is made, and the answer names the ports to open\n"
-            "in the coordinator's firewall.\n"
-            "  --qr[=FILE.svg]  a QR code in place of the file, here or as a picture: the app\n"
-            "                reads it with the camera\n"
-            "  --by PEER     that member is its gateway, with `[phones] gateway = on` there;\n"
-            "                it says itself where strangers reach it\n"
-            "  --everything  the app sends all by the gateway, which is an exit\n"
-            "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
-            "                port that its router forwards\n",
+            "Adds a phone: a member with the stock WireGuard app and without p2pvpnd. Prints\n"
+            "the file for the app once. This node becomes the phone's gateway. It must be an\n"
+            "admin, reachable from outside, and on. If the app uses a phone port of the\n"
+            "coordinator, export tests this port first. If the test fails, export adds no\n"
+            "phone and names the ports to open in the coordinator's firewall.\n"
+            "  --qr[=FILE.svg]  a QR code instead of the file, on the screen or as a picture\n"
+            "  --by PEER     PEER is the gateway; it needs `[phones] gateway = on`\n"
+            "  --everything  the app sends all traffic through the gateway, an exit node\n"
+            "  --endpoint ADDRESS:PORT  where the app finds the gateway, such as a name and\n"
+            "                a port that its router forwards\n",
         .example = "sudo p2pvpnctl export phone --qr",
         .options = {{"qr", 0, PV_OPTION_MAYBE},
                     {"by", 0, true},

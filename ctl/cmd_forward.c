@@ -279,9 +279,9 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "PEER PORT [-u]",
         .summary = "connect standard input and output to a port of PEER",
         .details =
-            "For scripts, and for ssh: ProxyCommand p2pvpnctl nc %h %p. The end of standard\n"
-            "input is passed on, and what PEER still says is waited for. Exit codes: 11: no\n"
-            "program listens there, 3: no answer, 6: no such peer.\n"
+            "For scripts, and for ssh: ProxyCommand p2pvpnctl nc %h %p. At the end of input\n"
+            "nc waits for the rest of PEER's output. Exit codes: 11: no program listens\n"
+            "there, 3: no answer, 6: no such peer.\n"
             "  -u, --udp       each read of standard input is a datagram; ends a second after\n"
             "                  the last one\n",
         .example = "p2pvpnctl nc pi 22",
@@ -324,10 +324,10 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
         .summary = "let members reach a port of this machine or its LAN",
         .details =
-            "Runs until you press Ctrl-C or remove it, also through restarts of p2pvpnd. What\n"
-            "members send to PORT of this node goes to HOST:PORT (127.0.0.1) by your rights.\n"
-            "Rules decide who gets in; no program of this machine does.\n"
-            "  list            what you serve; also without a word\n"
+            "Runs until you press Ctrl-C or remove it, also when p2pvpnd restarts. Members'\n"
+            "connections to PORT of this node go to HOST:PORT (127.0.0.1), with your rights.\n"
+            "Rules decide which members can connect. Programs of this machine cannot.\n"
+            "  list            lists what you serve; so does serve without arguments\n"
             "  remove PORT     ends it\n"
             "  -u, --udp       datagrams\n",
         .example = "p2pvpnctl serve 8080 3000",

@@ -131,8 +131,6 @@ static void say_use(struct pv_cli *cli)
                uses == NULL ? "once" : uses, uses == NULL ? "" : " times",
                expires == NULL ? "24 hours" : expires,
                expires != NULL && expires[strspn(expires, "0123456789")] == '\0' ? " s" : "");
-    if (value[INVITE_APPROVE] != NULL)
-        pv_cli_say(cli, "Then admit it here: `sudo p2pvpnctl admit NAME`");
 }
 
 /* The warning, and the code for another machine's camera, go to standard error: a script reads the
@@ -147,7 +145,10 @@ static int print_invite(struct pv_cli *cli, const json_t *body)
     if (cli->args.value[INVITE_QR] != NULL)
         pv_cli_print_qr(cli, pv_json_text(body, "token", ""),
                         cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS, cli->err);
-    return pv_cli_print_token(cli, body);
+    const int code = pv_cli_print_token(cli, body);
+    if (pv_cli_is_read(cli) && cli->args.value[INVITE_APPROVE] != NULL)
+        pv_cli_say(cli, "Then admit the new machine here: `sudo p2pvpnctl admit NAME`");
+    return code;
 }
 
 /* --- revoking one -------------------------------------------------------------------------- */

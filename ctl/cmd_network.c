@@ -171,8 +171,8 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     /* The daemon would refuse it as well. Here nothing is started for a URL that was copied in
      * part. */
     if (begins(req->secret, "p2pvpn-"))
-        return pv_cli_usage(cli, "that is a token, by which `join` enters a network; `create` "
-                                 "makes a new one at the URL of a coordinator");
+        return pv_cli_usage(cli, "that is a token, not a coordinator's URL. To join its network: "
+                                 "`sudo p2pvpnctl join TOKEN`");
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0 || !pv_url_has_key(&url))
         return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
@@ -349,9 +349,9 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
                            "this token is from a newer p2pvpn: upgrade p2pvpn on this machine");
     if (begins(req->secret, "p2pvpn://"))
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
-                           "that is the URL of a coordinator, at which `create` makes a new "
-                           "network; a token for one that is there is printed by an admin's "
-                           "`sudo p2pvpnctl invite`");
+                           "that is a coordinator's URL, not a token. To make a new network: `sudo "
+                           "p2pvpnctl create URL`. To join a network, ask its admin for a token "
+                           "(`sudo p2pvpnctl invite`)");
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "not a token, or a damaged one: copy it whole, from p2pvpn- to the "
@@ -371,8 +371,8 @@ static void note_waiting(struct pv_cli *cli, const json_t *body)
     const char *name = pv_json_text(body, "name", "?");
     pv_cli_note(
         cli,
-        "Asked to join network %s as %s. An admin has to admit it: there `sudo p2pvpnctl admit "
-        "%s`%s",
+        "Asked to join network %s as %s. An admin has to admit it. On an admin's machine: `sudo "
+        "p2pvpnctl admit %s`%s",
         pv_json_text(body, "network", "?"), name, name,
         cli->args.value[JOIN_WAIT] != NULL ? "" : ". Nothing else is to do here.");
 }
@@ -519,7 +519,8 @@ static int deny(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DENY);
     return pv_cli_ask_and_tell_of(
         cli, &req,
-        &(struct pv_told_of){cli->args.word[0], "", " may not join; its key stays out for good"},
+        &(struct pv_told_of){cli->args.word[0], "",
+                             " may not join; its key can never join this network"},
         NULL);
 }
 
@@ -626,10 +627,9 @@ const struct pv_command pv_cmds_network[] = {
         .name = "admit",
         .args = "PEER [--tag TAG]",
         .summary = "admit a machine that waits (invite --approve)",
-        .details =
-            "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the coordinator's\n"
-            "word.\n"
-            "  --tag TAG  with this tag, by which rules can mean it\n",
+        .details = "\"p2pvpnctl peers\" shows which machines wait, and their addresses as the\n"
+                   "coordinator reports them.\n"
+                   "  --tag TAG  give the machine this tag, for rules\n",
         .example = "sudo p2pvpnctl admit pi --tag guest",
         .options = {{"tag", 0, PV_OPTION_ONCE}},
         .words = {1, 1},
@@ -640,10 +640,11 @@ const struct pv_command pv_cmds_network[] = {
         .args = "PEER | FROM TO PORTS [--before N] [--keep-invite]",
         .summary = "refuse a machine that waits; or add a rule that denies",
         .details =
-            "PEER waits to be admitted: with another key and another token it can ask again.\n"
+            "deny PEER refuses a machine that waits. Its key can never join. With another key\n"
+            "and another token it can ask again.\n"
             "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
             "  --before N     as rule N, not as the last one\n"
-            "  --keep-invite  leave the invite that let FROM in, if that lets in more\n",
+            "  --keep-invite  do not revoke the invite by which FROM joined\n",
         .example = "sudo p2pvpnctl deny tag:guest any all",
         .options = {{"before", 0, true}, {"keep-invite", 0, false}},
         .words = {1, 3},

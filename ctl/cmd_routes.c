@@ -142,10 +142,11 @@ static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int note_offer(struct pv_cli *cli, const json_t *body)
 {
     const char *prefix = strcmp(cli->cmd->name, "exit") == 0 ? "default" : cli->args.word[1];
-    pv_cli_note(cli,
-                "members can use it when an admin allows it: there `sudo p2pvpnctl route allow "
-                "NAME %.60s`",
-                prefix);
+    pv_cli_note(
+        cli,
+        "members can use it after an admin allows it. On an admin's machine: `sudo p2pvpnctl "
+        "route allow NAME %.60s`",
+        prefix);
     return 0;
 }
 
@@ -193,8 +194,9 @@ static int allow(struct pv_cli *cli, struct pv_ctlapi_request *req)
         cli, req, PV_STR("members may reach %.60s through %.100s", prefix, peer), NULL);
     bool done = code == 0 || code == PV_CTLAPI_UNREACHABLE;
     if (done && !cli->json && !is_offered(cli, peer, prefix))
-        pv_cli_note(cli, "%.100s does not offer it yet: there `sudo p2pvpnctl route offer %.60s`",
-                    peer, prefix);
+        pv_cli_note(cli,
+                    "%.100s does not offer it yet. On %.100s: `sudo p2pvpnctl route offer %.60s`",
+                    peer, peer, prefix);
     return code;
 }
 
@@ -259,8 +261,8 @@ static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
     json_t *body = NULL;
     struct pv_ctlapi_request again = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
     int code = pv_cli_change(cli, req,
-                             PV_STR("all traffic goes through %.*s, except to networks behind it. "
-                                    "To end that: `sudo p2pvpnctl exit off`",
+                             PV_STR("all internet traffic goes through %.*s. Its own networks need "
+                                    "a subnet route. To go back: `sudo p2pvpnctl exit off`",
                                     PV_NAME_MAX, cli->args.word[1]));
     if (code != 0 || cli->json || pv_cli_ask(cli, &again, &body) != 0)
         return code;

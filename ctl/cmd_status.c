@@ -269,7 +269,7 @@ static void status_people(struct pv_table *t, const json_t *s)
 {
     const json_t *roster = json_object_get(s, "roster"), *chat = json_object_get(s, "chat");
     if (json_is_object(roster))
-        pv_table_fact(t, "members", PV_PLAIN, "%.0f, %.0f online  roster %.8s",
+        pv_table_fact(t, "members", PV_PLAIN, "%.0f, %.0f online  member list %.8s",
                       pv_json_real(roster, "members", 0), pv_json_real(roster, "online", 0),
                       pv_json_text(roster, "head", "-"));
     const json_t *rules = json_object_get(s, "rules");

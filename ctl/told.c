@@ -38,14 +38,16 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
 {
     char told[PV_SHOW_SENT_BUF];
     told_words(body, told, sizeof(told));
-    pv_cli_note(cli, "%s%s%s%s%s", done,
-                pv_json_bool(body, "pending") ? " as soon as the coordinator has stored it" : "",
-                told[0] == '\0' ? "" : " (", told, told[0] == '\0' ? "" : ")");
+    pv_cli_note(
+        cli, "%s%s%s%s%s", done,
+        pv_json_bool(body, "pending") ? "; it takes effect when the coordinator has stored it" : "",
+        told[0] == '\0' ? "" : " (", told, told[0] == '\0' ? "" : ")");
     if (cli->not_on_disk)
-        pv_cli_note(cli,
-                    "it is not on this machine's disk yet: %.200s. p2pvpnd tries again every 30 s; "
-                    "until then a restart of p2pvpnd forgets it.",
-                    pv_json_text(body, "disk", "unknown"));
+        pv_cli_note(
+            cli,
+            "the change is not on this machine's disk yet: %.200s. p2pvpnd tries again every "
+            "30 s; a restart of p2pvpnd before that loses the change.",
+            pv_json_text(body, "disk", "unknown"));
 }
 
 bool pv_cli_is_read(const struct pv_cli *cli)
@@ -115,8 +117,8 @@ static void note_phones(struct pv_cli *cli, const json_t *body)
     if (phones != NULL)
         pv_cli_note(
             cli,
-            "its phones lose their connection: %s. To bring one back: remove it and export "
-            "it on another node, `sudo p2pvpnctl remove NAME`, there `sudo p2pvpnctl export NAME`",
+            "its phones lose their connection: %s. To connect one again, type on another admin's "
+            "machine: `sudo p2pvpnctl remove NAME`, then `sudo p2pvpnctl export NAME`",
             phones);
 }
 
@@ -153,7 +155,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
         pv_cli_note_told(cli, "left the network", body);
     else
         pv_cli_note(cli, "left the network; no member knows yet. If this node stays in their "
-                         "lists, an admin removes it: there `sudo p2pvpnctl remove NAME`");
+                         "lists, an admin removes it: `sudo p2pvpnctl remove NAME`");
     if (forget)
         pv_cli_note(cli, "deleted the keys of this node");
     else if (pv_json_bool(body, "removed"))

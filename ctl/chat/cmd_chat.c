@@ -747,7 +747,7 @@ const struct pv_command pv_cmds_chat[] = {
         .args = "[PEER|#ROOM] [--lines | --raw]",
         .summary = "a conversation: shows what comes in, sends what is typed",
         .details =
-            "On a terminal with a roster, histories and delivery marks (/help says more);\n"
+            "On a terminal it shows members, histories and delivery marks (/help says more);\n"
             "in a pipe line by line. With PEER every line goes there but these:\n"
             "  send NAME TEXT  send a line (with PEER: when NAME is known to be a member)\n"
             "                  also: /send NAME TEXT; on a terminal //TEXT is the line /TEXT\n"

@@ -325,7 +325,7 @@ def refused(machine, line, words):
 
 
 def guest_for_a_time(laptop, guest):
-    joins(laptop, guest, "guest", pick(task("Let somebody in for a time"), "member-for"))
+    joins(laptop, guest, "guest", pick(task("Invite a machine for a time"), "member-for"))
     # 90 days, and the moments since.
     laptop.type("p2pvpnctl peers --json | grep -qE '\"expires\":[0-9]{10}' && p2pvpnctl peers --long | grep guest")
     if "renewed while this node is used" not in guest.type("sudo p2pvpnctl status -l"):

@@ -329,7 +329,7 @@ def a_user_in_no_network_or_who_mistypes(lab):
         says(a, command, 2, f"Help: `p2pvpnctl {command.split()[0]} -h`")
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 8, "sudo p2pvpnctl join TOKEN", url=url)
-    check("run: `sudo p2pvpnctl join TOKEN`, or `sudo p2pvpnctl create URL`\n" in a.ctl("doctor", "-l", code=1).out, "the two commands")
+    check("run: `sudo p2pvpnctl join TOKEN`; to make one: `sudo p2pvpnctl create URL`\n" in a.ctl("doctor", "-l", code=1).out, "the two commands")
     a.daemon()
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 4, "p2pvpnctl join TOKEN", url=url)

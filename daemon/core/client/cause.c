@@ -595,7 +595,7 @@ static bool theirs_varies(const struct scene *s)
 static const char *attempt_words(const struct scene *s)
 {
     return attempts_off(s)               ? "; attempts at such NATs are switched off here"
-           : pv_peer_attempt(s->p).tried ? "; the attempts at it found no opening"
+           : pv_peer_attempt(s->p).tried ? "; port prediction found no path"
                                          : "; an attempt at it is still to come";
 }
 

@@ -394,14 +394,14 @@ static void add_doubts(unsigned doubts, json_t **out)
 const char *pv_ctlapi_error_said(const char *word)
 {
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_STORAGE)) == 0)
-        return "storage (it cannot store at present: tell its operator)";
+        return "storage, it cannot store at present: tell its operator";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0)
-        return "full (it or the network has no room left: tell its operator)";
+        return "full, it or the network has no room left: tell its operator";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_LIMIT)) == 0)
-        return "limit (too many requests: it takes more later)";
+        return "limit, too many requests: it takes more later";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0)
-        return "version (it is older than p2pvpn here: its operator has to upgrade "
-               "p2pvpn-coordinator)";
+        return "version, it is older than p2pvpn here: its operator has to upgrade "
+               "p2pvpn-coordinator";
     return word;
 }
 

@@ -62,8 +62,8 @@
     X(hairpin,                                                                                     \
       "PCP or UPnP in the outermost router, or IPv6 on both sides: each would make it direct")     \
     X(open_one_way, "look at the firewalls: outgoing UDP here, incoming UDP there")                \
-    X(map_one_side, "PCP or UPnP switched on in one of the routers, a port forwarded to a node's " \
-                    "UDP port, or IPv6 on both sides")                                             \
+    X(map_one_side, "switch on PCP or UPnP in one of the routers, forward a port to a node's UDP " \
+                    "port, or use IPv6 on both sides")                                             \
     X(predict, "`predict = on` and `birthday = on` in [traversal]")                                \
     X(look_at_firewalls, "look at the firewalls of both sides; `why` on the other side tells the " \
                          "direction: it says so when our checks arrive there")                     \
@@ -75,10 +75,10 @@
       "see `p2pvpnctl status`; nodes that were reached before are looked for without it")          \
     X(predict_or_map_here, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or a " \
                            "forwarded port in our router, or IPv6 on both sides")                  \
-    X(map_here, "PCP or UPnP switched on in our router, a forwarded port, or IPv6 on both sides")  \
+    X(map_here, "switch on PCP or UPnP in our router, forward a port, or use IPv6 on both sides")  \
     X(predict_or_map_there, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or "  \
                             "a forwarded port in its router, or IPv6 on both sides")               \
-    X(map_there, "PCP or UPnP switched on in its router, a forwarded port, or IPv6 on both sides") \
+    X(map_there, "switch on PCP or UPnP in its router, forward a port, or use IPv6 on both sides") \
     X(measure_both, "`p2pvpnctl netcheck` at both sides says what keeps UDP back; a port "         \
                     "forwarded to UDP %s here makes it direct")                                    \
     X(wait_for_checks, "wait %s s, then ask again: by then a way is found, or the cause")          \
@@ -119,10 +119,10 @@
       "an admin's `sudo p2pvpnctl node replace` gives it its former name and address")             \
     X(grant_yourself, "`sudo p2pvpnctl admin grant %s`, as its root key is here")                  \
     X(import_root,                                                                                 \
-      "`p2pvpnctl root import` of its root key, on any member, makes that one an admin")           \
+      "`sudo p2pvpnctl root import` of its root key, on any member, makes that one an admin")      \
     X(other_stun, "does not answer: name another, or none")                                        \
     X(correct_stun, "is not found: correct the name, or leave it out")                             \
-    X(admit_here, "an admin's `sudo p2pvpnctl admit %s` lets it in")                               \
+    X(admit_here, "on an admin's machine: `sudo p2pvpnctl admit %s`")                              \
     X(reach_to_renew,                                                                              \
       "it is renewed as soon as the coordinator is reached, and nothing else is needed")           \
     X(new_token, "the admin who let it in said when; a new token lets it in again")                \

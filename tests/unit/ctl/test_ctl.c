@@ -1176,7 +1176,7 @@ PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)
     answers("admit", DONE);
     answers("peers", OK_V1("'peers':[{'name':'tv','gateway':'" LONG "','last_handshake':5}]"));
     assert_int_equal(RUN("exit", "use", LONG), 0);
-    assert_has(t.err, "through " LONG ",");
+    assert_has(t.err, "through " LONG ".");
     assert_int_equal(RUN("admin", "grant", LONG), 0);
     assert_has(t.err, LONG " is an admin now");
     assert_int_equal(RUN("admit", LONG, "--tag", LONG), 0);
