@@ -43,7 +43,7 @@ struct link {
     uint16_t port;
     /* only where each says where it wants to go */
     struct pv_proxy proxy;
-    uint8_t *heard; /* n_heard of PV_PROXY_HEAR_MAX bytes, not used up; NULL: none */
+    uint8_t *heard; /* n_heard of PV_PROXY_PASS_MAX bytes, not used up; NULL: none */
     size_t n_heard;
     struct pv_gate places; /* where its datagrams come in */
     struct pv_datagrams *datagrams;
@@ -336,7 +336,7 @@ static void begin_link(struct links *x, int outer, pv_ns now)
 {
     struct link *l = calloc(1, sizeof(*l));
     const struct pv_links_config *cfg = x->cfg;
-    uint8_t *heard = cfg->host == NULL ? malloc(PV_PROXY_HEAR_MAX) : NULL;
+    uint8_t *heard = cfg->host == NULL ? malloc(PV_PROXY_PASS_MAX) : NULL;
     if (l == NULL || (heard == NULL && cfg->host == NULL)) {
         free(l);
         free(heard);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -449,8 +450,9 @@ static int is_down(struct pv_cli *cli)
 
 void pv_cli_give_up_root(const struct pv_cli *cli)
 {
+    struct stat st;
     if (cli->cmd != NULL && !cli->cmd->keeps_root && cli->out == stdout)
-        pv_unroot();
+        pv_unroot(stat(cli->node.socket, &st) == 0 ? st.st_gid : 0);
 }
 
 /* for_root: the socket is wanted for what only root may do. */
@@ -592,8 +594,8 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_CLI_
     const char *sudo = cli->node.is_user ? "" : "sudo ", *name = cli->node.name;
     const char *flag = name[0] == '\0' ? "" : "-n ", *gap = name[0] == '\0' ? "" : " ";
     snprintf(buf, PV_CLI_JOIN_BUF,
-             "`%sp2pvpnctl %s%s%sjoin TOKEN`, or `%sp2pvpnctl %s%s%screate URL`", sudo, flag, name,
-             gap, sudo, flag, name, gap);
+             "`%sp2pvpnctl %s%s%sjoin TOKEN`; to make one: `%sp2pvpnctl %s%s%screate URL`", sudo,
+             flag, name, gap, sudo, flag, name, gap);
     return buf;
 }
 

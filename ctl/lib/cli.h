@@ -162,7 +162,8 @@ PV_MUST_CHECK int pv_cli_duration(struct pv_cli *cli, const struct pv_cli_span *
 
 /* Has -n a node on this machine that somebody made? Else an exit code, told to the user. */
 PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
-/* Becomes the user that called sudo(8), or nobody (unroot.h), unless the command keeps root's
+/* Becomes the user that called sudo(8), or nobody (unroot.h), in the group that may use the
+ * machine's nodes, unless the command keeps root's
  * rights: what follows reads words of other machines. A process that runs commands in itself, as
  * tests do, keeps its rights. */
 void pv_cli_give_up_root(const struct pv_cli *cli);

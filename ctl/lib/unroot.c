@@ -22,13 +22,13 @@ static uint32_t sudo_id(const char *variable)
                                                                                : NOBODY;
 }
 
-void pv_unroot(void)
+void pv_unroot(gid_t also)
 {
     if (geteuid() != 0)
         return;
     const uid_t uid = sudo_id("SUDO_UID");
     const gid_t gid = uid == NOBODY ? NOBODY : sudo_id("SUDO_GID");
-    (void)!(setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 &&
+    (void)!(setgroups(also == 0 ? 0 : 1, &also) == 0 && setresgid(gid, gid, gid) == 0 &&
             setresuid(uid, uid, uid) == 0);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

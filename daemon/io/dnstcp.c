@@ -245,7 +245,15 @@ static void on_client(void *ctx, unsigned ready, pv_ns now)
 
 /* --- connections --------------------------------------------------------------------------- */
 
-/* NULL: that address has enough. A full table loses the one that would end first. */
+/* Returns true if a gives way before b: a connection without a question does, then the one that
+ * ends first. */
+static bool is_before(const struct conn *a, const struct conn *b)
+{
+    const bool idle = a->state == HEARS;
+    return b == NULL || (idle != (b->state == HEARS) ? idle : a->due < b->due);
+}
+
+/* NULL: that address has enough. A full table loses the one that is_before() all others. */
 static struct conn **find_place(struct pv_dnstcp *dns, const struct pv_addr *src)
 {
     struct conn **found = NULL, **first = NULL;
@@ -257,7 +265,7 @@ static struct conn **find_place(struct pv_dnstcp *dns, const struct pv_addr *src
             continue;
         }
         own += pv_addr_equal_ip(&(*p)->src, src);
-        if (first == NULL || (*p)->due < (*first)->due)
+        if (is_before(*p, first == NULL ? NULL : *first))
             first = p;
     }
     if (own >= PV_DNSTCP_OF_ONE)

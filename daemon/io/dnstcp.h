@@ -12,7 +12,7 @@
 #include "sys/proc/loop.h"
 
 enum {
-    PV_DNSTCP_MAX = 32,     /* ours: connections; one more ends the one that waits for longest */
+    PV_DNSTCP_MAX = 32,     /* ours: connections; one more ends one that has asked nothing */
     PV_DNSTCP_OF_ONE = 4,   /* ours: of one address; further ones are closed */
     PV_DNSTCP_LISTENERS = 8 /* at once */
 };

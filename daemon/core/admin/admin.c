@@ -756,16 +756,19 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = a->node;
     struct pv_made made;
     /* A leave is the word of a key, and would take away the place of the other machine that has
-     * it: such a node goes without a word, and keeps none of these keys. */
+     * it: such a node goes without a word, and a copy keeps none of these keys. */
     const bool silent = req->leave.copy || n->coord_info.keys_twice;
-    const enum pv_job_forget forget = req->leave.delete_root        ? PV_FORGET_ROOT
-                                      : req->leave.forget || silent ? PV_FORGET_KEYS
-                                                                    : PV_FORGET_NETWORK;
+    const enum pv_job_forget forget = req->leave.delete_root                 ? PV_FORGET_ROOT
+                                      : req->leave.forget || req->leave.copy ? PV_FORGET_KEYS
+                                                                             : PV_FORGET_NETWORK;
     a->silent = silent;
     if (n->roster != NULL)
         a->was_removed = n->removed || pv_node_denied(n) != NULL;
     if (silent) {
-        forget_network(a, forget, handle, now);
+        const bool member = n->roster != NULL && !n->removed && !pv_node_waits(n) &&
+                            pv_roster_enrolled(n->roster, n->identity->sign_pk) != NULL;
+        if (req->leave.copy || !member || may_leave(a, req, handle))
+            forget_network(a, forget, handle, now);
         return;
     }
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.

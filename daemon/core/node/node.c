@@ -86,12 +86,19 @@ static bool is_former(const struct pv_member *m)
     return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
 }
 
-bool pv_node_was_left(const struct pv_node *n)
+/* A leave with our signature says so. */
+static bool has_left(const struct pv_node *n)
 {
     const struct pv_member *self =
         n->roster == NULL ? NULL : pv_roster_known(n->roster, n->identity->sign_pk);
-    return self != NULL && !n->leaving && !n->removed &&
-           (self->state == PV_MEMBER_LEFT || n->coord_info.standing == PV_COORD_RESIGNED);
+    return self != NULL && !n->leaving && !n->removed && self->state == PV_MEMBER_LEFT;
+}
+
+bool pv_node_was_left(const struct pv_node *n)
+{
+    return has_left(n) ||
+           (n->roster != NULL && pv_roster_known(n->roster, n->identity->sign_pk) != NULL &&
+            !n->leaving && !n->removed && n->coord_info.standing == PV_COORD_RESIGNED);
 }
 
 const char pv_node_left_why[] =
@@ -502,7 +509,7 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
                         pv_roster_network(n->roster)->name, PV_DO_STR(join_anew));
         return false;
     }
-    if (pv_node_was_left(n)) {
+    if (has_left(n)) { /* the coordinator's word alone keeps nobody from what it may do */
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s: %s", what, pv_node_left_why,
                         PV_DO_STR(join_again));
         return false;

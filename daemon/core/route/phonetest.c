@@ -247,7 +247,9 @@ static void step(struct phonetest *x, pv_ns now)
     bool waits = ask_members(x, now) > 0 || (x->sent && now < x->sent_at + PV_PHONETEST_WAIT);
     x->step_at = now + PV_PHONETEST_AGAIN;
     if (!waits || now >= x->began + PV_PHONETEST_LIMIT)
-        end_test(x, x->sent ? PV_PORT_FAILED : PV_PORT_UNTESTED, now);
+        end_test(
+            x, x->sent && now >= x->sent_at + PV_PHONETEST_WAIT ? PV_PORT_FAILED : PV_PORT_UNTESTED,
+            now);
 }
 
 static bool is_under_way(const struct phonetest *x)

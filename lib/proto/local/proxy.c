@@ -237,10 +237,10 @@ static bool is_about_the_proxy(struct pv_view line)
     return false;
 }
 
-int pv_proxy_pass(uint8_t heard[static PV_PROXY_HEAR_MAX], size_t len, size_t *ret_len)
+int pv_proxy_pass(uint8_t heard[static PV_PROXY_PASS_MAX], size_t len, size_t *ret_len)
 {
     static const char last[] = "Connection: close\r\n\r\n";
-    uint8_t made[PV_PROXY_HEAR_MAX];
+    uint8_t made[PV_PROXY_PASS_MAX];
     struct pv_writer out = pv_writer(made, sizeof(made));
     struct pv_view rest = pv_view(heard, len), line, authority, path = pv_view(NULL, 0);
     if (!pv_http_line(&rest, &line))

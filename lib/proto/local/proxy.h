@@ -13,9 +13,10 @@
 
 enum {
     PV_PROXY_HEAR_MAX = 8192, /* bytes that may be needed at once: an HTTP head, as scrape.h */
-    PV_PROXY_SAY_MAX = 256,   /* bytes of any answer */
-    PV_PROXY_HOST_BUF = 256,  /* SOCKS5 s4: at most 255 bytes of a name; and a NUL */
-    PV_PROXY_UDP_MAX = 22,    /* bytes of the head before a datagram with an IPv6 address, s7 */
+    PV_PROXY_PASS_MAX = PV_PROXY_HEAR_MAX + 32, /* with "Connection: close" in it */
+    PV_PROXY_SAY_MAX = 256,                     /* bytes of any answer */
+    PV_PROXY_HOST_BUF = 256, /* SOCKS5 s4: at most 255 bytes of a name; and a NUL */
+    PV_PROXY_UDP_MAX = 22,   /* bytes of the head before a datagram with an IPv6 address, s7 */
 };
 
 enum pv_proxy_want {
@@ -63,8 +64,8 @@ PV_MUST_CHECK int pv_proxy_hear(struct pv_proxy *p, struct pv_view heard, size_t
 
 /* Of one that passes: what is heard, with the whole head, becomes what the server gets. It names
  * the path alone, and ends the connection, for the next request may be for another server. Returns
- * its length. PV_ERR_LIMIT: it would be longer than PV_PROXY_HEAR_MAX. */
-PV_MUST_CHECK int pv_proxy_pass(uint8_t heard[static PV_PROXY_HEAR_MAX], size_t len,
+ * its length. PV_ERR_LIMIT: it would be longer than PV_PROXY_PASS_MAX. */
+PV_MUST_CHECK int pv_proxy_pass(uint8_t heard[static PV_PROXY_PASS_MAX], size_t len,
                                 size_t *ret_len);
 
 /* The answer to a request, none for one that passes and is connected. at: where datagrams go (UDP),

@@ -48,7 +48,9 @@ struct link_state {
     bool connected, direct, up, main;
 };
 
-/* Of the networks in a full table the last one without a link gives way. False: all have one. */
+/* Of the networks in a full table the last one without a link gives way; cut says that one with an
+ * address of this host did, whose packets nothing keeps from other ways then. False: all have a
+ * link. */
 static bool drop_down_link(struct pv_networds_host *host)
 {
     size_t at = host->n_links;
@@ -57,6 +59,7 @@ static bool drop_down_link(struct pv_networds_host *host)
     if (at == 0)
         return false;
     const size_t last = --host->n_links;
+    host->cut = host->cut || host->connected[at - 1];
     host->links[at - 1] = host->links[last];
     host->connected[at - 1] = host->connected[last];
     host->up[at - 1] = host->up[last];
@@ -83,7 +86,7 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
             return;
         }
     if (host->n_links == PV_NETWORDS_LINKS && (!state.up || !drop_down_link(host))) {
-        host->cut = host->cut || state.up; /* a network without a link leads nowhere */
+        host->cut = host->cut || state.up || state.connected;
         return;
     }
     host->links[host->n_links] = l;
@@ -339,7 +342,8 @@ static void look_at_way(const char *ifname, const struct pv_networds_host *host,
         pv_net_rule_of(range->base.family, way.table, &o.rule) < 0)
         return;
     for (size_t i = 0; i < said->n_overlaps; i++) /* that is said already */
-        if (pv_prefix_overlaps(range, &said->overlaps[i].used) &&
+        if (said->overlaps[i].table != 0 && said->overlaps[i].used.bits <= range->bits &&
+            pv_prefix_overlaps(range, &said->overlaps[i].used) &&
             strcmp(said->overlaps[i].other.ifname, name) == 0)
             return;
     o.table = way.table;

@@ -64,7 +64,7 @@ static void fair_to_end(struct pv_stack_fair *f, struct fair_queue *q)
 void pv_stack_fair_add(struct pv_stack_fair *f, struct pv_view packet)
 {
     struct fair_queue *q = fair_queue_of(f, packet);
-    if (q->n >= PV_STACK_FAIR_DEPTH || f->n >= PV_STACK_FAIR_ALL)
+    if (q->n >= PV_STACK_FAIR_DEPTH || (f->n >= PV_STACK_FAIR_ALL && q->n >= PV_STACK_FAIR_OWN))
         return;
     struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)packet.len, PBUF_RAM);
     if (p == NULL || pbuf_take(p, packet.ptr, (u16_t)packet.len) != ERR_OK) {

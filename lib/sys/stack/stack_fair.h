@@ -16,7 +16,8 @@ struct pv_stack_fair; /* opaque */
 enum {
     PV_STACK_FAIR_QUEUES = 256, /* ours: sources share a queue when there are more, or by chance */
     PV_STACK_FAIR_DEPTH = 4096, /* ours: packets of a queue: more than the largest window holds */
-    PV_STACK_FAIR_ALL = 8192,   /* ours: packets of all queues */
+    PV_STACK_FAIR_ALL = 8192,   /* ours: packets of all queues, but for */
+    PV_STACK_FAIR_OWN = 32, /* ours: those that each queue may hold however full the others are */
 };
 
 /* seed: decides which sources share a queue. PV_ERR_NOMEM. */

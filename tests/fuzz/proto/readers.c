@@ -1290,14 +1290,14 @@ static void hear(struct talk *t, struct pv_view heard)
 /* A request that is passed on names a path, in a head that ends. */
 static void try_pass(const struct talk *t, struct pv_view heard)
 {
-    static uint8_t buf[PV_PROXY_HEAR_MAX + 1];
+    static uint8_t buf[PV_PROXY_PASS_MAX + 1];
     size_t len = heard.len - t->used;
-    if (!t->p.passes || len > PV_PROXY_HEAR_MAX)
+    if (!t->p.passes || len > PV_PROXY_PASS_MAX)
         return;
     memcpy(buf, heard.ptr + t->used, len);
     if (pv_proxy_pass(buf, len, &len) < 0)
         return;
-    must(len <= PV_PROXY_HEAR_MAX && memmem(buf, len, " /", 2) != NULL &&
+    must(len <= PV_PROXY_PASS_MAX && memmem(buf, len, " /", 2) != NULL &&
          memmem(buf, len, "Connection: close\r\n\r\n", 21) != NULL);
 }
 

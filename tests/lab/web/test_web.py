@@ -407,7 +407,7 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
     browser.click("button[aria-label='Remove the tag crew of b']")
     browser.sees("b no longer has the tag crew", "#notes")
     tagged("guests")
-    browser.sees("phones", ".tag")
+    browser.sees("guests", ".tag")
     equal(browser.run("return document.querySelector('[data-key=approve]').checked"), True, "a box that was ticked")
     before = aim("[data-key=invite]")
     browser.run("const { note } = await import('/util.js'); note('something', 'bad'); note('more', 'bad')")

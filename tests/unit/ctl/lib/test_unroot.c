@@ -25,7 +25,7 @@ static int give_up(const char *sudo_uid, const char *sudo_gid, uid_t uid, gid_t 
         setenv("SUDO_UID", sudo_uid, 1);
     if (sudo_gid != NULL)
         setenv("SUDO_GID", sudo_gid, 1);
-    pv_unroot();
+    pv_unroot(0);
     if (getresuid(&u[0], &u[1], &u[2]) != 0 || getresgid(&g[0], &g[1], &g[2]) != 0)
         return HAS_ID;
     for (int i = 0; i < 3; i++)

@@ -178,7 +178,7 @@ PV_TEST(a_request_with_a_whole_url_is_passed_on)
          "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        static uint8_t buf[PV_PROXY_HEAR_MAX];
+        static uint8_t buf[PV_PROXY_PASS_MAX];
         size_t len = strlen(rows[i].text);
         struct heard h = hear((struct pv_proxy){.http = false}, rows[i].text, len);
         assert_ok(h.status);
@@ -196,7 +196,7 @@ PV_TEST(a_request_with_a_whole_url_is_passed_on)
 
 PV_TEST(a_request_that_would_become_too_long_is_refused)
 {
-    static uint8_t buf[PV_PROXY_HEAR_MAX];
+    static uint8_t buf[PV_PROXY_PASS_MAX];
     static const char head[] = "GET http://a/ HTTP/1.1\r\nX: ";
     size_t len = 0;
     memset(buf, 'x', sizeof(buf));
