@@ -28,6 +28,10 @@ struct block {
     enum block_kind kind;
     bool used;
     char *label, *text;
+    /* Made of the text by test_given_parts() and test_given_with(), or NULL. */
+    char *split, *filled;
+    const char **parts;
+    size_t n_parts;
 };
 
 /* A test of this run. With PV_TRANSCRIPTS=write now is what it shows, as lines of the transcript.
@@ -65,9 +69,8 @@ static char *shown_decode(char *to, const char *line)
     for (; *line != '\0'; line++) {
         if (*line != '\\') {
             *to++ = *line;
-        } else if (line[1] == 'n') {
-            *to++ = '\n';
-            line++;
+        } else if (line[1] == 'n' || line[1] == 't') {
+            *to++ = *++line == 'n' ? '\n' : '\t';
         } else if (line[1] == 'x' && sscanf(line + 2, "%2x", &byte) == 1) {
             *to++ = (char)byte;
             line += 3;
@@ -99,8 +102,8 @@ static void shown_encode(FILE *out, const char *text)
             fputs("\\n", out);
         else if (*text == '\n')
             fputs(text[1] == '\n' && text[2] != '\0' ? "\n" : "\n    ", out);
-        else if (*text == '\\')
-            fputs("\\\\", out);
+        else if (*text == '\\' || *text == '\t')
+            fputs(*text == '\t' ? "\\t" : "\\\\", out);
         else if (plain)
             fwrite(text, 1, n, out);
         else
@@ -316,13 +319,60 @@ void test_shows(const char *label, const char *text, const char *source, int lin
         _fail(source, line);
 }
 
-const char *test_given(const char *label)
+static struct block *shown_given(const char *label)
 {
     size_t i = shown_find(BLOCK_GIVEN, label);
     if (i == shown.n_blocks)
         fail_msg("%s has no \"<< %s\"", shown.path, label);
     shown.blocks[i].used = true;
-    return shown.blocks[i].text;
+    return &shown.blocks[i];
+}
+
+const char *test_given(const char *label)
+{
+    return shown_given(label)->text;
+}
+
+const char *const *test_given_parts(const char *label, size_t *ret_n)
+{
+    struct block *b = shown_given(label);
+    const char *between = strstr(b->text, "\n\n") == NULL ? "\n" : "\n\n";
+    if (b->parts == NULL) {
+        b->parts = calloc(strlen(b->text) + 1, sizeof(*b->parts));
+        b->split = strdup(b->text);
+        assert_true(b->parts != NULL && b->split != NULL);
+        for (char *at = b->split, *end; at != NULL; at = end) {
+            b->parts[b->n_parts++] = at;
+            end = strstr(at, between);
+            if (end != NULL) {
+                *end = '\0';
+                end += strlen(between);
+            }
+        }
+    }
+    *ret_n = b->n_parts;
+    return b->parts;
+}
+
+const char *test_fill(const char *label, const char *const *with)
+{
+    struct block *b = shown_given(label);
+    size_t len = 0;
+    free(b->filled);
+    b->filled = NULL;
+    FILE *out = open_memstream(&b->filled, &len);
+    assert_non_null(out);
+    for (const char *at = b->text; *at != '\0'; at++) {
+        if (strncmp(at, "%s", 2) == 0 && *with != NULL) {
+            fputs(*with++, out);
+            at++;
+        } else {
+            fputc(*at, out);
+        }
+    }
+    fclose(out);
+    assert_null(*with); /* one %s for each */
+    return b->filled;
 }
 
 /* --- the end -----------------------------------------------------------------------------------
@@ -415,6 +465,11 @@ bool test_shown_finish(bool all)
             fprintf(stderr, "%s: no test uses \"%s\"\n", shown.path, b->label);
             good = false;
         }
+    }
+    for (size_t i = 0; i < shown.n_blocks; i++) {
+        free(shown.blocks[i].split);
+        free(shown.blocks[i].filled);
+        free(shown.blocks[i].parts);
     }
     free(shown.blocks);
     free(shown.file);

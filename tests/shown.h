@@ -12,8 +12,8 @@
  *     -- label
  *         its lines
  *
- * In a text \\ stands for \, \xNN for a byte that is not printed, and \n for the newline at the end
- * of the text.
+ * In a text \\ stands for \, \t for a tab, \xNN for another byte that is not printed, and \n for
+ * the newline at the end of the text.
  */
 #pragma once
 

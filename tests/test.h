@@ -144,8 +144,16 @@ void test_shows_as(const char *from, const char *to);
 /* A text that the transcript has for the tests of this program under "<< label". */
 const char *test_given(const char *label);
 
+/* Splits such a text: at its empty lines if it has any, otherwise at its newlines. */
+const char *const *test_given_parts(const char *label, size_t *ret_n);
+
+/* Such a text with a string in place of each of its %s. It is valid until the next call with this
+ * label. */
+#define test_given_with(label, ...) test_fill(label, (const char *const[]){__VA_ARGS__, NULL})
+
 /* --- the frame's own --------------------------------------------------------------------- */
 
+const char *test_fill(const char *label, const char *const *with);
 void test_shows(const char *label, const char *text, const char *source, int line);
 void test_find_in(const char *text, const char *part, bool is_there, const char *file, int line);
 

@@ -82,3 +82,24 @@ PV_TEST(texts_that_differ_between_runs_are_replaced)
     test_shows_as(dir, "DIR");
     assert_shows(PV_STR("ls %s", dir), PV_STR("%s/file", dir));
 }
+
+PV_TEST(a_given_text_is_split_at_its_empty_lines_or_at_its_newlines)
+{
+    size_t n = 0;
+    const char *const *lines = test_given_parts("lines", &n);
+    assert_int_equal(n, 3);
+    assert_string_equal(lines[0], "one");
+    assert_string_equal(lines[2], "three\\\t");
+    const char *const *parts = test_given_parts("parts", &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(parts[0], "a part\nof two lines");
+    assert_string_equal(parts[1], "another");
+    assert_ptr_equal(test_given_parts("parts", &n), parts);
+    assert_string_equal(test_given("parts"), "a part\nof two lines\n\nanother");
+}
+
+PV_TEST(a_given_text_takes_strings)
+{
+    assert_string_equal(test_given_with("strings", "%s", "two"), "100 % of %s and two");
+    assert_string_equal(test_given_with("strings", "a", "b"), "100 % of a and b");
+}
