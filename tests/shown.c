@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/text.h"
@@ -26,7 +27,6 @@ enum block_kind {
 
 struct block {
     enum block_kind kind;
-    bool used;
     char *label, *text;
     /* Made of the text by test_given_parts() and test_given_with(), or NULL. */
     char *split, *filled;
@@ -51,6 +51,7 @@ struct instead {
 static struct {
     char path[512], *file;
     struct block *blocks;
+    bool *used;          /* of each block; children share it */
     size_t n_blocks, at; /* at: the next block that the test has to show */
     struct shown_test tests[256];
     size_t n_tests;
@@ -176,6 +177,9 @@ void test_shown_load(const char *source)
         assert_non_null(shown.file);
         (void)!fread(shown.file, 1, (size_t)st.st_size, f);
         shown_parse(shown.file);
+        shown.used = mmap(NULL, shown.n_blocks + 1, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        assert_ptr_not_equal(shown.used, MAP_FAILED);
     }
     fclose(f);
 }
@@ -217,7 +221,7 @@ void test_shown_begin(const char *test)
     shown.tests[shown.n_tests++] = (struct shown_test){.name = test};
     shown.at = shown_find(BLOCK_TEST, test);
     if (shown.at < shown.n_blocks)
-        shown.blocks[shown.at++].used = true;
+        shown.used[shown.at++] = true;
     if (shown.writes) {
         struct shown_test *t = shown_test_now();
         shown.out = open_memstream(&t->now, &t->now_len);
@@ -324,7 +328,7 @@ static struct block *shown_given(const char *label)
     size_t i = shown_find(BLOCK_GIVEN, label);
     if (i == shown.n_blocks)
         fail_msg("%s has no \"<< %s\"", shown.path, label);
-    shown.blocks[i].used = true;
+    shown.used[i] = true;
     return &shown.blocks[i];
 }
 
@@ -460,7 +464,7 @@ bool test_shown_finish(bool all)
         shown_rewrite();
     for (size_t i = 0; i < shown.n_blocks && all; i++) {
         const struct block *b = &shown.blocks[i];
-        if ((b->kind == BLOCK_GIVEN && !b->used) ||
+        if ((b->kind == BLOCK_GIVEN && !shown.used[i]) ||
             (b->kind == BLOCK_TEST && !shown.writes && !shown_is_test(b->label))) {
             fprintf(stderr, "%s: no test uses \"%s\"\n", shown.path, b->label);
             good = false;
@@ -471,6 +475,8 @@ bool test_shown_finish(bool all)
         free(shown.blocks[i].filled);
         free(shown.blocks[i].parts);
     }
+    if (shown.used != NULL)
+        munmap(shown.used, shown.n_blocks + 1);
     free(shown.blocks);
     free(shown.file);
     return good;
