@@ -31,9 +31,8 @@ PV_TEST(one_message_matches_the_rfc)
 /* draft-irtf-cfrg-xchacha-03 appendix A.3.1. */
 PV_TEST(xchacha_matches_the_draft)
 {
-    static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
-                               "only one tip for the future, sunscreen would be it.";
-    static const size_t len = sizeof(text) - 1;
+    const char *text = test_given("the text of the RFC");
+    const size_t len = strlen(text);
     uint8_t key[32], nonce[24], ad[12], want[256], out[256];
     for (size_t i = 0; i < 32; i++)
         key[i] = (uint8_t)(0x80 + i);
@@ -208,12 +207,6 @@ static void check_batches(struct pv_aead_engine *engine, enum pv_suite suite)
     free(want);
 }
 
-static const char KNOWN[] =
-    "a479cb54628946d6f4042a8e384ef4bd2fbc7330b8be55eb2d8dc18aaa51d66a8ec1f8d3619a258d"
-    "b0ac56956015b7b4937e9b8e6aa957b3dc0214d803d77660aabc913092971da8f207171ce7843608"
-    "162e2e759d8efc25d8d0936990af63c820ba87e8a955b5c8274ef7d10f6fafd04647fa6775577a1a"
-    "250dcc2df37e95e46c4a";
-
 /* Every library that this build knows and this processor runs. */
 PV_TEST(batches_of_each_library_agree_with_single_messages)
 {
@@ -304,14 +297,14 @@ PV_TEST(threads_share_a_key_when_each_has_a_number)
 
 PV_TEST(each_library_gives_the_known_answer)
 {
-    static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
-                               "only one tip for the future, sunscreen would be it.";
+    const char *text = test_given("the text of the RFC");
     uint8_t key[32], data[200], want[200];
     struct pv_aead *aead = NULL;
-    size_t len = sizeof(text) - 1;
+    size_t len = strlen(text);
     for (size_t i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(0x80 + i);
-    assert_int_equal(test_unhex(KNOWN, want, sizeof(want)), len + PV_AEAD_TAG_LEN);
+    assert_int_equal(test_unhex(test_given("sealed by each library"), want, sizeof(want)),
+                     len + PV_AEAD_TAG_LEN);
     assert_ok(pv_aead_new(&aead, PV_SUITE_CHACHA, key));
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *engine = NULL;

@@ -15,27 +15,17 @@ static struct pv_view text(const char *s)
 
 /* Seeds and public keys of RFC 8032 s7.1 tests 1 and 2; the signatures, over "p2pvpn test v1" 00
  * af 82, made by OpenSSL. */
-static const struct {
-    const char *seed, *pk, *sig;
-} ROWS[] = {
-    {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-     "936afe10f37a15ec99a58474e42ab524b8d10104d7b997aa3a68f34e25199abc"
-     "92d3f7f8e162263409fd757a39c6b1251bfa0f5a46df1198ac34410349568203"},
-    {"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
-     "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-     "9404d0cae22644579f29b970adf094737f04b23e3dcec9a146a3e301df6d5d25"
-     "4a27a2a99e8ce7071bb5a6475afac4555c6ce1422adfda8599c83227419e7306"},
-};
-
 PV_TEST(keys_and_signatures_match_other_implementations)
 {
     static const uint8_t msg[2] = {0xaf, 0x82};
-    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
+    size_t n = 0;
+    const char *const *lines = test_given_parts("signatures", &n);
+    assert_true(n > 0 && n % 3 == 0);
+    for (size_t i = 0; i < n; i += 3) {
         uint8_t seed[32], want_pk[32], want_sig[64], sk[64], pk[32], sig[64];
-        test_unhex(ROWS[i].seed, seed, 32);
-        test_unhex(ROWS[i].pk, want_pk, 32);
-        test_unhex(ROWS[i].sig, want_sig, 64);
+        test_unhex(lines[i], seed, 32);
+        test_unhex(lines[i + 1], want_pk, 32);
+        test_unhex(lines[i + 2], want_sig, 64);
         pv_sign_keypair(seed, sk, pk);
         assert_memory_equal(pk, want_pk, 32);
         assert_ok(pv_sign(sig, CONTEXT, pv_view(msg, 1), pv_view(msg + 1, 1), sk));
@@ -103,38 +93,23 @@ PV_TEST(a_signature_with_the_order_added_is_refused)
 }
 
 /* The eight points of small order and their non-canonical encodings. */
-static const char *const SMALL_ORDER[] = {
-    "0100000000000000000000000000000000000000000000000000000000000000",
-    "0100000000000000000000000000000000000000000000000000000000000080",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "0000000000000000000000000000000000000000000000000000000000000000",
-    "0000000000000000000000000000000000000000000000000000000000000080",
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-};
-
 PV_TEST(points_of_small_order_are_refused_as_key_and_as_r)
 {
-    for (size_t i = 0; i < PV_ARRAY_LEN(SMALL_ORDER); i++) {
-        for (size_t j = 0; j < PV_ARRAY_LEN(SMALL_ORDER); j++) {
+    size_t n = 0;
+    const char *const *points = test_given_parts("points of small order", &n);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
             /* S = 0: under such a key this "signs" many messages when nobody checks. */
             uint8_t sig[PV_SIGN_LEN] = {0}, pk[32], dh_pk[32];
-            test_unhex(SMALL_ORDER[i], pk, 32);
-            test_unhex(SMALL_ORDER[j], sig, 32);
+            test_unhex(points[i], pk, 32);
+            test_unhex(points[j], sig, 32);
             assert_int_equal(pv_sign_verify(sig, CONTEXT, text("x"), NONE, pk), PV_ERR_AUTH);
             assert_int_equal(pv_sign_pk_to_dh(pk, dh_pk), PV_ERR_AUTH);
         }
     }
     struct signed_message m = make_signed("hello");
-    for (size_t j = 0; j < PV_ARRAY_LEN(SMALL_ORDER); j++) {
-        test_unhex(SMALL_ORDER[j], m.sig, 32);
+    for (size_t j = 0; j < n; j++) {
+        test_unhex(points[j], m.sig, 32);
         assert_int_equal(pv_sign_verify(m.sig, CONTEXT, text("hello"), NONE, m.pk), PV_ERR_AUTH);
     }
 }
@@ -144,7 +119,8 @@ PV_TEST(a_key_with_a_small_order_component_is_refused)
 {
     struct signed_message m = make_signed("");
     uint8_t t[32], mixed[32], mixed_sk[64], dh_pk[32];
-    test_unhex(SMALL_ORDER[2], t, 32);
+    size_t n = 0;
+    test_unhex(test_given_parts("points of small order", &n)[2], t, 32);
     assert_int_equal(crypto_core_ed25519_add(mixed, m.pk, t), 0);
     memcpy(mixed_sk, m.sk, 32);
     memcpy(mixed_sk + 32, mixed, 32); /* the hash covers this key */

@@ -153,13 +153,8 @@ PV_TEST(every_message_survives_a_round_trip)
 PV_TEST(the_fields_arrive_as_they_were_sent)
 {
     struct pv_ctl_msg *m = NULL;
-    const char text[] =
-        "{\"id\":1,\"t\":\"hello\",\"v\":3,\"network\":\"AQIDAAAAAAAAAAAAAAAAAA\",\"node\":"
-        "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"role\":\"applicant\",\"sig\":"
-        "\"BQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
-        ","
-        "\"new\":{\"x\":[1.5]},\"have\":{\"epoch\":7,\"n\":8}}";
-    assert_ok(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m));
+    const char *text = test_given("hello");
+    assert_ok(pv_ctl_parse(pv_view(text, strlen(text)), &m));
     assert_int_equal(m->type, PV_CTL_HELLO);
     assert_int_equal(m->u.hello.v, 3);
     assert_int_equal(m->u.hello.role, PV_CTL_APPLICANT);
@@ -249,17 +244,13 @@ PV_TEST(bad_envelopes_are_refused)
             fail_msg("%s: got %d", rows[i].why, r);
     }
     struct pv_ctl_msg *m = NULL;
-    const char eight[] = "{\"id\":1,\"t\":\"ping\",\"x\":[[[[[[[]]]]]]]}";
-    assert_ok(pv_ctl_parse(pv_view(eight, sizeof(eight) - 1), &m));
+    const char *eight = test_given("ping of depth 8");
+    assert_ok(pv_ctl_parse(pv_view(eight, strlen(eight)), &m));
     pv_ctl_msg_free(m);
 }
 
 PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
 {
-#define WELCOME                                              \
-    "{\"id\":5,\"ok\":true,\"t\":\"welcome\",\"time_us\":1," \
-    "\"have\":{\"epoch\":0,\"n\":0},\"stun\":[]"
-#define KEY "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
     const struct {
         const char *text;
         enum pv_ctl_type type;
@@ -274,8 +265,7 @@ PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
         {"{\"id\":5,\"t\":\"hello\",\"v\":4294967296}", PV_CTL_INVALID, "v"},
         {test_given("t hello v network AQ"), PV_CTL_INVALID, "network"},
         {test_given("t hello v node AQ"), PV_CTL_INVALID, "node"},
-        {"{\"id\":5,\"t\":\"hello\",\"v\":1,\"node\":" KEY ",\"role\":\"root\"}", PV_CTL_INVALID,
-         "role"},
+        {test_given("hello of a root"), PV_CTL_INVALID, "role"},
         {"{\"id\":5,\"t\":\"put\",\"statements\":[]}", PV_CTL_INVALID, "statements"},
         {"{\"id\":5,\"t\":\"put\",\"statements\":[7]}", PV_CTL_INVALID, "s"},
         {test_given("t put statements s"), PV_CTL_INVALID, "s"},
@@ -284,45 +274,36 @@ PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
         {test_given("t statements have epoch n"), PV_CTL_INVALID, "epoch"},
         {test_given("t statements have epoch"), PV_CTL_INVALID, "n"},
         {"{\"id\":5,\"t\":\"subscribe\",\"nodes\":[]}", PV_CTL_INVALID, "nodes"},
-        {"{\"id\":5,\"t\":\"subscribe\",\"nodes\":[" KEY "],\"on\":1}", PV_CTL_INVALID, "on"},
+        {test_given("subscribe without on"), PV_CTL_INVALID, "on"},
         {"{\"id\":5,\"t\":\"list\",\"after\":7}", PV_CTL_INVALID, "after"},
-        {"{\"id\":5,\"t\":\"signal\",\"to\":" KEY "}", PV_CTL_INVALID, "box"},
-        {"{\"id\":5,\"t\":\"signal\",\"to\":" KEY ",\"box\":\"\"}", PV_CTL_INVALID, "box"},
-        {"{\"id\":5,\"t\":\"keep\",\"to\":" KEY ",\"box\":\"AA\"}", PV_CTL_INVALID, "key"},
-        {"{\"id\":5,\"t\":\"keep\",\"to\":" KEY ",\"key\":\"AAAAAAAAAAAAAAAAAAAAAA\"}",
-         PV_CTL_INVALID, "box"},
+        {test_given("signal without a box"), PV_CTL_INVALID, "box"},
+        {test_given("signal of an empty box"), PV_CTL_INVALID, "box"},
+        {test_given("keep without a key"), PV_CTL_INVALID, "key"},
+        {test_given("keep without a box"), PV_CTL_INVALID, "box"},
         {"{\"id\":5,\"t\":\"collect\",\"after\":1}", PV_CTL_INVALID, "taken"},
         {test_given("t collect after taken"), PV_CTL_INVALID, "after"},
         {test_given("t parcel n"), PV_CTL_INVALID, "n"},
-        {"{\"id\":5,\"ok\":true,\"t\":\"parcel\",\"n\":3,\"from\":" KEY "}", PV_CTL_INVALID, "box"},
+        {test_given("parcel without a box"), PV_CTL_INVALID, "box"},
         {"{\"id\":5,\"t\":\"fetch\"}", PV_CTL_INVALID, "invite"},
-        {"{\"id\":5,\"t\":\"join\",\"invite\":" KEY ",\"node\":" KEY ",\"name\":\"Bob\"}",
-         PV_CTL_INVALID, "name"},
+        {test_given("join of Bob"), PV_CTL_INVALID, "name"},
         {"{\"id\":5,\"t\":\"register\"}", PV_CTL_INVALID, "member"},
         {test_given("t create secret AA statements s"), PV_CTL_INVALID, "secret"},
         {test_given("t reservation bob ip4 fd00"), PV_CTL_INVALID, "ip4"},
-        {WELCOME ",\"turn\":null}", PV_CTL_WELCOME, NULL},
-        {WELCOME ",\"turn\":[]}", PV_CTL_INVALID, "turn"},
-        {WELCOME ",\"turn\":{\"user\":\"a\",\"password\":\"b\",\"realm\":\"c\"}}", PV_CTL_INVALID,
-         "turn"},
-        {WELCOME ",\"turn\":{\"user\":\"\",\"password\":\"b\",\"realm\":\"c\",\"nonce\":\"d\"}}",
-         PV_CTL_INVALID, "turn"},
-        {WELCOME ",\"tls\":null}", PV_CTL_WELCOME, NULL},
-        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[]}}", PV_CTL_WELCOME, NULL},
-        {WELCOME ",\"tls\":[]}", PV_CTL_INVALID, "pin"},
-        {WELCOME ",\"tls\":{\"pin\":\"AQ\",\"addrs\":[]}}", PV_CTL_INVALID, "pin"},
-        {WELCOME ",\"tls\":{\"pin\":" KEY "}}", PV_CTL_INVALID, "addrs"},
-        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[7]}}", PV_CTL_INVALID, "addrs"},
-        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}}",
-         PV_CTL_WELCOME, NULL},
-        {WELCOME ",\"tls\":{\"pin\":" KEY
-                 ",\"addrs\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}}",
-         PV_CTL_INVALID, "addrs"},
+        {test_given("welcome: turn null"), PV_CTL_WELCOME, NULL},
+        {test_given("welcome: turn is a list"), PV_CTL_INVALID, "turn"},
+        {test_given("welcome: turn without a nonce"), PV_CTL_INVALID, "turn"},
+        {test_given("welcome: turn without a user"), PV_CTL_INVALID, "turn"},
+        {test_given("welcome: tls null"), PV_CTL_WELCOME, NULL},
+        {test_given("welcome: tls"), PV_CTL_WELCOME, NULL},
+        {test_given("welcome: tls is a list"), PV_CTL_INVALID, "pin"},
+        {test_given("welcome: a short pin"), PV_CTL_INVALID, "pin"},
+        {test_given("welcome: tls without addrs"), PV_CTL_INVALID, "addrs"},
+        {test_given("welcome: addrs of a number"), PV_CTL_INVALID, "addrs"},
+        {test_given("welcome: 8 addrs"), PV_CTL_WELCOME, NULL},
+        {test_given("welcome: 9 addrs"), PV_CTL_INVALID, "addrs"},
         {"{\"id\":5,\"ok\":false}", PV_CTL_INVALID, "error"},
         {test_given("t presence nodes"), PV_CTL_INVALID, "node"},
     };
-#undef KEY
-#undef WELCOME
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_ctl_msg *m = NULL;
         assert_ok(pv_ctl_parse(pv_view(rows[i].text, strlen(rows[i].text)), &m));
@@ -337,8 +318,8 @@ PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
 PV_TEST(a_word_of_a_later_version_is_another_error)
 {
     struct pv_ctl_msg *m = NULL;
-    const char text[] = "{\"id\":2,\"ok\":false,\"error\":\"moonphase\",\"more\":1}";
-    assert_ok(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m));
+    const char *text = test_given("moonphase");
+    assert_ok(pv_ctl_parse(pv_view(text, strlen(text)), &m));
     assert_int_equal(m->type, PV_CTL_ERROR);
     assert_int_equal(m->u.failure.error, PV_CTL_E_OTHER);
     assert_string_equal(m->u.failure.message, "");
@@ -400,8 +381,7 @@ PV_TEST(a_value_one_byte_over_its_limit_is_refused)
             assert_ok(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX), b64, sizeof(b64)));
         else
             assert_ok(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)));
-        int len =
-            snprintf(text, sizeof(text), "{\"id\":1,\"t\":\"register\",\"member\":\"%s\"}", b64);
+        int len = snprintf(text, sizeof(text), "%s", test_given_with("register", b64));
         assert_ok(pv_ctl_parse(pv_view(text, (size_t)len), &m));
         assert_int_equal(m->type, over ? PV_CTL_INVALID : PV_CTL_REGISTER);
         pv_ctl_msg_free(m);
@@ -515,17 +495,11 @@ PV_TEST(every_type_and_error_has_its_word)
         const struct pv_ctl_word *w = &pv_ctl_words[t];
         if (w->kinds == 0 || (w->word == NULL && t != PV_CTL_ERROR && t != PV_CTL_STATEMENTS) ||
             w->fields == NULL)
-            fail_msg(
-                "type %d of enum pv_ctl_type has no row in pv_ctl_words[] of "
-                "lib/proto/control/ctlmsg.c: say there its word, in which kinds it occurs, and "
-                "its fields",
-                t);
+            fail_msg("no row in pv_ctl_words[] for type %d", t);
     }
     for (int e = 0; e < PV_CTL_ERROR_COUNT; e++) {
         if (pv_ctl_error_word((enum pv_ctl_error)e) == NULL)
-            fail_msg("error %d of enum pv_ctl_error has no row in error_words[] of "
-                     "lib/proto/control/ctlmsg.c: say there its word on the wire",
-                     e);
+            fail_msg("no row in error_words[] for error %d", e);
     }
 }
 
@@ -539,10 +513,7 @@ PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
         for (size_t i = 0; i < n; i++)
             tried |= all[i].type == (enum pv_ctl_type)t ? 1u << all[i].kind : 0;
         if (tried != pv_ctl_words[t].kinds)
-            fail_msg("every_message() lacks a message of type %d (\"%s\"): add one, then write the "
-                     "corpus anew: PV_WRITE_CORPUS=DIR test_ctlmsg, and scripts/corpus add "
-                     "fuzz_ctlmsg DIR/*",
-                     t, pv_ctl_words[t].word);
+            fail_msg("every_message() lacks type %d", t); /* then write_corpus() */
     }
 }
 

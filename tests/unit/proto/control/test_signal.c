@@ -155,26 +155,12 @@ PV_TEST(a_sealing_key_reads_back)
 
 PV_TEST(a_half_that_is_wrong_is_refused)
 {
-#define PQ_X "\"n\":[1,1],\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
-    static const char *const bad[] = {
-        "1",
-        "{\"have\":0}",
-        "{\"have\":16777216}",
-        "{\"have\":\"x\"}",
-        "{\"ek\":\"AAAA\"}",
-        "{" PQ_X ",\"ek\":\"AAAA\"}",
-        "{" PQ_X ",\"ek\":null}",
-        "{" PQ_X ",\"ct\":7,\"to\":\"AAAAAAAAAAA\"}",
-        "{" PQ_X ",\"ek\":\"AAAA\",\"ct\":\"AAAA\"}",
-    };
-    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+    size_t n_bad = 0;
+    const char *const *bad = test_given_parts("halves that are wrong", &n_bad);
+    for (size_t i = 0; i < n_bad; i++) {
         char text[1024];
         struct pv_signal_parsed got;
-        int n = snprintf(text, sizeof(text),
-                         "{\"head\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"desc\":{"
-                         "\"gen\":1,\"rev\":1,\"ufrag\":\"abcdEF12\","
-                         "\"pwd\":\"0123456789+/ABCDEFGHabcd\",\"cands\":[],\"pq\":%s}}",
-                         bad[i]);
+        int n = snprintf(text, sizeof(text), "%s", test_given_with("a signal with a half", bad[i]));
         if (pv_signal_parse(pv_view(text, (size_t)n), &got) != PV_ERR_MALFORMED)
             fail_msg("taken: %s", bad[i]);
     }

@@ -432,7 +432,7 @@ static struct item make_slotted(uint8_t type)
     if (type == PV_ST_TAG)
         return make_tag(&t.w, &t.w.creator, 0, 1, &t.carol, "guest");
     if (type != PV_ST_RULE)
-        fail_msg("make a statement of type %u here: it stands in a slot", type);
+        fail_msg("no statement of type %u is made here", type);
     return make_rule(&t.w, &t.w.creator, 0, 1, PV_RULE_ALLOW, 1);
 }
 

@@ -27,9 +27,7 @@ PV_TEST(tokens_read_back)
 
     assert_ok(pv_token_format(&want, text, sizeof(text)));
     assert_memory_equal(text, "p2pvpn-", 7);
-    assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                  "0123456789-_"),
-                     strlen(text));
+    assert_int_equal(strspn(text, test_given("characters of a token")), strlen(text));
     assert_ok(pv_token_parse(text, strlen(text), &got));
     assert_memory_equal(&got, &want, sizeof(got));
     pv_token_done(&got);
@@ -41,10 +39,7 @@ PV_TEST(the_text_of_a_token_does_not_change)
     struct pv_token t = sample_token();
     char text[PV_TOKEN_TEXT_BUF];
     assert_ok(pv_token_format(&t, text, sizeof(text)));
-    assert_string_equal(text,
-                        "p2pvpn-"
-                        "AREREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIgAyMzMzMz"
-                        "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMAEAAOMTkyLjAuMi4xOjM0Nzidhfs1");
+    assert_string_equal(text, test_given("a token"));
 }
 
 /* Those of a token differ by network and rules, and by nothing else: who has the same rules finds

@@ -179,7 +179,7 @@ PV_TEST(the_epoch_shows_a_restart)
         {1000, 1060, 60, true, "in step"},
         {1000, 999, 0, true, "reordered by a second"},
         {1000, 998, 0, false, "backwards by two"},
-        {1, 0, 9, false, "a router restarted that had just been started"},
+        {1, 0, 9, false, "restarted just after its start"},
         {1000, 1000, 2, true, "two seconds behind: quantization"},
         {1000, 1000, 3, false, "stood still"},
         {1000, 1002, 0, true, "two seconds ahead"},

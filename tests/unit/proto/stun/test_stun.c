@@ -5,21 +5,6 @@
 #include "tests/unit/test_util.h"
 
 /* RFC 5769: the samples, and the credentials they were made with. */
-static const char REQUEST_2_1[] =
-    "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74"
-    "002400046e0001ff80290008932ff9b151263b36000600096576746a3a6836765920202000080014"
-    "9aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a280280004e57a3bcf";
-static const char RESPONSE_2_2[] =
-    "0101003c2112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f722000200008"
-    "0001a147e112a643000800142b91f599fd9e90c38c7489f92af9ba53f06be7d780280004c07d4c96";
-static const char RESPONSE_2_3[] =
-    "010100482112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f722000200014"
-    "0002a1470113a9faa5d3f179bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c275"
-    "bfe3ed4180280004c8fb0b4c";
-static const char REQUEST_2_4[] =
-    "000100602112a44278ad3433c6ad72c029da412e00060012e3839ee38388e383aae38383e382afe3"
-    "82b900000015001c662f2f3439396b39353464364f4c33346f4c394653547679363473410014000b"
-    "6578616d706c652e6f72670000080014f67024656dd64a3e02b8e0712e85c9a28ca89666";
 static const char PASSWORD[] = "VOkJxbRl1RmTxUk/WvJxBt";
 
 static const uint8_t TXID[PV_STUN_TXID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -44,7 +29,7 @@ static struct pv_stun_msg decode_hex(const char *hex, uint8_t *buf, size_t cap)
 PV_TEST(decodes_the_sample_request)
 {
     uint8_t buf[256];
-    struct pv_stun_msg msg = decode_hex(REQUEST_2_1, buf, sizeof(buf));
+    struct pv_stun_msg msg = decode_hex(test_given("request 2.1"), buf, sizeof(buf));
     struct pv_view v;
     uint32_t priority;
     uint64_t tie;
@@ -72,14 +57,14 @@ PV_TEST(decodes_the_sample_responses)
     struct pv_addr want4 = pv_addr4(192, 0, 2, 1, 32853);
     struct pv_addr want6 = pv_addr6(IP6, 32853);
 
-    struct pv_stun_msg msg = decode_hex(RESPONSE_2_2, buf, sizeof(buf));
+    struct pv_stun_msg msg = decode_hex(test_given("response 2.2"), buf, sizeof(buf));
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
     assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr));
     assert_true(pv_addr_equal(&addr, &want4));
     assert_ok(pv_stun_check_integrity(&msg, key_view(PASSWORD)));
     assert_ok(pv_stun_check_fingerprint(&msg));
 
-    msg = decode_hex(RESPONSE_2_3, buf, sizeof(buf));
+    msg = decode_hex(test_given("response 2.3"), buf, sizeof(buf));
     assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr));
     assert_true(pv_addr_equal(&addr, &want6));
     assert_ok(pv_stun_check_integrity(&msg, key_view(PASSWORD)));
@@ -90,9 +75,8 @@ PV_TEST(checks_the_long_term_sample)
 {
     uint8_t buf[256];
     uint8_t key[PV_MD5_LEN];
-    struct pv_stun_msg msg = decode_hex(REQUEST_2_4, buf, sizeof(buf));
-    static const char KEY[] = "\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf\xe3\x82"
-                              "\xb9:example.org:TheMatrIX";
+    struct pv_stun_msg msg = decode_hex(test_given("request 2.4"), buf, sizeof(buf));
+    const char *KEY = test_given("key of request 2.4");
 
     assert_ok(pv_md5(key, key_view(KEY)));
     assert_ok(pv_stun_check_integrity(&msg, pv_view(key, sizeof(key))));
@@ -101,7 +85,8 @@ PV_TEST(checks_the_long_term_sample)
 
 PV_TEST(decode_rejects_every_truncation_and_one_byte_more)
 {
-    static const char *const SAMPLES[] = {REQUEST_2_1, RESPONSE_2_2, RESPONSE_2_3, REQUEST_2_4};
+    const char *const SAMPLES[] = {test_given("request 2.1"), test_given("response 2.2"),
+                                   test_given("response 2.3"), test_given("request 2.4")};
     for (size_t i = 0; i < PV_ARRAY_LEN(SAMPLES); i++) {
         uint8_t buf[256];
         struct pv_view whole = unhex(SAMPLES[i], buf, sizeof(buf));
@@ -123,7 +108,7 @@ PV_TEST(decode_rejects_every_truncation_and_one_byte_more)
 PV_TEST(a_changed_bit_breaks_integrity_or_fingerprint)
 {
     uint8_t buf[256];
-    struct pv_view whole = unhex(REQUEST_2_1, buf, sizeof(buf));
+    struct pv_view whole = unhex(test_given("request 2.1"), buf, sizeof(buf));
     for (size_t bit = 0; bit < whole.len * 8; bit++) {
         buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
         struct pv_stun_msg msg;
