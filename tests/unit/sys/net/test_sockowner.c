@@ -204,9 +204,7 @@ PV_TEST(a_user_is_alone_without_another_account_or_process)
     const uint32_t me = 1000;
     FILE *f = fopen(passwd, "we");
     assert_non_null(f);
-    fputs("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh\n"
-          "nobody:x:65534:65534::/:/bin/sh\n",
-          f);
+    fputs(test_given("passwd"), f);
     fclose(f);
     assert_int_equal(mkdir(proc, 0700), 0);
     assert_int_equal(mkdir(PV_STR("%s/self", proc), 0700), 0);
@@ -250,13 +248,11 @@ PV_TEST(a_user_is_in_a_group_by_its_entry_or_the_groups)
     const char *group = PV_STR("%s/group", dir);
     FILE *f = fopen(passwd, "we");
     assert_non_null(f);
-    fputs("root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/:/bin/sh\nbob:x:1001:900::/:/bin/sh\n"
-          "carl:x:1002:1002::/:/bin/sh\nann:x:1003:1003::/:/bin/sh\nbroken\n",
-          f);
+    fputs(test_given("passwd of members"), f);
     fclose(f);
     f = fopen(group, "we");
     assert_non_null(f);
-    fputs("others:x:800:carl\nbroken\np2pvpn:x:900:anna,dora\n", f);
+    fputs(test_given("groups"), f);
     fclose(f);
     assert_true(pv_sockowner_in_group(1000, "p2pvpn", passwd, group));
     assert_true(pv_sockowner_in_group(1001, "p2pvpn", passwd, group));

@@ -516,10 +516,10 @@ PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
     const char *locked = PV_STR("%s/locked.pem", w->dir);
     assert_ok(pv_tlscert_make(&other, NULL, 0));
     put(other_key, other.key);
-    put(junk, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n");
+    put(junk, test_given("a certificate that is none"));
     a_locked_key(w->key, locked);
-    refused("/nonexistent/c.pem", w->key, "/nonexistent/c.pem: No such file or directory");
-    refused(w->cert, "/nonexistent/k.pem", "/nonexistent/k.pem: No such file or directory");
+    refused("/nonexistent/c.pem", w->key, test_given("no c.pem"));
+    refused(w->cert, "/nonexistent/k.pem", test_given("no k.pem"));
     refused(junk, w->key, "junk.pem: no certificate that can be used");
     refused(w->cert, junk, "junk.pem: no key that can be used");
     refused(w->cert, other_key, "other.pem: not the key of the certificate");

@@ -5,8 +5,7 @@
 
 PV_TEST(a_code_is_drawn_where_it_fits)
 {
-    static const char said[] =
-        "p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=BBBBBBBBBB";
+    const char *said = test_given("a link");
     char text[32768] = "";
     size_t n = 0;
     FILE *out = fmemopen(text, sizeof(text), "w");
@@ -24,8 +23,7 @@ PV_TEST(a_code_is_drawn_where_it_fits)
 
 PV_TEST(a_code_is_a_picture_of_the_size_that_is_told)
 {
-    static const char said[] =
-        "[Interface]\nPrivateKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const char *said = test_given("a configuration of a phone");
     char text[65536] = "";
     FILE *out = fmemopen(text, sizeof(text), "w");
     assert_non_null(out);
