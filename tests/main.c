@@ -13,10 +13,5 @@ int main(int argc, char **argv)
         return 1;
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    if (test_begin != NULL)
-        test_begin();
-    bool good = test_run_all();
-    if (test_done != NULL)
-        test_done();
-    return good ? 0 : 1;
+    return test_run_all() ? 0 : 1;
 }

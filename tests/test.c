@@ -240,6 +240,8 @@ bool test_run_all(void)
     size_t n = 0;
     if (test_first != NULL)
         test_shown_load(test_first->source);
+    if (test_begin != NULL)
+        test_begin(); /* may use the transcript */
     for (const struct test *t = test_first; t != NULL; t = t->next) {
         const struct test_world *worlds = t->worlds;
         size_t n_worlds = t->n_worlds;
@@ -261,7 +263,10 @@ bool test_run_all(void)
     }
     bool good = _cmocka_run_group_tests("tests", tests, n, NULL, NULL) == 0;
     test_close();
-    return test_shown_finish(test_n_ended == n) && good;
+    good = test_shown_finish(test_n_ended == n) && good;
+    if (test_done != NULL)
+        test_done();
+    return good;
 }
 
 void test_skip_all(const char *why)

@@ -157,5 +157,5 @@ const char *test_fill(const char *label, const char *const *with);
 void test_shows(const char *label, const char *text, const char *source, int line);
 void test_find_in(const char *text, const char *part, bool is_there, const char *file, int line);
 
-/* Runs every test there is; whether all passed. */
+/* Runs test_begin(), every test and test_done(). Returns true if all tests passed. */
 bool test_run_all(void);
