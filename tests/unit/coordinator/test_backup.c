@@ -42,19 +42,12 @@ static void expect(int code, const char *part, const char *word, const char *fil
         fail_msg("%s %s: %d \"%s\", expected %d \"%s\"", word, file, got, p.text, code, part);
 }
 
-static const char rows[] =
-    "INSERT INTO statements (epoch, n, network, hash, statement, receipt)"
-    " VALUES(7, 1, zeroblob(16), zeroblob(32), x'22', x'09'),"
-    " (7, 2, zeroblob(16), x'11' || zeroblob(31), x'11', x'09');"
-    "INSERT INTO mail VALUES(5, zeroblob(16), zeroblob(32), x'11' || zeroblob(31), zeroblob(16),"
-    " 1700000000, 3, x'010203')";
-
 /* A state with rows, as after some weeks, and a backup of it made while it runs. */
 static void make_backup(void)
 {
     struct program p = start_listening();
     assert_int_equal(stop(&p), 0);
-    database_exec(in_dir("s/coordinator.db"), rows);
+    database_exec(in_dir("s/coordinator.db"), test_given("rows"));
     p = start_listening();
     expect(0, "1 network, 2 statements", "backup", in_dir("b.p2pvpn"), NULL);
     assert_int_equal(stop(&p), 0);
@@ -145,18 +138,16 @@ PV_TEST(a_file_that_is_no_backup_is_refused)
     expect_refusal("not a regular file: name a file", "s");
     write_text("text", "hello\n");
     expect_refusal("not a backup of a coordinator", "text");
-    database_exec(in_dir("plain.db"), "PRAGMA application_id = 1882353763; CREATE TABLE t(x)");
+    database_exec(in_dir("plain.db"), test_given("a database of the same kind"));
     expect_refusal("not a backup of a coordinator", "plain.db");
-    database_exec(in_dir("b.p2pvpn"), "UPDATE backup_files SET content = x'00' WHERE name ="
-                                      " 'coordinator.key'");
+    database_exec(in_dir("b.p2pvpn"), test_given("damage the key"));
     expect_refusal("is damaged", "b.p2pvpn");
-    database_exec(in_dir("b.p2pvpn"), "DELETE FROM backup_files WHERE name = 'create.key'");
+    database_exec(in_dir("b.p2pvpn"), test_given("delete create.key"));
     expect_refusal("is damaged", "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
-    expect_refusal("made by a newer p2pvpn-coordinator (schema 77; this one knows", "b.p2pvpn");
+    expect_refusal(test_given("newer"), "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 2");
-    expect_refusal("made by another version of p2pvpn-coordinator (schema 2; this one knows",
-                   "b.p2pvpn");
+    expect_refusal(test_given("another version"), "b.p2pvpn");
     assert_int_equal(truncate(in_dir("b.p2pvpn"), 9000), 0);
     expect_refusal("restore ", "b.p2pvpn");
 }
@@ -166,8 +157,7 @@ PV_TEST(a_backup_goes_over_a_backup_and_over_nothing_else)
     make_backup();
     expect(0, "\"statements\":2", "backup", in_dir("b.p2pvpn"), "--json");
     write_text("thesis.txt", "years of work\n");
-    expect(1, "no backup of a coordinator: choose another name", "backup", in_dir("thesis.txt"),
-           NULL);
+    expect(1, test_given("not a backup"), "backup", in_dir("thesis.txt"), NULL);
     assert_string_equal(read_text("thesis.txt"), "years of work\n");
     expect(1, "its directory is not there: make it", "backup", in_dir("missing/b"), NULL);
     expect(2, "backup FILE: is missing", "backup", NULL, NULL);

@@ -124,11 +124,11 @@ PV_TEST(both_serve_and_one_that_is_killed_is_missed)
     p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 6);
-    assert_has(p.text, "not the home of such a network: it has no home");
+    assert_has(p.text, test_given("not the home"));
     p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 0);
-    assert_has(p.text, "other coordinators of this database take the old URL");
+    assert_has(p.text, test_given("others take the old URL"));
     assert_int_equal(stop(&b), 0);
     status_until(0, "1 coordinator,");
     assert_int_equal(stop(&a), 0);
@@ -176,7 +176,7 @@ PV_TEST_WHOLE(it_goes_on_while_the_database_says_nothing)
     (void)listening(&a);
     status_until(0, "ok, in PostgreSQL");
     pg_line_set(line, PG_LINE_SILENT);
-    status_until(0, "no answer: its machine is there: see its locks and synchronous_standby_names");
+    status_until(0, test_given("no answer"));
     pg_line_set(line, PG_LINE_WHOLE);
     status_until(0, "ok, in PostgreSQL");
     assert_int_equal(stop(&a), 0);
@@ -303,15 +303,12 @@ PV_TEST_WHOLE(import_says_what_it_cannot_read)
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
     const char *file = PV_STR("%s/coordinator.db", state_of[1]);
-    write_text(file,
-               "these are no pages of a database, but as long as a header of one would be.\n"
-               "these are no pages of a database, but as long as a header of one would be.\n");
+    write_text(file, test_given("no pages"));
     assert_int_equal(exchange("import", 1, &p), 1);
     assert_has(p.text, "coordinator.db");
     assert_int_equal(access(file, F_OK), 0);
     assert_int_equal(unlink(file), 0);
-    (void)pg_sql(&server, "UPDATE p2pvpn.lease SET holder = '\\x08', name = 'a dead one',"
-                          " until = clock_timestamp() + interval '3 seconds'");
+    (void)pg_sql(&server, test_given("the lease of a dead one"));
     assert_int_equal(exchange("export", 1, &p), 0);
 }
 

@@ -27,11 +27,7 @@ static void write_to(const char *path, const char *text, uid_t owner, mode_t mod
 
 static void write_config(const char *more)
 {
-    write_to(
-        config,
-        PV_STR("[store]\npostgres = hostaddr=127.0.0.1 port=%u dbname=postgres user=guarded %s\n",
-               port, more),
-        0, 0644);
+    write_to(config, test_given_with("a store by TCP", PV_STR("%u", port), more), 0, 0644);
 }
 
 /* TLS and a password for who comes by TCP; the test itself comes by the unix socket. */
@@ -50,13 +46,9 @@ static void configure(void)
     write_to(key, made.key, 0, 0600);
     write_to(other_cert, other.cert, 0, 0644);
     snprintf(path, sizeof(path), "%s/data/pg_hba.conf", server.dir);
-    write_to(path, "local all all trust\nhostssl postgres all 127.0.0.1/32 scram-sha-256\n",
-             PG_SERVER_UID, 0600);
+    write_to(path, test_given("pg_hba.conf"), PG_SERVER_UID, 0600);
     snprintf(path, sizeof(path), "%s/data/postgresql.auto.conf", server.dir);
-    const char *text =
-        PV_STR("ssl = on\nssl_cert_file = '%s/cert.pem'\nssl_key_file = '%s/key.pem'\n"
-               "log_statement = 'none'\n",
-               server.dir, server.dir);
+    const char *text = test_given_with("postgresql.auto.conf", server.dir, server.dir);
     write_to(path, text, PG_SERVER_UID, 0600);
 }
 
@@ -77,10 +69,7 @@ static int setup_guarded(void **st)
     server.tcp_port = port = LOW_PORT + (unsigned)getpid() % 10000;
     configure();
     pg_server_start(&server);
-    snprintf(
-        text, sizeof(text),
-        "CREATE ROLE guarded LOGIN PASSWORD '%s'; GRANT CREATE ON DATABASE postgres TO guarded",
-        password);
+    snprintf(text, sizeof(text), "%s", test_given_with("a guarded role", password));
     pg_sql_wait(&server);
     (void)pg_sql(&server, text);
     snprintf(text, sizeof(text), "*:*:*:guarded:%s\n", password);
@@ -141,17 +130,13 @@ PV_TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again)
 {
     char more[480];
     /* A key for its own TLS that only root reads leaves it a right, and fewer files. */
-    snprintf(more, sizeof(more),
-             "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s\n"
-             "[coordinator]\ntls-cert = %s\ntls-key = %s",
-             cert, pass, cert, key);
+    snprintf(more, sizeof(more), "%s",
+             test_given_with("verified, and a TLS of its own", cert, pass, cert, key));
     write_config(more);
     struct program p, a = start_it();
     (void)listening(&a);
     status_until(healthy);
-    assert_string_equal(pg_sql(&server, "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN"
-                                        " pg_stat_activity USING(pid) WHERE usename = 'guarded'"),
-                        "t");
+    assert_string_equal(pg_sql(&server, test_given("whether all come by TLS")), "t");
     pg_server_stop(&server, SIGINT);
     status_until("is it running and reachable?");
     pg_server_start(&server);
@@ -164,7 +149,7 @@ PV_TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again)
     expect_silence(&a, password);
 
     /* Without a file, by the environment of the service. */
-    snprintf(more, sizeof(more), "host=db.example sslmode=verify-full sslrootcert=%s", cert);
+    snprintf(more, sizeof(more), "%s", test_given_with("verified", cert));
     write_config(more);
     assert_int_equal(setenv("PGPASSWORD", password, 1), 0);
     a = start_it();
@@ -190,20 +175,16 @@ static void wait_with(const char *more, const char *why, const char *remedy)
 PV_TEST(a_database_that_is_not_who_it_says_gets_nothing)
 {
     char more[320];
-    snprintf(more, sizeof(more), "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s",
-             other_cert, pass);
+    snprintf(more, sizeof(more), "%s",
+             test_given_with("verified, with a password", other_cert, pass));
     wait_with(more, "certificate verify failed", "see sslmode and sslrootcert of [store]");
-    snprintf(more, sizeof(more),
-             "host=other.example sslmode=verify-full sslrootcert=%s"
-             " passfile=%s",
-             cert, pass);
+    snprintf(more, sizeof(more), "%s", test_given_with("verified as another host", cert, pass));
     wait_with(more, "does not match host name", "see sslmode and sslrootcert of [store]");
     snprintf(more, sizeof(more), "host=db.example sslmode=disable passfile=%s", pass);
     wait_with(more, "no pg_hba.conf entry", "allow this user and machine there");
     snprintf(more, sizeof(more), "sslmode=require passfile=%s dbname=template1", pass);
     wait_with(more, "SSL encryption", "allow this user and machine there");
-    assert_string_equal(
-        pg_sql(&server, "SELECT count(*) FROM pg_namespace WHERE nspname = 'p2pvpn'"), "0");
+    assert_string_equal(pg_sql(&server, test_given("count of our schemas")), "0");
 }
 
 /* Settings that cannot be read end it, and no part of a password is repeated. */
@@ -225,7 +206,7 @@ PV_TEST(a_password_that_is_wrong_is_not_repeated)
               "see user and password");
     end_with("password=very geheim", "[store] postgres: missing", "geheim");
     end_with("password=very geheim=1", "[store] postgres: invalid", "geheim");
-    write_to(config, "[store]\npostgres = postgresql://guarded:geheim@[::1/x\n", 0, 0644);
+    write_to(config, test_given("an URL without an end"), 0, 0644);
     struct program a = start_it();
     assert_int_equal(finish(&a), 1);
     assert_has(a.text, "[store] postgres: ");

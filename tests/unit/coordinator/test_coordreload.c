@@ -87,14 +87,8 @@ PV_TEST_IN(networks_are_compared_by_what_they_say, setup, teardown)
 PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
 {
     write_certificate();
-    show_reload(
-        BEGIN "tls-listen = 127.0.0.1:4443\n",
-        PV_STR("[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
-               "tls-listen = 127.0.0.1:4444\ntls-cert = %s/c.pem\ntls-key = "
-               "%s/k.pem\n[relay]\nenabled = off\n"
-               "[turn-user web]\npassword-file = /dev/null\n[metrics]\nlisten = 192.0.2.1:9\n"
-               "allow-remote = on\n[limits]\nconnections = 9\nconnections-per-source = 8\n",
-               dir, dir));
+    show_reload(BEGIN "tls-listen = 127.0.0.1:4443\n",
+                test_given_with("settings used at the start", dir, dir));
     /* ... and stays what it was. */
     assert_int_equal(again.set.limits.general.conns, 0);
     assert_int_equal(again.set.listen[0].port, 0);

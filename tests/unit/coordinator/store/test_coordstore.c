@@ -185,7 +185,7 @@ PV_TEST(a_file_that_is_no_database_is_named)
 
 PV_TEST(a_foreign_or_newer_database_is_refused)
 {
-    exec_sql("CREATE TABLE cats(name); PRAGMA application_id = 5;");
+    exec_sql(test_given("a foreign database"));
     open_fails(PV_ERR_MALFORMED, "not a database of p2pvpn-coordinator");
     assert_int_equal(unlink(db_path()), 0);
     pv_coordstore_close(open_ok());
@@ -340,9 +340,9 @@ PV_TEST(one_network_leaves_disk_for_others)
     assert_ok(keep(1, 2, 1, 0, 100));
     exec_sql("UPDATE mail_use SET bytes = 600 << 20");
     assert_int_equal(keep(1, 2, 2, 0, 100), PV_ERR_REFUSED);
-    exec_sql("UPDATE mail_use SET bytes = 60 << 20; INSERT INTO mail_use VALUES(x'77', 600 << 20)");
+    exec_sql(test_given("much mail of another network"));
     assert_ok(keep(1, 2, 2, 0, 100));
-    exec_sql("UPDATE mail_use SET bytes = 1 << 30 WHERE network = x'77'");
+    exec_sql(test_given("more mail of another network"));
     assert_int_equal(keep(1, 2, 3, 0, 100), PV_ERR_REFUSED);
     pv_coordstore_close(disk);
     disk = open_ok(); /* counted anew: what is there */
@@ -429,8 +429,6 @@ PV_TEST(a_database_of_another_schema_is_refused_and_stays_as_it_is)
     struct pv_coordstore *s = open_ok();
     assert_ok(run(s, network_op(1)).status);
     pv_coordstore_close(s);
-    expect_refusal(77, "written by a newer p2pvpn-coordinator (schema 77; this one knows 3): "
-                       "upgrade p2pvpn-coordinator");
-    expect_refusal(2, "written by another version of p2pvpn-coordinator (schema 2; this one knows "
-                      "3): move the file away");
+    expect_refusal(77, test_given("newer"));
+    expect_refusal(2, test_given("another version"));
 }

@@ -35,14 +35,8 @@ static inline struct pv_coordstore *open_ok(void)
     return one.store;
 }
 
-static void run_sql(const char *fmt, ...) PV_PRINTF(1, 2);
-static void run_sql(const char *fmt, ...)
+static void run_sql(const char *sql)
 {
-    char sql[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    assert_in_range(vsnprintf(sql, sizeof(sql), fmt, ap), 1, sizeof(sql) - 1);
-    va_end(ap);
     (void)pg_sql(&server, sql);
 }
 
@@ -193,15 +187,13 @@ static inline int put(struct member *m, uint64_t n)
 /* Somebody else's clock says so. */
 static inline void silence(unsigned machine)
 {
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
-            " WHERE name = 'machine %u'",
-            machine);
+    run_sql(test_given_with("silence a machine", PV_STR("%u", machine)));
 }
 
 /* Nobody's clock has jumped lately. */
 static void all_are_steady(void)
 {
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    run_sql(test_given("all are steady"));
 }
 
 /* A network's id in SQL; there are a few of these at a time. */
@@ -305,7 +297,7 @@ PV_TEST(a_network_given_away_goes_with_all_its_rows)
 PV_TEST(a_network_that_nobody_takes_stays)
 {
     assert_ok(create(&one, 1).status);
-    run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
+    run_sql(test_given("machine 2 drains"));
     assert_ok(renew(&one, 1));
     assert_true(one.renewal.living == 2 && one.renewal.few == UINT64_MAX);
     assert_int_equal(give(&one), PV_HOME_WAIT);
@@ -346,9 +338,7 @@ PV_TEST(a_renewal_says_what_time_it_is_there)
 /* The database's clock is set by that much: all that it has noted is earlier, or later, by it. */
 static void set_clock(const char *by)
 {
-    run_sql("UPDATE p2pvpn.coordinators SET until = until - interval '%s',"
-            " steady = steady - interval '%s'",
-            by, by);
+    run_sql(test_given_with("set the clock", by, by));
 }
 
 static void both_have_renewed_for_long(void)
@@ -381,8 +371,7 @@ PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
     both_have_renewed_for_long();
     set_clock("-1 hour");
     assert_ok(renew(&two, 0));
-    run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '4 seconds'"
-            " WHERE name = 'machine 2'");
+    run_sql(test_given("machine 2 is steady for 4 s more"));
     assert_int_equal(verdict(&two), PV_HOME_TAKE);
     assert_ok(put(&two, 20));
     assert_int_equal(put(&one, 21), -ESTALE);
@@ -393,8 +382,7 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
     char error[PV_PG_ERROR_MAX], other[PV_PG_NAME_MAX];
     assert_ok(create(&one, 1).status);
     all_are_steady();
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.5 seconds'"
-            " WHERE name = 'machine 1'");
+    run_sql(test_given("machine 1 ends in 1.5 s"));
     assert_int_equal(verdict(&two), PV_HOME_THERE); /* its session has the lock */
     leave(&one);
     const pv_ns until = pv_clock_now() + PV_S(60);
@@ -422,7 +410,7 @@ PV_TEST(a_home_that_members_cannot_reach_comes_back)
 {
     assert_ok(create(&one, 1).status);
     assert_int_equal(verdict_for(&two, &world->alice), PV_HOME_THERE);
-    run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
+    run_sql(test_given("homes are 31 s older"));
     assert_int_equal(verdict(&two), PV_HOME_THERE);
     /* Somebody who knows the network, and has not joined it, moves nothing. */
     struct cw_node stranger = cw_node_make(world);
@@ -451,7 +439,7 @@ PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
     assert_ok(create(&one, 1).status);
     assert_ok(run(one.store, member_op(&bob, 9, 3, 100)).status);
     assert_ok(run(one.store, member_op(&eve, 10, 0, 100)).status);
-    run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
+    run_sql(test_given("homes are 31 s older"));
 
     put_statement(cw_revocation(world, PV_REVOKE_NODE, eve.id.pk), 11);
     assert_int_equal(verdict_for(&two, &eve), PV_HOME_THERE);
@@ -469,10 +457,7 @@ PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
 /* How many seconds ago the copy came, by the clock of the database. */
 static long age_of_copy(void)
 {
-    return strtol(pg_sql(&server,
-                         "SELECT coalesce(max(extract(epoch FROM clock_timestamp())::bigint"
-                         " - time), -1) FROM p2pvpn.mail"),
-                  NULL, 10);
+    return strtol(pg_sql(&server, test_given("age of the copy")), NULL, 10);
 }
 
 /* A coordinator that has not looked for copies that are too old yet becomes the home. */
@@ -480,11 +465,8 @@ static void look_for_old_copies(void)
 {
     static uint8_t number = 10;
     struct member m = join(number);
-    run_sql("UPDATE p2pvpn.coordinators SET until = until + interval '1 minute',"
-            " steady = (SELECT steady FROM p2pvpn.coordinators"
-            " WHERE name = 'machine 1') WHERE name = 'machine %u'",
-            (unsigned)number++);
-    run_sql("UPDATE p2pvpn.homes SET holder = (SELECT max(id) FROM p2pvpn.coordinators)");
+    run_sql(test_given_with("a machine as steady as machine 1", PV_STR("%u", (unsigned)number++)));
+    run_sql(test_given("the last machine is the home"));
     (void)verdict(&m);
     assert_ok(keep_one(&m));
     leave(&m);
@@ -497,13 +479,13 @@ PV_TEST(copies_grow_old_by_the_clock_of_the_database)
     assert_ok(create(&one, 1).status);
     assert_ok(keep_one(&one)); /* two days ago, says this one's clock */
     assert_in_range(age_of_copy(), 0, 100);
-    run_sql("UPDATE p2pvpn.mail SET key = '\\x77', time = time - 15 * 86400");
+    run_sql(test_given("another copy, 15 days older"));
     look_for_old_copies();
     assert_int_equal(age_of_copy() / 86400, 15);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '7 hours'");
+    run_sql(test_given("steady for 7 hours more"));
     look_for_old_copies();
     assert_in_range(age_of_copy(), 0, 100);
-    run_sql("UPDATE p2pvpn.mail SET time = time + 3600 * 86400");
+    run_sql(test_given("copies are 3600 days younger"));
     look_for_old_copies();
     assert_in_range(age_of_copy(), 0, 100);
 }
@@ -543,21 +525,17 @@ static pid_t hold_until_waited_for(const char *lock, const char *const *free_hom
         return pid;
     }
     struct pv_pg *pg = pg_sql_open(&server);
-    int r = pv_pg_exec(pg, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0", NULL, NULL,
-                       error);
+    int r = pv_pg_exec(pg, test_given("begin without a limit"), NULL, NULL, error);
     r = r == PV_OK ? pv_pg_exec(pg, lock, NULL, NULL, error) : r;
     const pv_ns until = pv_clock_now() + PV_S(60);
     if (write(ready[1], "x", 1) != 1)
         _exit(2);
     while (r == PV_OK && strcmp(text, "0") == 0 && pv_clock_now() < until) {
         poll(NULL, 0, 20);
-        r = pv_pg_exec(pg, "SELECT count(*) FROM pg_locks WHERE NOT granted", pg_sql_copy, text,
-                       error);
+        r = pv_pg_exec(pg, test_given("count of waiting locks"), pg_sql_copy, text, error);
     }
     for (size_t i = 0; r == PV_OK && i < n; i++) {
-        const char *sql = PV_STR("SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex')"
-                                 " FOR UPDATE NOWAIT",
-                                 free_homes[i]);
+        const char *sql = test_given_with("lock a home or fail", free_homes[i]);
         r = pv_pg_exec(pg, sql, NULL, NULL, error);
     }
     if (r == PV_OK)
@@ -597,7 +575,6 @@ static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
 PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
 {
     uint8_t ids[2][PV_NETWORK_ID_LEN];
-    char sql[160];
     for (uint64_t i = 0; i < 2; i++) {
         another_network(10 + i);
         memcpy(ids[i], world->created.network_id, sizeof(ids[i]));
@@ -617,8 +594,7 @@ PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
                                          both, 2));
 
     run_sql("UPDATE p2pvpn.homes SET holder = 0"); /* as of one that was started anew */
-    snprintf(sql, sizeof(sql),
-             "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex') FOR UPDATE", both[1]);
+    const char *sql = test_given_with("lock a home", both[1]);
     take_both(ids, hold_until_waited_for(sql, both, 1));
 }
 
@@ -631,10 +607,7 @@ PV_TEST(least_rights_are_enough)
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n[3] = {0};
     const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
-    run_sql("DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
-            "GRANT USAGE ON SCHEMA p2pvpn TO few;"
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA p2pvpn TO few;"
-            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA p2pvpn TO few");
+    run_sql(test_given("a role of few rights"));
     leave(&one);
     leave(&two);
     user = "few";
@@ -657,10 +630,7 @@ PV_TEST(least_rights_are_enough)
     assert_ok(pv_pg_lease_take(alone, other, error));
     pv_pg_lease_free(alone);
     user = "postgres";
-    assert_string_equal(pg_sql(&server, "SELECT pg_has_role('few', 'pg_read_all_data', 'member')"
-                                        " OR has_schema_privilege('few', 'p2pvpn', 'CREATE')"
-                                        " OR has_database_privilege('few', 'postgres', 'CREATE')"),
-                        "f");
+    assert_string_equal(pg_sql(&server, test_given("rights that few lacks")), "f");
     leave(&one);
     leave(&two);
     run_sql("DROP OWNED BY few; DROP ROLE few");
@@ -695,8 +665,7 @@ PV_TEST(the_name_of_another_is_shown_as_text)
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n = 0;
     const struct pv_pgview view = {.ctx = &n, .coordinator = expect_harmless};
-    run_sql("UPDATE p2pvpn.coordinators SET name = chr(27) || '[2J' || chr(252) || chr(10)"
-            " || chr(127) || repeat('x', 500) WHERE name = 'machine 2'");
+    run_sql(test_given("a hostile name"));
     assert_ok(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error));
     assert_int_equal(n, 2);
 }
@@ -728,7 +697,7 @@ static void end_child(void *pid)
 static void wait_for_waiters(void)
 {
     const pv_ns until = pv_clock_now() + PV_S(60);
-    while (strcmp(pg_sql(&server, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), "t") != 0)
+    while (strcmp(pg_sql(&server, test_given("whether locks wait")), "t") != 0)
         assert_true(pv_clock_now() < until);
 }
 
@@ -738,8 +707,7 @@ PV_TEST(a_coordinator_that_starts_holds_up_nobody_who_lives)
 {
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *somebody = pg_sql_open(&server);
-    pg_sql_in(somebody, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;"
-                        "UPDATE p2pvpn.coordinators SET lost = lost WHERE name = 'machine 1'");
+    pg_sql_in(somebody, test_given("lock the row of machine 1"));
     test_defer(end_child, (void *)(intptr_t)start_again_and_again());
     for (int i = 0; i < 5; i++) {
         wait_for_waiters();
@@ -766,8 +734,7 @@ PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
     pg_line_set(line, PG_LINE_NARROW);
     silence(1);
     all_are_steady();
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '2.9 seconds',"
-            " draining = name <> 'machine 2' WHERE name <> 'machine 1'");
+    run_sql(test_given("all but machine 1 end in 2.9 s"));
     struct pv_storeop_result res = order(&three, PV_STOREOP_HOME);
     pv_home_answer_free(res.home);
     assert_int_equal(res.status, PV_ERR_CLOSED);
@@ -812,9 +779,8 @@ static struct net net_make(struct member *home, uint64_t seed)
 /* Has the database believe that this network's copies have so many bytes. */
 static void set_bytes_of(const struct net *n, uint64_t bytes)
 {
-    run_sql("INSERT INTO p2pvpn.mail_use VALUES('\\x%s', %" PRIu64 ")"
-            " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
-            hex_of(n->id), bytes);
+    run_sql(
+        test_given_with("set the bytes of a network", hex_of(n->id), PV_STR("%" PRIu64, bytes)));
 }
 
 static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
@@ -832,10 +798,8 @@ static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
 static struct pv_storeop *stored_op(const struct net *n, bool last)
 {
     struct pv_storeop_copy m = {.to = {3}, .wall_s = 1795161600};
-    char sql[256];
     struct pv_storeop *op = NULL;
-    snprintf(sql, sizeof(sql), "SELECT %s(n) FROM p2pvpn.mail WHERE network = '\\x%s'",
-             last ? "max" : "min", hex_of(n->id));
+    const char *sql = test_given_with("a place of a copy", last ? "max" : "min", hex_of(n->id));
     memcpy(m.network, n->id, sizeof(m.network));
     m.n = m.after = strtoull(pg_sql(&server, sql), NULL, 10);
     assert_true(m.n > 0);
@@ -899,13 +863,8 @@ static void expect_stored(struct job *j)
 /* A session that holds up whoever stores for these networks, until it ends. */
 static struct pv_pg *hold_up(const struct net *a, const struct net *b)
 {
-    char sql[256];
     struct pv_pg *pg = pg_sql_open(&server);
-    snprintf(sql, sizeof(sql),
-             "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 'held' FROM "
-             "p2pvpn.homes WHERE network IN ('\\x%s', '\\x%s')"
-             " FOR UPDATE",
-             hex_of(a->id), hex_of(b->id));
+    const char *sql = test_given_with("lock two homes", hex_of(a->id), hex_of(b->id));
     assert_string_equal(pg_sql_in(pg, sql), "held");
     return pg;
 }
@@ -914,7 +873,7 @@ static struct pv_pg *hold_up(const struct net *a, const struct net *b)
 static void wait_for_waiting(struct pv_pg *pg, long n)
 {
     const pv_ns until = pv_clock_now() + PV_S(60);
-    while (strtol(pg_sql_in(pg, "SELECT count(*) FROM pg_locks WHERE NOT granted"), NULL, 10) < n &&
+    while (strtol(pg_sql_in(pg, test_given("count of waiting locks")), NULL, 10) < n &&
            pv_clock_now() < until)
         poll(NULL, 0, 10);
 }
@@ -925,13 +884,10 @@ static void expect_no_deadlock(void)
     const pv_ns until = pv_clock_now() + PV_S(60);
     leave(&one);
     leave(&two);
-    while (strcmp(pg_sql(&server, "SELECT count(*) FROM pg_stat_activity"
-                                  " WHERE application_name = 'p2pvpn-coordinator'"),
-                  "0") != 0 &&
+    while (strcmp(pg_sql(&server, test_given("count of sessions")), "0") != 0 &&
            pv_clock_now() < until)
         poll(NULL, 0, 10);
-    assert_string_equal(
-        pg_sql(&server, "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'"), "0");
+    assert_string_equal(pg_sql(&server, test_given("count of deadlocks")), "0");
 }
 
 /* --- tests ----------------------------------------------------------------------------------- */
@@ -1013,13 +969,10 @@ PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
     struct member third = join(3); /* has not looked yet */
     fill(&busy, 1);
     fill(&idle, 1);
-    run_sql("UPDATE p2pvpn.mail SET time = time - 15 * 86400;"
-            "UPDATE p2pvpn.coordinators SET steady = steady - interval '7 hours',"
-            " until = until + interval '1 minute'");
+    run_sql(test_given("copies are 15 days older"));
     struct pv_pg *pg = hold_up(&busy, &busy);
     (void)net_make(&third, 4);
-    const char *left =
-        pg_sql_in(pg, "SELECT string_agg(encode(network, 'hex'), ' ') FROM p2pvpn.mail");
+    const char *left = pg_sql_in(pg, test_given("networks with copies"));
     assert_string_equal(left, hex_of(busy.id));
     pv_pg_free(pg);
     leave(&third);
@@ -1112,11 +1065,8 @@ static void end_sessions(void)
     struct pv_pg *pg = pg_sql_open(&server);
     const pv_ns until = pv_clock_now() + PV_S(60);
     char pids[512];
-    snprintf(pids, sizeof(pids), "%s",
-             pg_sql_in(pg, "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity"
-                           " WHERE application_name = 'p2pvpn-coordinator'"));
-    (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE application_name = 'p2pvpn-coordinator'");
+    snprintf(pids, sizeof(pids), "%s", pg_sql_in(pg, test_given("pids of sessions")));
+    (void)pg_sql_in(pg, test_given("end the sessions"));
     char *at = pids;
     for (pid_t pid; (pid = (pid_t)strtol(at, &at, 10)) > 0;) {
         while (kill(pid, 0) == 0 && pv_clock_now() < until)
@@ -1141,8 +1091,8 @@ PV_TEST(a_session_that_ended_at_night_refuses_nobody)
  * in one whose rows come one by one, and in a batch. */
 PV_TEST(a_session_that_is_ended_in_a_statement_is_made_anew)
 {
-    static const char end[] = "SELECT pg_terminate_backend(pg_backend_pid())";
-    static const struct pv_pg_statement statements[] = {{"end", end}};
+    const char *end = test_given("end this session");
+    const struct pv_pg_statement statements[] = {{"end", end}};
     const struct pv_pg_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
                                      .who = "test",
                                      .wait = PV_S(60),
@@ -1174,8 +1124,7 @@ static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
 static void lose_network(void)
 {
-    run_sql("UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')",
-            hex_of(lost_network));
+    run_sql(test_given_with("a network is lost", hex_of(lost_network)));
 }
 
 /* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
@@ -1229,10 +1178,10 @@ static void die_in_a_transaction(int told)
     struct pv_pg_config cfg = {.conninfo = conninfo, .who = "dead", .wait = PV_S(60)};
     struct pv_pg *pg = NULL;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    snprintf(conninfo, sizeof(conninfo), "host=127.0.0.1 port=%u dbname=postgres user=postgres",
-             server.tcp_port);
+    snprintf(conninfo, sizeof(conninfo), "%s",
+             test_given_with("the server by TCP", PV_STR("%u", server.tcp_port)));
     if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
-        pv_pg_exec(pg, "BEGIN; UPDATE p2pvpn.coordinators SET lost = lost", NULL, NULL, error) < 0)
+        pv_pg_exec(pg, test_given("lock all machines"), NULL, NULL, error) < 0)
         _exit(1);
     int fd = dup(socket_to(server.tcp_port));
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||

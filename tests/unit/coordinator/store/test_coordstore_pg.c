@@ -60,9 +60,8 @@ static void run_sql(const char *sql)
 
 static void set_bytes(uint8_t network, uint64_t bytes)
 {
-    const char *sql = PV_STR("INSERT INTO p2pvpn.mail_use VALUES('\\x%02x%030x', %" PRIu64 ")"
-                             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
-                             network, 0, bytes);
+    const char *sql = test_given_with("set the bytes of a network", PV_STR("%02x%030x", network, 0),
+                                      PV_STR("%" PRIu64, bytes));
     run_sql(sql);
 }
 

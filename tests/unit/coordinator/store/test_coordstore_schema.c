@@ -15,17 +15,10 @@ enum {
 };
 
 /* Everything that a schema is made of, whatever the white space of its functions. */
-static const char catalog[] =
-    "SELECT md5(string_agg(regexp_replace(t, '\\s+', ' ', 'g'), ' ' ORDER BY t)) FROM ("
-    " SELECT pg_get_functiondef(p.oid) AS t FROM pg_proc p WHERE pronamespace = "
-    "  'p2pvpn'::regnamespace"
-    " UNION ALL SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable,"
-    "  column_default) FROM information_schema.columns WHERE table_schema = 'p2pvpn'"
-    " UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'p2pvpn'"
-    " UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c"
-    "  ON c.oid = t.tgrelid WHERE c.relnamespace = 'p2pvpn'::regnamespace"
-    " UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint"
-    "  WHERE connamespace = 'p2pvpn'::regnamespace) q";
+static const char *catalog(void)
+{
+    return pg_sql(&server, test_given("everything that a schema is made of"));
+}
 
 static struct pv_pg_lease *lease_of(const char *user)
 {
@@ -94,12 +87,12 @@ static void show_refusal(int version)
 {
     char error[PV_PG_ERROR_MAX] = "", before[PV_PG_ERROR_MAX];
     make_version(version);
-    snprintf(before, sizeof(before), "%s", pg_sql(&server, catalog));
+    snprintf(before, sizeof(before), "%s", catalog());
     assert_int_equal(start_as("postgres", error), PV_ERR_UNSUPPORTED);
     assert_shows("start", error);
     assert_int_equal(look(error), PV_ERR_UNSUPPORTED);
     assert_shows("look", error);
-    assert_string_equal(pg_sql(&server, catalog), before);
+    assert_string_equal(catalog(), before);
     assert_int_equal(strtol(pg_sql(&server, "SELECT version FROM p2pvpn.version"), NULL, 10),
                      version);
     pg_sql(&server, "DROP SCHEMA p2pvpn CASCADE");
@@ -115,10 +108,10 @@ PV_TEST(a_start_that_fails_leaves_what_was_there)
 {
     char error[PV_PG_ERROR_MAX] = "", before[PV_PG_ERROR_MAX];
     pg_sql(&server, test_given("CREATE SCHEMA p2pvpn CREATE")); /* in the way */
-    snprintf(before, sizeof(before), "%s", pg_sql(&server, catalog));
+    snprintf(before, sizeof(before), "%s", catalog());
     assert_int_equal(start_as("postgres", error), -EIO);
     assert_has(error, "homes");
-    assert_string_equal(pg_sql(&server, catalog), before);
+    assert_string_equal(catalog(), before);
     pg_sql(&server, "DROP TABLE p2pvpn.homes");
     assert_ok(start_as("postgres", error));
 }
