@@ -593,12 +593,7 @@ static unsigned work_of_a_day(uint8_t id)
 
 static void fill_history(unsigned n)
 {
-    const char *text = PV_STR(
-        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
-        " INSERT INTO chat_message (id, peer, peer_name, outgoing, state, seq, time_ms, text,"
-        " arrived_s) SELECT randomblob(16), CASE WHEN x %% 3 THEN x'b0%062d' ELSE x'ca%062d' END,"
-        " 'bob', x & 1, 2, x, x, 'line ' || x, x FROM c",
-        0, 0, n);
+    const char *text = test_given_with("a history", PV_STR("%u", n));
     sql(text);
 }
 
@@ -615,9 +610,7 @@ PV_TEST(every_kind_of_job_is_served)
 {
     for (int kind = 0; kind < PV_CHATJOB_KINDS; kind++) {
         if (!pv_store_chat_serves((enum pv_chatjob_kind)kind))
-            fail_msg("nothing serves chat jobs of kind %d: add a row to HANDLERS in "
-                     "daemon/store/store_chat.c",
-                     kind);
+            fail_msg("no row in HANDLERS for kind %d", kind);
     }
 }
 
@@ -1131,11 +1124,7 @@ enum {
 /* The history of somebody else. */
 static void add_long_history(void)
 {
-    const char *text = PV_STR(
-        "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"
-        " INSERT INTO chat_message (id, peer, outgoing, state, seq, time_ms, peer_name, text,"
-        " arrived_s) SELECT randomblob(16), x'ca%062d', 0, 2, n, 1, 'carol', 'in', 1 FROM i",
-        LONG, 0);
+    const char *text = test_given_with("a long history of carol", PV_STR("%d", LONG));
     sql(text);
 }
 
