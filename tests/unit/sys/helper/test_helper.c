@@ -377,16 +377,12 @@ PV_TEST_IN(the_router_is_the_one_that_the_kernel_would_take, setup, teardown)
     assert_int_equal(way_of(&far, 0, PV_NET_SELF).ifindex, 0);
     assert_ok(pv_ipcmd_run("route add default dev pva metric 700\n", complaint));
     assert_int_equal(way_of(&far, 0, PV_NET_SELF).router.family, PV_AF_NONE);
-    assert_ok(pv_ipcmd_run("route add default via 192.0.2.1 metric 600\n"
-                           "route add default via 198.51.100.1 metric 500\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("two default routes"), complaint));
     assert_ok(pv_ipcmd_run6("route add default via fe80::1 dev pvb\n", complaint));
     router_is("198.51.100.1", "pvb");
     router_is("fe80::1", "pvb");
     /* In a table of the host's own, for one user. */
-    assert_ok(pv_ipcmd_run("route add default via 192.0.2.1 table 77\n"
-                           "rule add uidrange 1000-1000 lookup 77 priority 220\n",
-                           complaint));
+    assert_ok(pv_ipcmd_run(test_given("a default route of one user"), complaint));
     uint32_t rule = 0;
     router_is("198.51.100.1", "pvb");
     assert_int_equal(way_of(&far, 0, PV_NET_SELF).table, 254);
@@ -676,7 +672,7 @@ PV_TEST(lost_messages_count_as_changes_of_all)
 void test_begin(void)
 {
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0)
-        test_skip_all("needs root, /dev/net/tun and network namespaces");
+        test_skip_all("needs root, a TUN and namespaces");
 }
 
 /* --- the inside ---------------------------------------------------------------------------- */

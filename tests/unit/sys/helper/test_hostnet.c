@@ -691,7 +691,7 @@ PV_TEST(two_networks_whose_names_want_one_slot_have_two)
         snprintf(name, sizeof(name), "q%u", i++);
     while (pv_networds_slot(name) != pv_networds_slot("p2p0"));
     const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1, .path = FILE_PATH "2.host"};
-    ip(PV_STR("link add %s type veth peer name q-other\nlink set %s up\n", name, name));
+    ip(test_given_with("a link to q-other", name, name));
     struct pv_hostnet *net = new_net(), *other = NULL;
     struct pv_netplan p = plan_of(), q = plan_of();
     p.used[p.n_used++] = (struct pv_netplan_used){.prefix = test_prefix("192.168.7.0/24")};
@@ -971,9 +971,7 @@ static bool is_quiet(struct pv_hostnet *net)
  * change nothing afterwards that would make us look again. */
 PV_TEST(a_change_while_nft_runs_is_seen)
 {
-    static const char script[] = "#!/bin/sh\n"
-                                 "[ \"$1\" = -f ] && ip addr add 192.168.7.9/24 dev lan0\n"
-                                 "exec /run/nft \"$@\"\n";
+    const char *script = test_given("nft that adds an address");
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     write_switch("ipv4/ip_forward", 1);
@@ -1002,12 +1000,7 @@ PV_TEST(a_change_while_nft_runs_is_seen)
 /* As docker does, started while a plan is carried out. */
 PV_TEST(forwarding_that_others_want_while_nft_runs_is_seen)
 {
-    static const char script[] = "#!/bin/sh\n"
-                                 "if [ \"$1\" = -f ]; then\n"
-                                 "    echo 1 >/proc/sys/net/ipv4/ip_forward\n"
-                                 "    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n"
-                                 "fi\n"
-                                 "exec /run/nft \"$@\"\n";
+    const char *script = test_given("nft that has others forward");
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     p.offered[p.n_offered++] =
