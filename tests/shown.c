@@ -234,9 +234,7 @@ void test_shown_end(void)
     shown_close();
     shown_test_now()->ended = true;
     if (!shown.writes && shown.at < shown.n_blocks && shown.blocks[shown.at].kind == BLOCK_SHOWN)
-        fail_msg("the transcript has more of this test, \"%s\": `scripts/transcripts` writes it "
-                 "anew",
-                 shown.blocks[shown.at].text);
+        fail_msg("the transcript of this test has also \"%s\"", shown.blocks[shown.at].text);
 }
 
 /* A label is one line of printed ASCII. */
@@ -283,12 +281,11 @@ static char *shown_replace(const char *text)
 static void shown_complain(const struct block *b, const char *label, const char *text)
 {
     if (b == NULL || b->kind != BLOCK_SHOWN)
-        print_error("the transcript has no more of this test, which shows \"%s\": %s\n", label,
-                    text);
+        print_error("shown \"%s\", not in the transcript: %s\n", label, text);
     else
         print_error("shown \"%s\":\n%s\nthe transcript has \"%s\":\n%s\n", label, text, b->label,
                     b->text);
-    print_error("`scripts/transcripts` writes %s anew, read its diff\n", shown.path);
+    print_error("`scripts/transcripts` writes %s anew\n", shown.path);
 }
 
 /* Returns true if the transcript has the text next, or takes it. */

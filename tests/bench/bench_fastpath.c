@@ -152,8 +152,7 @@ static void bench_flow(enum pv_suite suite)
     ends_init(&e, suite);
     for (int k = 0; k < ROUNDS; k++)
         flow(&e, BATCHES, &tx[k], &rx[k]);
-    printf("one flow, %s: out %7.0f ns, in %7.0f ns a packet\n", pv_suite_name(suite), median(tx),
-           median(rx));
+    printf("one flow, %s: out %7.0f, in %7.0f ns\n", pv_suite_name(suite), median(tx), median(rx));
     fp_node_done(&e.a);
     fp_node_done(&e.b);
 }
@@ -168,7 +167,7 @@ static void bench_packets(void)
         double tx[ROUNDS], rx[ROUNDS];
         for (int k = 0; k < ROUNDS; k++)
             round_trip(&e, lens[i], &tx[k], &rx[k]);
-        printf("%5zu bytes: out %7.0f ns, in %7.0f ns a packet\n", lens[i], median(tx), median(rx));
+        printf("%5zu bytes: out %7.0f, in %7.0f ns\n", lens[i], median(tx), median(rx));
     }
     fp_node_done(&e.a);
     fp_node_done(&e.b);

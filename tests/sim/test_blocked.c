@@ -57,8 +57,7 @@ static void from_the_start(uint64_t seed, void *ctx)
     for (unsigned i = 0; i < 2; i++) {
         bool blocked = i == 0 ? sides->a : sides->b;
         sim_must(sim_world_path_is(sim.nodes[i], "relay"), "the path is not relayed");
-        sim_must((open_streams(sim.nodes[i]) > 0) == blocked,
-                 "the way to the relay is not what it should be");
+        sim_must((open_streams(sim.nodes[i]) > 0) == blocked, "the way to the relay is wrong");
         sim_must(sim_world_says(sim.nodes[i], "'cmd':'status'", "'udp':'blocked'") == blocked,
                  "status does not say so");
     }
@@ -109,7 +108,7 @@ static void only_443(uint64_t seed, void *ctx)
     sim_world_run(PV_S(10));
     sim_node_start(sim.nodes[0]);
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(50), PV_S(10));
-    sim_must_take(took, PV_S(3), "not reached 3 s after the start through port 443");
+    sim_must_take(took, PV_S(3), "not reached through port 443 within 3 s");
     unsigned lost = sim_world_unanswered(PV_MS(20), PV_MS(500));
     sim_must(sim_world_unanswered(PV_MS(20), PV_S(5)) == lost, "pings through port 443 were lost");
     sim_must(sim_world_says(sim.nodes[0], "'cmd':'status'", "'transport':'tls'"),
@@ -139,7 +138,7 @@ PV_SIM(udp_that_is_blocked_under_traffic_and_opened_again_is_survived, SEEDS)
     unsigned after = sim_world_unanswered(PV_MS(20), PV_S(8));
     sim_must_take((after - before) * PV_MS(20), PV_S(3), "until the stream carried on:");
     sim_must(open_streams(sim.nodes[0]) == 1 && open_streams(sim.nodes[1]) == 0,
-             "the blocked side, and only that, should use a stream");
+             "only the blocked side should use a stream");
     sim_must(sim_world_unanswered(PV_MS(20), PV_S(10)) == after,
              "pings through the stream were lost");
 
@@ -187,7 +186,7 @@ PV_SIM(a_restarted_coordinator_relays_over_streams_within_three_seconds, SEEDS)
     sim_world_run(PV_MS(50));
     sim_coord_start(sim.coord);
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(50), PV_S(20));
-    sim_must_take(took, PV_S(3), "no traffic 3 s after the coordinator came back");
+    sim_must_take(took, PV_S(3), "no traffic 3 s after its return");
 }
 
 /* Its machine is off, so neither TCP nor UDP is answered, and paths that are suspected ask. */

@@ -253,7 +253,7 @@ static const char *repair(struct chaos *c)
             if (!sim_world_tell(sim.nodes[i], PV_S(5), "'cmd':'up'") && !c->removed[i])
                 return "up:";
         } else if (!c->left[i] && !c->removed[i]) {
-            return "a node is no member any more and did not ask for it";
+            return "a node lost its membership";
         }
     }
     sim_world_run(PV_S(60));
@@ -306,7 +306,7 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
             sim_must(took != PV_NEVER, "no path after the trouble was over:");
         }
         sim_must(sim_node_pings(sim.nodes[i]).strangers == 0,
-                 "a node was given a packet for another address");
+                 "a node got a packet for another address");
     }
 }
 

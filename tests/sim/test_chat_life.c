@@ -208,8 +208,7 @@ PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
         if (why == NULL)
             why = check(&t, &t.side[1], &t.side[0], &missing);
         sim_must(why == NULL, why);
-        sim_must(!missing || waited != 60,
-                 "a line is still not there, 120 s after the last trouble");
+        sim_must(!missing || waited != 60, "a line is missing after 120 quiet seconds");
         sim_world_run(PV_S(2));
     }
 }
@@ -290,6 +289,5 @@ PV_SIM(a_message_that_waits_goes_out_when_the_interface_is_up, 4)
     sim_node_start(t.side[0].node);
     sim_world_run(PV_S(3) + PV_S(5));
     const char *answer = sim_world_ask(t.side[0].node, PV_S(5), "'cmd':'history'");
-    sim_must(sim_answer_has(answer, "'state':'delivered'"),
-             "the message did not go out when the interface came up");
+    sim_must(sim_answer_has(answer, "'state':'delivered'"), "\"up\" did not send the message");
 }

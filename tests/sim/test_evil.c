@@ -207,7 +207,7 @@ PV_SIM(a_withheld_revocation_is_found_by_the_first_pair_that_meets, SEEDS)
     s.liar->lie = WITHHOLD;
     sim_must(sim_world_tell(s.alice, PV_S(5), "'cmd':'remove','peer':'carol'"), "remove:");
     sim_must(until_sim_world_says((struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
-             "bob was not told by alice that carol is removed");
+             "alice did not tell bob of carol's removal");
     unsigned before = sim_node_pings(s.carol).answered;
     struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
     for (unsigned i = 0; i < 10; i++) {
@@ -389,8 +389,7 @@ static void foreign(uint64_t seed, void *ctx)
     make_foreign(s.liar);
     s.liar->lie = FOREIGN;
     s.carol = sim_world_node(SIM_PUBLIC, "carol", false);
-    sim_must(sim_world_join(s.carol, token, "carol") == NULL,
-             "carol joined a network that is not the token's");
+    sim_must(sim_world_join(s.carol, token, "carol") == NULL, "carol joined another network");
     sim_must(sim_answer_has(sim.why, "'code':11") && strstr(sim.why, "not the token's") != NULL,
              "carol does not say what is wrong:");
     s.liar->lie = HONEST;
@@ -411,8 +410,7 @@ PV_SIM(members_repair_a_coordinator_restored_from_a_backup, SEEDS)
     sim_coord_truncate(sim.coord, rows - 3); /* carol's member statement is gone, and more */
     sim_coord_start(sim.coord);
     sim_world_run(PV_S(120));
-    sim_must(sim_coord_n_rows(sim.coord) >= rows,
-             "the members did not bring the lost statements back");
+    sim_must(sim_coord_n_rows(sim.coord) >= rows, "the lost statements did not come back");
     sim_must(sim_world_says(s.bob, PEERS, "carol") &&
                  sim_world_reach(s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "carol is not found any more");
@@ -429,7 +427,7 @@ PV_SIM(a_list_without_end_is_not_read_to_the_end, 1)
     sim_node_count_log(s.alice);
     sim_world_run(PV_S(120));
     sim_must(sim_world_says(s.alice, STATUS, "lists statements without end"),
-             "alice has read to the end, or says nothing of it");
+             "alice read all, or does not say it");
     sim_must(sim_node_logged(s.alice) <= 20, "the log has it again and again");
     sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 }

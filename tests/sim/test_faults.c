@@ -274,7 +274,7 @@ static bool is_wanted(const char *wanted, enum sim_fault kind, uint64_t n, struc
     char word[16] = "", places[48] = "";
     unsigned long long first = 0, last = 0, length = 0;
     if (sscanf(wanted, "%15[a-z]:%47[0-9-]:%llu", word, places, &length) != 3)
-        fail_msg("PV_FAULT is not KIND:FIRST:N or KIND:FIRST-LAST:N");
+        fail_msg("PV_FAULT: KIND:FIRST:N or KIND:FIRST-LAST:N");
     if (sscanf(places, "%llu-%llu", &first, &last) != 2)
         last = first;
     *ret = (struct sim_places){.first = first, .last = last, .step = 1};
@@ -290,7 +290,7 @@ static struct sim_places choose(enum sim_fault kind, uint64_t n)
     uint64_t calls = sim_faults_calls(kind);
     assert_true(calls > 0);
     uint64_t step = sim_is_long() || calls < SAMPLE ? 1 : calls / SAMPLE;
-    printf("%s: %llu calls, %llu fail at once, one place in %llu is tried\n", sim_fault_name(kind),
+    printf("%s: %llu calls, %llu fail, 1 in %llu tried\n", sim_fault_name(kind),
            (unsigned long long)calls, (unsigned long long)n, (unsigned long long)step);
     return (struct sim_places){.first = 1 + (seed == NULL ? 0 : strtoull(seed, NULL, 10) % step),
                                .last = calls,

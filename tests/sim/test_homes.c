@@ -174,7 +174,7 @@ static inline void insert_row(struct world *w, const struct pv_storerow *row)
         const struct pv_storerow *r = &w->rows[i]->rows[0];
         bool later = r->epoch > row->epoch || (r->epoch == row->epoch && r->n >= row->n);
         if (later && memcmp(r->network, row->network, sizeof(r->network)) == 0)
-            note_wrong(w, "a statement was stored behind a later place of its log");
+            note_wrong(w, "a log was stored out of order");
     }
     assert_true(w->n_rows < ROWS);
     assert_ok(pv_storeop_new(PV_STOREOP_PUT, 1,
@@ -610,7 +610,7 @@ static void ack(struct world *w, const uint8_t *hash)
     assert_true(w->n_acked < STATEMENTS);
     memcpy(w->acked[w->n_acked++].hash, hash, PV_STATEMENT_HASH_LEN);
     if (find_row(w, hash) == NULL)
-        note_wrong(w, "a statement was acknowledged that is not stored");
+        note_wrong(w, "an acknowledged statement is not stored");
 }
 
 /* Rivals become members with the answer. A request that failed for the time being is asked
@@ -657,7 +657,7 @@ static void take_events(struct world *w, struct person *p)
             p->online = false;
             if (ev.msg->u.failure.error == PV_CTL_E_UNKNOWN_NETWORK ||
                 ev.msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE)
-                note_wrong(w, "a coordinator did not know a network or a member");
+                note_wrong(w, "a coordinator lacks a network or a member");
             break;
         case PV_COORDCLIENT_EV_ANSWER:
             take_answer(w, p, &ev);
@@ -762,7 +762,7 @@ static void check_tokens(struct world *w)
         if (others + (own != NULL ? 1 : 0) != 1)
             note_wrong(w, "a token was not used once");
         if (p->is_in != (own != NULL) || p->refused == p->is_in)
-            note_wrong(w, "a rival was told something else than what is stored");
+            note_wrong(w, "a rival was told what is not stored");
     }
 }
 

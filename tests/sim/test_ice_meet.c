@@ -140,7 +140,7 @@ static const char *fault(struct w_world *w, const struct cell *c, unsigned *hist
         if (pv_ice_state(w->hosts[i].agent) != PV_ICE_COMPLETED)
             return "not completed";
     if ((c->same_lan || (c->ipv6 && c->loss == 0)) && !uses_lan(w))
-        return "a path through the NAT is used although there is one without";
+        return "an avoidable path through the NAT is used";
     w_run(w, ready + PV_S(20));
     for (int i = 0; i < 2; i++)
         if (w->hosts[i].sent > c->max_sent)
@@ -207,8 +207,8 @@ static unsigned run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsi
             run_cell(&c, PV_STR("%s x %s", SIDE_NAMES[a], SIDE_NAMES[b]), hist);
         }
     }
-    print_message("loss %u/1000: a path after %u ms (median), %u ms (95 %%), %u ms (99 %%)\n", loss,
-                  percentile(hist, 50), percentile(hist, 95), percentile(hist, 99));
+    print_message("loss %u/1000: %u ms, 95 %% %u, 99 %% %u\n", loss, percentile(hist, 50),
+                  percentile(hist, 95), percentile(hist, 99));
     return percentile(hist, 95);
 }
 

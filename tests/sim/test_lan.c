@@ -200,7 +200,7 @@ PV_SIM(a_program_that_joins_and_leaves_all_the_time_costs_little, SEEDS)
     sim_world_run(PV_S(60));
     uint64_t alone = twenty_seconds(false), with = twenty_seconds(true);
     /* To each of five two sets a second, and their answers; keepalives come back for both. */
-    must(with <= alone + 5 * 20 * 2 * 4, "datagrams because of a program that joins and leaves",
+    must(with <= alone + 5 * 20 * 2 * 4, "datagrams for a program that joins, leaves",
          with - alone);
     sim_node_join(sim.nodes[1], "239.66.0.1", true);
     sim_world_run(PV_S(30));
@@ -254,7 +254,7 @@ PV_SIM(discovery_wakes_nobody, SEEDS)
              sim_node_flow_seen(sim.nodes[1]).received);
     }
     if (sent[1] > sent[0] + sent[0] / 20) {
-        printf("%llu datagrams an hour with discovery, %llu without\n", (unsigned long long)sent[1],
+        printf("datagrams an hour: %llu, %llu without\n", (unsigned long long)sent[1],
                (unsigned long long)sent[0]);
         sim_fail();
     }

@@ -72,7 +72,7 @@ static bool reaches(struct life *l, struct sim_node *from, struct sim_node *to, 
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("seed %llu: %s to %s %.3f s\n", (unsigned long long)l->seed, sim_node_name(from),
                sim_node_name(to), took == PV_NEVER ? -1 : (double)took / 1e9);
-    snprintf(sim.why, sizeof(sim.why), "%s did not reach %s within %.2f s, but after %.3f s",
+    snprintf(sim.why, sizeof(sim.why), "%s to %s took more than %.2f s: %.3f s",
              sim_node_name(from), sim_node_name(to), (double)bound / 1e9,
              took == PV_NEVER ? -1 : (double)took / 1e9);
     return took <= bound;
@@ -281,8 +281,8 @@ static pv_ns first_ping(uint64_t seed, unsigned n_news)
     sim_node_start(l.b);
     pv_ns took = sim_world_reach(l.b, l.a, PV_MS(20), PV_S(5));
     if (getenv("PV_SIM_TIMES") != NULL)
-        printf("first ping, seed %llu, %u statements more: %.3f s\n", (unsigned long long)seed,
-               n_news, (double)took / 1e9);
+        printf("ping, seed %llu, %u statements: %.3f s\n", (unsigned long long)seed, n_news,
+               (double)took / 1e9);
     sim_must_take(took, is_lossy(&l) ? PV_S(3) : PV_S(1), "the first ping took too long:");
     return took;
 }
@@ -327,7 +327,7 @@ PV_SIM(a_full_disk_is_said_and_got_over, SEEDS)
     sim_node_set_disk_full(l.b, true);
     static const char send[] = "'cmd':'send','peer':'a','text':'x'";
     sim_must(!sim_world_tell(l.b, PV_S(5), send), "a message that was not stored was taken");
-    sim_must(has_problem(&l, l.b, "disk"), "a message was refused, and status does not say why");
+    sim_must(has_problem(&l, l.b, "disk"), "status lacks the reason for a refusal");
     for (int i = 0; i < 70; i++) {
         sim_world_run(PV_S(2));
         sim_must(reaches(&l, l.a, l.b, PV_S(1)), "while the disk is full");

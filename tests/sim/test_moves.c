@@ -191,7 +191,7 @@ PV_SIM(one_token_brings_two_halves_together, SEEDS)
         sim_must(says_apart(&s, i), "no word of it in the status of");
     sim_node_restart(s.m[2]);
     sim_world_run(PV_S(90));
-    sim_must(says_apart(&s, 2), "after a restart no word of it in the status of");
+    sim_must(says_apart(&s, 2), "no word of it after the restart of");
     sim_must(sim_world_pass_token(s.m[from], s.m[1 - from]), "the token is not taken:");
     sim_must(sim_world_until(PV_S(60), all_there, &s), "still apart:");
     sim_world_run(PV_S(90));

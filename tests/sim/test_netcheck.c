@@ -233,8 +233,7 @@ static bool check_row(const struct row *row, uint64_t seed, const struct pv_link
                 r->ports == row->ports && r->delta == row->delta && r->hairpin == row->hairpin &&
                 (r->ports != PV_NETCHECK_IN_BLOCK || block_is_right(&w));
     if (!good)
-        printf("%s: %s, mapping %s, filtering %s, ports %s, delta %d, block %u+%u, hairpin %s, "
-               "%.2f s\n",
+        printf("%s: %s, %s, %s, %s %d %u+%u, hairpin %s, %.2f s\n",
                row->settings == NULL ? "no NAT" : row->settings, pv_netcheck_name_text(r->name),
                pv_netcheck_rule_text(r->mapping), pv_netcheck_rule_text(r->filtering),
                pv_netcheck_ports_text(r->ports), r->delta, r->block_lo, r->block_size,
@@ -336,7 +335,7 @@ PV_TEST(a_behaviour_that_the_server_cannot_tell_is_unknown)
         if (w.res.name != rows[i].name || w.res.mapping != rows[i].mapping ||
             w.res.filtering != rows[i].filtering || w.res.mapping_port != rows[i].mapping_port ||
             w.res.filtering_port != rows[i].filtering_port)
-            fail_msg("row %zu: %s, mapping %s (port %s), filtering %s (port %s)", i,
+            fail_msg("row %zu: %s, %s (port %s), %s (port %s)", i,
                      pv_netcheck_name_text(w.res.name), pv_netcheck_rule_text(w.res.mapping),
                      pv_netcheck_answer_text(w.res.mapping_port),
                      pv_netcheck_rule_text(w.res.filtering),

@@ -551,8 +551,8 @@ PV_SIM_WHOLE(hours_without_it_cost_no_memory, 2)
         heap[i] = heap_of_machines(sim.net);
         sent[i] = sim_node_sent(s.n[0]) + sim_node_sent(s.n[1]);
     }
-    snprintf(sim.why, sizeof(sim.why), "%zu, then %zu bytes; %llu, then %llu datagrams", heap[0],
-             heap[1], (unsigned long long)sent[0], (unsigned long long)(sent[1] - sent[0]));
+    snprintf(sim.why, sizeof(sim.why), "bytes %zu, %zu; datagrams %llu, %llu", heap[0], heap[1],
+             (unsigned long long)sent[0], (unsigned long long)(sent[1] - sent[0]));
     sim_must(heap[1] <= heap[0] + HOURS_HEAP && sent[1] - sent[0] <= HOURS_DATAGRAMS,
              "hours without the coordinator cost too much:");
 }

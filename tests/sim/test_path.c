@@ -243,7 +243,7 @@ static const struct stuck stuck[] = {
      nats_reboot_one_after_the_other, PV_S(15)},
     {"the coordinator restarts while relayed", "port-restricted", false,
      coordinator_restarts_while_relayed, PV_S(65)},
-    {"the coordinator goes for minutes while relayed", "port-restricted", false,
+    {"the coordinator goes, traffic is relayed", "port-restricted", false,
      coordinator_goes_while_relayed, PV_S(15)},
     {"one moves while the other sleeps", "port-restricted", false, moved_while_the_other_sleeps,
      PV_S(15)},
@@ -358,8 +358,8 @@ PV_SIM_WHOLE(round_trip_and_loss_are_told_as_they_are, 2)
         if (getenv("PV_SIM_TIMES") != NULL)
             printf("%s, seed %llu: %.1f ms, %.3f lost\n", sim_case_name(), (unsigned long long)seed,
                    rtt_ms, loss);
-        snprintf(sim.why, sizeof(sim.why), "%.1f ms, %.3f lost, where %.1f and %.3f are true",
-                 rtt_ms, loss, rtt, lost);
+        snprintf(sim.why, sizeof(sim.why), "%.1f ms, %.3f lost; true: %.1f, %.3f", rtt_ms, loss,
+                 rtt, lost);
         sim_must(rtt_ms >= rtt * 0.9 && rtt_ms <= rtt * 1.15 && loss >= lost / 2 &&
                      loss <= lost * 1.5,
                  "what is told is not so:");
@@ -457,8 +457,7 @@ PV_SIM(pings_alone_find_out_that_a_path_is_dead, SEEDS)
     sim_net_set_wall(sim.net, sim_coord_host(sim.coord)); /* nothing but the coordinator passes */
     const char *answer =
         sim_world_ask(p.a, PV_S(8), "'cmd':'ping','peer':'b','count':3,'interval_ms':1000");
-    sim_must(sim_answer_has(answer, "'received':3"),
-             "the first takes the relay as well, the next two alone; it was not so:");
+    sim_must(sim_answer_has(answer, "'received':3"), "the relay did not take all three pings:");
 }
 
 /* The first packet to a peer never spoken to: its data leaves for the relay two round trips to the
@@ -486,7 +485,6 @@ PV_SIM(the_first_data_leaves_over_the_relay_within_two_round_trips, 16)
     const pv_ns round_trip = 2 * PV_MS(20 + 10); /* through a NAT's line and the coordinator's */
     snprintf(sim.why, sizeof(sim.why), "after %.1f ms",
              f.data_at == 0 ? -1.0 : (double)(f.data_at - begin) / 1e6);
-    sim_must(f.data_at != 0 && f.data_at - begin <= 2 * round_trip,
-             "the first data did not leave for the relay within two round trips, but");
+    sim_must(f.data_at != 0 && f.data_at - begin <= 2 * round_trip, "the first data left late:");
     sim_must(sim_node_flow_seen(p.b).received == 1, "and it did not arrive");
 }

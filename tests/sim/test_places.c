@@ -189,7 +189,7 @@ static const char *meet(const struct cell *cell)
         return why;
     for (unsigned i = 0; i < 3; i++) {
         if (sim_node_pings(sim.nodes[i]).strangers > 0)
-            return "a node was given a packet for another address";
+            return "a node got a packet for another address";
     }
     if (sim_node_pings(sim.nodes[2]).received > 0 || sim_node_n_sunk(sim.nodes[2]) > 0)
         return "a third node was given a packet";

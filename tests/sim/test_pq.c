@@ -314,7 +314,7 @@ PV_SIM(coordinators_of_all_versions_serve, 2)
         sim_must(sim_world_says(a, "'cmd':'status'", kind) &&
                      sim_world_says(plain, "'cmd':'status'", "'coordinator':'classical'") &&
                      sim_world_says(strict, "'cmd':'status'", round < 2 ? kind : "it was hybrid"),
-                 "a channel is of another kind than its ends are able to");
+                 "a channel is not of the best kind");
         sim_must(sim_world_says(a, "'cmd':'status'", "no longer post-quantum") == (round == 2),
                  "a loss is not named, or none is");
         sim_must(!sim_world_says(plain, "'cmd':'status'", "no longer post-quantum"),
@@ -376,7 +376,7 @@ static void boxes(uint64_t seed, void *ctx)
     sim_world_run(PV_S(90));
     sim_must(sim_world_says(a, "'cmd':'why','peer':'b'", "stored copies for it are post-quantum") &&
                  sim_world_says(a, "'cmd':'status'", "'sealing_keys':1"),
-             "one has not the other's key after their meeting");
+             "a node lacks a key after the meeting");
     sim_node_kill(plain);
     sim_world_run(PV_S(30));
     sim_coord_set_hook(sim.coord, count_boxes, &seen);
@@ -384,8 +384,8 @@ static void boxes(uint64_t seed, void *ctx)
         sim_must(be_away(round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"),
                  "a message is lost");
     }
-    snprintf(sim.why, sizeof(sim.why), "signals %u classical, %u hybrid; copies %u, %u",
-             seen.signals[0], seen.signals[1], seen.copies[0], seen.copies[1]);
+    snprintf(sim.why, sizeof(sim.why), "classical, hybrid: %u, %u; copies %u, %u", seen.signals[0],
+             seen.signals[1], seen.copies[0], seen.copies[1]);
     sim_must(seen.signals[0] == 0 && seen.copies[0] == 0, "a box is not hybrid:");
     sim_must(seen.signals[1] > 0 && seen.copies[1] >= 4, "a box is missing:");
     sim_node_start(plain);
@@ -393,10 +393,10 @@ static void boxes(uint64_t seed, void *ctx)
     sim_node_kill(b);
     sim_world_run(PV_S(30));
     seen = (struct boxes){.signals = {0}};
-    sim_must(be_away(a, plain, "plain"), "a node without ML-KEM does not get its messages");
+    sim_must(be_away(a, plain, "plain"), "a node without ML-KEM lacks messages");
     sim_must(seen.copies[0] >= 2 && seen.signals[0] != 0 && seen.copies[1] == 0 &&
                  seen.signals[1] == 0,
-             "a node without ML-KEM got a box that it cannot open");
+             "a node without ML-KEM got a hybrid box");
     sim_coord_set_hook(sim.coord, NULL, NULL);
 }
 
@@ -555,10 +555,10 @@ PV_SIM_WHOLE(renewal_and_rotation_at_once_lose_nothing, 2)
                      sim_world_tell(i == 0 ? a : b, PV_S(15), "'cmd':'key_rotate'"),
                  "a key is not replaced:");
         sim_must(traffic(a, b, PV_MS(300), PV_MS(20)),
-                 "a session became classical when a key changed");
+                 "a new key made a session classical at once");
     }
     sim_must(traffic(a, b, PV_S(30), PV_MS(50)) && traffic(a, b, PV_S(240), PV_MS(500)),
-             "a session became classical after a key changed");
+             "a new key made a session classical later");
     sim_world_run(PV_S(1));
     sim_must(sim_node_psk(a, "b") != id && is_hybrid(a, b), "the preshared key was not renewed");
     sim_must(all_arrived(a, b), "packets were lost");

@@ -1126,7 +1126,7 @@ static const char *heals(struct reign *g)
     }
     sim_world_run(ROUND);
     if (!has_home(g) && (g->n_coords == COORDS || !moves_to_a_new_one(g, 0)))
-        return "a network without a coordinator cannot be moved:";
+        return "a move without a coordinator failed:";
     sim_world_run(ROUND);
     if (!meets_again(g))
         return "a token does not bring them together:";

@@ -39,8 +39,7 @@ PV_SIM(symmetric_nats_meet_over_the_relay_in_two_round_trips, SEEDS)
     /* Message 1 and 2 by signal are two round trips to the coordinator, 40 ms each; then the ping
      * and its answer through the relay. */
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(500), PV_S(5));
-    sim_must_take(took, PV_MS(2 * 40 + 2 * 40 + 5),
-                  "the first ping was not answered over the relay at once");
+    sim_must_take(took, PV_MS(2 * 40 + 2 * 40 + 5), "the relay did not answer the first ping");
     sim_must(sim_world_unanswered(PV_MS(10), PV_S(5)) == 0, "pings over the relay were lost");
     sim_must(sim_world_path_is(sim.nodes[0], "relay") && sim_world_path_is(sim.nodes[1], "relay"),
              "the path is not relayed");
@@ -61,7 +60,7 @@ PV_SIM(a_wall_with_one_door_is_passed_and_its_fall_noticed, SEEDS)
     sim_world_run(PV_S(3));
     sim_must(sim_node_answer(sim.nodes[0], id) == NULL, "wait --direct ended on the relay");
     sim_net_set_wall(sim.net, SIM_NO_WALL);
-    sim_must(until_path("direct", PV_S(20)), "the relay was not left when the wall was down");
+    sim_must(until_path("direct", PV_S(20)), "the relay is used though the wall is down");
     sim_world_run(PV_MS(100));
     sim_must(sim_node_answer(sim.nodes[0], id) != NULL, "wait --direct did not end");
 }
@@ -80,8 +79,7 @@ static void switching(uint64_t seed, void *ctx)
     sim_must(sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
              "no path");
     /* From the first packets, over the relay, to the direct path. */
-    sim_must(sim_world_unanswered(load->every, PV_S(1)) == 0,
-             "packets were lost when the relay was left the first time");
+    sim_must(sim_world_unanswered(load->every, PV_S(1)) == 0, "leaving the relay lost packets");
     sim_must(sim_world_path_is(sim.nodes[0], "direct") && sim_world_path_is(sim.nodes[1], "direct"),
              "not direct within a second");
     for (unsigned i = 0; i < load->rounds; i++) {
@@ -127,7 +125,7 @@ PV_SIM(a_restarted_coordinator_relays_again_within_three_seconds, SEEDS)
     sim_world_run(PV_MS(50));
     sim_coord_start(sim.coord);
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(50), PV_S(20));
-    sim_must_take(took, PV_S(3), "no traffic 3 s after the coordinator came back");
+    sim_must_take(took, PV_S(3), "no traffic 3 s after its return");
 }
 
 /* Away for so long that nodes ask for it only now and then; but here packets wait all the time. */
@@ -140,7 +138,7 @@ PV_SIM(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back, SEEDS
     (void)sim_world_unanswered(PV_MS(500), PV_S(240));
     sim_coord_start(sim.coord);
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(50), PV_S(60));
-    sim_must_take(took, PV_S(6), "no traffic 6 s after the coordinator came back");
+    sim_must_take(took, PV_S(6), "no traffic 6 s after its return");
 }
 
 PV_SIM(a_removed_member_is_not_relayed, SEEDS_SOME)
@@ -168,5 +166,5 @@ PV_SIM(a_nat_that_forgets_is_survived, SEEDS)
              "no path");
     sim_net_reboot_nat(sim.net, 2);
     pv_ns took = sim_world_reach(sim.nodes[0], sim.nodes[1], PV_MS(100), PV_S(40));
-    sim_must_take(took, PV_S(1), "no traffic 1 s after the peer's NAT forgot everything");
+    sim_must_take(took, PV_S(1), "no traffic 1 s after the NAT's restart");
 }

@@ -224,7 +224,7 @@ PV_SIM(a_disk_that_lacks_a_removal_is_told_and_gets_it_later, SEEDS)
     sim_must(answer != NULL, "not removed:");
     sim_must(sim_answer_has(answer, "'disk':'store: disk full") &&
                  sim_answer_has(answer, "'code':1"),
-             "the answer does not say that the disk lacks it");
+             "the answer does not name the full disk");
     sim_node_set_disk_full(s.alice, false);
     sim_world_run(PV_S(40));
     /* Nobody is there to hear it from again. */

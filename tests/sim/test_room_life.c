@@ -349,8 +349,7 @@ static void converse(uint64_t seed, void *ctx)
         sim_must(why == NULL, why);
         if (missing)
             snprintf(sim.why, sizeof(sim.why), "%s", t->missing);
-        sim_must(!missing || waited < 60,
-                 "a line is still not there, 120 s after the last trouble:");
+        sim_must(!missing || waited < 60, "a line is missing after 120 quiet seconds:");
         sim_world_run(PV_S(2));
     }
     for (int i = 0; i < NODES; i++) {

@@ -131,7 +131,7 @@ static void under_traffic(uint64_t seed, void *ctx)
         load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(90));
         sim_must(is_connected(&p, p.a) && is_connected(&p, p.b),
                  "the coordinator does not take them back");
-        sim_must(all_arrived(&p), "not all arrived when the coordinator was back");
+        sim_must(all_arrived(&p), "messages are missing after its return");
     }
 }
 

@@ -281,7 +281,7 @@ static const char *judge(struct scene *s, unsigned g, unsigned p, pv_ns at)
     if (was_forbidden(s, g, p, at))
         return "a packet passed that was forbidden for long:";
     if (!s->used && at > s->used_at + SETTLED)
-        return "a packet passed although the user wants no route:";
+        return "a packet passed without a wanted route:";
     return NULL;
 }
 
@@ -418,7 +418,7 @@ static const char *heal(struct scene *s)
     for (unsigned i = 1; i < NODES && failure == NULL; i++) {
         snprintf(sim.why, sizeof(sim.why), "n%u", i);
         if (holds_more(s, i, ADMIN) || holds_more(s, ADMIN, i))
-            failure = "nodes hold other statements about routes after the lies:";
+            failure = "route statements differ after the lies:";
     }
     return failure;
 }

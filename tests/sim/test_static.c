@@ -106,8 +106,7 @@ PV_SIM(keepalives_keep_the_way_open_for_hours, SEEDS)
     sim_world_run(PV_S(2));
     for (int i = 0; i < 6; i++) {
         sim_world_run(PV_S(400));
-        sim_must(reaches(&p, p.hub, PV_S(2)),
-                 "the hub cannot reach a leaf that keeps its mapping alive");
+        sim_must(reaches(&p, p.hub, PV_S(2)), "the hub cannot reach a leaf with a mapping");
     }
 }
 
@@ -176,5 +175,5 @@ PV_SIM(a_path_over_ipv6_that_is_too_narrow_is_told, SEEDS)
     sim_must(is_told(&p, 1281) && !is_told(&p, 1280), "nobody is told less than 1280 bytes");
     sim_world_run(PV_S(600));
     sim_must(reaches(&p, p.leaf, PV_S(25)) && !is_told(&p, 1420),
-             "what was told holds for longer than 10 minutes");
+             "an address outlived its 10 minutes");
 }

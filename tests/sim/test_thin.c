@@ -132,8 +132,7 @@ static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally 
 {
     double relayed = (of[0].relayed + of[1].relayed) / took;
     double beside[2] = {(double)of[0].beside / took, (double)of[1].beside / took};
-    snprintf(sim.why, sizeof(sim.why),
-             "%.2f relayed/s, %.2f checks and answers/s, %.0f + %.0f B/s beside data", relayed,
+    snprintf(sim.why, sizeof(sim.why), "relayed %.2f/s, checks %.2f/s, %.0f+%.0f B/s", relayed,
              (of[0].checks + of[1].checks) / took, beside[0], beside[1]);
     tell(p);
     double bound = r->kind == SENDS && r->every < PV_S(1) ? 450 : 300;

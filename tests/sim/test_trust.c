@@ -94,7 +94,7 @@ PV_SIM(of_two_joins_with_one_use_exactly_one_wins, 2 * SEEDS)
         won += sim_answer_has(answer, "'ok':true") ? 1 : 0;
         snprintf(sim.why, sizeof(sim.why), "%.300s", answer);
         sim_must(sim_answer_has(answer, "'ok':true") || sim_answer_has(answer, "'code':12"),
-                 "the loser was not told that the token is used up:");
+                 "the loser does not say \"token used up\":");
     }
     sim_must(won == 1, won == 0 ? "nobody got in" : "both got in");
     sim_world_run(PV_S(2));
@@ -161,7 +161,7 @@ PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
     for (int i = 0; i < MESH - 1; i++) {
         sim_must(sim_node_pings(sim.nodes[i]).received - sim_node_pings(sim.nodes[i]).unreachable <=
                      received[i],
-                 "a packet of the removed node still came through");
+                 "a packet of the removed node came through");
         sim_must(!lists(sim.nodes[i], "e"), "somebody still lists the removed node");
     }
     sim_must(sim_world_says(e, "'cmd':'status'", "remove"), "the removed node does not say so");
@@ -233,7 +233,7 @@ PV_SIM(of_two_admins_who_end_each_other_the_coordinator_keeps_one, SEEDS / 3)
     sim_world_run(PV_S(5));
     sim_must(list_admins(sim.nodes[3], seen[0], sizeof(seen[0])), "peers:");
     snprintf(sim.why, sizeof(sim.why), "d sees %s", seen[0]);
-    sim_must(strcmp(seen[0], "a ") == 0, "without the coordinator's order both are out:");
+    sim_must(strcmp(seen[0], "a ") == 0, "without an order both are out:");
     sim_coord_start(sim.coord);
     sim_world_run(PV_S(30)); /* who lost the connection comes back within 15 s */
     sim_must(list_admins(sim.nodes[0], seen[0], sizeof(seen[0])) &&
@@ -295,5 +295,5 @@ PV_SIM(a_coordinator_whose_clock_was_put_right_lets_nodes_in, 12)
     const char *answer = sim_node_answer(sim.nodes[3], old.ask[0]);
     snprintf(sim.why, sizeof(sim.why), "%.300s", answer);
     sim_must(sim_answer_has(answer, "'ok':true") || strstr(answer, "expired") != NULL,
-             "neither let in nor told that the token has expired:");
+             "neither joined nor told of the expiry:");
 }

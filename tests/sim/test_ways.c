@@ -155,7 +155,7 @@ static void translate(uint64_t seed, void *ctx)
     sim_world_run(PV_S(30));
     sim_must_take(sim_world_reach(a, b, PV_MS(100), PV_S(5)), PV_S(1), "after a reboot:");
     sim_must(sim_world_says(b, "'cmd':'status'", "64:ff9b") == t->both,
-             "an address of the translator's is taken for one's own");
+             "a translator's address is taken as own");
 }
 
 PV_TEST(a_host_with_ipv6_alone_meets_one_with_ipv4_alone)

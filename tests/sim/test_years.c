@@ -801,9 +801,9 @@ static const char *repair(struct years *y)
     if (home(y)->gone && (!relocate(y) || home(y)->gone))
         return "the network cannot be moved:";
     if (!find_again(y) || (!sim_world_until(TOGETHER, all_together, y) && !tell_where(y)))
-        return "a node cannot be told where the coordinator is:";
+        return "a node cannot learn a coordinator address:";
     if (!settled(y) || !remove_unheard(y))
-        return "not everybody has the coordinator's statements:";
+        return "a node lacks statements:";
     y->plain = true;
     for (unsigned i = 0; i < y->count; i++) {
         if (y->m[i].asks && !decide(y, i))
@@ -822,7 +822,7 @@ static const char *repair(struct years *y)
     }
     if (!sim_world_until(PV_S(120), none_expired, y))
         return "who has expired does not come back:";
-    return settled(y) ? NULL : "not everybody has the coordinator's statements:";
+    return settled(y) ? NULL : "a node lacks statements:";
 }
 
 /* Are exactly those members who should be? A broken machine may still be one. */
@@ -863,7 +863,7 @@ static const char *compare(struct years *y)
         if (memcmp(digest[0], digest[1], sizeof(digest[0])) != 0)
             return "another digest than the coordinator's:";
         if ((pv_roster_rights(roster_of(y, i), sim_node_pk(m->n)) != 0) != m->admin)
-            return "is an admin and should not be, or the other way round:";
+            return "has the wrong admin state:";
     }
     return NULL;
 }
@@ -910,7 +910,7 @@ static const char *keep_out(struct years *y)
         if (!is_in(&y->m[i]) && sim_node_pings(y->m[i].n).answered != before[i])
             return "a member answers one who is out:";
         if (sim_node_pings(y->m[i].n).strangers > 0)
-            return "a node was given a packet for another address:";
+            return "a node got a packet for another address:";
     }
     return NULL;
 }

@@ -104,7 +104,7 @@ static inline void test_compare_counts(const struct test_counted *c, const char 
     for (; test_count_word(&at, name); at += *at == ',') {
         const struct test_count *row = test_count_row(c, name);
         if (row == NULL || !test_count_word(&at, want)) {
-            print_error("nothing is counted as \"%s\", or \"%s\" lacks its value\n", name, text);
+            print_error("no count \"%s\", or \"%s\" lacks its value\n", name, text);
             _fail(file, line);
         }
         for (size_t i = 0; i < c->n; i++) {

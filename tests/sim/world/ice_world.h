@@ -542,7 +542,7 @@ static inline void w_print(const struct w_world *w)
 {
     for (int i = 0; i < W_HOSTS; i++) {
         const struct w_host *h = &w->hosts[i];
-        print_message("host %d: %s sent %u selects %u losts %u suspects %u\n", i,
+        print_message("%d %s sent %u picks %u lost %u suspects %u\n", i,
                       pv_ice_state_name(pv_ice_state(h->agent)), h->sent, h->selects, h->losts,
                       h->suspects);
         for (size_t j = 0; j < pv_trace_len(&h->trace); j++) {

@@ -38,8 +38,7 @@ PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
         for (const struct pv_option *o = c->options; o->name != NULL; o++) {
             snprintf(want, sizeof(want), "\n--%s\t", o->name);
             if (strncmp(t.out, want + 1, strlen(want + 1)) != 0 && strstr(t.out, want) == NULL)
-                fail_msg("--%s of %s is not offered, or no line of its details begins with it",
-                         o->name, c->name);
+                fail_msg("--%s of %s: not offered, or not in details", o->name, c->name);
         }
         assert_has(t.out, "\n--net\tthe node of this network");
     }

@@ -315,7 +315,7 @@ static void run_line(const char *typed, FILE *out)
         else if (strcmp(words[first], "sudo") == 0)
             t.uid = 0;
         else
-            fail_msg("$ %s: %s is neither sudo, COLUMNS=N nor p2pvpnctl", typed, words[first]);
+            fail_msg("$ %s: %s is not sudo, COLUMNS=N or p2pvpnctl", typed, words[first]);
     }
     assert_int_equal(setenv("COLUMNS", columns, 1), 0);
     argv[argc++] = (char[]){"p2pvpnctl"};
@@ -372,9 +372,8 @@ static void tell_difference(const char *where, const char *was, const char *now)
     while (*was != '\0' || *now != '\0') {
         size_t a = strcspn(was, "\n"), b = strcspn(now, "\n");
         if (a != b || strncmp(was, now, a) != 0)
-            fail_msg("%s:%d has \"%.*s\", and p2pvpnctl prints \"%.*s\": `scripts/transcripts` "
-                     "writes the screens anew, read its diff",
-                     where, number, (int)a, was, (int)b, now);
+            fail_msg("%s:%d has \"%.*s\", p2pvpnctl \"%.*s\"", where, number, (int)a, was, (int)b,
+                     now);
         was += a + (was[a] == '\n');
         now += b + (now[b] == '\n');
         number++;
@@ -454,8 +453,6 @@ PV_TEST(the_help_of_each_command_is_in_a_transcript)
     const struct pv_command *c;
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++)
         if (strstr(text, PV_STR("\n$ p2pvpnctl %s -h\n", c->name)) == NULL)
-            fail_msg("tests/transcripts/help.txt lacks \"$ p2pvpnctl %s -h\": add that line, and "
-                     "run `scripts/transcripts`",
-                     c->name);
+            fail_msg("help.txt lacks \"$ p2pvpnctl %s -h\"", c->name);
     free(text);
 }

@@ -161,7 +161,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(pv_prefix_format(&s.engine.given.ranges[0], text), "25.0.0.0/8");
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++)
         if (s.said[i] == 0)
-            fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
+            fail_msg("WHOLE lacks the key %s", name);
     assert_true(s.port == 51820 && s.engine.given.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
@@ -589,12 +589,10 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
         bool waits = strstr(keys.waiting, name) != NULL;
         bool changed = strstr(keys.changed, name) != NULL;
         if (waits != kept || changed == kept)
-            fail_msg(
-                "%s is %s in settings.c, and a reload calls it %s: see keep_fixed() of reload.c",
-                name, kept ? "KEPT" : "TAKEN",
-                waits     ? "kept"
-                : changed ? "taken"
-                          : "unchanged");
+            fail_msg("%s is %s in settings.c, a reload says %s", name, kept ? "KEPT" : "TAKEN",
+                     waits     ? "kept"
+                     : changed ? "taken"
+                               : "unchanged");
     }
     assert_int_equal(test_dir_remove(dir), 0);
 }
@@ -628,5 +626,5 @@ PV_TEST(every_key_has_a_place_for_what_was_said)
     assert_true(pv_settings_key(0, key, &kept));
     assert_string_equal(key, "[interface] name");
     if (pv_settings_key(PV_SETTINGS_MAX_KEYS, key, &kept))
-        fail_msg("there are more keys than PV_SETTINGS_MAX_KEYS of settings.h, such as %s", key);
+        fail_msg("%s exceeds PV_SETTINGS_MAX_KEYS", key);
 }

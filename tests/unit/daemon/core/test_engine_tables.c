@@ -21,11 +21,9 @@ static void expect_one(const char *what, const char *name, const struct pv_part 
                        const struct pv_part *two)
 {
     if (one == NULL)
-        fail_msg("no part has a row for the %s %s: add one to the table of the part that takes it",
-                 what, name);
+        fail_msg("no part has a row for the %s %s", what, name);
     if (two != NULL)
-        fail_msg("the parts %s and %s both have a row for the %s %s: only the first is called",
-                 one->name, two->name, what, name);
+        fail_msg("%s and %s both have a row for the %s %s", one->name, two->name, what, name);
 }
 
 PV_TEST(every_command_has_one_row)
@@ -83,8 +81,7 @@ PV_TEST(every_part_has_a_name_of_its_own)
         assert_non_null(parts[i]->name);
         for (size_t k = 0; k < i; k++) {
             if (strcmp(parts[i]->name, parts[k]->name) == 0)
-                fail_msg("two parts are named %s: traces and logs cannot tell them apart",
-                         parts[i]->name);
+                fail_msg("two parts are named %s", parts[i]->name);
         }
     }
 }
@@ -104,11 +101,11 @@ PV_TEST(every_part_stands_behind_those_it_names)
         for (size_t k = 0; k < PV_PART_AFTER && parts[i]->after[k] != NULL; k++) {
             size_t before = place_of(parts[i]->after[k]);
             if (before == n_parts)
-                fail_msg("%s is to come after %s, and there is no such part", parts[i]->name,
+                fail_msg("%s is to come after %s, which is no part", parts[i]->name,
                          parts[i]->after[k]);
             if (before >= i)
-                fail_msg("%s stands before %s in the engine's array and is to come after it",
-                         parts[i]->name, parts[i]->after[k]);
+                fail_msg("%s belongs after %s in the engine's array", parts[i]->name,
+                         parts[i]->after[k]);
         }
     }
 }

@@ -184,11 +184,8 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     if (e->started == 0)
         e->started = now;
     if (now - e->started >= PV_S(20))
-        fail_msg(
-            "stuck at stage %u: of stream 0 %zu bytes came, %zu wait, closed %d; %u files, %zu "
-            "bytes read",
-            e->stage, e->streams[0].in_len, e->streams[0].out_len, e->streams[0].closed, e->passed,
-            e->got_len);
+        fail_msg("stage %u: in %zu, out %zu, %d; %u files, %zu", e->stage, e->streams[0].in_len,
+                 e->streams[0].out_len, e->streams[0].closed, e->passed, e->got_len);
     if (e->step(e, now)) {
         e->next = PV_NEVER;
         raise(SIGTERM);

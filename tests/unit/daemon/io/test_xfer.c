@@ -319,7 +319,7 @@ PV_TEST(a_sender_that_lies_is_found_out)
     } rows[] = {
         {PV_FILE_CHUNK_MAX + 1, "a chunk that is too long"},
         {0xffffffff, "a length without sense"},
-        {0, "the end before all bytes, with a hash of nothing"},
+        {0, "an early end, with a hash of nothing"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct sender s = {.script = script, .script_len = sizeof(script)};

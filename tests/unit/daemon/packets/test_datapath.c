@@ -597,7 +597,7 @@ PV_TEST(real_tuns_carry_tcp_between_two_namespaces)
     char complaint[PV_IPCMD_ERROR_MAX];
     static struct world w;
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
-        printf("skipped: needs root, /dev/net/tun and network namespaces\n");
+        printf("skipped: needs root, TUN and namespaces\n");
         skip();
     }
     assert_ok(pv_ipcmd_run("link set dev lo up\n", complaint));

@@ -374,8 +374,8 @@ static void settle(struct world *w)
         take_punts(&w->a);
         take_punts(&w->b);
         if (pv_clock_now() > deadline)
-            fail_msg("%u workers: of %llu packets %llu came and %llu were counted as lost",
-                     w->workers, (unsigned long long)t.sent, (unsigned long long)t.received,
+            fail_msg("%u workers: %llu sent, %llu came, %llu lost", w->workers,
+                     (unsigned long long)t.sent, (unsigned long long)t.received,
                      (unsigned long long)t.lost);
     }
 }

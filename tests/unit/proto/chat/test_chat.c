@@ -65,8 +65,8 @@ PV_TEST(frames_of_every_kind_are_known_again)
     for (unsigned kind = 0; write_sample(kind, line, &len); kind++) {
         int r = pv_chat_frame_parse(pv_view(line, len - 1), &frame);
         if (r < 0 || frame.kind != kind)
-            fail_msg("pv_chat_frame_parse() takes %.*s, of kind %u, for kind %u (%s)", (int)len - 1,
-                     line, kind, frame.kind, pv_strstatus(r));
+            fail_msg("%.*s of kind %u is parsed as kind %u (%s)", (int)len - 1, line, kind,
+                     frame.kind, pv_strstatus(r));
     }
 }
 

@@ -242,8 +242,8 @@ PV_TEST(frames_of_every_kind_are_known_again)
         assert_ok(pv_room_frame_write(&out, line, &len));
         int r = pv_room_frame_parse(pv_view(line, len - 1), &in);
         if (r < 0 || in.kind != out.kind)
-            fail_msg("pv_room_frame_parse() takes %.*s, of kind %u, for kind %u (%s)", (int)len - 1,
-                     line, kind, in.kind, pv_strstatus(r));
+            fail_msg("%.*s of kind %u is parsed as kind %u (%s)", (int)len - 1, line, kind, in.kind,
+                     pv_strstatus(r));
     }
 }
 

@@ -158,8 +158,7 @@ PV_TEST(a_check_carries_nothing_that_another_agent_refuses)
     } while (l->msg.cls == PV_STUN_REQUEST);
     if (pv_stun_find(&l->msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &unknown) == PV_OK &&
         unknown.len >= 2)
-        fail_msg("a check is answered by 420: known[] of ice_check.c lacks attribute 0x%02x%02x",
-                 unknown.ptr[0], unknown.ptr[1]);
+        fail_msg("ice_check.c: known[] lacks 0x%02x%02x", unknown.ptr[0], unknown.ptr[1]);
     assert_int_equal(l->msg.cls, PV_STUN_SUCCESS);
 }
 

@@ -586,8 +586,6 @@ PV_TEST(every_reason_for_a_drop_has_its_name)
 {
     for (int i = 0; i < PV_FP_DROP_REASONS; i++) {
         if (pv_fp_drop_name((enum pv_fp_drop)i) == NULL)
-            fail_msg("reason %d of enum pv_fp_drop has no name in pv_fp_drop_name() of "
-                     "daemon/core/packets/fastpath.c: `status` and `metrics` show it by that name",
-                     i);
+            fail_msg("pv_fp_drop_name() lacks reason %d", i);
     }
 }

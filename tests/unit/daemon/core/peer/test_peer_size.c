@@ -31,7 +31,7 @@ PV_TEST(a_member_that_is_not_used_costs_little)
     size_t before = heap_use();
     add_members(&peers, FIRST, FIRST + MEMBERS);
     size_t each = (heap_use() - before) / MEMBERS;
-    printf("%zu bytes a member, %zu of them struct pv_peer\n", each, sizeof(struct pv_peer));
+    printf("%zu bytes a member, struct pv_peer %zu\n", each, sizeof(struct pv_peer));
     assert_true(each <= BYTES);
     fake_node_done(&peers.f);
 }
