@@ -269,15 +269,3 @@ static inline const char *wider_than(size_t columns, const char *text, char buf[
     }
     return NULL;
 }
-
-/* Fields of an answer to peers. */
-#define PEERS                                                                              \
-    "\"version\":1,\"peers\":[{\"name\":\"pi\",\"ip4\":\"10.66.1.5\",\"ip6\":\"fd00::5\"," \
-    "\"key\":\"K\",\"wg_key\":\"W\",\"online\":true,\"path\":{\"type\":\"direct\","        \
-    "\"local\":\"192.168.1.2:4000\",\"remote\":\"192.0.2.44:51002\",\"via\":null,"         \
-    "\"rtt_ms\":31.25,\"loss\":0.0,\"mtu\":1420},\"tx_bytes\":1048576,\"rx_bytes\":12,"    \
-    "\"last_handshake\":null},{\"name\":\"a-longer-name\",\"ip4\":null,\"ip6\":null,"      \
-    "\"key\":\"K\",\"wg_key\":\"W\",\"online\":false,\"path\":{\"type\":\"none\","         \
-    "\"local\":null,\"remote\":null,\"via\":null,\"rtt_ms\":null,\"loss\":null,"           \
-    "\"mtu\":null},\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,"                 \
-    "\"last_seen\":32503680000.0}]" /* our clock is behind: it was just now */

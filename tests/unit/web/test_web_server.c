@@ -166,17 +166,14 @@ static int ask_api(const char *body)
 PV_TEST(a_request_is_passed_on_and_the_lines_of_the_reply_up_to_the_answer)
 {
     static const char control = PV_WEBLINK_CONTROL;
-    static const char replies[] =
-        "{\"id\":1,\"event\":\"pong\",\"seq\":1}\n"
-        "{\"id\":1,\"event\":\"pong\",\"text\":\"{\\\"id\\\":1,\\\"ok\\\":\"}\n"
-        "{\"id\":1,\"ok\":true,\"sent\":2}\nnothing after it\n";
+    const char *replies = test_given("two events and an answer");
     char asked[256] = "";
     begin();
     enter();
     int browser = ask_api(test_given("ping peer b x"));
     run_until(control_is_wanted, -1);
     int daemon = hand_over(&control, 1);
-    assert_int_equal(write(daemon, replies, sizeof(replies) - 1), sizeof(replies) - 1);
+    assert_int_equal(write(daemon, replies, strlen(replies)), strlen(replies));
     assert_int_equal(status_of(browser), 200);
     assert_true(read(daemon, asked, sizeof(asked) - 1) > 0);
     assert_has(asked, "{'id':1,'cmd':'ping','peer':'b'");
@@ -201,7 +198,7 @@ static bool an_answer_is_wanted(int fd)
 PV_TEST(a_coordinators_page_has_three_questions_and_gets_all_of_each_answer)
 {
     static const char control = PV_WEBLINK_CONTROL;
-    static const char document[] = "{\"id\":1,\"ok\":true}\na note\n{\"networks\":[]}\n";
+    const char *document = test_given("networks of a coordinator");
     char text[64];
     begin_with(true);
     enter();
@@ -209,7 +206,7 @@ PV_TEST(a_coordinators_page_has_three_questions_and_gets_all_of_each_answer)
     run_until(an_answer_is_wanted, -1);
     assert_int_equal(asked_for, PV_WEBLINK_ASK_NETWORKS);
     int child = hand_over(&control, 1);
-    assert_int_equal(write(child, document, sizeof(document) - 1), sizeof(document) - 1);
+    assert_int_equal(write(child, document, strlen(document)), strlen(document));
     close(child);
     assert_int_equal(status_of(browser), 200);
     assert_has(answer, "{'networks':[]}\n");

@@ -59,7 +59,10 @@ static inline void take_of(void (*what)(struct pv_tui *, const char *, const jso
 #define MESSAGE(id, from, to, text, state, more)                                              \
     "{'id':'" id "','from':'" from "','to':'" to "','room':null,'text':'" text "','time':" T0 \
     ",'state':'" state "'" more "}"
-#define PI_KEY                         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define PI_KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+/* The list of members when another machine than that of PI_KEY has the name. */
+#define ANOTHER(name, since) \
+    "{'peers':[{'name':'" name "','former':'" PI_KEY "','another_since':" since "}]}"
 #define MSG(id, from, to, text, state) MESSAGE(id, from, to, text, state, "")
 #define MINE(id, to, text, state)      MESSAGE(id, "lap", to, text, state, ",'own':true")
 #define ROOM_MESSAGE(id, from, text, state, more)                                               \
@@ -478,16 +481,13 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
     assert_string_equal(t->note, "new.bin to pi: 25 % of 2.0 KiB");
     take(pv_tui_take_files, test_given("files direction out peer pi 2"));
     assert_string_equal(t->note, ""); /* it stands still: pi is away */
-#define STANDS                                                                                 \
-    "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','size':2048,'done':512," \
-    "'state':'accepted','running':false,'why':'its disk is full'}]}"
-    take(pv_tui_take_files, STANDS);
+    take(pv_tui_take_files, test_given("a file that stands still"));
     assert_string_equal(t->note, "new.bin to pi waits: its disk is full");
     pv_tui_note(t, "another");
-    take(pv_tui_take_files, STANDS);
+    take(pv_tui_take_files, test_given("a file that stands still"));
     assert_string_equal(t->note, "another");
     pv_tui_note(t, "%s", "");
-    take(pv_tui_take_files, STANDS);
+    take(pv_tui_take_files, test_given("a file that stands still"));
     take(pv_tui_take_file, test_given("file direction out peer pi"));
     assert_string_equal(t->note, "");
     take(pv_tui_take_files, "{'files':[]}");
@@ -497,12 +497,9 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
 /* An offer waits for an answer since before this chat began. */
 PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
 {
-#define WAITS                                                                                   \
-    "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'state':'offered','" \
-    "time':" T0 "},{'id':8,'direction':'in','peer':'bob','name':'b','size':1,'state':'saved'}]}"
     size_t pi = pv_tui_find(t, "pi", false);
-    take(pv_tui_take_files, WAITS);
-    take(pv_tui_take_files, WAITS);
+    take(pv_tui_take_files, test_given("files, one of pi waits"));
+    take(pv_tui_take_files, test_given("files, one of pi waits"));
     assert_int_equal(t->convs[pi].n_lines, 1);
     assert_has(t->convs[pi].lines[0].text, "/accept 7, /refuse 7");
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 1);
@@ -523,12 +520,11 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
 /* The list of rooms comes before the unread lines, and passes over a room that has no pane. */
 PV_TEST(a_room_that_was_left_is_listed_so_as_soon_as_its_unread_lines_are_told)
 {
-#define LEFT "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}"
-    take(pv_tui_take_rooms, LEFT);
+    take(pv_tui_take_rooms, test_given("rooms, #tea was left"));
     assert_int_equal(pv_tui_find(t, "#tea", false), SIZE_MAX);
     take(pv_tui_take_message, test_given("from bob #tea room #tea text x"));
     assert_action(PV_TUI_ROOMS, "", "");
-    take(pv_tui_take_rooms, LEFT);
+    take(pv_tui_take_rooms, test_given("rooms, #tea was left"));
     draw(12, 80);
     assert_has(row(2), "left");
     assert_nothing_asked();
@@ -773,43 +769,36 @@ PV_TEST(a_change_of_hands_is_said_where_it_is_seen)
 /* A line may be begun for the machine that had the name. */
 PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
 {
-    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     open_of("pi");
     take(pv_tui_take_peers, test_given("peers pi former another_since"));
     const struct pv_tui_conv *c = &t->convs[t->current]; /* the others are gone */
     assert_int_equal(c->n_lines, 0);
     for (int i = 0; i < 2; i++)
-        take(pv_tui_take_peers,
-             PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':" T0 "}]}", key));
+        take(pv_tui_take_peers, ANOTHER("pi", T0));
     assert_int_equal(c->n_lines, 1);
     assert_has(c->lines[0].text, "pi is another machine since ");
     /* One that changed hands before: the history of a conversation that is opened says it. */
     for (int i = 0; i < 2; i++) {
-        take(pv_tui_take_peers,
-             PV_STR("{'peers':[{'name':'carl','former':'%s','another_since':" T0 "}]}", key));
+        take(pv_tui_take_peers, ANOTHER("carl", T0));
         open_of("carl");
     }
     assert_int_equal(t->convs[t->current].n_lines, 0);
     /* Its machine was gone when it was opened. */
     (void)pv_tui_find(t, "dave", true);
     open_of("dave");
-    take(pv_tui_take_peers,
-         PV_STR("{'peers':[{'name':'dave','former':'%s','another_since':" T0 "}]}", key));
+    take(pv_tui_take_peers, ANOTHER("dave", T0));
     assert_int_equal(t->convs[t->current].n_lines, 1);
 }
 
 /* The name is another machine's by now, by which p2pvpnd marks none of them. */
 PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
 {
-    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     take(pv_tui_take_peers, test_given("peers pi key AAAC another_since"));
     take(pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
     take(pv_tui_take_message, MSG("B", "pi", "lap", "new", "unread"));
     take(pv_tui_take_message, test_given("C from pi lap text other time"));
     for (int i = 0; i < 2; i++)
-        take(pv_tui_take_peers, PV_STR("{'peers':[{'name':'pi','key':'AAAD','former':'%s',"
-                                       "'another_since':1795168850}]}",
-                                       key));
+        take(pv_tui_take_peers, test_given("peers, pi has key AAAD"));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     /* All that was read there, and written, was said with the one before. */
     assert_int_equal(pi->unread, 1);
@@ -884,10 +873,7 @@ PV_TEST(unread_lines_of_two_machines_before_part_at_once)
     take(pv_tui_take_peers, test_given("peers pi key AAAC pj key AAAE"));
     take(pv_tui_take_message, MSG("A", "pi", "lap", "of pi", "unread"));
     take(pv_tui_take_message, MSG("B", "pj", "lap", "of pj", "unread"));
-    take(pv_tui_take_peers,
-         PV_STR("{'peers':[{'name':'pi','key':'AAAD','former':'%s','another_since':1795168850},"
-                "{'name':'pj','key':'AAAF','former':'%s','another_since':1795168850}]}",
-                keys[0], keys[1]));
+    take(pv_tui_take_peers, test_given("peers, pi and pj have other keys"));
     for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
         const size_t pane = pv_tui_find(t, PV_KEY_SHORT_STR(keys[i]), false);
         assert_int_not_equal(pane, SIZE_MAX);
@@ -1037,10 +1023,7 @@ PV_TEST(an_offer_goes_with_the_machine_that_made_it)
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
     take(pv_tui_take_file, test_given("file peer pi key state offered"));
     assert_string_equal(t->note, "a file of pi: /open pi");
-    take(pv_tui_take_peers, PV_STR("{'peers':[{'name':'rob','key':'%s'},{'name':'pi','key':"
-                                   "'AgECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','former':'%s',"
-                                   "'another_since':1795168850}]}",
-                                   PI_KEY, PI_KEY));
+    take(pv_tui_take_peers, test_given("peers, rob was pi"));
     assert_string_equal(t->note, "a file of rob: /open rob");
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     const struct pv_tui_conv *rob = &t->convs[pv_tui_find(t, "rob", false)];
@@ -1539,11 +1522,9 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
         assert_int_equal(c->unread, 1);
     }
     /* Whose it is comes before the lines that it wrote meanwhile, and stands above them. */
-    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     pv_tui_take_loss(t);
     pv_tui_take_return(t);
-    take(pv_tui_take_peers,
-         PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':1795168750}]}", key));
+    take(pv_tui_take_peers, ANOTHER("pi", "1795168750"));
     take_of(pv_tui_take_history, "pi", test_given("messages E from pi lap room"));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     assert_int_equal(pi->n_lines, 3);
@@ -1551,15 +1532,11 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
     assert_string_equal(pi->lines[2].text, "a third one");
     /* Lines that it wrote by another name, or by a clock that is behind, stand below that, too; the
      * first message told of the change. */
-    static const char fourth[] =
-        "{'id':'F','from':'pi','to':'lap','text':'a fourth one','time':1795168000,"
-        "'state':'unread','another_since':1795168780,'former':'AbCdEf'}";
     for (int i = 0; i < 2; i++) {
         pv_tui_take_loss(t);
         pv_tui_take_return(t);
-        take(pv_tui_take_unread, PV_STR("[%s]", fourth));
-        take_of(pv_tui_take_history, "pi",
-                PV_STR("{'messages':[%s],'changed':{'since':1795168780,'key':'AbCdEf'}}", fourth));
+        take(pv_tui_take_unread, test_given("unread F of pi"));
+        take_of(pv_tui_take_history, "pi", test_given("history F of pi"));
         assert_int_equal(pi->n_lines, 4);
         for (int k = 0; k < 3; k++)
             assert_has(pi->lines[k].text, "pi is another machine since ");
@@ -1574,8 +1551,7 @@ PV_TEST(a_pane_that_is_asked_for_anew_has_no_lines_of_a_former_machine)
  * before. */
 PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_one)
 {
-    const char *peers =
-        PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':1795168750}]}", PI_KEY);
+    const char *peers = ANOTHER("pi", "1795168750");
     open_of("pi");
     take_of(pv_tui_take_history, "pi",
             "{'messages':[" MSG("A", "pi", "lap", "of the first", "read") "]}");
@@ -1588,13 +1564,7 @@ PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_
         pv_tui_take_loss(t);
         pv_tui_take_return(t);
         take(pv_tui_take_peers, peers);
-        take_of(pv_tui_take_history, "pi",
-                PV_STR("{'messages':[{'id':'B','from':'pi','to':'lap','text':'by another',"
-                       "'time':1795168000,'state':'read'}," MSG(
-                           "C", "pi", "lap", "by this name",
-                           "read") "],"
-                                   "'changed':{'since':1795168750,'key':'%s'}}",
-                       PI_KEY));
+        take_of(pv_tui_take_history, "pi", test_given("history B C of pi"));
         assert_int_equal(pi->n_lines, 3);
         assert_has(pi->lines[0].text, "pi is another machine since ");
         assert_string_equal(pi->lines[1].text, "by another");
@@ -1609,10 +1579,7 @@ PV_TEST(lines_that_a_machine_wrote_by_another_name_stand_below_that_it_has_this_
     pv_tui_take_loss(t);
     pv_tui_take_return(t);
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'another'}]}");
-    take_of(pv_tui_take_history, "pi",
-            PV_STR("{'messages':[{'id':'E','from':'pi','to':'lap','text':'of a fourth',"
-                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168770,'key':'%s'}}",
-                   PI_KEY));
+    take_of(pv_tui_take_history, "pi", test_given("history E of pi"));
     assert_has(pi->lines[pi->n_lines - 2].text, "pi is another machine ");
     assert_string_equal(pi->lines[pi->n_lines - 1].text, "of a fourth");
 }
@@ -1634,11 +1601,7 @@ PV_TEST(notices_of_files_stand_above_a_change_of_hands_that_was_not_seen)
     pv_tui_take_return(t);
     t->now = 1795168800;
     take(pv_tui_take_file, FILE_BY("3", "in", "another", "its.own"));
-    take_of(pv_tui_take_history, "pi",
-            PV_STR("{'messages':[{'id':'B','from':'pi','to':'lap','text':'by another name',"
-                   "'time':1795168000,'state':'read'}],'changed':{'since':1795168750,'key':'%s',"
-                   "'now':'another'}}",
-                   PI_KEY));
+    take_of(pv_tui_take_history, "pi", test_given("history B of pi"));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     assert_int_equal(pi->n_lines, 5);
     assert_has(pi->lines[0].text, "setup.sh");
@@ -1664,9 +1627,7 @@ PV_TEST(notices_of_files_stand_below_that_their_machine_has_the_name)
     open_of("pi");
     t->now = 1795168000; /* ten minutes late */
     take(pv_tui_take_files, test_given("files direction peer pi key"));
-    take_of(pv_tui_take_history, "pi",
-            PV_STR("{'messages':[],'changed':{'since':1795168750,'key':'%s','now':'another'}}",
-                   PI_KEY));
+    take_of(pv_tui_take_history, "pi", test_given("history of pi, changed"));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     assert_int_equal(pi->n_lines, 2);
     assert_has(pi->lines[0].text, "pi is another machine since ");
@@ -3439,16 +3400,11 @@ static void offer_to_crew(const char *members)
     "{'id':" id ",'transfer':'" transfer "','direction':'" direction "','peer':'" peer \
     "','name':'a.txt','size':2048,'room':'#crew','state':'" state "'}"
 
-#define THERE                                                                                 \
-    "{'members':[{'name':'lap','online':true,'self':true},{'name':'pi','online':true,'self':" \
-    "false},{'name':'bob','online':false,'self':false},{'name':'alice','online':true,'self':" \
-    "false}]}"
-
 PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
 {
     pv_tui_open(t, (size_t)(crew() - t->convs));
     drop_actions();
-    offer_to_crew(THERE);
+    offer_to_crew(test_given("members of #crew"));
     assert_action(PV_TUI_SEND, "#crew", OFFERS);
     take(pv_tui_take_sent, "{'online':true,'message':" MY_OFFER("L") "}");
     assert_action(PV_TUI_FILES, "", "");
@@ -3484,9 +3440,6 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
 /* All lines but those of the one that is shown are forgotten when p2pvpnd comes back. */
 PV_TEST(a_file_for_a_room_that_the_daemon_lost_is_not_told_where_its_receiver_is)
 {
-#define LOST                                                                          \
-    "{'files':[{'id':1,'transfer':'L','direction':'out','peer':'pi','name':'a.txt','" \
-    "size':2048,'room':'#crew','state':'offered','again':true}]}"
     pv_tui_open(t, (size_t)(crew() - t->convs));
     const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
     take(pv_tui_take_message, MY_OFFER("L"));
@@ -3494,10 +3447,10 @@ PV_TEST(a_file_for_a_room_that_the_daemon_lost_is_not_told_where_its_receiver_is
     pv_tui_open(t, (size_t)(pi - t->convs));
     pv_tui_take_loss(t);
     pv_tui_take_return(t);
-    take(pv_tui_take_files, LOST);
+    take(pv_tui_take_files, test_given("files, L is to be offered again"));
     assert_int_equal(pi->n_lines, 0);
     take_of(pv_tui_take_history, "#crew", "{'messages':[" MY_OFFER("L") "]}");
-    take(pv_tui_take_files, LOST);
+    take(pv_tui_take_files, test_given("files, L is to be offered again"));
     assert_shows("pv_tui_told_of crew lines 0", pv_tui_told_of(&crew()->lines[0]));
     assert_int_equal(pi->n_lines, 0);
 }
@@ -3524,7 +3477,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     assert_nothing_asked();
     assert_shows("note", t->note);
     /* A line that could not be said is not given back to be typed: the file goes to nobody. */
-    offer_to_crew(THERE);
+    offer_to_crew(test_given("members of #crew"));
     struct pv_tui_action a;
     assert_ok(pv_tui_poll(t, &a));
     pv_tui_take_error(t, "perhaps not sent", &a);

@@ -70,13 +70,18 @@ static void run_line(const char *line)
     fake_node_settle(&node);
 }
 
+static void run_with(const char *cmd, const char *field, const char *value)
+{
+    run_line(PV_STR("{'id':1,'cmd':'%s','%s':'%s'}", cmd, field, value));
+}
+
 static void add_fresh(void)
 {
     struct pv_url url = {.addr = {.host = "192.0.2.9", .port = 3478}};
     char text[PV_URL_TEXT_BUF];
     memcpy(url.pk, fresh.pk, sizeof(url.pk));
     assert_ok(pv_url_format(&url, text, sizeof(text)));
-    run_line(PV_STR("{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}", text));
+    run_with("coordinator_add", "url", text);
 }
 
 static void push(struct pv_ctl_msg msg)
@@ -278,8 +283,7 @@ static void remove_former(const uint8_t *used)
                                    &made));
     add_statement(pv_view(made.raw, made.len));
     memcpy(node.node.coord_info.pk, used, PV_SIGN_PK_LEN);
-    run_line(PV_STR("{'id':1,'cmd':'coordinator_remove','coordinator':'%s'}",
-                    PV_KEY_STR(node.world.coordinator.pk)));
+    run_with("coordinator_remove", "coordinator", PV_KEY_STR(node.world.coordinator.pk));
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
     expect_preferred(fresh.pk, 1);
 }
@@ -382,14 +386,14 @@ PV_TEST(a_token_tells_the_list_to_members_only)
     const char *at = strstr(fake_ctl_reply(&node, client), "p2pvpn-");
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\""), at);
-    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
+    run_with("coordinator_take", "token", text);
     assert_reply(&node, client, "'ok':true");
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
     assert_ok(pv_movetoken_parse(text, strlen(text), token));
     token->network_id[0] ^= 1;
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
-    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
+    run_with("coordinator_take", "token", text);
     assert_reply(&node, client, "another network");
     run_line(test_given("coordinator_take token"));
     assert_reply(&node, client, "damaged");
@@ -406,7 +410,7 @@ PV_TEST(a_token_of_a_newer_version_or_with_a_newer_statement_says_what_to_upgrad
     token->n = 1;
     token->items[0] = pv_view(newer.s.raw, newer.s.len);
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
-    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
+    run_with("coordinator_take", "token", text);
     assert_reply(&node, client, want);
     run_line(test_given("coordinator_take token 2"));
     assert_reply(&node, client, want);

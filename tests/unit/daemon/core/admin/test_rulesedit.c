@@ -125,9 +125,7 @@ static void add_rule(const char *verdict, const char *from, const char *to, cons
                      unsigned before)
 {
     const char *fields =
-        PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
-               "\"ports\":\"%s\",\"place\":%u",
-               verdict, from, to, ports, before);
+        PV_STR(SAY("%s", "%s", "%s", "%s") ",'place':%u", verdict, from, to, ports, before);
     must(fields);
 }
 
@@ -232,25 +230,21 @@ PV_TEST(a_rule_at_the_very_end_is_named)
 /* Whom a rule denies something comes back by no token; rules about others end no invite. */
 PV_TEST(the_invite_of_who_is_denied_goes)
 {
-    static const char about[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\","
-                                "\"to\":\"carol\",\"ports\":\"tcp/22\"";
+    static const char about[] = SAY("deny", "bob", "carol", "tcp/22");
     assert_has(ask(about), "'uses_left':2,'revoked':true");
     assert_has(ask(PV_STR("%s,\"keep_invite\":true", about)), "'uses_left':2,'revoked':false");
-    const char *others[] = {"\"deny\",\"from\":\"any\"", "\"allow\",\"from\":\"bob\""};
+    const char *others[] = {SAY("deny", "any", "carol", "tcp/22"),
+                            SAY("allow", "bob", "carol", "tcp/22")};
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
-        assert_has(
-            ask(PV_STR("\"cmd\":\"rule_add\",\"verdict\":%s,\"to\":\"carol\",\"ports\":\"tcp/22\"",
-                       others[i])),
-            "'invite':null");
+        assert_has(ask(others[i]), "'invite':null");
     }
 }
 
 /* One that left would come back without the tag. */
 PV_TEST(the_invites_of_members_with_a_denied_tag_go)
 {
-    static const char tagging[] = "\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guest\"";
-    static const char denying[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
-                                  "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\"";
+    static const char tagging[] = "'cmd':'tag','peer':'bob','tag':'guest'";
+    static const char denying[] = SAY("deny", "tag:guest", "any", "all");
     assert_has(ask(tagging), "'invite':null"); /* no rule is about it yet */
     assert_has(ask(PV_STR("%s,\"keep_invite\":true", denying)), "'invites':null");
     assert_has(ask(denying), "'invites':{'open':1,'revoked':true}");
@@ -298,10 +292,7 @@ PV_TEST(a_rule_to_the_networks_own_range_is_refused)
 {
     static const char *const none[] = {"10.66.0.0/16", "10.66.4.0/24"};
     for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
-        show_answer(
-            PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"%s\","
-                   "\"ports\":\"22\"",
-                   none[i]));
+        show_answer(PV_STR(SAY("deny", "bob", "%s", "22"), none[i]));
     show_answer(ADD("bob", "10.66.9.9"));
     show_answer(ADD("bob", "10.66.9.9/32"));
     assert_string_equal(in_order(), "");
@@ -364,17 +355,15 @@ PV_TEST(members_are_named_in_one_way)
     static const char *const bobs[] = {"BOB", "bob.home", "Bob.Home.P2P.", "10.66.0.7"};
     static const char *const own[] = {"alice", "ALICE", "alice.home", "alice.home.p2p."};
     for (size_t i = 0; i < PV_ARRAY_LEN(bobs); i++) {
-        const char *can = PV_STR("\"cmd\":\"can\",\"from\":\"%s\",\"to\":\"%s\",\"ports\":\"22\"",
-                                 own[i], bobs[i]);
+        const char *can = PV_STR(CAN("%s", "%s", "22"), own[i], bobs[i]);
         show_answer(can);
-        must(PV_STR("\"cmd\":\"tag\",\"peer\":\"%s\",\"tag\":\"t%zu\"", own[i], i));
+        must(PV_STR("'cmd':'tag','peer':'%s','tag':'t%zu'", own[i], i));
     }
     add_rule("deny", "BOB.home", "Alice", "tcp/22", 0);
     show_answer(SAY("deny", "bob", "alice", "ssh"));
     char ip[PV_ADDR_TEXT];
     const struct pv_member *carol = pv_roster_by_name(node->node.roster, "carol");
-    show_answer(PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"[%s]\",\"ports\":\"22\"",
-                       pv_addr_format_ip(&carol->ip6, ip)));
+    show_answer(PV_STR(CAN("bob", "[%s]", "22"), pv_addr_format_ip(&carol->ip6, ip)));
     must("'cmd':'tag','peer':'carol','tag':'guest'");
     add_rule("deny", "tag:Guest", "any", "tcp/23", 0);
     assert_false(may(CAROL, BOB, 23));
@@ -566,8 +555,7 @@ PV_TEST(nothing_is_sent_to_port_0)
 {
     static const char *const none[] = {"0", "tcp/0", "udp/0"};
     for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
-        show_answer(
-            PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"%s\"", none[i]));
+        show_answer(PV_STR(CAN("bob", "carol", "%s"), none[i]));
     must(CAN("bob", "carol", "ping"));
 }
 
@@ -584,10 +572,7 @@ PV_TEST(bad_words_are_told)
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        const char *fields =
-            PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"%s\",\"to\":\"any\","
-                   "\"ports\":\"%s\"",
-                   rows[i][0], rows[i][1]);
+        const char *fields = PV_STR(SAY("deny", "%s", "any", "%s"), rows[i][0], rows[i][1]);
         show_answer(fields);
     }
     assert_string_equal(in_order(), "");

@@ -632,23 +632,24 @@ PV_TEST(an_export_waits_for_the_port_and_for_its_test)
     assert_null(peer_of("phone"));
 }
 
+static void show_export(const char *name, const char *endpoint, const char *more)
+{
+    show_answer(ask(PV_STR("'cmd':'export','name':'%s','endpoint':'%s'%s", name, endpoint, more)));
+}
+
 /* Only a phone port can be tested: other members send to the coordinator alone. */
 PV_TEST(a_named_endpoint_is_tested_if_it_is_the_phone_port)
 {
     have_port(PV_PORT_FAILED);
-    show_answer(ask("'cmd':'export','name':'one','endpoint':'192.0.2.9:9'"));
-    show_answer(ask("'cmd':'export','name':'two','endpoint':'203.0.113.5:50124'"));
-    show_answer(ask(
-        "'cmd':'export','name':'three','peer':'bob','endpoint':'203.0.113.5:50123'")); /* this
-                                                                                          node's
-                                                                                          port is
-                                                                                          none of
-                                                                                          bob's */
+    show_export("one", "192.0.2.9:9", "");
+    show_export("two", "203.0.113.5:50124", "");
+    /* This node's port is none of bob's. */
+    show_export("three", "203.0.113.5:50123", ",'peer':'bob'");
     assert_int_equal(tests, 0);
-    show_answer(ask("'cmd':'export','name':'four','endpoint':'203.0.113.5:50123'"));
+    show_export("four", "203.0.113.5:50123", "");
     assert_int_equal(tests, 1);
     shows = PV_PORT_PASSED;
-    show_answer(ask("'cmd':'export','name':'four','endpoint':'203.0.113.5:50123'"));
+    show_export("four", "203.0.113.5:50123", "");
     fake_peers_settle(&x);
     assert_true(x.f.node.ways.wants_phone_port); /* its file names the port */
 }
