@@ -149,6 +149,14 @@ static bool have_rules(struct scene *s, size_t n)
     return true;
 }
 
+/* Adds a rule that denies it: is it done? */
+static bool deny(struct sim_node *by, const char *from, const char *to, const char *ports)
+{
+    return sim_world_tell(by, PV_S(40),
+                          "'cmd':'rule_add','verdict':'deny','from':'%s','to':'%s','ports':'%s'",
+                          from, to, ports);
+}
+
 /* b moves the network, c makes a rule and removes d, and c goes. */
 static void stays_removed(uint64_t seed, void *ctx)
 {
@@ -159,10 +167,7 @@ static void stays_removed(uint64_t seed, void *ctx)
     if (k->former == DEAD)
         sim_coord_kill(sim.coord);
     sim_must(move_to(&s, B, c2), "not moved:");
-    sim_must(sim_world_tell(s.m[C], PV_S(40),
-                            "'cmd':'rule_add','verdict':'deny','from':'b','to':'a',"
-                            "'ports':'tcp/22'"),
-             "no rule:");
+    sim_must(deny(s.m[C], "b", "a", "tcp/22"), "no rule:");
     sim_must(order(&s, C, "remove", "d") && is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED),
              "d is not removed:");
     sim_must(order(&s, k->by, k->cmd, "c"), "c is not ended:");
@@ -267,9 +272,7 @@ PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
     const char *token = sim_world_invite(s.m[A], "'uses':5");
     sim_must(token != NULL, "no token:");
     sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'tag','peer':'d','tag':'guest'") &&
-                 sim_world_tell(s.m[A], PV_S(40),
-                                "'cmd':'rule_add','verdict':'deny','from':'d','to':'a',"
-                                "'ports':'tcp/22'") &&
+                 deny(s.m[A], "d", "a", "tcp/22") &&
                  sim_world_tell(s.m[B], PV_S(40),
                                 "'cmd':'route_allow','peer':'d','prefix':'192.168.7.0/24'"),
              "nothing is said of d:");
@@ -362,10 +365,7 @@ PV_SIM(rules_tell_a_former_member_from_its_namesake, SEEDS)
     struct scene s;
     sim_must(begin(&s, seed), "not begun:");
     const char *token = sim_world_invite(s.m[A], "'uses':5");
-    sim_must(token != NULL &&
-                 sim_world_tell(s.m[A], PV_S(40),
-                                "'cmd':'rule_add','verdict':'deny','from':'d','to':'any',"
-                                "'ports':'all'") &&
+    sim_must(token != NULL && deny(s.m[A], "d", "any", "all") &&
                  sim_world_tell(s.m[D], PV_S(40), "'cmd':'leave'"),
              "not begun:");
     struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);

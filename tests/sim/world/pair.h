@@ -122,7 +122,7 @@ static inline bool all_arrived(struct pair *p)
         struct sim_flow from = sim_node_flow_seen(i == 0 ? p->a : p->b);
         struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);
         if (getenv("PV_SIM_TIMES") != NULL || to.received != from.sent || to.twice != 0)
-            printf("%s: %llu, %llu, twice %llu, late %llu, %llu\n", sim_case_name(),
+            printf("%s: %llu, %llu, twice %llu late %llu, %llu\n", sim_case_name(),
                    (unsigned long long)from.sent, (unsigned long long)to.received,
                    (unsigned long long)to.twice, (unsigned long long)to.too_late,
                    (unsigned long long)to.disorder);
