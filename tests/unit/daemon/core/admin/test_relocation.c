@@ -310,7 +310,7 @@ PV_TEST(a_member_that_is_no_admin_changes_nothing)
     assert_reply(&node, client, "this node is no admin: ask one who is");
     none = true;
     add_fresh();
-    assert_reply(&node, client, "no admin any more: `p2pvpnctl root import`");
+    assert_reply(&node, client, "no admin any more: `sudo p2pvpnctl root");
     none = false;
     assert_false(fake_coord.connected);
 }
