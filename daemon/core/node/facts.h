@@ -35,7 +35,7 @@ enum pv_fact {
     PV_FACT_HEARD = 1u << 17,       /* a server's answer came by UDP: it gets through */
     PV_FACT_SOCKET = 1u << 18,      /* node.ways.sock */
     PV_FACT_HOSTNET = 1u << 19,     /* node.host.plan: the host's networks and routes */
-    PV_FACT_PHONE_PORT = 1u << 21,  /* node.ways.phone port */
+    PV_FACT_PHONE_PORT = 1u << 21,  /* node.ways.phone_port */
     PV_FACT_RULES = 1u << 20,       /* the rules and tags in force (member/rules.h) */
     PV_FACT_MISSED = 1u << 22,      /* memory lacked for a statement: it has to come again */
     PV_FACT_UDP = 1u << 23,         /* node.ways.udp_blocked */

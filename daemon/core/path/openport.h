@@ -11,7 +11,7 @@
 
 /* A port that the router maps, proven from outside, or the port at a public IPv4 address of this
  * machine itself, of which a server saw no other one; else one that it maps for IPv6; else the
- * phone port at the coordinator, while it is open (node.ways.phone port); else a public IPv6
+ * phone port at the coordinator, while it is open (node.ways.phone_port); else a public IPv6
  * address of this machine. PV_ERR_NOT_FOUND: there is none, and *ret_why says why, and what helps;
  * static. PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
