@@ -373,7 +373,7 @@ MISTAKES = (
     ("nothing for a token", "c", "join nonsense", 12, "not a token"),
     ("a token of a newer version", "c", "join p2pvpn-A-1BoAQ", 12,
      "this token is from a newer p2pvpn: upgrade p2pvpn on this machine"),
-    ("a URL to join", "c", "join URL", 12, "URL of a coordinator", "p2pvpnctl invite"),
+    ("a URL to join", "c", "join URL", 12, "a coordinator's URL", "p2pvpnctl invite"),
     ("a token to create", "c", "create TOKEN", 2, "that is a token", "join"),
     ("a bare address to create", "c", "create 198.51.100.2", 2, "not a coordinator URL", "p2pvpn-coordinator url"),
     ("a web address to create", "c", "create http://198.51.100.2/", 2, "copy it whole"),
