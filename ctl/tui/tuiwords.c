@@ -51,8 +51,8 @@ const char *pv_tui_usage(enum pv_tui_word word)
         [PV_TUI_W_CLOSE] = "/close",
         [PV_TUI_W_HELP] = "/help",
         [PV_TUI_W_EXIT] = "/exit",
-        [PV_TUI_W_ROOM] = "/room create NAME, invite [ROOM] NAME, accept [ROOM], leave [ROOM], "
-                          "members [ROOM], or list",
+        [PV_TUI_W_ROOM] = ("/room create NAME, invite [ROOM] NAME, accept [ROOM], leave [ROOM], "
+                           "members [ROOM], or list"),
         [PV_TUI_W_ROOMS] = "/room list",
         [PV_TUI_W_CREATE] = "/room create NAME",
         [PV_TUI_W_INVITE] = "/invite NAME, or /room invite ROOM NAME",
