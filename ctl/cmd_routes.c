@@ -211,11 +211,13 @@ static int deny(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *last = cli->args.word[cli->args.n_words - 1];
-    const char *done = req->route.off              ? PV_STR("not using %.100s", last)
+    const char *what = strchr(last, '/') != NULL ? PV_STR("the route %.100s", last)
+                                                 : PV_STR("the routes of %.100s", last);
+    const char *done = req->route.off              ? PV_STR("not using %s", what)
                        : strcmp(last, "all") == 0  ? "using all routes that are allowed"
                        : strcmp(last, "auto") == 0 ? "using the routes that are offered with --auto"
                        : strcmp(last, "off") == 0  ? "using no routes"
-                                                   : PV_STR("using %.100s", last);
+                                                   : PV_STR("using %s", what);
     return pv_cli_change(cli, req, PV_STR("%s. To see the routes: `p2pvpnctl route list`", done));
 }
 

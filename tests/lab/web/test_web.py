@@ -2009,6 +2009,13 @@ def pictures_of_the_documents(lab):
         pause(15 if name == "overview" else 2, "for figures, which come every ten seconds")
         picture(browser, name)
     browser.must_be_clean(page.origin)
+    page = Page(coordinator.host, program="p2pvpn-coordinator")
+    browser = Browser(coordinator.host)
+    browser.open(page.link())
+    browser.resize(1280, 720)
+    browser.sees("Running; database writable.", "main")
+    pause(60, "for plots, which grow with time")
+    picture(browser, "coordinator")
 
 
 def opened_at(host, size):
