@@ -317,6 +317,36 @@ PV_TEST(linux_routers_in_a_row_are_crossed)
     expect("Linux router", "Linux router behind a Linux router", 99);
 }
 
+/* A NAT that allows a host 200 mappings. Those that the attempt could not get any more are flows
+ * that another program of that host would have lost. */
+static void meet_limited(uint64_t seed, void *ctx)
+{
+    static const struct pv_link_config line = {.delay = PV_MS(15)};
+    sim_world_init(seed, &line);
+    unsigned zone = sim_world_nat(SIM_PUBLIC, "symmetric", &line);
+    configure(zone, "max-mappings=200");
+    configure(zone, "full=refuse");
+    struct sim_node *a = sim_world_node(zone, "a", false);
+    struct sim_node *b =
+        sim_world_node(sim_world_nat(SIM_PUBLIC, "port-restricted", &line), "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
+    assert_true(wait_direct(a, b) != PV_NEVER || hard_number(a, "attempts") > 0);
+    uint64_t lost = pv_nat_stats(sim_net_nat(sim.net, zone))->drops[PV_NAT_DROP_FULL];
+    assert_true(lost <= 64);
+    if (lost < 32) /* it met the peer before the NAT was full */
+        return;
+    assert_true(hard_number(a, "max_mappings") <= 128);
+    ++*(unsigned *)ctx;
+}
+
+PV_TEST(stops_where_nat_is_full)
+{
+    unsigned n_full = 0;
+    assert_int_equal(sim_failures(SEEDS, meet_limited, &n_full), 0);
+    assert_true(n_full > 0);
+}
+
 /* With K sockets a first attempt at a block of R ports succeeds in K / R of cases, and at two
  * blocks in its square: a half and a quarter here, after five attempts nearly all and three in
  * four. */

@@ -95,6 +95,17 @@ struct pv_hardnat {
     uint16_t looker;                       /* socket that looks how far the other side is */
     uint8_t looks[NEAR][PV_STUN_TXID_LEN]; /* with TTL 2 and on */
     uint8_t expired, reached; /* the largest TTL that was used up, the smallest that reached them */
+    /* Questions to servers[0] whether our NAT still makes mappings: how many were asked and how
+     * many answered, and the one that is open while these differ. The measurement counts as the
+     * first. */
+    struct {
+        unsigned asked, answered, sends;
+        uint16_t sock;
+        uint8_t txid[PV_STUN_TXID_LEN];
+        pv_ns at; /* when it is repeated, or given up */
+    } room;
+    unsigned
+        limit; /* mappings that an attempt may make since our NAT was full; 0 = no such limit */
     pv_ns now;
     pv_ns sent[PV_HARDNAT_MAX_PPS]; /* when the last max_pps packets went, in a ring */
     size_t sent_at;                 /* the oldest one's place */
@@ -116,7 +127,10 @@ enum {
     PORT_LO = 1024,
     FIRST_TTL = 2,   /* the first router only makes it come */
     GUESSED_TTL = 5, /* ours: behind most carriers' NATs, before most peers */
+    GROUP = 16,      /* ours: fresh mappings for each question whether the NAT still makes any */
+    ROOM_SENDS = 3,
 };
+#define ROOM_FIRST PV_MS(150)  /* ours: before a question for room is repeated, doubling */
 #define LINGER     PV_MS(1500) /* ours: for the last packets and their answers */
 #define FAN_PAUSE  PV_MS(300)  /* ours: between the passes of a fan */
 #define MEET_PAUSE PV_MS(300)  /* ours: the other side opens its sockets meanwhile */
@@ -325,6 +339,47 @@ static void use_sockets(struct pv_hardnat *h, unsigned first, unsigned n)
     open_upto(h, h->first + h->in_use);
 }
 
+/*
+ * A NAT that limits a host's mappings drops what needs one more, for every program of that host,
+ * until old ones expire. So a socket that just got a mapping also asks the server: when no answer
+ * comes, the NAT is full, and the attempt opens nothing more.
+ */
+static void ask_for_room(struct pv_hardnat *h, uint16_t sock)
+{
+    if (h->room.asked == h->room.answered) {
+        h->room.asked++;
+        h->room.sends = 0;
+        h->room.sock = sock;
+        pv_rng_fill(&h->rng, h->room.txid, sizeof(h->room.txid));
+    }
+    struct out *o = may_send_at(h) <= h->now ? push_out(h, h->room.sock, &h->servers[0]) : NULL;
+    h->room.at = h->now + (ROOM_FIRST << h->room.sends++);
+    if (o == NULL)
+        return;
+    o->plain = true;
+    memcpy(o->txid, h->room.txid, sizeof(o->txid));
+    count_packet(h);
+}
+
+/* Returns true if a question is open. A server that has answered nothing in this attempt says
+ * nothing by its silence, so it is asked no further. */
+static bool waits_for_room(struct pv_hardnat *h)
+{
+    if (h->room.asked > 0 && h->room.answered == 0 && h->room.sends >= ROOM_SENDS &&
+        h->now >= h->room.at) {
+        h->servers[0].family = PV_AF_NONE;
+        h->room.asked = 0;
+    }
+    return h->room.asked != h->room.answered;
+}
+
+/* The next attempts behind this NAT leave half of its mappings to others. sockets: how many have
+ * sent. */
+static void note_full(struct pv_hardnat *h, unsigned sockets)
+{
+    h->limit = (h->used + (h->used > 0 ? PV_HARDNAT_SAMPLES : 0) + sockets + h->room.asked) / 2;
+}
+
 /* --- few packets at once ---------------------------------------------------------------------- */
 
 /* The next stage begins then. Stages begin at times counted from the common start, so that both
@@ -349,8 +404,13 @@ static void send_volley(struct pv_hardnat *h)
     unsigned n = v == 0 ? ROUNDS : (unsigned)PV_ARRAY_LEN(again);
     h->aim = predicted(&h->target.nat, volleys[v].ahead);
     round_of_sockets(h);
+    if (h->in_use > 0 && h->servers[0].family != PV_AF_NONE && (h->round == 0 || waits_for_room(h)))
+        ask_for_room(h, h->socks[h->first + h->in_use - 1].id);
     if (++h->round < n) {
         h->next = h->start + volleys[v].at + times[h->round];
+    } else if (waits_for_room(h)) {
+        note_full(h, h->first + h->in_use);
+        h->next = PV_NEVER;
     } else if (v + 1 < VOLLEYS) {
         use_sockets(h, h->first + h->in_use, volleys[v + 1].sockets);
         enter(h, v + 1, h->start + volleys[v + 1].at);
@@ -505,6 +565,31 @@ static pv_ns pass_begins(const struct pv_hardnat *h, unsigned pass)
     return h->plan.sockets > h->in_use ? pv_min_ns(later, likely_end(h)) : later;
 }
 
+/* Returns true if the next socket is the last one of a group that gets its mappings now. */
+static bool ends_group(const struct pv_hardnat *h)
+{
+    return h->servers[0].family != PV_AF_NONE && h->round < h->in_use &&
+           h->round % GROUP == GROUP - 1;
+}
+
+/* Before a group ends, the server has to have answered for the group before it. Returns true while
+ * it may still do so. */
+static bool paused_for_room(struct pv_hardnat *h)
+{
+    if (!ends_group(h) || !waits_for_room(h))
+        return false;
+    if (h->now >= h->room.at && h->room.sends < ROOM_SENDS)
+        ask_for_room(h, h->room.sock);
+    h->next = h->room.at;
+    if (h->now < h->room.at)
+        return true;
+    /* The sockets after the one that asked have no mapping. */
+    note_full(h, h->round - GROUP + 1);
+    h->plan.sockets = h->in_use = h->round = h->round - GROUP + 1;
+    h->next = pass_begins(h, 1);
+    return h->next > h->now;
+}
+
 /* False: this was the last one for now. */
 static bool send_next_socket(struct pv_hardnat *h)
 {
@@ -512,6 +597,8 @@ static bool send_next_socket(struct pv_hardnat *h)
     uint8_t ttl = ttl_of_pass(h, h->round / h->in_use);
     if (s->port != 0)
         push_check(h, s->id, h->aim, ttl, ttl == FIRST_TTL);
+    if (ends_group(h) && s->port != 0)
+        ask_for_room(h, s->id);
     pv_ns begins = pass_begins(h, (h->round + 1) / h->in_use);
     if ((h->round + 1) % h->in_use == 0 && begins > h->next)
         h->next = begins;
@@ -526,6 +613,8 @@ static void send_paced(struct pv_hardnat *h, pv_ns now)
             h->next = may_send_at(h);
             return;
         }
+        if (!probes && paused_for_room(h))
+            return;
         h->next += interval(h);
         bool more = probes ? try_next_port(h) : send_next_socket(h);
         h->round++;
@@ -625,6 +714,12 @@ static unsigned first_sockets(const struct pv_hardnat_plan *plan)
     return plan->sockets;
 }
 
+/* The mappings that one attempt may make. */
+static unsigned may_make(const struct pv_hardnat *h)
+{
+    return h->limit == 0 ? h->cfg.max_mappings : least(h->cfg.max_mappings, h->limit);
+}
+
 /* The socket that measured the port which was announced goes first. */
 static void use_fresh(struct pv_hardnat *h)
 {
@@ -643,13 +738,15 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
         return false;
     h->target = *target;
     /* A socket that finds an opening is kept. */
-    unsigned left = h->n_kept == PV_HARDNAT_KEPT ? h->used : h->cfg.max_mappings;
+    unsigned left = h->n_kept == PV_HARDNAT_KEPT ? h->used : may_make(h);
     left -= h->used;
     if (h->used > 0) /* those that measured have a mapping to the server and get one to the peer */
         left -= least(left, PV_HARDNAT_SAMPLES);
     h->plan = pv_hardnat_plan(&h->nat, &target->nat, target->loose, left);
     if (wants_short_ttl(h) && left > 0) /* looking for routers takes one */
         h->plan.sockets = least(h->plan.sockets, left - 1);
+    if (h->servers[0].family != PV_AF_NONE) /* each question for room takes one as well */
+        h->plan.sockets = least(h->plan.sockets, left - left / (GROUP + 1));
     if (h->plan.method == PV_HARDNAT_FAN && h->cfg.birthday_off)
         h->plan.sockets = least(h->plan.sockets, PV_HARDNAT_BLOCK_SOCKETS);
     if (!is_allowed(h, &h->plan)) {
@@ -673,6 +770,7 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     enter(h, 0, h->start);
     h->looker = 0;
     h->expired = h->reached = 0;
+    h->room.asked = h->room.answered = h->used > 0 && h->samples.ports[0] != 0;
     if (h->in_use > 0)
         hardnat_look(h, now);
     return true;
@@ -960,17 +1058,17 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->used = 0;
     h->packets = 0;
     h->plan = (struct pv_hardnat_plan){.method = PV_HARDNAT_NONE};
+    h->servers[0] = servers[0];
+    h->servers[1] = servers[1];
     /* Without a server, or with too few mappings to spare, it goes on with what is known: the plan
      * treats "unknown" as the easy kind. */
     if (servers[0].family == PV_AF_NONE || nat_is_good(h, now) ||
-        h->cfg.max_mappings <= PV_HARDNAT_SAMPLES) {
+        may_make(h) <= PV_HARDNAT_SAMPLES) {
         h->phase = PV_HARDNAT_READY;
         h->next = PV_NEVER;
         return PV_OK;
     }
     h->phase = PV_HARDNAT_MEASURING;
-    h->servers[0] = servers[0];
-    h->servers[1] = servers[1];
     h->samples =
         (struct pv_hardnat_samples){.one_address = pv_addr_equal_ip(&servers[0], &servers[1])};
     h->sends = 0;
@@ -1045,6 +1143,7 @@ void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns
 void pv_hardnat_forget(struct pv_hardnat *h)
 {
     h->nat_at = 0;
+    h->limit = 0;
     h->nat = (struct pv_desc_nat){.mapping = PV_DESC_MAPPING_UNKNOWN};
 }
 
@@ -1095,6 +1194,14 @@ int pv_hardnat_handle_input(struct pv_hardnat *h, uint16_t sock, const struct pv
         take_sample(h, src, &msg, now);
         return PV_ERR_NOT_FOUND;
     }
+    if (h->phase == PV_HARDNAT_RUNNING && msg.cls == PV_STUN_SUCCESS &&
+        h->room.asked != h->room.answered && pv_addr_equal(src, &h->servers[0]) &&
+        memcmp(msg.txid, h->room.txid, PV_STUN_TXID_LEN) == 0) {
+        h->room.answered = h->room.asked;
+        if (h->next == h->room.at)
+            h->next = now;
+        return PV_ERR_NOT_FOUND;
+    }
     /* Only a check that proves the peer's knowledge of our password is an opening; anything else
      * may be from anybody. */
     if (h->phase != PV_HARDNAT_RUNNING || msg.cls != PV_STUN_REQUEST ||
@@ -1106,6 +1213,9 @@ int pv_hardnat_handle_input(struct pv_hardnat *h, uint16_t sock, const struct pv
 
 void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep)
 {
+    /* An attempt that wins may end before it has asked as often as one that goes on. */
+    if (h->phase == PV_HARDNAT_RUNNING && ends_group(h) && waits_for_room(h) && h->room.sends > 1)
+        note_full(h, h->round - GROUP + 1);
     /* All others are closed: each holds a mapping of a NAT that many subscribers may share. */
     for (size_t i = 0; i < h->n_socks; i++) {
         uint16_t id = h->socks[i].id;
@@ -1157,7 +1267,7 @@ struct pv_hardnat_counts pv_hardnat_counts(const struct pv_hardnat *h)
         .packets = h->packets,
         .mappings = (unsigned)h->n_socks,
         .kept = (unsigned)h->n_kept,
-        .max_mappings = h->cfg.max_mappings,
+        .max_mappings = may_make(h),
         .max_pps = h->cfg.max_pps,
         .predict = !h->cfg.predict_off,
         .birthday = !h->cfg.birthday_off,
