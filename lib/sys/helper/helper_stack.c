@@ -148,17 +148,6 @@ static pv_ns on_turn(void *ctx, pv_ns now)
     return pv_stack_turn(s->stack, now);
 }
 
-static void set_limit(int what, rlim_t value)
-{
-    struct rlimit limit;
-    if (getrlimit((__rlimit_resource_t)what, &limit) < 0)
-        return;
-    limit.rlim_cur = value < limit.rlim_max ? value : limit.rlim_max;
-    if (what == RLIMIT_DATA)
-        limit.rlim_max = limit.rlim_cur;
-    (void)!setrlimit((__rlimit_resource_t)what, &limit);
-}
-
 static void on_parent(void *ctx, unsigned ready, pv_ns now)
 {
     pv_loop_stop(((struct stack_server *)ctx)->loop);
@@ -169,9 +158,9 @@ static void run(struct stack_server *s, int asker, pid_t parent)
     struct pv_watch *daemon = NULL, *programs = NULL, *end = NULL;
     const struct pv_rng rng = pv_entropy();
     int ended = -1;
-    set_limit(RLIMIT_NOFILE, FDS_MAX);
+    (void)!pv_sandbox_limit(RLIMIT_NOFILE, FDS_MAX);
 #ifndef PV_SANITIZED
-    set_limit(RLIMIT_DATA, MEMORY_MAX);
+    (void)!pv_sandbox_limit(RLIMIT_DATA, MEMORY_MAX);
 #endif
     if (pv_procinfo_watch_parent(parent, &ended) < 0 || pv_loop_new(&s->loop) < 0)
         return;

@@ -24,10 +24,9 @@ enum {
     FILES_MAX = 32,         /* descriptors */
 };
 
-static void set_limit(int what, rlim_t most)
+static void set_limit(int what, uint64_t most)
 {
-    const struct rlimit lim = {.rlim_cur = most, .rlim_max = most};
-    if (setrlimit((__rlimit_resource_t)what, &lim) < 0)
+    if (pv_sandbox_limit(what, most) < 0)
         _exit(1);
 }
 

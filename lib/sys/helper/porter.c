@@ -21,6 +21,7 @@
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/source.h"
 #include "sys/proc/child.h"
+#include "sys/proc/sandbox.h"
 
 enum {
     BUFFER = 65536, /* bytes under way, of each direction; what the daemon takes at a time */
@@ -188,14 +189,13 @@ static void give_up_rights(const struct pv_unix_cred *cred)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[2] = {{0}};
-    const struct rlimit files = {.rlim_cur = FILES_MAX, .rlim_max = FILES_MAX};
     /* Without the right to become somebody else (a container, a test) it stays who it is. */
     if (setgroups(0, NULL) < 0 ? errno != EPERM
                                : setresgid(cred->gid, cred->gid, cred->gid) < 0 ||
                                      setresuid(cred->uid, cred->uid, cred->uid) < 0)
         _exit(1);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_capset, &head, none) < 0 ||
-        setrlimit(RLIMIT_NOFILE, &files) < 0)
+        pv_sandbox_limit(RLIMIT_NOFILE, FILES_MAX) < 0)
         _exit(1);
     /* The client may not look into it: the user may have other clients, with other tokens. */
     prctl(PR_SET_DUMPABLE, 0);

@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -170,6 +171,17 @@ int pv_sandbox_become(const struct pv_sandbox_user *user, uint64_t caps)
 int pv_sandbox_no_new_privs(void)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : PV_OK;
+}
+
+int pv_sandbox_limit(int what, uint64_t most)
+{
+    struct rlimit lim;
+    if (getrlimit((__rlimit_resource_t)what, &lim) < 0)
+        return -errno;
+    if (lim.rlim_max > most)
+        lim.rlim_max = most;
+    lim.rlim_cur = lim.rlim_max;
+    return setrlimit((__rlimit_resource_t)what, &lim) < 0 ? -errno : PV_OK;
 }
 
 /* --- what is in force ----------------------------------------------------------------------- */

@@ -58,6 +58,9 @@ PV_MUST_CHECK int pv_sandbox_spare_user(const char *name, struct pv_sandbox_user
 PV_MUST_CHECK int pv_sandbox_become(const struct pv_sandbox_user *user, uint64_t caps);
 /* From now on no exec gives rights. Both of the lists below need it. -errno. */
 PV_MUST_CHECK int pv_sandbox_no_new_privs(void);
+/* Lowers a resource limit (RLIMIT_..., setrlimit(2)) of this process to most. A limit that is lower
+ * already stays: only root may raise it. -errno. */
+PV_MUST_CHECK int pv_sandbox_limit(int what, uint64_t most);
 
 /* --- files (Landlock, landlock(7)) ---------------------------------------------------------- */
 

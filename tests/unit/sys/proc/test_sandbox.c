@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +59,25 @@ static void need_root(void)
 {
     if (geteuid() != 0)
         skip();
+}
+
+/* --- limits ---------------------------------------------------------------------------------- */
+
+static void lower_limits(void *ctx)
+{
+    struct rlimit lim = {.rlim_cur = 50, .rlim_max = 60};
+    EXPECT(pv_sandbox_limit(RLIMIT_CORE, 0) == PV_OK);
+    EXPECT(getrlimit(RLIMIT_CORE, &lim) == 0 && lim.rlim_cur == 0 && lim.rlim_max == 0);
+    lim = (struct rlimit){.rlim_cur = 50, .rlim_max = 60};
+    EXPECT(setrlimit(RLIMIT_NOFILE, &lim) == 0);
+    EXPECT(geteuid() != 0 || setuid(65534) == 0);
+    EXPECT(pv_sandbox_limit(RLIMIT_NOFILE, 100) == PV_OK);
+    EXPECT(getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_max == 60);
+}
+
+PV_TEST(keeps_limit_that_is_lower_already)
+{
+    expect_fine(lower_limits, NULL);
 }
 
 /* --- users and capabilities ------------------------------------------------------------------ */
