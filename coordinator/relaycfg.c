@@ -14,7 +14,6 @@
 enum {
     RELAYS_MAX = 4096,  /* relay sockets (turns.h), and no more than half of all descriptors */
     PASSWORD_MAX = 256, /* ours: characters, below what the core takes (turns.c) */
-    ADDRS_MAX = 128,    /* ours: addresses of this machine that are looked at */
 };
 
 /* In guarded memory, for the passwords. */
@@ -95,12 +94,20 @@ static void take_public(const struct pv_coordset *set, struct pv_addr slots[stat
     }
 }
 
+static void take_address(void *ctx, const struct pv_net_addr *found)
+{
+    struct pv_relaycfg *c = ctx;
+    const struct pv_addr *a = &found->addr.base;
+    add_own(c, a);
+    if (found->up && !found->tunnel && !found->container && !pv_addr_is_loopback(a) &&
+        !pv_addr_is_link_local(a))
+        set_first(c->cfg.relay_other, a);
+}
+
 /* Relay sockets are bound to a listening address that is a real one, and clients are told that or,
  * behind a 1:1 NAT, --public; else both follow from the client's or the machine's addresses. */
 static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
 {
-    struct pv_net_addr addrs[ADDRS_MAX];
-    size_t n = 0;
     for (size_t i = 0; i < set->n_listen; i++) {
         add_own(c, &set->listen[i]);
         if (!pv_addr_is_unspecified(&set->listen[i]))
@@ -113,15 +120,7 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
     }
     for (size_t i = 0; i < set->n_alt; i++)
         add_own(c, &set->alt[i]);
-    if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
-        return;
-    for (size_t i = 0; i < n; i++) {
-        const struct pv_addr *a = &addrs[i].addr.base;
-        add_own(c, a);
-        if (addrs[i].up && !addrs[i].tunnel && !addrs[i].container && !pv_addr_is_loopback(a) &&
-            !pv_addr_is_link_local(a))
-            set_first(c->cfg.relay_other, a);
-    }
+    (void)!pv_net_each_addr(false, take_address, c);
 }
 
 /* The relay gets half of the descriptors at most, as connections need some too. */

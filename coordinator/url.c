@@ -8,10 +8,6 @@
 
 #include "sys/net/netlink.h"
 
-enum {
-    ADDRS_MAX = 128, /* ours: addresses of this machine that are looked at */
-};
-
 /* --public may name another port than the one that is listened on, for a router that forwards
  * it. */
 static struct pv_hostport with_port(const struct pv_coordset *set, struct pv_hostport hp)
@@ -68,15 +64,19 @@ static const char *who_reaches(const struct pv_addr *inner)
                                       : "private address: only nodes of its own network reach it";
 }
 
+static void take_reachable(void *ctx, const struct pv_net_addr *a)
+{
+    if (a->up && !a->loopback && !a->tunnel && !a->container)
+        keep_better(&a->addr.base, ctx);
+}
+
 /* The address of --public, else one that is listened on, else one of this machine. Tunnels and
  * container bridges are left out: their addresses look public or private as it happens, and lead
  * nowhere from outside. */
 int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
                         char ret_note[static PV_COORDURL_NOTE_MAX])
 {
-    struct pv_net_addr addrs[ADDRS_MAX];
     struct pv_addr best = {.family = PV_AF_INET};
-    size_t n = 0;
     ret_note[0] = '\0';
     if (set->n_public > 0) {
         *ret_addr = with_port(set, set->public[0]);
@@ -88,12 +88,8 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     }
     for (size_t i = 0; i < set->n_listen; i++)
         keep_better(&set->listen[i], &best);
-    if (rank(&best) == 0 && pv_net_addrs(addrs, ADDRS_MAX, &n) == PV_OK) {
-        for (size_t i = 0; i < n; i++) {
-            if (addrs[i].up && !addrs[i].loopback && !addrs[i].tunnel && !addrs[i].container)
-                keep_better(&addrs[i].addr.base, &best);
-        }
-    }
+    if (rank(&best) == 0)
+        (void)!pv_net_each_addr(false, take_reachable, &best);
     if (rank(&best) == 0) {
         snprintf(ret_note, PV_COORDURL_NOTE_MAX,
                  "no address of this machine is known: name one with --public");
@@ -237,13 +233,30 @@ static bool is_public(const struct pv_coordset *set, const struct pv_addr *a)
     return false;
 }
 
+struct first_search {
+    const struct pv_coordset *set;
+    const struct pv_addr *alt;
+    struct pv_addr best;
+    bool used; /* nodes know it */
+};
+
+static void take_first(void *ctx, const struct pv_net_addr *a)
+{
+    struct first_search *s = ctx;
+    if (s->used || !may_be_first(&a->addr.base, s->alt))
+        return;
+    s->used = is_public(s->set, &a->addr.base);
+    if (s->used)
+        s->best = a->addr.base;
+    else if (a->up && !a->tunnel && !a->container)
+        keep_better(&a->addr.base, &s->best);
+}
+
 /* An address that nodes already use is the best first one: they compare it with the alternate. */
 int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
                       struct pv_addr *ret_first)
 {
-    struct pv_net_addr addrs[ADDRS_MAX];
-    struct pv_addr best = {.family = PV_AF_INET};
-    size_t n = 0;
+    struct first_search s = {.set = set, .alt = alt, .best = {.family = PV_AF_INET}};
     for (size_t i = 0; i < set->n_listen; i++) {
         if (may_be_first(&set->listen[i], alt)) {
             *ret_first = set->listen[i];
@@ -251,21 +264,9 @@ int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
             return PV_OK;
         }
     }
-    if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
+    if (pv_net_each_addr(false, take_first, &s) < 0 || pv_addr_is_unspecified(&s.best))
         return PV_ERR_NOT_FOUND;
-    for (size_t i = 0; i < n; i++) {
-        if (!may_be_first(&addrs[i].addr.base, alt))
-            continue;
-        if (is_public(set, &addrs[i].addr.base)) {
-            best = addrs[i].addr.base;
-            break;
-        }
-        if (addrs[i].up && !addrs[i].tunnel && !addrs[i].container)
-            keep_better(&addrs[i].addr.base, &best);
-    }
-    if (pv_addr_is_unspecified(&best))
-        return PV_ERR_NOT_FOUND;
-    *ret_first = best;
+    *ret_first = s.best;
     ret_first->port = 0;
     return PV_OK;
 }

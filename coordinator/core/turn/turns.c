@@ -32,7 +32,7 @@ enum {
     PHONE_PORT_KEY =
         4 + PLACE_KEY, /* bytes: number of the phone port's socket, place of the peer */
     TOKEN_LEN = 8,     /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
-    SHOWN_MAX = 64,    /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
+    SHOWN_MAX = 64,    /* ours: addresses that relay sockets show at one time */
     /* Bytes of an output: the longest data in a Data indication with its header and attributes. */
     SCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */

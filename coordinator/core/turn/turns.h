@@ -49,7 +49,7 @@ enum {
     PV_TURNS_USERS_MAX = 64,        /* ours: static users */
     PV_TURNS_NETS_MAX = 256,        /* ours: networks with a bandwidth of their own */
     PV_TURNS_ALLOW_MAX = 16,        /* ours: ranges of peers allowed by the configuration */
-    PV_TURNS_OWN_MAX = 32,          /* ours: own addresses */
+    PV_TURNS_OWN_MAX = 1024,        /* ours: own addresses; containers bring many */
     PV_TURNS_RELAY0 = 1024,         /* ours: number of the first relay socket; below: listeners */
     PV_TURNS_MEMBERS_MAX = 65536,   /* ours: members known, 3 times the connections; more: 508 */
     PV_TURNS_LIFETIME_S = 600,      /* default and least lifetime, RFC 8656 s3.2 */

@@ -1058,8 +1058,17 @@ static bool can_run(void)
            mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0;
 }
 
+/* A new namespace has the IPv4 settings of the host's first one (net/ipv4/devinet.c in Linux), and
+ * hosts with containers forward. */
+static void forward_nothing(void)
+{
+    write_switch("ipv4/ip_forward", 0);
+    write_switch("ipv4/conf/default/forwarding", 0);
+}
+
 void test_begin(void)
 {
     if (!can_run())
         test_skip_all("needs root, nft, /dev/net/tun and namespaces");
+    forward_nothing();
 }
