@@ -124,7 +124,8 @@ const struct pv_command pv_cmds_coordinators[] = {
                    "               between\n"
                    "  token        print a token for a member that missed the change; it runs:\n"
                    "               join TOKEN\n"
-                   "Changes need an admin's node. Members follow by themselves.\n",
+                   "Changes need the root key, which is on the machine that ran create (root -h).\n"
+                   "Members follow by themselves.\n",
         .example = "sudo p2pvpnctl network coordinators add 'p2pvpn://HOST:3478/KEY?c=...'",
         .words = {1, 4},
         .run = network,

@@ -850,6 +850,14 @@ class Host(Namespace):
     def peer(self, other):
         return self.peers().get(getattr(other, "name", other))
 
+    def import_root(self, other):
+        """Gets the root key that the other one has."""
+        for h in (other, self):
+            h.run("tee", "/run/pass", stdin="correct horse battery staple\n")
+        paper = other.ctl("root", "export", "--passphrase-file", "/run/pass").out
+        self.run("tee", "/run/paper", stdin=paper)
+        self.ctl("root", "import", "/run/paper", "--passphrase-file", "/run/pass")
+
     def path(self, other):
         p = self.peer(other)
         return p["path"] if p else None

@@ -25,9 +25,9 @@ struct rulebook_word {
     struct pv_receipt receipts[RULEBOOK_RECEIPTS];
     size_t n_receipts;
     const struct pv_receipt *receipt;     /* the one that is kept; NULL: none */
-    bool ordered;                         /* it is by a coordinator that root names */
+    bool ordered;                         /* a record names its coordinator */
     const struct rulebook_word *ended_by; /* of a grant */
-    bool in_force;                        /* of types 6, 8, 9 and 18 */
+    bool in_force;                        /* of types 6, 9 and 18 */
 };
 
 struct rulebook {
@@ -92,11 +92,11 @@ static bool names(const struct pv_statement *record, const uint8_t *coordinator)
     return false;
 }
 
-static bool root_names(const struct rulebook *b, const uint8_t *coordinator)
+static bool is_coordinator(const struct rulebook *b, const uint8_t *coordinator)
 {
     for (size_t i = 0; i < b->n; i++) {
         const struct pv_statement *st = b->words[i].st;
-        if (st->type == PV_ST_COORDINATORS && same(st->signer, b->root) && names(st, coordinator))
+        if (st->type == PV_ST_COORDINATORS && names(st, coordinator))
             return true;
     }
     return false;
@@ -141,10 +141,7 @@ static bool better(const struct rulebook *b, const struct pv_statement *st,
                    const struct pv_receipt *x, const struct pv_receipt *y)
 {
     bool wx = in_window(b, st, x), wy = in_window(b, st, y);
-    bool rx = root_names(b, x->coordinator), ry = root_names(b, y->coordinator);
-    if (wx != wy)
-        return wx;
-    return rx != ry ? rx : earlier(x, y);
+    return wx != wy ? wx : earlier(x, y);
 }
 
 static void keep_receipts(struct rulebook *b)
@@ -156,7 +153,7 @@ static void keep_receipts(struct rulebook *b)
             if (w->receipt == NULL || better(b, w->st, &w->receipts[k], w->receipt))
                 w->receipt = &w->receipts[k];
         }
-        w->ordered = w->receipt != NULL && root_names(b, w->receipt->coordinator);
+        w->ordered = w->receipt != NULL && is_coordinator(b, w->receipt->coordinator);
     }
 }
 
@@ -354,8 +351,6 @@ static void rulebook_judge(struct rulebook *b)
         struct rulebook_word *w = &b->words[i];
         if (w->st->type == PV_ST_REVOCATION && w->st->u.revocation.kind == PV_REVOKE_INVITE)
             w->in_force = said_with(b, w, PV_RIGHT_REVOKE);
-        else if (w->st->type == PV_ST_COORDINATORS)
-            w->in_force = said_with(b, w, PV_RIGHT_INVITE) || said_with(b, w, PV_RIGHT_REVOKE);
         else if (w->st->type == PV_ST_RULE)
             w->in_force = rule_counts(b, w);
     }
@@ -410,16 +405,6 @@ static bool admin_stands(const struct rulebook *b, const struct rulebook_word *w
     return said_with(b, w, PV_RIGHT_INVITE) || stays(b, w->st->signer, 0, pk);
 }
 
-static bool is_good_coordinator(const struct rulebook *b, const uint8_t *coordinator)
-{
-    for (size_t i = 0; i < b->n; i++) {
-        const struct rulebook_word *w = &b->words[i];
-        if (w->st->type == PV_ST_COORDINATORS && w->in_force && names(w->st, coordinator))
-            return true;
-    }
-    return false;
-}
-
 static bool is_eligible(const struct rulebook *b, const struct rulebook_word *claim)
 {
     const uint8_t *pk = claim->st->u.member.node;
@@ -438,7 +423,7 @@ static bool is_eligible(const struct rulebook *b, const struct rulebook_word *cl
         !stays(b, claim->st->signer, PV_REVOKE_INVITE, pk))
         return false;
     return admin_stands(b, invite, pk) && claim->receipt != NULL &&
-           is_good_coordinator(b, claim->receipt->coordinator) &&
+           is_coordinator(b, claim->receipt->coordinator) &&
            in_window(b, claim->st, claim->receipt);
 }
 
@@ -498,7 +483,7 @@ static const struct pv_statement *rulebook_record(const struct rulebook *b)
     const struct pv_statement *best = NULL;
     for (size_t i = 0; i < b->n; i++) {
         const struct pv_statement *st = b->words[i].st;
-        if (st->type != PV_ST_COORDINATORS || !b->words[i].in_force || ended_by_hash(b, st))
+        if (st->type != PV_ST_COORDINATORS)
             continue;
         if (best == NULL || st->u.coordinators.seq > best->u.coordinators.seq ||
             (st->u.coordinators.seq == best->u.coordinators.seq &&
@@ -760,6 +745,7 @@ static bool moves_to_a_new_one(struct reign *g, unsigned by)
     sim_net_set_side(sim.net, sim_coord_host(next), g->in_pieces ? g->side[by] : 0);
     g->c[g->n_coords++] = next;
     did(g, by, MOST);
+    sim_node_share_root(g->n[by], g->n[0]);
     return sim_world_tell(g->n[by], PV_S(40), "'cmd':'coordinator_add','url':'%s'",
                           sim_coord_url(next));
 }

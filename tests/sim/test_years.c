@@ -60,8 +60,7 @@ struct years {
     unsigned count;
     struct server s[COORDS];
     unsigned n_servers, home;
-    bool rooted; /* root names the home */
-    bool plain;  /* invites have no conditions any more */
+    bool plain; /* invites have no conditions any more */
     uint8_t network[PV_NETWORK_ID_LEN];
     uint8_t unheard[EVENTS][PV_SIGN_PK_LEN]; /* keys whose leave perhaps nobody heard */
     unsigned n_unheard;
@@ -250,7 +249,7 @@ static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 {
     bool stored = sim_answer_has(answer, "'coordinator':'stored'");
     y->m[i].owes = y->m[i].owes || !stored;
-    y->m[i].loose = y->m[i].loose || (as_admin && !(stored && y->rooted));
+    y->m[i].loose = y->m[i].loose || (as_admin && !stored);
 }
 
 /* --- members come and go ------------------------------------------------------------------------
@@ -276,7 +275,6 @@ static bool join(struct years *y, unsigned i)
     const char *token = by == MOST ? NULL : invite(y, by);
     if (token == NULL)
         return by == MOST || was_refused(y);
-    y->m[by].loose = y->m[by].loose || !y->rooted;
     note(y, "join", sim_node_name(m->n), sim_node_name(y->m[by].n));
     m->wants = true;
     const char *answer = sim_world_join(m->n, token, sim_node_name(m->n));
@@ -437,9 +435,10 @@ static struct pv_link_config draw_line(struct years *y)
                                    .loss = y->seed % 4 == 0 ? 0.03 : 0};
 }
 
-/* Some admin says that the network is at this one. */
+/* Some admin, who has the root key on paper, says that the network is at this one. */
 static const char *say_home(struct years *y, unsigned by, const struct server *s)
 {
+    sim_node_share_root(y->m[by].n, y->m[0].n);
     return sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'coordinator_add','url':'%s'",
                          sim_coord_url(s->c));
 }
@@ -465,7 +464,6 @@ static bool relocate(struct years *y)
     if (answer == NULL)
         return false;
     y->home = y->n_servers - 1;
-    y->rooted = by == 0;
     y->m[by].owes = true; /* until all is there */
     return true;
 }
@@ -512,6 +510,7 @@ static bool readdress(struct years *y)
     note(y, "the coordinator has another address", before ? "told before" : "told after", "");
     if (!before)
         sim_coord_move(s->c, &ip);
+    sim_node_share_root(y->m[by].n, y->m[0].n);
     const char *answer = sim_world_ask(y->m[by].n, PV_S(40),
                                        "'cmd':'coordinator_address','addresses':'198.51.100.%u:%u',"
                                        "'coordinator':'%s'",
@@ -678,7 +677,6 @@ static bool begin(struct years *y)
     sim_world_init(y->seed, &good);
     y->s[0] = (struct server){.c = sim.coord, .last = 10};
     y->n_servers = 1;
-    y->rooted = true;
     while (y->count < FIRST)
         add_machine(y);
     if (!sim_world_join_all())

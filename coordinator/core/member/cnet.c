@@ -337,19 +337,6 @@ size_t pv_cnet_page(const struct pv_cnet *net, size_t *index,
     return n;
 }
 
-/* Finds the newest statement with the list that is in force: the roster knows the list, the log the
- * statement. */
-static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
-{
-    struct pv_view list = pv_roster_coordinators(net->roster);
-    for (size_t i = net->n_admins; i > 0; i--) {
-        const struct pv_statement *st = &net->admins[i - 1]->st;
-        if (st->type == PV_ST_COORDINATORS && pv_view_equal(st->u.coordinators.list, list))
-            return net->admins[i - 1];
-    }
-    return NULL;
-}
-
 /* The statements of a chain that are chosen so far, and the bytes that a message has left. */
 struct chain {
     struct pv_ctl_item *items;
@@ -384,57 +371,27 @@ static void add_grants(struct chain *c, const struct pv_cnet *net, const struct 
     }
 }
 
-static bool signed_a_list(const struct pv_cnet *net, const uint8_t pk[static PV_SIGN_PK_LEN])
-{
-    for (size_t i = 0; i < net->n_admins; i++) {
-        const struct pv_statement *st = &net->admins[i]->st;
-        if (pv_st_does(st, PV_DOES_APPOINT) && memcmp(st->signer, pk, PV_SIGN_PK_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* An applicant that does not hear of the end of a list, or of the rights of an admin who signed
- * one, follows a list that is in force nowhere. */
-static void add_ends(struct chain *c, const struct pv_cnet *net)
-{
-    for (const struct pv_roster_entry *e = NULL;
-         (e = pv_roster_next_entry(net->roster, e)) != NULL;) {
-        const uint8_t *about = pv_st_does(&e->st, PV_DOES_TAKE) ? pv_st_subject(&e->st) : NULL;
-        if (about != NULL && signed_a_list(net, about) && pv_roster_in_force(e)) {
-            add_grants(c, net, &e->st);
-            add_link(c, e);
-        }
-    }
-}
-
 /* The statements that prove an invite: the record, the list of coordinators, the statements that
  * made its signers admins, and the invite itself, which comes last. Where the network has moved,
- * the receipts of this coordinator rest on a list that is in force no more, so former ones go
- * along, the newest first, behind what ended some of them. */
+ * the receipts of this coordinator rest on a former list, so these go along, the newest first. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
     struct chain c = {.items = items, .room = PV_CTLPAGE_ROOM};
     struct pv_cnet_invite *found = NULL;
-    const struct pv_roster_entry *list = coordinators(net);
+    const struct pv_roster_entry *list = pv_roster_coordinators_record(net->roster);
     PV_MAP_FIND(&net->invite_map, net->invites, invite, PV_SIGN_PK_LEN, found);
     if (found == NULL || net->record == NULL)
         return 0;
     struct pv_ctl_item last = item_of(found->entry);
     c.room -= pv_ctlpage_item_max(&last);
     add_link(&c, net->record);
-    if (list != NULL) {
+    if (list != NULL)
         add_link(&c, list);
-        add_grants(&c, net, &list->st);
-    }
     add_grants(&c, net, &found->entry->st);
-    add_ends(&c, net);
     for (size_t i = net->n_admins; i > 0; i--) {
-        if (net->admins[i - 1]->st.type == PV_ST_COORDINATORS) {
-            add_grants(&c, net, &net->admins[i - 1]->st);
+        if (net->admins[i - 1]->st.type == PV_ST_COORDINATORS)
             add_link(&c, net->admins[i - 1]);
-        }
     }
     if (c.n == PV_CTL_ITEMS_MAX)
         c.n--;
@@ -444,7 +401,7 @@ size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_S
 
 struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)
 {
-    const struct pv_roster_entry *entry = coordinators(net);
+    const struct pv_roster_entry *entry = pv_roster_coordinators_record(net->roster);
     return entry == NULL ? pv_view(NULL, 0) : entry->st.raw;
 }
 

@@ -100,8 +100,7 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
         return true;
     if (itself && (kind->by & PV_BY_NODE) != 0)
         return member != NULL && member->state != PV_MEMBER_REVOKED;
-    return kind->does == PV_DOES_GRANT &&
-           memcmp(st->signer, pv_roster_root(net->roster), PV_SIGN_PK_LEN) == 0;
+    return kind->by == PV_BY_ROOT; /* and it is by root: pv_roster_check_fields() */
 }
 
 /* Would a node move itself to an address that is another's, or was until lately? Its word is in
@@ -154,8 +153,9 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
                          : PV_CNET_KNOWN;
         return PV_CTL_E_NONE;
     }
-    if (pv_roster_check_fields(net->roster, &st) != PV_OK)
-        return PV_CTL_E_BAD_REQUEST;
+    r = pv_roster_check_fields(net->roster, &st);
+    if (r != PV_OK)
+        return r == PV_ERR_REFUSED ? PV_CTL_E_NOT_ALLOWED : PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
     if (!statement_has_room(net, &st))

@@ -101,15 +101,22 @@ static const struct pv_member *another_admin(const struct pv_node *n)
     return NULL;
 }
 
-const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF])
+enum {
+    ASK_BUF = PV_NAME_BUF + 32,
+};
+
+/* "ask one who is, such as NAME": what to do on a node that is no admin. Returns buf. */
+static const char *to_ask(const struct pv_node *n, char buf[static ASK_BUF])
 {
     const struct pv_member *m = another_admin(n);
-    snprintf(buf, PV_ADMIN_ASK_BUF, m == NULL ? "ask one who is" : "ask one who is, such as %s",
+    snprintf(buf, ASK_BUF, m == NULL ? "ask one who is" : "ask one who is, such as %s",
              m == NULL ? "" : m->name);
     return buf;
 }
 
-bool pv_admin_is_none(const struct pv_node *n)
+/* Has the network no admin any more, neither this node nor another? False as long as this node may
+ * not have heard of all members. */
+static bool is_none(const struct pv_node *n)
 {
     const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);
     return self != NULL && self->rights == 0 && pv_rules_are_known(n) && another_admin(n) == NULL;
@@ -131,12 +138,12 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
             "%s: this node is no admin of %s, but has its root key: `sudo p2pvpnctl admin "
             "grant %s` first",
             what, network, self->name);
-    else if (pv_admin_is_none(n))
+    else if (is_none(n))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: %s has no admin any more: %s", what,
                         network, PV_DO_STR(import_root));
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: this node is no admin of %s: %s",
-                        what, network, pv_admin_to_ask(n, (char[PV_ADMIN_ASK_BUF]){0}));
+                        what, network, to_ask(n, (char[ASK_BUF]){0}));
     return false;
 }
 
@@ -397,9 +404,9 @@ static bool may_invite(struct admin *a, bool admin, uint64_t handle)
     if (!pv_rootkey_is_here(a->node)) {
         pv_ctlsrv_failf(
             a->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "invite: --admin needs the root key of %s, which is not on this machine: use the "
-            "one that ran `create`, `p2pvpnctl root import` it here, or invite without it",
-            pv_roster_network(a->node->roster)->name);
+            "invite: --admin needs the root key of %s, which is not on this machine: %s, or invite "
+            "without it",
+            pv_roster_network(a->node->roster)->name, PV_DO_STR(use_root));
         return false;
     }
     return is_up(a, "invite", handle) && is_online(a, "invite", handle);
@@ -611,9 +618,8 @@ static void fail_grant(struct admin *a, int status, uint64_t handle)
 {
     if (status == PV_ERR_NOT_FOUND)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_REFUSED,
-                        "admin grant: the root key of %s is not on this machine: use the one that "
-                        "ran `create`, or `p2pvpnctl root import` it here",
-                        pv_roster_network(a->node->roster)->name);
+                        "admin grant: the root key of %s is not on this machine: %s",
+                        pv_roster_network(a->node->roster)->name, PV_DO_STR(use_root));
     else
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
                         "admin grant: it could not be signed (%s): try again",
@@ -848,7 +854,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_node *n = a->node;
     if (pv_node_was_left(n))
         pv_statuspage_todo(st, PV_STR("%s: ", pv_node_left_why), PV_DO(join_again));
-    if (n->removed || !pv_admin_is_none(n))
+    if (n->removed || !is_none(n))
         return;
     pv_statuspage_todo(st, "the network has no admin any more, and nobody can invite or remove: ",
                        pv_rootkey_is_here(n) ? PV_DO(grant_yourself, pv_node_self(n)->name)

@@ -17,14 +17,6 @@ extern const struct pv_part pv_part_admin;
  * command's name. */
 PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights,
                                      uint64_t handle);
-/* Has the network no admin any more, neither this node nor another? False as long as this node may
- * not have heard of all members. The remedy, behind a colon. */
-bool pv_admin_is_none(const struct pv_node *n);
-/* "ask one who is, such as NAME": what to do on a node that is no admin. Returns buf. */
-enum {
-    PV_ADMIN_ASK_BUF = PV_NAME_BUF + 32,
-};
-const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF]);
 /* p2pvpnd is to end: where this node is an ephemeral member (roster.h) it leaves as by the command.
  * False: it is none, or nobody can be told. */
 PV_MUST_CHECK bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now);

@@ -45,31 +45,12 @@ static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x,
            !pv_roster_is_lasting(n->roster, x);
 }
 
-/* The list of coordinators outlives the admin who made it. Where root's key is here it also vouches
- * for the coordinators of another admin in office, so that what they have in order stands. It never
- * vouches for those of the admin who goes: a stolen machine may have moved the network to a
- * coordinator of its own, which would date back whatever it says. */
-static void keep_list(struct pv_node *n, struct pv_signer by, const uint8_t *pk, pv_ns now)
-{
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
-    const uint8_t *root = pv_roster_root(n->roster);
-    if (record == NULL || memcmp(record->st.signer, root, PV_SIGN_PK_LEN) == 0)
-        return;
-    bool is_own = memcmp(record->st.signer, pk, PV_SIGN_PK_LEN) == 0;
-    bool is_root = memcmp(pv_signer_pk(by), root, PV_SIGN_PK_LEN) == 0;
-    if (is_own && pv_roster_rights(n->roster, own_pk(n)) != 0)
-        say_again(n, record, pv_node_signer(n), now);
-    else if (is_own || is_root)
-        say_again(n, record, by, now);
-}
-
 /* The statements of pk that would fall with its rights count by this key from now on. New
  * statements stand behind all others, so the walk meets each once. */
 static void inherit(struct pv_node *n, struct pv_signer by, const uint8_t *pk, pv_ns now)
 {
     if (pv_roster_rights(n->roster, pk) == 0)
         return;
-    keep_list(n, by, pk, now);
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (would_fall(n, x, pk))
@@ -226,8 +207,7 @@ int pv_ending_invites(struct pv_node *n, struct pv_signer by,
  * its rights until another admin ends them. */
 void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now)
 {
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
-    bool stands = record == NULL || memcmp(record->st.signer, own_pk(n), PV_SIGN_PK_LEN) != 0;
+    bool stands = true;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL);
          x != NULL && stands; x = pv_roster_next_entry(n->roster, x))
         stands = !would_fall(n, x, own_pk(n));

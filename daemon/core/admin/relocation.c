@@ -3,10 +3,11 @@
  * relocation.c - the part that moves a network to another coordinator, and tells and changes where
  * its coordinators are: `p2pvpnctl network coordinators`.
  *
- * The list is a statement (type 8) of an admin. A coordinator that is added is given the network
- * first, all of it, so that members who come there are known; then the former one is told, if it
- * lives, and with it those who only listen there; then the record counts here, gossip takes it to
- * the others, and everybody's connection follows (coordinator.h).
+ * The list is a statement (type 8) of root, so its key has to be on this machine. A coordinator
+ * that is added is given the network first, all of it, so that members who come there are known;
+ * then the former one is told, if it lives, and with it those who only listen there; then the
+ * record counts here, gossip takes it to the others, and everybody's connection follows
+ * (coordinator.h).
  *
  *   NONE   --add-->                APPLICANT asks the new coordinator in, as for a new network
  *   APPLICANT --welcome-->            FOUND   has asked it to take the network
@@ -23,7 +24,6 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
@@ -207,11 +207,6 @@ enum {
 #define TELL_BY  PV_S(5)  /* ours: the former one may be gone for good */
 #define KNOWN_BY PV_S(3)  /* ours: as for removals */
 
-/* Only who may remove members may end what another admin has said. */
-#define LAST_NUMBER                                                                              \
-    "an admin's list has the last number there is, and this node may not end it: do this where " \
-    "the root key is"
-
 enum step {
     NONE,
     APPLICANT,
@@ -319,38 +314,15 @@ static void succeed(struct relocation *x)
 
 /* --- signing ---------------------------------------------------------------------------------- */
 
-/* The number of the next record. A thief of an admin's machine may have taken the last number there
- * is, so that nobody would change the list again: such records are ended by name, one after the
- * other. PV_ERR_REFUSED: this key may not. */
-static int next_seq(struct relocation *x, struct pv_signer by, uint64_t *ret_seq, pv_ns now)
+/* Signed by root: a stolen admin's machine must not lead the network to a coordinator of its own.
+ */
+static int sign_record(struct relocation *x)
 {
-    struct pv_node *n = x->node;
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
-    while (record != NULL && record->st.u.coordinators.seq == UINT64_MAX) {
-        struct pv_made end;
-        int r = pv_make_end(pv_roster_network_id(n->roster), by, &record->st,
-                            pv_node_wall_s(n, now), &end);
-        if (r != PV_OK)
-            return r;
-        const struct pv_roster_entry *before = record;
-        if (pv_membership_say(n, pv_made_view(&end), now) != PV_OK ||
-            (record = pv_roster_coordinators_record(n->roster)) == before)
-            return PV_ERR_REFUSED;
-    }
-    *ret_seq = record == NULL ? 1 : record->st.u.coordinators.seq + 1;
-    return PV_OK;
-}
-
-/* Signed by this node: root's key need not be here, and the record spreads like any statement. */
-static int sign_record(struct relocation *x, pv_ns now)
-{
-    const struct pv_signer by = pv_rootkey_signer(x->node);
-    uint64_t seq;
-    int status = next_seq(x, by, &seq, now);
-    if (status == PV_OK)
-        status = pv_make_coordinators(pv_roster_network_id(x->node->roster), by, seq,
-                                      pv_view(x->list.bytes, x->list.len), &x->record);
-    return status;
+    const struct pv_roster *r = x->node->roster;
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
+    const uint64_t seq = record == NULL ? 0 : record->st.u.coordinators.seq;
+    return pv_make_coordinators(pv_roster_network_id(r), pv_rootkey_signer(x->node), seq + 1,
+                                pv_view(x->list.bytes, x->list.len), &x->record);
 }
 
 static struct pv_view record_view(const struct relocation *x)
@@ -476,7 +448,6 @@ static void build_chain(const struct relocation *x, struct chain *c)
     const struct pv_node *n = x->node;
     const struct pv_roster *r = n->roster;
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
     struct pv_roster_invite invite;
     c->n = 0;
     for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
@@ -485,10 +456,6 @@ static void build_chain(const struct relocation *x, struct chain *c)
             add_item(c, e);
     add_all(c, r, PV_ST_COORDINATORS, pv_roster_root(r));
     add_grants(c, r, n->identity->sign_pk);
-    if (record != NULL) {
-        add_grants(c, r, record->st.signer);
-        add_item(c, record);
-    }
     if (pv_roster_invite(r, self->admitted_by, &invite) == PV_OK) {
         add_grants(c, r, invite.signer);
         add_all(c, r, PV_ST_INVITE, self->admitted_by);
@@ -530,7 +497,7 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
                           : coordedit_put_first(pv_roster_coordinators(n->roster),
                                                 pv_view(x->one.bytes, x->one.len), &x->list);
     if (r == PV_OK)
-        r = sign_record(x, now);
+        r = sign_record(x);
     if (r == PV_OK) {
         build_chain(x, chain);
         msg.u.put.has_secret = x->url.has_secret;
@@ -547,8 +514,7 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
         fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
              r == PV_ERR_NO_SPACE || r == PV_ERR_LIMIT
                  ? "the list is full: remove a coordinator first"
-             : r == PV_ERR_REFUSED ? LAST_NUMBER
-                                   : "try again",
+                 : "try again",
              now);
 }
 
@@ -722,16 +688,14 @@ static bool may_begin(struct relocation *x, uint64_t handle)
 {
     struct pv_node *n = x->node;
     const char *why = NULL;
-    char ask[PV_ADMIN_ASK_BUF], no_admin[PV_ADMIN_ASK_BUF + 32];
-    snprintf(no_admin, sizeof(no_admin), "this node is no admin: %s",
-             n->roster == NULL ? "" : pv_admin_to_ask(n, ask));
-    const char *none = PV_STR("the network has no admin any more: %s", PV_DO_STR(import_root));
+    const char *no_key =
+        PV_STR("the root key of the network is not on this machine: %s", PV_DO_STR(use_root));
     if (!pv_node_need_network(n, "network coordinators", handle))
         return false;
     if (pv_node_self(n) == NULL)
         why = "this node is no member: `p2pvpnctl status` says why";
-    else if (pv_roster_rights(n->roster, pv_signer_pk(pv_rootkey_signer(n))) == 0)
-        why = pv_admin_is_none(n) ? none : no_admin;
+    else if (!pv_rootkey_is_here(n))
+        why = no_key;
     else if (!n->up)
         why = "this node is down: `sudo p2pvpnctl up` first";
     else if (x->step != NONE)
@@ -808,7 +772,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
     int r = removed ? coordedit_remove(list, pk, &x->list)
                     : coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
     if (r == PV_OK)
-        r = sign_record(x, now);
+        r = sign_record(x);
     if (r == PV_ERR_STATE)
         fail(x, PV_CTLAPI_REFUSED, "a network needs a coordinator",
              "`sudo p2pvpnctl network coordinators add URL` first", now);
@@ -816,8 +780,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
         fail(x, PV_CTLAPI_USAGE, "these are no addresses",
              "give HOST:PORT, or tls:HOST:PORT, with commas between", now);
     else if (r != PV_OK)
-        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
-             r == PV_ERR_REFUSED ? LAST_NUMBER : "give fewer or shorter addresses", now);
+        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r), "give fewer or shorter addresses", now);
     else
         tell(x, now);
 }
@@ -848,12 +811,7 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     int r = token == NULL || record == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         memcpy(token->network_id, pv_roster_network_id(n->roster), sizeof(token->network_id));
-        for (const struct pv_roster_entry *e =
-                 pv_roster_next_proof(n->roster, record->st.signer, NULL);
-             e != NULL && token->n < PV_MOVETOKEN_ITEMS - 1;
-             e = pv_roster_next_proof(n->roster, record->st.signer, e))
-            token->items[token->n++] = e->st.raw;
-        token->items[token->n++] = record->st.raw;
+        token->record = record->st.raw;
         r = pv_movetoken_format(token, text, sizeof(text));
     }
     free(token);
@@ -863,29 +821,25 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
 }
 
-static bool is_any_newer(const struct pv_movetoken *token)
+static bool is_newer(const struct pv_movetoken *token)
 {
     struct pv_statement st;
-    for (size_t i = 0; i < token->n; i++) {
-        if (pv_statement_decode(token->items[i], &st) == PV_ERR_UNSUPPORTED)
-            return true;
-    }
-    return false;
+    return pv_statement_decode(token->record, &st) == PV_ERR_UNSUPPORTED;
 }
 
-/* A giver of such a token cannot lie: its statements are checked like any other's, and one that is
- * older than what this node has changes nothing. */
+/* A giver of such a token cannot lie: its record is checked like any other, and one that is older
+ * than what this node has changes nothing. */
 static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
     struct relocation *x = part;
     struct pv_node *n = x->node;
-    struct pv_ctl_item items[PV_MOVETOKEN_ITEMS];
+    struct pv_ctl_item item;
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     const char *why = NULL;
     const int r =
         token == NULL ? PV_ERR_NOMEM : pv_movetoken_parse(req->secret, strlen(req->secret), token);
-    if (r == PV_ERR_UNSUPPORTED || (r == PV_OK && is_any_newer(token)))
+    if (r == PV_ERR_UNSUPPORTED || (r == PV_OK && is_newer(token)))
         why = "join: this token is from a newer p2pvpn: upgrade p2pvpn on this machine";
     else if (r != PV_OK)
         why = "join: a damaged token: copy it whole, from p2pvpn- to its end";
@@ -894,9 +848,9 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
               "machine is in none: ask for an invite (p2pvpnctl invite)";
     else if (memcmp(token->network_id, pv_roster_network_id(n->roster), PV_NETWORK_ID_LEN) != 0)
         why = "join: this token is about another network than this node's";
-    for (size_t i = 0; why == NULL && i < token->n; i++)
-        items[i] = (struct pv_ctl_item){.statement = token->items[i]};
-    if (why == NULL && pv_membership_add(n, items, token->n, now) > 0)
+    if (why == NULL)
+        item = (struct pv_ctl_item){.statement = token->record};
+    if (why == NULL && pv_membership_add(n, &item, 1, now) > 0)
         why = "join: the signer of this token may not move the network: ask an admin for another";
     free(token);
     if (why != NULL)

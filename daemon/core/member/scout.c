@@ -122,7 +122,6 @@ enum step {
     IDLE,
     VISIT,
     TELL,
-    READ,
 };
 
 struct scout {
@@ -657,19 +656,6 @@ static void bring_own(struct scout *s, bool proven, pv_ns now)
     free(w);
 }
 
-/* A node that waits, or was away for long, may not know the admin who signed that record: what this
- * node's invite rests on comes with what the record does. */
-static void fetch_chain(struct scout *s, pv_ns now)
-{
-    const struct pv_member *self = self_of(s);
-    struct pv_ctl_msg msg = {.type = PV_CTL_FETCH};
-    if (self != NULL)
-        memcpy(msg.u.fetch.invite, self->admitted_by, sizeof(msg.u.fetch.invite));
-    s->step = TELL;
-    if (self == NULL || pv_coordclient_request(s->client, &msg, 0) != PV_OK)
-        fail(s, now);
-}
-
 /* Its record may be the better one: then this node follows that, and has nothing to say here. */
 static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns now)
 {
@@ -686,35 +672,12 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
     bool same = pv_view_equal(record->st.raw, theirs.statement);
     if (is_unheard_of(s, same))
         bring_own(s, false, now);
-    else if (s->applicant && theirs.statement.len > 0 && !same)
-        fetch_chain(s, now);
     else if (s->applicant)
         fail(s, now); /* nothing new */
     else if (same && pv_ct_is_zero(s->at->ends, sizeof(s->at->ends)))
         done(s, true, now);
     else
         put_word(s, record, now);
-}
-
-/* One that refuses the record knows something that this node does not, as that the admin who made
- * it was removed in another piece of the network: all that it has, a page after the other. */
-static void read_on(struct scout *s, struct pv_ctl_cursor have, pv_ns now)
-{
-    struct pv_ctl_msg msg = {.type = PV_CTL_PULL, .u.pull = have};
-    s->step = READ;
-    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
-        fail(s, now);
-}
-
-static void take_page(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    const struct pv_ctl_statements *page = &msg->u.statements;
-    if (msg->type == PV_CTL_STATEMENTS)
-        (void)pv_membership_add(s->node, page->items, page->n, now);
-    if (msg->type == PV_CTL_STATEMENTS && page->more && page->n > 0)
-        read_on(s, page->have, now);
-    else
-        fail(s, now); /* the connection in use follows a better record */
 }
 
 /* A preferred one that refuses the record is used all the same: as its member this node brings it
@@ -736,16 +699,10 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
         bring_own(s, true, now);
         return;
     }
-    if (s->applicant) {
-        if (msg->type == PV_CTL_STATEMENTS)
-            (void)pv_membership_add(s->node, msg->u.statements.items, msg->u.statements.n, now);
-        fail(s, now); /* who follows a better record needs no visit, and others wait longer */
-        return;
-    }
-    if (taken || p->at_home)
+    if (!s->applicant && (taken || p->at_home))
         done(s, taken, now);
     else
-        read_on(s, (struct pv_ctl_cursor){0}, now);
+        fail(s, now);
 }
 
 /* The change for the next visit. */
@@ -769,8 +726,6 @@ static void run_scout(void *part, pv_ns now)
             take_welcome(s, &ev.msg->u.welcome, now);
         } else if (s->step == TELL && ev.type == PV_COORDCLIENT_EV_ANSWER) {
             take_answer(s, ev.msg, now);
-        } else if (s->step == READ && ev.type == PV_COORDCLIENT_EV_ANSWER) {
-            take_page(s, ev.msg, now);
         } else if (s->step != IDLE && (refused || ev.type == PV_COORDCLIENT_EV_OFFLINE)) {
             note_refusal(s, refused ? ev.msg : NULL);
             fail(s, now);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * scout.h - the part that visits the coordinators which this node is not connected to: those of the
- * list in force that stand before the one in use, and those that any list of before, or of an admin
- * who did not know of the one in force, names. While none of the list in force lets this node in,
- * all are asked whether they know another list.
+ * list in force that stand before the one in use, and those that any other list names. While none
+ * of the list in force lets this node in, all are asked whether they know another list.
  *
  * A preferred coordinator that lets this node in is there again, and the node goes back to it. A
  * coordinator that does not know the record in force gets it from this node, and hands it to the
@@ -15,11 +14,8 @@
  * larger network each of them less often, so that a coordinator that comes back is not run down.
  *
  *   IDLE  --a place's time-->                    VISIT  connects
- *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals; a
- *                                                       applicant asks for what the other one rests
- *                                                       on
- *   TELL  --the record is refused-->             READ   asks for all statements
- *   VISIT --welcome, TELL, READ --answer-->      IDLE   back to it, if it is preferred
+ *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals
+ *   VISIT --welcome, TELL --answer-->            IDLE   back to it, if it is preferred
  *   any   --refused, lost, silent-->             IDLE   tried again later
  *   any   --the one in use comes or goes-->      IDLE   planned anew
  */

@@ -133,10 +133,9 @@ const char *pv_node_unserved(const struct pv_node *n)
     if (n->roster == NULL || n->online || !n->coord_info.unserved)
         return NULL;
     /* The root key of another network has no rights in this one. */
-    bool is_admin =
-        pv_roster_rights(n->roster, n->identity->sign_pk) != 0 ||
-        (n->identity->has_root && pv_roster_rights(n->roster, n->identity->root.pk) != 0);
-    return pv_remedy_text(is_admin ? PV_REMEDY_serve_again : PV_REMEDY_ask_to_serve_again);
+    bool may = n->identity->has_root &&
+               memcmp(n->identity->root.pk, pv_roster_root(n->roster), PV_SIGN_PK_LEN) == 0;
+    return pv_remedy_text(may ? PV_REMEDY_serve_again : PV_REMEDY_ask_to_serve_again);
 }
 
 /* --- the machine that a text names --------------------------------------------------------- */

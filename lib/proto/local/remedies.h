@@ -120,6 +120,8 @@
     X(grant_yourself, "`sudo p2pvpnctl admin grant %s`, as its root key is here")                  \
     X(import_root,                                                                                 \
       "`sudo p2pvpnctl root import` of its root key, on any member, makes that one an admin")      \
+    X(use_root,                                                                                    \
+      "use the machine that ran `create`, or `sudo p2pvpnctl root import` it here first")          \
     X(other_stun, "does not answer: name another, or none")                                        \
     X(correct_stun, "is not found: correct the name, or leave it out")                             \
     X(admit_here, "on an admin's machine: `sudo p2pvpnctl admit %s`")                              \
@@ -164,8 +166,8 @@
     X(as_p2pvpnd_says, "%s")                                                                       \
     X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
                    "this coordinator (`p2pvpn-coordinator url` there)")                            \
-    X(ask_to_serve_again, "an admin gives it back, by `sudo p2pvpnctl network coordinators add "   \
-                          "URL` with the URL of this coordinator")                                 \
+    X(ask_to_serve_again, "the machine with the root key gives it back: there `sudo p2pvpnctl "    \
+                          "network coordinators add URL`, with the URL of this coordinator")       \
     X(admit_or_deny, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`")                     \
     X(admit_or_deny_each, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and so on")     \
     X(lead_to_tunnel, "%s")                                                                        \

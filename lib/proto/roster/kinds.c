@@ -170,10 +170,10 @@ static const struct pv_kind kind_LEAVE = {
 };
 static const struct pv_kind kind_COORDINATORS = {
     .name = "coordinators", .does = PV_DOES_APPOINT,
-    .by = PV_BY_ROOT | PV_BY_INVITER | PV_BY_REVOKER, .right = PV_RIGHT_INVITE | PV_RIGHT_REVOKE,
+    .by = PV_BY_ROOT,
     .fields = {FIELD(U64, coordinators.seq), LIST(coordinators.list, PV_STATEMENT_LIST_MAX)},
     .is_good = is_good_coordinators, .is_long = true, .number = AT(u.coordinators.seq),
-    .quota = PV_ROSTER_QUOTA_COORDINATORS, .by_receipt = true,
+    .quota = PV_ROSTER_QUOTA_COORDINATORS,
     .owed = PV_OWED_TO_ALL, .told = "the coordinators changed",
 };
 static const struct pv_kind kind_END = {

@@ -67,6 +67,8 @@ int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement 
 {
     if (memcmp(st->network_id, r->record->pub.st.network_id, sizeof(st->network_id)) != 0)
         return PV_ERR_AUTH;
+    if (pv_kind_of(st->type)->by == PV_BY_ROOT && memcmp(st->signer, r->root, sizeof(r->root)) != 0)
+        return PV_ERR_REFUSED;
     if ((st->type == PV_ST_MEMBER && !member_fits(r, &st->u.member)) ||
         (st->type == PV_ST_PLACE && !place_fits(r, st->u.place.name, st->u.place.ip4)))
         return PV_ERR_MALFORMED;

@@ -263,7 +263,7 @@ bool pv_roster_wants_receipt(const struct pv_roster *r,
                              const uint8_t hash[static PV_STATEMENT_HASH_LEN],
                              struct pv_view receipt);
 /* Does this statement, which needs a right and is in force, stay so when its signer loses the
- * right? It is root's, or has a receipt by which ends are ordered. */
+ * right? It is root's, or has a receipt that counts. */
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry);
 /* Did some admin statement ever give it rights, whatever has become of them? */
 bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
@@ -318,15 +318,15 @@ PV_MUST_CHECK int pv_roster_free_slot(const struct pv_roster *r,
 const struct pv_roster_entry *pv_roster_admission(const struct pv_roster *r,
                                                   const uint8_t node[static PV_SIGN_PK_LEN]);
 /* The coordinators record in force, valid until the roster changes; NULL when there is none. The
- * next one follows its seq: records that ended, or whose signers had no right, do not count. */
+ * next one has a higher seq. */
 const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r);
 /* The list of that record, empty when there is none. */
 struct pv_view pv_roster_coordinators(const struct pv_roster *r);
-/* All coordinators records whose signers had the right, of former lists and of the one in force, in
+/* All coordinators records, of former lists and of the one in force, in
  * no order: prev = NULL for the first; NULL after the last. */
 const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
                                                     const struct pv_roster_entry *prev);
-/* May this key sign receipts: it stands in a coordinators record of an unrevoked signer. */
+/* May this key sign receipts: does a coordinators record name it? */
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
 
 /* PV_ERR_NOT_FOUND. */
@@ -350,7 +350,8 @@ PV_MUST_CHECK int pv_roster_check_invite(const struct pv_roster *r,
                                          const uint8_t invite[static PV_SIGN_PK_LEN],
                                          const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall);
 /* Is a statement that decodes of this network, and does what it claims fit the network's record?
- * For a coordinator before it gives a receipt, too. PV_ERR_AUTH, PV_ERR_MALFORMED. */
+ * For a coordinator before it gives a receipt, too. PV_ERR_AUTH; PV_ERR_MALFORMED; PV_ERR_REFUSED:
+ * only root may sign it, and another key did. */
 PV_MUST_CHECK int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement *st);
 /* Would this member statement, whose signatures were verified (pv_statement_verify()), count if it
  * got a receipt of that time (Unix seconds)? For a coordinator before it gives one. As check_invite

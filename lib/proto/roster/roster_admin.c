@@ -4,8 +4,7 @@
  * several admins sign them.
  *
  * Rights end by the removal of an admin, or by an end of the statement that granted them. Either
- * ends what the admin says after it, not what it said before. The order is told by the receipts of
- * the coordinators that root named: an admin could name one of its own and have itself any receipt.
+ * ends what the admin says after it, not what it said before. The order is told by receipts.
  * Removals and ends are looked at in this order; one whose signer had lost the right by one before
  * it is void. Those without such a receipt come after all others: root's first, then those of
  * admins all at once, so that two admins that remove each other while the coordinator is away are
@@ -173,7 +172,7 @@ void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k)
         if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
             pv_roster_mark_revoked(r, e->subject);
     }
-    r->anew.records = r->anew.rules = true;
+    r->anew.rules = true;
     pv_roster_mark_dependants(r, k);
 }
 
@@ -248,15 +247,6 @@ bool pv_roster_is_void_place(const struct pv_roster *r, const struct pv_roster_i
            !pv_roster_was_in_office(r, e);
 }
 
-bool pv_roster_is_ended(const struct pv_roster_item *record)
-{
-    for (const struct pv_roster_item *e = record->signer->ends; e != NULL; e = e->next_office) {
-        if (e->effective && names(e, record))
-            return true;
-    }
-    return false;
-}
-
 /* --- what they do to a key ------------------------------------------------------------------- */
 
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
@@ -275,9 +265,6 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
     case PV_DOES_TAKE:
         pv_roster_mark_revoked(r, e->subject);
         break;
-    case PV_DOES_APPOINT:
-        r->anew.records = true;
-        break;
     case PV_DOES_SLOT:
         r->anew.rules = true;
         break;
@@ -292,6 +279,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         pv_roster_mark(r, e->signer); /* whether it counts as dead may be another thing now */
         break;
     case PV_DOES_FOUND:
+    case PV_DOES_APPOINT:
         break;
     }
 }
@@ -329,7 +317,7 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
         if (effective && !e->effective)
             mark_staying(r, e);
         if (e->pub.st.type == PV_ST_END && e->effective != effective)
-            r->anew.records = r->anew.rules = true;
+            r->anew.rules = true;
         e->effective = effective;
         if (revokes_node(e))
             node = node || effective;

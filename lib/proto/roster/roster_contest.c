@@ -158,8 +158,6 @@ static int cmp_ranks(const struct pv_roster_rank *a, const struct pv_roster_rank
     if (c == 0)
         c = cmp_bool(a->bare, b->bare);
     if (c == 0)
-        c = cmp_bool(a->foreign, b->foreign);
-    if (c == 0)
         c = cmp_u64(a->time, b->time);
     if (c == 0)
         c = cmp_u64(a->epoch, b->epoch);
@@ -178,9 +176,8 @@ static struct pv_roster_rank rank_of(const struct pv_roster_item *e)
 
     rank.overclaimed = e->pub.st.type == PV_ST_MEMBER && e->signer->is_overclaimed &&
                        pv_roster_needs_receipt(e->signer, PV_ST_MEMBER);
-    if (e->receipt != NULL) {
+    if (pv_roster_is_ordered(e->receipt)) {
         rank.bare = false;
-        rank.foreign = !pv_roster_is_ordered(e->receipt);
         rank.time = e->receipt->time;
         rank.epoch = e->receipt->epoch;
         rank.n = e->receipt->n;

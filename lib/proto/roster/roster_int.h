@@ -57,9 +57,7 @@ struct pv_roster_stamp {
 /* A key that some record names as coordinator. It goes when no record and no receipt needs it. */
 struct pv_roster_coordinator {
     uint8_t pk[PV_SIGN_PK_LEN];
-    uint32_t records;  /* coordinators records in the set that name it */
-    uint32_t by_root;  /* how many of the records are signed by root */
-    uint32_t allowed;  /* how many of the records count: above 0 it may sign receipts */
+    uint32_t records;  /* coordinators records that name it; above 0 its receipts count */
     uint32_t receipts; /* statements that hold one of its receipts */
     struct pv_roster_stamp *stamps; /* owned; the first n_sorted ascending by (epoch, n) */
     size_t n, n_sorted, cap;
@@ -94,11 +92,11 @@ struct pv_roster_item {
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
     /* The claims of a member, transport key or place statement; each counts it among its refs. */
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
-    bool listed;    /* part of the set */
-    bool is_news;   /* linked by next_news */
-    bool gone;      /* out of the set for good, freed when nobody needs it */
-    bool effective; /* revocation, end, coordinators record, tag, rule: it is in force */
-    bool ended;     /* tag, rule: some end in force names it */
+    bool listed;                    /* part of the set */
+    bool is_news;                   /* linked by next_news */
+    bool gone;                      /* out of the set for good, freed when nobody needs it */
+    bool effective;                 /* revocation, end, route, tag, rule: it is in force */
+    bool ended;                     /* tag, rule: some end in force names it */
     enum pv_roster_refusal refused; /* the reason last reported; now: pv_roster_refusal_now() */
     uint8_t raw[];                  /* the statement as it was signed */
 };
@@ -109,7 +107,6 @@ struct pv_roster_item {
 struct pv_roster_rank {
     bool overclaimed; /* its invite let in more than it allows: somebody lied about it */
     bool bare;        /* no receipt */
-    bool foreign;     /* the receipt is by a coordinator that root never named */
     uint64_t time, epoch, n;
     uint8_t coordinator[PV_SIGN_PK_LEN]; /* zeros when bare */
     const uint8_t *hash;                 /* of the statement */
@@ -287,7 +284,7 @@ struct pv_roster {
     struct pv_roster_claim *queue; /* claims to be looked at */
     struct {
         bool admins;  /* which of them are revoked */
-        bool records; /* which coordinators records count */
+        bool records; /* which coordinators record is in force */
         bool rules;   /* which tags and rules are in force */
         bool time;    /* which receipt is the latest */
     } anew;           /* to be decided */
@@ -399,11 +396,11 @@ void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, b
 /* A coordinators record enters or leaves the set. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e);
-/* Decides which records count: who may sign receipts, and which one is in force. */
+/* Decides which record is in force. */
 void pv_roster_settle_records(struct pv_roster *r);
 /* Order of two receipts: < 0, 0, > 0. A receipt that is NULL comes last. */
 int pv_roster_cmp_receipts(const struct pv_roster_receipt *a, const struct pv_roster_receipt *b);
-/* Does root itself vouch for the coordinator of this receipt? NULL: no. */
+/* Does this receipt count: does a coordinators record name its signer? NULL: no. */
 bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt);
 /* Reports receipts by which a coordinator contradicts itself, among those that came last. */
 void pv_roster_find_breaks(struct pv_roster *r);
@@ -431,8 +428,6 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
 bool pv_roster_is_void_place(const struct pv_roster *r, const struct pv_roster_item *e);
 /* The rights that k has now. */
 uint8_t pv_roster_rights_of(const struct pv_roster_key *k);
-/* Is this coordinators record ended by name? */
-bool pv_roster_is_ended(const struct pv_roster_item *record);
 /* Does this invite, or member statement of an admin, admit node as far as its signer goes? An admin
  * who removes another or ends its rights may name nodes that stay. node NULL: anybody. */
 bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,

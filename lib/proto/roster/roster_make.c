@@ -418,14 +418,11 @@ int pv_make_again(const struct pv_roster *r, struct pv_signer signer, const stru
     case PV_DOES_TAKE:
         pv_st_set_time(&st, wall);
         break;
-    case PV_DOES_APPOINT:
-        status = of->u.coordinators.seq == UINT64_MAX ? PV_ERR_LIMIT : PV_OK;
-        st.u.coordinators.seq++;
-        break;
     case PV_DOES_SLOT:
         status = pv_roster_free_slot(r, pv_signer_pk(signer), of->type, &st.u.slotted.slot);
         break;
     case PV_DOES_FOUND:
+    case PV_DOES_APPOINT:
     case PV_DOES_GRANT:
     case PV_DOES_INVITE:
     case PV_DOES_CLAIM:

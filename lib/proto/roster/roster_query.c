@@ -388,7 +388,7 @@ uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_S
 
 bool pv_roster_in_force(const struct pv_roster_entry *entry)
 {
-    return item_of(entry)->effective;
+    return item_of(entry)->effective || entry->st.type == PV_ST_COORDINATORS;
 }
 
 /* --- phones ----------------------------------------------------------------------------------- */
@@ -551,8 +551,6 @@ const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
                                                     const struct pv_roster_entry *prev)
 {
     const struct pv_roster_item *e = prev == NULL ? r->records : item_of(prev)->next_record;
-    while (e != NULL && !e->effective)
-        e = e->next_record;
     return e == NULL ? NULL : &e->pub;
 }
 

@@ -50,19 +50,14 @@ static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 }
 
 /* Of these kinds the best are kept of what is proven to have been said in office, too: by the right
- * that nobody ends, or with a receipt in the order of ends; about oneself with any receipt, as
- * without one a node's own word may count for nothing, and shall not take the place of one that
- * counts. */
-static bool is_proven(const struct pv_roster *r, const struct pv_statement *st, bool has_receipt,
-                      bool ordered)
+ * that nobody ends, or with a receipt. */
+static bool is_proven(const struct pv_roster *r, const struct pv_statement *st, bool ordered)
 {
     const struct pv_kind *kind = pv_kind_of(st->type);
 
     if (!kind->by_receipt || kind->right == 0)
         return false;
-    return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0 ||
-           (has_receipt && (kind->by & PV_BY_NODE) != 0 &&
-            memcmp(st->signer, pv_st_subject(st), PV_SIGN_PK_LEN) == 0);
+    return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0;
 }
 
 /* A statement that is held, or that wants to be. */
@@ -77,7 +72,7 @@ static struct contender contender_of(const struct pv_roster *r, const struct pv_
     return (struct contender){
         .st = &e->pub.st,
         .receipt = e->receipt,
-        .proven = is_proven(r, &e->pub.st, e->receipt != NULL, pv_roster_is_ordered(e->receipt)),
+        .proven = is_proven(r, &e->pub.st, pv_roster_is_ordered(e->receipt)),
     };
 }
 
@@ -86,11 +81,9 @@ static bool was_first(const struct contender *a, const struct contender *b)
 {
     bool ordered = pv_roster_is_ordered(a->receipt);
 
-    if ((a->receipt == NULL) != (b->receipt == NULL))
-        return a->receipt != NULL;
     if (ordered != pv_roster_is_ordered(b->receipt))
         return ordered;
-    int c = a->receipt == NULL ? 0 : pv_roster_cmp_receipts(a->receipt, b->receipt);
+    int c = !ordered ? 0 : pv_roster_cmp_receipts(a->receipt, b->receipt);
     return c != 0 ? c < 0 : memcmp(a->st->hash, b->st->hash, sizeof(a->st->hash)) < 0;
 }
 
@@ -214,7 +207,7 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
     const struct contender x = {
         .st = st,
         .receipt = receipt,
-        .proven = is_proven(r, st, receipt != NULL, pv_roster_is_ordered(receipt)),
+        .proven = is_proven(r, st, pv_roster_is_ordered(receipt)),
     };
     return find_room(r, &x, ret_drop);
 }
@@ -223,7 +216,7 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
 static int find_room_in_order(const struct pv_roster *r, const struct pv_statement *st,
                               struct pv_roster_item **ret_drop)
 {
-    const struct contender x = {.st = st, .proven = is_proven(r, st, true, true)};
+    const struct contender x = {.st = st, .proven = is_proven(r, st, true)};
     return find_room(r, &x, ret_drop);
 }
 

@@ -28,7 +28,7 @@ static struct pv_roster_coordinator *find_coordinator(const struct pv_roster *r,
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_coordinator *c = find_coordinator(r, pk);
-    return c != NULL && c->allowed > 0;
+    return c != NULL && c->records > 0;
 }
 
 static void forget_unused(struct pv_roster *r, struct pv_roster_coordinator *c)
@@ -79,13 +79,11 @@ static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordin
 static void uncount_record(struct pv_roster *r, const struct pv_roster_item *e, size_t n)
 {
     struct pv_view list = e->pub.st.u.coordinators.list;
-    bool by_root = e->signer == r->record->signer;
     struct pv_coordinator named;
 
     for (size_t i = 0; i < n && pv_coordlist_next(&list, &named); i++) {
         struct pv_roster_coordinator *c = find_coordinator(r, named.pk);
-        c->records--;
-        if (by_root && --c->by_root == 0)
+        if (--c->records == 0)
             mark_receipts_of(r, c);
         forget_unused(r, c);
     }
@@ -104,8 +102,7 @@ int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e)
             uncount_record(r, e, n);
             return status;
         }
-        c->records++;
-        if (e->signer == r->record->signer && ++c->by_root == 1)
+        if (++c->records == 1)
             mark_receipts_of(r, c);
     }
     PV_LIST_ADD_FIRST_BY(r->records, e, prev_record, next_record);
@@ -122,21 +119,6 @@ static bool outranks(const struct pv_roster_item *a, const struct pv_roster_item
     return memcmp(a->pub.st.hash, b->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0;
 }
 
-/* A record begins or ends to count. */
-static void set_effective(struct pv_roster *r, struct pv_roster_item *e, bool effective)
-{
-    struct pv_view list = e->pub.st.u.coordinators.list;
-    struct pv_coordinator named;
-
-    e->effective = effective;
-    while (pv_coordlist_next(&list, &named)) {
-        struct pv_roster_coordinator *c = find_coordinator(r, named.pk);
-        c->allowed += effective ? 1 : (uint32_t)-1;
-        if (c->allowed == (effective ? 1u : 0u))
-            mark_receipts_of(r, c);
-    }
-}
-
 /* The first coordinator of the record tells the time: a former one, whose clock was wrong, does not
  * count any more. */
 static void set_in_force(struct pv_roster *r, struct pv_roster_item *e)
@@ -151,8 +133,6 @@ static void set_in_force(struct pv_roster *r, struct pv_roster_item *e)
 
 void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
 {
-    if (e->effective)
-        set_effective(r, e, false);
     uncount_record(r, e, SIZE_MAX);
     PV_LIST_DEL_BY(r->records, e, prev_record, next_record);
     if (r->in_force == e)
@@ -160,8 +140,8 @@ void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
     r->anew.records = true;
 }
 
-/* Every record that counts allows its coordinators to sign, not only the one in force: receipts of
- * a former coordinator stay good after a move. The one in force says where to connect. */
+/* Every record allows its coordinators to sign, not only the one in force: receipts of a former
+ * coordinator stay good after a move. The one in force says where to connect. */
 void pv_roster_settle_records(struct pv_roster *r)
 {
     struct pv_roster_item *best = NULL;
@@ -170,10 +150,7 @@ void pv_roster_settle_records(struct pv_roster *r)
         return;
     r->anew.records = false;
     for (struct pv_roster_item *e = r->records; e != NULL; e = e->next_record) {
-        bool effective = pv_roster_was_in_office(r, e);
-        if (e->effective != effective)
-            set_effective(r, e, effective);
-        if (effective && !pv_roster_is_ended(e) && (best == NULL || outranks(e, best)))
+        if (best == NULL || outranks(e, best))
             best = e;
     }
     if (best != r->in_force) {
@@ -216,7 +193,7 @@ bool pv_roster_is_newer_receipt(const struct pv_roster *r, struct pv_view raw)
 
 bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt)
 {
-    return receipt != NULL && receipt->by->by_root > 0;
+    return receipt != NULL && receipt->by->records > 0;
 }
 
 static int cmp_u64(uint64_t a, uint64_t b)

@@ -43,7 +43,7 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
         return PV_ROSTER_REFUSE_ADMITTER;
     if (e->pub.st.u.member.expires != 0)
         return PV_ROSTER_REFUSE_EXPIRY;
-    if (e->receipt == NULL || e->receipt->by->allowed == 0)
+    if (!pv_roster_is_ordered(e->receipt))
         return PV_ROSTER_REFUSE_RECEIPT;
     const struct pv_st_invite *terms = &invite->pub.st.u.invite;
     if (!pv_roster_in_window(terms, e->receipt->time))
@@ -168,7 +168,7 @@ bool pv_roster_place_counts(const struct pv_roster *r, const struct pv_roster_ke
     if (e->signer != k)
         return pv_roster_was_in_office(r, e);
     return e->values[PV_ROSTER_BIND_IP4] == claim->values[PV_ROSTER_BIND_IP4] ||
-           (e->receipt != NULL && e->receipt->by->allowed > 0);
+           pv_roster_is_ordered(e->receipt);
 }
 
 /* The node's newest place by itself or by somebody who was in office; NULL: none is newer than its
@@ -675,8 +675,7 @@ static uint64_t last_heard(const struct pv_roster *r, const struct pv_roster_key
     uint64_t last = 0;
 
     for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (e->receipt != NULL && e->receipt->by->allowed > 0 && e->receipt->time > last &&
-            shows_life(r, k, e))
+        if (pv_roster_is_ordered(e->receipt) && e->receipt->time > last && shows_life(r, k, e))
             last = e->receipt->time;
     }
     return last;

@@ -173,11 +173,7 @@ int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_to
     if (status != PV_OK)
         return status;
     pv_get_copy(&r, ret_token->network_id, sizeof(ret_token->network_id));
-    ret_token->n = pv_get_u8(&r);
-    if (ret_token->n == 0 || ret_token->n > PV_MOVETOKEN_ITEMS)
-        return PV_ERR_MALFORMED;
-    for (size_t i = 0; i < ret_token->n; i++)
-        ret_token->items[i] = pv_get_view16(&r, PV_STATEMENT_MAX);
+    ret_token->record = pv_get_view16(&r, PV_STATEMENT_MAX);
     return pv_reader_end(&r) == PV_OK ? PV_OK : PV_ERR_MALFORMED;
 }
 
@@ -187,9 +183,7 @@ int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap)
     struct pv_writer w = pv_writer(bin, sizeof(bin));
     pv_put_u8(&w, VERSION_MOVE);
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
-    pv_put_u8(&w, (uint8_t)token->n);
-    for (size_t i = 0; i < token->n; i++)
-        pv_put_view16(&w, token->items[i]);
+    pv_put_view16(&w, token->record);
     return close_text(&w, buf, cap);
 }
 

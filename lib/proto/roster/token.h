@@ -45,23 +45,20 @@ void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],
                     uint8_t ret_mark[static PV_TOKEN_RULES_LEN]);
 
 /* For members who can reach neither the old coordinator nor a member: the coordinators record in
- * force, and what gives its signer the right. It holds no secret, and says nothing that these
- * statements do not prove. */
+ * force. It holds no secret, and says nothing that root did not sign. */
 enum {
-    PV_MOVETOKEN_ITEMS = 4,      /* the record, and grants of its signer before it */
     PV_MOVETOKEN_BIN_MAX = 2560, /* ours: lists that p2pvpn makes are below 512 bytes */
     PV_MOVETOKEN_TEXT_BUF = 7 + (PV_MOVETOKEN_BIN_MAX * 4 + 2) / 3 + 1, /* with the NUL */
 };
 struct pv_movetoken {
     uint8_t network_id[PV_NETWORK_ID_LEN];
-    size_t n;                                 /* 1..PV_MOVETOKEN_ITEMS */
-    struct pv_view items[PV_MOVETOKEN_ITEMS]; /* statements; of a parsed one they lie in bin */
+    struct pv_view record; /* a statement; of a parsed token it lies in bin */
     uint8_t bin[PV_MOVETOKEN_BIN_MAX];
 };
 
 /* As pv_token_parse(); fills *ret_token in place, which must not be copied then. */
 PV_MUST_CHECK int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_token);
-/* From network_id, n and items. PV_ERR_NO_SPACE: they do not fit. */
+/* From network_id and record. PV_ERR_NO_SPACE: they do not fit. */
 PV_MUST_CHECK int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap);
 
 struct pv_url {

@@ -127,6 +127,8 @@ class Reign:
     def move(self, by, x):
         listed = self.hosts[by].json("network", "coordinators")["coordinators"]
         other = next((c for c in self.coordinators if c.url().split("/")[3].split("?")[0] != listed[0]["key"]), None)
+        if by != "a":
+            self.hosts[by].import_root(self.hosts["a"])
         self.ask(by, "network", "coordinators", "add", other.url(), may_fail=True)
         self.did(by)
 

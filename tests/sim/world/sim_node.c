@@ -696,6 +696,12 @@ uint16_t sim_node_port(const struct sim_node *n)
     return n->port;
 }
 
+void sim_node_share_root(struct sim_node *n, const struct sim_node *other)
+{
+    sim_store_share_root(n->store, other->store);
+    n->identity.has_root = sim_store_root(n->store, &n->identity.root);
+}
+
 const uint8_t *sim_node_pk(const struct sim_node *n)
 {
     return n->identity.sign_pk;

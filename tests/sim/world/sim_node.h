@@ -86,6 +86,8 @@ unsigned sim_node_logged(const struct sim_node *n);
 void sim_node_set_pq(struct sim_node *n, bool able, enum pv_pq_policy policy);
 /* [chat] keep from the next start on; 0: for ever. */
 void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds);
+/* `root import`: n gets the root key that the other one has, or had. */
+void sim_node_share_root(struct sim_node *n, const struct sim_node *other);
 const uint8_t *sim_node_pk(const struct sim_node *n);
 
 /* Its kernel has got an ICMP error that says "too big" (pv_udp_read_error). */

@@ -312,3 +312,9 @@ bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key)
     memcpy(ret_key->pk, store->root_sk + PV_SIGN_SEED_LEN, sizeof(ret_key->pk));
     return store->has_root;
 }
+
+void sim_store_share_root(struct sim_store *store, const struct sim_store *other)
+{
+    memcpy(store->root_sk, other->root_sk, sizeof(store->root_sk));
+    store->has_root = true;
+}

@@ -652,7 +652,7 @@ PV_TEST(an_applicant_that_joined_elsewhere_brings_what_its_word_rests_on_and_not
     const uint8_t *const moved[] = {other.pk};
     invite = cw_make_invite(w, &key, 1);
     own = cw_member_statement(w, &key, &bob, (struct cw_claim){"bob", ip4, 0, CW_WALL});
-    const struct pv_view statements[ITEMS] = {cw_record(w, w->alice.id.sk, 2, moved, 1),
+    const struct pv_view statements[ITEMS] = {cw_record(w, w->root.sk, 2, moved, 1),
                                               pv_made_view(&invite), pv_made_view(&own)};
     struct pv_ctl_item items[ITEMS];
     for (size_t i = 0; i < ITEMS; i++)

@@ -384,37 +384,6 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     pv_roster_free(r);
 }
 
-/* An admin moved a part of the network that was cut off, and was removed meanwhile. A node that
- * joins here must not follow that list: nobody is there. */
-PV_TEST(an_applicant_hears_that_who_moved_the_network_was_removed)
-{
-    struct cw *w = cw_new(12);
-    struct pv_ctl_item items[7];
-    struct pv_made grant;
-    uint8_t receipt[PV_RECEIPT_LEN];
-    struct cw_client *alice = cw_creator(w);
-    struct cw_keys next = cw_keys_make(w);
-    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE};
-    memcpy(admin.node, bob.id.pk, sizeof(admin.node));
-    assert_ok(pv_make_admin(w->created.network_id, pv_signer_sk(w->root.sk), &admin, &grant));
-    struct pv_ctl_msg create = cw_create_msg(w, items);
-    items[4] = cw_item(pv_made_view(&grant));
-    items[5] = cw_item(cw_revocation(w, PV_REVOKE_NODE, bob.id.pk));
-    items[6] = received(w, &next, record_of(w, bob.id.sk, &next), receipt);
-    create.u.put.n = PV_ARRAY_LEN(items);
-    cw_ask_ok(w, alice, create, PV_CTL_RECEIPTS);
-
-    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    struct pv_roster *r = fetch_chain(w, cw_applicant(w, &carol), &invite);
-    struct pv_roster_event event;
-    while (pv_roster_poll_event(r, &event) == PV_OK)
-        continue;
-    const struct pv_made_long *first = &w->created.coordinators;
-    assert_true(pv_view_equal(pv_roster_coordinators(r), list_in(pv_view(first->raw, first->len))));
-    pv_roster_free(r);
-}
-
 /* The former coordinator is gone for good. An invite that has ended since let two nodes in there:
  * bob, who moves the network, and carol, of whose removal this one hears first. */
 PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)

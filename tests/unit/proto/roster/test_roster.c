@@ -454,7 +454,7 @@ PV_TEST(the_newest_coordinators_record_wins)
     struct pv_statement st = {.type = PV_ST_COORDINATORS};
     st.u.coordinators.seq = 2;
     st.u.coordinators.list = pv_written(&writer);
-    struct item it = make_statement(&w, &st, &w.creator);
+    struct item it = make_statement(&w, &st, &w.root);
 
     add(r, &it);
     assert_int_equal(settle(r).coordinators, 1);
@@ -463,9 +463,22 @@ PV_TEST(the_newest_coordinators_record_wins)
     assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
     assert_true(pv_roster_is_coordinator(r, other.pk));
     st.u.coordinators.seq = 1;
-    it = make_statement(&w, &st, &w.creator);
+    it = make_statement(&w, &st, &w.root);
     add(r, &it);
     assert_int_equal(settle(r).coordinators, 0);
+}
+
+PV_TEST(only_root_names_coordinators)
+{
+    struct world w = world_make(15);
+    struct pv_roster *r = roster_of(&w);
+    struct pv_statement st = {.type = PV_ST_COORDINATORS}, first;
+    enum pv_roster_added added;
+    assert_ok(pv_statement_decode(pv_view(w.created.coordinators.raw, w.created.coordinators.len),
+                                  &first));
+    st.u.coordinators = (struct pv_st_coordinators){.seq = 9, .list = first.u.coordinators.list};
+    struct item it = make_statement(&w, &st, &w.creator);
+    assert_int_equal(add_status(r, &it, &added), PV_ERR_REFUSED);
 }
 
 /* --- newer versions -------------------------------------------------------------------------- */

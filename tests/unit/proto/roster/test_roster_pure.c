@@ -186,15 +186,7 @@ static void offer_record(struct offers *o)
     pv_coordlist_put(&w, o->second.pk, &hp, 1);
     st.u.coordinators.seq = below(&o->rng, 5);
     st.u.coordinators.list = pv_written(&w);
-    bool by_root = o->shifting && below(&o->rng, 2) == 0;
-    struct item it =
-        make_statement(&o->w, &st, by_root ? &o->w.root : &o->admins[below(&o->rng, ADMINS)]);
-    offer(o, it);
-    if (below(&o->rng, 3) == 0) {
-        uint8_t hash[PV_STATEMENT_HASH_LEN];
-        pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
-        offer(o, make_end(&o->w, some_admin(o), it.s.raw + 2 + PV_NETWORK_ID_LEN, hash, NULL, 0));
-    }
+    offer(o, make_statement(&o->w, &st, &o->w.root));
 }
 
 /* Of a key that another admin may have signed as well; half of them have conditions. */

@@ -204,61 +204,6 @@ PV_TEST(a_member_that_rests_on_a_word_without_receipt_stays_if_named)
                      PV_ERR_NOT_FOUND);
 }
 
-static struct item record_by(struct office *o, const struct keys *signer, uint64_t seq)
-{
-    struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = seq};
-    struct pv_hostport hp = {.host = "198.51.100.7", .port = 3478};
-    uint8_t list[128];
-    struct pv_writer writer = pv_writer(list, sizeof(list));
-
-    pv_coordlist_put(&writer, signer->pk, &hp, 1);
-    st.u.coordinators.list = pv_written(&writer);
-    return make_statement(&o->w, &st, signer);
-}
-
-/* An admin may have put a coordinators record above all others; ended by name, it makes room. */
-PV_TEST(an_ended_coordinators_record_is_not_in_force)
-{
-    struct office o = office_make(6);
-    struct item top = record_by(&o, &o.anna, UINT64_MAX), mine = record_by(&o, &o.ben, 2);
-    struct item end = end_of(&o, &o.ben, &o.anna, &top);
-    struct keys anna = o.anna;
-
-    add(o.r, &end); /* before what it names, which makes no difference */
-    add(o.r, &mine);
-    settle(o.r);
-    struct pv_view first = pv_roster_coordinators(o.r);
-    add(o.r, &top);
-    assert_int_equal(settle(o.r).coordinators, 0);
-    assert_true(pv_view_equal(pv_roster_coordinators(o.r), first));
-    /* Whom it names keeps its word: members may rest on it. */
-    assert_true(pv_roster_is_coordinator(o.r, anna.pk));
-}
-
-/* A right that somebody ended without the right to it has ended once root grants that right,
- * whichever of the two came first. */
-PV_TEST(a_right_counts_for_what_was_said_before_it_came)
-{
-    struct office o = office_make(7);
-    struct keys dora = keys_of(5);
-    struct item inviter = make_admin(&o.w, &o.w.root, &dora, PV_RIGHT_INVITE);
-    struct item full = make_admin(&o.w, &o.w.root, &dora, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
-    struct item top = record_by(&o, &o.anna, UINT64_MAX), mine = record_by(&o, &o.ben, 2);
-    struct item end = end_of(&o, &dora, &o.anna, &top);
-
-    add(o.r, &mine);
-    settle(o.r);
-    struct pv_view before = pv_roster_coordinators(o.r);
-    add(o.r, &top);
-    add(o.r, &inviter);
-    add(o.r, &end);
-    settle(o.r);
-    assert_false(pv_view_equal(pv_roster_coordinators(o.r), before)); /* it is void */
-    add(o.r, &full);
-    assert_int_equal(settle(o.r).coordinators, 1);
-    assert_true(pv_view_equal(pv_roster_coordinators(o.r), before));
-}
-
 /* Two admins signed one invite key. Once the rights of the one whose word counted have ended, the
  * other's says how many may join. */
 PV_TEST(the_other_invite_of_a_key_counts_once_the_first_does_not)
@@ -968,27 +913,6 @@ PV_TEST(a_word_in_time_keeps_a_member_without_a_break)
         assert_int_equal(settle(n.r).gone, 0);
     }
     assert_non_null(pv_roster_by_name(n.r, "bob"));
-}
-
-/* By a coordinator that only an admin names nobody's time is over, and without receipts it stands
- * still. */
-PV_TEST(nobody_expires_by_the_clock_of_a_stranger)
-{
-    struct net n = net_make(0, LIFETIME);
-    struct keys second = keys_of(60);
-    struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 0};
-    struct pv_hostport hp = {.host = "192.0.2.9", .port = 3478};
-    uint8_t list[128];
-    bob_joins(&n);
-    struct pv_writer w = pv_writer(list, sizeof(list));
-    pv_coordlist_put(&w, second.pk, &hp, 1);
-    st.u.coordinators.list = pv_written(&w);
-    (void)learn(n.r, make_statement(&n.w, &st, &n.w.creator));
-    uint64_t before = pv_roster_time(n.r);
-    n.w.coordinator = second;
-    time_passes(&n, 10 * (uint64_t)LIFETIME);
-    assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
-    assert_int_equal(pv_roster_time(n.r), before);
 }
 
 /* The clock of a coordinator was wrong by years. The network moves: from then on the new one tells

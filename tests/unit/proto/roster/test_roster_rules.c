@@ -128,19 +128,6 @@ enum {
     ORDERS = 60,
 };
 
-/* A coordinators record of this admin: its second coordinator listens at this port. */
-static struct item make_list(const struct keys *signer, uint64_t seq, uint16_t port)
-{
-    struct pv_statement st = {.type = PV_ST_COORDINATORS};
-    struct pv_hostport hp = {.host = "192.0.2.9", .port = port};
-    uint8_t list[128];
-    struct pv_writer w = pv_writer(list, sizeof(list));
-    pv_coordlist_put(&w, t.w.coordinator.pk, &hp, 1);
-    st.u.coordinators.seq = seq;
-    st.u.coordinators.list = pv_written(&w);
-    return make_statement(&t.w, &st, signer);
-}
-
 /* The coordinator refuses it: its signer is out of office. */
 static struct item unordered(struct item it)
 {
@@ -167,7 +154,6 @@ static void bob_talks(void)
         put(make_rule(&t.w, &t.bob, 1, seq, PV_RULE_DENY, 4));
         put(make_route(&t.w, &t.bob, 0, seq, &t.carol, (uint8_t)(1 + seq)));
         put(make_place(&t.w, &t.bob, &t.carol, seq == 0 ? "cara" : "carla", 7, 1 + seq));
-        put(make_list(&t.bob, 10 + seq, (uint16_t)(8000 + seq)));
     }
     put(make_end(&t.w, &t.w.root, t.bob.pk, hash_of(&t.grant), NULL, 0));
     for (uint16_t seq = 2; seq < 5; seq++) {
@@ -177,22 +163,16 @@ static void bob_talks(void)
     }
     for (uint64_t i = 0; i < PV_ROSTER_MAX_SELF + 2; i++)
         put(unordered(make_place(&t.w, &t.bob, &t.carol, "nobody", 9, 3 + i)));
-    for (uint64_t i = 0; i < PV_ROSTER_MAX_RECORDS + 2; i++)
-        put(unordered(make_list(&t.bob, 12 + i, 9000)));
 }
 
 static void assert_as_in_office(void)
 {
-    struct pv_statement st;
     assert_int_equal(in_force(), 6);
     const struct pv_roster_entry *route = pv_roster_next_route(t.r, NULL);
     assert_non_null(route);
     assert_int_equal(route->st.u.route.prefix.base.ip[2], 2);
     assert_null(pv_roster_next_route(t.r, route));
     assert_string_equal(pv_roster_by_node(t.r, t.carol.pk)->name, "carla");
-    struct item list = make_list(&t.bob, 11, 8001);
-    assert_ok(pv_statement_decode(pv_view(list.s.raw, list.s.len), &st));
-    assert_true(pv_view_equal(pv_roster_coordinators(t.r), st.u.coordinators.list));
 }
 
 /* By gossip, in any order and in batches of any size: all rosters agree in the end, whether they

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* A network moves to another coordinator step by step, and how each step may fail. */
-#include "daemon/core/admin/admin.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rostersync_part.h"
@@ -17,20 +16,6 @@ static uint32_t client;
 static struct pv_owed_told told;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
-
-/* The network has no admin any more. */
-static bool none;
-
-bool pv_admin_is_none(const struct pv_node *n)
-{
-    return none;
-}
-
-const char *pv_admin_to_ask(const struct pv_node *n, char buf[static PV_ADMIN_ASK_BUF])
-{
-    snprintf(buf, PV_ADMIN_ASK_BUF, "ask one who is");
-    return buf;
-}
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
@@ -58,6 +43,7 @@ void test_before_each(void)
     client = fake_ctl_open(&node);
     fake_node_start(&node);
     fake_node_enter(&node);
+    fake_node_give_root(&node, false);
     fake_node_member(&node, 60, "bob", 7);
     node.node.up = node.node.online = node.node.coord_info.as_member = true;
     memcpy(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
@@ -279,7 +265,7 @@ static void remove_former(const uint8_t *used)
     pv_coordlist_put(&w, fresh.pk, &hosts[0], 1);
     pv_coordlist_put(&w, node.world.coordinator.pk, &hosts[1], 1);
     assert_ok(pv_make_coordinators(pv_roster_network_id(node.node.roster),
-                                   pv_signer_sk(node.identity.sign_sk), 7, pv_view(list, w.len),
+                                   pv_signer_sk(node.world.root.sk), 7, pv_view(list, w.len),
                                    &made));
     add_statement(pv_view(made.raw, made.len));
     memcpy(node.node.coord_info.pk, used, PV_SIGN_PK_LEN);
@@ -301,82 +287,12 @@ PV_TEST(a_coordinator_that_is_gone_is_not_said_to_have_the_list)
     assert_reply(&node, client, "'former':false");
 }
 
-PV_TEST(a_member_that_is_no_admin_changes_nothing)
+PV_TEST(a_machine_without_the_root_key_changes_nothing)
 {
-    const struct keys bob = keys_of(60);
-    memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
-    memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
+    node.identity.has_root = false;
     add_fresh();
-    assert_reply(&node, client, "this node is no admin: ask one who is");
-    none = true;
-    add_fresh();
-    assert_reply(&node, client, "no admin any more: `sudo p2pvpnctl root");
-    none = false;
+    assert_reply(&node, client, "the root key of the network is not on this machine: use the");
     assert_false(fake_coord.connected);
-}
-
-/* As the thief of an admin's machine may: what it signed in time stays good, but can be ended. */
-PV_TEST(the_last_number_in_lists_that_count_is_ended)
-{
-    const struct keys bob = keys_of(60);
-    struct item right = make_admin(&node.world, &node.world.root, &bob, 3);
-    fake_node_add(&node, right);
-    for (uint8_t i = 0; i < 3; i++) {
-        uint8_t list[256];
-        struct pv_made_long made;
-        struct pv_hostport at = {.host = "192.0.2.66", .port = (uint16_t)(100 + i)};
-        struct pv_writer w = pv_writer(list, sizeof(list));
-        pv_coordlist_put(&w, fresh.pk, &at, 1);
-        assert_ok(pv_make_coordinators(pv_roster_network_id(node.node.roster), pv_signer_sk(bob.sk),
-                                       UINT64_MAX, pv_view(list, w.len), &made));
-        add_statement(pv_view(made.raw, made.len));
-    }
-    expect_preferred(fresh.pk, 1);
-    memcpy(node.node.coord_info.pk, fresh.pk, PV_SIGN_PK_LEN);
-    run_line(test_given("coordinator_address addresses 3"));
-    pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
-    assert_reply(&node, client, "'former':true");
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(node.node.roster);
-    assert_memory_equal(record->st.signer, node.identity.sign_pk, PV_SIGN_PK_LEN);
-    assert_true(record->st.u.coordinators.seq < UINT64_MAX);
-}
-
-/* An admin signs a list with the last number there is, and loses its rights: the list is void, and
- * the next one has a number all the same. */
-PV_TEST(the_last_number_in_a_void_list_stops_nobody)
-{
-    const struct keys bob = keys_of(60);
-    struct pv_st_admin right = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = T0};
-    struct pv_made made;
-    struct pv_made_long list_made;
-    struct pv_view list = pv_roster_coordinators(node.node.roster);
-    const uint8_t *network_id = pv_roster_network_id(node.node.roster);
-    const uint64_t in_force =
-        pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq;
-    size_t iter = 0;
-    memcpy(right.node, bob.pk, sizeof(right.node));
-    assert_ok(pv_make_admin(network_id, pv_signer_sk(node.world.root.sk), &right, &made));
-    add_statement(pv_view(made.raw, made.len));
-    assert_ok(pv_make_coordinators(network_id, pv_signer_sk(bob.sk), UINT64_MAX, list, &list_made));
-    add_statement(pv_view(list_made.raw, list_made.len));
-    assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq ==
-                UINT64_MAX);
-    assert_ok(pv_make_rights_end(node.node.roster, pv_signer_sk(node.world.root.sk), bob.pk, T0 + 9,
-                                 &iter, &made));
-    add_statement(pv_view(made.raw, made.len));
-    assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
-    run_line(test_given("coordinator_address addresses 3"));
-    struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
-    struct pv_statement st;
-    assert_ok(pv_statement_decode(asked->u.put.items[0].statement, &st));
-    assert_int_equal(st.u.coordinators.seq, in_force + 1);
-    pv_ctl_msg_free(asked);
-    struct pv_coordinator c;
-    struct pv_hostport hp;
-    list = pv_roster_coordinators(node.node.roster);
-    assert_true(pv_coordlist_next(&list, &c));
-    assert_true(pv_coordlist_next_addr(&c.addrs, &hp));
-    assert_int_equal(hp.port, 99);
 }
 
 PV_TEST(a_token_tells_the_list_to_members_only)
@@ -407,8 +323,7 @@ PV_TEST(a_token_of_a_newer_version_or_with_a_newer_statement_says_what_to_upgrad
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
     memcpy(token->network_id, node.world.created.network_id, sizeof(token->network_id));
-    token->n = 1;
-    token->items[0] = pv_view(newer.s.raw, newer.s.len);
+    token->record = pv_view(newer.s.raw, newer.s.len);
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
     run_with("coordinator_take", "token", text);
     assert_reply(&node, client, want);

@@ -501,16 +501,15 @@ PV_TEST_IN(a_coordinator_that_has_lost_the_network_names_the_way_back, start, st
     assert_true(fake_node_has_problem(&node, "cannot reach the coordinator: "));
 }
 
-PV_TEST_IN(a_member_is_told_that_an_admin_gives_the_network_back, start, stop_server)
+PV_TEST_IN(a_member_is_told_which_machine_gives_the_network_back, start, stop_server)
 {
     fake_node_start(&node);
     node.node.coord_info.unserved = true;
-    node.identity.sign_pk[0] ^= 1;
-    assert_non_null(strstr(pv_node_unserved(&node.node), "an admin gives it back"));
+    assert_non_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
     fake_node_give_root(&node, true); /* that of another network */
-    assert_non_null(strstr(pv_node_unserved(&node.node), "an admin gives it back"));
+    assert_non_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
     fake_node_give_root(&node, false);
-    assert_null(strstr(pv_node_unserved(&node.node), "an admin"));
+    assert_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
 }
 
 static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",
