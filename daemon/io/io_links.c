@@ -32,6 +32,7 @@ static void take_addr(void *ctx, const struct pv_net_addr *a)
 {
     struct look *look = ctx;
     const struct pv_net_way *way = &look->ways[a->addr.base.family == PV_AF_INET6];
+    const bool source = pv_addr_equal_ip(&way->source, &a->addr.base);
     struct pv_link_addr link;
     if (strcmp(a->ifname, look->own) == 0)
         return;
@@ -39,12 +40,14 @@ static void take_addr(void *ctx, const struct pv_net_addr *a)
     link.addr = a->addr;
     link.ifindex = a->ifindex;
     memcpy(link.ifname, a->ifname, sizeof(link.ifname));
-    link.loopback = a->loopback;
+    /* A router's own address is often on lo or dummy0, and the route to the internet names it as
+     * its source. Answers to the address of the interface between would not come back. */
+    link.loopback = a->loopback && !source;
     link.tunnel = a->tunnel;
     link.container = a->container;
     link.up = a->up;
-    link.way_out = way->ifindex == a->ifindex;
-    link.source = link.way_out && pv_addr_equal_ip(&way->source, &a->addr.base);
+    link.way_out = way->ifindex == a->ifindex || source;
+    link.source = source;
     pv_links_add(&look->links, &link);
 }
 

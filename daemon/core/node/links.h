@@ -4,9 +4,9 @@
  * fewer places.
  *
  * An address of an interface that is down, or of loopback, counts nowhere. Each family's source
- * address on the way to the internet has a place, and each family has one. After them come two
- * addresses of each network, then further ones, by the kind of interface. The order in which the
- * kernel lists addresses decides between equals alone.
+ * address on the way to the internet has a place, whatever its interface, and each family has one.
+ * After them come two addresses of each network, then further ones, by the kind of interface. The
+ * order in which the kernel lists addresses decides between equals alone.
  */
 #pragma once
 
@@ -24,12 +24,12 @@ struct pv_link_addr {
     struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
     uint32_t ifindex;
     char ifname[PV_JOB_IFNAME];
-    bool loopback;
+    bool loopback;  /* and not the source */
     bool tunnel;    /* point-to-point, tun, wireguard */
     bool container; /* bridge or veth of a container runtime */
     bool up;        /* usable now */
-    bool way_out;   /* datagrams into the internet leave by its interface */
-    bool source;    /* and from this address, unless a socket names another */
+    bool way_out;   /* datagrams into the internet leave by its interface, or from this address */
+    bool source;    /* they leave from this address, unless a socket names another */
 };
 
 /* The best addresses of those added, in the order in which they were added. */
