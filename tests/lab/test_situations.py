@@ -39,3 +39,24 @@ def the_own_address_is_on_loopback(lab):
     b.wait_direct(a)
     equal(b.path(a)["remote"].split(":")[0], "203.0.113.77", "where b reaches a")
     equal(problems(a), "", "problems of a")
+
+
+@scenario
+def containers_that_come_and_go(lab):
+    """Their networks are no way of ours: the connection to the coordinator stays."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.ip("link add docker0 type bridge", "link set docker0 up")
+    for n in range(3):
+        a.ip(f"link add br-{n} type bridge", f"addr add 172.{18 + n}.0.1/16 dev br-{n}",
+             f"link add veth{n} type veth peer name inner{n}", f"link set veth{n} master br-{n} up",
+             f"link set inner{n} up", f"link set br-{n} up")
+        pause(1.5, "changes are looked at within a second")
+        a.ip(f"link del br-{n}", f"link del veth{n}")
+        pause(1.5, "changes are looked at within a second")
+    check("coordinator lost" not in a.p2pvpnd.text(), a.p2pvpnd.text())
+    a.ip(f"addr del {a.ip4}/24 dev {a.dev}", f"addr add 198.51.100.99/24 dev {a.dev}",
+         "route add default via 198.51.100.1")
+    wait("the connection to leave with the address", lambda: "address changed" in a.p2pvpnd.text())

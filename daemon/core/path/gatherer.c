@@ -36,6 +36,7 @@ struct base {
     struct pv_addr addr; /* with the UDP port */
     uint16_t sock;
     unsigned rank;         /* 0 = the best */
+    bool was_source;       /* datagrams into the internet left from it at some time */
     bool way_out;          /* datagrams into the internet leave by its interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
@@ -163,9 +164,21 @@ static void note_left_out(struct pv_gatherer *g, size_t left_out)
     g->left_out = left_out;
 }
 
+/* Could the connection to the coordinator leave from it? It leaves from a source address of the way
+ * out, where there was one. Those of containers come and go all the time, and must not end it: it
+ * has to prove itself anyhow when addresses change (pv_coordclient_kick()). */
+static bool may_have_connection(const struct pv_gatherer *g, const struct base *b)
+{
+    bool known = false;
+    for (size_t i = 0; i < g->n_bases; i++)
+        known = known || (g->bases[i].was_source && g->bases[i].addr.family == b->addr.family);
+    return b->was_source || !known;
+}
+
 /* Bases that stay keep what is known about them; new ones are asked about at once. True: one is
- * gone. A base that stays keeps its running transaction and its mapping: a link that flaps
- * elsewhere must not take candidates away from peers that use them. */
+ * gone that the connection to the coordinator may leave from. A base that stays keeps its running
+ * transaction and its mapping: a link that flaps elsewhere must not take candidates away from peers
+ * that use them. */
 static bool rebuild(struct pv_gatherer *g, pv_ns now)
 {
     struct base fresh[PV_GATHERER_MAX_BASES];
@@ -192,12 +205,14 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
             g->changed = true;
         }
         b.way_out = link->way_out;
+        b.was_source = b.was_source || link->source;
         insert_base(fresh, &n, &b);
     }
 
     bool gone = false;
     for (size_t i = 0; i < g->n_bases; i++)
-        gone = gone || find_base(fresh, n, &g->bases[i].addr) == NULL;
+        gone = gone || (find_base(fresh, n, &g->bases[i].addr) == NULL &&
+                        may_have_connection(g, &g->bases[i]));
     bool same = n == g->n_bases;
     for (size_t i = 0; same && i < n; i++)
         same = pv_addr_equal(&fresh[i].addr, &g->bases[i].addr);
