@@ -60,3 +60,35 @@ def containers_that_come_and_go(lab):
     a.ip(f"addr del {a.ip4}/24 dev {a.dev}", f"addr add 198.51.100.99/24 dev {a.dev}",
          "route add default via 198.51.100.1")
     wait("the connection to leave with the address", lambda: "address changed" in a.p2pvpnd.text())
+
+
+@scenario
+def a_lan_of_the_networks_range(lab):
+    """A machine comes into a LAN with the range of its network, as in a hotel: it keeps the internet and its members,
+    and `down` gives it the LAN."""
+    coordinator = lab.coordinator()
+    home, hotel = lab.masquerade("home", drop_input=False), lab.masquerade("hotel", drop_input=False)
+    hotel.ns.ip("addr flush dev br0", "addr add 10.66.0.1/16 dev br0")
+    a, b = lab.host("a", home), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.ip("link del eth0")
+    cable(hotel, a, "pa")
+    a.ip("addr add 10.66.0.55/16 dev eth0", "route add default via 10.66.0.1 dev eth0")
+    said = wait("status to name it", lambda: next((p for p in a.json("status")["problems"] if "10.66.0.55/16 on eth0" in p), None))
+    check("`sudo p2pvpnctl down`" in said, f"what to do: {said}")
+    wait("the coordinator", lambda: (a.json("status")["coordinator"] or {}).get("connected"))
+    check(a.os_ping(b.ip4), "programs have the internet")
+    a.wait_direct(b)
+    check(a.os_ping(a.addr(b)) and b.os_ping(b.addr(a)), "members meet")
+    check("10.66.0.55" not in b.ctl("trace", "a").out, "b sends to an address of the overlay, into the tunnel")
+    check("leave by another interface" not in a.ctl("why", "b").out, "why claims what is not so")
+    check(not a.os_ping("10.66.0.1", timeout=1), "a neighbour speaks for a member")
+    a.ctl("down")
+    wait("the LAN", lambda: a.os_ping("10.66.0.1", timeout=1))
+    a.ip("link del eth0")
+    cable(home, a, "pb")
+    a.ip(f"addr add {a.ip4}/24 dev eth0", f"route add default via {home.subnet4}.1")
+    a.ctl("up")
+    a.wait_direct(b)
+    wait("no problem to be left", lambda: not problems(a))

@@ -99,6 +99,7 @@ struct membership {
     enum pv_member_state standing;  /* this node's, when it was looked at last */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
+    bool overlap_wins;              /* packets to members there leave by that interface */
     uint64_t ups[UPS_MAX];          /* ctl: who is answered when it is up, or not; 0 */
     char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
 };
@@ -518,7 +519,8 @@ static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv
     set_iface(n, PV_IFACE_DOWN, result->error);
 }
 
-/* Is an address of another interface in the network's range? It takes members' packets away. */
+/* Is an address of another interface in the network's range? The longer prefix takes the packets;
+ * of two equal ones ours does, which was there first: else our interface would not be up. */
 static void note_overlap(struct membership *m)
 {
     const struct pv_node *n = m->node;
@@ -532,11 +534,15 @@ static void note_overlap(struct membership *m)
         if (link == NULL)
             continue;
         m->overlap_net = link->addr;
-        snprintf(m->overlap, sizeof(m->overlap),
-                 "%s on %s is in this network's range %s: packets to members there go "
-                 "astray: remove it, or move to a network with another range (create "
-                 "--cidr)",
-                 PV_PREFIX_STR(&link->addr), link->ifname, PV_PREFIX_STR(&nets[k]));
+        m->overlap_wins = link->addr.bits > nets[k].bits;
+        snprintf(m->overlap, sizeof(m->overlap), "%s on %s is in this network's range %s: %s",
+                 PV_PREFIX_STR(&link->addr), link->ifname, PV_PREFIX_STR(&nets[k]),
+                 m->overlap_wins
+                     ? "packets to members there go astray: remove it, or move to a network with "
+                       "another range (create --cidr)"
+                     : "neighbours there are not reached, a router's name server neither: `sudo "
+                       "p2pvpnctl down` while this machine is there, or move to a network with "
+                       "another range (create --cidr)");
     }
 }
 
@@ -544,7 +550,7 @@ const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret
 {
     const struct membership *m = of(n);
     *ret_range = m->overlap_net;
-    return m->overlap;
+    return m->overlap_wins ? m->overlap : "";
 }
 
 void pv_membership_set_iface_problem(struct pv_node *n, const char *problem)

@@ -41,8 +41,8 @@ void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, p
 /* Leaves it without a word to anybody; the store is the caller's business. */
 void pv_membership_leave(struct pv_node *n, pv_ns now);
 
-/* An address of another interface is in the network's range: a sentence about it, and the range
- * whose packets it takes away; "" = there is none. */
+/* An address of another interface takes packets to members away: a sentence about it, and the range
+ * whose packets it takes; "" = there is none. */
 const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret_range);
 /* The shell tells what others did to the interface, as a sentence; "" = nothing. `status` says it.
  */

@@ -82,8 +82,10 @@ static const struct pv_addr *server_of(const struct pv_gatherer *g, const struct
 
 /* --- bases --------------------------------------------------------------------------------- */
 
-/* Ranges of the overlay never serve as candidates, whatever interface holds them: a path inside the
- * tunnel would carry itself. */
+/* Ranges of the overlay serve as no candidates, whatever interface holds them: a path inside the
+ * tunnel would carry itself. The address from which all goes to the internet is the exception, as
+ * in a hotel with the same range: the way there leads by the router, and peers do not take such a
+ * candidate (peer.c, take_remote()). */
 static bool is_excluded(const struct pv_node *n, const struct pv_addr *a)
 {
     for (size_t i = 0; i < n->given.n_own_addrs; i++) {
@@ -104,7 +106,7 @@ static bool may_be_offered(const struct pv_gatherer *g, const struct pv_link_add
         return false;
     struct pv_addr probe = *a;
     probe.port = given->udp_port;
-    return pv_addr_is_usable_remote(&probe) && !is_excluded(g->node, a);
+    return pv_addr_is_usable_remote(&probe) && (l->source || !is_excluded(g->node, a));
 }
 
 static const struct base *find_base(const struct base *bases, size_t n, const struct pv_addr *a)

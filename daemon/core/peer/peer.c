@@ -430,10 +430,16 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     return r;
 }
 
+/* Leaves out candidates in the overlay's ranges: packets to them would go into the tunnel. */
 static void take_remote(struct pv_peer *p, pv_ns now)
 {
     const struct pv_desc *d = pv_peer_theirs(p);
-    if (pv_ice_set_remote(p->ice, &d->creds, d->cands, d->n_cands, now) != PV_OK)
+    struct pv_ice_cand cands[PV_ARRAY_LEN(d->cands)];
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_cands; i++)
+        if (d->cands[i].type == PV_ICE_RELAY || !pv_node_leads_in(p->node, &d->cands[i].addr))
+            cands[n++] = d->cands[i];
+    if (pv_ice_set_remote(p->ice, &d->creds, cands, n, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
 }
 

@@ -559,7 +559,8 @@ static void add_postrouting(struct pv_text *w, const struct pv_netplan *plan)
 
 /* Nobody but members speaks for members, and what listens at this node's own address hears nobody
  * else: a neighbour in a LAN could send both, as the kernel takes packets for all its addresses on
- * every interface. Containers of this host are a part of it. */
+ * every interface. Containers of this host are a part of it. A LAN may have the same range, as in a
+ * hotel: then this host's address there still gets answers from outside. */
 static void add_strangers(struct pv_text *w, const struct pv_netplan *plan,
                           const struct pv_networds_host *host)
 {
@@ -578,7 +579,9 @@ static void add_strangers(struct pv_text *w, const struct pv_netplan *plan,
             pv_text_add(w, "  iifname \"%s\" accept\n", host->links[i].ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            pv_text_add(w, "  %s daddr %s fib daddr type " HERE " counter drop\n",
+            pv_text_add(w,
+                        "  %s daddr %s fib daddr type " HERE " fib daddr . iif type != " HERE
+                        " counter drop\n",
                         ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
     pv_text_add(w, " }\n");
 }

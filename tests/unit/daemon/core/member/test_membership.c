@@ -409,6 +409,11 @@ PV_TEST(an_address_in_the_networks_range_is_noticed)
     assert_has(pv_membership_overlap(&x.f.node, &range), "eth0");
     assert_int_equal(range.bits, 24);
     assert_true(fake_node_has_problem(&x.f, "eth0"));
+    x.f.node.host.links[0].addr.bits = 16; /* as long as the network's: our interface wins */
+    fake_node_raise(&x.f, PV_FACT_LINKS);
+    assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
+    assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl down`"));
+    x.f.node.host.links[0].addr.bits = 24;
     x.f.node.given.inside = 1; /* an interface in a network of its own is in nobody's way */
     fake_node_raise(&x.f, PV_FACT_LINKS);
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");

@@ -237,6 +237,17 @@ PV_TEST(an_address_that_cannot_be_reached_is_never_offered)
     assert_non_null(listed("192.168.1.20:51820"));
 }
 
+/* In a LAN with the network's range the way to the internet leads by its router all the same. */
+PV_TEST(the_source_on_the_way_out_is_a_base_in_the_overlays_range_too)
+{
+    struct pv_link_addr link = link_of("eth0", "10.66.0.55");
+    have_links(&link, 1);
+    assert_int_equal(count(), 0);
+    link.way_out = link.source = true;
+    have_links(&link, 1);
+    assert_non_null(listed("10.66.0.55:51820"));
+}
+
 /* The first has IPv4 behind a NAT and nine global addresses of IPv6. */
 PV_TEST(a_family_is_offered_however_many_addresses_the_other_has)
 {
