@@ -42,6 +42,7 @@ struct known {
     char exit[PV_NAME_BUF];            /* the member by whom all goes; "": none */
     bool shut;                         /* nothing does: it is blocked, and nobody carries it, */
     bool guarded;                      /* or another network of this machine blocks it */
+    double left_out; /* own addresses that peers are not offered; negative: unknown */
 };
 
 /* The reason for which nothing is reached. */
@@ -67,7 +68,7 @@ static const char *say_exit(const struct known *known, const char *server, const
 static void ask_daemon(struct pv_cli *cli, struct known *ret)
 {
     json_t *body = NULL;
-    memset(ret, 0, sizeof(*ret));
+    *ret = (struct known){.left_out = -1};
     /* Without a daemon the user is asked for a server. */
     if (pv_client_ask(cli->node.socket, cli->node.is_user, PV_CTLAPI_STATUS, PV_S(STATUS_S),
                       &body) < 0)
@@ -82,6 +83,7 @@ static void ask_daemon(struct pv_cli *cli, struct known *ret)
     if (pv_json_bool(exit, "works") || ret->shut)
         snprintf(ret->exit, sizeof(ret->exit), "%s", pv_json_text(exit, "peer", ""));
     ret->elsewhere = pv_json_is(body, "udp", "blocked-there");
+    ret->left_out = pv_json_real(body, "left_out", 0);
     json_decref(body);
 }
 
@@ -105,8 +107,9 @@ struct check {
     struct pv_netprobe_servers servers;
     struct pv_netprobe_report report;
     bool lifetime;
-    bool tcp; /* the server answered by TCP; asked when UDP got no answer */
-    bool tls; /* it did not, but by TLS on HTTPS */
+    bool tcp;     /* the server answered by TCP; asked when UDP got no answer */
+    bool tls;     /* it did not, but by TLS on HTTPS */
+    bool strange; /* something took the connection, and is no STUN server */
     struct known known;
     const char *verdict;
     char text[400]; /* of a verdict that names the server */
@@ -131,14 +134,16 @@ static const struct pv_netcheck_result *best_result(const struct check *c)
 }
 
 /* One answer is enough to tell a blocked UDP from a dead server. port: 0 for the server's own. */
-static bool answers(const struct check *c, enum pv_netprobe_way way, uint16_t port)
+static bool answers(struct check *c, enum pv_netprobe_way way, uint16_t port)
 {
     struct pv_netprobe_answer answer;
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
         struct pv_addr server = c->servers.addr[f][0];
         server.port = port != 0 ? port : server.port;
-        if (c->report.tried[f] && pv_netprobe_ask(&server, way, &answer) == PV_OK)
+        int r = c->report.tried[f] ? pv_netprobe_ask(&server, way, &answer) : PV_ERR_NOT_FOUND;
+        if (r == PV_OK)
             return true;
+        c->strange = c->strange || r == PV_ERR_MALFORMED;
     }
     return false;
 }
@@ -230,11 +235,13 @@ static json_t *levels_json(const struct check *c)
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
     /* "blocked" needs a proof that the server lives; silence by all ways proves nothing. */
+    const double left_out = c->known.left_out;
     const char *udp = reached(c) ? "works" : is_blocked(c) ? "blocked" : "unknown";
-    return pv_cli_print_packed(cli, "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp",
-                               udp, FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1],
-                               result_json(c, 1), "router", router_json(c), "hops", hops_json(c),
-                               "nat_levels", levels_json(c), "verdict", c->verdict);
+    return pv_cli_print_packed(
+        cli, "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp,
+        FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1], result_json(c, 1), "router",
+        router_json(c), "hops", hops_json(c), "nat_levels", levels_json(c), "left_out",
+        left_out < 0 ? json_null() : json_integer((json_int_t)left_out), "verdict", c->verdict);
 }
 
 static void ports_row(struct pv_table *t, const struct pv_netcheck_result *r)
@@ -342,6 +349,7 @@ static int print_text(struct pv_cli *cli, const struct check *c)
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
         family_rows(&t, c, f);
     router_rows(&t, c);
+    pv_cli_left_out_row(&t, c->known.left_out);
     return pv_cli_print_table(cli, &t) != 0 ? PV_CTLAPI_FAILED : 0;
 }
 
@@ -387,6 +395,10 @@ static const char *judge(struct check *c)
     if (!reached(c) && c->known.exit[0] != '\0')
         return say_exit(&c->known, "The server", ", and this machine's own way is measured.",
                         c->text);
+    if (!reached(c) && c->strange)
+        return "Something else answers by TCP in the server's place, as the login page of a "
+               "network does: open any web page here and log in, then measure again; or the server "
+               "is no STUN server.";
     if (!reached(c))
         return "The server answers neither by UDP nor by TCP, nor by TLS on port 443: it is down, "
                "or this machine has no way out.";
@@ -439,6 +451,8 @@ static int netcheck(struct pv_cli *cli)
     if (code == 0 && !reached(&c) && !is_blocked(&c))
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s",
                            c.known.shut ? "the server was not reached: nothing goes out"
+                           : c.strange  ? "no answer from the server: something else answers in "
+                                          "its place"
                                         : "no answer from the server: is its name right, and is it "
                                           "running?");
     return code;

@@ -135,6 +135,14 @@ static void status_coordinator(struct pv_table *t, const json_t *coord)
                       without == 1 ? "peer" : "peers");
 }
 
+void pv_cli_left_out_row(struct pv_table *t, double left_out)
+{
+    if (left_out > 0)
+        pv_table_fact(t, "left out", PV_PLAIN,
+                      "%.0f further %s of this machine: peers are offered the best 8", left_out,
+                      left_out == 1 ? "address" : "addresses");
+}
+
 /* The node's ways to the world: interface, coordinator, relays, public addresses. */
 static void status_outside(struct pv_table *t, const json_t *s)
 {
@@ -171,10 +179,7 @@ static void status_outside(struct pv_table *t, const json_t *s)
                       "nothing public: the coordinator is in this LAN ([traversal] stun)");
     PV_EACH_JSON(json_object_get(s, "public"), addr)
         pv_table_fact(t, addr_i == 0 ? "seen as" : "", PV_PLAIN, "%s", pv_json_string(addr));
-    if (pv_json_real(s, "left_out", 0) > 0)
-        pv_table_fact(t, "left out", PV_PLAIN,
-                      "%.0f further addresses of this machine: peers are offered the best 8",
-                      pv_json_real(s, "left_out", 0));
+    pv_cli_left_out_row(t, pv_json_real(s, "left_out", 0));
 }
 
 /* The own NAT, once something had to be found out about it. */

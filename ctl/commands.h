@@ -54,6 +54,10 @@ bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_S
  * page is kept, and why. */
 void pv_cli_add_web_problem(const struct pv_cli *cli, json_t *status);
 
+/* The row of `status` and `netcheck` about this machine's own addresses that peers are not offered;
+ * none if there are 0. */
+void pv_cli_left_out_row(struct pv_table *t, double left_out);
+
 /* Options of every command, before or behind its name; ends with a NULL name. */
 extern const struct pv_option pv_global_options[];
 /* All groups in the order of the overview; NULL behind the last. */
