@@ -445,8 +445,9 @@ static int configure(struct helper_server *s, const struct pv_helper_iface *want
     if (r == PV_ERR_NOT_FOUND)
         return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", name);
     if (r < 0)
-        return fail_reply(s, r, "set up %s: ip says: %s", name,
-                          complaint[0] != '\0' ? complaint : pv_strstatus(r));
+        return fail_reply(s, r, "set up %s: ip says: %s%s", name,
+                          complaint[0] != '\0' ? complaint : pv_strstatus(r),
+                          pv_ipcmd_remedy(complaint));
     return PV_OK;
 }
 

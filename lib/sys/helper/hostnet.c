@@ -292,8 +292,8 @@ static int set_table(struct pv_hostnet *net)
               : net->plan.n_offered > 0 ? "set up forwarding"
                                         : "keep out who speaks as a member beside the interface");
     else if (r < 0)
-        fault(net, "set up table inet %s: nft says: %s", net->watch.table,
-              complaint[0] != '\0' ? complaint : pv_strstatus(r));
+        fault(net, "set up table inet %s: nft says: %s%s", net->watch.table,
+              complaint[0] != '\0' ? complaint : pv_strstatus(r), pv_ipcmd_remedy(complaint));
     if (r < 0) {
         net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return r;

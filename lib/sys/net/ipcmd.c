@@ -207,6 +207,15 @@ static int run(const struct command *c, const char *lines, pv_nftcmd_line *line,
     return r;
 }
 
+const char *pv_ipcmd_remedy(const char *complaint)
+{
+    if (strstr(complaint, "unrecognized option") != NULL)
+        return ": this ip is BusyBox's: install iproute2";
+    if (strstr(complaint, "not supported") != NULL)
+        return ": this kernel lacks nf_tables: `modprobe nf_tables`, of a container on its host";
+    return "";
+}
+
 /* All lines or an error: ip stops at the first line that fails, and its complaint is returned. */
 int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
 {

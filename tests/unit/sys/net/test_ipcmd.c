@@ -86,3 +86,11 @@ void test_begin(void)
         pv_ipcmd_run("link set dev lo up\n", complaint) != PV_OK)
         test_skip_all("needs root, ip and network namespaces");
 }
+
+PV_TEST(a_lacking_tool_or_kernel_is_told_with_its_remedy)
+{
+    assert_has(pv_ipcmd_remedy("ip: unrecognized option: batch"), "install iproute2");
+    assert_has(pv_ipcmd_remedy("Error: cache initialization failed: Operation not supported"),
+               "modprobe nf_tables");
+    assert_string_equal(pv_ipcmd_remedy("RTNETLINK answers: Operation not permitted"), "");
+}
