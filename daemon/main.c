@@ -55,7 +55,6 @@ enum {
     FILES_MAX = 65536,        /* open files asked for */
     LARGE_BLOCK = 128 * 1024, /* bytes; glibc's own first value */
     FILES_FEW = 256,          /* ours: descriptors with which commands and a few peers work */
-    LINKS_MAX = 256,          /* ours: interfaces of this machine that --check looks at */
 };
 
 #define DEFAULT_STATE  "/var/lib/p2pvpn"
@@ -1099,18 +1098,13 @@ static int serve(struct daemon *d)
  * network that is not there yet. */
 static int check_tun(const struct daemon *d)
 {
-    struct pv_net_link links[LINKS_MAX];
-    size_t n = 0;
-    if (d->for_user || pv_net_links(links, LINKS_MAX, &n) < 0)
+    struct pv_net_link link;
+    if (d->for_user || pv_net_find_link(d->tun, &link) < 0 || link.tunnel)
         return EXIT_OK;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(links[i].name, d->tun) == 0 && !links[i].tunnel)
-            return say(EXIT_FAILED,
-                       "make interface %s: the name is in use: stop the program that has it, or "
-                       "choose another one (name in [interface] of p2pvpnd.conf, or --tun)",
-                       d->tun);
-    }
-    return EXIT_OK;
+    return say(EXIT_FAILED,
+               "make interface %s: the name is in use: stop the program that has it, or choose "
+               "another one (name in [interface] of p2pvpnd.conf, or --tun)",
+               d->tun);
 }
 
 /* The start would meet what stands in the places of state, socket and interface: it is refused in

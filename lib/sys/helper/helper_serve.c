@@ -49,9 +49,6 @@ enum {
     NOBODY = 65534, /* user and group, where every other number is taken */
     /* packets, PERFORMANCE "The TUN": 500 is no burst limit a fast local sender meets */
     TX_QUEUE = 1000,
-    /* of this host, looked at for overlaps */
-    HOST_ADDRS_MAX = 1024,
-    HOST_ROUTES_MAX = 4096,
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
     METRIC_V6_NETWORK = 256, /* and the one to an address's network (IP6_RT_PRIO_ADDRCONF) */
     HOST_RETRY_MS = 1000,    /* for an answer that found the daemon's queue full */
@@ -193,77 +190,66 @@ static int check_iface(struct helper_server *s, const struct pv_helper_iface *if
         (memchr(iface->zone, '\0', sizeof(iface->zone)) == NULL || !pv_name_is_valid(iface->zone)))
         return fail_reply(s, -EINVAL, "%s: not a network's name", what);
     if (iface->mtu < (v6 ? MTU_MIN_V6 : PV_HELPER_MTU_MIN))
-        return fail_reply(s, -EINVAL, "%s: MTU %u is too small: IPv4 needs 576, IPv6 1280", what,
-                          iface->mtu);
+        return fail_reply(s, -EINVAL, "%s: MTU %u is too small: %s", what, iface->mtu,
+                          v6 ? "IPv6 needs 1280" : "IPv4 needs 576");
     return PV_OK;
 }
 
-/* This host as it is now. */
-struct host {
-    struct pv_net_addr addrs[HOST_ADDRS_MAX];
-    struct pv_net_route routes[HOST_ROUTES_MAX]; /* of the main table */
-    size_t n_addrs, n_routes;
+/* A look at all addresses and routes of this host, for what stands in the interface's way. */
+struct overlap_look {
+    struct helper_server *s;
+    const struct pv_helper_iface *iface;
+    uint32_t own;                          /* index of our interface; 0: it is not there */
+    int r;                                 /* of the addresses of the interface */
+    bool left_out[PV_HELPER_MAX_PREFIXES]; /* by the interface's routes */
 };
 
-static struct host *look_at_host(struct helper_server *s)
+/* A network of the host's that a route of ours would take the place of. */
+static void take_host_addr(void *ctx, const struct pv_net_addr *a)
 {
-    const struct pv_net_route_query query = {.table = RT_TABLE_MAIN};
-    struct host *h = calloc(1, sizeof(*h));
-    int r = h == NULL ? PV_ERR_NOMEM : pv_net_addrs(h->addrs, HOST_ADDRS_MAX, &h->n_addrs);
-    if (r >= 0)
-        r = pv_net_routes(&query, h->routes, HOST_ROUTES_MAX, &h->n_routes);
-    if (r >= 0)
-        return h;
-    free(h);
-    fail_reply(s, r, "look at this host's addresses and routes: %s", pv_strstatus(r));
-    return NULL;
-}
-
-/* A network of the host's, or a route that ours would take the place of. */
-static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
-                        const struct host *h)
-{
-    const uint32_t metric = route->base.family == PV_AF_INET6 ? METRIC_V6 : 0;
-    const uint32_t own = if_nametoindex(s->fixed.ifname);
-    char name[IF_NAMESIZE];
-    for (size_t k = 0; k < h->n_addrs; k++) {
-        const struct pv_prefix *p = &h->addrs[k].addr;
-        if (strcmp(h->addrs[k].ifname, s->fixed.ifname) == 0 || route->bits < p->bits ||
-            !pv_prefix_overlaps(route, p))
+    struct overlap_look *look = ctx;
+    struct helper_server *s = look->s;
+    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    if (strcmp(a->ifname, s->fixed.ifname) == 0)
+        return;
+    for (size_t i = 0; i < look->iface->n_addrs && look->r >= 0; i++)
+        if (pv_prefix_overlaps(&look->iface->addrs[i], &a->addr))
+            look->r = fail_reply(
+                s, PV_ERR_EXISTS,
+                "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
+                "network with another range (create --cidr)",
+                pv_prefix_format(&look->iface->addrs[i], range), s->fixed.ifname,
+                pv_prefix_format(&a->addr, other), a->ifname);
+    for (size_t i = 0; i < look->iface->n_routes && look->r >= 0; i++) {
+        const struct pv_prefix *route = &look->iface->routes[i];
+        if (route->bits < a->addr.bits || !pv_prefix_overlaps(route, &a->addr))
             continue;
+        look->left_out[i] = true;
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "no route to %s through %s: this host is in %s on %s", PV_PREFIX_STR(route),
-                 s->fixed.ifname, PV_PREFIX_STR(p), h->addrs[k].ifname);
-        return false;
+                 s->fixed.ifname, PV_PREFIX_STR(&a->addr), a->ifname);
     }
-    for (size_t k = 0; k < h->n_routes; k++) {
-        const struct pv_net_route *r = &h->routes[k];
-        if (r->metric != metric || r->dst.bits != route->bits || (own != 0 && r->ifindex == own) ||
+}
+
+/* Of the main table. */
+static void take_host_route(void *ctx, const struct pv_net_route *r)
+{
+    struct overlap_look *look = ctx;
+    struct helper_server *s = look->s;
+    char name[IF_NAMESIZE];
+    for (size_t i = 0; i < look->iface->n_routes; i++) {
+        const struct pv_prefix *route = &look->iface->routes[i];
+        const uint32_t metric = route->base.family == PV_AF_INET6 ? METRIC_V6 : 0;
+        if (look->left_out[i] || r->metric != metric || r->dst.bits != route->bits ||
+            (look->own != 0 && r->ifindex == look->own) ||
             !pv_addr_equal_ip(&r->dst.base, &route->base))
             continue;
+        look->left_out[i] = true;
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "no route to %s through %s: this host has another one, on %s",
                  PV_PREFIX_STR(route), s->fixed.ifname,
                  if_indextoname(r->ifindex, name) != NULL ? name : "no interface");
-        return false;
     }
-    return true;
-}
-
-static int check_address(struct helper_server *s, const struct pv_prefix *addr,
-                         const struct host *h)
-{
-    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
-    for (size_t k = 0; k < h->n_addrs; k++)
-        if (strcmp(h->addrs[k].ifname, s->fixed.ifname) != 0 &&
-            pv_prefix_overlaps(addr, &h->addrs[k].addr))
-            return fail_reply(
-                s, PV_ERR_EXISTS,
-                "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
-                "network with another range (create --cidr)",
-                pv_prefix_format(addr, range), s->fixed.ifname,
-                pv_prefix_format(&h->addrs[k].addr, other), h->addrs[k].ifname);
-    return PV_OK;
 }
 
 /* A range in use on another interface of this host stays there, since a user who lost that network
@@ -271,17 +257,20 @@ static int check_address(struct helper_server *s, const struct pv_prefix *addr,
  * left out. A larger one does no harm: the kernel prefers the longer prefix. */
 static int check_overlap(struct helper_server *s, struct pv_helper_iface *iface)
 {
-    struct host *h = look_at_host(s);
+    const struct pv_net_route_query query = {.table = RT_TABLE_MAIN};
+    struct overlap_look look = {
+        .s = s, .iface = iface, .own = if_nametoindex(s->fixed.ifname), .r = PV_OK};
     size_t kept = 0;
-    int r = h == NULL ? s->reply.status : PV_OK;
-    for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++)
-        r = check_address(s, &iface->addrs[i], h);
-    for (size_t i = 0; r >= 0 && i < iface->n_routes; i++)
-        if (keeps_route(s, &iface->routes[i], h))
+    int r = pv_net_each_addr(false, take_host_addr, &look);
+    if (r >= 0 && look.r >= 0)
+        r = pv_net_each_route(&query, take_host_route, &look);
+    if (r < 0)
+        return fail_reply(s, r, "look at this host's addresses and routes: %s", pv_strstatus(r));
+    for (size_t i = 0; i < iface->n_routes; i++)
+        if (!look.left_out[i])
             iface->routes[kept++] = iface->routes[i];
     iface->n_routes = kept;
-    free(h);
-    return r;
+    return look.r;
 }
 
 /* Packets from what a plan calls members' range are kept from coming by other interfaces: one that

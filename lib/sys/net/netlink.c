@@ -369,6 +369,20 @@ int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n)
     return r;
 }
 
+int pv_net_find_link(const char *name, struct pv_net_link *ret_link)
+{
+    struct net_picture pic = {.grows = true};
+    int r = take_picture(&pic), found = PV_ERR_NOT_FOUND;
+    for (size_t i = 0; r >= 0 && i < pic.n_links; i++) {
+        if (strcmp(pic.links[i].name, name) != 0)
+            continue;
+        *ret_link = pic.links[i];
+        found = PV_OK;
+    }
+    free(pic.links);
+    return r < 0 ? r : found;
+}
+
 /* --- monitor ------------------------------------------------------------------------------- */
 
 /* A burst is told PV_NET_QUIET_MS after its last message, or PV_NET_LATEST_MS after its first one

@@ -48,6 +48,9 @@ struct pv_net_link {
 /* All interfaces, those without addresses too; at most cap. -errno. */
 PV_MUST_CHECK int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n);
 
+/* The interface of this name. PV_ERR_NOT_FOUND, PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_net_find_link(const char *name, struct pv_net_link *ret_link);
+
 struct pv_net_monitor; /* opaque */
 
 /* -errno, PV_ERR_NOMEM. */

@@ -48,8 +48,8 @@ static void add_attr(struct request *req, uint16_t type, struct pv_view value)
 
 struct route_dump {
     const struct pv_net_route_query *query;
-    struct pv_net_route *routes;
-    size_t cap, n;
+    pv_net_take_route *take;
+    void *ctx;
 };
 
 static bool is_wanted(const struct pv_net_route_query *q, const struct pv_net_route *r)
@@ -142,17 +142,16 @@ static bool read_route(uint16_t type, struct pv_view body, struct pv_net_route *
 
 static void take_route(void *ctx, uint16_t type, struct pv_view body)
 {
-    struct route_dump *d = ctx;
+    const struct route_dump *d = ctx;
     struct pv_net_route r;
-    if (d->n < d->cap && read_route(type, body, &r) && is_wanted(d->query, &r))
-        d->routes[d->n++] = r;
+    if (read_route(type, body, &r) && is_wanted(d->query, &r))
+        d->take(d->ctx, &r);
 }
 
-int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *ret_routes,
-                  size_t cap, size_t *ret_n)
+int pv_net_each_route(const struct pv_net_route_query *query, pv_net_take_route *take, void *ctx)
 {
     static const uint8_t families[] = {AF_INET, AF_INET6};
-    struct route_dump d = {.query = query, .routes = ret_routes, .cap = cap};
+    struct route_dump d = {.query = query, .take = take, .ctx = ctx};
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(families) && r >= 0; i++) {
         const struct rtmsg what = {.rtm_family = families[i], .rtm_protocol = query->proto};
@@ -161,7 +160,27 @@ int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *r
             add_attr(&req, RTA_OIF, pv_view(&query->ifindex, sizeof(query->ifindex)));
         r = pv_nl_ask(&req.hdr, query->inside, take_route, &d);
     }
-    *ret_n = d.n;
+    return r;
+}
+
+struct route_list {
+    struct pv_net_route *routes;
+    size_t cap, n;
+};
+
+static void take_listed(void *ctx, const struct pv_net_route *r)
+{
+    struct route_list *l = ctx;
+    if (l->n < l->cap)
+        l->routes[l->n++] = *r;
+}
+
+int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *ret_routes,
+                  size_t cap, size_t *ret_n)
+{
+    struct route_list l = {.routes = ret_routes, .cap = cap};
+    int r = pv_net_each_route(query, take_listed, &l);
+    *ret_n = l.n;
     return r;
 }
 

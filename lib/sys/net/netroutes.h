@@ -38,8 +38,12 @@ struct pv_net_route_query {
     bool inside;      /* of the network that our interface is in (inside.h) */
 };
 
-/* At most cap routes of both families, in the kernel's order; those of the kernel for its own
- * addresses, and of caches, are left out. *ret_n = cap: there may be more. -errno. */
+typedef void pv_net_take_route(void *ctx, const struct pv_net_route *route);
+/* Gives every route of both families to take, in the kernel's order; those of the kernel for its
+ * own addresses, and of caches, are left out. -errno: some may have been given. */
+PV_MUST_CHECK int pv_net_each_route(const struct pv_net_route_query *query, pv_net_take_route *take,
+                                    void *ctx);
+/* The same as a list, of at most cap routes. *ret_n = cap: there may be more. -errno. */
 PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
                                 struct pv_net_route *ret_routes, size_t cap, size_t *ret_n);
 /* The sender of the datagram whose way is asked for. */

@@ -280,6 +280,37 @@ PV_TEST_IN(a_range_in_use_on_this_host_is_refused_with_both_named, setup, teardo
     assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
 }
 
+/* The order in which the kernel lists them decides nothing. */
+PV_TEST_IN(a_range_in_use_behind_a_thousand_addresses_is_refused, setup, teardown)
+{
+    struct pv_helper_iface iface = an_iface();
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_text lines = pv_text_in(calloc(1, 65536), 65536);
+    int fd = -1;
+    assert_non_null(lines.text);
+    pv_text_add(&lines, "link add idle type bridge\n");
+    for (unsigned i = 0; i < 1100; i++)
+        pv_text_add(&lines, "addr add 10.%u.%u.1/24 dev idle\n", 70 + i / 256, i % 256);
+    assert_ok(pv_ipcmd_run(lines.text, complaint));
+    assert_ok(pv_ipcmd_run(test_given("link add pvlan type veth peer"), complaint));
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_has(error, "10.66.200.1/24 on pvlan");
+    assert_ok(pv_ipcmd_run("link del dev pvlan\nlink del dev idle\n", complaint));
+    free(lines.text);
+}
+
+PV_TEST_IN(an_interface_is_found_by_its_name, setup, teardown)
+{
+    struct pv_net_link link;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    assert_ok(pv_ipcmd_run("link add pvlan type bridge\n", complaint));
+    assert_ok(pv_net_find_link("pvlan", &link));
+    assert_int_equal(link.index, if_nametoindex("pvlan"));
+    assert_false(link.tunnel);
+    assert_int_equal(pv_net_find_link("pvnone", &link), PV_ERR_NOT_FOUND);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
+}
+
 PV_TEST_IN(a_name_in_use_is_refused, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
