@@ -35,10 +35,10 @@ static int try_lock(const char *dir, int *ret_lock_fd,
     char path[PATH_MAX];
     int r = pv_dir_make(dir, 0700);
     if (r < 0) {
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "state directory %.200s: %s: choose another one with --state, or run as a user "
-                 "who may write there",
-                 dir, pv_strstatus(r));
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "state directory %.200s: %s%s", dir,
+                 pv_strstatus(r),
+                 pv_unless_exhausted(r, ": choose another one with --state, or run as a user who "
+                                        "may write there"));
         return r;
     }
     key_path(dir, "lock", path);
@@ -49,10 +49,12 @@ static int try_lock(const char *dir, int *ret_lock_fd,
                  "one first",
                  dir);
     else if (r < 0)
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "lock %.200s: %s: %s", path, pv_strstatus(r),
-                 r == -EACCES ? "run it as root or as the owner of the state directory, or name "
-                                "another with --state"
-                              : "check owner, mode and mount of the state directory");
+        snprintf(
+            ret_error, PV_COORDKEYS_ERROR_MAX, "lock %.200s: %s%s", path, pv_strstatus(r),
+            r == -EACCES
+                ? ": run it as root or as the owner of the state directory, or name another "
+                  "with --state"
+                : pv_unless_exhausted(r, ": check owner, mode and mount of the state directory"));
     return r;
 }
 
@@ -123,9 +125,9 @@ static int write_secret(const char *dir, const char *name, const uint8_t *src, s
     }
     pv_wipe(text, sizeof(text));
     if (r < 0)
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "write %.200s: %s: check space, owner, mode and mount of the state directory",
-                 path, pv_strstatus(r));
+        snprintf(
+            ret_error, PV_COORDKEYS_ERROR_MAX, "write %.200s: %s%s", path, pv_strstatus(r),
+            pv_unless_exhausted(r, ": check space, owner, mode and mount of the state directory"));
     return r;
 }
 

@@ -32,8 +32,8 @@ static uint64_t bit(unsigned cap)
 static int fail(int r, char error[static PV_RIGHTS_ERROR_MAX], const char *what, const char *whose,
                 const char *remedy)
 {
-    snprintf(error, PV_RIGHTS_ERROR_MAX, "%s %.200s: %s: %s", what, whose,
-             r > -1000 ? strerror(-r) : pv_strstatus(r), remedy);
+    snprintf(error, PV_RIGHTS_ERROR_MAX, "%s %.200s: %s%s%s", what, whose, pv_strstatus(r),
+             pv_unless_exhausted(r, ": "), pv_unless_exhausted(r, remedy));
     return r;
 }
 

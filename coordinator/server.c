@@ -587,9 +587,8 @@ static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *s
                      pv_addr_format_ip(&set->alt[i], text));
         else if (r < 0)
             snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                     "alternate address: UDP %s cannot be used: %s: free it, or leave "
-                     "--alt-address out",
-                     text, pv_strstatus(r));
+                     "alternate address: UDP %s cannot be used: %s%s", text, pv_strstatus(r),
+                     pv_unless_exhausted(r, ": free it, or leave --alt-address out"));
     }
     return r;
 }

@@ -75,7 +75,7 @@ int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *s
     int r = make_holder(set->state, cfg.name, cfg.holder);
     if (r < 0) {
         snprintf(ret_error, PV_STANDBY_ERROR_MAX, "state directory %.200s: %s", set->state,
-                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+                 pv_strstatus(r));
         return r;
     }
     if (set->n_public > 0) {

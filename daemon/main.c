@@ -409,9 +409,11 @@ static int refuse_state(const struct daemon *d, int r)
                    d->state,
                    r == PV_ERR_EXISTS ? "it has files in it, and none of p2pvpnd"
                                       : "anybody may write there");
-    return say(EXIT_FAILED,
-               "state directory %s: %s: make it writable for %s, or choose another with --state",
-               d->state, pv_strstatus(r), d->for_user ? "this user" : "root");
+    return say(EXIT_FAILED, "state directory %s: %s%s", d->state, pv_strstatus(r),
+               pv_unless_exhausted(r, d->for_user ? ": make it writable for this user, or choose "
+                                                    "another with --state"
+                                                  : ": make it writable for root, or choose "
+                                                    "another with --state"));
 }
 
 /* As root: from here on the directory belongs to the user that the daemon becomes. */
@@ -452,10 +454,10 @@ static int lock_state(struct daemon *d)
                    "already running: another p2pvpnd uses %s: stop it, or choose another --state",
                    d->state);
     if (r < 0)
-        return say(EXIT_FAILED,
-                   "state directory %s: cannot write: %s: make it writable for user %s, or choose "
-                   "another with --state",
-                   d->state, pv_strstatus(r), d->user.name);
+        return say(EXIT_FAILED, "state directory %s: cannot write: %s%s", d->state, pv_strstatus(r),
+                   pv_unless_exhausted(r, PV_STR(": make it writable for user %s, or choose "
+                                                 "another with --state",
+                                                 d->user.name)));
     return EXIT_OK;
 }
 
@@ -510,8 +512,8 @@ static int read_port(struct daemon *d, uint16_t *ret_port)
     pv_file_free(text, len);
     /* Drawing a new port silently would break whatever forwards the old one. */
     if (r < 0)
-        return say(EXIT_FAILED, "read %s: %s: remove the file to draw a new port", path,
-                   pv_strstatus(r));
+        return say(EXIT_FAILED, "read %s: %s%s", path, pv_strstatus(r),
+                   pv_unless_exhausted(r, ": remove the file to draw a new port"));
     *ret_port = (uint16_t)port;
     return EXIT_OK;
 }
@@ -571,8 +573,8 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
 
 static int refuse_socket(const struct daemon *d, int r)
 {
-    return say(EXIT_FAILED, "listen on %s: %s: choose another path with --socket", d->socket,
-               pv_strstatus(r));
+    return say(EXIT_FAILED, "listen on %s: %s%s", d->socket, pv_strstatus(r),
+               pv_unless_exhausted(r, ": choose another path with --socket"));
 }
 
 /* The directory, if it has a name, and the socket. PV_ERR_EXISTS: other is served. */
@@ -657,8 +659,8 @@ static int open_stack(struct daemon *d)
     snprintf(path, sizeof(path), "%s" PV_INSIDE_STACK_SUFFIX, d->socket);
     int r = pv_unix_listen(path, NULL, &listener);
     if (r < 0)
-        return say(EXIT_FAILED, "listen on %s: %s: choose a shorter path with --socket", path,
-                   pv_strstatus(r));
+        return say(EXIT_FAILED, "listen on %s: %s%s", path, pv_strstatus(r),
+                   pv_unless_exhausted(r, ": choose a shorter path with --socket"));
     r = pv_helper_go_stack(d->helper, listener, &giver, &d->inside, error);
     close(listener);
     if (r < 0) {
@@ -708,7 +710,6 @@ static int open_metrics(struct daemon *d)
     return say(EXIT_FAILED, "[metrics] listen = %s: %s", PV_ADDR_STR(addr),
                r == PV_ERR_EXISTS    ? "the address is in use: choose another port"
                : r == -EADDRNOTAVAIL ? "not an address of this machine: choose another"
-               : r > -1000           ? strerror(-r)
                                      : pv_strstatus(r));
 }
 

@@ -4,6 +4,7 @@
  */
 #include "base/pv.h"
 
+#include <errno.h>
 #include <string.h>
 
 const char *pv_strstatus(int status)
@@ -45,9 +46,21 @@ const char *pv_strstatus(int status)
         return "not supported";
     case PV_ERR_CRYPTO:
         return "crypto library failed";
+    case -EMFILE: /* whatever was opened has nothing to do with it */
+        return "too many open files: allow 256 or more (LimitNOFILE= in the unit, ulimit -n in a "
+               "shell)";
+    case -ENFILE:
+        return "too many open files on this machine: raise the sysctl fs.file-max, or end programs";
     default:
         return status < 0 && status > -1000 ? strerror(-status) : "unknown status";
     }
+}
+
+const char *pv_unless_exhausted(int status, const char *remedy)
+{
+    const bool exhausted = status == -EMFILE || status == -ENFILE || status == -ENOMEM ||
+                           status == -ENOBUFS || status == PV_ERR_NOMEM;
+    return exhausted ? "" : remedy;
 }
 
 bool pv_view_equal(struct pv_view a, struct pv_view b)

@@ -37,8 +37,12 @@ enum pv_status {
     PV_ERR_CRYPTO = -1016,      /* a crypto library failed (out of memory, missing algorithm) */
 };
 
-/* A short English phrase for a status of ours ("not found"); "error N" for anything else. */
+/* A short English phrase for a status of ours ("not found") or an errno. For a limit on open files
+ * it also says how to raise the limit. */
 const char *pv_strstatus(int status);
+/* Returns remedy, or "" if this process or machine has run out of something: then another file or
+ * address instead of the named one would not help. */
+const char *pv_unless_exhausted(int status, const char *remedy);
 
 /* Time (CLOCK_BOOTTIME) or duration in nanoseconds. Never wall time. */
 typedef uint64_t pv_ns;

@@ -92,3 +92,86 @@ def a_lan_of_the_networks_range(lab):
     a.ctl("up")
     a.wait_direct(b)
     wait("no problem to be left", lambda: not problems(a))
+
+
+# A login page: whatever is asked, it sends the browser elsewhere.
+PORTAL = """
+import socket, threading
+def answer(c):
+    c.settimeout(5)
+    try:
+        c.recv(4096)
+        c.sendall(b'HTTP/1.1 302 Found\\r\\nLocation: http://login.example/\\r\\nConnection: close\\r\\n\\r\\n')
+        c.close()
+    except OSError:
+        pass
+s = socket.create_server(('0.0.0.0', 8080), backlog=50)
+print('ready', flush=True)
+while True:
+    threading.Thread(target=answer, args=(s.accept()[0],), daemon=True).start()
+"""
+
+
+@scenario
+def a_login_page_answers_for_everybody(lab):
+    coordinator = lab.coordinator()
+    hotel = lab.masquerade("hotel", drop_input=False)
+    a, b = lab.host("a", hotel), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    page = hotel.ns.start(sys.executable, "-c", PORTAL, name="portal")
+    wait("the page", lambda: "ready" in page.text())
+    hotel.ns.nft("""table ip portal {
+    chain catch { type nat hook prerouting priority -110; iifname "br0" meta l4proto tcp redirect to :8080; }
+    chain stop { type filter hook forward priority -10; iifname "br0" drop; }
+}""")
+    a.restart_daemon()
+    wait("status to name it", lambda: "login page" in problems(a))
+    r = netcheck(a, coordinator.public(), check_rc=False)
+    check("login page" in r["verdict"] and "log in" in r["verdict"], f"netcheck: {r['verdict']}")
+    hotel.ns.run("nft", "delete", "table", "ip", "portal")  # somebody has logged in
+    a.wait_direct(b)
+    wait("no problem to be left", lambda: not problems(a))
+
+
+def instead(host, name, complaint):
+    """Another program of this name, which knows no more than to say this."""
+    host.run("sh", "-ec", f"""
+printf '#!/bin/sh\\necho "{complaint}" >&2\\nexit 1\\n' >/run/{name}
+chmod 755 /run/{name}
+for d in /usr/sbin /sbin /usr/bin /bin; do test ! -e $d/{name} || mount --bind /run/{name} $d/{name}; done""")
+
+
+@scenario
+def tools_or_a_kernel_that_lack_something(lab):
+    """BusyBox's ip, and a kernel without nf_tables below nft, as on small routers and in containers."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    instead(a, "nft", "netlink: Error: cache initialization failed: Operation not supported")
+    instead(b, "ip", "ip: unrecognized option: batch")
+    a.daemon()
+    a.create(coordinator.url())
+    wait("status to say what nft needs", lambda: "modprobe nf_tables" in problems(a))
+    b.daemon()
+    r = b.ctl("join", a.ctl("invite").out.strip(), "--name", "b", check_rc=False)
+    check(r.code == 1 and "BusyBox" in r.err and "install iproute2" in r.err, f"{r}")
+
+
+@scenario
+def too_few_files_may_be_open(lab):
+    """The text is about the limit, and blames no path, no matter which file cannot be opened first."""
+    coordinator = lab.host("coord")
+    a = lab.host("a")
+    for host, program, options in ((a, "p2pvpnd", ()), (coordinator, "p2pvpn-coordinator", ("--public", coordinator.ip4))):
+        for limit in (8, 12, 16, 20, 24):
+            host.before = ["prlimit", f"--nofile={limit}:{limit}"]
+            p = host.start(lab.bin(program), *options, name=f"{program}{limit}")
+            host.before = []
+            wait(f"{program} with {limit} files to end or to run",
+                 lambda: not p.running() or re.search("ready:|listening on", p.text()))
+            if p.running():
+                p.end()
+                continue
+            last = p.text().strip().splitlines()[-1]
+            check("LimitNOFILE=" in last and "ulimit -n" in last, f"{program} with {limit} files: {last}")
+            check("choose another" not in last and "make it writable" not in last, f"{program} with {limit} files: {last}")

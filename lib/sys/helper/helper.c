@@ -143,8 +143,8 @@ static int call_locked(int fd, struct call *c)
         for (uint32_t i = 0; i < n_fds; i++)
             close(c->fds[i]);
         c->reply.n_fds = 0;
-        snprintf(c->reply.error, PV_HELPER_ERROR_MAX,
-                 "take descriptors from the helper: too many open files: raise the limit");
+        snprintf(c->reply.error, PV_HELPER_ERROR_MAX, "take descriptors from the helper: %s",
+                 pv_strstatus(-EMFILE));
         return PV_ERR_LIMIT;
     }
     return c->reply.status;

@@ -443,7 +443,7 @@ static void fail_at(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, in
     if (error[0] == '\0')
         snprintf(error, PV_HOSTCTL_ERROR_MAX,
                  "set /proc/sys/net/%s to %d: %s: set it yourself: sysctl -w net/%s=%d", key, value,
-                 status > -1000 ? strerror(-status) : pv_strstatus(status), key, value);
+                 pv_strstatus(status), key, value);
 }
 
 static void fail(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int status)

@@ -511,7 +511,7 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
               PV_PREFIX_STR(&rival->prefix), rival->ifname);
     else if (taken < 0 && taken != PV_ERR_EXISTS)
         fault(net, "use an exit: the interface p2pvpn-exit cannot be made: %s",
-              taken > -1000 ? strerror(-taken) : pv_strstatus(taken));
+              pv_strstatus(taken));
     else if (taken < 0)
         fault(net,
               "use an exit: another network of this machine uses one: there `sudo p2pvpnctl exit "

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include "base/bytes.h"
 #include "tests/unit/test_util.h"
 
@@ -128,4 +130,14 @@ PV_TEST(every_status_has_a_phrase)
     assert_string_equal(pv_strstatus(PV_OK), "ok");
     assert_string_equal(pv_strstatus(-4711), "unknown status");
     assert_string_equal(pv_strstatus(-2), "No such file or directory");
+}
+
+/* Another path would not help a process that may open no more files. */
+PV_TEST(a_limit_of_files_is_told_with_its_remedy_and_no_other)
+{
+    assert_has(pv_strstatus(-EMFILE), "LimitNOFILE=");
+    assert_has(pv_strstatus(-ENFILE), "fs.file-max");
+    assert_string_equal(pv_unless_exhausted(-EMFILE, ": choose another"), "");
+    assert_string_equal(pv_unless_exhausted(PV_ERR_NOMEM, ": choose another"), "");
+    assert_string_equal(pv_unless_exhausted(-EACCES, ": choose another"), ": choose another");
 }
