@@ -557,7 +557,9 @@ int pv_cli_lost(struct pv_cli *cli, int status)
                            "no answer in time: try again, or give it longer with --timeout");
     case PV_ERR_CLOSED:
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd ended or closed the connection: %s",
-                           cli->unanswered[0] != '\0' ? cli->unanswered : "see its log");
+                           cli->unanswered[0] != '\0'
+                               ? cli->unanswered
+                               : pv_launch_log_hint(&cli->node, (char[PV_LAUNCH_HINT]){0}));
     case PV_ERR_MALFORMED:
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%s does not speak p2pvpnd's language: is the "

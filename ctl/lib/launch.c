@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/lib/systemd.h"
 #include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
@@ -386,6 +387,26 @@ json_t *pv_launch_log(const struct pv_instance *node, char ret_from[static PV_LA
         return list;
     json_decref(list);
     return NULL;
+}
+
+const char *pv_launch_log_hint(const struct pv_instance *node, char dst[static PV_LAUNCH_HINT])
+{
+    const char *own = PV_STR("p2pvpnd%s%s", node->name[0] == '\0' ? "" : "@", node->name);
+    struct stat st;
+    char path[PV_LAUNCH_FROM];
+    snprintf(path, sizeof(path), "%s/p2pvpnd.log", node->state);
+    const bool has_unit = node->is_user    ? pv_systemd_has_own(own)
+                          : node->is_usual ? pv_systemd_has(node->unit)
+                                           : false;
+    if (has_unit)
+        snprintf(dst, PV_LAUNCH_HINT, "`%s -u %s -n 20` says why",
+                 node->is_user ? "journalctl --user" : "sudo journalctl",
+                 node->is_user ? own : node->unit);
+    else if (node->is_usual && (stat(path, &st) == 0 || errno == EACCES))
+        snprintf(dst, PV_LAUNCH_HINT, "`sudo tail %s` says why", path); /* root's alone */
+    else
+        snprintf(dst, PV_LAUNCH_HINT, "what it printed where it was started says why");
+    return dst;
 }
 
 /* --- starting it --------------------------------------------------------------------------- */

@@ -53,3 +53,9 @@ enum {
  * of the file that it has where p2pvpnctl started it. Each is harmless for a terminal. A new
  * reference; empty where there is none; NULL without memory. */
 json_t *pv_launch_log(const struct pv_instance *node, char ret_from[static PV_LAUNCH_FROM]);
+/* Writes where the reason is when p2pvpnd has ended: a command that shows its log on this host, or
+ * its own output where it has no log that is known here. Returns dst. */
+enum {
+    PV_LAUNCH_HINT = PV_LAUNCH_FROM + 48, /* bytes with the NUL */
+};
+const char *pv_launch_log_hint(const struct pv_instance *node, char dst[static PV_LAUNCH_HINT]);

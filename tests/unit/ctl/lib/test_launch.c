@@ -136,6 +136,21 @@ PV_TEST(the_line_with_which_p2pvpnd_ended_is_the_reason)
     assert_string_equal(why, "");
 }
 
+/* A client that lost p2pvpnd gets a command for this host. */
+PV_TEST(the_hint_about_the_log_is_for_this_host)
+{
+    char hint[PV_LAUNCH_HINT];
+    struct pv_instance n = node;
+    n.is_usual = true;
+    snprintf(n.unit, sizeof(n.unit), "p2pvpnd-of-no-machine.service");
+    assert_has(pv_launch_log_hint(&n, hint), "what it printed where it was started");
+    write_log("one\n");
+    assert_has(pv_launch_log_hint(&n, hint), log_path);
+    assert_has(hint, "`sudo tail ");
+    n.is_usual = false; /* of whoever has that socket */
+    assert_has(pv_launch_log_hint(&n, hint), "what it printed where it was started");
+}
+
 PV_TEST(a_log_that_is_something_else_is_not_read)
 {
     alarm(HELD_UP_S);
