@@ -94,6 +94,22 @@ def a_lan_of_the_networks_range(lab):
     wait("no problem to be left", lambda: not problems(a))
 
 
+@scenario
+def a_default_route_that_leads_to_nobody(lab):
+    """As of a device at USB that says it is a router: `status` names routes, and not a coordinator that is off."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a", lab.masquerade("home", drop_input=False)), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.ip("route del default", f"route add default via {a.lan.subnet4}.1 dev eth0 metric 100",
+         "link add usb0 type veth peer name device", "link set device up", "link set usb0 up",
+         "addr add 192.168.42.5/24 dev usb0", "route add default via 192.168.42.1 dev usb0 metric 50")
+    wait("status to name a route", lambda: "leads to a router that is gone" in problems(a))
+    a.ip("route del default dev usb0")  # what it says
+    a.wait_direct(b)
+    wait("no problem to be left", lambda: not problems(a))
+
+
 # A login page: whatever is asked, it sends the browser elsewhere.
 PORTAL = """
 import socket, threading

@@ -80,7 +80,8 @@ enum pv_coordround pv_coordround_worse(enum pv_coordround round, bool connected,
         : status == -ECONNREFUSED ? PV_COORDROUND_REFUSED
         : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL
             ? PV_COORDROUND_NO_WAY
-            : PV_COORDROUND_SILENT;
+        : status == -EHOSTUNREACH ? PV_COORDROUND_UNREACHED
+                                  : PV_COORDROUND_SILENT;
     return f > round ? f : round;
 }
 
@@ -121,6 +122,9 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
                "there? Behind a router, is the port forwarded?";
     case PV_COORDROUND_NO_WAY:
         return no_way(v6, other);
+    case PV_COORDROUND_UNREACHED:
+        return "the coordinator's machine, or a router on the way to it, does not answer: it is "
+               "off, or a route here (`ip route`) leads to a router that is gone";
     case PV_COORDROUND_SILENT:
         break;
     }

@@ -24,7 +24,8 @@
 
 /* The outcome that says most comes last. */
 enum pv_coordround {
-    PV_COORDROUND_SILENT, /* no answer; so far */
+    PV_COORDROUND_SILENT,    /* no answer; so far */
+    PV_COORDROUND_UNREACHED, /* the next router is silent, or one says that it leads nowhere */
     PV_COORDROUND_NO_WAY,
     PV_COORDROUND_REFUSED,
     PV_COORDROUND_CLOSED,   /* connected, and closed before a byte came back */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordwait.h"
 #include "daemon/core/node/node.h"
@@ -131,6 +133,16 @@ PV_TEST(no_way_to_the_only_kind_of_address_is_said)
         assert_has(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true),
                    v6 ? "has it IPv6?" : "has it IPv4?");
     }
+}
+
+/* Silence may be a filter's; what the kernel says after it asked for a neighbour is not. */
+PV_TEST(a_silent_router_is_told_from_a_silent_coordinator)
+{
+    assert_int_equal(pv_coordround_worse(PV_COORDROUND_SILENT, false, false, -EHOSTUNREACH),
+                     PV_COORDROUND_UNREACHED);
+    assert_int_equal(pv_coordround_worse(PV_COORDROUND_UNREACHED, false, false, PV_ERR_TIMEOUT),
+                     PV_COORDROUND_UNREACHED);
+    assert_has(pv_coordround_text(PV_COORDROUND_UNREACHED, false, false), "`ip route`");
 }
 
 PV_TEST(every_end_has_a_sentence_of_its_own)
