@@ -81,11 +81,13 @@ void pv_stack_release(void *ptr);
 #define TCP_SND_BUF         (0xffffu << TCP_RCV_SCALE)
 #define TCP_SND_QUEUELEN    8192 /* segments */
 #define TCP_SNDLOWAT        32768
-#define TCP_QUEUE_OOSEQ     1
-#define TCP_OOSEQ_MAX_PBUFS 3072 /* a segment is one */
+#define TCP_QUEUE_OOSEQ     1 /* stack_guard.c limits it */
 #define LWIP_TCP_SACK_OUT   1
 #define TCP_LISTEN_BACKLOG  1
 #define LWIP_TCP_KEEPALIVE  1
 #define SO_REUSE            1
 /* ms. A delayed acknowledgement waits so long, and a retransmission twice as long at least. */
 #define TCP_TMR_INTERVAL 100
+
+/* stack_guard.c keeps one for a connection. */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 1

@@ -111,6 +111,7 @@ static uint32_t ahead(const struct tcp_pcb *pcb, uint32_t seq)
 /* The segments of a connection that wait for the bytes before them. */
 struct waiting {
     uint32_t end; /* distance of the last byte's end */
+    unsigned n;   /* segments */
     bool fin;     /* the member's end of the stream is there */
 };
 
@@ -122,14 +123,41 @@ static struct waiting look_at_ooseq(const struct tcp_pcb *pcb)
         if (end > w.end)
             w.end = end;
         w.fin = w.fin || (TCPH_FLAGS(q->tcphdr) & TCP_FIN) != 0;
+        w.n++;
     }
     return w;
+}
+
+/* Thousands may wait behind a lost segment, and a look at them for each one that comes takes longer
+ * than all else. So a connection remembers in lwIP's place for it how many wait at most, and
+ * whether a FIN may be among them. */
+static u8_t guard_id(void)
+{
+    static bool known;
+    static u8_t id;
+    if (!known)
+        id = tcp_ext_arg_alloc_id();
+    known = true;
+    return id;
+}
+
+static struct waiting recall_waiting(const struct tcp_pcb *pcb)
+{
+    const uintptr_t kept = (uintptr_t)tcp_ext_arg_get(pcb, guard_id());
+    if (pcb->ooseq == NULL)
+        return (struct waiting){0};
+    return (struct waiting){.n = (unsigned)(kept >> 1), .fin = (kept & 1) != 0};
+}
+
+static void remember_waiting(struct tcp_pcb *pcb, const struct waiting *w)
+{
+    tcp_ext_arg_set(pcb, guard_id(), (void *)((uintptr_t)w->n << 1 | w->fin));
 }
 
 /* lwIP puts an out-of-order segment aside without a look at the right edge of the window, and
  * asserts later that it fits. It adds a FIN to a segment that reaches the FIN of another, and
  * asserts that both fit: no data may stand behind a FIN. */
-static bool fits(const struct tcp_pcb *pcb, const struct segment *s)
+static bool fits(struct tcp_pcb *pcb, const struct segment *s)
 {
     const bool fin = (s->flags & TCP_FIN) != 0;
     const uint32_t at = ahead(pcb, s->seq), end = at + s->data;
@@ -138,14 +166,21 @@ static bool fits(const struct tcp_pcb *pcb, const struct segment *s)
         return true; /* nothing new: lwIP answers it, and takes nothing */
     if (late && (uint64_t)at + s->data + fin > pcb->rcv_wnd)
         return false;
-    const struct waiting w = look_at_ooseq(pcb);
+    struct waiting w = recall_waiting(pcb);
+    if (fin || w.fin || w.n >= PV_STACK_LATE)
+        w = look_at_ooseq(pcb);
     if (w.fin && (end > w.end || (fin && end != w.end)))
         return false;
-    return !late || !fin || end >= w.end;
+    if (late && ((fin && end < w.end) || w.n >= PV_STACK_LATE))
+        return false;
+    w.n += late;
+    w.fin = w.fin || (late && fin);
+    remember_waiting(pcb, &w);
+    return true;
 }
 
 /* Returns true if lwIP may process this segment of the connection. */
-static bool is_in_order(const struct tcp_pcb *pcb, const struct segment *s)
+static bool is_in_order(struct tcp_pcb *pcb, const struct segment *s)
 {
     if (pcb->state == SYN_SENT || (s->flags & TCP_RST) != 0)
         return true;
@@ -182,7 +217,7 @@ bool pv_stack_guard_allows(struct pv_view packet)
         return true;
     if (!read_segment(packet, &s))
         return false;
-    for (const struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
+    for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
         if (p->remote_port == s.from_port && p->local_port == s.to_port &&
             ip_addr_eq(&p->remote_ip, &s.from) && ip_addr_eq(&p->local_ip, &s.to))
             return is_in_order(p, &s);

@@ -12,6 +12,7 @@
 
 enum {
     PV_STACK_BACKLOG = 255, /* unfinished handshakes of a listener: lwIP's largest backlog */
+    PV_STACK_LATE = 3072,   /* segments of a connection that came too early: a window of them */
 };
 
 /* Returns true if lwIP may process this packet now. The packet is welcome (pv_stack_is_welcome()).

@@ -745,7 +745,7 @@ PV_TEST(a_connection_keeps_3072_segments_that_came_too_early)
         SENT = 3200,
     };
     int fd = begin_wild(65535, no_options);
-    for (uint32_t i = SENT; i > 0; i--) {
+    for (uint32_t i = 1; i <= SENT; i++) {
         say_bytes(ACK, 65535, no_options, 2 * i, 1);
         if (i % 50 == 0)
             pass(3, 1);
