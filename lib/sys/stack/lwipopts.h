@@ -24,6 +24,12 @@ void pv_stack_assertion_failed(const char *what, const char *file, int line);
 /* No messages of lwIP to its developers. */
 #define LWIP_PLATFORM_DIAG(x)
 
+/* lwIP's own are calls. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define lwip_htons(x) __builtin_bswap16(x)
+#define lwip_htonl(x) __builtin_bswap32(x)
+#endif
+
 /* Seeded by pv_stack_new(). */
 #define LWIP_RAND() ((uint32_t)random())
 
@@ -74,20 +80,30 @@ void pv_stack_release(void *ptr);
 #define LWIP_DHCP             0
 #define LWIP_CHKSUM_ALGORITHM 3 /* the fastest */
 
-#define TCP_MSS             1460
-#define LWIP_WND_SCALE      1
-#define TCP_RCV_SCALE       6
-#define TCP_WND             (0xffffu << TCP_RCV_SCALE) /* bytes: 4 MiB */
-#define TCP_SND_BUF         (0xffffu << TCP_RCV_SCALE)
-#define TCP_SND_QUEUELEN    8192 /* segments */
-#define TCP_SNDLOWAT        32768
-#define TCP_QUEUE_OOSEQ     1 /* stack_guard.c limits it */
-#define LWIP_TCP_SACK_OUT   1
-#define TCP_LISTEN_BACKLOG  1
-#define LWIP_TCP_KEEPALIVE  1
-#define SO_REUSE            1
+#define TCP_MSS          1460
+#define LWIP_WND_SCALE   1
+#define TCP_RCV_SCALE    6
+#define TCP_WND          (0xffffu << TCP_RCV_SCALE) /* bytes: 4 MiB */
+#define TCP_SND_BUF      (0xffffu << TCP_RCV_SCALE)
+#define TCP_SND_QUEUELEN 8192 /* segments */
+/* A program that reads tells of an eighth of the window at once: telling is a packet. */
+#define TCP_WND_UPDATE_THRESHOLD LWIP_MAX(4U * TCP_MSS, pcb->rcv_wnd / 8)
+#define TCP_SNDLOWAT             32768
+#define TCP_QUEUE_OOSEQ          1 /* stack_guard.c limits it */
+#define LWIP_TCP_SACK_OUT        1
+#define LWIP_TCP_TIMESTAMPS      1 /* a sender sees by them that a segment was late and not lost */
+#define TCP_LISTEN_BACKLOG       1
+#define LWIP_TCP_KEEPALIVE       1
+#define SO_REUSE                 1
 /* ms. A delayed acknowledgement waits so long, and a retransmission twice as long at least. */
 #define TCP_TMR_INTERVAL 100
 
-/* stack_guard.c keeps one for a connection. */
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1
+/* stack_guard.c and stack_sender.c keep one each for a connection. */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2
+/* stack_sender.c */
+struct tcp_pcb;
+struct tcp_hdr;
+int8_t pv_stack_sender_segment(struct tcp_pcb *pcb, const struct tcp_hdr *head, uint16_t len,
+                               uint16_t here);
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, head, len, here, options, pbuf) \
+    pv_stack_sender_segment(pcb, head, len, here)

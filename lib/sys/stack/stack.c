@@ -24,6 +24,7 @@
 #include "sys/stack/stack_guard.h"
 #include "sys/stack/stack_memory.h"
 #include "sys/stack/stack_out.h"
+#include "sys/stack/stack_sender.h"
 
 enum {
     BUF = 65536,          /* a packet, a datagram, a window */
@@ -260,7 +261,7 @@ static bool has_hung_up(int fd)
 static size_t out_room(const struct tcp_end *c)
 {
     const size_t left = c->pcb->snd_buf, queued = left < TCP_SND_BUF ? TCP_SND_BUF - left : 0;
-    size_t most = 2 * (size_t)c->pcb->cwnd;
+    size_t most = 2 * pv_stack_sender_window(c->pcb);
     if (most < WINDOW_FIRST || pv_stack_memory() > PV_STACK_MEMORY_EASE)
         most = WINDOW_FIRST;
     if (most > TCP_SND_BUF)
@@ -363,7 +364,7 @@ static bool pass_out(struct tcp_end *c, const uint8_t *data, size_t len)
     if (err != ERR_OK && err != ERR_MEM)
         break_later(c);
     if (err == ERR_OK)
-        (void)tcp_output(c->pcb);
+        pv_stack_sender_output(c->pcb);
     return err != ERR_MEM;
 }
 
@@ -1223,16 +1224,18 @@ static void run_timers(void)
         if (p->persist_backoff > 0 &&
             (p->unsent == NULL || p->unacked != NULL || p->snd_wnd >= p->mss)) {
             p->persist_backoff = 0;
-            (void)tcp_output(p);
+            pv_stack_sender_output(p);
         }
     }
     sys_check_timeouts();
+    pv_stack_sender_timers();
 }
 
 pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
 {
     const bool sweep = now >= s->sweep_at;
     input_packets(s);
+    const u32_t sender = pv_stack_sender_run();
     run_timers();
     if (sweep)
         trim();
@@ -1245,7 +1248,7 @@ pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
         s->sweep_at = now + SWEEP_EVERY;
     if (!pv_stack_fair_is_empty(s->fair))
         return now;
-    const u32_t ms = sys_timeouts_sleeptime();
+    const u32_t timers = sys_timeouts_sleeptime(), ms = timers < sender ? timers : sender;
     return pv_min_ns(s->sweep_at,
                      ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE ? PV_NEVER : now + PV_MS(ms));
 }

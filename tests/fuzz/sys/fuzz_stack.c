@@ -39,6 +39,7 @@ enum step {
     WAIT,
     CALL, /* a program begins a connection, or sends datagrams */
     DATAGRAM,
+    HAVE, /* a selective acknowledgement */
     N_STEPS,
 };
 
@@ -170,6 +171,35 @@ static void speak(struct pv_view *in)
     (void)!send(w.queue, p, at + head + data, MSG_DONTWAIT);
 }
 
+/* Of bytes before the last that lwIP sent, with times, which may be those of lwIP's clock. */
+static void tell_ranges(struct pv_view *in)
+{
+    uint8_t p[40 + 20 + 12 + 4 + 24];
+    const uint8_t which = fuzz_next(in), back = fuzz_next(in), ago = fuzz_next(in);
+    const unsigned ranges = 1 + (which >> 4) % 3;
+    const size_t head = 20 + 12 + 4 + ranges * 8;
+    const struct line *l = &w.line[which % LINES];
+    const size_t at = begin_packet(p, is_v6(which % LINES), 6, head);
+    uint8_t *t = p + at;
+    put(t, 2, MEMBER + which % LINES);
+    put(t + 2, 2, l->from != 0 ? l->from : 80);
+    put(t + 4, 4, l->seq);
+    put(t + 8, 4, l->ack - (uint32_t)back * UNIT);
+    t[12] = (uint8_t)(head << 2);
+    t[13] = 16;
+    put(t + 14, 2, UINT16_MAX);
+    memcpy(t + 20, (const uint8_t[]){1, 1, 8, 10}, 4);
+    put(t + 28, 4, clock_ms - ago); /* the time that lwIP said */
+    memcpy(t + 32, (const uint8_t[]){1, 1, 5, (uint8_t)(2 + ranges * 8)}, 4);
+    for (unsigned i = 0; i < ranges; i++) {
+        const uint32_t from = l->ack - (uint32_t)fuzz_next(in) * UNIT;
+        put(t + 36 + i * 8, 4, from);
+        put(t + 40 + i * 8, 4, from + (uint32_t)fuzz_next(in) * UNIT);
+    }
+    pv_natpkt_mend(p, at + head);
+    (void)!send(w.queue, p, at + head, MSG_DONTWAIT);
+}
+
 static void send_packet(struct pv_view *in)
 {
     uint8_t p[256];
@@ -266,11 +296,14 @@ static void take_step(struct pv_view *in)
         send_packet(in);
     } else if (step == DATAGRAM) {
         send_datagram(in);
+    } else if (step == HAVE) {
+        tell_ranges(in);
     } else if (step == CALL) {
         call(fuzz_next(in));
     } else if (step == WAIT) {
-        for (unsigned n = fuzz_next(in) % 64; n > 0; n--) {
-            clock_ms += TICK;
+        const uint8_t much = fuzz_next(in);
+        for (unsigned n = much % 64; n > 0; n--) {
+            clock_ms += (much & 0x80) != 0 ? 1 : TICK;
             run(0);
         }
     } else {

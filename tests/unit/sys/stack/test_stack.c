@@ -758,6 +758,128 @@ PV_TEST(a_connection_keeps_3072_segments_that_came_too_early)
     close(fd);
 }
 
+/* --- what lwIP sends and a member does not get ----------------------------------------------- */
+
+enum {
+    SEGMENT = 1000,
+    FLIGHT = 10, /* segments of a new connection */
+    STAMPS = 12, /* bytes of an option with times */
+};
+/* Segments of 1,000 bytes, selective acknowledgements; and times. */
+static const uint8_t with_sacks[] = {2, 4, SEGMENT >> 8, SEGMENT & 255, 4, 2, 1, 1};
+static const uint8_t with_stamps[] = {
+    2, 4, SEGMENT >> 8, SEGMENT & 255, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0};
+
+/* The member has all before `to`, but for the bytes that it waits for. */
+static void say_has(uint32_t from, uint32_t to)
+{
+    uint8_t option[12] = {1, 1, 5, 10};
+    put(option + 4, 4, from);
+    put(option + 8, 4, to);
+    say_bytes(ACK, 65535, pv_view(option, sizeof(option)), 0, 0);
+}
+
+/* A flight of segments has left; returns the program's end. The member has none of them yet. */
+static int begin_flight(struct pv_view options, uint32_t *ret_start)
+{
+    const int fd = begin_wild(65535, options);
+    *ret_start = wild.ack;
+    write_out(fd, SEGMENT);
+    for (int i = 1; i < 4 * FLIGHT; i++)
+        write_out(fd, SEGMENT);
+    (void)hear();
+    wild.ack = *ret_start;
+    wild.packets = 0;
+    return fd;
+}
+
+PV_TEST(a_lost_segment_is_sent_again_once_and_alone)
+{
+    uint32_t start;
+    const int fd = begin_flight(pv_view(with_sacks, sizeof(with_sacks)), &start);
+    say_has(start + SEGMENT, start + 2 * SEGMENT);
+    pass(3, 1);
+    assert_int_equal(hear(), 0); /* it may be late */
+    pass(60, 1);
+    assert_int_equal(hear(), SEGMENT);
+    assert_in_range(wild.packets, 1, 2); /* and one that is new */
+    close(fd);
+}
+
+PV_TEST(further_lost_segments_are_sent_again_as_the_window_allows)
+{
+    uint32_t start;
+    const int fd = begin_flight(pv_view(with_sacks, sizeof(with_sacks)), &start);
+    say_has(start + SEGMENT, start + 4 * SEGMENT);
+    say_has(start + 5 * SEGMENT, start + FLIGHT * SEGMENT);
+    pass(60, 1);
+    assert_int_equal(hear(), SEGMENT);
+    wild.ack = start;
+    say_has(start + 5 * SEGMENT, start + (FLIGHT + 8) * SEGMENT); /* eight new ones had left */
+    pass(4, 1);
+    wild.ack = start + 4 * SEGMENT;
+    assert_int_equal(hear(), SEGMENT);
+    close(fd);
+}
+
+PV_TEST(a_late_segment_is_not_sent_again)
+{
+    uint32_t start;
+    const int fd = begin_flight(pv_view(with_sacks, sizeof(with_sacks)), &start);
+    for (uint32_t i = 2; i <= 6; i++)
+        say_has(start + SEGMENT, start + i * SEGMENT);
+    pass(3, 1);
+    wild.ack = start + 6 * SEGMENT;
+    say_bytes(ACK, 65535, no_options, 0, 0);
+    pass(60, 1);
+    wild.ack = start;
+    assert_int_equal(hear(), 0);
+    close(fd);
+}
+
+/* Returns how many new segments leave after recovery, when the segment that was sent again came at
+ * that time of lwIP's clock. */
+static size_t flight_after(bool was_late)
+{
+    uint8_t option[STAMPS] = {1, 1, 8, 10};
+    uint32_t start;
+    const int fd = begin_flight(pv_view(with_stamps, sizeof(with_stamps)), &start);
+    const uint32_t before = w.clock, len = SEGMENT - STAMPS;
+    say_has(start + len, start + 2 * len);
+    pass(60, 1);
+    assert_int_equal(hear(), len);
+    wild.packets = 0;
+    wild.ack = start + FLIGHT * len;
+    put(option + 8, 4, was_late ? before - 1 : w.clock - 1);
+    say_bytes(ACK, 65535, pv_view(option, sizeof(option)), 0, 0);
+    pass(20, 1);
+    (void)hear();
+    close(fd);
+    return wild.packets;
+}
+
+PV_TEST(a_segment_that_was_late_after_all_leaves_the_window_as_it_was)
+{
+    const size_t lost = flight_after(false);
+    pv_stack_down(w.stack);
+    test_after_each();
+    test_before_each();
+    assert_true(flight_after(true) > lost);
+}
+
+PV_TEST(segments_that_come_together_get_one_acknowledgement)
+{
+    const int fd = begin_wild(65535, pv_view(with_sacks, sizeof(with_sacks)));
+    (void)hear();
+    wild.packets = 0;
+    for (uint32_t i = 0; i < 20; i++)
+        say_bytes(ACK, 65535, no_options, i * SEGMENT, SEGMENT);
+    pass(4, 1);
+    assert_int_equal(acknowledged(), 20 * SEGMENT);
+    assert_in_range(wild.packets, 1, 3);
+    close(fd);
+}
+
 PV_TEST(an_option_that_goes_beyond_the_header_is_dropped)
 {
     static const uint8_t cut[] = {1, 1, 1, 2}, long_one[] = {1, 1, 30, 5},
