@@ -137,7 +137,7 @@ static void show_closed_port(const struct pv_node *n, const char *what, int port
     const int of[2] = {errors[0], n->iface.ip6 == PV_IFACE_NO_IP6 ? 0 : errors[1]};
     const int error = of[0] != 0 ? of[0] : of[1];
     const char *family = of[0] == of[1] ? "" : of[0] != 0 ? " over IPv4" : " over IPv6";
-    if (error == -EADDRINUSE)
+    if (error == PV_ERR_EXISTS)
         pv_statuspage_minor_todo(
             st, PV_STR("no %s come in%s: another program listens at port %d", what, family, port),
             PV_DO(end_listener));

@@ -202,7 +202,7 @@ PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 PV_TEST(ports_that_others_have_are_told)
 {
     struct pv_datapath_counts d = {
-        .workers = 1, .threads = 1, .aead = "test", .no_chat = {-EADDRINUSE, -EADDRINUSE}};
+        .workers = 1, .threads = 1, .aead = "test", .no_chat = {PV_ERR_EXISTS, PV_ERR_EXISTS}};
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
@@ -218,13 +218,17 @@ PV_TEST(ports_that_others_have_are_told)
     x.f.node.iface.ip6 = PV_IFACE_NO_IP6;
     ask_status(PV_OK);
     assert_lacks(fake_ctl_output, "come in");
-    d.no_files[0] = d.no_files[1] = -EADDRINUSE;
+    d.no_files[0] = d.no_files[1] = PV_ERR_EXISTS;
     d.aead_ns[PV_SUITE_CHACHA] = 812;
     d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("another program listens at port 2048");
     expect_status("'aead_ns':[{'suite':'chacha20-poly1305'");
     expect_status("{'suite':'aes-256-gcm','ns':262}]");
+    d.no_files[0] = d.no_files[1] = 0; /* that program has ended */
+    pv_info_set_datapath(&x.f.node, &d);
+    ask_status(PV_OK);
+    assert_lacks(fake_ctl_output, "another program");
 }
 
 PV_TEST(metrics_have_the_share_of_every_part)
