@@ -705,10 +705,9 @@ static const char *hello_error_text(enum pv_ctl_error error)
     case PV_CTL_E_UNKNOWN_NETWORK:
         return "this coordinator does not serve that network";
     case PV_CTL_E_UNKNOWN_NODE:
-        /* A LEAVE cannot be taken back, and this coordinator may be one that was restored. */
-        return "this coordinator knows no such member: wait, others tell it as a rule, or use "
-               "another one; `sudo p2pvpnctl leave` gives up this node's place, and a new token is "
-               "needed then";
+        /* Others tell a restored coordinator. The node knows how long that may take, and what then.
+         */
+        return "this coordinator knows no such member";
     case PV_CTL_E_WAITING:
         return "no admin has admitted this node yet";
     default:

@@ -151,10 +151,12 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
  * one. */
 static bool is_online(struct admin *a, const char *what, uint64_t handle)
 {
-    const char *why = a->node->coord_info.error, *todo = pv_node_unserved(a->node);
-    if (todo != NULL)
+    const char *why = a->node->coord_info.error;
+    const enum pv_remedy_id todo = pv_node_unserved(a->node);
+    if (todo != PV_REMEDY_NONE)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
-                        "%s: the coordinator does not serve this network: %s", what, todo);
+                        "%s: the coordinator does not serve this network: %s", what,
+                        pv_remedy_text(todo));
     else if (!a->node->online)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_UNREACHABLE,
                         "%s: the coordinator cannot be reached (%s): try again when it is back",

@@ -39,21 +39,45 @@ static int64_t clock_off(const struct pv_node *n, pv_ns now)
     return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
 }
 
+/* Writes what to do about a coordinator that does not know this node. */
+static struct pv_remedy unknown_todo(const struct pv_node *n, pv_ns now, char seconds[static 16])
+{
+    const unsigned left = pv_node_told_in(n->coord_info.unknown_since, now);
+    snprintf(seconds, 16, "%u", left);
+    return left > 0 ? PV_DO(wait_to_be_told, seconds) : PV_DO(join_anew);
+}
+
+static void show_unknown(const struct pv_node *n, struct pv_statuspage *st, pv_ns now)
+{
+    char seconds[16];
+    const struct pv_remedy todo = unknown_todo(n, now, seconds);
+    pv_statuspage_todo(st,
+                       todo.id == PV_REMEDY_wait_to_be_told
+                           ? "the coordinator does not know this machine: "
+                           : "the coordinator does not know this machine, and no member has told "
+                             "it: ",
+                       todo);
+}
+
 static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statuspage *st,
                           pv_ns now)
 {
     int64_t off = clock_off(n, now);
+    const bool unknown = pv_node_is_unknown(n) && n->up && !pv_node_is_stranger(n);
     /* To be offline is a problem only where the user wants to be online. A node that is no
      * member has a line of its own. */
     if (n->roster != NULL && n->up && !n->removed && pv_node_denied(n) == NULL &&
-        !pv_node_is_stranger(n) && !pv_node_was_left(n) && !n->online &&
+        !pv_node_is_stranger(n) && !pv_node_was_left(n) && !n->online && !unknown &&
         n->coord_info.error[0] != '\0') {
-        const char *todo = pv_node_unserved(n);
-        pv_statuspage_problem(st,
-                              todo != NULL ? "the coordinator does not serve this network: "
-                                           : "cannot reach the coordinator: ",
-                              todo != NULL ? todo : n->coord_info.error);
+        const enum pv_remedy_id todo = pv_node_unserved(n);
+        if (todo != PV_REMEDY_NONE)
+            pv_statuspage_todo(st, "the coordinator does not serve this network: ",
+                               (struct pv_remedy){.id = todo});
+        else
+            pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
     }
+    if (unknown)
+        show_unknown(n, st, now);
     /* This machine's own want of a KEM is not the coordinator's doing. */
     if (n->online && n->coord_info.keys == PV_COORD_HYBRID_LOST && has_kem)
         pv_statuspage_todo(st, "the connection to the coordinator is no longer post-quantum: ",
@@ -90,7 +114,13 @@ static void coordshow_status(const struct pv_node *n, const struct pv_coordaddrs
     st->s.connected_ms =
         n->online ? (double)(now - n->coord_info.connected_at) / (double)PV_MS(1) : -1;
     st->s.coordinator_error = n->coord_info.error[0] != '\0' ? n->coord_info.error : NULL;
-    st->s.coordinator_remedy = pv_node_unserved(n);
+    struct pv_remedy todo = {.id = pv_node_unserved(n)};
+    char seconds[16];
+    if (pv_node_is_unknown(n))
+        todo = unknown_todo(n, now, seconds);
+    if (todo.id != PV_REMEDY_NONE)
+        st->s.coordinator_remedy =
+            pv_remedy_write(&todo, st->coordinator_todo, sizeof(st->coordinator_todo));
     if (n->roster != NULL && addrs->n_hosts > 0)
         st->s.coordinator = host_text(n, &addrs->hosts[0], st->coordinator);
     if (pv_coordclient_rtt(n->coord) != 0)
@@ -276,7 +306,7 @@ static void set_online(struct pv_node *n, bool online)
 static void set_error(struct pv_node *n, const char *why)
 {
     snprintf(n->coord_info.error, sizeof(n->coord_info.error), "%s", why);
-    n->coord_info.unserved = false;
+    n->coord_info.unknown = n->coord_info.unserved = false;
     pv_node_raise(n, PV_FACT_COORDINATOR);
 }
 
@@ -622,7 +652,8 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     struct pv_node *n = c->node;
     n->coord_info.error[0] = '\0';
     n->coord_info.standing = PV_COORD_NO_COMPLAINT;
-    n->coord_info.unserved = false;
+    n->coord_info.unknown_since = 0;
+    n->coord_info.unknown = n->coord_info.unserved = false;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
     if (n->coord_info.as_member && n->roster == NULL)
@@ -694,8 +725,12 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
                                  : error == PV_CTL_E_UNKNOWN_NODE ? PV_COORD_UNKNOWN
                                  : error == PV_CTL_E_LEFT         ? PV_COORD_RESIGNED
                                                                   : PV_COORD_NO_COMPLAINT;
+        if (error == PV_CTL_E_UNKNOWN_NODE && n->coord_info.unknown_since == 0)
+            n->coord_info.unknown_since = now;
     }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
+    n->coord_info.unknown =
+        n->coord_info.as_member && is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE;
     n->coord_info.unserved =
         n->coord_info.as_member && is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NETWORK;
     /* It is reached: who waits for an admin has a line of its own in `status`. */

@@ -642,12 +642,12 @@ static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle, pv_ns no
     if (pv_node_was_left(n))
         pv_membership_leave(n, now);
     /* One who makes the lost network anew would give up what can be had back. */
-    const char *lost = create ? pv_node_unserved(n) : NULL;
-    if (lost != NULL) {
+    const enum pv_remedy_id lost = create ? pv_node_unserved(n) : PV_REMEDY_NONE;
+    if (lost != PV_REMEDY_NONE) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: this node is in network %s already, which the coordinator does not "
                         "serve: %s",
-                        what, pv_roster_network(n->roster)->name, lost);
+                        what, pv_roster_network(n->roster)->name, pv_remedy_text(lost));
         return false;
     }
     /* To leave takes back a request that waits, and does not help one that was removed. */

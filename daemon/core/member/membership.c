@@ -658,6 +658,7 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
     n->removed = false;
     n->reports.n = 0;
     n->coord_info.standing = PV_COORD_NO_COMPLAINT;
+    n->coord_info.unknown_since = 0;
     n->coord_info.error[0] = '\0';
     n->coord_info.unserved = false;
     pv_node_raise(n, PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP);

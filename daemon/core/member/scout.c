@@ -112,6 +112,7 @@ struct place {
     uint8_t ends[PV_STATEMENT_HASH_LEN]; /* those that have no receipt of its; zero: none */
     unsigned failures;                   /* of visits, in a row */
     bool as_applicant;                   /* it let no member in, and the next visit only asks */
+    pv_ns unknown_since;                 /* when it first did; 0: it did not */
     pv_ns at;                            /* the next visit; PV_NEVER: none is needed */
     bool at_home;                        /* that one is planned for a preferred place */
     pv_ns returned;                      /* when this node went back to it; 0: not lately */
@@ -660,6 +661,7 @@ static void bring_own(struct scout *s, bool proven, pv_ns now)
 static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns now)
 {
     const struct pv_ctl_item theirs = {.statement = w->coordinators};
+    s->at->unknown_since = s->applicant ? s->at->unknown_since : 0;
     if (theirs.statement.len > 0)
         (void)pv_membership_add(s->node, &theirs, 1, now);
     const struct pv_roster_entry *record =
@@ -691,6 +693,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
     bool taken = error == PV_CTL_E_NONE;
     if (s->brings && taken) { /* it lets this node in from now on */
         s->at->as_applicant = false;
+        s->at->unknown_since = 0;
         done(s, false, now);
         return;
     }
@@ -706,7 +709,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
 }
 
 /* The change for the next visit. */
-static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
+static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     enum pv_ctl_error e =
         msg != NULL && msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
@@ -714,6 +717,8 @@ static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
     if (unknown && !s->at->as_applicant)
         s->at->failures = 0;
     s->at->as_applicant = unknown;
+    if (unknown && s->at->unknown_since == 0)
+        s->at->unknown_since = now;
 }
 
 static void run_scout(void *part, pv_ns now)
@@ -727,7 +732,7 @@ static void run_scout(void *part, pv_ns now)
         } else if (s->step == TELL && ev.type == PV_COORDCLIENT_EV_ANSWER) {
             take_answer(s, ev.msg, now);
         } else if (s->step != IDLE && (refused || ev.type == PV_COORDCLIENT_EV_OFFLINE)) {
-            note_refusal(s, refused ? ev.msg : NULL);
+            note_refusal(s, refused ? ev.msg : NULL, now);
             fail(s, now);
         }
         pv_ctl_msg_free(ev.msg);
@@ -843,15 +848,15 @@ static const struct pv_stream_handler streams[] = {{
 }};
 
 /* Members are where the list says, and this node is not let in there. */
-static void show_unknown(const struct scout *s, struct pv_statuspage *st)
+static void show_unknown(const struct scout *s, struct pv_statuspage *st, pv_ns now)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_applicant)
             continue;
-        pv_statuspage_todo(st,
-                           "the coordinator that the network prefers does not know this "
-                           "machine: ",
-                           PV_DO(wait_for_preferred));
+        const unsigned left = pv_node_told_in(s->places[i].unknown_since, now);
+        pv_statuspage_todo(
+            st, "the coordinator that the network prefers does not know this machine: ",
+            left > 0 ? PV_DO(wait_to_be_told, PV_STR("%u", left)) : PV_DO(prefer_another));
         return;
     }
 }
@@ -877,7 +882,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     size_t others = 0;
     if (!s->node->online || s->node->roster == NULL)
         return;
-    show_unknown(s, st);
+    show_unknown(s, st, now);
     size_t missing = s->apart.apart ? count(s->node, &others) : 0;
     if (missing == 0 || !is_without_trace(s))
         return;

@@ -128,14 +128,26 @@ const char *pv_node_denied(const struct pv_node *n)
                             : "this node was removed from the network, the coordinator says";
 }
 
-const char *pv_node_unserved(const struct pv_node *n)
+bool pv_node_is_unknown(const struct pv_node *n)
+{
+    return n->roster != NULL && !n->removed && !n->online && !pv_node_waits(n) &&
+           n->coord_info.unknown;
+}
+
+unsigned pv_node_told_in(pv_ns since, pv_ns now)
+{
+    const pv_ns until = since + PV_COORD_TOLD_BY;
+    return now >= until ? 0 : (unsigned)((until - now + PV_S(1) - 1) / PV_S(1));
+}
+
+enum pv_remedy_id pv_node_unserved(const struct pv_node *n)
 {
     if (n->roster == NULL || n->online || !n->coord_info.unserved)
-        return NULL;
+        return PV_REMEDY_NONE;
     /* The root key of another network has no rights in this one. */
     bool may = n->identity->has_root &&
                memcmp(n->identity->root.pk, pv_roster_root(n->roster), PV_SIGN_PK_LEN) == 0;
-    return pv_remedy_text(may ? PV_REMEDY_serve_again : PV_REMEDY_ask_to_serve_again);
+    return may ? PV_REMEDY_serve_again : PV_REMEDY_ask_to_serve_again;
 }
 
 /* --- the machine that a text names --------------------------------------------------------- */

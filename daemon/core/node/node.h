@@ -21,6 +21,7 @@
 #include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
 #include "proto/ice/ice.h"
+#include "proto/local/remedy.h"
 #include "proto/roster/roster.h"
 
 struct pv_desc_nat;
@@ -116,6 +117,10 @@ enum pv_coord_standing {
     PV_COORD_DENIED,   /* and that it was removed */
 };
 
+/* How long a coordinator may have to be told of this node. Ours: members bring it what it lacks
+ * within seconds of a connection, and try again for minutes. */
+#define PV_COORD_TOLD_BY PV_S(300)
+
 enum pv_coord_keys {
     PV_COORD_CLASSICAL,
     PV_COORD_HYBRID_LOST, /* classical, and once they were not */
@@ -126,10 +131,12 @@ enum pv_coord_keys {
 struct pv_coord_info {
     char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     enum pv_coord_standing standing;
-    bool unserved;              /* it answered, the last time, that it has not this network */
-    bool keys_twice;            /* another machine connected with this identity, ever */
-    uint64_t connects;          /* as a member, ever */
-    pv_ns connected_at;         /* as a member, the last time */
+    pv_ns unknown_since; /* when it first said that this node is no member; 0: it does not say so */
+    bool unknown;        /* it answered, the last time, that it knows no such member */
+    bool unserved;       /* it answered, the last time, that it has not this network */
+    bool keys_twice;     /* another machine connected with this identity, ever */
+    uint64_t connects;   /* as a member, ever */
+    pv_ns connected_at;  /* as a member, the last time */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
     struct pv_addr addr;        /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                   /* is it inside TLS? */
@@ -331,10 +338,16 @@ bool pv_node_is_stranger(const struct pv_node *n);
 /* Does the coordinator let this node in no more, as an admin removed or denied it? Its word in a
  * sentence; no statement here says so (that is `removed`), and members may not know. NULL: no. */
 const char *pv_node_denied(const struct pv_node *n);
-/* Has the coordinator lost this network, as its state was lost or an operator dropped it? It takes
- * the network in again only when an admin gives it: the sentence that says how, or, where this node
- * may not, that an admin does. NULL: no, or it is not known. */
-const char *pv_node_unserved(const struct pv_node *n);
+/* Returns what to do if the coordinator has lost this network, because its state was lost or an
+ * operator dropped it: it takes the network in again only when an admin gives it. NONE: it has not,
+ * or that is not known. */
+enum pv_remedy_id pv_node_unserved(const struct pv_node *n);
+/* Returns true if the coordinator knows no such member, and this node does not wait for an admin.
+ */
+bool pv_node_is_unknown(const struct pv_node *n);
+/* Returns the seconds until a coordinator that has not known this node since then should have been
+ * told of it; 0: the time is over. */
+unsigned pv_node_told_in(pv_ns since, pv_ns now);
 
 /* A user names a machine to every command in the same ways: NAME, NAME.NETWORK or
  * NAME.NETWORK.p2p, in letters of either case and with or without a final dot; an overlay address,

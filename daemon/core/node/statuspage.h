@@ -64,6 +64,7 @@ struct pv_statuspage {
     uint8_t head[PV_STATEMENT_HASH_LEN];
     struct pv_addr publics[PV_STATUSPAGE_MAX_PUBLIC];
     char coordinator[PV_HOSTPORT_BUF];
+    char coordinator_todo[PV_REMEDY_BUF];
     char relay[PV_ADDR_TEXT];
 
     struct pv_statuspage_pq pq;

@@ -395,8 +395,9 @@ static const struct pv_command_handler commands[] = {
 /* --- what it says ----------------------------------------------------------------------------- */
 
 /* On the machine that waits. */
-static void show_own(const struct pv_node *n, struct pv_statuspage *st)
+static void show_own(const struct pv_node *n, struct pv_statuspage *st, pv_ns now)
 {
+    const unsigned left = pv_node_told_in(n->coord_info.unknown_since, now);
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
     if (pv_node_denied(n) != NULL)
@@ -405,7 +406,8 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st)
         pv_statuspage_todo(st,
                            "the network has moved since this machine asked, and where it is "
                            "now nobody knows of it: ",
-                           PV_DO(wait_to_be_told));
+                           left > 0 ? PV_DO(wait_to_be_told, PV_STR("%u", left))
+                                    : PV_DO(join_anew));
     else
         pv_statuspage_todo(
             st, "this machine waits until an admin admits it: ", PV_DO(admit_here, self->name));
@@ -420,7 +422,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     struct pv_text list = pv_text_in(names, sizeof(names));
     size_t found = 0;
     if (pv_node_waits(n)) {
-        show_own(n, st);
+        show_own(n, st, now);
         return;
     }
     if (n->roster == NULL || !may_admit(n))

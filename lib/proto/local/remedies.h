@@ -82,9 +82,8 @@
     X(measure_both, "`p2pvpnctl netcheck` at both sides says what keeps UDP back; a port "         \
                     "forwarded to UDP %s here makes it direct")                                    \
     X(wait_for_checks, "wait %s s, then ask again: by then a way is found, or the cause")          \
-    X(wait_for_preferred,                                                                          \
-      "it is told within minutes; else an admin names another one first (`p2pvpnctl network "      \
-      "coordinators`); `sudo p2pvpnctl leave` would give up this machine's place")                 \
+    X(prefer_another, "an admin's `sudo p2pvpnctl network coordinators add URL`, with the URL of " \
+                      "the one that is in use, prefers that")                                      \
     X(take_the_token_over,                                                                         \
       "those that are on use another one: type `p2pvpnctl network coordinators token` here, go "   \
       "to one of them, and there `sudo p2pvpnctl join TOKEN`")                                     \
@@ -105,8 +104,7 @@
       "take it out there and give that machine another one; then `sudo p2pvpnctl reload`")         \
     X(rename_static_peer, "give it another one there, then `sudo p2pvpnctl reload`")               \
     X(former_key, "put the former one back, or `sudo p2pvpnctl leave --forget` and join again")    \
-    X(wait_to_be_told,                                                                             \
-      "it is told within minutes; else `sudo p2pvpnctl leave`, and ask for a new token")           \
+    X(wait_to_be_told, "wait until another member tells it, %s s at most")                         \
     X(renew, "it could not be renewed for long: let this machine, or a member that it talks to, "  \
              "reach the coordinator")                                                              \
     X(switch_them_on, "nobody has heard of these machines for long; switch them on to keep them")  \

@@ -505,11 +505,11 @@ PV_TEST_IN(a_member_is_told_which_machine_gives_the_network_back, start, stop_se
 {
     fake_node_start(&node);
     node.node.coord_info.unserved = true;
-    assert_non_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
+    assert_int_equal(pv_node_unserved(&node.node), PV_REMEDY_ask_to_serve_again);
     fake_node_give_root(&node, true); /* that of another network */
-    assert_non_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
+    assert_int_equal(pv_node_unserved(&node.node), PV_REMEDY_ask_to_serve_again);
     fake_node_give_root(&node, false);
-    assert_null(strstr(pv_node_unserved(&node.node), "the machine with the root key"));
+    assert_int_equal(pv_node_unserved(&node.node), PV_REMEDY_serve_again);
 }
 
 static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",
@@ -579,6 +579,32 @@ PV_TEST_IN(without_any_server_the_coordinators_own_address_is_one, start, stop_s
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 1"));
 }
 
+/* As one that was set back to before this node joined. Members tell it, and the wait has an end. */
+PV_TEST_IN(a_coordinator_that_does_not_know_this_node_is_given_time, start, stop_server)
+{
+    fake_node_start(&node);
+    server_refuses = PV_CTL_E_UNKNOWN_NODE;
+    uint32_t sid = meet("192.0.2.9", NULL, 0);
+    assert_false(node.node.online);
+    fake_node_show_problems(&node);
+    assert_shows("remedy", fake_node_status(&node)->s.coordinator_remedy);
+    node.now += PV_COORD_TOLD_BY;
+    fake_node_show_problems(&node);
+    assert_shows("remedy at last", fake_node_status(&node)->s.coordinator_remedy);
+    /* A coordinator that is away says nothing of members. */
+    pv_part_coordinator.streams[0].closed(node.node.coord, sid, 0, node.now);
+    wait_open(&op);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -ECONNREFUSED, node.now);
+    fake_node_settle(&node);
+    assert_true(fake_node_has_problem(&node, "cannot reach the coordinator"));
+    server_refuses = PV_CTL_E_NONE;
+    wait_open(&op);
+    server = pv_control_free(server);
+    let_in(op.sid, &(const struct pv_ctl_welcome){.time_us = (uint64_t)T0 * 1000000});
+    assert_true(node.node.online); /* remedy: wait_to_be_told */
+    assert_false(fake_node_has_problem(&node, "does not know this machine"));
+}
+
 /* --- hybrid keys ------------------------------------------------------------------------------ */
 
 #define HYBRIDS "hybrid-coordinators"
@@ -634,7 +660,7 @@ PV_TEST_IN(a_coordinator_that_stops_being_hybrid_is_named, start, stop_server)
             assert_false(node.node.online);
             assert_has(node.node.coord_info.error, "it was hybrid");
         }
-        meet_again(true);
+        meet_again(true); /* remedy: hybrid_again */
         assert_true(node.node.online && is_shown_as("hybrid"));
         assert_false(fake_node_has_problem(&node, LOST));
     }

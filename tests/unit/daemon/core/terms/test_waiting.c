@@ -295,7 +295,11 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl admit eve`"));
     show_answer("'cmd':'admit','peer':'eve'");
     x.f.node.coord_info.standing = PV_COORD_UNKNOWN;
+    x.f.node.coord_info.unknown_since = x.f.now;
     assert_true(fake_node_has_problem(&x.f, "the network has moved"));
+    assert_true(fake_node_has_problem(&x.f, "wait until another member tells it, 300 s at most"));
+    x.f.now += PV_COORD_TOLD_BY;
+    assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl leave --forget`, then join with"));
     assert_false(fake_node_has_problem(&x.f, "denied"));
     x.f.node.coord_info.standing = PV_COORD_DENIED;
     fake_node_show_problems(&x.f);
