@@ -233,6 +233,14 @@ static int ask_status(struct pv_cli *cli, json_t **ret_status)
     return pv_cli_ask(cli, &req, ret_status);
 }
 
+/* The command that restarts this node's p2pvpnd. A user's own may have no unit. */
+static struct pv_remedy restart_of(const struct pv_cli *cli)
+{
+    const char *name = cli->node.name;
+    return cli->node.is_user ? PV_DO(end_and_start)
+                             : PV_DO(restart, name[0] == '\0' ? "" : "@", name);
+}
+
 static void no_answer(struct page *p, int code)
 {
     if (code == PV_CTLAPI_PERMISSION)
@@ -240,15 +248,7 @@ static void no_answer(struct page *p, int code)
     else if (code == PV_CTLAPI_NOT_RUNNING)
         not_running(p);
     else
-        put(p, "daemon", false, PV_DO(see_above), "p2pvpnd did not answer");
-}
-
-/* The command that restarts this node's p2pvpnd. A user's own may have no unit. */
-static struct pv_remedy restart_of(const struct pv_cli *cli)
-{
-    const char *name = cli->node.name;
-    return cli->node.is_user ? PV_DO(end_and_start)
-                             : PV_DO(restart, name[0] == '\0' ? "" : "@", name);
+        put(p, "daemon", false, restart_of(p->cli), "p2pvpnd did not answer");
 }
 
 /* After an update the old p2pvpnd may still run, which no other check would show. */
@@ -282,14 +282,11 @@ static bool is_link_up(const char *name)
     return up;
 }
 
-/* Where p2pvpnd says why there is no interface. */
-static struct pv_remedy look_for_why(const struct pv_cli *cli, const json_t *status)
+/* p2pvpnd says why there is no interface. If it says nothing, a restart makes one. */
+static struct pv_remedy interface_remedy(const struct pv_cli *cli, const json_t *status)
 {
-    const char *name = cli->node.name;
-    if (json_array_size(json_object_get(status, "problems")) > 0)
-        return PV_DO(see_below);
-    return cli->node.is_user ? PV_DO(read_log)
-                             : PV_DO(read_journal, name[0] == '\0' ? "" : "@", name);
+    return json_array_size(json_object_get(status, "problems")) > 0 ? PV_DO(see_below)
+                                                                    : restart_of(cli);
 }
 
 /* A node with static peers alone is well without a network. */
@@ -324,13 +321,16 @@ static void look_at_network(struct page *p, const json_t *status)
     const char *name = pv_json_text(iface, "name", "?");
     /* That of a user's p2pvpnd is in a network of its own, where only that can look. */
     bool up = json_is_object(iface) && (p->cli->node.is_user || is_link_up(name));
-    put(p, "interface", up, up ? PV_DO_NOTHING : look_for_why(p->cli, status),
+    put(p, "interface", up, up ? PV_DO_NOTHING : interface_remedy(p->cli, status),
         up                      ? "%s is up"
         : json_is_object(iface) ? "%s is not there, or is down"
                                 : "there is none%s",
         json_is_object(iface) ? name : "");
+    /* The configuration allows no less, so another program changed it, which is a problem of
+     * p2pvpnd's. */
     if (json_is_object(iface))
-        put(p, "mtu", mtu >= MIN_MTU, mtu >= MIN_MTU ? PV_DO_NOTHING : PV_DO(mtu),
+        put(p, "mtu", mtu >= MIN_MTU,
+            mtu >= MIN_MTU ? PV_DO_NOTHING : interface_remedy(p->cli, status),
             "packets of %.0f bytes", mtu);
 }
 
@@ -515,10 +515,11 @@ static void look_at_coordinator(struct page *p, const json_t *status)
 static void look_at_rights(struct page *p, const json_t *status)
 {
     const char *sandbox = pv_json_text(status, "sandbox", "");
-    bool well = strstr(sandbox, "no capabilities") != NULL && strstr(sandbox, "seccomp") != NULL;
-    if (sandbox[0] != '\0')
-        put(p, "rights", well, well ? PV_DO_NOTHING : PV_DO(give_rights), "%.*s",
-            (int)strcspn(sandbox, ";"), sandbox);
+    char own[LINE]; /* without the helper's */
+    snprintf(own, sizeof(own), "%.*s", (int)strcspn(sandbox, ";"), sandbox);
+    bool well = strstr(own, "no capabilities") != NULL && strstr(own, ", seccomp") != NULL;
+    if (own[0] != '\0')
+        put(p, "rights", well, well ? PV_DO_NOTHING : PV_DO(give_rights), "%s", own);
 }
 
 /* Measured where it is in the way only; what the coordinator sees is known always. */
@@ -543,13 +544,14 @@ static void look_at_nat(struct page *p, const json_t *status)
             pv_json_text(hard, "ports", "unknown"));
 }
 
-/* A problem of p2pvpnd about the same says more, where there is one. */
-static struct pv_remedy udp_remedy(const json_t *status, bool there, bool blocked)
+/* Returns true if p2pvpnd names a problem with UDP. It does so while the coordinator is connected:
+ * otherwise nothing passes, and the coordinator's check says so. */
+static bool has_udp_problem(const json_t *status)
 {
     PV_EACH_JSON(json_object_get(status, "problems"), problem)
-        if (blocked && strstr(pv_json_string(problem), "UDP") != NULL)
-            return PV_DO(see_below);
-    return there ? PV_DO(open_udp_port_there) : blocked ? PV_DO(open_udp_out) : PV_DO_NOTHING;
+        if (strstr(pv_json_string(problem), "UDP") != NULL)
+            return true;
+    return false;
 }
 
 /* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
@@ -560,8 +562,8 @@ static void look_at_way_out(struct page *p, const json_t *status)
     bool blocked = there || strcmp(udp, "blocked") == 0;
     if (!json_is_object(json_object_get(status, "network")))
         return;
-    /* p2pvpnd alone knows where the coordinator has UDP. */
-    put(p, "udp", !blocked, udp_remedy(status, there, blocked), "%s",
+    const bool bad = blocked && has_udp_problem(status);
+    put(p, "udp", !bad, bad ? PV_DO(see_below) : PV_DO_NOTHING, "%s",
         there     ? "closed at the coordinator: UDP from here reaches others"
         : blocked ? "no answer by UDP: everything goes by TCP or TLS"
                   : udp);

@@ -145,13 +145,9 @@
     X(start_own, "%s")                                                                             \
     X(join_first, "%s")                                                                            \
     X(doctor_as_root, "`sudo p2pvpnctl doctor`")                                                   \
-    X(see_above, "see above")                                                                      \
     X(restart, "`sudo systemctl restart p2pvpnd%s%s`")                                             \
     X(mend_and_reload, "mend that, then `sudo p2pvpnctl reload`")                                  \
-    X(read_log, "read the log of p2pvpnd")                                                         \
-    X(read_journal, "read the log: `journalctl -u p2pvpnd%s%s -n 50`")                             \
     X(end_and_start, "end p2pvpnd, and start it again")                                            \
-    X(mtu, "[interface] mtu = 1280 or more")                                                       \
     X(open_firewall, "%s")                                                                         \
     X(reopen, "start its p2pvpnd and say there `sudo p2pvpnctl exit off`; where that is gone for " \
               "good, `sudo /usr/lib/p2pvpn/setup reopen` lets everything out")                     \
@@ -159,8 +155,6 @@
     X(see_coordinator, "see that it runs, and that this machine's network reaches it; members "    \
                        "that are known are reached without it")                                    \
     X(give_rights, "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"")     \
-    X(open_udp_port_there, "let UDP port 3478 in at the coordinator's firewall")                   \
-    X(open_udp_out, "let UDP out at this network's firewall")                                      \
     X(as_p2pvpnd_says, "%s")                                                                       \
     X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
                    "this coordinator (`p2pvpn-coordinator url` there)")                            \

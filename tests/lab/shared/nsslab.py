@@ -9,8 +9,8 @@ from lab import ROOT, Skip, equal
 HOSTS_LINE = ["hosts:", "files", "p2pvpn", "[TRYAGAIN=return]", "dns", "p2pvpn_short"]
 
 
-def use_module(lab, host):
-    """The steps of installing, inside the machine's own mounts: library, linker cache, nsswitch."""
+def use_library(lab, host):
+    """The library as a package installs it, in the machine's own mounts, with the linker cache."""
     library = os.path.join(lab.build, "lib")
     if not os.path.exists(library + "/libnss_p2pvpn.so.2"):
         raise Skip("libnss_p2pvpn.so.2 is not built")
@@ -19,6 +19,13 @@ def use_module(lab, host):
         cp {library}/libnss_p2pvpn*.so.2 /usr/local/lib/
         ldconfig -C /run/ld.so.cache
         mount --bind /run/ld.so.cache /etc/ld.so.cache
+    """)
+
+
+def use_module(lab, host):
+    """The steps of installing, inside the machine's own mounts: library, linker cache, nsswitch."""
+    use_library(lab, host)
+    host.run("sh", "-ec", f"""
         echo 'passwd: files' >/run/nsswitch.conf
         echo 'hosts: files dns' >>/run/nsswitch.conf
         {ROOT}/nss/p2pvpn-nss --file /run/nsswitch.conf
