@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A disk that is full, also when a program starts on it."""
+import contextlib
+import json
 import signal
 
 from lab import Failure, check, equal, scenario, wait
@@ -90,6 +92,38 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
             equal(a.ctl("inbox").out, "", "the inbox when all is read")
         wait("the coordinator to store again",
              lambda: a.ctl("invite", check_rc=False).code == 0, timeout=40)
+
+
+@scenario
+def a_member_that_began_on_a_full_disk_is_taken_again(lab):  # remedy: make_room
+    """Its clock is behind, so that nothing tells it how far its former numbers went."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    small_disk(a, STATE)
+    a.own_clock()
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.p2pvpnd.end(signal.SIGKILL)
+    fill(a, STATE)
+    a.run("sh", "-c", f"rm -f {STATE}/*-shm; cat /dev/zero >>{STATE}/filler || true")
+    a.set_clock(-86400)
+
+    def why():
+        a.ping(b, "-c", 1, "--timeout", 1, check_rc=False)
+        return json.loads(a.ctl("why", "b", "--json", check_rc=False).out)
+    said = None
+    for _ in range(20):  # each life begins at a place of its own, which is above the former one's by chance
+        a.daemon()
+        a.wait_peer(b)
+        with contextlib.suppress(Failure):
+            said = wait("the cause", lambda: (w := why())["cause_code"] == "own_numbers" and w, 4)
+            break
+        a.p2pvpnd.end(signal.SIGKILL)
+    equal(said and said["remedy"], "make_room", "the remedy")
+    make_room(a, STATE)
+    wait("the cause to go", lambda: why()["cause_code"] != "own_numbers")
+    a.wait_direct(b)
+    wait("status to name no full disk", lambda: "full" not in a.ctl("status", "-l").out, 40)
 
 
 @scenario

@@ -686,3 +686,10 @@ insert rule inet filter forward ct status dnat accept
         expect("the proxy", ask, [seen])
     check("in this LAN" not in a.ctl("status", "-l").out, "the coordinator is in no LAN of a's")
     wait("the coordinator to say so", lambda: "one private address" in coordinator.program.text())
+    todo = answer(a, "why", "b")["todo"]
+    check("forwards to it without masquerading" in todo, todo)
+    box.ns.run("nft", "flush", "chain", "ip", "forwarded", "postrouting")  # remedy: pass_addresses, pass_addresses_or_stun
+    box.ns.forget_connections()
+    a.wait_direct(b, timeout=90)
+    for ask in (why(a, "b"), status(a), lambda: a.ctl("doctor", check_rc=False).out):
+        wait("it to be named no longer", lambda ask=ask: seen not in " ".join(ask().split()))

@@ -87,6 +87,17 @@ static void run(uint64_t seed, void *ctx)
     sim_world_run(PV_S(3)); /* b finds out too, for its answers */
     sim_must(pass(PV_AF_INET6, 1280, 20) && pass(PV_AF_INET, 1280, 20), "1280 bytes do not pass");
     sim_must(sim_node_pings(a).twice == 0, "something came twice");
+    if (strcmp(n->path, "direct") != 0 || n->loss_percent > 0)
+        return;
+    sim_must(sim_world_says(a, "'cmd':'why','peer':'b'", "'remedy':'larger_mtu'"), "no remedy");
+    c->mtu_in = c->mtu_out = 1500; /* remedy: larger_mtu */
+    for (unsigned i = 0; i < 620; i++) {
+        ping(PV_AF_INET, 1280);
+        sim_world_run(PV_S(1));
+    }
+    sim_must(!sim_world_says(a, "'cmd':'why','peer':'b'", "'remedy':'larger_mtu'") &&
+                 pass(PV_AF_INET, FULL, 5),
+             "a wider path is not found within ten minutes:");
 }
 
 PV_TEST(a_path_that_narrows_without_a_word_is_found_within_a_second)

@@ -298,15 +298,21 @@ static bool phone_elsewhere(const struct scene *s, struct pv_cause *c)
     if (by == NULL)
         return false;
     const char *name = pv_peer_name(by);
-    if (pv_peer_presence(s->p) == PV_PRESENCE_ONLINE)
-        return say(c, PV_DO(ask_the_gateway, name),
-                   "%s is a phone and online: packets go through its gateway, %s", s->name, name);
     if (pv_peer_reach(by) == PV_REACH_NO)
         return say(c, PV_DO(start_the_gateway, name, name),
                    "%s is a phone, and its gateway, %s, is offline", s->name, name);
-    return say(c, PV_DO(switch_phone_on, name),
-               "%s is a phone and offline: its gateway, %s, has heard nothing of it for 3 minutes",
-               s->name, name);
+    if (pv_peer_presence(s->p) != PV_PRESENCE_ONLINE)
+        return say(
+            c, PV_DO(switch_phone_on, name),
+            "%s is a phone and offline: its gateway, %s, has heard nothing of it for 3 minutes",
+            s->name, name);
+    if (pv_peer_reach(by) == PV_REACH_PATH)
+        return say(c, PV_DO_NOTHING,
+                   "nothing is wrong: %s is a phone and online, and packets go through its "
+                   "gateway, %s",
+                   s->name, name);
+    return say(c, PV_DO(ask_the_gateway, name),
+               "%s is a phone and online, and its gateway, %s, has no path", s->name, name);
 }
 
 /* Its app would call nobody, and starting it helps nothing. */
@@ -378,26 +384,6 @@ static bool peer_asleep(const struct scene *s, struct pv_cause *c)
 
 /* --- packets wait for post-quantum keys ------------------------------------------------------- */
 
-/* A description is sealed as a whole, so whoever carries it can hold it back and take nothing out
- * of it: when ours, which asks for the keys or has them, was acknowledged, the way is not the
- * reason. */
-static bool pq_withheld(const struct scene *s, struct pv_cause *c)
-{
-    if (pv_peer_pq(s->p, s->now).state != PV_PEER_PQ_WITHHELD)
-        return false;
-    if (pv_peer_descx(s->p)->acked)
-        return say(c, PV_DO(report_pq),
-                   "%s announced post-quantum sessions, but its half of the key exchange does not "
-                   "come, although it has our description: one of the two p2pvpnd is at fault, "
-                   "and packets wait",
-                   s->name);
-    return say(c, PV_DO(move_for_pq),
-               "%s announced post-quantum sessions, but its half of the key exchange does not "
-               "come, and our descriptions are not acknowledged: the coordinator or something on "
-               "the way may hold them back, and packets wait",
-               s->name);
-}
-
 /* The user wants it so; what is missing is at one of the two sides. */
 static bool pq_required(const struct scene *s, struct pv_cause *c)
 {
@@ -412,11 +398,30 @@ static bool pq_required(const struct scene *s, struct pv_cause *c)
                    "[security] pq = require here, and %s does no post-quantum sessions", s->name);
     const pv_ns until = v.since == 0 ? s->now : v.since + FOUND_BY;
     if (s->now >= until && v.since != 0)
-        return say(c, PV_DO(pq_late),
-                   "[security] pq = require here, and the key exchange with %s did not end",
-                   s->name);
+        return false; /* as where it is not required */
     return say(c, PV_DO(pq_wait, PV_STR("%u", (unsigned)((until - s->now) / PV_S(1)) + 1), s->name),
                "[security] pq = require here, and the key exchange with %s is not done", s->name);
+}
+
+/* A description is sealed as a whole, so whoever carries it can hold it back and take nothing out
+ * of it: when ours, which asks for the keys or has them, was acknowledged, the way is not the
+ * reason. */
+static bool pq_withheld(const struct scene *s, struct pv_cause *c)
+{
+    const enum pv_peer_pq_state state = pv_peer_pq(s->p, s->now).state;
+    if (state != PV_PEER_PQ_WITHHELD && state != PV_PEER_PQ_REQUIRED)
+        return false;
+    if (pv_peer_descx(s->p)->acked)
+        return say(c, PV_DO(report_pq),
+                   "%s announced post-quantum sessions, but its half of the key exchange does not "
+                   "come, although it has our description: one of the two p2pvpnd is at fault, "
+                   "and packets wait",
+                   s->name);
+    return say(c, PV_DO(move_for_pq),
+               "%s announced post-quantum sessions, but its half of the key exchange does not "
+               "come, and our descriptions are not acknowledged: the coordinator or something on "
+               "the way may hold them back, and packets wait",
+               s->name);
 }
 
 /* --- it is reached directly ------------------------------------------------------------------- */
@@ -606,13 +611,14 @@ static bool nat_both(const struct scene *s, struct pv_cause *c)
                attempt_words(s));
 }
 
-/* The remedy begins with the switch where the methods are off, since that costs the least. */
+/* A node whose attempts are off does not measure its NAT. */
 static bool nat_ours(const struct scene *s, struct pv_cause *c)
 {
-    return ours_varies(s) && say(c, attempts_off(s) ? PV_DO(predict_or_map_here) : PV_DO(map_here),
-                                 "our NAT is symmetric: it uses %s%s", VARIES, attempt_words(s));
+    return ours_varies(s) &&
+           say(c, PV_DO(map_here), "our NAT is symmetric: it uses %s%s", VARIES, attempt_words(s));
 }
 
+/* The remedy begins with the switch where the methods are off, since that costs the least. */
 static bool nat_theirs(const struct scene *s, struct pv_cause *c)
 {
     return theirs_varies(s) &&
@@ -706,8 +712,8 @@ static const struct {
     RULE(MEMBER, own_numbers),
     RULE(INDIRECT, peer_asleep),
 
-    RULE(MEMBER, pq_withheld),
     RULE(MEMBER, pq_required),
+    RULE(MEMBER, pq_withheld),
 
     RULE(DIRECT, direct_without_data),
     RULE(DIRECT, direct_narrow),

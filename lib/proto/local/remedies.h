@@ -14,7 +14,7 @@
       "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join with a new token")   \
     X(join_anew, "`sudo p2pvpnctl leave --forget`, then join with a new token")                    \
     X(up, "`sudo p2pvpnctl up`")                                                                   \
-    X(other_range, "remove that address, or move to a network with another range")                 \
+    X(other_range, "remove that address, or move to a network with another range (create --cidr)") \
     X(check_link, "check cable, Wi-Fi and `ip addr`")                                              \
     X(phone_file,                                                                                  \
       "switch the tunnel on in its app; if it is on, the app has another file, or the endpoint "   \
@@ -26,7 +26,7 @@
     X(look_at_static_peer, "see that it runs, that its public-key is right here and ours there, "  \
                            "and that UDP gets through")                                            \
     X(send_something, "send it something")                                                         \
-    X(ask_the_gateway, "`p2pvpnctl why %s`, and there `p2pvpnctl peers`")                          \
+    X(ask_the_gateway, "`p2pvpnctl why %s`")                                                       \
     X(start_the_gateway, "start %s, or see `p2pvpnctl why %s`")                                    \
     X(switch_phone_on, "switch the tunnel on in its app, then `p2pvpnctl peers` on %s")            \
     X(export_again,                                                                                \
@@ -41,12 +41,14 @@
     X(move_for_pq, "see whether `why` at the other side says the same; move to a coordinator "     \
                    "that is trusted; `[security] pq = off` at both sides goes without")            \
     X(pq_here, "a p2pvpnd with OpenSSL 3.5 (Debian 13), or `[security] pq = on` here")             \
-    X(pq_there, "a p2pvpnd there that does it (Debian 13), or `[security] pq = on` here")          \
+    X(pq_there, "`[security] pq = on` there and a p2pvpnd that does it (Debian 13), or "           \
+                "`[security] pq = on` here")                                                       \
     X(pq_wait,                                                                                     \
       "wait until the keys are exchanged, %s s at most; then `p2pvpnctl why %s` says more")        \
     X(pass_udp, "let UDP through there whatever it carries")                                       \
     X(larger_mtu, "nothing must be done: larger packets are answered with ICMP, and up to 1280 "   \
-                  "bytes go in parts; a larger MTU on the narrow link would make it faster")       \
+                  "bytes go in parts; a larger MTU on the narrow link makes it faster, and is "    \
+                  "found within ten minutes of use")                                               \
     X(radio, "look at the radio link or the queue of the slowest line")                            \
     X(slow_line, "look for a full queue on the slowest line, or a detour")                         \
     X(open_udp_at_coordinator, "have the coordinator's operator let UDP, as TCP, in at %s")        \
@@ -59,8 +61,8 @@
     X(see_address, "PCP or UPnP in the router, `stun = HOST` in [traversal] with a STUN server "   \
                    "of the internet, or IPv6")                                                     \
     X(join_clients, "allow clients to talk to each other (no guest network, no client isolation)") \
-    X(hairpin,                                                                                     \
-      "PCP or UPnP in the outermost router, or IPv6 on both sides: each would make it direct")     \
+    X(hairpin, "switch on NAT loopback (hairpin) in the router that they share, or use IPv6 on "   \
+               "both sides: each would make it direct")                                            \
     X(open_one_way, "look at the firewalls: outgoing UDP here, incoming UDP there")                \
     X(map_one_side, "switch on PCP or UPnP in one of the routers, forward a port to a node's UDP " \
                     "port, or use IPv6 on both sides")                                             \
@@ -73,8 +75,6 @@
     X(as_it_says, "%s")                                                                            \
     X(see_status,                                                                                  \
       "see `p2pvpnctl status`; nodes that were reached before are looked for without it")          \
-    X(predict_or_map_here, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or a " \
-                           "forwarded port in our router, or IPv6 on both sides")                  \
     X(map_here, "switch on PCP or UPnP in our router, forward a port, or use IPv6 on both sides")  \
     X(predict_or_map_there, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or "  \
                             "a forwarded port in its router, or IPv6 on both sides")               \
@@ -126,8 +126,6 @@
     X(reach_to_renew,                                                                              \
       "it is renewed as soon as the coordinator is reached, and nothing else is needed")           \
     X(new_token, "the admin who let it in said when; a new token lets it in again")                \
-    X(pq_late, "see `why` at the other side, which may have `[security] pq = off`; `p2pvpnctl "    \
-               "bugreport` at both")                                                               \
     X(see_below, "see the problem below")                                                          \
     X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
     X(install_ip, "install iproute2")                                                              \

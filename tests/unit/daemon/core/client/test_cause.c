@@ -291,6 +291,10 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
     show_cause();
     bob_says(1, PV_DESC_CAP_PQ);
     show_cause();
+    const pv_ns then = x.f.now;
+    x.f.now += PV_S(31); /* the wait has an end. remedy: pq_wait */
+    show_cause();
+    x.f.now = then;
 
     x.f.node.given.pq = PV_PQ_ON;
     pv_peer_pq_settle(bob, x.f.now);
