@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Exits: all traffic of a machine by another member, and nothing beside it, at every moment."""
+import json
 import re
 import sys
 
@@ -72,8 +73,16 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     alice.ctl("deny", "any", "0.0.0.0/0", "tcp/443")
     wait("what is wrong", lambda: "HTTPS is denied by rule 1 where it goes by the exit exit" in alice.ctl("status", "-l", check_rc=False).out)
     check("HTTPS is denied by rule" in alice.ctl("exit").out, "the rule in the table of exits")
-    alice.ctl("rules", "remove", "1")
+    alice.ctl("rules", "remove", "1")  # remedy: remove_rule
     wait("nothing to be wrong", lambda: "is denied by" not in alice.ctl("status", "-l", check_rc=False).out)
+    alice.ctl("rules", "default", "deny")
+    wait("what is wrong", lambda: "p2pvpnctl allow any 0.0.0.0/0 all" in alice.ctl("status", "-l", check_rc=False).out)
+    for all_of in ("0.0.0.0/0", "::/0"):
+        alice.ctl("allow", "any", all_of, "all")  # remedy: allow_internet
+    wait("nothing to be wrong", lambda: "is denied by" not in alice.ctl("status", "-l", check_rc=False).out and
+         "are denied by" not in alice.ctl("status", "-l", check_rc=False).out)
+    through(alice, exit_, web)
+    alice.ctl("rules", "default", "allow")
     r = alice.ctl("netcheck", check_rc=False)
     check("all goes by the exit exit: this is about its way out" in r.err, f"netcheck by an exit: {r}")
     alice.ctl("exit", "off")
@@ -393,9 +402,10 @@ def an_admin_who_removes_a_machine_opens_no_block(lab):
     told = alice.ctl("status", "-l", check_rc=False).out
     check("nothing goes out until it does" in told and "p2pvpnctl exit off" in told, told)
     check("without it nothing goes out" in alice.ctl("exit").out, "exit of a machine that was removed")
-    alice.ctl("exit", "off")
+    alice.ctl("exit", "off")  # remedy: exit_off
     up.open("off")
     wait("no table to stay", lambda: "p2pvpn" not in alice.run("nft", "list", "tables").out)
+    check("exit off" not in alice.ctl("status", "-l", check_rc=False).out, "status names it still")
 
 
 def other_vpn(host, *ways):
@@ -552,7 +562,15 @@ def a_block_of_one_network_is_told_by_the_other(lab):
     check("nothing goes out but by the exit of another network" in r.out + r.err, f"netcheck: {r}")
     up.forget()
     up.tight("a block beside another network's exit")
+
+    def blocked():
+        checks = json.loads(alice.ctl("-n", "work", "doctor", "--json", check_rc=False).out)["checks"]
+        return [c["remedy"] for c in checks if c["name"] == "block" and not c["well"]]
+    equal(blocked(), ["exit_off_there"], "what doctor says of the other network's block")
+    alice.ctl("exit", "off")  # remedy: exit_off_there
+    equal(blocked(), [], "what doctor says of it without")
     alice.ctl("-n", "work", "exit", "off")
+    use(alice, "--block")
     through(alice, exit_, web)
     alice.stop_daemon()
     r = alice.ctl("-n", "work", "exit", "use", "wexit", check_rc=False)

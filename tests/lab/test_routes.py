@@ -77,12 +77,14 @@ def the_printer_at_home(lab):
     check("route allow" not in problems(user), "somebody is asked who cannot allow it")
     equal(user.ctl("route", "allow", "nas", lan4, check_rc=False).code, 11, "a user's permission ends with")
 
-    admin.ctl("route", "allow", "nas", lan4)
+    check(f"ask for an admin's `sudo p2pvpnctl route allow nas {lan4}`" in problems(nas), "nas is not told whom to ask")
+    admin.ctl("route", "allow", "nas", lan4)  # remedy: allow_route, ask_to_allow_route
     wait_state(user, lan4, nas, "used")
     wait_state(nas, lan4, nas, "here")
     equal(reaches(user, printer), nas.ip4, "with NAT the printer sees")
     check(user.os_ping(printer.ip4), "the printer cannot be pinged")
-    check(f"route allow nas {lan4}" not in problems(admin), "the admin is asked for what is allowed")
+    for host in (admin, nas):
+        check(f"route allow nas {lan4}" not in problems(host), f"{host.name} is told of what is allowed")
     check(user.json("status")["routes"]["used"] == 1 and nas.json("status")["routes"]["carried"] == 1,
           "status does not count the route")
 

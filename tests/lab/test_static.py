@@ -671,7 +671,8 @@ def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
     check(f"change the endpoint in them to {moved}" in problem, problem)
     check("(phone)" in nas.ctl("doctor", "-l", check_rc=False).out, "doctor says nothing of it")
     phone.host.run("wg", "set", "phone", "peer", nas.json("status")["self"]["wg_key"], "endpoint", moved)
-    meets(phone, admin)
+    meets(phone, admin)  # remedy: change_endpoint
+    wait("status to name the phone no longer", lambda: not any("(phone)" in p for p in nas.json("status")["problems"]), 120)
 
 
 @scenario(long="five machines more")

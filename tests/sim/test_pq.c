@@ -284,6 +284,25 @@ PV_SIM(mixed_abilities_and_settings_go_together, 2)
                  sim_world_says(a, "'cmd':'status'", "'state':'on'") &&
                  sim_world_says(a, "'cmd':'peers'", "'session':'hybrid'"),
              "the words are missing:");
+    sim_must(sim_world_says(strict, "'cmd':'why','peer':'off'", "'remedy':'pq_there'") &&
+                 sim_world_says(strict, "'cmd':'why','peer':'plain'", "'remedy':'pq_there'"),
+             "the remedy is missing:");
+    sim_node_set_pq(off, true, PV_PQ_ON);
+    sim_node_set_pq(plain, true, PV_PQ_ON); /* remedy: pq_there */
+    restart_all();
+    sim_must(sim_world_reach(strict, off, PV_MS(500), PV_S(60)) != PV_NEVER &&
+                 sim_world_reach(strict, plain, PV_MS(500), PV_S(60)) != PV_NEVER,
+             "the remedy does not help");
+    sim_node_set_pq(strict, false, PV_PQ_REQUIRE);
+    restart_all();
+    (void)!(sim_world_reach(strict, a, PV_MS(500), PV_S(30)) == PV_NEVER);
+    sim_must(sim_world_says(strict, "'cmd':'why','peer':'a'", "'remedy':'pq_here'") &&
+                 sim_world_says(strict, "'cmd':'status'", "'pq_here'"),
+             "the remedy here is missing:");
+    sim_node_set_pq(strict, true, PV_PQ_REQUIRE); /* remedy: pq_here */
+    restart_all();
+    sim_must(sim_world_reach(strict, a, PV_MS(500), PV_S(60)) != PV_NEVER,
+             "the remedy here does not help");
 }
 
 /* A coordinator is updated, and set back to what it was: its nodes go over to hybrid channels, and
@@ -466,9 +485,15 @@ PV_SIM(a_path_that_strips_the_exchange_carries_nothing, 2)
     (void)!(sim_world_reach(a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
     sim_world_run(PV_PEER_PQ_GRACE + PV_S(2));
     sim_must(!is_hybrid(a, b), "the exchange passed");
+    sim_must(sim_world_says(a, "'cmd':'status'", "'ask_why'") ||
+                 sim_world_says(b, "'cmd':'status'", "'ask_why'"),
+             "status does not name it");
+    sim_must(sim_world_says(a, "'cmd':'why','peer':'b'", "'remedy':'move_for_pq'") ||
+                 sim_world_says(b, "'cmd':'why','peer':'a'", "'remedy':'move_for_pq'"),
+             "neither says that something holds the exchange back");
     sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(10)) == PV_NEVER,
              "packets pass without it for ever");
-    on = false;
+    on = false; /* another coordinator, and a way that is whole. remedy: move_for_pq, ask_why */
     sim_coord_set_hook(sim.coord, NULL, NULL);
     sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(60)) != PV_NEVER && is_hybrid(a, b),
              "it does not heal");

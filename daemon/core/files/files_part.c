@@ -476,17 +476,13 @@ static void show_kept_out(const struct files *f, struct pv_statuspage *st)
         first = n++ == 0 ? name : first;
     }
     if (n == 1)
-        snprintf(text, sizeof(text),
-                 "%s, which is another machine than before: `p2pvpnctl files accept ID` of one of "
-                 "its files makes it hold",
-                 first);
+        snprintf(text, sizeof(text), "%s, which is another machine than before: ", first);
     else if (n > 1)
         snprintf(text, sizeof(text),
-                 "%s and %zu more, which are other machines than before: `p2pvpnctl files accept "
-                 "ID` of a file of each makes it hold",
-                 first, n - 1);
+                 "%s and %zu more, which are other machines than before: ", first, n - 1);
     if (n > 0)
-        pv_statuspage_minor(st, "[chat] auto-accept does not hold for ", text);
+        pv_statuspage_minor_todo(st, PV_STR("[chat] auto-accept does not hold for %s", text),
+                                 PV_DO(accept_one_by_hand));
 }
 
 static void show_status(void *part, struct pv_statuspage *st, pv_ns now)

@@ -433,7 +433,7 @@ static bool is_nobodys(const struct lan *l, size_t i)
 /* One line for all names of which that is so. */
 static void show_names(const struct lan *l, struct pv_statuspage *st,
                        bool (*is_so)(const struct lan *l, size_t i), const char *what,
-                       const char *remedy)
+                       struct pv_remedy todo)
 {
     char text[NAMED * (PV_NAME_BUF + 1) + 32];
     struct pv_text names = pv_text_in(text, sizeof(text));
@@ -448,17 +448,14 @@ static void show_names(const struct lan *l, struct pv_statuspage *st,
     if (n > NAMED)
         pv_text_add(&names, " and %zu more", n - NAMED);
     if (n > 0)
-        pv_statuspage_problem(st, what, PV_STR("%s%s", text, remedy));
+        pv_statuspage_todo(st, PV_STR("%s%s: ", what, text), todo);
 }
 
 static void show_chosen(const struct lan *l, struct pv_statuspage *st)
 {
-    show_names(l, st, is_nobodys, "[lan] peer: no member is called ",
-               ": give a name of `p2pvpnctl peers`, and `sudo p2pvpnctl reload`");
-    show_names(
-        l, st, is_anothers, "[lan] peer does not hold for ",
-        ", another machine than before: if that is meant, take the line out, `sudo p2pvpnctl "
-        "reload`, and put it in again");
+    show_names(l, st, is_nobodys, "[lan] peer: no member is called ", PV_DO(name_members));
+    show_names(l, st, is_anothers, "[lan] peer: another machine than before is called ",
+               PV_DO(mean_another));
 }
 
 /* In no network there is no LAN, and nothing to say of it. */

@@ -537,12 +537,9 @@ static void note_overlap(struct membership *m)
         m->overlap_wins = link->addr.bits > nets[k].bits;
         snprintf(m->overlap, sizeof(m->overlap), "%s on %s is in this network's range %s: %s",
                  PV_PREFIX_STR(&link->addr), link->ifname, PV_PREFIX_STR(&nets[k]),
-                 m->overlap_wins
-                     ? "packets to members there go astray: remove it, or move to a network with "
-                       "another range (create --cidr)"
-                     : "neighbours there are not reached, a router's name server neither: `sudo "
-                       "p2pvpnctl down` while this machine is there, or move to a network with "
-                       "another range (create --cidr)");
+                 m->overlap_wins ? "packets to members there go astray"
+                                 : "neighbours there are not reached, a router's name server "
+                                   "neither");
     }
 }
 
@@ -881,7 +878,8 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
     else if (n->iface.state == PV_IFACE_UP && m->iface_problem[0] != '\0')
         pv_statuspage_problem(st, m->iface_problem, "");
     else if (m->overlap[0] != '\0' && n->up)
-        pv_statuspage_problem(st, m->overlap, "");
+        pv_statuspage_todo(st, PV_STR("%s: ", m->overlap),
+                           m->overlap_wins ? PV_DO(other_range) : PV_DO(down_there));
     if (n->removed)
         pv_statuspage_todo(st, "this node was removed from the network: ", PV_DO(join_anew));
     else if (pv_node_is_stranger(n))

@@ -1035,18 +1035,21 @@ static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns n
     st->pq.why = n->given.kem == NULL ? n->given.kem_why : NULL;
     count_sessions(ps, &st->pq, &w, now);
     if (n->given.kem == NULL && n->given.pq == PV_PQ_REQUIRE)
-        pv_statuspage_problem(st, "no packet passes to members: [security] pq = require, but ",
-                              pv_peer_why_no_kem(n));
+        pv_statuspage_todo(st,
+                           PV_STR("no packet passes to members: [security] pq = require, but %s: ",
+                                  pv_peer_why_no_kem(n)),
+                           PV_DO(pq_here));
     if (w.n == 0)
         return;
     if (w.n > 3)
         snprintf(text, sizeof(text), "%s and %u more", w.names, w.n - 3);
     else
         snprintf(text, sizeof(text), "%s", w.names);
-    pv_statuspage_problem(
-        st, text,
-        " announced post-quantum sessions, but the keys for them do not come; packets wait "
-        "(`p2pvpnctl why` says what is known of it)");
+    pv_statuspage_todo(st,
+                       PV_STR("%s announced post-quantum sessions, but the keys for them do not "
+                              "come, and packets wait: ",
+                              text),
+                       PV_DO(ask_why));
 }
 
 static void status(void *part, struct pv_statuspage *st, pv_ns now)

@@ -217,7 +217,7 @@ static bool list_lost(const struct pv_phoneends *e, const struct pv_node *n, pv_
 void pv_phoneends_show(const struct pv_phoneends *e, const struct pv_node *n,
                        struct pv_statuspage *st, pv_ns now)
 {
-    char names[NAMES], remedy[PV_ADDR_TEXT + 40];
+    char names[NAMES];
     struct pv_addr open;
     const char *why;
     if (n->roster == NULL)
@@ -227,9 +227,8 @@ void pv_phoneends_show(const struct pv_phoneends *e, const struct pv_node *n,
         return;
     const char *what = PV_STR("apps look for this node where it no longer is (%s%s): ", names,
                               more ? ", and others" : "");
-    if (pv_openport(n, &open, &why) == PV_OK) {
-        snprintf(remedy, sizeof(remedy), "change the endpoint in them to %s", PV_ADDR_STR(&open));
-        why = remedy;
-    }
-    pv_statuspage_problem(st, what, why);
+    if (pv_openport(n, &open, &why) == PV_OK)
+        pv_statuspage_todo(st, what, PV_DO(change_endpoint, PV_ADDR_STR(&open)));
+    else
+        pv_statuspage_problem(st, what, why);
 }

@@ -439,12 +439,12 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
     char word[PV_ADDR_TEXT];
     if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
         return;
-    const char *text = PV_STR(
-        "%s offers to carry %s, which no admin has allowed: %s`sudo p2pvpnctl route allow %s %s`",
-        m->name, PV_PREFIX_STR(&offer->prefix),
-        x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
-        word_of(&offer->prefix, word));
-    pv_statuspage_problem(x->st, text, "");
+    word_of(&offer->prefix, word);
+    pv_statuspage_todo(x->st,
+                       PV_STR("%s offers to carry %s, which no admin has allowed: ", m->name,
+                              PV_PREFIX_STR(&offer->prefix)),
+                       x->admin ? PV_DO(allow_route, m->name, word)
+                                : PV_DO(ask_to_allow_route, m->name, word));
 }
 
 /* An exit that does not work is the first thing that a user has to know: either nothing goes out,
@@ -453,44 +453,35 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
     if (x->peer != NULL && x->works && x->denied.what != NULL) {
         const uint16_t rule = x->denied.rule;
-        const char *remedy =
-            rule == PV_RULE_DEFAULT
-                ? ": an admin's `p2pvpnctl allow any 0.0.0.0/0 all`, and the same of ::/0, let it "
-                  "out"
-            : rule <= PV_RULES_MAX
-                ? PV_STR(
-                      ": an admin's `sudo p2pvpnctl rules remove %u` lets it out, or an allow with "
-                      "--before %u",
-                      rule, rule)
-                : "";
-        pv_statuspage_problem(st,
-                              PV_STR("%s denied by %s where it goes by the exit %.96s%s",
-                                     x->denied.what, PV_RULE_STR(rule), x->peer, remedy),
-                              "");
+        const char *number = PV_STR("%u", rule);
+        const struct pv_remedy todo = rule == PV_RULE_DEFAULT ? PV_DO(allow_internet)
+                                      : rule <= PV_RULES_MAX  ? PV_DO(remove_rule, number, number)
+                                                              : PV_DO_NOTHING;
+        const char *text =
+            PV_STR("%s denied by %s where it goes by the exit %.96s%s", x->denied.what,
+                   PV_RULE_STR(rule), x->peer, todo.id != PV_REMEDY_NONE ? ": " : "");
+        pv_statuspage_todo(st, text, todo);
     }
     if (x->peer != NULL && x->stray != NULL) {
         char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
-        pv_statuspage_problem(st,
-                              PV_STR("the exit %.96s is not used: %s, and they are dropped: %s",
-                                     x->peer, pv_netplan_stray_text(x->stray, text),
-                                     pv_netplan_stray_remedy(x->stray, todo)),
-                              "");
+        pv_statuspage_todo(st,
+                           PV_STR("the exit %.96s is not used: %s, and they are dropped: ", x->peer,
+                                  pv_netplan_stray_text(x->stray, text)),
+                           PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(x->stray, todo)));
         return;
     }
     /* Of a guard the host's fault says whose it is. */
     if (x->peer == NULL || x->works || x->down || x->guarded || (x->refused && !x->block))
         return;
-    const char *text =
-        x->refused
-            ? PV_STR("this machine cannot use the exit %.96s: nothing goes out until it can: "
-                     "`sudo p2pvpnctl exit off` goes without it",
-                     x->peer)
-            : PV_STR(
-                  "the exit %.96s does not answer, or may not be one any more: %s", x->peer,
-                  x->block
-                      ? "nothing goes out until it does: `sudo p2pvpnctl exit off` goes without it"
-                      : "all goes out as without it");
-    pv_statuspage_problem(st, text, "");
+    const char *what = x->refused
+                           ? PV_STR("this machine cannot use the exit %.96s: ", x->peer)
+                           : PV_STR("the exit %.96s does not answer, or is none now: ", x->peer);
+    if (x->refused || x->block)
+        pv_statuspage_todo(
+            st, PV_STR("%snothing goes out until it %s: ", what, x->refused ? "can" : "does"),
+            PV_DO(exit_off));
+    else
+        pv_statuspage_problem(st, what, "all goes out as without it");
 }
 
 /* Of members and used prefixes, as it was looked up. */
@@ -500,10 +491,8 @@ static void name_strays(const struct pv_node *n, struct pv_statuspage *st)
         const struct pv_netplan_overlap *o = &n->host.plan.overlaps[i];
         char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
         if (o->table != 0 && o->own != 0)
-            pv_statuspage_problem(
-                st,
-                PV_STR("%s: %s", pv_netplan_stray_text(o, text), pv_netplan_stray_remedy(o, todo)),
-                "");
+            pv_statuspage_todo(st, PV_STR("%s: ", pv_netplan_stray_text(o, text)),
+                               PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)));
     }
 }
 
@@ -515,12 +504,11 @@ static void name_away(const struct pv_node *n, const struct pv_route *route,
     for (size_t i = 0; i < route->n && route->why == PV_ROUTE_HERE; i++) {
         if (!is_self(n, route->by[i].pk) || !is_away(n, &route->prefix, route->by[i].flags))
             continue;
-        const char *text = PV_STR(
-            "%s is not carried for members: no interface of this machine is in it any more: "
-            "look at its cable and address; if a router leads there now, say `sudo p2pvpnctl route "
-            "offer %s` again",
-            prefix, prefix);
-        pv_statuspage_problem(st, text, "");
+        pv_statuspage_todo(st,
+                           PV_STR("%s is not carried for members: no interface of this machine is "
+                                  "in it any more: ",
+                                  prefix),
+                           PV_DO(offer_again, prefix));
     }
 }
 

@@ -157,7 +157,7 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t
         return;
     if (self->state == PV_MEMBER_EXPIRED) {
         pv_statuspage_todo(st, "this node's membership has expired: ",
-                           self->lifetime > 0 ? PV_DO(reach_to_renew) : PV_DO(new_token));
+                           self->lifetime > 0 ? PV_DO(reach_to_renew) : PV_DO(join_anew));
         return;
     }
     st->s.expires_s = self->expires;

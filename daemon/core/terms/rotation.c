@@ -591,9 +591,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (r->node->roster != NULL && by_itself(r))
         st->s.wg_key_until_s = r->since_s + lifetime(r);
     if (until > wall) {
-        const char *text = PV_STR("%u days more; give them the new one: `p2pvpnctl ip --wg-key`",
+        const char *text = PV_STR("static peers may use the former key of this node for %u days "
+                                  "more: ",
                                   (unsigned)((until - wall) / 86400));
-        pv_statuspage_problem(st, "static peers may use the former key of this node for ", text);
+        pv_statuspage_todo(st, text, PV_DO(give_new_key));
     }
     if (r->lost && r->given)
         pv_statuspage_todo(st,

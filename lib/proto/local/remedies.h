@@ -14,6 +14,8 @@
       "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join with a new token")   \
     X(join_anew, "`sudo p2pvpnctl leave --forget`, then join with a new token")                    \
     X(up, "`sudo p2pvpnctl up`")                                                                   \
+    X(down_there, "`sudo p2pvpnctl down` while this machine is there, or move to a network with "   \
+                  "another range (create --cidr)")                                                 \
     X(other_range, "remove that address, or move to a network with another range (create --cidr)") \
     X(check_link, "check cable, Wi-Fi and `ip addr`")                                              \
     X(phone_file,                                                                                  \
@@ -125,7 +127,6 @@
     X(admit_here, "on an admin's machine: `sudo p2pvpnctl admit %s`")                              \
     X(reach_to_renew,                                                                              \
       "it is renewed as soon as the coordinator is reached, and nothing else is needed")           \
-    X(new_token, "the admin who let it in said when; a new token lets it in again")                \
     X(see_below, "see the problem below")                                                          \
     X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
     X(install_ip, "install iproute2")                                                              \
@@ -161,6 +162,22 @@
     X(admit_or_deny, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`")                     \
     X(admit_or_deny_each, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and so on")     \
     X(lead_to_tunnel, "%s")                                                                        \
+    X(allow_route, "if you trust it, `sudo p2pvpnctl route allow %s %s`")                          \
+    X(ask_to_allow_route, "ask for an admin's `sudo p2pvpnctl route allow %s %s`")                 \
+    X(allow_internet,                                                                              \
+      "an admin's `sudo p2pvpnctl allow any 0.0.0.0/0 all`, and the same of ::/0, let it out")     \
+    X(remove_rule,                                                                                 \
+      "an admin's `sudo p2pvpnctl rules remove %s` lets it out, or an allow with --before %s")     \
+    X(exit_off, "`sudo p2pvpnctl exit off` goes without it")                                       \
+    X(offer_again, "look at its cable and address; if a router leads there now, say `sudo "        \
+                   "p2pvpnctl route offer %s` again")                                              \
+    X(give_new_key, "give them the new one: `p2pvpnctl ip --wg-key`")                              \
+    X(ask_why, "`p2pvpnctl why` says what is known of it")                                         \
+    X(accept_one_by_hand, "`p2pvpnctl files accept ID` of a file from there makes it hold")        \
+    X(name_members, "give a name of `p2pvpnctl peers`, and `sudo p2pvpnctl reload`")               \
+    X(mean_another, "if that is meant, take the lines of [lan] out, `sudo p2pvpnctl reload`, and " \
+                    "put them in again")                                                           \
+    X(change_endpoint, "change the endpoint in them to %s")                                        \
     X(pass_addresses, "the coordinator's operator lets it have the host's network, or forwards "   \
                       "to it without masquerading")                                                \
     X(pass_addresses_or_stun,                                                                      \

@@ -569,10 +569,11 @@ PV_TEST(accepting_a_file_by_hand_makes_the_rule_hold)
 {
     another_machine_is_bob(8);
     expect_taken(1, false);
+    assert_true(fake_node_has_problem(node, "auto-accept"));
     assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':true");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
-    expect_pins_saved(PV_OK);
+    expect_pins_saved(PV_OK); /* remedy: accept_one_by_hand */
     assert_false(fake_node_has_problem(node, "auto-accept"));
     expect_op(PV_FILEOP_FETCH);
     expect_taken(2, true);

@@ -217,7 +217,7 @@ PV_TEST(a_name_that_nobody_has_is_a_problem)
     fake_peers_settle(&peers);
     assert_string_equal(receivers("255.255.255.255"), "bob dave");
     assert_true(fake_node_has_problem(node, "no member is called carrol: give"));
-    (void)fake_peers_member(&peers, 9, "carrol", 9);
+    (void)fake_peers_member(&peers, 9, "carrol", 9); /* remedy: name_members */
     assert_false(fake_node_has_problem(node, "[lan] peer"));
     /* A machine that is gone has left its name to nobody. */
     bob_leaves();
@@ -291,6 +291,9 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
         report(group_report(TO_EX, PV_STR("239.67.%u.%u", i / 100, i % 100), 0));
     }
     assert_true(fake_node_has_problem(node, "128 multicast groups"));
+    pass(PV_S(600)); /* the programs have ended. remedy: end_groups */
+    report(group_report(TO_EX, "239.66.0.1", 0));
+    assert_false(fake_node_has_problem(node, "128 multicast groups"));
     /* The interface goes, and what was joined on it. */
     node->node.iface.state = PV_IFACE_DOWN;
     fake_node_raise(node, PV_FACT_INTERFACE);

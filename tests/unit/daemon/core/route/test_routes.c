@@ -64,7 +64,7 @@ static void offer_by(const struct keys *node, const char *list, uint8_t flags)
     struct pv_offer offers[PV_OFFERS_MAX];
     uint8_t bytes[PV_OFFERS_MAX * PV_OFFER_BYTES];
     struct pv_writer w = pv_writer(bytes, sizeof(bytes));
-    char copy[200];
+    char copy[PV_OFFERS_MAX * 20];
     size_t n = 0;
     snprintf(copy, sizeof(copy), "%s", list);
     char *rest = copy;
@@ -377,6 +377,10 @@ PV_TEST(this_node_carries_what_it_reaches)
     show_answer("'cmd':'routes'");
     (void)new_plan();
     assert_int_equal(plan.n_offered, 1); /* the host says when it is back */
+    /* A router leads there now. remedy: offer_again */
+    offer_by(&x.f.world.creator, "192.168.1.0/24", 0);
+    assert_true(is_here("192.168.1.7"));
+    assert_false(fake_node_has_problem(&x.f, "is not carried for members"));
 }
 
 PV_TEST(an_exit_is_used_on_demand)
@@ -608,4 +612,24 @@ PV_TEST(a_plan_that_the_host_does_not_set_is_said)
     assert_true(new_plan());
     assert_true(plan.exit && plan.exit_block && !plan.exit_asked && plan.n_used == 1);
     assert_false(fake_node_has_problem(&x.f, "install nftables"));
+}
+
+/* 17 members offer 16 networks each, and the admin allows all but one more than there is room for.
+ */
+PV_TEST(prefixes_beyond_the_limit_are_named_until_an_admin_denies_some)
+{
+    uint16_t last = 0;
+    for (unsigned m = 0; m * PV_OFFERS_MAX <= PV_ROUTES_MAX; m++) {
+        char list[PV_OFFERS_MAX * 20];
+        struct pv_text text = pv_text_in(list, sizeof(list));
+        (void)fake_peers_member(&x, 50 + m, PV_STR("gateway%u", m), (uint16_t)(50 + m));
+        for (unsigned i = 0; i < PV_OFFERS_MAX; i++)
+            pv_text_add(&text, "%s10.%u.%u.0/24", i == 0 ? "" : " ", 100 + m, i);
+        offer(50 + m, list, 0);
+        for (unsigned i = 0; i < PV_OFFERS_MAX && m * PV_OFFERS_MAX + i <= PV_ROUTES_MAX; i++)
+            last = allow(keys_of(50 + m).pk, PV_STR("10.%u.%u.0/24", 100 + m, i));
+    }
+    assert_true(fake_node_has_problem(&x.f, "more prefixes than this node looks at (256)"));
+    take_back(last); /* remedy: deny_routes */
+    assert_false(fake_node_has_problem(&x.f, "more prefixes"));
 }

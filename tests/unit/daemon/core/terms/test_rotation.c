@@ -505,7 +505,7 @@ PV_TEST(static_peers_are_asked_about)
     answer(keys_job(2), PV_OK);
     answer(keys_job(2), PV_OK);
     fake_node_show_problems(&x.f);
-    pv_peer_note_own_key(pv_peers_next_static(x.f.node.peers, NULL));
+    pv_peer_note_own_key(pv_peers_next_static(x.f.node.peers, NULL)); /* remedy: give_new_key */
     assert_false(fake_node_has_problem(&x.f, "static peers"));
 }
 
@@ -514,11 +514,17 @@ PV_TEST(a_key_of_the_configuration_is_not_replaced)
     x.f.cfg.key_given = true;
     restart();
     assert_has(ask(false), "private-key-file");
+    uint8_t former[sizeof(id->dh_pk)];
+    memcpy(former, id->dh_pk, sizeof(former));
     memset(id->dh_pk, 0x55, sizeof(id->dh_pk)); /* and then its user changed it */
     restart();
     fake_node_wait(&x.f, PV_ROTATION_LOOK);
     assert_null(next_job());
     assert_true(fake_node_has_problem(&x.f, "members know another key of this node"));
+    memcpy(id->dh_pk, former, sizeof(former)); /* remedy: former_key */
+    restart();
+    fake_node_wait(&x.f, PV_ROTATION_LOOK);
+    assert_false(fake_node_has_problem(&x.f, "members know another key of this node"));
 }
 
 PV_TEST(a_node_that_is_down_is_told_to_go_up)
