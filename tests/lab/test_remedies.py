@@ -4,8 +4,12 @@ the fault gone.
 
 `# remedy: NAME` names the line of the table that the scenario carries out.
 """
-from lab import check, scenario, wait
-from remedylab import cause, commands, cure, doctor, gone, problem, problems, reload_with, run, token
+import json
+import sys
+
+from lab import check, equal, scenario, wait
+from phonelab import Phone
+from remedylab import cause, commands, cure, doctor, gone, problem, problems, reload_with, remedy_of, run, token
 
 
 def copy_of(lab, host, name):
@@ -208,3 +212,181 @@ def an_address_that_hides_members(lab):  # remedy: other_range
     check(why["remedy"] == "other_range", why)
     a.ip(f"addr del {near} dev lan0")
     wait("the cause to go", lambda: not cause(a, "b", "own_overlap"))
+
+
+def cause_is(host, peer, code, remedy):
+    """The remedy of `why`, once this is the cause."""
+    said = wait(f"{host.name} to find {code} about {peer}", lambda: cause(host, peer, code))
+    check(said["remedy"] == remedy, f"{code}: {said}")
+    return said["todo"]
+
+
+def cause_goes(host, peer, code, timeout=60):
+    wait(f"{host.name} to find {code} about {peer} no longer", lambda: not cause(host, peer, code), timeout)
+
+
+def is_well(host, peer, code):
+    said = json.loads(host.ctl("why", peer, "--json", check_rc=False).out)
+    check(said["cause_code"] == code and not said["todo"] and "nothing is wrong" in said["cause"], said)
+    return True
+
+
+@scenario
+def a_phone_and_its_gateway(lab):
+    """remedy: phone_file, switch_phone_on, start_the_gateway, ask_the_gateway, export_again, be_a_gateway_of_phones"""
+    nas, alice = lab.host("nas"), lab.host("alice")
+    nas.configure("[phones]\ngateway = on\n")
+    lab.network(lab.coordinator(), [nas, alice])
+    nas.ctl("admin", "grant", "alice")
+    alice.wait_peer(nas)
+    wait("alice to be an admin", lambda: alice.json("status")["self"]["admin"])
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=port-restricted"))
+    file = alice.ctl("export", "phone", "--by", "nas").out
+    # The user of nas takes the agreement back.
+    before = nas.run("cat", "/etc/p2pvpn/p2pvpnd.conf").out
+    reload_with(nas, before.replace("gateway = on", "gateway = off"))
+    cure(nas, "another admin wants this node to be a gateway", "be_a_gateway_of_phones", lambda _: reload_with(nas, before))
+    # The app is not switched on.
+    cause_is(nas, "phone", "phone_silent", "phone_file")
+    todo = cause_is(alice, "phone", "phone_elsewhere", "switch_phone_on")
+    check(todo.endswith("`p2pvpnctl peers` on nas"), todo)
+    phone.use(file)
+    wait("the phone to reach nas", lambda: phone.pings(nas.addr()))
+    cause_goes(nas, "phone", "phone_silent")
+    check("phone" in nas.ctl("peers").out, "peers on nas")
+    wait("alice to find the phone online", lambda: alice.peer("phone")["online"])
+    # Nobody has asked for a path to the gateway.
+    if cause(alice, "nas", "peer_unwanted"):
+        todo = cause_is(alice, "phone", "phone_elsewhere", "ask_the_gateway")
+        why = cause_is(alice, *commands(todo)[0][1:], "peer_unwanted", "ping")
+        run(alice, commands(why)[0], check_rc=False)
+    wait("nothing to be wrong", lambda: is_well(alice, "phone", "phone_elsewhere"))
+    nas.stop_daemon()
+    todo = cause_is(alice, "phone", "phone_elsewhere", "start_the_gateway")
+    check(todo == "start nas, or see `p2pvpnctl why nas`", todo)
+    nas.daemon()
+    wait("nothing to be wrong", lambda: phone.pings(nas.addr()) and is_well(alice, "phone", "phone_elsewhere"), 120)
+    # The gateway is gone for good.
+    nas.ctl("leave")
+    todo = cause_is(alice, "phone", "phone_lost", "export_again")
+    words = commands(todo)
+    check([w[0] for w in words] == ["remove", "export"], todo)
+    run(alice, words[0])
+    again = run(alice, words[1]).out
+    check("[Interface]" in again, again)
+    cause_goes(alice, "phone", "phone_lost")
+
+
+@scenario
+def a_coordinator_that_was_set_back_is_told(lab):
+    """To before b joined; b is alone with it, and tells it by its own word."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a])
+    coordinator.end()
+    coordinator.host.run("cp", "-a", "/var/lib/p2pvpn-coordinator", "/run/before")
+    coordinator.start()
+    b.daemon()
+    wait("a to be back", lambda: a.json("status")["coordinator"]["connected"])
+    b.join(token(a))
+    b.wait_peer(a)
+    a.stop_daemon()
+    coordinator.end()
+    coordinator.host.run("sh", "-ec", "rm -r /var/lib/p2pvpn-coordinator; cp -a /run/before /var/lib/p2pvpn-coordinator")
+    coordinator.start()
+    wait("b to be let in", lambda: b.json("status")["coordinator"]["connected"])
+    gone(b, "the coordinator does not know this machine")
+    a.daemon()
+    b.wait_peer(a)
+
+
+@scenario
+def ports_that_other_programs_have(lab):  # remedy: end_listener
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a, b])
+    a.stop_daemon()
+    other = a.start(sys.executable, "-c", LISTENER, name="other")
+    wait("the other program", lambda: "ready" in other.text())
+    a.daemon()
+    said = problem(a, "another program listens at port 2047")
+    check(remedy_of(a, "at port 2047") == "end_listener" and "ss -ltnp" in said, said)
+    check("python" in a.run("ss", "-ltnp").out, "ss does not name the program")
+    other.end()
+    gone(a, "another program listens")
+    a.wait_peer(b)
+    b.ctl("send", "a", "in again")
+    wait("the message", lambda: "in again" in a.ctl("history", "b").out)
+
+
+LISTENER = """
+import signal, socket
+s = socket.create_server(("::", 2047), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@scenario
+def an_interface_that_the_system_refuses(lab):  # remedy: mend_interface, as_it_says
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_peer(b)
+    ip = a.run("readlink", "-f", "/usr/sbin/ip").out.strip()
+    a.stop_daemon()
+    a.run("sh", "-ec", "printf '#!/bin/sh\\necho RTNETLINK answers: Operation not permitted >&2\\nexit 2\\n' >/run/no; "
+          f"chmod 755 /run/no; mount --bind /run/no {ip}")
+    a.daemon()
+    cause_is(a, "b", "own_interface", "mend_interface")
+    a.run("umount", ip)
+    cause_goes(a, "b", "own_interface")
+    a.stop_daemon()
+    a.ip("link add p2pvpn0 type bridge")
+    a.daemon()
+    todo = cause_is(a, "b", "own_interface", "as_it_says")
+    check(todo.startswith("stop the program that has it"), todo)
+    a.ip("link del p2pvpn0")
+    cause_goes(a, "b", "own_interface")
+
+
+@scenario
+def nobody_is_an_admin_any_more(lab):  # remedy: import_root, ask_to_serve_again
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    coordinator = lab.coordinator()
+    lab.network(coordinator, [a, b, c])
+    a.run("sh", "-c", "umask 077; echo correct horse battery staple >/run/words")
+    key = a.ctl("root", "export", "--passphrase-file", "/run/words").out
+    # The coordinator has lost the network, and b may not give it back.
+    out = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "networks", "--json").out
+    coordinator.host.run(lab.bin("p2pvpn-coordinator"), "drop", json.loads(out)["networks"][0]["id"])
+    todo = problem(b, "the coordinator does not serve this network")
+    check("an admin gives it back" in todo, todo)
+    cure(b, "the coordinator does not serve this network", "ask_to_serve_again",
+         lambda said: run(a, commands(said)[0], URL=coordinator.url()))
+    a.ctl("leave", "--last")
+
+    def bring(said):
+        b.run("sh", "-c", "umask 077; echo correct horse battery staple >/run/words; cat >/run/root.key", stdin=key)
+        words = commands(said)[0]
+        check(words == ["root", "import"], said)
+        b.ctl(*words, "/run/root.key", "--passphrase-file", "/run/words")
+    cure(b, "the network has no admin any more", "import_root", bring)
+    gone(c, "the network has no admin any more")
+    check(token(b), "b invites")
+
+
+@scenario
+def a_line_about_a_machine_that_is_another_now(lab):  # remedy: mean_another
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    lab.network(lab.coordinator(), [a, b])
+    before = a.run("cat", "/etc/p2pvpn/p2pvpnd.conf").out
+    reload_with(a, before + "[lan]\nbroadcast = peers\npeer = b\n")
+    a.wait_peer(b)
+    b.ctl("leave")
+    wait("b to be gone", lambda: "b" not in a.peers())
+    c.daemon()
+    c.ctl("join", token(a), "--name", "b")
+
+    def again(_):
+        reload_with(a, before)
+        reload_with(a, before + "[lan]\nbroadcast = peers\npeer = b\n")
+    cure(a, "another machine than before is called b", "mean_another", again)

@@ -149,6 +149,44 @@ PV_SIM(a_member_that_fell_back_returns_within_a_minute_and_only_then, SEEDS)
     sim_must(connects(&s) == before + MEMBERS, "more than one new connection each:");
 }
 
+/* A coordinator that lets nobody in. */
+static void knows_nobody(void *ctx, struct pv_ctl_msg *msg)
+{
+    if (msg->type != PV_CTL_WELCOME)
+        return;
+    msg->type = PV_CTL_ERROR;
+    msg->u.failure =
+        (struct pv_ctl_failure){.error = PV_CTL_E_UNKNOWN_NODE, .message = "no such member"};
+}
+
+static bool has_remedy(void *ctx)
+{
+    const struct scene *s = ctx;
+    return sim_world_says(s->m[1], "'cmd':'status'", "'prefer_another'");
+}
+
+/* The preferred coordinator was set back and learns of nobody: members are told to wait, then what
+ * to do, and that helps. */
+PV_SIM(a_preferred_coordinator_that_stays_without_members_makes_way, 2)
+{
+    struct scene s;
+    struct sim_coord *first = begin_moved(&s, seed);
+    sim_must(first != NULL, "not begun, or not moved:");
+    sim_world_run(PV_S(20));
+    sim_coord_kill(first);
+    s.at = sim.coord;
+    sim_must(sim_world_until(PV_S(90), all_there, &s), "not fallen back:");
+    sim_coord_set_hook(first, knows_nobody, NULL);
+    sim_coord_start(first);
+    sim_world_run(PV_S(90));
+    sim_must(sim_world_says(s.m[1], "'cmd':'status'", "'wait_to_be_told'"), "no word of a wait:");
+    sim_must(sim_world_until(PV_COORD_TOLD_BY + PV_S(60), has_remedy, &s), "the wait has no end:");
+    sim_must(move_to(&s, 0, sim.coord), "another one is not named:"); /* remedy: prefer_another */
+    sim_world_run(PV_S(30));
+    sim_must(all_there(&s) && !sim_world_says(s.m[1], "'cmd':'status'", "does not know this"),
+             "it is named still:");
+}
+
 /* A coordinator that is there for a minute and a half and away as long, again and again. */
 PV_SIM_WHOLE(one_that_comes_and_goes_is_left_alone_for_longer, SEEDS)
 {

@@ -370,8 +370,12 @@ def apart(hosts, others):
                       f" ip6 saddr {o.ip6} drop; }}; }}")
 
 
+def seems_apart_by(problem):
+    return "have not been seen since the network moved" in problem
+
+
 def seems_apart(host):
-    return any("have not been seen since the network moved" in p for p in host.json("status")["problems"])
+    return any(map(seems_apart_by, host.json("status")["problems"]))
 
 
 @scenario(long="waits until nobody has come for a minute")
@@ -390,6 +394,9 @@ def two_halves_that_moved_apart_are_told_so(lab):
     at([b, d], two)
     for h in (a, b, c, d):
         wait(f"{h.name} to say so", lambda h=h: seems_apart(h), 90)
+    said = a.json("status")
+    row = [seems_apart_by(p) for p in said["problems"]].index(True)
+    equal(said["remedies"][row], "take_the_token_over", "the remedy")  # remedy: take_the_token_over
     check("network coordinators token" in a.ctl("status", "-l").out, "no command")
     equal(b.ctl("doctor", "-l", check_rc=False).code, 1, "doctor's exit code")
     for h in (a, b, c, d, one.host, two.host):

@@ -798,7 +798,7 @@ PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
     assert_string_equal(w.nodes[0].last_text, "hold on");
     expect("left_for_later 0 -");
 
-    read_all();
+    read_all(); /* remedy: read_or_clear */
     leave_room(100);
     after(PV_S(PV_CHATLINK_LATER_MAX_S + 60), "messages - 40");
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);

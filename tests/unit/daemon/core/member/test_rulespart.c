@@ -478,6 +478,33 @@ static void store_works_again(void)
     fake_peers_settle(&peers);
 }
 
+/* A rule of alice that denies members a part of what this node carries; kind NONE takes it back. */
+static void say_part(unsigned i, uint64_t seq, uint8_t kind)
+{
+    struct pv_statement st = {.type = PV_ST_RULE};
+    st.u.rule.slot = (struct pv_st_slot){.number = (uint16_t)i, .seq = seq};
+    st.u.rule.kind = kind;
+    st.u.rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
+    st.u.rule.time = T0;
+    if (kind == PV_RULE_DENY) {
+        st.u.rule.place = i;
+        const struct pv_prefix to = test_prefix(PV_STR("172.20.%u.0/24", i));
+        st.u.rule.to = pv_selector_of_prefix(&to);
+    }
+    say(make_statement(&node->world, &st, &node->world.creator));
+}
+
+PV_TEST_IN(rules_about_too_many_parts_are_named_until_one_is_taken_back, start, stop)
+{
+    const struct pv_prefix carried = test_prefix("172.20.0.0/16");
+    assert_ok(pv_rules_set_carried(&node->node, &carried, 1, node->now));
+    for (unsigned i = 0; i < PV_FP_MAX_PARTS; i++)
+        say_part(i, 1, PV_RULE_DENY);
+    assert_true(fake_node_has_problem(node, "rules name more than 64 parts"));
+    say_part(0, 2, PV_RULE_NONE); /* remedy: take_rules_back */
+    assert_false(fake_node_has_problem(node, "rules name more"));
+}
+
 /* Writes before it are there, then: the rules among it. */
 PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, stop)
 {

@@ -147,7 +147,7 @@ PV_TEST(others_fill_their_part_and_the_user_frees_it_by_leaving)
     /* Bob's own rooms have places of their own. */
     assert_ok(open_room(BOB, "mine"));
     for (unsigned by = 0; by < 3; by++)
-        bob_leaves(by, 0, PV_ROOMS_MAX_OF_CREATOR);
+        bob_leaves(by, 0, PV_ROOMS_MAX_OF_CREATOR); /* remedy: leave_rooms */
     assert_false(pv_rooms_are_full(w.n[BOB].rooms));
     assert_true(draws_in(4, 1));
     /* Whose rooms were left draws nobody into new ones as fast. */

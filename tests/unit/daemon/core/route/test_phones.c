@@ -232,15 +232,21 @@ PV_TEST(a_phone_of_this_node_speaks_plain_wireguard_with_it)
     assert_false(pv_phones_are_here(&x.f.node));
 }
 
+/* An admin removes a phone of this node; the membership drops its peer, by the roster's event. */
+static void remove_phone(unsigned seed)
+{
+    fake_node_add(&x.f, make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE,
+                                        keys_of(seed).pk, NULL, 0));
+    struct pv_peer *p = pv_peers_by_pk(x.f.node.peers, keys_of(seed).pk);
+    pv_peers_drop(x.f.node.peers, p, x.f.now);
+    fake_peers_settle(&x);
+}
+
 PV_TEST(a_phone_that_is_removed_is_gone)
 {
-    struct pv_peer *p = fake_peers_member(&x, PHONE, "phone", 9);
+    (void)fake_peers_member(&x, PHONE, "phone", 9);
     (void)carry(x.f.identity.sign_pk, 9);
-    fake_node_add(&x.f, make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE,
-                                        keys_of(PHONE).pk, NULL, 0));
-    p = pv_peers_by_pk(x.f.node.peers, keys_of(PHONE).pk);
-    pv_peers_drop(x.f.node.peers, p, x.f.now); /* the membership does it, by the roster's event */
-    fake_peers_settle(&x);
+    remove_phone(PHONE);
     assert_null(way_to("10.66.0.9"));
     assert_false(pv_phones_are_here(&x.f.node));
     assert_int_equal(pv_peers_count_phones(x.f.node.peers), 0);
@@ -266,6 +272,8 @@ PV_TEST(no_more_phones_are_taken_than_there_is_room_for)
     show_answer(fake_node_status(&x.f)->problems[0]);
     be_public();
     show_answer(ask("'cmd':'export','name':'tablet'"));
+    remove_phone(20); /* remedy: export_elsewhere */
+    assert_false(fake_node_has_problem(&x.f, "no more than 16 phones"));
 }
 
 /* Dave, who is an admin too, has let phone in, and wants this node to carry it. */
@@ -309,6 +317,8 @@ PV_TEST(a_node_without_rights_carries_none)
     show_answer(fake_node_status(&x.f)->problems[0]);
     be_public();
     show_answer(ask("'cmd':'export','name':'tablet'"));
+    remove_phone(PHONE); /* remedy: export_by_root */
+    assert_false(fake_node_has_problem(&x.f, "have no gateway"));
 }
 
 /* --- export ----------------------------------------------------------------------------------- */

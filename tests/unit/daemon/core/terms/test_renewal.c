@@ -165,6 +165,8 @@ PV_TEST(a_node_is_warned_fourteen_days_before)
     wait_days(2);
     assert_true(fake_node_has_problem(&f, "this node's membership ends in 13d"));
     assert_true(fake_node_has_problem(&f, "reach the coordinator"));
+    coordinator_stores(); /* remedy: renew */
+    assert_false(fake_node_has_problem(&f, "membership ends"));
 }
 
 PV_TEST(of_a_short_membership_the_last_quarter_is_told)
@@ -192,6 +194,17 @@ PV_TEST(an_admin_is_told_of_machines_that_are_about_to_go)
     wait_days(20);
     assert_true(fake_node_has_problem(&f, "bob's in 10d"));
     assert_true(fake_node_has_problem(&f, "and those of 1 more"));
+    /* They are switched on, and renew themselves. remedy: switch_them_on */
+    f.world.time = clock_s();
+    for (unsigned i = 0; i < PV_ARRAY_LEN(names); i++) {
+        const struct keys k = keys_of(60 + i);
+        struct pv_statement st = {.type = PV_ST_TRANSPORT};
+        st.u.transport = (struct pv_st_transport){.serial = 2, .time = clock_s()};
+        memset(st.u.transport.transport, (int)(i + 1), sizeof(st.u.transport.transport));
+        fake_node_add(&f, make_statement(&f.world, &st, &k));
+    }
+    fake_node_settle(&f);
+    assert_false(fake_node_has_problem(&f, "memberships end"));
 }
 
 /* Here nobody else is there to tell it the time: it says so of itself once others did. */
@@ -205,6 +218,6 @@ PV_TEST(a_member_that_has_expired_is_told_what_it_needs)
     assert_int_equal(fake_membership.given, 1);
     assert_true(fake_node_has_problem(&f, "this node's membership has expired"));
     f.now += PV_S(100 * DAY);
-    coordinator_stores();
+    coordinator_stores(); /* remedy: reach_to_renew */
     assert_false(fake_node_has_problem(&f, "expired"));
 }
