@@ -84,7 +84,7 @@ def a_lan_of_the_networks_range(lab):
     check("10.66.0.55" not in b.ctl("trace", "a").out, "b sends to an address of the overlay, into the tunnel")
     check("leave by another interface" not in a.ctl("why", "b").out, "why claims what is not so")
     check(not a.os_ping("10.66.0.1", timeout=1), "a neighbour speaks for a member")
-    a.ctl("down")
+    a.ctl("down")  # remedy: down_there
     wait("the LAN", lambda: a.os_ping("10.66.0.1", timeout=1))
     a.ip("link del eth0")
     cable(home, a, "pb")
