@@ -13,7 +13,7 @@
 #include "coordinator/ctlsock.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings_limits.h"
-#include "coordinator/store/pg_view.h"
+#include "coordinator/store/pg/pg_view.h"
 #include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 

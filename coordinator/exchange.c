@@ -12,7 +12,7 @@
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
 #include "coordinator/standby.h"
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
 #include "sys/proc/clock.h"

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "coordinator/keys.h"
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "sys/file/file.h"
 

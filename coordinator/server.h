@@ -10,7 +10,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings.h"
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 #include "coordinator/store/store.h"
 #include "sys/proc/supervisor.h"
 

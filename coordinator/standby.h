@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * standby.h - a coordinator that waits until it may serve from PostgreSQL: the database is not
- * there yet, or somebody has it alone (store/pg_lease.h).
+ * there yet, or somebody has it alone (store/pg/pg_lease.h).
  *
  * A coordinator that waits opens no port, so that nodes go to others; `status` says what it waits
  * for. Settings that are to be read again meanwhile are read as soon as it serves.
@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "coordinator/settings/settings.h"
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 #include "sys/proc/supervisor.h"
 
 enum {

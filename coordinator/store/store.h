@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store.h - where a coordinator keeps what must outlive it: the operations of
- * core/member/storeop.h, served by SQLite (store_sqlite.h) or by PostgreSQL (store_pg.h).
+ * core/member/storeop.h, served by SQLite (store_sqlite.h) or by PostgreSQL (pg/store_pg.h).
  *
  * One thread at a time uses a store: the main thread before the store's worker starts, that worker
  * from then on.

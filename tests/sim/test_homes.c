@@ -17,7 +17,7 @@
 
 /* --- the world: coordinators, people, and the database between them -------------------------- */
 
-/* The database says whose a network is as coordinator/store/store_pg.c does, and runs what the
+/* The database says whose a network is as coordinator/store/pg/store_pg.c does, and runs what the
  * store's threads have in the order of each. */
 
 enum {
@@ -417,7 +417,7 @@ static void kill_coordinator(struct world *w, unsigned i)
     c->back_at = w->now + PV_MS(500 + draw(w, 8000));
 }
 
-/* As store/leasekeep does, twice a second. */
+/* As leasekeep does, twice a second. */
 static void renew(struct world *w, struct coordinator *c)
 {
     struct pv_coord_home list[NETS];

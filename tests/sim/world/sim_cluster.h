@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sim_cluster.h - the tables of a database that several simulated coordinators share: who of them
- * lives, and whose home each network is, as coordinator/store/pg_lease.c and store_pg.c keep them.
- * sim_coord.c has the statements.
+ * lives, and whose home each network is, as coordinator/store/pg/pg_lease.c and store_pg.c keep
+ * them. sim_coord.c has the statements.
  */
 #pragma once
 

@@ -15,7 +15,7 @@
 
 #include <libpq-fe.h>
 
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"

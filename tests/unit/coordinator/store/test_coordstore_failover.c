@@ -3,8 +3,8 @@
  * primary: everything that was answered is there, once, and work goes on. */
 #include <poll.h>
 
-#include "coordinator/store/pg_lease.h"
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pg/store_pg.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/coordinator/store/store_ops.h"

@@ -8,9 +8,9 @@
 #include <signal.h>
 
 #include "coordinator/core/member/home.h"
-#include "coordinator/store/pg_lease.h"
-#include "coordinator/store/pg_view.h"
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pg/pg_view.h"
+#include "coordinator/store/pg/store_pg.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_line.h"
 #include "tests/unit/coordinator/store/pg_program.h"

@@ -9,9 +9,9 @@
 
 #include "base/bytes.h"
 #include "coordinator/core/member/rowmark.h"
-#include "coordinator/store/pg_lease.h"
-#include "coordinator/store/pg_schema.h"
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pg/pg_schema.h"
+#include "coordinator/store/pg/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/store/transfer.h"
 #include "crypto/hash.h"

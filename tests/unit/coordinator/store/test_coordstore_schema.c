@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "coordinator/store/pg_lease.h"
-#include "coordinator/store/pg_schema.h"
-#include "coordinator/store/pg_view.h"
+#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pg/pg_schema.h"
+#include "coordinator/store/pg/pg_view.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_program.h"
 

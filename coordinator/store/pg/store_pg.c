@@ -3,7 +3,7 @@
  * of networks, where several coordinators share the database: first the facts of all that are asked
  * for, then, in one transaction, the changes that follow from them, each only where the fence is
  * still that of its facts. */
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/store_pg.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -16,7 +16,7 @@
 
 #include "base/map.h"
 #include "coordinator/core/member/home.h"
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 #include "coordinator/store/statements.sql.h"
 #include "coordinator/store/store.h"
 #include "proto/roster/statement.h"

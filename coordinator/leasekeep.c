@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Renewing. Only the database's word that another has its place ends this coordinator: while the
  * database is away nobody can take it. */
-#include "coordinator/store/leasekeep.h"
+#include "coordinator/leasekeep.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libpq without blocking calls of its own: every wait is a poll() with an end. */
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 
 #include <errno.h>
 #include <netinet/in.h>

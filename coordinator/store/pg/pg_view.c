@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Three lists out of the database, as they are at one moment each. */
-#include "coordinator/store/pg_view.h"
+#include "coordinator/store/pg/pg_view.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include <libpq-fe.h>
 
-#include "coordinator/store/pg_schema.h"
+#include "coordinator/store/pg/pg_schema.h"
 
 enum {
     WAIT_S = 5, /* without a sign of the database */

@@ -3,9 +3,9 @@
  * found): then this file stands in for pg.c, pg_*.c and store_pg.c. */
 #include <stdio.h>
 
-#include "coordinator/store/pg_lease.h"
-#include "coordinator/store/pg_view.h"
-#include "coordinator/store/store_pg.h"
+#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pg/pg_view.h"
+#include "coordinator/store/pg/store_pg.h"
 
 /* Nobody gets further than here: without a lease nothing else is called. */
 int pv_pg_lease_new(struct pv_pg_lease **ret_lease, const struct pv_pg_lease_config *cfg,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The lease is one row, and each coordinator has one; the functions that change them are in
  * pg.sql. */
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include <libpq-fe.h>
 
-#include "coordinator/store/pg_schema.h"
+#include "coordinator/store/pg/pg_schema.h"
 #include "coordinator/store/statements.sql.h"
 #include "sys/proc/clock.h"
 

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 
 enum {
     PV_PG_SCHEMA = 4, /* p2pvpn.version: a database of another version is refused */

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "base/log.h"
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 #include "sys/proc/loop.h"
 #include "sys/proc/worker.h"
 

@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 #include "crypto/sign.h"
 #include "proto/roster/statement.h"
 

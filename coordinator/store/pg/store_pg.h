@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "coordinator/store/pg.h"
+#include "coordinator/store/pg/pg.h"
 #include "coordinator/store/store.h"
 
 struct pv_store_pg_config {

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg/pg_lease.h"
 
 struct pv_pgview_coordinator {
     char name[PV_PG_NAME_MAX];

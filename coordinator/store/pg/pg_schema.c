@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema "p2pvpn" and its version. */
-#include "coordinator/store/pg_schema.h"
+#include "coordinator/store/pg/pg_schema.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <libpq-fe.h>
 
 #include "base/text.h"
-#include "coordinator/store/pg.sql.h"
+#include "coordinator/store/pg/pg.sql.h"
 
 /* Version 0 has no tables yet. */
 static const char begin[] = "BEGIN; SELECT pg_advisory_xact_lock(1882353763);" /* "p2pc" */
