@@ -48,7 +48,8 @@ if(PV_SANITIZE)
     target_compile_options(pv_flags INTERFACE -Wno-null-dereference)
 else()
     target_compile_options(pv_flags INTERFACE
-        -fstack-protector-strong -fstack-clash-protection -fPIE)
+        -fstack-protector-strong -fstack-clash-protection
+        $<$<NOT:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,MODULE_LIBRARY>>:-fPIE>)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|i.86")
         target_compile_options(pv_flags INTERFACE -fcf-protection)
     endif()
@@ -65,7 +66,8 @@ else()
         set(pie -static-pie)
         target_compile_definitions(pv_flags INTERFACE PV_STATIC)
     endif()
-    target_link_options(pv_flags INTERFACE ${pie} -Wl,-z,relro,-z,now)
+    target_link_options(pv_flags INTERFACE -Wl,-z,relro,-z,now
+        $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${pie}>)
 endif()
 if(PV_FUZZ)
     # libFuzzer's name for it. Some tables are smaller then: a run that clears megabytes takes

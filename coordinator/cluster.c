@@ -11,9 +11,9 @@
 #include "coordinator/commands.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
+#include "coordinator/pgload.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings_limits.h"
-#include "coordinator/store/pg/pg_view.h"
 #include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 
@@ -23,6 +23,7 @@ static int read_database(const struct pv_coordset *set, const struct pv_pgview *
 {
     char error[PV_PG_ERROR_MAX] = "", rights_error[PV_RIGHTS_ERROR_MAX];
     char set_error[PV_COORDSET_ERROR_MAX];
+    const struct pv_pgplugin *pg = NULL;
     struct pv_coordset as;
     struct pv_rights rights;
     int r = pv_coordset_reload(&as, set, set_error);
@@ -37,12 +38,17 @@ static int read_database(const struct pv_coordset *set, const struct pv_pgview *
                  as.config);
         return PV_ERR_STATE;
     }
+    r = pv_pgload(&pg, error);
+    if (r < 0) {
+        snprintf(ret_why, cap, "%s", error);
+        return r;
+    }
     r = pv_rights_enter(&rights, &as, rights_error);
     if (r < 0) {
         snprintf(ret_why, cap, "%s", rights_error);
         return r;
     }
-    r = pv_pgview_read(as.store.postgres, view, error);
+    r = pg->view_read(as.store.postgres, view, error);
     if (r < 0)
         snprintf(ret_why, cap, "%s", error[0] != '\0' ? error : pv_strstatus(r));
     return r;

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "coordinator/keys.h"
+#include "coordinator/pgload.h"
 #include "coordinator/rights.h"
 #include "coordinator/standby.h"
-#include "coordinator/store/pg/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
 #include "sys/proc/clock.h"
@@ -61,15 +61,17 @@ static int put_aside(const char *state, char error[static PV_EXCHANGE_ERROR_MAX]
 }
 
 /* Both stores are open, and nobody else's. */
-static int move_all(struct pv_coordset *set, const struct pv_pg_lease *lease, bool import,
-                    struct pv_transfer *ret_transfer, char error[static PV_EXCHANGE_ERROR_MAX])
+static int move_all(struct pv_coordset *set, const struct pv_pgplugin *plugin,
+                    const struct pv_pg_lease *lease, bool import, struct pv_transfer *ret_transfer,
+                    char error[static PV_EXCHANGE_ERROR_MAX])
 {
     const struct pv_store_pg_config cfg = {.conninfo = set->store.postgres,
-                                           .fence = pv_pg_lease_fence(lease)};
+                                           .fence = plugin->lease_fence(lease),
+                                           .decode = pv_statement_decode};
     struct pv_coordstore *file = NULL, *pg = NULL;
     int r = pv_coordstore_open_sqlite(&file, set->state, error);
     if (r == PV_OK)
-        r = pv_coordstore_open_pg(&pg, &cfg, error);
+        r = plugin->store_open(&pg, &cfg, error);
     if (r == PV_OK)
         r = check_empty(import ? pg : file, import ? "the PostgreSQL database" : "coordinator.db",
                         error);
@@ -81,35 +83,36 @@ static int move_all(struct pv_coordset *set, const struct pv_pg_lease *lease, bo
 }
 
 /* Of one that was killed a moment ago the database hears that it is gone within seconds. */
-static int take_lease(struct pv_pg_lease *lease, char other[static PV_PG_NAME_MAX],
-                      char error[static PV_EXCHANGE_ERROR_MAX])
+static int take_lease(const struct pv_pgplugin *pg, struct pv_pg_lease *lease,
+                      char other[static PV_PG_NAME_MAX], char error[static PV_EXCHANGE_ERROR_MAX])
 {
     const pv_ns until = pv_clock_now() + 2 * PV_MS(PV_PG_LEASE_MS);
     int r;
-    while ((r = pv_pg_lease_take(lease, other, error)) == PV_ERR_AGAIN && pv_clock_now() < until)
+    while ((r = pg->lease_take(lease, other, error)) == PV_ERR_AGAIN && pv_clock_now() < until)
         poll(NULL, 0, PV_PG_LEASE_ASK_MS);
     return r;
 }
 
 /* The lease is given back at the end, or the coordinator that starts next would wait until it is
  * over. */
-static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_PK_LEN], bool import,
+static int with_lease(struct pv_coordset *set, const struct pv_pgplugin *pg,
+                      const uint8_t pk[static PV_SIGN_PK_LEN], bool import,
                       struct pv_transfer *ret_transfer, char error[static PV_EXCHANGE_ERROR_MAX])
 {
     char other[PV_PG_NAME_MAX];
     struct pv_pg_lease *lease = NULL;
-    int r = pv_standby_lease(&lease, set, pk, false, error);
+    int r = pv_standby_lease(&lease, pg, set, pk, false, error);
     if (r < 0)
         return r;
-    r = take_lease(lease, other, error);
+    r = take_lease(pg, lease, other, error);
     if (r == PV_ERR_AGAIN)
         snprintf(error, PV_EXCHANGE_ERROR_MAX, "%s serves from this database: stop it first",
                  other);
     if (r == PV_OK) {
-        r = move_all(set, lease, import, ret_transfer, error);
-        pv_pg_lease_release(lease);
+        r = move_all(set, pg, lease, import, ret_transfer, error);
+        pg->lease_release(lease);
     }
-    pv_pg_lease_free(lease);
+    pg->lease_free(lease);
     return r;
 }
 
@@ -130,7 +133,10 @@ int pv_exchange(struct pv_coordset *set, bool import, struct pv_transfer *ret_tr
         snprintf(ret_error, PV_EXCHANGE_ERROR_MAX, "out of memory");
         return PV_ERR_NOMEM;
     }
-    int r = pv_rights_enter(&rights, set, ret_error);
+    const struct pv_pgplugin *pg = NULL;
+    int r = pv_pgload(&pg, ret_error);
+    if (r == PV_OK)
+        r = pv_rights_enter(&rights, set, ret_error);
     if (r == PV_OK)
         r = pv_coordkeys_lock(set->state, &lock, ret_error);
     if (r == PV_OK) {
@@ -141,7 +147,7 @@ int pv_exchange(struct pv_coordset *set, bool import, struct pv_transfer *ret_tr
                      set->state);
     }
     if (r == PV_OK)
-        r = with_lease(set, keys->pk, import, ret_transfer, ret_error);
+        r = with_lease(set, pg, keys->pk, import, ret_transfer, ret_error);
     pv_secret_free(keys);
     if (lock >= 0)
         close(lock);

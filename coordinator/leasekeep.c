@@ -11,7 +11,7 @@ static void renew(void *ctx, void *const *items, size_t n)
 {
     struct pv_leasekeep *k = ctx;
     k->error[0] = '\0';
-    k->status = pv_pg_lease_renew(k->lease, &k->renewal, k->error);
+    k->status = k->pg->lease_renew(k->lease, &k->renewal, k->error);
 }
 
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
@@ -38,12 +38,12 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     snprintf(k->away, sizeof(k->away), "%s", k->error);
 }
 
-int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease, struct pv_loop *loop,
-                       const struct pv_log *log)
+int pv_leasekeep_start(struct pv_leasekeep *k, const struct pv_pgplugin *pg,
+                       struct pv_pg_lease *lease, struct pv_loop *loop, const struct pv_log *log)
 {
     const struct pv_worker_config cfg = {
         .name = "lease", .threads = 1, .limit = 1, .batch = 1, .run = renew, .ctx = k};
-    *k = (struct pv_leasekeep){.lease = lease, .log = log, .few = UINT64_MAX};
+    *k = (struct pv_leasekeep){.pg = pg, .lease = lease, .log = log, .few = UINT64_MAX};
     int r = pv_worker_new(&k->worker, &cfg);
     if (r == PV_OK)
         r = pv_watch_new(&k->watch, loop, pv_worker_fd(k->worker), PV_LOOP_READ, on_answer, k);

@@ -6,12 +6,13 @@
 #pragma once
 
 #include "base/log.h"
-#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pgplugin.h"
 #include "sys/proc/loop.h"
 #include "sys/proc/worker.h"
 
 struct pv_leasekeep {
-    struct pv_pg_lease *lease; /* borrowed; the thread alone uses it */
+    const struct pv_pgplugin *pg; /* borrowed */
+    struct pv_pg_lease *lease;    /* borrowed; the thread alone uses it */
     const struct pv_log *log;
     struct pv_worker *worker;
     struct pv_watch *watch;
@@ -29,8 +30,9 @@ struct pv_leasekeep {
 };
 
 /* Starts the thread; k stays where it is until pv_leasekeep_stop(). PV_ERR_NOMEM, -errno. */
-PV_MUST_CHECK int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease,
-                                     struct pv_loop *loop, const struct pv_log *log);
+PV_MUST_CHECK int pv_leasekeep_start(struct pv_leasekeep *k, const struct pv_pgplugin *pg,
+                                     struct pv_pg_lease *lease, struct pv_loop *loop,
+                                     const struct pv_log *log);
 /* Asks when it is time; returns when to be called next. homes, draining: what the database is told
  * of this coordinator. */
 pv_ns pv_leasekeep_handle_timeout(struct pv_leasekeep *k, uint64_t homes, bool draining, pv_ns now);

@@ -12,14 +12,13 @@
 #include "coordinator/commands.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
+#include "coordinator/pgload.h"
 #include "coordinator/relaycfg.h"
 #include "coordinator/reload.h"
 #include "coordinator/rights.h"
 #include "coordinator/server.h"
 #include "coordinator/settings/settings.h"
 #include "coordinator/standby.h"
-#include "coordinator/store/pg/pg_lease.h"
-#include "coordinator/store/pg/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
@@ -149,16 +148,17 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
            (unsigned long long)pv_relaystat_drops(st));
 }
 
-/* Opens the store that the settings name. lease: NULL for SQLite. */
-static int open_store(const struct pv_coordset *set, const struct pv_pg_lease *lease,
-                      struct pv_coordstore **ret_store, char error[static PV_STOREOP_ERROR_MAX])
+/* Opens the store that the settings name. */
+static int open_store(const struct pv_coordset *set, struct pv_coordserver_parts *parts,
+                      char error[static PV_STOREOP_ERROR_MAX])
 {
-    if (lease == NULL)
-        return pv_coordstore_open_sqlite(ret_store, set->state, error);
+    if (parts->lease == NULL)
+        return pv_coordstore_open_sqlite(&parts->store, set->state, error);
     const struct pv_store_pg_config cfg = {.conninfo = set->store.postgres,
-                                           .member = pv_pg_lease_fence(lease),
-                                           .epoch = pv_pg_lease_epoch(lease)};
-    return pv_coordstore_open_pg(ret_store, &cfg, error);
+                                           .member = parts->pg->lease_fence(parts->lease),
+                                           .epoch = parts->pg->lease_epoch(parts->lease),
+                                           .decode = pv_statement_decode};
+    return parts->pg->store_open(&parts->store, &cfg, error);
 }
 
 /* The store is loaded before the first connection: a node that came earlier would be told that its
@@ -169,11 +169,11 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     const struct pv_log *log = &parts->calm->log;
     struct pv_coordserver *server = NULL;
     struct pv_coord_stats stats;
-    int r = open_store(set, parts->lease, &parts->store, error);
+    int r = open_store(set, parts, error);
     if (r == PV_OK && parts->lease == NULL)
         r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
     if (r == PV_OK && parts->lease != NULL)
-        pv_coord_set_epoch(parts->coord, pv_pg_lease_epoch(parts->lease));
+        pv_coord_set_epoch(parts->coord, parts->pg->lease_epoch(parts->lease));
     if (r == PV_OK) {
         pv_coord_set_wall(parts->coord, pv_clock_wall_us(), pv_clock_now());
         r = pv_coordserver_new(&server, set, parts, error);
@@ -207,20 +207,30 @@ static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
     struct pv_supervisor supervisor = pv_supervisor_open();
     char error[PV_COORDSERVER_ERROR_MAX] = "";
     int r = PV_OK;
-    if (set->store.postgres[0] != '\0') {
-        r = pv_standby_lease(&parts->lease, set, pk, true, error);
+    if (parts->pg != NULL) {
+        r = pv_standby_lease(&parts->lease, parts->pg, set, pk, true, error);
         if (r == PV_OK)
-            r = pv_standby_wait(parts->lease, set, &supervisor, &parts->calm->log, error);
+            r = pv_standby_wait(parts->pg, parts->lease, set, &supervisor, &parts->calm->log,
+                                error);
     }
     bool ended = r == PV_ERR_CLOSED; /* before its turn came */
     if (r == PV_OK) {
         r = serve(set, parts, &supervisor, error);
         if (parts->lease != NULL && r != PV_ERR_REFUSED)
-            pv_pg_lease_release(parts->lease);
+            parts->pg->lease_release(parts->lease);
     }
-    pv_pg_lease_free(parts->lease);
+    if (parts->pg != NULL)
+        parts->pg->lease_free(parts->lease);
     pv_supervisor_close(&supervisor);
     return r == PV_OK || ended ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
+}
+
+/* ret_pg: NULL if the settings name no database. */
+static int load_postgres(const struct pv_coordset *set, const struct pv_pgplugin **ret_pg,
+                         char error[static PV_PG_ERROR_MAX])
+{
+    *ret_pg = NULL;
+    return set->store.postgres[0] == '\0' ? PV_OK : pv_pgload(ret_pg, error);
 }
 
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
@@ -234,9 +244,12 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     struct pv_coord *coord = NULL;
     struct pv_coordtold told;
     struct pv_relaycfg *relay = NULL;
+    const struct pv_pgplugin *pg = NULL;
     int lock = -1;
     /* Passwords of static users are read as whoever started it, everything else as its user. */
-    int r = pv_relaycfg_new(&relay, set, error);
+    int r = load_postgres(set, &pg, error);
+    if (r == PV_OK)
+        r = pv_relaycfg_new(&relay, set, error);
     if (r == PV_OK)
         r = pv_rights_enter(&rights, set, error);
     if (r < 0) {
@@ -273,7 +286,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
     struct pv_coordserver_parts parts = {
-        .coord = coord, .told = &told, .rights = &rights, .calm = &calm};
+        .coord = coord, .told = &told, .pg = pg, .rights = &rights, .calm = &calm};
     int code =
         r == PV_OK ? serve_until_end(set, pk, &parts) : pv_coord_print_error("out of memory");
     pv_coord_free(coord);
@@ -285,9 +298,13 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
 static int check_database(const struct pv_coordset *set, char error[static PV_PG_ERROR_MAX])
 {
     const struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres};
+    const struct pv_pgplugin *pg = NULL;
     struct pv_pg_lease *lease = NULL;
-    int r = cfg.conninfo[0] == '\0' ? PV_OK : pv_pg_lease_new(&lease, &cfg, error);
-    pv_pg_lease_free(lease);
+    int r = load_postgres(set, &pg, error);
+    if (r < 0 || pg == NULL)
+        return r;
+    r = pg->lease_new(&lease, &cfg, error);
+    pg->lease_free(lease);
     return r;
 }
 

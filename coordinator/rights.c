@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "coordinator/keys.h"
-#include "coordinator/store/pg/pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "sys/file/file.h"
 
@@ -215,8 +214,8 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
 /* The files that each connection to the database reads again: names of machines, and the files that
  * the conninfo names. A process that may read every file gets no directory whole for it: a file
  * that was replaced since is read after a restart. */
-static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
-                           char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
+static size_t add_postgres(const struct pv_coordset *set, const struct pv_pgplugin *pg,
+                           bool reads_all, char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
                            struct pv_sandbox_path *paths)
 {
     static const struct pv_sandbox_path names[] = {
@@ -225,7 +224,7 @@ static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
         {"/etc/host.conf", PV_SANDBOX_READ},     {"/etc/passwd", PV_SANDBOX_READ},
         {"/etc/ssl/certs", PV_SANDBOX_READ},     {"/etc/ssl/openssl.cnf", PV_SANDBOX_READ}};
     size_t n = 0;
-    if (set->store.postgres[0] == '\0')
+    if (pg == NULL)
         return 0;
     for (size_t i = 0; i < pv_sandbox_n_resolver; i++)
         if (!reads_all || strcmp(pv_sandbox_resolver[i].path, "/etc") != 0)
@@ -234,7 +233,7 @@ static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
         paths[n++] = names[i];
     paths[n++] = (struct pv_sandbox_path){"/usr/share/ca-certificates", PV_SANDBOX_READ};
     char files[PV_PG_FILES_MAX][PATH_MAX];
-    size_t n_files = pv_pg_files(set->store.postgres, files);
+    size_t n_files = pg->files(set->store.postgres, files);
     for (size_t i = 0; i < n_files; i++) {
         if (reads_all) {
             memcpy(dirs[2 * i], files[i], PATH_MAX);
@@ -246,7 +245,8 @@ static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
     return n;
 }
 
-static int sandbox_files(const struct pv_coordset *set, bool reads_all, int *ret_landlock)
+static int sandbox_files(const struct pv_coordset *set, const struct pv_pgplugin *pg,
+                         bool reads_all, int *ret_landlock)
 {
     char cert[2][PATH_MAX], key[2][PATH_MAX], config[2][PATH_MAX];
     char postgres[2 * PV_PG_FILES_MAX][PATH_MAX];
@@ -260,12 +260,12 @@ static int sandbox_files(const struct pv_coordset *set, bool reads_all, int *ret
     n += add_directories(set->tls_cert, cert, paths + n);
     n += add_directories(set->tls_key, key, paths + n);
     n += add_config(set, reads_all, config, paths + n);
-    n += add_postgres(set, reads_all, postgres, paths + n);
+    n += add_postgres(set, pg, reads_all, postgres, paths + n);
     /* The manager that started it may want to be told how it is (sd_notify), by an abstract
      * socket. */
     const char *notify = getenv("NOTIFY_SOCKET");
     unsigned deny = PV_SANDBOX_NO_TCP_BIND | PV_SANDBOX_NO_SIGNALS |
-                    (set->store.postgres[0] == '\0' ? PV_SANDBOX_NO_TCP_CONNECT : 0) |
+                    (pg == NULL ? PV_SANDBOX_NO_TCP_CONNECT : 0) |
                     (notify != NULL && notify[0] == '@' ? 0 : PV_SANDBOX_NO_ABSTRACT);
     return pv_sandbox_files(paths, n, deny, ret_landlock);
 }
@@ -273,12 +273,14 @@ static int sandbox_files(const struct pv_coordset *set, bool reads_all, int *ret
 /* Without Landlock the capability would open every file: it goes, and a renewed certificate that
  * the user cannot read is said so when it is read again. */
 int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
-                    const struct pv_log *log, char ret_error[static PV_RIGHTS_ERROR_MAX])
+                    const struct pv_pgplugin *pg, const struct pv_log *log,
+                    char ret_error[static PV_RIGHTS_ERROR_MAX])
 {
     struct pv_sandbox_report report;
     int r = pv_sandbox_no_new_privs();
     if (r == PV_OK)
-        r = sandbox_files(set, (rights->keep & bit(CAP_DAC_READ_SEARCH)) != 0, &rights->landlock);
+        r = sandbox_files(set, pg, (rights->keep & bit(CAP_DAC_READ_SEARCH)) != 0,
+                          &rights->landlock);
     if (r == PV_ERR_UNSUPPORTED) {
         rights->keep &= ~bit(CAP_DAC_READ_SEARCH);
         r = PV_OK;

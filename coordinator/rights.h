@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "coordinator/settings/settings.h"
+#include "coordinator/store/pgplugin.h"
 #include "sys/proc/sandbox.h"
 
 enum {
@@ -41,7 +42,8 @@ PV_MUST_CHECK int pv_rights_check(const struct pv_coordset *set,
 PV_MUST_CHECK int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
                                   char ret_error[static PV_RIGHTS_ERROR_MAX]);
 /* The ports are open and no thread runs yet: gives up everything else, and logs what is in force.
- * Errors of sys/proc/sandbox.h, with ret_error; a kernel without Landlock is none. */
+ * pg: NULL if the settings name no database. Errors of sys/proc/sandbox.h, with ret_error; a kernel
+ * without Landlock is none. */
 PV_MUST_CHECK int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
-                                  const struct pv_log *log,
+                                  const struct pv_pgplugin *pg, const struct pv_log *log,
                                   char ret_error[static PV_RIGHTS_ERROR_MAX]);

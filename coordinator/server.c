@@ -94,7 +94,8 @@ struct pv_coordserver {
     struct pv_coord *coord;      /* borrowed */
     struct pv_coordstore *store; /* borrowed; the store's thread alone uses it */
     struct pv_loop *loop;
-    struct pv_pg_lease *lease; /* borrowed; NULL: there is none */
+    const struct pv_pgplugin *pg; /* borrowed; NULL: there is no lease */
+    struct pv_pg_lease *lease;    /* borrowed; NULL: there is none */
     struct pv_leasekeep keep;
     struct pv_worker *worker; /* the store's thread */
     struct pv_watch *worker_watch;
@@ -1441,7 +1442,7 @@ static int start_threads(struct pv_coordserver *s, char ret_error[static PV_COOR
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
     if (r == PV_OK && s->lease != NULL)
-        r = pv_leasekeep_start(&s->keep, s->lease, s->loop, s->log);
+        r = pv_leasekeep_start(&s->keep, s->pg, s->lease, s->loop, s->log);
     if (r == PV_OK)
         r = pv_relay_start(s->relay);
     if (r < 0)
@@ -1475,6 +1476,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->log = &parts->calm->log;
     s->coord = parts->coord;
     s->store = parts->store;
+    s->pg = parts->pg;
     s->lease = parts->lease;
     s->state = set->state;
     s->set = set;
@@ -1499,7 +1501,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     if (r == PV_OK)
         r = open_metrics(s, set, ret_error);
     if (r == PV_OK)
-        r = pv_rights_close(parts->rights, set, s->log, ret_error);
+        r = pv_rights_close(parts->rights, set, parts->pg, s->log, ret_error);
     if (r == PV_OK)
         r = start_threads(s, ret_error);
     if (r < 0) {

@@ -10,8 +10,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings.h"
-#include "coordinator/store/pg/pg_lease.h"
-#include "coordinator/store/store.h"
+#include "coordinator/store/pgplugin.h"
 #include "sys/proc/supervisor.h"
 
 enum {
@@ -26,7 +25,8 @@ struct pv_coordserver_parts {
     struct pv_coord *coord;
     const struct pv_coordtold *told; /* of the settings of the start */
     struct pv_coordstore *store;
-    struct pv_pg_lease *lease; /* NULL: the store is this coordinator's alone */
+    const struct pv_pgplugin *pg; /* NULL: the store is this coordinator's alone */
+    struct pv_pg_lease *lease;    /* NULL: ditto */
     struct pv_rights *rights;
     struct pv_calmlog *calm; /* borrowed; the server tells it the time */
 };

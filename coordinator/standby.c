@@ -21,6 +21,7 @@
 #include "sys/proc/loop.h"
 
 struct standby {
+    const struct pv_pgplugin *pg;
     struct pv_pg_lease *lease;
     const struct pv_log *log;
     struct pv_loop *loop;
@@ -59,9 +60,9 @@ static int make_holder(const char *state, const char *host,
     return PV_OK;
 }
 
-int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *set,
-                     const uint8_t pk[static PV_SIGN_PK_LEN], bool shared,
-                     char ret_error[static PV_STANDBY_ERROR_MAX])
+int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_pgplugin *pg,
+                     const struct pv_coordset *set, const uint8_t pk[static PV_SIGN_PK_LEN],
+                     bool shared, char ret_error[static PV_STANDBY_ERROR_MAX])
 {
     struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres, .shared = shared};
     struct pv_coordurl_list public;
@@ -82,7 +83,7 @@ int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *s
         size_t used = strlen(cfg.name);
         snprintf(cfg.name + used, sizeof(cfg.name) - used, " (%.80s)", set->public[0].host);
     }
-    return pv_pg_lease_new(ret_lease, &cfg, ret_error);
+    return pg->lease_new(ret_lease, &cfg, ret_error);
 }
 
 /* --- waiting --------------------------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static pv_ns ask(void *ctx, pv_ns now)
     if (s->result != PV_ERR_AGAIN)
         return PV_NEVER;
     s->error[0] = '\0';
-    int r = pv_pg_lease_take(s->lease, s->other, s->error);
+    int r = s->pg->lease_take(s->lease, s->other, s->error);
     if (r == PV_ERR_AGAIN || r == PV_ERR_CLOSED || r == PV_ERR_TIMEOUT || r == -EIO) {
         say(s);
         return now + PV_MS(PV_PG_LEASE_ASK_MS);
@@ -153,13 +154,14 @@ static void on_status(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 }
 
 /* The supervisor hears that it is ready: to stand by is a good start, and may last for days. */
-int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
-                    struct pv_supervisor *supervisor, const struct pv_log *log,
-                    char ret_error[static PV_STANDBY_ERROR_MAX])
+int pv_standby_wait(const struct pv_pgplugin *pg, struct pv_pg_lease *lease,
+                    const struct pv_coordset *set, struct pv_supervisor *supervisor,
+                    const struct pv_log *log, char ret_error[static PV_STANDBY_ERROR_MAX])
 {
     static const int signals[] = {SIGTERM, SIGINT};
     sigset_t later;
-    struct standby s = {.lease = lease, .log = log, .signals = -1, .result = PV_ERR_AGAIN};
+    struct standby s = {
+        .pg = pg, .lease = lease, .log = log, .signals = -1, .result = PV_ERR_AGAIN};
     struct pv_watch *watch = NULL;
     const struct pv_loop_owner owner = {.turn = ask, .ctx = &s};
     sigemptyset(&later);

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "coordinator/settings/settings.h"
-#include "coordinator/store/pg/pg_lease.h"
+#include "coordinator/store/pgplugin.h"
 #include "sys/proc/supervisor.h"
 
 enum {
@@ -19,13 +19,15 @@ enum {
 
 /* The lease of this coordinator: its holder is this state directory on this machine since it was
  * switched on. pk: the coordinator's key. shared: as one of several, else alone. Errors of
- * pv_pg_lease_new(), -errno; ret_error. */
-PV_MUST_CHECK int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *set,
+ * pv_pgplugin.lease_new, -errno; ret_error. */
+PV_MUST_CHECK int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_pgplugin *pg,
+                                   const struct pv_coordset *set,
                                    const uint8_t pk[static PV_SIGN_PK_LEN], bool shared,
                                    char ret_error[static PV_STANDBY_ERROR_MAX]);
 
 /* Waits until the lease is this one's. PV_OK. PV_ERR_CLOSED: SIGTERM or SIGINT came first. Errors
  * that do not pass by themselves (another key, a newer schema, no rights); ret_error. */
-PV_MUST_CHECK int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
-                                  struct pv_supervisor *supervisor, const struct pv_log *log,
+PV_MUST_CHECK int pv_standby_wait(const struct pv_pgplugin *pg, struct pv_pg_lease *lease,
+                                  const struct pv_coordset *set, struct pv_supervisor *supervisor,
+                                  const struct pv_log *log,
                                   char ret_error[static PV_STANDBY_ERROR_MAX]);

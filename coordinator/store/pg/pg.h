@@ -11,17 +11,13 @@
  */
 #pragma once
 
-#include <limits.h>
+#include <libpq-fe.h>
 
 #include "base/pv.h"
-
-/* As in libpq-fe.h, which a build without PostgreSQL has not (without_pg.c). */
-typedef struct pg_result PGresult;
+#include "coordinator/store/pgplugin.h"
 
 enum {
-    PV_PG_ERROR_MAX = 240, /* bytes of a sentence, with the NUL */
     PV_PG_VALUES_MAX = 20, /* of a statement */
-    PV_PG_FILES_MAX = 5,   /* that a conninfo may name */
 };
 
 enum pv_pg_type {
@@ -125,7 +121,7 @@ PV_MUST_CHECK int pv_pg_exec(struct pv_pg *pg, const char *sql,
 /* For pv_pg_exec(): the first value, as an int. */
 int pv_pg_take_number(void *number, PGresult *res);
 
-/* The files that a conninfo names: certificates, keys, passwords. Returns how many. */
+/* See pv_pgplugin.files. */
 size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][PATH_MAX]);
 
 /* Of a result in binary: the bytes of a column (empty for NULL), or a bigint; 0 for NULL and for a

@@ -56,6 +56,7 @@ struct pv_pgstore {
     int64_t fence;  /* of the lease, where member is 0 */
     int64_t member; /* number of this coordinator; 0: it has the lease */
     uint64_t epoch; /* of the newest receipts that may be given */
+    int (*decode)(struct pv_view data, struct pv_statement *ret_st);
     struct pv_map map;
     struct home *homes;
     struct unread unread[UNREAD];
@@ -586,11 +587,10 @@ static const uint8_t *network_of(const struct pv_storeop *op)
 
 /* $1 to $11 of "put" and "redeem". The decoded statement must live as long as the batch is sent:
  * pv_pg_send() copies. A statement that does not decode was never given a place by the core. */
-static void row_values(const struct pv_storerow *row, struct pv_statement *decoded,
-                       struct pv_pg_value v[static 11])
+static void row_values(const struct pv_pgstore *s, const struct pv_storerow *row,
+                       struct pv_statement *decoded, struct pv_pg_value v[static 11])
 {
-    bool member =
-        pv_statement_decode(row->statement, decoded) == PV_OK && decoded->type == PV_ST_MEMBER;
+    bool member = s->decode(row->statement, decoded) == PV_OK && decoded->type == PV_ST_MEMBER;
     v[0] = pv_pg_int((int64_t)row->epoch);
     v[1] = pv_pg_int((int64_t)row->n);
     v[2] = pv_pg_bytes(row->network, sizeof(row->network));
@@ -616,7 +616,7 @@ static void send_rows(struct pv_pgstore *s, const struct pv_storeop *op)
             pv_pg_send(s->pg, "delete", v, 2);
             continue;
         }
-        row_values(row, &decoded, v);
+        row_values(s, row, &decoded, v);
         pv_pg_send(s->pg, "put", v, PV_ARRAY_LEN(v));
     }
 }
@@ -627,7 +627,7 @@ static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
 {
     struct pv_statement decoded;
     struct pv_pg_value v[13];
-    row_values(&op->rows[0], &decoded, v);
+    row_values(s, &op->rows[0], &decoded, v);
     v[11] = pv_pg_int(op->uses);
     v[12] = pv_pg_int(pv_column_sortable(op->min_serial));
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
@@ -1091,6 +1091,7 @@ int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_stor
     s->fence = cfg->fence;
     s->member = cfg->member;
     s->epoch = cfg->epoch;
+    s->decode = cfg->decode;
     s->map = pv_map_make(&rng, HOMES_MAX);
     snprintf(s->away, sizeof(s->away), "the database is away: it is asked again");
     int r = pv_pg_new(&s->pg, &pg, ret_error);

@@ -13,18 +13,8 @@
 #pragma once
 
 #include "coordinator/store/pg/pg.h"
-#include "coordinator/store/store.h"
 
-struct pv_store_pg_config {
-    const char *conninfo; /* kept */
-    int64_t fence;        /* of the lease */
-    /* Of one of several coordinators (0: whoever has the lease): its number, and the epoch of its
-     * receipts. It stores for the networks whose home it has taken by PV_STOREOP_HOME. */
-    int64_t member;
-    uint64_t epoch;
-};
-
-/* Connects; the lease has set the schema up. Errors of pv_pg_connect(), with ret_error. */
+/* See pv_pgplugin.store_open. */
 PV_MUST_CHECK int pv_coordstore_open_pg(struct pv_coordstore **ret_store,
                                         const struct pv_store_pg_config *cfg,
                                         char ret_error[static PV_STOREOP_ERROR_MAX]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remedies.h - what `status`, `why` and `doctor` tell their users to do: one row for each remedy.
+ * remedies.h - what `status`, `why`, `doctor` and errors of the coordinator tell their users to do:
+ * one row for each remedy.
  *
  * A row has an identifier, which programs read in the JSON, and the text; each %s in it stands for
  * one argument of PV_DO() (remedy.h). A text that says "wait" says until when. A
@@ -183,4 +184,5 @@
     X(pass_addresses_or_stun,                                                                      \
       "the coordinator's operator lets it have the host's network, or forwards to it without "     \
       "masquerading; or `stun = HOST` in [traversal] with another STUN server")                    \
-    X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")
+    X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")             \
+    X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "coordinator/pgload.h"
 #include "coordinator/rights.h"
 #include "sys/net/stream.h"
 #include "tests/unit/coordinator/coord_run.h"
@@ -34,6 +35,7 @@ enum {
 struct world {
     char *dir; /* of root's, mode 0700: others cannot walk through it */
     struct pv_coordset set;
+    const struct pv_pgplugin *pg; /* NULL: with SQLite */
 };
 
 static void end_world(void *ctx)
@@ -67,7 +69,7 @@ static int run_child(struct world *w, void (*body)(const struct world *w))
         struct pv_rights rights;
         const struct pv_log log = {0};
         EXPECT(pv_rights_enter(&rights, &w->set, error) == PV_OK);
-        EXPECT(pv_rights_close(&rights, &w->set, &log, error) == PV_OK);
+        EXPECT(pv_rights_close(&rights, &w->set, w->pg, &log, error) == PV_OK);
         if (rights.landlock == 0)
             _exit(NO_LANDLOCK);
         body(w);
@@ -255,10 +257,13 @@ PV_TEST(acts_of_an_intruder_fail)
         {"read /etc/shadow", read_shadow},
         {"write to /tmp", write_tmp},
     };
+    char error[PV_PG_ERROR_MAX];
     struct world *w = make_world();
     for (int postgres = 0; postgres < 2; postgres++) {
         snprintf(w->set.store.postgres, sizeof(w->set.store.postgres), "%s",
                  postgres == 0 ? "" : "host=192.0.2.1 dbname=postgres");
+        if (postgres != 0)
+            assert_ok(pv_pgload(&w->pg, error));
         for (size_t i = (size_t)postgres; i < PV_ARRAY_LEN(rows); i++) {
             attempt = rows[i].attempt;
             for (int thread = 0; thread < 2; thread++) {

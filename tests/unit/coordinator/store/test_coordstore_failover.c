@@ -23,7 +23,8 @@ static struct pv_coordstore *open_ok(void)
 {
     const struct pv_store_pg_config cfg = {.conninfo = conninfo,
                                            .member = pv_pg_lease_fence(lease),
-                                           .epoch = pv_pg_lease_epoch(lease)};
+                                           .epoch = pv_pg_lease_epoch(lease),
+                                           .decode = pv_statement_decode};
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     int r = pv_coordstore_open_pg(&s, &cfg, error);

@@ -68,7 +68,8 @@ static inline struct member join_by(uint8_t number, const char *conninfo)
         fail_msg("%d %s", r, error);
     const struct pv_store_pg_config cfg = {.conninfo = conninfo,
                                            .member = pv_pg_lease_fence(m.lease),
-                                           .epoch = pv_pg_lease_epoch(m.lease)};
+                                           .epoch = pv_pg_lease_epoch(m.lease),
+                                           .decode = pv_statement_decode};
     r = pv_coordstore_open_pg(&m.store, &cfg, error);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);

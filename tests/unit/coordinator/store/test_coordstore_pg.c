@@ -93,7 +93,8 @@ PV_TEST_WORLD(setup, teardown);
 static int open_with(const char *with, struct pv_coordstore **ret_store,
                      char error[static PV_STOREOP_ERROR_MAX])
 {
-    const struct pv_store_pg_config cfg = {.conninfo = with, .fence = fence};
+    const struct pv_store_pg_config cfg = {
+        .conninfo = with, .fence = fence, .decode = pv_statement_decode};
     return pv_coordstore_open_pg(ret_store, &cfg, error);
 }
 
