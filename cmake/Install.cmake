@@ -1,6 +1,6 @@
 # Where everything goes besides programs: man pages, units, accounts, completions, documents. The
-# components node and coordinator are the two packages (cmake/Package.cmake); a plain `cmake --install`
-# takes both.
+# components node, coordinator and postgres are the packages (cmake/Package.cmake); a plain `cmake --install`
+# takes all.
 set(pv_doc ${CMAKE_INSTALL_DATAROOTDIR}/doc)
 
 # pv_install(COMPONENT DESTINATION FILE...)

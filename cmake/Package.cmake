@@ -1,5 +1,5 @@
-# The Debian packages that scripts/package makes: p2pvpn, p2pvpn-coordinator, and a package of debug
-# symbols for each. PV_SUITE is the suite they are for ("deb12", "deb13"): it ends their version, so that a
+# The Debian packages that scripts/package makes: p2pvpn, p2pvpn-coordinator, p2pvpn-coordinator-postgres, and a package
+# of debug symbols for each. PV_SUITE is the suite they are for ("deb12", "deb13"): it ends their version, so that a
 # machine that is upgraded to the next suite takes that one's.
 set(PV_SUITE "" CACHE STRING "Debian suite of the packages: the end of their version")
 set(CPACK_GENERATOR DEB)
@@ -7,7 +7,7 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION}${PV_BUILD})
 set(CPACK_PACKAGE_CONTACT "p2pvpn maintainers <maintainers@p2pvpn.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
-set(CPACK_COMPONENTS_ALL node coordinator)
+set(CPACK_COMPONENTS_ALL node coordinator postgres)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
     WORLD_READ WORLD_EXECUTE)
@@ -55,8 +55,10 @@ macro(pv_package component name depends summary text)
         OUTPUT_FILE ${CMAKE_BINARY_DIR}/deb/${component}/changelog.gz)
     pv_install(${component} ${pv_doc}/${name} ${PROJECT_SOURCE_DIR}/dist/deb/copyright
         ${CMAKE_BINARY_DIR}/deb/${component}/changelog.Debian.gz ${CMAKE_BINARY_DIR}/deb/${component}/changelog.gz)
-    install(FILES ${PROJECT_SOURCE_DIR}/dist/deb/${component}-lintian DESTINATION share/lintian/overrides
-        RENAME ${name} COMPONENT ${component})
+    if(EXISTS ${PROJECT_SOURCE_DIR}/dist/deb/${component}-lintian)
+        install(FILES ${PROJECT_SOURCE_DIR}/dist/deb/${component}-lintian DESTINATION share/lintian/overrides
+            RENAME ${name} COMPONENT ${component})
+    endif()
 endmacro()
 
 pv_package(node p2pvpn "iproute2, passwd"
@@ -69,4 +71,11 @@ pv_package(coordinator p2pvpn-coordinator "passwd"
     "meeting point and relay of p2pvpn networks"
     "One server with a public address on which nodes of p2pvpn networks meet; it is\n\
 also a STUN and TURN server. Installing starts nothing.")
+set(CPACK_DEBIAN_COORDINATOR_PACKAGE_SUGGESTS p2pvpn-coordinator-postgres)
+# A program and a shared object of two versions refuse each other (coordinator/pgload.c).
+pv_package(postgres p2pvpn-coordinator-postgres "p2pvpn-coordinator (= ${CPACK_PACKAGE_VERSION}-1${PV_SUITE})"
+    "PostgreSQL store of p2pvpn's coordinator"
+    "With it several coordinators of p2pvpn networks share a PostgreSQL database and\n\
+stand in for each other. A coordinator that keeps its networks in a file does\n\
+without it.")
 include(CPack)

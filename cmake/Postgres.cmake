@@ -13,4 +13,4 @@ target_compile_options(store-postgres PRIVATE -fvisibility=hidden -ffunction-sec
 target_link_options(store-postgres PRIVATE -Wl,-z,relro,-z,now -Wl,-z,defs -Wl,--gc-sections -Wl,--exclude-libs,ALL)
 target_link_libraries(store-postgres PRIVATE pv_flags PkgConfig::POSTGRES)
 set_target_properties(store-postgres PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
-install(TARGETS store-postgres LIBRARY DESTINATION lib/p2pvpn-coordinator COMPONENT postgres)
+install(TARGETS store-postgres LIBRARY DESTINATION lib/p2pvpn-coordinator/modules COMPONENT postgres)

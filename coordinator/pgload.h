@@ -3,7 +3,7 @@
  * pgload.h - loads store-postgres.so, the shared object with the PostgreSQL store.
  *
  * It is loaded from the directory of this program if it is there, as in a build tree. Otherwise it
- * is loaded from its place below lib/p2pvpn-coordinator, which is fixed when the program is built.
+ * is loaded from lib/p2pvpn-coordinator/modules, a place that is fixed when the program is built.
  * Debian's package p2pvpn-coordinator-postgres installs it there.
  */
 #pragma once

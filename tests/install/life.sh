@@ -68,8 +68,9 @@ identity() {
 
 if [ -z "${LIFE_INSIDE:-}" ]; then
     apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
-    install_debs $(for deb in "$debs"/node/p2pvpn_*"_$arch.deb" "$debs"/coordinator/p2pvpn-coordinator_*"_$arch.deb"; do
-        dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
+    install_debs $(for deb in "$debs"/node/*"_$arch.deb" "$debs"/coordinator/*"_$arch.deb" \
+        "$debs"/coordinator-postgres/*"_$arch.deb"; do
+        dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//;/^p2pvpn/d'
     done)
     rm -rf "$out"
     exec env LIFE_INSIDE=1 unshare -n sh "$0" "$@"
@@ -100,6 +101,17 @@ esac
 [ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit is enabled"
 ok "installed; nothing was started"
 
+# ---- PostgreSQL ----
+! ldd /usr/sbin/p2pvpn-coordinator | grep -E 'libpq|krb5|ldap|sasl|gnutls' >"$out/ldd" ||
+    fail "the coordinator without a database needs $(cat "$out/ldd")"
+printf '[store]\npostgres = host=/nowhere dbname=p2pvpn\n' >"$out/conf"
+if p2pvpn-coordinator --check --config "$out/conf" >"$out/check" 2>&1; then fail "there is a PostgreSQL store"; fi
+grep -q '/usr/lib/p2pvpn-coordinator/modules/store-postgres.so is not installed: `sudo apt install p2pvpn-coordinator-postgres`' \
+    "$out/check" || fail "the coordinator does not say which package is missing"
+install_debs "$debs"/coordinator-postgres/*.deb
+p2pvpn-coordinator --check --config "$out/conf" >"$out/check" 2>&1 || fail "the PostgreSQL store is not loaded"
+ok "the PostgreSQL store is a package of its own"
+
 # ---- use ----
 start_coordinator
 useradd --create-home me
@@ -115,9 +127,9 @@ ok "used, by root and by a member of the group"
 
 # ---- upgrade ----
 newer=$(mktemp -d)
-for package in p2pvpn p2pvpn-coordinator; do
+for package in p2pvpn p2pvpn-coordinator p2pvpn-coordinator-postgres; do
     dpkg-deb -R "$(ls "$debs"/*/"${package}_${version}_$arch.deb")" "$newer/$package"
-    sed -i "s/^Version: .*/&+later/" "$newer/$package/DEBIAN/control"
+    sed -i "s/^Version: .*/&+later/;s/p2pvpn-coordinator (= [^)]*/&+later/" "$newer/$package/DEBIAN/control"
     dpkg-deb --root-owner-group -b "$newer/$package" "$newer/$package.deb" >/dev/null
 done
 before=$(identity)
@@ -137,7 +149,7 @@ first=$(pids | head -n 1)
     done
 ) &
 watcher=$!
-install_debs "$newer/p2pvpn.deb" "$newer/p2pvpn-coordinator.deb"
+install_debs "$newer"/*.deb
 # No systemd has started them.
 [ "$first" = "$(pids | head -n 1)" ] || fail "the upgrade has restarted what root started by hand"
 kill_as_said p2pvpn-coordinator
@@ -172,7 +184,7 @@ nobody_runs || fail "something runs after removing"
 grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo none >"$out/after"
 [ "$(tr -s ' ' <"$out/hosts")" = "$(cat "$out/after")" ] || fail "the line in nsswitch.conf is not as before"
 ok "removed; state stays"
-apt-get purge -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get purge"
+apt-get purge -y -q p2pvpn p2pvpn-coordinator p2pvpn-coordinator-postgres >"$out/apt" 2>&1 || fail "apt-get purge"
 left=$(find / -xdev \( -path /proc -o -path /src -o -path /tmp -o -path /var/log \) -prune -o -name '*p2pvpn*' -print)
 for key in $left; do
     case $key in

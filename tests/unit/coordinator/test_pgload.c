@@ -120,7 +120,7 @@ PV_TEST(program_names_the_package_until_it_is_installed)
     assert_int_equal(check_copy(&p, program, config), 0);
     test_write(config, "[coordinator]\npublic = 198.51.100.7\n[store]\npostgres = dbname=p2pvpn\n");
     assert_int_equal(check_copy(&p, program, config), 2);
-    assert_has(p.text, "/lib/p2pvpn-coordinator/store-postgres.so is not installed");
+    assert_has(p.text, "/lib/p2pvpn-coordinator/modules/store-postgres.so is not installed");
     assert_has(p.text, remedy);
     /* The package installs the file. */
     copy_changed(built(), PV_STR("%s/%s", dir, PV_PGPLUGIN_FILE), NULL, NULL, 0);
