@@ -24,10 +24,10 @@ foreach(file ${files})
         message(STATUS "Removed: $ENV{DESTDIR}${file}")
     endif()
 endforeach()
-# Directories of that name go once they are empty, their examples first.
+# Directories of that name go once they are empty, their examples and modules first.
 foreach(file ${files})
     cmake_path(GET file PARENT_PATH dir)
-    while(dir MATCHES "/p2pvpn[^/]*(/examples)?$" AND IS_DIRECTORY "$ENV{DESTDIR}${dir}")
+    while(dir MATCHES "/p2pvpn[^/]*(/examples|/modules)?$" AND IS_DIRECTORY "$ENV{DESTDIR}${dir}")
         file(GLOB left "$ENV{DESTDIR}${dir}/*")
         if(left)
             break()
