@@ -34,6 +34,10 @@ mkdir "$root/bin" "$root/etc" "$root/programs"
 cp "build/packages/static/p2pvpn-$arch" "$root/programs/p2pvpnctl"
 cp "build/packages/static/p2pvpn-coordinator-$arch" "$root/programs/p2pvpn-coordinator"
 ln -s p2pvpnctl "$root/programs/p2pvpnd"
+printf '[store]\npostgres = dbname=p2pvpn\n' >"$root/conf"
+! "$root/programs/p2pvpn-coordinator" --check --config "$root/conf" >"$root/said" 2>&1 &&
+    grep -q 'static and cannot load .*`sudo apt install p2pvpn-coordinator-postgres`' "$root/said" ||
+    fail "p2pvpn-coordinator says '$(cat "$root/said")' of a database"
 
 for suite in "$@"; do
     # Debian moves old suites to an archive, which is another machine.
