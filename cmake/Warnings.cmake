@@ -1,6 +1,9 @@
 # pv_flags: the one place where compiler and linker flags are chosen.
 include(CheckCCompilerFlag)
 add_library(pv_flags INTERFACE)
+# A program maps what it uses, of the libraries that folders need (tests/shared-objects.txt). Debian's compiler says so
+# by itself, but not with sanitizers.
+target_link_options(pv_flags INTERFACE -Wl,--as-needed)
 # Files above 2 GiB and dates after 2038 on machines of 32 bits, too.
 if(CMAKE_SIZEOF_VOID_P EQUAL 4)
     target_compile_definitions(pv_flags INTERFACE _FILE_OFFSET_BITS=64 _TIME_BITS=64)

@@ -46,6 +46,38 @@ class Tree(unittest.TestCase):
             f.write(text)
 
 
+class Objects(Tree):
+    """check-objects on a program that maps the C library, and one that maps the library of mathematics besides."""
+
+    def problems(self, text, suite="bookworm"):
+        self.write("cmake_install.cmake", "".join(
+            f'file(INSTALL DESTINATION "/sbin" TYPE EXECUTABLE FILES "{os.getcwd()}/{name}")\n'
+            for name in ("plain", "sine")))
+        self.write("plain.c", "int main(void) { return 0; }\n")
+        self.write("sine.c", "double sin(double);\nint main(int n, char **words) { return (int)sin(n); }\n")
+        for name, library in (("plain", []), ("sine", ["-lm"])):
+            subprocess.run([os.environ.get("CC", "cc"), "-w", "-fno-builtin", "-o", name, f"{name}.c", *library],
+                           check=True)
+        objects = load("check-objects")
+        with open("cmake_install.cmake", encoding="utf-8") as f:
+            programs = objects.installed(f.read())
+        return objects.compare(programs, objects.listed(text, suite)[1])
+
+    def test_a_list_of_all_that_is_mapped_is_right(self):
+        self.assertEqual(self.problems("# about\nplain: libc\nsine: libc\n    libm\n"), [])
+        self.assertEqual(self.problems("plain: libc trixie=libm\nsine: libc trixie=libm bookworm=libm\n"), [])
+
+    def test_each_difference_is_named(self):
+        self.assertEqual(self.problems("plain: libc libm\nsine: libc\n"),
+                         ["plain does not map libm, which is listed", "sine maps libm, which is not listed"])
+        self.assertEqual(self.problems("other: libc\nplain: libc\n"),
+                         ["other is listed, and is not installed", "sine is not listed: it maps libc libm"])
+
+    def test_a_name_has_no_version(self):
+        self.assertEqual(load("check-objects").plain("libldap-2.5.so.0"), "libldap")
+        self.assertEqual(load("check-objects").plain("libp11-kit.so.0"), "libp11-kit")
+
+
 class Layers(Tree):
     FOLDERS = "lib/base:\nlib/crypto: lib/base\nlib/proto: lib/base\ndaemon/core: lib/base\n" \
               "coordinator/core: lib/base\n"
