@@ -10,13 +10,6 @@
 
 /* --- rooms --------------------------------------------------------------------------------- */
 
-/* Histories are kept by the other side's key, which is longer than the id of a room. */
-void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN])
-{
-    memset(ret_key, 0, PV_SIGN_PK_LEN);
-    memcpy(ret_key, room, PV_ROOM_ID_LEN);
-}
-
 /* Lists that were filled in part are freed too: what was not reached is NULL. */
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n)
 {

@@ -12,16 +12,8 @@
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-    PV_ROOM_MAX_ROOMS = 6, /* soon full */
-    PV_ROOM_MAX_LEFT = 4,
-    PV_ROOM_MAX_LOADED = 14,
-    PV_ROOM_MAX_TEXTS = 24,
     PV_ROOMJOB_MAX_DROP = 3,
 #else
-    PV_ROOM_MAX_ROOMS = 128,    /* that this node is in */
-    PV_ROOM_MAX_LEFT = 128,     /* that it left; of more some are forgotten */
-    PV_ROOM_MAX_LOADED = 320,   /* both, and some that were not forgotten before a restart */
-    PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
     PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
 #endif
     PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
@@ -119,9 +111,6 @@ struct pv_roomjob_result {
     size_t n_haves;
     bool over; /* DROP */
 };
-
-/* A room's conversation among those of peers: its id and zeros. */
-void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN]);
 
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
 void pv_room_texts_free(struct pv_room_text *texts, size_t n);

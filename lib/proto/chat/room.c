@@ -27,6 +27,13 @@ bool pv_room_name_is_valid(const char *name)
     return strlen(name) <= PV_ROOM_NAME_MAX && pv_name_is_valid(name);
 }
 
+/* Histories are kept by the other side's key, which is longer than the id of a room. */
+void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN])
+{
+    memset(ret_key, 0, PV_SIGN_PK_LEN);
+    memcpy(ret_key, room, PV_ROOM_ID_LEN);
+}
+
 bool pv_room_base(const struct pv_room_record *record, size_t i, struct pv_room_have *ret_have)
 {
     if (i >= record->base.len / PV_ROOM_HAVE_LEN)

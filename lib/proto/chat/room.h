@@ -23,9 +23,17 @@ enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
     PV_ROOM_MAX_MEMBERS = 4, /* soon full */
     PV_ROOM_MAX_RECORDS = 12,
+    PV_ROOM_MAX_ROOMS = 6,
+    PV_ROOM_MAX_LEFT = 4,
+    PV_ROOM_MAX_LOADED = 14,
+    PV_ROOM_MAX_TEXTS = 24,
 #else
-    PV_ROOM_MAX_MEMBERS = 64,  /* ours: nodes named in one room, its creator included */
-    PV_ROOM_MAX_RECORDS = 256, /* ours: of one room, texts not counted */
+    PV_ROOM_MAX_MEMBERS = 64,   /* ours: nodes named in one room, its creator included */
+    PV_ROOM_MAX_RECORDS = 256,  /* ours: of one room, texts not counted */
+    PV_ROOM_MAX_ROOMS = 128,    /* ours: that one node is in */
+    PV_ROOM_MAX_LEFT = 128,     /* that it left; of more some are forgotten */
+    PV_ROOM_MAX_LOADED = 320,   /* both, and some that were not forgotten before a restart */
+    PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
 #endif
     PV_ROOM_PREFIX_LEN = 8, /* bytes of a record's hash */
 
@@ -91,6 +99,9 @@ PV_MUST_CHECK int pv_room_record_make(const struct pv_room_make *make,
 /* A TEXT record put together again from what is stored of it. sig: PV_SIGN_LEN bytes. */
 PV_MUST_CHECK int pv_room_text_join(const struct pv_room_record *record, const uint8_t *sig,
                                     uint8_t ret_raw[static PV_ROOM_RECORD_MAX], size_t *ret_len);
+
+/* The key of a room's conversation, among the keys of peers: the room's id and zeros. */
+void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN]);
 
 /* A room's name: pv_name_is_valid() and at most PV_ROOM_NAME_MAX characters. */
 bool pv_room_name_is_valid(const char *name);
