@@ -195,10 +195,10 @@ static void run_owner(void *ctx, struct work *w)
     if (r < 0)
         result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
     else if (uid == 0)
-        w->result.typist = PV_CHAT_ROOT;
+        w->result.user = PV_JOB_USER_ROOT;
     else if ((pv_inside_is_apart() && uid == geteuid()) ||
              pv_sockowner_in_group(uid, PV_IO_GROUP, "/etc/passwd", "/etc/group"))
-        w->result.typist = PV_CHAT_GROUP;
+        w->result.user = PV_JOB_USER_GROUP;
 }
 
 /* The function that serves a job of each kind, but for those that pv_store_serves(): the store

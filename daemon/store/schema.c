@@ -2,7 +2,7 @@
 /* schema.c - runs schema.sql. */
 #include "daemon/store/schema.h"
 
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/schema.sql.h"
 #include "sys/file/sqlquery.h"
 

@@ -261,18 +261,24 @@ static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv
 
 /* Whether others may store something is asked of the disk each time: what fills it may be another
  * program. */
-static int chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+static int run_chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t now_s = 0;
-    int r = job->u.chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->db, wall_s) : PV_OK;
+    struct pv_chatjob *chat = pv_chatjob_of(job);
+    if (chat == NULL)
+        return PV_ERR_UNSUPPORTED;
+    int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->db, wall_s) : PV_OK;
     if (r == PV_OK)
         r = pv_store_age_now(s->db, wall_s, &now_s);
     if (r < 0)
         return r;
-    job->u.chat->terms = (struct pv_chatjob_terms){
+    chat->terms = (struct pv_chatjob_terms){
         .now_s = now_s, .max_bytes = s->chat_max, .low_disk = pv_disk_is_low(s->dir)};
-    return pv_store_chat_run(s->db, job->u.chat, &result->chat);
+    struct pv_chatjob_result *answer = NULL;
+    r = pv_store_chat_run(s->db, chat, &answer);
+    result->answer = pv_chatjob_answer(answer);
+    return r;
 }
 
 /* The key lies in a file, and was written before the transaction began: see save_root(). */
@@ -291,7 +297,7 @@ static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
     [PV_JOB_PUT_ENDPOINTS] = put_endpoints,
     [PV_JOB_KEEP_ROOT] = nothing,
     [PV_JOB_SAVE_KEYS] = nothing,
-    [PV_JOB_CHAT] = chat,
+    [PV_JOB_OPAQUE] = run_chat,
 };
 
 bool pv_store_serves(enum pv_job_kind kind)
@@ -321,7 +327,7 @@ static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_
                      pv_sqlite_path(s->file), pv_strstatus(r));
         /* The rows that the job has read go too: its caller must not see rows of a change that was
          * taken back. */
-        result->chat = pv_chatjob_result_free(result->chat);
+        pv_job_result_done(result);
         (void)!exec(s, "ROLLBACK TO job");
     }
     /* ROLLBACK TO leaves the savepoint open, so it is released in both cases. */
@@ -365,7 +371,7 @@ static void fail_all(struct pv_job *const *jobs, struct pv_job_result *results, 
             continue;
         results[i].status = status;
         memcpy(results[i].error, text, sizeof(text));
-        results[i].chat = pv_chatjob_result_free(results[i].chat);
+        pv_job_result_done(&results[i]);
     }
 }
 
@@ -407,8 +413,9 @@ static void begin_result(struct pv_job_result *result, const struct pv_job *job)
 /* Did the job delete what its user does not want to be on the disk any longer? */
 static bool deletes(const struct pv_job_result *result)
 {
-    return result->status == PV_OK && (result->kind == PV_JOB_FORGET_NETWORK ||
-                                       (result->chat != NULL && result->chat->n_deleted > 0));
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    return result->status == PV_OK &&
+           (result->kind == PV_JOB_FORGET_NETWORK || (chat != NULL && chat->n_deleted > 0));
 }
 
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
@@ -430,7 +437,8 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
     bool more = false;
     for (size_t i = 0; i < n; i++) {
         store->log_has_deleted = store->log_has_deleted || deletes(&results[i]);
-        more = more || (results[i].chat != NULL && results[i].chat->more);
+        const struct pv_chatjob_result *chat = pv_chatjob_result_of(&results[i]);
+        more = more || (chat != NULL && chat->more);
     }
     /* SQLite overwrites what it deletes (secure_delete), but the log has what was written of it.
      * While another program reads the database the log cannot be emptied: with the next write. */

@@ -12,6 +12,7 @@
 
 enum {
     DAY_S = 86400,
+    MAX_SCAN = 4096,   /* rows looked at for the excess of rooms */
     MAX_GONE = 100000, /* deleted messages that are remembered, the newest: about 10 MB */
 };
 
@@ -326,7 +327,7 @@ int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, boo
             " WHERE author IS NOT NULL AND (outgoing = 1 OR state <> 3 OR ?1)"
             " ORDER BY n LIMIT ?2)) WHERE before < ?3");
     pv_bind_u64(&q, unread);
-    pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
+    pv_bind_u64(&q, MAX_SCAN);
     pv_bind_u64(&q, over);
     return pv_query_u64(&q, ret_through);
 }

@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/chatjobs/chatjob.h"
 
 /* The room that one author still has in one conversation. */
 struct pv_store_budget {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_chat.h - the chat part of the daemon's database: jobs of
- * daemon/core/jobs/chatjob.h.
+ * daemon/core/chatjobs/chatjob.h.
  *
  * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
  * ends one of its own: what a failed job did is undone by the caller's ROLLBACK.
@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/chatjobs/chatjob.h"
 
 /* Runs one job; *ret is written only on success and the caller's then (pv_chatjob_result_free()).
  * PV_ERR_LIMIT (outbox full), PV_ERR_MALFORMED (a job without its message, a damaged row),

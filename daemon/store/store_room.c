@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/store/store_budget.h"
 #include "sys/file/sqlquery.h"
 

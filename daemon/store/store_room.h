@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_room.h - rooms in the daemon's database: jobs of daemon/core/jobs/roomjob.h.
+ * store_room.h - rooms in the daemon's database: jobs of daemon/core/chatjobs/roomjob.h.
  * Called by store_chat.c, under its rules (store_chat.h).
  */
 #pragma once
@@ -8,7 +8,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/chatjobs/chatjob.h"
 
 /* Runs one job and fills res, which the caller frees also on failure. PV_ERR_MALFORMED (a damaged
  * row), PV_ERR_NOMEM; -EIO: SQLite's error is in db. */

@@ -215,13 +215,19 @@ static size_t place_for(const struct pv_chatlink *c, const struct pv_peer *from)
     return of_peer < OF_PEER ? place : PV_CHATLINK_QUESTIONS;
 }
 
+static const enum pv_chat_typist TYPISTS[] = {
+    [PV_JOB_USER_OTHER] = PV_CHAT_SOMEBODY,
+    [PV_JOB_USER_GROUP] = PV_CHAT_GROUP,
+    [PV_JOB_USER_ROOT] = PV_CHAT_ROOT,
+};
+
 static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_chatlink *c = wait->self;
     struct pv_chatlink_question *q = &c->questions[wait->tag];
     struct pv_proof_owner answer = q->owner;
     answer.answer = true;
-    answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
+    answer.typist = result->status == PV_OK ? TYPISTS[result->user] : PV_CHAT_SOMEBODY;
     pv_log(c->cfg.log, PV_LOG_DEBUG,
            "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
            result->error);

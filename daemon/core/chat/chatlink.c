@@ -533,7 +533,7 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
 {
     struct pv_chatlink *link = wait->self;
     struct pv_chatlink_job *job = PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait);
-    struct pv_chatjob_result *chat = result == NULL ? NULL : result->chat;
+    struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     int status = result == NULL ? PV_ERR_TIMEOUT : result->status;
     if (wait->late && result != NULL) {
         link->unstored -= job->unstored;
@@ -560,7 +560,7 @@ int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns
         return PV_ERR_LIMIT;
     }
     struct pv_chatlink_job *entry =
-        pv_jobqueue_add(link->cfg.jobs, pv_job_chat(job), job_done, link,
+        pv_jobqueue_add(link->cfg.jobs, pv_chatjob_wrap(job), job_done, link,
                         now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
     if (entry == NULL)
         return PV_ERR_NOMEM;

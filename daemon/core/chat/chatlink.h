@@ -33,6 +33,7 @@
 #include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
 #include "daemon/core/node/streams.h"
 #include "proto/chat/proof.h"

@@ -80,7 +80,7 @@ static pv_job_done on_job;
 
 static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
 {
-    return pv_jobqueue_submit(&c->node->jobs, pv_job_chat(job), on_job, c, what);
+    return pv_jobqueue_submit(&c->node->jobs, pv_chatjob_wrap(job), on_job, c, what);
 }
 
 /* --- seals ----------------------------------------------------------------------------------- */
@@ -284,20 +284,21 @@ static void take_list(struct copies *c, struct pv_job_result *result, pv_ns now)
 {
     if (!c->sending || c->list != NULL)
         return; /* the connection ended meanwhile */
-    if (result->status != PV_OK || result->chat == NULL || !c->node->online) {
+    struct pv_chatjob_result *list = pv_chatjob_result_of(result);
+    if (result->status != PV_OK || list == NULL || !c->node->online) {
         send_later(c, PV_CTL_E_NONE, now);
         return;
     }
-    c->list = result->chat;
-    result->chat = NULL;
+    c->list = list;
+    result->answer.is = NULL;
     c->at = 0;
     go_on(c, now);
 }
 
-static void take_recopy(struct copies *c, const struct pv_job_result *result)
+static void take_recopy(struct copies *c, const struct pv_chatjob_result *counts)
 {
-    for (size_t i = 0; result->chat != NULL && i < result->chat->n_backlog; i++) {
-        const struct pv_chat_backlog *b = &result->chat->backlog[i];
+    for (size_t i = 0; counts != NULL && i < counts->n_backlog; i++) {
+        const struct pv_chat_backlog *b = &counts->backlog[i];
         const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
         if (b->queued > 0 && p != NULL)
             note_away(c, p);
@@ -542,12 +543,13 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct copies *c = wait->self;
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     if (wait->tag == JOB_AWAY)
         take_list(c, result, now);
     else if (wait->tag == JOB_RECOPY)
-        take_recopy(c, result);
-    else if (result->status == PV_OK && result->chat != NULL)
-        pv_tell_states(c->node, result->chat);
+        take_recopy(c, chat);
+    else if (result->status == PV_OK && chat != NULL)
+        pv_tell_states(c->node, chat);
 }
 
 void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now)

@@ -163,7 +163,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (!all && !pv_retention_conversation(n, present_name(n, req->peer),
                                            pv_ctlapi_cmd_name(req->cmd), handle, &of))
         return;
-    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, all ? NULL : &of)), on_job, n,
+    if (!pv_jobqueue_submit(&n->jobs, pv_chatjob_wrap(make_job(req, all ? NULL : &of)), on_job, n,
                             tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
@@ -201,27 +201,28 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 {
     struct pv_node *n = wait->self;
     uint64_t handle = wait->tag >> 2;
-    if (result->status != PV_OK || result->chat == NULL) {
+    struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    if (result->status != PV_OK || chat == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
         return;
     }
-    if (result->chat->word[0] != '\0') {
+    if (chat->word[0] != '\0') {
         const char *what = wait->tag == tag_of(handle, ASKED_READ)    ? "read"
                            : wait->tag == tag_of(handle, ASKED_INBOX) ? "inbox"
                                                                       : "history";
-        pv_retention_has_none(n, result->chat->word, what, handle);
+        pv_retention_has_none(n, chat->word, what, handle);
         return;
     }
     if (wait->tag == tag_of(handle, ASKED_READ))
         pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_pack("{s:I, s:b}", "read", (json_int_t)result->chat->n_msgs,
-                                        "more", (int)result->chat->more));
+                         pv_ctlapi_pack("{s:I, s:b}", "read", (json_int_t)chat->n_msgs, "more",
+                                        (int)chat->more));
     else
-        pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
+        pv_ctlsrv_answer(n->ctl, handle, shown_list(n, chat));
     if (wait->tag == tag_of(handle, ASKED_LIST))
         return;
-    pv_chatlink_read(n->chat.link, result->chat, now);
-    pv_tell_read(n, result->chat->msgs, result->chat->n_msgs);
+    pv_chatlink_read(n->chat.link, chat, now);
+    pv_tell_read(n, chat->msgs, chat->n_msgs);
 }
 
 static const struct pv_command_handler commands[] = {

@@ -43,6 +43,7 @@ static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
     snprintf(n->from, sizeof(n->from), "%s%s", msg->unproven ? "?" : "", msg->from);
     snprintf(n->to, sizeof(n->to), "%s", msg->to);
     snprintf(n->room, sizeof(n->room), "%s", msg->room == NULL ? "" : msg->room);
+    _Static_assert(sizeof(n->id) >= PV_CHAT_ID_TEXT_BUF, "every id fits");
     pv_chat_id_format(msg->id, n->id);
     n->time_ms = msg->time_ms;
     return job;

@@ -66,7 +66,7 @@ static pv_job_done on_job;
 
 static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
 {
-    return pv_jobqueue_submit(&r->node->jobs, pv_job_chat(job), on_job, r, tag);
+    return pv_jobqueue_submit(&r->node->jobs, pv_chatjob_wrap(job), on_job, r, tag);
 }
 
 /* --- the purge ----------------------------------------------------------------------------- */
@@ -200,13 +200,14 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
     struct clearing *c = *at;
     if (c == NULL)
         return;
-    bool ok = result->status == PV_OK && result->chat != NULL;
-    if (ok && result->chat->word[0] != '\0' && c->deleted == 0) {
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    bool ok = result->status == PV_OK && chat != NULL;
+    if (ok && chat->word[0] != '\0' && c->deleted == 0) {
         pv_retention_has_none(n, c->of.name, "history clear", handle);
     } else if (ok) {
-        c->deleted += result->chat->n_deleted;
-        const bool again = c->of.sought && take_found(r, c, result->chat);
-        if ((again || result->chat->more) && submit_clear(r, c))
+        c->deleted += chat->n_deleted;
+        const bool again = c->of.sought && take_found(r, c, chat);
+        if ((again || chat->more) && submit_clear(r, c))
             return;
         pv_ctlsrv_answer(n->ctl, handle,
                          pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));
@@ -382,7 +383,8 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 {
     struct retention *r = wait->self;
     struct pv_node *n = r->node;
-    const struct pv_chatjob_result *res = result->status == PV_OK ? result->chat : NULL;
+    const struct pv_chatjob_result *res =
+        result->status == PV_OK ? pv_chatjob_result_of(result) : NULL;
     bool is_clearing = false;
     for (const struct clearing *c = r->clearings; c != NULL; c = c->next)
         is_clearing = is_clearing || c->handle == wait->tag;

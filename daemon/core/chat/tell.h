@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/rooms/rooms.h"
 

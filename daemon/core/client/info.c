@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
@@ -275,11 +275,12 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 {
     struct info *x = wait->self;
     struct pv_statuspage *st = pv_info_page(x->node, now);
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     /* A store that fails costs the two counts only: people ask for the status exactly when things
      * fail. */
-    if (st != NULL && result->status == PV_OK && result->chat != NULL) {
-        st->s.unread = result->chat->unread;
-        st->s.queued = count_queued(x->node, result->chat);
+    if (st != NULL && result->status == PV_OK && chat != NULL) {
+        st->s.unread = chat->unread;
+        st->s.queued = count_queued(x->node, chat);
     }
     pv_ctlsrv_answer(x->node->ctl, wait->tag, st == NULL ? NULL : pv_statuspage_json(st));
     pv_statuspage_free(st);
@@ -291,7 +292,7 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                       pv_ns now)
 {
     struct info *x = part;
-    struct pv_job *job = pv_job_chat(pv_chatjob_new(PV_CHATJOB_COUNTS));
+    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS));
     if (!pv_jobqueue_submit(&x->node->jobs, job, on_job, x, handle))
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }

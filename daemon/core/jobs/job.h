@@ -16,7 +16,6 @@
 #include "crypto/aead.h"
 #include "crypto/pwhash.h"
 #include "crypto/sign.h"
-#include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/jobs/portmapjob.h"
 
 enum pv_job_kind {
@@ -31,7 +30,7 @@ enum pv_job_kind {
     PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
     PV_JOB_NETPLAN,        /* helper: what the host's network shall be like; whole, idempotent */
-    PV_JOB_CHAT,           /* store: see chatjob.h */
+    PV_JOB_OPAQUE,         /* store: see struct pv_job_type */
     PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
     PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
@@ -46,6 +45,7 @@ enum {
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
     PV_JOB_NETWORK_LEN = 16,    /* bytes of a network id, PV_NETWORK_ID_LEN */
+    PV_JOB_NOTIFY_ID = 24,      /* bytes of a message's id as text, with the NUL */
     PV_JOB_MARK_LEN = 16,       /* bytes of a stored statement's mark */
     PV_JOB_KEYS = 4,            /* transport keys of one node: in use, to come, and of before */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
@@ -115,7 +115,7 @@ struct pv_job_names {
 struct pv_job_notify {
     char from[PV_NAME_BUF], to[PV_NAME_BUF]; /* of nodes */
     char room[PV_NAME_BUF + 1];              /* "" = none */
-    char id[PV_CHAT_ID_TEXT_BUF];
+    char id[PV_JOB_NOTIFY_ID];
     uint64_t time_ms;
     char *text; /* owned */
 };
@@ -136,6 +136,31 @@ struct pv_job_iface {
 /* The connection from local to remote, both with ports. */
 struct pv_job_owner {
     struct pv_addr local, remote;
+};
+
+/* The user of this machine at one end of a connection. */
+enum pv_job_user {
+    PV_JOB_USER_OTHER, /* nobody is known, or a user without rights */
+    PV_JOB_USER_GROUP, /* in the group of the control socket */
+    PV_JOB_USER_ROOT,
+};
+
+/* The owner of a request and its answer. Only the owner and the function that serves the request
+ * look inside; the queue and the shell carry both. Each function frees what it gets; NULL is fine.
+ */
+struct pv_job_type {
+    void (*free_request)(void *request);
+    void (*free_answer)(void *answer);
+};
+
+struct pv_job_opaque {
+    const struct pv_job_type *type;
+    void *request; /* owned */
+};
+
+struct pv_job_answer {
+    const struct pv_job_type *type; /* NULL: none came */
+    void *is;                       /* owned */
 };
 
 /* The files that are deleted with a network. The root key is worth more than the node: it is
@@ -171,7 +196,7 @@ struct pv_job {
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
         struct pv_netplan *netplan; /* owned */
-        struct pv_chatjob *chat;    /* owned */
+        struct pv_job_opaque opaque;
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */
         struct pv_portmapjob portmap;
@@ -187,9 +212,9 @@ struct pv_job_result {
     char error[PV_JOB_ERROR_MAX];
     struct pv_addr addrs[PV_JOB_MAX_ADDRS]; /* RESOLVE */
     size_t n_addrs;
-    struct pv_chatjob_result *chat;      /* CHAT: owned; NULL otherwise or on failure */
+    struct pv_job_answer answer;         /* OPAQUE; zeros otherwise or on failure */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
-    enum pv_chat_typist typist;          /* OWNER */
+    enum pv_job_user user;               /* OWNER */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
 };
 

@@ -44,16 +44,6 @@ struct pv_job *pv_job_new(enum pv_job_kind kind)
     return job;
 }
 
-struct pv_job *pv_job_chat(struct pv_chatjob *chat)
-{
-    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_CHAT);
-    if (job == NULL)
-        pv_chatjob_free(chat);
-    else
-        job->u.chat = chat;
-    return job;
-}
-
 void *pv_jobqueue_add(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *done, void *self,
                       pv_ns deadline, size_t size)
 {

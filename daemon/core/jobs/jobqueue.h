@@ -53,9 +53,6 @@ void pv_jobqueue_done(struct pv_jobqueue *q);
 
 /* A new job, all fields zero; NULL without memory. The caller owns it. */
 struct pv_job *pv_job_new(enum pv_job_kind kind);
-/* A job of what chat asks of the store (chatjob.h), which is taken; NULL for NULL and without
- * memory. */
-struct pv_job *pv_job_chat(struct pv_chatjob *chat);
 /* Queues a job, which is taken in any case; done is called with a wait that has self and tag.
  * False: job is NULL; or, logged, there is no memory, or PV_JOBQUEUE_MAX are under way; nothing
  * will come back. */

@@ -25,6 +25,7 @@
 #include "base/bucket.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
 #include "proto/chat/room.h"
 #include "proto/roster/roster.h"
@@ -41,7 +42,6 @@ enum {
     PV_ROOMS_MAX_OF_OTHERS = 96,   /* rooms that others made, of PV_ROOM_MAX_ROOMS */
     PV_ROOMS_MAX_OF_CREATOR = 32,  /* of these of one node, and with them those that we left */
 #endif
-    PV_ROOMS_MAX_BATCH = PV_ROOMJOB_MAX_TEXTS,
     PV_ROOMS_MAX_OUT = 512,    /* lines that wait to be taken; more are dropped, and told
                                   again later */
     PV_ROOMS_FRAME_RATE = 200, /* frames a second and peer; more closes its connections */

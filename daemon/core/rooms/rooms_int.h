@@ -7,6 +7,7 @@
 #include "base/fifo.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/rooms/rooms.h"
 
 /* A node that is or was in a room; as an author, and as one to talk to. */
@@ -78,7 +79,7 @@ struct pv_rooms_room {
     uint64_t delivered_above, delivered; /* and of those above the one up to the other: the disk
                                             has more of them */
 
-    struct pv_room_text *batch; /* PV_ROOMS_MAX_BATCH, owned; NULL when empty */
+    struct pv_room_text *batch; /* PV_ROOMJOB_MAX_TEXTS, owned; NULL when empty */
     size_t n_batch;
     struct pv_rooms_say_item *says; /* own texts in batch and in flight; owned */
     size_t n_says, cap_says;

@@ -40,7 +40,7 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
 
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 {
-    struct pv_rooms_job *entry = pv_jobqueue_add(rs->cfg.jobs, pv_job_chat(job), job_done, rs,
+    struct pv_rooms_job *entry = pv_jobqueue_add(rs->cfg.jobs, pv_chatjob_wrap(job), job_done, rs,
                                                  rs->now + PV_S(JOB_S), sizeof(*entry));
     if (entry == NULL)
         return NULL;
@@ -152,10 +152,10 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     size_t bytes = 0;
     for (size_t i = 0; i < room->n_batch; i++)
         bytes += strlen(room->batch[i].text);
-    if (room->n_batch == PV_ROOMS_MAX_BATCH || bytes > MAX_BATCH_BYTES)
+    if (room->n_batch == PV_ROOMJOB_MAX_TEXTS || bytes > MAX_BATCH_BYTES)
         return PV_ERR_LIMIT;
     if (room->batch == NULL)
-        room->batch = calloc(PV_ROOMS_MAX_BATCH, sizeof(*room->batch));
+        room->batch = calloc(PV_ROOMJOB_MAX_TEXTS, sizeof(*room->batch));
     char *text = room->batch == NULL ? NULL : strndup((const char *)rec->text.ptr, rec->text.len);
     if (text == NULL)
         return PV_ERR_NOMEM;
@@ -489,7 +489,7 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *done, pv_ns 
         pv_rooms_reload(rooms, now);
         return;
     }
-    struct pv_chatjob_result *result = done->chat;
+    struct pv_chatjob_result *result = pv_chatjob_result_of(done);
     /* A success without a result breaks the store's contract. Treating it as a failure spares every
      * handler the check. */
     int status = done->status == PV_OK && result == NULL ? PV_ERR_STATE : done->status;

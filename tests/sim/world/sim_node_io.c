@@ -19,7 +19,7 @@ enum {
 
 static bool is_stored(const struct pv_job *job)
 {
-    return job->kind == PV_JOB_CHAT || sim_store_serves(job);
+    return job->kind == PV_JOB_OPAQUE || sim_store_serves(job);
 }
 
 /* One thread does what is stored, another what the helper does, each in the order of the wishes. */
@@ -106,7 +106,9 @@ static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_job_re
     job->terms = (struct pv_chatjob_terms){.now_s = sim_node_wall_us(n) / 1000000};
     if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         abort();
-    res->status = pv_store_chat_run(n->chat, job, &res->chat);
+    struct pv_chatjob_result *answer = NULL;
+    res->status = pv_store_chat_run(n->chat, job, &answer);
+    res->answer = pv_chatjob_answer(answer);
     if (sqlite3_exec(n->chat, res->status < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) !=
             SQLITE_OK ||
         res->status == -EIO)
@@ -131,11 +133,11 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
 {
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
     switch (job->kind) {
-    case PV_JOB_CHAT:
+    case PV_JOB_OPAQUE:
         if (n->disk_full || sim_fault(SIM_FAULT_STORE))
             set_error(res, -ENOSPC, "store: disk full: free some space");
         else
-            do_chat(n, job->u.chat, res);
+            do_chat(n, pv_chatjob_of(job), res);
         break;
     case PV_JOB_RESOLVE:
         resolve(n, job, res);
@@ -150,7 +152,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
         n->netplan = *job->u.netplan;
         break;
     case PV_JOB_OWNER: /* there are no users here */
-        res->typist = PV_CHAT_SOMEBODY;
+        res->user = PV_JOB_USER_OTHER;
         break;
     case PV_JOB_PORTMAP: /* no router here speaks NAT-PMP or UPnP */
         res->portmap.status = PV_ERR_TIMEOUT;

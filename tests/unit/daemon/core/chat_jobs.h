@@ -2,6 +2,7 @@
 /* chat_jobs.h - the store's side of a queue of jobs (jobqueue.h) that has jobs of chat alone. */
 #pragma once
 
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
 
 /* The next job, which the test frees, and the id to bring back with its result. */
@@ -12,8 +13,8 @@ static inline bool take_chat_job(struct pv_jobqueue *q, uint64_t *ret_id,
     if (pv_jobqueue_poll(q, &job) != PV_OK)
         return false;
     *ret_id = job->id;
-    *ret_job = job->u.chat;
-    job->u.chat = NULL;
+    *ret_job = pv_chatjob_of(job);
+    job->u.opaque.request = NULL;
     pv_job_free(job);
     return true;
 }
@@ -22,6 +23,7 @@ static inline bool take_chat_job(struct pv_jobqueue *q, uint64_t *ret_id,
 static inline void answer_chat_job(struct pv_jobqueue *q, uint64_t id, int status,
                                    struct pv_chatjob_result *result, pv_ns now)
 {
-    (void)pv_jobqueue_handle(q, &(struct pv_job_result){.id = id, .status = status, .chat = result},
-                             now);
+    (void)pv_jobqueue_handle(
+        q, &(struct pv_job_result){.id = id, .status = status, .answer = pv_chatjob_answer(result)},
+        now);
 }

@@ -113,8 +113,8 @@ static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 /* The next job, which must be one of chat's store of this kind. */
 static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_kind kind)
 {
-    struct pv_job *job = fake_node_expect(&c->peers.f, PV_JOB_CHAT);
-    assert_int_equal(job->u.chat->kind, kind);
+    struct pv_job *job = fake_node_expect(&c->peers.f, PV_JOB_OPAQUE);
+    assert_int_equal(pv_chatjob_of(job)->kind, kind);
     return job;
 }
 
@@ -152,9 +152,10 @@ static inline struct pv_chatjob_result *fake_chat_messages(const uint8_t *peer, 
 static inline void fake_chat_answer(struct fake_chat *c, struct pv_job *job, int status,
                                     struct pv_chatjob_result *result)
 {
-    struct pv_job_result r = {.status = status, .chat = result};
-    if (result != NULL && job->u.chat->word[0] == '\0') /* else the store found whose it is */
-        memcpy(result->peer, job->u.chat->peer, sizeof(result->peer));
+    struct pv_job_result r = {.status = status, .answer = pv_chatjob_answer(result)};
+    if (result != NULL &&
+        pv_chatjob_of(job)->word[0] == '\0') /* else the store found whose it is */
+        memcpy(result->peer, pv_chatjob_of(job)->peer, sizeof(result->peer));
     memcpy(r.error, "no room", 8);
     fake_node_answer(&c->peers.f, job, &r);
     fake_peers_settle(&c->peers);

@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
 #include "daemon/store/store_chat.h"
@@ -292,13 +293,13 @@ PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
 {
     open_store();
     struct pv_job_result results[3];
-    struct pv_job *chat = new_job(PV_JOB_CHAT, 9);
-    chat->u.chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
+    struct pv_job *chat = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS));
+    assert_non_null(chat);
     struct pv_job *jobs[3] = {meta_job("a", "1"), chat, meta_job("b", "2")};
     assert_ok(run_all(jobs, 3, results));
     assert_ok(results[0].status);
     assert_int_equal(results[1].status, PV_ERR_LIMIT);
-    assert_null(results[1].chat);
+    assert_null(pv_chatjob_result_of(&results[1]));
     load();
     assert_int_equal(saved.saved.n_meta, 2); /* a and b, not half */
 }

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include "base/ageclock.h"
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"

@@ -4,6 +4,7 @@
  * starts again, and all that it had answered for is there once.
  */
 #include "crypto/ct.h"
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/store.h"
 #include "tests/unit/crashdisk.h"
 #include "tests/unit/test_dir.h"
@@ -75,7 +76,6 @@ static struct pv_job *meta_job(unsigned op)
 
 static struct pv_job *message_job(unsigned op, enum pv_chatjob_kind kind)
 {
-    struct pv_job *job = new_job(PV_JOB_CHAT);
     struct pv_chatjob *chat = pv_chatjob_new(kind);
     assert_non_null(chat);
     chat->msgs = calloc(1, sizeof(*chat->msgs));
@@ -87,7 +87,8 @@ static struct pv_job *message_job(unsigned op, enum pv_chatjob_kind kind)
     chat->msgs[0].time_ms = op;
     chat->msgs[0].text = strdup("text");
     snprintf(chat->msgs[0].peer_name, sizeof(chat->msgs[0].peer_name), "bob");
-    job->u.chat = chat;
+    struct pv_job *job = pv_chatjob_wrap(chat);
+    assert_non_null(job);
     return job;
 }
 
@@ -122,7 +123,7 @@ static void run(struct pv_store *s, unsigned first, unsigned last)
         if (op <= OPS)
             answered[op] = crash.n;
         if (op <= OPS && op % N_KINDS == ENQUEUE)
-            seqs[op] = results[i].chat->msgs[0].seq;
+            seqs[op] = pv_chatjob_result_of(&results[i])->msgs[0].seq;
         pv_job_result_done(&results[i]);
         pv_job_free(jobs[i]);
     }
@@ -160,17 +161,17 @@ static void check_roster(struct pv_store *s, size_t cut)
 
 static void check_messages(struct pv_store *s, size_t cut)
 {
-    struct pv_job *job = new_job(PV_JOB_CHAT);
+    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_HISTORY));
     struct pv_job_result result;
-    job->u.chat = pv_chatjob_new(PV_CHATJOB_HISTORY);
-    assert_non_null(job->u.chat);
-    memcpy(job->u.chat->peer, BOB, sizeof(BOB));
+    assert_non_null(job);
+    memcpy(pv_chatjob_of(job)->peer, BOB, sizeof(BOB));
     pv_store_run(s, &job, &result, 1);
     assert_ok(result.status);
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(&result);
     for (unsigned op = 1; op <= OPS; op++) {
         unsigned n = 0;
-        for (size_t i = 0; i < result.chat->n_msgs; i++) {
-            const struct pv_chat_record *m = &result.chat->msgs[i];
+        for (size_t i = 0; i < chat->n_msgs; i++) {
+            const struct pv_chat_record *m = &chat->msgs[i];
             if (m->id[0] != op)
                 continue;
             n++;

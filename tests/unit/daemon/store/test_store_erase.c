@@ -7,6 +7,7 @@
 
 #include <sqlite3.h>
 
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/store.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
@@ -67,18 +68,16 @@ static void run(struct pv_job *job, bool *ret_more)
     assert_string_equal(result.error, "");
     assert_ok(result.status);
     if (ret_more != NULL)
-        *ret_more = result.chat->more;
+        *ret_more = pv_chatjob_result_of(&result)->more;
     pv_job_result_done(&result);
     pv_job_free(job);
 }
 
 static struct pv_job *chat_job(enum pv_chatjob_kind kind, unsigned peer)
 {
-    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
+    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(kind));
     assert_non_null(job);
-    job->u.chat = pv_chatjob_new(kind);
-    assert_non_null(job->u.chat);
-    memcpy(job->u.chat->peer, PEERS[peer], sizeof(PEERS[peer]));
+    memcpy(pv_chatjob_of(job)->peer, PEERS[peer], sizeof(PEERS[peer]));
     return job;
 }
 
@@ -92,8 +91,8 @@ static void store_message(unsigned peer, unsigned number)
     rec->time_ms = number;
     rec->text = strdup(PV_STR(TEXT, peer));
     snprintf(rec->peer_name, sizeof(rec->peer_name), "peer%u", peer);
-    job->u.chat->msgs = rec;
-    job->u.chat->n_msgs = 1;
+    pv_chatjob_of(job)->msgs = rec;
+    pv_chatjob_of(job)->n_msgs = 1;
     run(job, NULL);
 }
 
@@ -101,8 +100,8 @@ static void clear(unsigned peer, bool all)
 {
     for (bool more = true; more;) {
         struct pv_job *job = chat_job(PV_CHATJOB_CLEAR, peer);
-        job->u.chat->all_peers = all;
-        job->u.chat->gone = true;
+        pv_chatjob_of(job)->all_peers = all;
+        pv_chatjob_of(job)->gone = true;
         run(job, &more);
     }
 }

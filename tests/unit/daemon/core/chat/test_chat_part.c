@@ -168,7 +168,7 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
     wait_for_word();
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
-    assert_string_equal(job->u.chat->msgs[0].text, "hi there");
+    assert_string_equal(pv_chatjob_of(job)->msgs[0].text, "hi there");
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
     r->msgs[0].outgoing = false;
@@ -217,7 +217,7 @@ PV_TEST(a_peer_is_told_whose_a_connection_is)
     assert_int_equal(job->u.owner.local.port, 40000);
     assert_true(pv_addr_equal_ip(&job->u.owner.remote, pv_peer_ip4(chat.bob)));
     assert_int_equal(job->u.owner.remote.port, PV_CHAT_PORT);
-    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .typist = PV_CHAT_ROOT});
+    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .user = PV_JOB_USER_ROOT});
     assert_null(fake_node_job(node));
     /* A message that is no question asks for nothing. */
     pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, 3), node->now);

@@ -137,7 +137,7 @@ static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)
 static void tell_waiting(const uint8_t *pk, size_t n)
 {
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    assert_memory_equal(job->u.chat->peer, pk, 32);
+    assert_memory_equal(pv_chatjob_of(job)->peer, pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(pk, n));
 }
 
@@ -160,7 +160,7 @@ static void have_waiting(size_t n)
 static void expect_noted(void)
 {
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COPIED);
-    assert_int_equal(job->u.chat->n_ids, 1);
+    assert_int_equal(pv_chatjob_of(job)->n_ids, 1);
     fake_chat_answer(&chat, job, PV_OK, NULL);
 }
 

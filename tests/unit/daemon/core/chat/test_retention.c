@@ -44,7 +44,7 @@ PV_TEST(old_messages_are_looked_for_at_the_start_and_every_hour)
 {
     pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_PURGE);
-    assert_int_equal(job->u.chat->keep_s, 90 * 86400);
+    assert_int_equal(pv_chatjob_of(job)->keep_s, 90 * 86400);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     /* A page was full: the next one at once. */
     fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
@@ -61,13 +61,13 @@ PV_TEST(clearing_goes_on_until_nothing_is_left)
 {
     say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_false(job->u.chat->all_peers);
-    assert_false(job->u.chat->gone);
-    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    assert_false(pv_chatjob_of(job)->all_peers);
+    assert_false(pv_chatjob_of(job)->gone);
+    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(5, false));
     assert_reply(node, chat.client, "'deleted':1005");
 }
@@ -76,13 +76,13 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
 {
     say("{'id':1,'cmd':'history_clear'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_true(job->u.chat->all_peers);
+    assert_true(pv_chatjob_of(job)->all_peers);
     fake_chat_answer(&chat, job, PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
     say("{'id':2,'cmd':'history_clear','peer':'dave'}");
     job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_string_equal(job->u.chat->word, "dave");
-    assert_false(job->u.chat->all_peers);
+    assert_string_equal(pv_chatjob_of(job)->word, "dave");
+    assert_false(pv_chatjob_of(job)->all_peers);
     struct pv_chatjob_result *r = deleted(0, false);
     memcpy(r->word, "dave", 5);
     fake_chat_answer(&chat, job, PV_OK, r);
@@ -98,15 +98,15 @@ PV_TEST(words_of_another_network_can_be_deleted)
 {
     say(test_given("history_clear peer key AbCd"));
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_string_equal(job->u.chat->word, "key:AbCd");
-    assert_false(job->u.chat->gone);
+    assert_string_equal(pv_chatjob_of(job)->word, "key:AbCd");
+    assert_false(pv_chatjob_of(job)->gone);
     struct pv_chatjob_result *r = deleted(5, true);
     memcpy(r->peer, keys_of(77).pk, sizeof(r->peer));
     fake_chat_answer(&chat, job, PV_OK, r);
     job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_string_equal(job->u.chat->word, "");
-    assert_memory_equal(job->u.chat->peer, keys_of(77).pk, 32);
-    assert_true(job->u.chat->gone);
+    assert_string_equal(pv_chatjob_of(job)->word, "");
+    assert_memory_equal(pv_chatjob_of(job)->peer, keys_of(77).pk, 32);
+    assert_true(pv_chatjob_of(job)->gone);
     fake_chat_answer(&chat, job, PV_OK, deleted(2, false));
     assert_reply(node, chat.client, "'deleted':7");
 
@@ -137,8 +137,8 @@ PV_TEST(words_of_a_member_that_left_can_be_deleted)
     fake_peers_leaves(&chat.peers, chat.bob);
     say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
-    assert_true(job->u.chat->gone); /* and what waits for it */
+    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    assert_true(pv_chatjob_of(job)->gone); /* and what waits for it */
     fake_chat_answer(&chat, job, PV_OK, deleted(1, false));
     assert_reply(node, chat.client, "'deleted':1");
 }
@@ -156,9 +156,9 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
 {
     say("{'id':1,'cmd':'mute','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
-    assert_true(job->u.chat->mute);
-    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
-    assert_string_equal(job->u.chat->peer_name, "bob");
+    assert_true(pv_chatjob_of(job)->mute);
+    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    assert_string_equal(pv_chatjob_of(job)->peer_name, "bob");
     struct pv_chatjob_result *r = deleted(0, false);
     r->changed = true;
     fake_chat_answer(&chat, job, PV_OK, r);
@@ -168,7 +168,7 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
     assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
     say("{'id':2,'cmd':'unmute','peer':'bob'}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
-    assert_false(job->u.chat->mute);
+    assert_false(pv_chatjob_of(job)->mute);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     assert_reply(node, chat.client, "'changed':false");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
@@ -213,9 +213,9 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     assert_null(fake_node_job(node));
     joins_by(&invite, 43, "adam", 23);
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
-    assert_true(job->u.chat->mute);
-    assert_memory_equal(job->u.chat->peer, back.pk, 32);
-    assert_string_equal(job->u.chat->peer_name, "adam");
+    assert_true(pv_chatjob_of(job)->mute);
+    assert_memory_equal(pv_chatjob_of(job)->peer, back.pk, 32);
+    assert_string_equal(pv_chatjob_of(job)->peer_name, "adam");
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     muted_are(eve.pk, back.pk);
     assert_true(pv_retention_is_muted(&node->node, back.pk));
@@ -230,12 +230,12 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     /* Once unmuted it is heard, and nobody else is taken for eve. */
     say("{'id':2,'cmd':'unmute','peer':'adam'}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
-    assert_false(job->u.chat->mute);
-    assert_memory_equal(job->u.chat->peer, eve.pk, 32);
+    assert_false(pv_chatjob_of(job)->mute);
+    assert_memory_equal(pv_chatjob_of(job)->peer, eve.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
-    assert_false(job->u.chat->mute);
-    assert_memory_equal(job->u.chat->peer, back.pk, 32);
+    assert_false(pv_chatjob_of(job)->mute);
+    assert_memory_equal(pv_chatjob_of(job)->peer, back.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/peer/peer_show.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 

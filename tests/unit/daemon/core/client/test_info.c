@@ -3,8 +3,8 @@
  * `log`, `version`. */
 #include <errno.h>
 
+#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/client/info.h"
-#include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/route/phonewatch.h"
@@ -66,20 +66,20 @@ static void ask_status(int store_status)
 {
     fake_client_ask(&x, client, "'cmd':'status'");
     assert_string_equal(fake_client_read(&x, client), ""); /* not before the store has counted */
-    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_CHAT);
-    assert_int_equal(job->u.chat->kind, PV_CHATJOB_COUNTS);
+    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_OPAQUE);
+    assert_int_equal(pv_chatjob_of(job)->kind, PV_CHATJOB_COUNTS);
     struct pv_job_result result = {.status = store_status};
     if (store_status == PV_OK) {
-        result.chat = calloc(1, sizeof(*result.chat));
-        assert_non_null(result.chat);
-        result.chat->unread = 4;
+        struct pv_chatjob_result *chat = test_alloc(sizeof(*chat));
+        chat->unread = 4;
         struct pv_chat_backlog *backlog = calloc(2, sizeof(*backlog));
         assert_non_null(backlog);
         memcpy(backlog[0].peer, x.f.world.creator.pk, sizeof(backlog[0].peer));
         backlog[0].queued = 2;
         backlog[1].queued = 5; /* for one that is no member */
-        result.chat->backlog = backlog;
-        result.chat->n_backlog = 2;
+        chat->backlog = backlog;
+        chat->n_backlog = 2;
+        result.answer = pv_chatjob_answer(chat);
     }
     fake_node_answer(&x.f, job, &result);
     (void)fake_client_read(&x, client);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
 #include "daemon/core/chat/retention.h"
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/files/files_part.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_request.h"
@@ -129,8 +130,9 @@ static void mute(const uint8_t *pk)
                            pv_part_next_timeout(&pv_part_retention, slot->self));
     while ((job = fake_node_job(node)) != NULL) {
         struct pv_job_result result = {.id = job->id};
-        if (job->kind == PV_JOB_CHAT && job->u.chat->kind == PV_CHATJOB_MUTED)
-            result.chat = &list;
+        const struct pv_chatjob *chat = pv_chatjob_of(job);
+        if (chat != NULL && chat->kind == PV_CHATJOB_MUTED)
+            result.answer = pv_chatjob_answer(&list);
         pv_job_free(job);
         (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
     }
@@ -185,7 +187,7 @@ static void store_rooms(void)
     struct pv_chatjob_result done = {.room = &room};
     struct pv_job *job;
     while ((job = fake_node_job(node)) != NULL) {
-        struct pv_job_result result = {.id = job->id, .chat = &done};
+        struct pv_job_result result = {.id = job->id, .answer = pv_chatjob_answer(&done)};
         pv_job_free(job);
         (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
     }

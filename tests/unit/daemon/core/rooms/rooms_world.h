@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/rooms/rooms.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_db.h"

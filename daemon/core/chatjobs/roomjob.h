@@ -112,5 +112,9 @@ struct pv_roomjob_result {
     bool over; /* DROP */
 };
 
+/* Frees job and what it owns; NULL is fine; returns NULL. */
+struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job);
+struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result);
+/* Frees a list of n and what its entries own; NULL is fine. */
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
 void pv_room_texts_free(struct pv_room_text *texts, size_t n);

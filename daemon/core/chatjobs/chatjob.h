@@ -11,8 +11,12 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
-#include "daemon/core/jobs/roomjob.h"
+#include "daemon/core/jobs/job.h"
 #include "proto/chat/chat.h"
+#include "proto/chat/room.h"
+
+struct pv_roomjob; /* roomjob.h */
+struct pv_roomjob_result;
 
 enum {
     PV_CHATJOB_MAX_LIST = 1000,     /* messages of one answer */
@@ -188,6 +192,20 @@ struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind);
 /* Frees job and what it owns; NULL is fine; returns NULL. */
 struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job);
 struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result);
+
+/* --- on the queue of jobs ------------------------------------------------------------------ */
+
+/* A job of what chat asks of the store, which is taken; NULL for NULL and without memory. */
+struct pv_job *pv_chatjob_wrap(struct pv_chatjob *chat);
+/* The request in a job; NULL: the job is of another owner. */
+struct pv_chatjob *pv_chatjob_of(const struct pv_job *job);
+/* The answer to a job that wrap() made; owns result, which may be NULL. */
+struct pv_job_answer pv_chatjob_answer(struct pv_chatjob_result *result);
+/* The result in the answer, which keeps it; NULL: the job failed, or is of another owner. Of NULL,
+ * NULL. */
+struct pv_chatjob_result *pv_chatjob_result_of(const struct pv_job_result *result);
+
+/* --- messages ------------------------------------------------------------------------------ */
 
 /* A deep copy into *dst, which owned nothing. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* chatjob.c - who owns what in jobs of chat and their results, and how the queue carries them. */
+#include "daemon/core/chatjobs/chatjob.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chatjobs/roomjob.h"
+#include "daemon/core/jobs/jobqueue.h"
+
+struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
+{
+    struct pv_chatjob *job = calloc(1, sizeof(*job));
+    if (job != NULL)
+        job->kind = kind;
+    return job;
+}
+
+/* Also of a list whose allocation failed, so that callers need not look. */
+static void records_free(struct pv_chat_record *recs, size_t n)
+{
+    for (size_t i = 0; recs != NULL && i < n; i++)
+        free(recs[i].text);
+    free(recs);
+}
+
+/* The control thread frees a job after its result was taken: the store's thread only borrows it. */
+struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    records_free(job->msgs, job->n_msgs);
+    free(job->ids);
+    pv_roomjob_free(job->room);
+    free(job);
+    return NULL;
+}
+
+/* Results of other kinds have none, nor has one whose job could not begin. */
+struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    records_free(result->msgs, result->n_msgs);
+    free(result->backlog);
+    pv_roomjob_result_free(result->room);
+    free(result);
+    return NULL;
+}
+
+/* *dst is written last: a copy that fails leaves nothing to free. */
+int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src)
+{
+    char *text = NULL;
+    if (src->text != NULL) {
+        text = strdup(src->text);
+        if (text == NULL)
+            return PV_ERR_NOMEM;
+    }
+    *dst = *src;
+    dst->text = text;
+    return PV_OK;
+}
+
+void pv_chat_record_done(struct pv_chat_record *rec)
+{
+    free(rec->text);
+    memset(rec, 0, sizeof(*rec)); /* so that a second end does no harm */
+}
+
+/* --- on the queue of jobs ------------------------------------------------------------------ */
+
+static void free_request(void *request)
+{
+    pv_chatjob_free(request);
+}
+
+static void free_answer(void *answer)
+{
+    pv_chatjob_result_free(answer);
+}
+
+static const struct pv_job_type TYPE = {free_request, free_answer};
+
+struct pv_job *pv_chatjob_wrap(struct pv_chatjob *chat)
+{
+    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_OPAQUE);
+    if (job == NULL)
+        pv_chatjob_free(chat);
+    else
+        job->u.opaque = (struct pv_job_opaque){&TYPE, chat};
+    return job;
+}
+
+struct pv_chatjob *pv_chatjob_of(const struct pv_job *job)
+{
+    return job->kind == PV_JOB_OPAQUE && job->u.opaque.type == &TYPE ? job->u.opaque.request : NULL;
+}
+
+struct pv_job_answer pv_chatjob_answer(struct pv_chatjob_result *result)
+{
+    return (struct pv_job_answer){&TYPE, result};
+}
+
+struct pv_chatjob_result *pv_chatjob_result_of(const struct pv_job_result *result)
+{
+    return result != NULL && result->answer.type == &TYPE ? result->answer.is : NULL;
+}
