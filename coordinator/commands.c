@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "base/harmless.h"
 #include "base/jsonread.h"
 #include "base/text.h"
 #include "coordinator/backup.h"
@@ -21,7 +22,6 @@
 #include "coordinator/settings/settings_limits.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
-#include "proto/chat/chat.h"
 #include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
@@ -36,7 +36,7 @@ int pv_coord_print_error(const char *error)
 {
     char shown[2048]; /* it may quote the process that was asked, the database or another
                          coordinator */
-    pv_chat_show(pv_view(error, strlen(error)), shown, sizeof(shown));
+    pv_harmless_show(pv_view(error, strlen(error)), shown, sizeof(shown));
     fprintf(stderr, "p2pvpn-coordinator: %s\n", shown);
     return PV_COORDEXIT_FAILED;
 }

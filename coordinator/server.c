@@ -16,6 +16,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/harmless.h"
 #include "base/heap.h"
 #include "base/jsonread.h"
 #include "base/list.h"
@@ -36,7 +37,6 @@
 #include "coordinator/settings/settings_limits.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
-#include "proto/chat/chat.h"
 #include "proto/control/jsonline.h"
 #include "sys/net/stream.h"
 #include "sys/net/udp.h"
@@ -955,7 +955,7 @@ static json_t *names_json(const char *names)
     while (*names != '\0') {
         const char *end = strstr(names, ", ");
         size_t len = end == NULL ? strlen(names) : (size_t)(end - names);
-        pv_chat_harmless(pv_view(names, len), " ", name, sizeof(name));
+        pv_harmless_text(pv_view(names, len), " ", name, sizeof(name));
         pv_jsonline_add(&list, json_string(name));
         names += len + (end == NULL ? 0 : 2);
     }

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/harmless.h"
 #include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/help.h"
-#include "proto/chat/chat.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -37,7 +37,7 @@ static void offer(struct pv_cli *cli, const char *word, const char *said)
     char shown[SAID_MAX];
     fputs(word, cli->out);
     if (said != NULL && said[0] != '\0') {
-        pv_chat_show(pv_view(said, strlen(said)), shown, sizeof(shown));
+        pv_harmless_show(pv_view(said, strlen(said)), shown, sizeof(shown));
         fprintf(cli->out, "\t%s", shown);
     }
     fputc('\n', cli->out);

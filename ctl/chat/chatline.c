@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/harmless.h"
 #include "base/names.h"
+#include "base/text.h"
 #include "ctl/chat/chatmsg.h"
 #include "ctl/tui/tuiwords.h"
 #include "sys/proc/clock.h"
@@ -119,7 +121,7 @@ static struct known *find_known(struct chat *c, const char *where, const char *i
 static void cut(const char *text, char dst[static SNIPPET + 4])
 {
     const size_t len = strcspn(text, "\n");
-    pv_chat_show(pv_view(text, len), dst, SNIPPET + 1);
+    pv_harmless_show(pv_view(text, len), dst, SNIPPET + 1);
     if (len > SNIPPET || text[len] != '\0')
         memcpy(dst + strlen(dst), "...", 4);
 }
@@ -205,7 +207,7 @@ static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char 
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     int code = pv_cli_peer(c->cli, &req, peer);
-    if (code == 0 && !pv_chat_text_is_valid(pv_view(text, strlen(text))))
+    if (code == 0 && !pv_text_is_valid(pv_view(text, strlen(text))))
         code = pv_cli_usage(c->cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     if (code != 0) { /* told; the conversation goes on */
         c->code = code;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/chat/chatcmds.h"
 #include "ctl/chat/chatline.h"
 #include "ctl/chat/chatmsg.h"
@@ -202,7 +203,7 @@ static int send_line(struct raw *c)
     in->line[len] = '\0';
     if (len == 0 && !too_long)
         return 0;
-    if (too_long || !pv_chat_text_is_valid(pv_view(in->line, len))) {
+    if (too_long || !pv_text_is_valid(pv_view(in->line, len))) {
         c->code = pv_cli_usage(c->cli, "a line was not sent: it must be 1 to %d bytes of UTF-8",
                                PV_CHAT_TEXT_MAX);
         return 0;
@@ -392,7 +393,7 @@ static int send_text(struct pv_cli *cli)
             code = pv_cli_no_memory(cli);
         else if (ferror(cli->in)) /* a part could mean something else than the whole */
             code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "the input could not be read to its end");
-        else if (!pv_chat_text_is_valid(pv_view(req.text, len)))
+        else if (!pv_text_is_valid(pv_view(req.text, len)))
             code = pv_cli_usage(cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     }
     /* The daemon may take the message whose answer is lost, and would send a plain repetition, too.

@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/harmless.h"
 #include "base/text.h"
 #include "ctl/lib/launch.h"
-#include "proto/chat/chat.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -149,7 +149,7 @@ static void last_words(const struct pv_private *p, char words[static WORDS])
     }
     if (f != NULL)
         fclose(f);
-    pv_chat_show(pv_view(last, strlen(last)), words, WORDS);
+    pv_harmless_show(pv_view(last, strlen(last)), words, WORDS);
 }
 
 static int wait_for_answer(const struct pv_private *p, struct pv_cli *cli)

@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/harmless.h"
 #include "base/text.h"
-#include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
 
@@ -183,7 +183,7 @@ static _Noreturn void become_asker(FILE *sockets, int to)
         if (name == NULL || strstr(line, " 00010000 ") == NULL ||
             ask(name + strlen(" @"), said, sizeof(said), &pid) < 0)
             continue;
-        pv_chat_harmless(pv_view(said, strlen(said)), "", text, sizeof(text));
+        pv_harmless_text(pv_view(said, strlen(said)), "", text, sizeof(text));
         dprintf(to, "%d %s\n", (int)pid, text);
     }
     _exit(0);

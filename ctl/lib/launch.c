@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/harmless.h"
 #include "base/text.h"
 #include "ctl/lib/systemd.h"
-#include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
 
@@ -174,7 +174,7 @@ static void last_words(const struct pv_launch *l, int log, char *dst, size_t cap
     tail[n] = '\0';
     const char *nl = strrchr(tail, '\n');
     const char *line = nl == NULL ? tail : nl + 1;
-    pv_chat_show(pv_view(line, strlen(line)), dst, cap);
+    pv_harmless_show(pv_view(line, strlen(line)), dst, cap);
 }
 
 /* Does p2pvpnd answer there? A socket that takes the connection is not enough: it is open before
@@ -255,7 +255,7 @@ static int last_line_of(const char *path, char *const argv[], char *dst, size_t 
     char said[4096] = "";
     int status = hear(path, argv, said, sizeof(said));
     const char *nl = strrchr(said, '\n'), *line = nl == NULL ? said : nl + 1;
-    pv_chat_show(pv_view(line, strlen(line)), dst, cap);
+    pv_harmless_show(pv_view(line, strlen(line)), dst, cap);
     return status;
 }
 
@@ -276,7 +276,7 @@ static void last_complaint(const struct pv_instance *node, char *dst, size_t cap
     const char *nl = strrchr(text, '\n'), *line = nl == NULL ? text : nl + 1;
     const char *said = line + strlen(by);
     if (strncmp(line, by, strlen(by)) == 0 && strncmp(said, ready, strlen(ready)) != 0)
-        pv_chat_show(pv_view(said, strlen(said)), dst, cap);
+        pv_harmless_show(pv_view(said, strlen(said)), dst, cap);
     free(text);
 }
 
@@ -355,7 +355,7 @@ static int add_lines(json_t *list, char *text, bool turned)
         char *line = turned || nl == NULL ? text : nl + 1, *rest = nl == NULL ? NULL : nl + 1;
         if (nl != NULL)
             *nl = '\0';
-        pv_chat_show(pv_view(line, strlen(line)), shown, sizeof(shown));
+        pv_harmless_show(pv_view(line, strlen(line)), shown, sizeof(shown));
         if (shown[0] != '\0')
             r = json_array_insert_new(list, 0, json_string(shown));
         if (turned)

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <wchar.h>
 
-#include "proto/chat/chat.h"
+#include "base/harmless.h"
 #include "proto/local/ctlcmd.h"
 #include "proto/local/remedy.h"
 
@@ -54,7 +54,7 @@ void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text)
         t->cap = cap;
     }
     char shown[CELL_MAX];
-    pv_chat_show(pv_view(text, strlen(text)), shown, sizeof(shown));
+    pv_harmless_show(pv_view(text, strlen(text)), shown, sizeof(shown));
     char *copy = strdup(shown);
     if (copy == NULL) {
         t->status = PV_ERR_NOMEM;
@@ -397,7 +397,7 @@ void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen)
     char *shown = len == 0 ? NULL : malloc(cap);
     if (shown == NULL)
         return;
-    pv_chat_show(pv_view(text, len), shown, cap);
+    pv_harmless_show(pv_view(text, len), shown, cap);
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), was = uselocale(utf8);
     print_last(shown, from, screen, out);
     uselocale(was);

@@ -77,7 +77,7 @@ const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF]); /* "0.61 ms", "
 const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BUF]);
 #define PV_TIME_STR(unix_s, now_s) pv_show_time(unix_s, now_s, (char[PV_SHOW_BUF]){0})
 
-/* Prints text of others: see pv_chat_show(). NULL prints nothing. */
+/* Prints text of others: see pv_harmless_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
 /* The same from that column on: the text goes on below itself when the screen ends, whose columns
  * are 0 for a line of any length. A command in backticks stays in one line, so that nobody pastes

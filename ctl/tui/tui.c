@@ -270,8 +270,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     /* The daemon would refuse such a text too, but a round trip later. A NULL text is a strdup()
      * that failed. */
     if (action->kind == PV_TUI_SEND &&
-        (action->text == NULL ||
-         !pv_chat_text_is_valid(pv_view(action->text, strlen(action->text))))) {
+        (action->text == NULL || !pv_text_is_valid(pv_view(action->text, strlen(action->text))))) {
         pv_tui_take_error(&u->model,
                           action->text == NULL ? "not sent: out of memory"
                                                : "a text has 1 to 16384 bytes of UTF-8",

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/harmless.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/vec.h"
@@ -33,10 +34,10 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
     pv_remedy_name(t->flag, said, text, sizeof(text));
     if (t->own)
         pv_remedy_no_sudo(text);
-    /* The bar has one row. The text may come from another node: pv_chat_show() takes the control
-     * characters out of it that could command the terminal. */
+    /* The bar has one row. The text may come from another node: pv_harmless_show() takes the
+     * control characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';
-    pv_chat_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
+    pv_harmless_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
     t->note_id[0] = '\0';
 }
 
@@ -379,7 +380,7 @@ static char *harmless(const char *text)
     size_t len = strlen(text), cap = 5 * len + 1;
     char *copy = malloc(cap);
     if (copy != NULL)
-        pv_chat_show(pv_view(text, len), copy, cap);
+        pv_harmless_show(pv_view(text, len), copy, cap);
     return copy;
 }
 
@@ -2073,7 +2074,7 @@ static bool says(const struct pv_tui_line *line, const json_t *file)
 {
     char offer[PV_SHOW_OFFER_BUF], shown[5 * PV_SHOW_OFFER_BUF];
     (void)pv_show_offer(pv_json_text(file, "name", ""), pv_json_real(file, "size", 0), offer);
-    pv_chat_show(pv_view(offer, strlen(offer)), shown, sizeof(shown));
+    pv_harmless_show(pv_view(offer, strlen(offer)), shown, sizeof(shown));
     return strcmp(line->text, shown) == 0;
 }
 

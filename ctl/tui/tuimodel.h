@@ -3,8 +3,8 @@
  * tuimodel.h - the terminal chat without a terminal: conversations, what is typed, and what the
  * daemon said; keys in, requests out. tuiview.h makes a picture of it, tui.c shows that.
  *
- * Everything that others wrote is made harmless when it comes in (pv_chat_show()). Reads no clock,
- * no socket. One thread.
+ * Everything that others wrote is made harmless when it comes in (pv_harmless_show()). Reads no
+ * clock, no socket. One thread.
  */
 #pragma once
 

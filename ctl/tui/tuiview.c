@@ -126,7 +126,7 @@ static size_t columns(const char *text, size_t len)
 
 /* How many bytes of text one row of this many columns takes, which ends at a blank where there is
  * one, and (ret_skip) how many after them are not shown: the blank at a break, the newline and the
- * blanks pv_chat_show() put behind it. */
+ * blanks pv_harmless_show() put behind it. */
 static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 {
     size_t used = 0, at = 0, blank = 0;

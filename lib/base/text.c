@@ -293,6 +293,11 @@ bool pv_utf8_is_valid(struct pv_view text)
     return true;
 }
 
+bool pv_text_is_valid(struct pv_view text)
+{
+    return text.len > 0 && text.len <= PV_TEXT_MAX && pv_utf8_is_valid(text);
+}
+
 /* 1,023.95 would be rounded to 1024.0: then the next unit says it better. */
 const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF])
 {

@@ -15,6 +15,7 @@ enum {
     PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
     PV_WG_KEY_TEXT_BUF = 45, /* wg's form: base64 with padding, and the NUL */
     PV_AMOUNT_BUF = 32,      /* bytes for a size or a duration, with the NUL */
+    PV_TEXT_MAX = 16384,     /* bytes of a text that a person writes, without the NUL */
     PV_STR_BUF = 1024,       /* bytes for what PV_STR() prints, with the NUL */
 };
 #define PV_B64_LEN(n) (((n)*4 + 2) / 3) /* characters of n bytes in unpadded base64 */
@@ -70,6 +71,8 @@ PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
 size_t pv_utf8_char(struct pv_view text, uint32_t *ret_char);
 /* Valid UTF-8 (RFC 3629) without NUL? */
 bool pv_utf8_is_valid(struct pv_view text);
+/* 1..PV_TEXT_MAX bytes of such UTF-8? */
+bool pv_text_is_valid(struct pv_view text);
 
 /* For people: "1.2 MiB" (of 1024), "3d 2h", "12 s". Return buf. */
 const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF]);

@@ -150,7 +150,7 @@ void pv_chatlink_peer_keyed(struct pv_chatlink *link, const uint8_t *pk, pv_ns n
 struct pv_chatlink_message {
     const uint8_t *pk; /* receiver, a member */
     const char *name;  /* its name */
-    const char *text;  /* pv_chat_text_is_valid() */
+    const char *text;  /* pv_text_is_valid() */
     const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send; NULL: a new one */
     uint64_t wall_ms;  /* wall clock, Unix milliseconds */
 };
@@ -173,7 +173,7 @@ struct pv_chatlink_copy {
     const char *name;
     const uint8_t *id;
     uint64_t seq, time_ms;
-    struct pv_view text; /* pv_chat_text_is_valid() */
+    struct pv_view text; /* pv_text_is_valid() */
     uint64_t number;
 };
 PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/chat/chatlink_int.h"
 
 enum {
@@ -297,7 +298,7 @@ void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
 int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_chatlink_message *msg,
                      pv_ns now)
 {
-    if (!pv_chat_text_is_valid(pv_view(msg->text, strlen(msg->text))))
+    if (!pv_text_is_valid(pv_view(msg->text, strlen(msg->text))))
         return PV_ERR_MALFORMED;
     if (memcmp(msg->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;

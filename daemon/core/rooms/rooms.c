@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/vec.h"
 #include "crypto/hash.h"
 #include "daemon/core/rooms/rooms_int.h"
@@ -407,7 +408,7 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say
     if (r < 0)
         return r;
     /* Its form is seen to before the store is asked: the client hears of it at once. */
-    if (!pv_chat_text_is_valid(pv_view(say->text, strlen(say->text))))
+    if (!pv_text_is_valid(pv_view(say->text, strlen(say->text))))
         return PV_ERR_MALFORMED;
     return say->id == NULL ? say_now(rooms, room, tag, say, wall_ms)
                            : look_for_said(rooms, room, tag, say, wall_ms);

@@ -21,11 +21,6 @@ enum {
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-bool pv_chat_text_is_valid(struct pv_view text)
-{
-    return text.len > 0 && text.len <= PV_CHAT_TEXT_MAX && pv_utf8_is_valid(text);
-}
-
 const char *pv_chat_state_name(enum pv_chat_state state)
 {
     switch (state) {
@@ -232,7 +227,7 @@ static int write_frame(json_t *obj, char *buf, size_t *ret_len)
 int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq, uint64_t time_ms,
                           const char *text, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
-    if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > PV_CHAT_SEQ_MAX ||
+    if (!pv_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > PV_CHAT_SEQ_MAX ||
         time_ms > MAX_TIME_MS)
         return PV_ERR_MALFORMED;
     return write_frame(json_pack("{s:s, s:I, s:f, s:s}", "id", PV_CHAT_ID_STR(id), "seq",
@@ -265,42 +260,4 @@ int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_la
     return write_frame(json_pack("{s:s, s:i, s:s}", "noted", PV_CHAT_ID_STR(id), "later",
                                  (int)wait_s, "why", pv_chat_later_name(why)),
                        buf, ret_len);
-}
-
-/* --- showing ------------------------------------------------------------------------------- */
-
-/* The joiners U+200C and U+200D stay: scripts and emoji need them. */
-bool pv_chat_is_harmful(uint32_t cp)
-{
-    return (cp < 0x20 && cp != '\t') || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c ||
-           cp == 0x200b || cp == 0x200e || cp == 0x200f || (cp >= 0x2028 && cp <= 0x202e) ||
-           (cp >= 0x2060 && cp <= 0x206f) || cp == 0xfeff || (cp >= 0xfff9 && cp <= 0xfffb) ||
-           (cp >= 0xe0000 && cp <= 0xe007f);
-}
-
-/* Cut at a character, so that what is shown is valid UTF-8. */
-size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, size_t cap)
-{
-    size_t n = 0;
-    while (text.len > 0) {
-        uint32_t cp = 0;
-        size_t step = pv_utf8_char(text, &cp);
-        struct pv_view piece = pv_view(text.ptr, step);
-        if (step > 0 && cp == '\n')
-            piece = pv_view(newline, strlen(newline));
-        else if (step == 0 || pv_chat_is_harmful(cp))
-            piece = pv_view(REPLACEMENT, 3);
-        if (n + piece.len >= cap)
-            break;
-        memcpy(dst + n, piece.ptr, piece.len);
-        n += piece.len;
-        text = pv_view(text.ptr + (step > 0 ? step : 1), text.len - (step > 0 ? step : 1));
-    }
-    dst[n] = '\0';
-    return n;
-}
-
-size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
-{
-    return pv_chat_harmless(text, "\n    ", dst, cap);
 }

@@ -10,15 +10,16 @@
 #pragma once
 
 #include "base/pv.h"
+#include "base/text.h"
 
 /* Whole numbers that every JSON reader keeps exactly, RFC 8259 s6. */
 #define PV_CHAT_SEQ_MAX (UINT64_C(1) << 53)
 
 enum {
-    PV_CHAT_PORT = 2047,      /* TCP, on the overlay address, ours */
-    PV_CHAT_TEXT_MAX = 16384, /* bytes of UTF-8 in one message, without the NUL */
-    PV_CHAT_ID_LEN = 16,      /* bytes, random, drawn by the sender */
-    PV_CHAT_ID_TEXT = 22,     /* characters: an id in base64url */
+    PV_CHAT_PORT = 2047,            /* TCP, on the overlay address, ours */
+    PV_CHAT_TEXT_MAX = PV_TEXT_MAX, /* bytes of UTF-8 in one message, without the NUL */
+    PV_CHAT_ID_LEN = 16,            /* bytes, random, drawn by the sender */
+    PV_CHAT_ID_TEXT = 22,           /* characters: an id in base64url */
     PV_CHAT_ID_TEXT_BUF = PV_CHAT_ID_TEXT + 1,
     PV_CHAT_LINE_MAX = 6 * PV_CHAT_TEXT_MAX + 256, /* bytes with the newline: JSON writes a control
                                                       character of the text in 6 */
@@ -97,9 +98,6 @@ PV_MUST_CHECK int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN],
                                     enum pv_chat_state state, char buf[static PV_CHAT_LINE_MAX],
                                     size_t *ret_len);
 
-/* May this text be sent? 1..PV_CHAT_TEXT_MAX bytes of UTF-8 without NUL. */
-bool pv_chat_text_is_valid(struct pv_view text);
-
 /* The message is not taken now, nor those behind it: asks to wait 1..PV_CHAT_LATER_MAX_S seconds.
  * Errors as above. */
 PV_MUST_CHECK int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN],
@@ -117,18 +115,3 @@ const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
                               char buf[static PV_CHAT_ID_TEXT_BUF]);
 #define PV_CHAT_ID_STR(id) pv_chat_id_format(id, (char[PV_CHAT_ID_TEXT_BUF]){0})
 PV_MUST_CHECK int pv_chat_id_parse(const char *text, uint8_t ret_id[static PV_CHAT_ID_LEN]);
-
-/* Does a terminal act on this character, or does it hide or reorder what is around it (Unicode TR
- * 36 s2.5)? */
-bool pv_chat_is_harmful(uint32_t cp);
-/*
- * Text of others made harmless for a terminal: control characters (C0, DEL, C1), characters that
- * change the direction of text or are invisible, and bytes that are not UTF-8 become U+FFFD; a
- * newline becomes the text newline; a tab stays. Returns the length it wrote, without the NUL; what
- * does not fit is cut at a character. cap > 0; 3 * text.len + 1 is enough for a newline of at most
- * three bytes.
- */
-size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, size_t cap);
-/* The same for showing: a newline becomes a newline and four blanks, so that no line of a message
- * can pose as another message. */
-size_t pv_chat_show(struct pv_view text, char *dst, size_t cap);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/harmless.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "proto/chat/chat.h"
@@ -238,7 +239,7 @@ int pv_file_answer_parse(const uint8_t buf[static PV_FILE_ANSWER_LEN], enum pv_f
  * "txt.exe". */
 static bool is_treacherous(uint32_t c)
 {
-    return pv_chat_is_harmful(c) || c == '\t' || c == 0x180e || c == 0x200c || c == 0x200d;
+    return pv_char_is_harmful(c) || c == '\t' || c == 0x180e || c == 0x200c || c == 0x200d;
 }
 
 /* Backslashes count as separators too: the receiver may copy the file to another system. A leading

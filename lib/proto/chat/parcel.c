@@ -8,6 +8,7 @@
 #include "proto/chat/parcel.h"
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 
 static const char prologue_text[] = "p2pvpn store v1";
@@ -49,7 +50,7 @@ int pv_parcel_seal(const struct pv_signal_route *route, const struct pv_parcel_k
 {
     uint8_t content[PV_PARCEL_CONTENT_MAX], where[SIGNED_TO], start[PROLOGUE_LEN];
     uint8_t sig[PV_SIGN_LEN];
-    if (!pv_chat_text_is_valid(parcel->text) || parcel->seq == 0 || parcel->seq > PV_CHAT_SEQ_MAX)
+    if (!pv_text_is_valid(parcel->text) || parcel->seq == 0 || parcel->seq > PV_CHAT_SEQ_MAX)
         return PV_ERR_MALFORMED;
     struct pv_writer w = pv_writer(content, sizeof(content));
     pv_put_u8(&w, VERSION);
@@ -96,7 +97,7 @@ int pv_parcel_parse(const struct pv_signal_route *route, struct pv_view content,
     p.time_ms = pv_get_u64(&in);
     p.text = in.rest;
     if (in.status != PV_OK || p.seq == 0 || p.seq > PV_CHAT_SEQ_MAX ||
-        p.time_ms > PV_CHAT_SEQ_MAX || !pv_chat_text_is_valid(p.text))
+        p.time_ms > PV_CHAT_SEQ_MAX || !pv_text_is_valid(p.text))
         return PV_ERR_MALFORMED;
     *ret_parcel = p;
     return PV_OK;

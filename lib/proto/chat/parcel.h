@@ -32,7 +32,7 @@ struct pv_parcel {
     uint8_t id[PV_CHAT_ID_LEN];
     uint64_t seq;        /* 1..2^53, of the sender and this conversation */
     uint64_t time_ms;    /* the sender's clock, a claim */
-    struct pv_view text; /* pv_chat_text_is_valid() */
+    struct pv_view text; /* pv_text_is_valid() */
 };
 
 struct pv_parcel_keys {

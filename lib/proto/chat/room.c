@@ -112,7 +112,7 @@ static void get_record_fields(struct pv_reader *in, struct pv_room_record *rec)
         rec->time_ms = pv_get_u64(in);
         rec->text = in->rest;
         in->rest = pv_view(in->rest.ptr + in->rest.len, 0);
-        if (rec->seq == 0 || !pv_chat_text_is_valid(rec->text))
+        if (rec->seq == 0 || !pv_text_is_valid(rec->text))
             pv_reader_fail(in, PV_ERR_MALFORMED);
         break;
     }

@@ -72,7 +72,7 @@ struct pv_room_record {
     uint32_t round;                   /* INVITE, LEAVE: 1 for the first time, .. */
     uint64_t seq;                     /* TEXT: 1..2^53; LEAVE: 0.., of the signer's last text */
     struct pv_view base;              /* INVITE: see pv_room_base() */
-    struct pv_view text;              /* TEXT: pv_chat_text_is_valid() */
+    struct pv_view text;              /* TEXT: pv_text_is_valid() */
 };
 
 /* Entry i of an INVITE's base: up to which text of that author the invited node gets none. False:

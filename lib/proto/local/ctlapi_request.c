@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
@@ -215,7 +216,7 @@ static bool parse_string(const struct request_field *f, const char *text, size_t
  * instead of failing later. */
 static int take_string(const struct request_field *f, const char *text, size_t len, char **slot)
 {
-    bool good = f->type == F_TEXT ? pv_chat_text_is_valid(pv_view(text, len))
+    bool good = f->type == F_TEXT ? pv_text_is_valid(pv_view(text, len))
                                   : len > 0 && len <= PV_CTLAPI_SECRET_MAX && is_printable(text);
     if (!good)
         return PV_ERR_MALFORMED;

@@ -36,7 +36,7 @@ struct pv_ctlapi_request {
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* key, address or host; "": the only one */
     char *secret; /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
                      token, ROOT_*: key; owned, wiped when freed */
-    char *text;   /* ROOT_IMPORT: box; SEND: owned, valid for pv_chat_text_is_valid();
+    char *text;   /* ROOT_IMPORT: box; SEND: owned, valid for pv_text_is_valid();
                      FILE_SEND: name of the file; COORDINATOR_ADDRESS:
                      addresses, commas between */
     struct {

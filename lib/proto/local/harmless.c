@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/harmless.h"
 #include "base/jsonread.h"
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "proto/chat/chat.h"
 #include "proto/local/ctlapi.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
@@ -24,7 +24,7 @@ static char *clean_copy(const char *text, size_t len, const char *newline, size_
 {
     char *clean = malloc(len * GROWTH + 1);
     if (clean != NULL)
-        *ret_len = pv_chat_harmless(pv_view(text, len), newline, clean, len * GROWTH + 1);
+        *ret_len = pv_harmless_text(pv_view(text, len), newline, clean, len * GROWTH + 1);
     return clean;
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/pv.h"
 
-/* Makes every string in value harmless (pv_chat_harmless()), at any depth. A newline stays in
+/* Makes every string in value harmless (pv_harmless_text()), at any depth. A newline stays in
  * strings named "text", which are what people write and pages of metrics, and becomes U+FFFD in all
  * others. A member whose key is not harmless goes: none of ours is like that. Borrowed strings of
  * value are not good any more. PV_ERR_NOMEM: part of it may be as it was. */

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/harmless.h"
 #include "base/netplan.h"
+#include "base/text.h"
 #include "coordinator/core/turn/stunconn.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
@@ -347,7 +349,7 @@ static void check_signed(struct pv_signal_route *route, const uint8_t *data, siz
          PV_OK);
     if (pv_parcel_parse(route, pv_view(content, len + PV_SIGN_LEN), &p) != PV_OK)
         return;
-    must(pv_chat_text_is_valid(p.text) && p.text.len == len - PV_PARCEL_HEAD && p.seq != 0);
+    must(pv_text_is_valid(p.text) && p.text.len == len - PV_PARCEL_HEAD && p.seq != 0);
 }
 
 FUZZ(parcel)
@@ -586,14 +588,14 @@ static void check_again(void)
 
 FUZZ(chat)
 {
-    size_t n = pv_chat_show(pv_view(data, len), chat_line, sizeof(chat_line));
+    size_t n = pv_harmless_show(pv_view(data, len), chat_line, sizeof(chat_line));
     for (size_t i = 0; i < n; i++) {
         uint8_t c = (uint8_t)chat_line[i];
         must(c != 0x7f && (c >= 0x20 || c == '\n' || c == '\t'));
     }
     if (pv_chat_frame_parse(pv_view(data, len), &frame) < 0)
         return;
-    must(frame.kind != PV_CHAT_PLAIN || pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+    must(frame.kind != PV_CHAT_PLAIN || pv_text_is_valid(pv_view(frame.text, frame.text_len)));
     if (frame.kind != PV_CHAT_PLAIN)
         check_again();
 }
@@ -831,7 +833,7 @@ FUZZ(room)
     must(pv_crypto_init() == PV_OK);
     must(pv_room_record_parse(pv_view(data, len), network, &rec) != PV_OK); /* nobody signed it */
     must(pv_room_record_parse(pv_view(data, len), NULL, &rec) != PV_OK ||
-         rec.type != PV_ROOM_TEXT || pv_chat_text_is_valid(rec.text));
+         rec.type != PV_ROOM_TEXT || pv_text_is_valid(rec.text));
     room_check_signed(data, len);
     check_frame(data, len);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/text.h"
 #include "proto/chat/chat.h"
 #include "proto/control/jsonline.h"
 #include "tests/unit/test_util.h"
@@ -215,49 +216,20 @@ PV_TEST(plain_text_of_nc_is_a_message)
     assert_ok(pv_chat_frame_parse(pv_view("a\0b", 3), &frame));
     assert_string_equal(frame.text, "a\xef\xbf\xbd"
                                     "b");
-    assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+    assert_true(pv_text_is_valid(pv_view(frame.text, frame.text_len)));
 
     /* The longest line is a message whatever is in it. */
     static uint8_t line[PV_CHAT_TEXT_MAX + 1];
     memset(line, 0xff, sizeof(line));
     assert_ok(pv_chat_frame_parse(pv_view(line, PV_CHAT_TEXT_MAX), &frame));
     assert_in_range(frame.text_len, PV_CHAT_TEXT_MAX - 2, PV_CHAT_TEXT_MAX);
-    assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+    assert_true(pv_text_is_valid(pv_view(frame.text, frame.text_len)));
     assert_int_equal(pv_chat_frame_parse(pv_view(line, sizeof(line)), &frame), PV_ERR_LIMIT);
     /* A part of a longer line begins as it likes. */
     assert_ok(pv_chat_plain_parse(pv_view("{\"ack\":1}", 9), &frame));
     assert_int_equal(frame.kind, PV_CHAT_PLAIN);
     assert_string_equal(frame.text, "{\"ack\":1}");
     assert_int_equal(pv_chat_plain_parse(pv_view("\r", 1), &frame), PV_ERR_NOT_FOUND);
-}
-
-PV_TEST(shown_text_cannot_drive_a_terminal)
-{
-    static const struct {
-        const char *in, *out;
-    } rows[] = {
-        {"plain caf\xc3\xa9\t\xf0\x9f\x98\x80", "plain caf\xc3\xa9\t\xf0\x9f\x98\x80"},
-        {"\x1b[2J\x07", "\xef\xbf\xbd[2J\xef\xbf\xbd"},
-        {"a\n[12:00] bob: fake", "a\n    [12:00] bob: fake"},
-        {"a\rb", "a\xef\xbf\xbd"
-                 "b"},
-        {"\xc2\x9b"
-         "31m",
-         "\xef\xbf\xbd"
-         "31m"},                          /* C1 CSI */
-        {"\xe2\x80\xae", "\xef\xbf\xbd"}, /* right-to-left override */
-        {"\x7f", "\xef\xbf\xbd"},
-        {"\xff", "\xef\xbf\xbd"},
-    };
-    char out[64];
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        size_t n = pv_chat_show(pv_view(rows[i].in, strlen(rows[i].in)), out, sizeof(out));
-        assert_string_equal(out, rows[i].out);
-        assert_int_equal(n, strlen(out));
-    }
-    assert_int_equal(pv_chat_show(pv_view("ab\xc3\xa9", 4), out, 4), 2); /* cut at a character */
-    assert_string_equal(out, "ab");
-    assert_int_equal(pv_chat_show(pv_view("ab", 2), out, 1), 0);
 }
 
 PV_TEST(number_fields_are_bounded)

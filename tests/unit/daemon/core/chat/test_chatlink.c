@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/text.h"
 #include "chat_world.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
@@ -385,7 +386,7 @@ static size_t joined(size_t k, char *dst, size_t cap)
     dst[0] = '\0';
     for (; k < chat_db_count(w.nodes[1].db); k++) {
         const char *text = stored(1, k)->rec.text;
-        assert_true(pv_chat_text_is_valid(pv_view(text, strlen(text))));
+        assert_true(pv_text_is_valid(pv_view(text, strlen(text))));
         longest = strlen(text) > longest ? strlen(text) : longest;
         at += (size_t)snprintf(dst + at, cap - at, "%s", text);
     }

@@ -988,7 +988,7 @@ PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
     text.seq = 5;
     assert_ok(eve_hands(ANNA, text, EVE, EVE)); /* something is missing before */
     text.seq = 2;
-    text.text = pv_view("\x1b[2J", 4); /* made harmless where it is shown (pv_chat_show()) */
+    text.text = pv_view("\x1b[2J", 4); /* made harmless where it is shown (pv_harmless_show()) */
     assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_string_equal(w.n[ANNA].said, "hi \x1b[2J");
     assert_said_after(PV_S(60), BOB, "hi \x1b[2J"); /* by way of anna */
