@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "ctl/chat/chatmsg.h"
 #include "ctl/tui/tuiwords.h"
+#include "proto/chat/chat.h"
 #include "sys/proc/clock.h"
 
 enum {

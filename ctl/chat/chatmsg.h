@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ctl/lib/cli.h"
+#include "proto/chat/chat.h"
 
 /* One message on cli->out: "[14:20] pi: text", or with its receiver and state. */
 void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);

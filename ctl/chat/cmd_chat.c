@@ -13,6 +13,7 @@
 #include "ctl/chat/chatmsg.h"
 #include "ctl/lib/cli.h"
 #include "ctl/tui/tui.h"
+#include "proto/chat/chat.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 

@@ -15,8 +15,8 @@
 #include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/chat/chatjson.h"
 #include "proto/control/jsonline.h"
-#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
@@ -186,11 +186,11 @@ static void tell_change(const struct pv_node *n, json_t **list,
 
 static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
 {
-    json_t *out = pv_ctlapi_messages_new(list->more, list->upto);
+    json_t *out = pv_chatjson_messages(list->more, list->upto);
     for (size_t i = 0; i < list->n_msgs; i++) {
         char room[PV_ROOMS_NAME_BUF];
-        const struct pv_ctlapi_message msg = pv_tell_shown(n, &list->msgs[i], room);
-        pv_ctlapi_put(&out, "messages", pv_ctlapi_message_json(&msg));
+        const struct pv_chatjson_message msg = pv_tell_shown(n, &list->msgs[i], room);
+        pv_ctlapi_put(&out, "messages", pv_chatjson_write_message(&msg));
     }
     tell_change(n, &out, list);
     return out;

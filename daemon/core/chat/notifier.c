@@ -8,7 +8,7 @@
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
-#include "proto/local/ctlapi.h"
+#include "proto/chat/chatjson.h"
 
 struct pv_notifier {
     struct pv_node *node;
@@ -28,7 +28,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 }
 
 /* The message as the program is told it; NULL without memory. */
-static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
+static struct pv_job *make_job(const struct pv_chatjson_message *msg)
 {
     struct pv_job *job = pv_job_new(PV_JOB_NOTIFY);
     if (job == NULL)
@@ -79,7 +79,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
                result->error, more);
 }
 
-void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg, pv_ns now)
+void pv_notifier_message(struct pv_notifier *n, const struct pv_chatjson_message *msg, pv_ns now)
 {
     char more[PV_NODE_MORE];
     if (n == NULL || !n->enabled)

@@ -13,12 +13,12 @@ enum {
     PV_NOTIFIER_MAX_WAITING = 64,
 };
 
-struct pv_ctlapi_message;
+struct pv_chatjson_message;
 struct pv_notifier; /* opaque */
 
 extern const struct pv_part pv_part_notifier;
 
 /* A message came in and is stored; msg->room NULL: it is to this node alone. NULL for notifier is
  * fine and does nothing. */
-void pv_notifier_message(struct pv_notifier *notifier, const struct pv_ctlapi_message *msg,
+void pv_notifier_message(struct pv_notifier *notifier, const struct pv_chatjson_message *msg,
                          pv_ns now);

@@ -9,7 +9,7 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/local/ctlapi.h"
+#include "proto/chat/chatjson.h"
 #include "proto/local/ctlapi_pack.h"
 
 static const uint8_t *key_of(const struct pv_chat_record *rec)
@@ -55,7 +55,7 @@ static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_r
  * machine's before. Old lines say so themselves (former_key), and of a list of one conversation its
  * head. */
 static void note_change(const struct pv_node *n, const struct pv_chat_record *rec,
-                        struct pv_ctlapi_message *msg)
+                        struct pv_chatjson_message *msg)
 {
     struct pv_roster_former former;
     bool is_new = rec->outgoing ? rec->state <= PV_CHAT_SENT : rec->state == PV_CHAT_UNREAD;
@@ -75,8 +75,8 @@ bool pv_tell_is_gone(const struct pv_node *n, const uint8_t *pk)
                                  m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
 }
 
-struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
-                                       char room[static PV_ROOMS_NAME_BUF])
+struct pv_chatjson_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
+                                         char room[static PV_ROOMS_NAME_BUF])
 {
     const char *other =
         rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : name_of(n, rec);
@@ -84,7 +84,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
     bool gone = waits && pv_tell_is_gone(n, rec->peer);
     enum pv_chat_later held = waits ? pv_chatlink_held(n->chat.link, rec->peer) : PV_CHAT_LATER_NO;
-    struct pv_ctlapi_message msg = {
+    struct pv_chatjson_message msg = {
         .id = rec->id,
         .from = from,
         .own = rec->outgoing,
@@ -116,7 +116,7 @@ static bool is_same_conversation(const struct pv_chat_record *a, const struct pv
 static void tell_conversation(struct pv_node *n, const struct pv_chat_record *msgs, size_t count)
 {
     char room[PV_ROOMS_NAME_BUF];
-    const struct pv_ctlapi_message first = pv_tell_shown(n, &msgs[0], room);
+    const struct pv_chatjson_message first = pv_tell_shown(n, &msgs[0], room);
     const char *other = first.room != NULL ? first.room
                         : first.from_former != NULL
                             ? PV_KEY_SHORT_STR(PV_KEY_STR(first.from_former))
@@ -160,7 +160,7 @@ static json_t *address_of(const struct pv_chat_record *rec)
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
-    const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
+    const struct pv_chatjson_message msg = pv_tell_shown(n, rec, room);
     /* Asked before they are told: a listener that goes because it cannot be written to saw it. */
     bool unread = !rec->outgoing && rec->state == PV_CHAT_UNREAD; /* not of a muted peer */
     bool seen = pv_events_is_seen(&n->events) && unread;
@@ -175,7 +175,7 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
                                               msg.room != NULL && !rec->outgoing ? " in " : "",
                                               msg.room != NULL && !rec->outgoing ? msg.room : "")};
     pv_node_tell(n, &event,
-                 pv_ctlapi_pack("{s:o, s:o}", "message", pv_ctlapi_message_json(&msg), "address",
+                 pv_ctlapi_pack("{s:o, s:o}", "message", pv_chatjson_write_message(&msg), "address",
                                 address_of(rec)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
@@ -215,11 +215,11 @@ void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_recor
                   json_t *denied, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
-    const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
+    const struct pv_chatjson_message msg = pv_tell_shown(n, rec, room);
     pv_ctlsrv_answer(n->ctl, handle,
                      pv_ctlapi_pack("{s:o, s:b, s:b, s:o*}", "message",
-                                    pv_ctlapi_message_json(&msg), "online", online, "down", !n->up,
-                                    "denied", denied));
+                                    pv_chatjson_write_message(&msg), "online", online, "down",
+                                    !n->up, "denied", denied));
     /* The sender's other screens show it too. This one knows it by its answer. */
     pv_tell_message(n, rec, now);
 }

@@ -10,7 +10,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/rooms/rooms.h"
 
-struct pv_ctlapi_message;
+struct pv_chatjson_message;
 
 /* Is the node no member any more, or another network's? A message that waits for it is delivered
  * only if it comes back. */
@@ -21,8 +21,8 @@ bool pv_tell_is_gone(const struct pv_node *n, const uint8_t *pk);
 bool pv_tell_is_anothers(const struct pv_node *n, const char *name, const uint8_t *pk);
 /* A stored message as p2pvpnctl shows it: the names of both ends. Borrows from n and rec; the name
  * of a room is put into room. */
-struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
-                                       char room[static PV_ROOMS_NAME_BUF]);
+struct pv_chatjson_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
+                                         char room[static PV_ROOMS_NAME_BUF]);
 /* A message that came is stored now, or one that goes: tells listeners, and the notifier of one
  * that came. Where somebody reads along, it counts as read. */
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now);

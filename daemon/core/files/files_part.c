@@ -17,7 +17,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
-#include "proto/local/ctlapi_file.h"
+#include "proto/chat/chatjson.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
@@ -389,12 +389,12 @@ static const char *peer_of(const struct pv_node *n, const struct pv_file_entry *
     return who;
 }
 
-static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
-                                   struct names *names)
+static struct pv_chatjson_file shown(const struct pv_node *n, const struct pv_file_entry *f,
+                                     struct names *names)
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
     const bool another = pv_tell_is_anothers(n, m != NULL ? m->name : f->peer_name, f->peer);
-    return (struct pv_ctlapi_file){
+    return (struct pv_chatjson_file){
         .number = f->number,
         .id = f->id,
         .outgoing = f->outgoing,
@@ -422,7 +422,7 @@ static void tell_watchers(void *part, uint32_t number)
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL)
         return;
-    const struct pv_ctlapi_file file = shown(f->node, entry, &names);
+    const struct pv_chatjson_file file = shown(f->node, entry, &names);
     if (file.muted) /* its offers stand in the list of files */
         return;
     const struct pv_event event = {
@@ -433,7 +433,7 @@ static void tell_watchers(void *part, uint32_t number)
         .text = PV_STR("file %s %s %s%s%s: %s", file.name, file.outgoing ? "to" : "from", file.peer,
                        file.room != NULL ? " in " : "", file.room != NULL ? file.room : "",
                        pv_file_state_name(file.state))};
-    pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
+    pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
 }
 
 static void run(void *part, pv_ns now)
@@ -502,9 +502,9 @@ static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
         pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
         return;
     }
-    const struct pv_ctlapi_file file = shown(f->node, entry, &names);
+    const struct pv_chatjson_file file = shown(f->node, entry, &names);
     pv_ctlsrv_answer(f->node->ctl, handle,
-                     pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
+                     pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
 }
 
 /* False: the client was told that there is no such room. One that hands a file over again comes
@@ -580,8 +580,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     json_t *out = pv_ctlapi_list("files");
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
         struct names names;
-        const struct pv_ctlapi_file file = shown(f->node, entry, &names);
-        pv_ctlapi_put(&out, "files", pv_ctlapi_file_json(&file));
+        const struct pv_chatjson_file file = shown(f->node, entry, &names);
+        pv_ctlapi_put(&out, "files", pv_chatjson_write_file(&file));
     }
     pv_ctlsrv_answer(f->node->ctl, handle, out);
 }

@@ -15,8 +15,6 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
-#include "proto/chat/chat.h"
-#include "proto/chat/room.h"
 #include "proto/local/ctlcmd.h"
 
 /* --- replies: building --------------------------------------------------------------------- */
@@ -76,36 +74,6 @@ struct pv_ctlapi_peer {
 json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer);
 /* {"type","local","remote","via","rtt_ms","loss","mtu"} */
 json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
-
-struct pv_ctlapi_message {
-    const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
-    const char *from;  /* node names */
-    bool unproven; /* somebody on the machine of from typed it: its daemon does not vouch for it */
-    bool own;      /* written on this machine */
-    enum pv_chat_typist typist; /* unproven: who, by that daemon's word */
-    const char *to;             /* in a room: the room */
-    const char *room;           /* "#name"; NULL: null */
-    const uint8_t *from_key;    /* of the machine that wrote it; NULL: this one */
-    /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
-    const uint8_t *from_former, *to_former;
-    /* Of news only: since when (Unix seconds) the name of the other side is another machine's, and
-     * the key that had it before; 0: nobody else had it. */
-    uint64_t another_since_s;
-    uint8_t former[PV_SIGN_PK_LEN];
-    const char *text;
-    uint64_t time_ms;
-    enum pv_chat_state state;
-    enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
-    bool gone;               /* it stays queued because its receiver is no member any more */
-};
-/* {"id","from","to","room","text","time","state"}, and "own" where it is true, else "from_key",
- * "typist": "root" or
- * "group" of unproven text, and "held": "full", "disk", "rules" or "gone", and "from_former" or
- * "to_former": a key, and "former" (a key) with "another_since" */
-json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
-/* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when
- * it is not 0. */
-json_t *pv_ctlapi_messages_new(bool more, uint64_t upto);
 
 /* The action of REMOVE on the invite that let the node in. */
 enum pv_ctlapi_invite_end {

@@ -13,7 +13,6 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "proto/chat/chat.h"
 #include "proto/local/ctlcmd.h"
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -77,17 +76,17 @@ struct pv_ctlapi_request {
     bool everything; /* EXPORT: the phone sends all by its gateway */
     bool seen;       /* WATCH: messages told are read from then on */
     uint32_t number; /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
-    char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */
-    char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
-    char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
-    uint64_t upto;                      /* INBOX with after, READ: of the list that ends there; 0:
-                                           only the id is known; HISTORY without peer: of the list
-                                           that begins there, only older ones; 0: all; WATCH: "seq",
-                                           the last one heard; 0: none */
-    uint64_t since_s;                   /* WATCH: Unix seconds; 0: not given */
-    char message[PV_CHAT_ID_TEXT_BUF];  /* SEND: the id it shall have, may be "" */
-    char transfer[PV_CHAT_ID_TEXT_BUF]; /* FILE_SEND: the id it shall have, may be "" */
-    uint32_t limit;                     /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
+    char before[PV_CTLAPI_ID_BUF];   /* HISTORY: id of a message, may be "" */
+    char after[PV_CTLAPI_ID_BUF];    /* INBOX: the same; only later ones */
+    char through[PV_CTLAPI_ID_BUF];  /* READ: the last message that the client has */
+    uint64_t upto;                   /* INBOX with after, READ: of the list that ends there; 0:
+                                        only the id is known; HISTORY without peer: of the list
+                                        that begins there, only older ones; 0: all; WATCH: "seq",
+                                        the last one heard; 0: none */
+    uint64_t since_s;                /* WATCH: Unix seconds; 0: not given */
+    char message[PV_CTLAPI_ID_BUF];  /* SEND: the id it shall have, may be "" */
+    char transfer[PV_CTLAPI_ID_BUF]; /* FILE_SEND: the id it shall have, may be "" */
+    uint32_t limit;                  /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
 /* A request of this command with the defaults above, and no id yet. */

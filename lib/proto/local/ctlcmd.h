@@ -16,6 +16,7 @@ enum {
     PV_CTLAPI_SECRET_MAX = 4096,     /* characters of a token or coordinator URL */
     PV_CTLAPI_INVITE_BUF = 64,       /* an invite's id in text, and the NUL */
     PV_CTLAPI_ROOM_BUF = 64,         /* "#name" or "#name~abcd", and the NUL */
+    PV_CTLAPI_ID_BUF = 23,           /* an id of a message or a file, and the NUL */
     PV_CTLAPI_WORD_BUF = 16,         /* a log level, or what to watch, and the NUL */
     PV_CTLAPI_ERROR_BUF = 512,       /* "what failed: why: what to do", and the NUL */
     PV_CTLAPI_MIN_MEMBER_S = 3600,   /* ours: a shorter lifetime is renewed all the time */

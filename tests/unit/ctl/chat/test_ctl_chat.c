@@ -4,6 +4,7 @@
 #include <pty.h>
 #include <signal.h>
 
+#include "proto/chat/chat.h"
 #include "tests/unit/ctl/ctl_fake.h"
 
 #define MSG(id, from, to, text, state)                                                          \

@@ -8,9 +8,9 @@
 #include "tests/unit/test_util.h"
 
 static const uint8_t KEY[32] = {1, 2, 3, 4, 5, 6, 7, 8};
-static const uint8_t ID[PV_CHAT_ID_LEN] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static const uint8_t ID[PV_CTLAPI_NETWORK_LEN] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                  8, 9, 10, 11, 12, 13, 14, 15};
 #define KEY_B64URL "AQIDBAUGBwgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define ID_TEXT    "AAECAwQFBgcICQoLDA0ODw"
 
 static char why[PV_CTLAPI_ERROR_BUF];
 static uint64_t got_id;
@@ -232,7 +232,7 @@ PV_TEST(strings_are_bounded_to_the_character)
         {test_given("join token"), PV_NAME_MAX},
         {"{\"id\":1,\"cmd\":\"log\",\"level\":\"", PV_CTLAPI_WORD_BUF - 1},
         {test_given("invite_revoke invite"), PV_CTLAPI_INVITE_BUF - 1},
-        {test_given("send peer bob text 2"), PV_CHAT_TEXT_MAX},
+        {test_given("send peer bob text 2"), PV_TEXT_MAX},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         assert_ok(parse_long(rows[i].head, rows[i].max));
@@ -303,23 +303,6 @@ PV_TEST(peers_json_is_exactly_the_contract)
     pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&direct));
     pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&away));
     assert_json(peers, test_given("peers bob ip4 ip6 key wg_key"));
-}
-
-PV_TEST(messages_json_is_exactly_the_contract)
-{
-    struct pv_ctlapi_message msg = {.id = ID,
-                                    .from = "bob",
-                                    .to = "lap",
-                                    .text = "a \"b\"\n\x1b",
-                                    .time_ms = 1790000000123,
-                                    .state = PV_CHAT_UNREAD};
-#define MSG_JSON                                                                                \
-    "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"unproven\":false,\"to\":\"lap\",\"room\":null," \
-    "\"text\":\"a \\\"b\\\"\\n\\u001B\",\"time\":1790000000.123,\"state\":\"unread\"}"
-    json_t *list = pv_ctlapi_messages_new(false, 0);
-    pv_ctlapi_put(&list, "messages", pv_ctlapi_message_json(&msg));
-    assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
-    assert_json(pv_ctlapi_messages_new(true, 7), test_given("messages more upto"));
 }
 
 PV_TEST(status_json_is_exactly_the_contract)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that runs a program for each message: what the program is told, and how many wait. */
 #include "daemon/core/chat/notifier.h"
+#include "proto/chat/chatjson.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
@@ -28,12 +29,12 @@ static const uint8_t id[PV_CHAT_ID_LEN] = {0xab};
 
 static void receive_from(const char *from, const char *room, const char *text)
 {
-    const struct pv_ctlapi_message msg = {.id = id,
-                                          .from = from,
-                                          .to = room == NULL ? "alice" : room,
-                                          .room = room,
-                                          .text = text,
-                                          .time_ms = 1700000000123};
+    const struct pv_chatjson_message msg = {.id = id,
+                                            .from = from,
+                                            .to = room == NULL ? "alice" : room,
+                                            .room = room,
+                                            .text = text,
+                                            .time_ms = 1700000000123};
     pv_notifier_message(node.self, &msg, node.now);
 }
 
