@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/core/chat/chatlink_int.h"
 #include "daemon/core/chat/copies.h"
+#include "daemon/core/chat/hooks.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/statuspage.h"
@@ -59,6 +60,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
     int r = pv_chatlink_new(&node->chat.link, &lc, now);
     *ret_part = node->chat.link;
+    if (r == PV_OK)
+        node->chat.hooks = &pv_chat_hooks;
     return r;
 }
 
@@ -66,6 +69,7 @@ static void free_chat(void *part)
 {
     struct pv_chatlink *link = part;
     struct pv_node *node = link->cfg.owner;
+    node->chat.hooks = NULL;
     node->chat.link = pv_chatlink_free(link);
 }
 

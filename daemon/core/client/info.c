@@ -9,20 +9,16 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "daemon/core/chat/linkkeys.h"
-#include "daemon/core/chat/tell.h"
-#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/chathooks.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/phonewatch.h"
 #include "daemon/core/terms/waiting.h"
-#include "proto/chat/chat.h"
-#include "proto/chat/file.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
@@ -167,8 +163,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.stack_restarts = x->stack_restarts;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_datapath(&x->datapath, st);
-    show_closed_port(n, "messages", PV_CHAT_PORT, x->datapath.no_chat, st);
-    show_closed_port(n, "files", PV_FILE_PORT, x->datapath.no_files, st);
+    show_closed_port(n, "messages", PV_PORTS_CHAT, x->datapath.no_chat, st);
+    show_closed_port(n, "files", PV_PORTS_FILES, x->datapath.no_files, st);
     for (size_t i = 0; i < n->reports.n; i++) {
         char more[48] = "";
         if (n->reports.list[i].more > 0)
@@ -259,41 +255,29 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_pack("{s:s}", "version", PV_VERSION));
 }
 
-/* Not what waits for machines that are no members any more: the history says so of each, and nobody
- * can do anything about it. */
-static uint64_t count_queued(const struct pv_node *n, const struct pv_chatjob_result *chat)
+/* Counts that are missing cost no more than themselves: people ask for the status exactly when
+ * things fail. */
+static void answer_status(void *self, uint64_t handle, const struct pv_chat_counts *counts,
+                          pv_ns now)
 {
-    uint64_t queued = 0;
-    for (size_t i = 0; i < chat->n_backlog; i++) {
-        if (!pv_tell_is_gone(n, chat->backlog[i].peer))
-            queued += chat->backlog[i].queued;
-    }
-    return queued;
-}
-
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
-{
-    struct info *x = wait->self;
+    struct info *x = self;
     struct pv_statuspage *st = pv_info_page(x->node, now);
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
-    /* A store that fails costs the two counts only: people ask for the status exactly when things
-     * fail. */
-    if (st != NULL && result->status == PV_OK && chat != NULL) {
-        st->s.unread = chat->unread;
-        st->s.queued = count_queued(x->node, chat);
+    if (st != NULL && counts != NULL) {
+        st->s.unread = counts->unread;
+        st->s.queued = counts->queued;
     }
-    pv_ctlsrv_answer(x->node->ctl, wait->tag, st == NULL ? NULL : pv_statuspage_json(st));
+    pv_ctlsrv_answer(x->node->ctl, handle, st == NULL ? NULL : pv_statuspage_json(st));
     pv_statuspage_free(st);
 }
 
-/* Unread messages are counted by the store; all else is known here, and said when it has answered.
- */
+/* Chat's store counts messages; all else is known here, and said when it has answered. */
 static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
     struct info *x = part;
-    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS));
-    if (!pv_jobqueue_submit(&x->node->jobs, job, on_job, x, handle))
+    if (x->node->chat.hooks == NULL)
+        answer_status(x, handle, NULL, now);
+    else if (!x->node->chat.hooks->count(x->node, answer_status, x, handle))
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
 

@@ -7,20 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/client/cause.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/node/chathooks.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
-#include "proto/chat/file.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
 
@@ -416,24 +414,11 @@ static void why_cause(struct pv_peer *p, json_t **lines, pv_ns now)
                     json_boolean(pv_peer_is_node(p) && pv_peer_reach(p) == PV_REACH_PATH));
 }
 
-/* Messages to it wait, although it is there. */
 static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    enum pv_chat_later held = pv_peer_is_static(p) || n->chat.link == NULL
-                                  ? PV_CHAT_LATER_NO
-                                  : pv_chatlink_held(n->chat.link, pv_peer_pk(p));
-    if (held == PV_CHAT_LATER_SILENT)
-        note(lines,
-             "messages are queued: %s's machine answers no chat from here: its [firewall], or "
-             "another one there, keeps it out",
-             pv_peer_name(p));
-    else if (held != PV_CHAT_LATER_NO)
-        note(lines, "messages are queued: %s's machine takes no more from you for now (%s)",
-             pv_peer_name(p),
-             held == PV_CHAT_LATER_DISK ? "its disk is nearly full"
-             : held == PV_CHAT_LATER_RULES
-                 ? "a rule, or its [firewall], denies it chat from here"
-                 : "as many as it takes from one are unread there, or stored");
+    char held[PV_CTLAPI_ERROR_BUF];
+    if (!pv_peer_is_static(p) && n->chat.hooks != NULL && n->chat.hooks->held(n, p, held))
+        note(lines, "%s", held);
 }
 
 /* The part keeps nothing of its own: each answer is made from what the others know at that moment.
@@ -446,8 +431,6 @@ struct why {
  * same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    _Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,
-                   "rules and the packet threads know them by these names");
     const struct pv_policy *policy = pv_rules_policy(n);
     const struct pv_member *me = pv_node_self(n);
     if (pv_peer_is_static(p) || me == NULL)

@@ -26,6 +26,7 @@
 
 struct pv_desc_nat;
 struct pv_highwater;
+struct pv_chat_hooks;
 struct pv_chatlink;
 struct pv_coordclient;
 struct pv_linkkeys;
@@ -265,6 +266,7 @@ struct pv_node {
         struct pv_chatlink *link; /* connections between members, and what goes over them */
         struct pv_fifo lines;     /* of them what is for rooms (chatlink.h) */
         struct pv_rooms *rooms;
+        const struct pv_chat_hooks *hooks; /* what it says to clients; NULL: nothing */
     } chat;
 
     struct pv_node_keys keys;

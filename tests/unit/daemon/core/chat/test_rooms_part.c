@@ -2,6 +2,7 @@
 /* The part around rooms: network and peers, lines on chatlink's connections, commands. */
 #include <errno.h>
 
+#include "daemon/core/chat/hooks.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/peer/peer_show.h"
@@ -13,6 +14,7 @@ static struct fake_node *const node = &chat.peers.f;
 void test_before_each(void)
 {
     fake_chat_init(&chat, &pv_part_rooms);
+    node->node.chat.hooks = &pv_chat_hooks;
     fake_chat_make_link(&chat, NULL);
     fake_chat_start(&chat);
 }

@@ -3,9 +3,9 @@
  * `log`, `version`. */
 #include <errno.h>
 
-#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/node/chathooks.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/route/phonewatch.h"
 #include "proto/local/ctlapi.h"
@@ -61,27 +61,30 @@ static void assert_answer(const char *fields, const char *text)
     expect_said(text);
 }
 
-/* Asks for `status`; the store has counted, or failed. The answer is in fake_ctl_output. */
+/* The count that chat was asked for. */
+static struct {
+    pv_chat_counted *done;
+    void *self;
+    uint64_t tag;
+} counting;
+
+static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag)
+{
+    counting.done = done;
+    counting.self = self;
+    counting.tag = tag;
+    return true;
+}
+
+/* Asks for `status`; chat has counted, or failed. The answer is in fake_ctl_output. */
 static void ask_status(int store_status)
 {
+    static const struct pv_chat_hooks hooks = {.count = count};
+    static const struct pv_chat_counts counts = {.unread = 4, .queued = 2};
+    x.f.node.chat.hooks = &hooks;
     fake_client_ask(&x, client, "'cmd':'status'");
-    assert_string_equal(fake_client_read(&x, client), ""); /* not before the store has counted */
-    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_OPAQUE);
-    assert_int_equal(pv_chatjob_of(job)->kind, PV_CHATJOB_COUNTS);
-    struct pv_job_result result = {.status = store_status};
-    if (store_status == PV_OK) {
-        struct pv_chatjob_result *chat = test_alloc(sizeof(*chat));
-        chat->unread = 4;
-        struct pv_chat_backlog *backlog = calloc(2, sizeof(*backlog));
-        assert_non_null(backlog);
-        memcpy(backlog[0].peer, x.f.world.creator.pk, sizeof(backlog[0].peer));
-        backlog[0].queued = 2;
-        backlog[1].queued = 5; /* for one that is no member */
-        chat->backlog = backlog;
-        chat->n_backlog = 2;
-        result.answer = pv_chatjob_answer(chat);
-    }
-    fake_node_answer(&x.f, job, &result);
+    assert_string_equal(fake_client_read(&x, client), ""); /* not before chat has counted */
+    counting.done(counting.self, counting.tag, store_status == PV_OK ? &counts : NULL, x.f.now);
     (void)fake_client_read(&x, client);
 }
 

@@ -2,12 +2,11 @@
 /* The lines of `why` and `trace` about a peer. The cause itself is test_cause.c's. */
 #include "base/jsonread.h"
 #include "crypto/ct.h"
-#include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/client/cause.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/node/chathooks.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
@@ -25,7 +24,7 @@ static struct {
     struct pv_cause cause;
     struct pv_mapper_view mapper;
     struct pv_udpwatch udp;
-    enum pv_chat_later held;
+    bool held;
 } others;
 
 void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
@@ -61,8 +60,11 @@ const char *pv_relays_name(const struct pv_node *n, uint16_t via,
     return buf;
 }
 
-enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
+static bool say_held(const struct pv_node *n, const struct pv_peer *p,
+                     char ret_why[static PV_CTLAPI_ERROR_BUF])
 {
+    snprintf(ret_why, PV_CTLAPI_ERROR_BUF, "messages are queued: %s's disk is full",
+             pv_peer_name(p));
     return others.held;
 }
 
@@ -252,12 +254,13 @@ PV_TEST(whose_nat_stands_in_the_way_is_said_with_what_would_help)
 
 PV_TEST(waiting_messages_are_told)
 {
-    static char link; /* only its address counts */
-    others.held = PV_CHAT_LATER_DISK;
+    static const struct pv_chat_hooks hooks = {.held = say_held};
+    others.held = true;
     expect_not("messages are queued"); /* chat is not there */
-    x.f.node.chat.link = (struct pv_chatlink *)(void *)&link;
+    x.f.node.chat.hooks = &hooks;
     show_why();
-    others.held = PV_CHAT_LATER_NO;
+    assert_true(said("messages are queued: bob's disk is full"));
+    others.held = false;
     expect_not("messages are queued");
 }
 

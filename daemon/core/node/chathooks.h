@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chathooks.h - what clients of the daemon hear of chat when they ask about a peer or the node.
+ *
+ * Chat fills the table and puts it into the node (daemon/core/chat/hooks.c). Without a table the
+ * daemon answers without chat. Nothing else of the daemon calls chat.
+ */
+#pragma once
+
+#include "base/pv.h"
+#include "proto/local/ctlcmd.h"
+
+struct pv_node;
+struct pv_peer;
+
+/* Messages that nobody here has read, and messages that wait for members. */
+struct pv_chat_counts {
+    uint64_t unread, queued;
+};
+
+/* The messages are counted; counts is NULL if the store failed. */
+typedef void pv_chat_counted(void *self, uint64_t tag, const struct pv_chat_counts *counts,
+                             pv_ns now);
+
+struct pv_chat_hooks {
+    /* Returns true if messages to the peer wait although it is there, and says why in a sentence.
+     */
+    bool (*held)(const struct pv_node *n, const struct pv_peer *p,
+                 char ret_why[static PV_CTLAPI_ERROR_BUF]);
+    /* Returns true if the text, which names no peer, names a room. */
+    bool (*is_room)(const struct pv_node *n, const char *text);
+    /* Counts messages and calls done once. Returns false if done will not be called. */
+    bool (*count)(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag);
+};
