@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
+#include "proto/chat/file.h"
 #include "sys/helper/notify.h"
 
 /* --- values that have units ------------------------------------------------------------------ */

@@ -13,7 +13,6 @@
 #include "daemon/core/client/info.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/deliver.h"
-#include "daemon/core/files/files_part.h"
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/stunroute.h"
@@ -375,23 +374,12 @@ void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     pv_dns_serve(&e->node, src, packet, ret_reply, now);
 }
 
-/* --- files ------------------------------------------------------------------------------------ */
+/* --- orders of parts ------------------------------------------------------------------------- */
 
-void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
+void pv_engine_report(struct pv_engine *e, const struct pv_part *part, const void *report,
+                      pv_ns now)
 {
-    pv_files_part_passed(&e->node, pv_sid_local(sid), file);
-}
-
-void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
-{
-    pv_files_part_progress(&e->node, tag, done, now);
-    settle(e, now);
-}
-
-void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
-                         pv_ns now)
-{
-    pv_files_part_done(&e->node, tag, why, done, now);
+    part->on_report(pv_node_part(&e->node, part), report, now);
     settle(e, now);
 }
 
@@ -624,6 +612,16 @@ static int next_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
 }
 
+static int next_of_part(struct pv_engine *e, struct pv_engine_order *order)
+{
+    PV_EACH_PART(&e->node, slot) {
+        order->u.part.of = slot->part;
+        if (slot->part->poll_order != NULL && slot->part->poll_order(slot->self, &order->u.part.is))
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
 /* Takes from where orders of this kind wait; each queue says PV_ERR_AGAIN by itself. */
 static int next_of_kind(struct pv_engine *e, enum pv_order_type kind, struct pv_engine_order *order)
 {
@@ -642,8 +640,8 @@ static int next_of_kind(struct pv_engine *e, enum pv_order_type kind, struct pv_
         return next_datagram(e, &order->u.datagram);
     case PV_ORDER_INJECT:
         return pv_fifo_take(&n->ways.injects, &order->u.inject);
-    case PV_ORDER_FILE:
-        return pv_files_part_poll_op(n, &order->u.file);
+    case PV_ORDER_PART:
+        return next_of_part(e, order);
     case PV_ORDER_STREAM:
         return pv_streams_next_op(&n->streams, &order->u.stream);
     case PV_ORDER_LOOK:

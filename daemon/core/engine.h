@@ -21,7 +21,6 @@
 #include "base/metrics.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/files/files_part.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
@@ -132,13 +131,11 @@ bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid);
 void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
                    struct pv_dns_reply *ret_reply, pv_ns now);
 
-/* --- files: files_part.h says what they mean ------------------------------------------------ */
+/* --- orders of parts ------------------------------------------------------------------------ */
 
-/* sid: of the control client's stream. */
-void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file);
-void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now);
-void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
-                         pv_ns now);
+/* Hands a report of the shell's to the part that it is for (part.h on_report()). */
+void pv_engine_report(struct pv_engine *e, const struct pv_part *part, const void *report,
+                      pv_ns now);
 
 /* --- sockets beside the main ones ------------------------------------------------------------- */
 
@@ -180,7 +177,7 @@ enum pv_order_type {
     PV_ORDER_SNAPSHOT,
     PV_ORDER_DATAGRAM,
     PV_ORDER_INJECT,
-    PV_ORDER_FILE, /* files_part.h says what it means */
+    PV_ORDER_PART, /* of one part (part.h poll_order()) */
     PV_ORDER_STREAM,
     /* A stream has output, is full, or is full no more: each once until there is other news. */
     PV_ORDER_LOOK,
@@ -196,7 +193,10 @@ struct pv_engine_order {
         struct pv_fp_snapshot *snapshot; /* the taker's */
         struct pv_engine_transmit datagram;
         struct pv_engine_inject inject;
-        struct pv_files_op file; /* wipe its proof */
+        struct {
+            const struct pv_part *of;
+            const void *is; /* until the next call into the engine */
+        } part;
         struct pv_stream_op stream;
         uint32_t look;      /* the stream's sid */
         struct pv_job *job; /* the taker's */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/files/files_part.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
 #include "daemon/io/io_iface.h"
@@ -191,9 +192,9 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         inject(io, &order->u.inject);
         pv_wipe(order->u.inject.buf, order->u.inject.len);
         break;
-    case PV_ORDER_FILE:
-        pv_io_file_op(io->files, &order->u.file, now);
-        pv_wipe(&order->u.file.proof, sizeof(order->u.file.proof));
+    case PV_ORDER_PART:
+        if (order->u.part.of == &pv_part_files)
+            pv_io_file_op(io->files, order->u.part.is, now);
         break;
     case PV_ORDER_STREAM:
         pv_io_stream_op(io->streams, &order->u.stream, now);

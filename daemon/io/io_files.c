@@ -36,6 +36,15 @@ struct pv_io_files {
     int dir;                  /* of received files; -1: not opened yet */
 };
 
+/* The transfer with this tag has ended. */
+static void tell_done(struct pv_io_files *files, uint64_t tag, enum pv_file_why why, uint64_t done,
+                      pv_ns now)
+{
+    const struct pv_files_report report = {
+        .news = PV_FILES_DONE, .tag = tag, .done = done, .why = why};
+    pv_engine_report(files->io->engine, &pv_part_files, &report, now);
+}
+
 static void run_transfers(void *ctx, void *const *items, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -138,11 +147,11 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     else if (sock >= 0)
         close(sock);
     free(t);
-    pv_engine_file_done(files->io->engine, op->op.tag,
-                        r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY
-                        : r == PV_ERR_CLOSED                   ? PV_FILE_WHY_UNREADABLE
-                                                               : PV_FILE_WHY_UNWRITABLE,
-                        0, now);
+    tell_done(files, op->op.tag,
+              r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY
+              : r == PV_ERR_CLOSED                   ? PV_FILE_WHY_UNREADABLE
+                                                     : PV_FILE_WHY_UNWRITABLE,
+              0, now);
 }
 
 static void cancel(struct pv_io_files *files, uint64_t tag)
@@ -221,7 +230,7 @@ static void on_filer(void *ctx, unsigned ready, pv_ns now)
                (unsigned long long)done, pv_file_why_text(why));
         /* The transfer is removed before the engine is told: it may order the next one at once. */
         remove_xfer(files, t);
-        pv_engine_file_done(files->io->engine, tag, why, done, now);
+        tell_done(files, tag, why, done, now);
     }
 }
 
@@ -232,8 +241,11 @@ pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
     if (now < files->tell_at)
         return files->tell_at;
     /* The counter is read without a lock: progress may lag, it never goes back. */
-    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
-        pv_engine_file_progress(files->io->engine, t->x.op.tag, atomic_load(&t->x.done), now);
+    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next) {
+        const struct pv_files_report report = {
+            .news = PV_FILES_PROGRESS, .tag = t->x.op.tag, .done = atomic_load(&t->x.done)};
+        pv_engine_report(files->io->engine, &pv_part_files, &report, now);
+    }
     files->tell_at = now + PROGRESS;
     return files->tell_at;
 }

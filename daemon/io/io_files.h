@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/core/files/files_part.h"
 #include "daemon/io/io_streams.h"
 
 struct pv_io_files; /* opaque */

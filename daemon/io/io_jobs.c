@@ -165,7 +165,7 @@ static void run_notify(void *ctx, struct work *w)
         return;
     }
     *msg = (struct pv_notify_message){.text_len = (uint32_t)strlen(job->text)};
-    _Static_assert(sizeof(msg->text) >= PV_CHAT_TEXT_MAX, "every text fits");
+    _Static_assert(sizeof(msg->text) >= PV_TEXT_MAX, "every text fits");
     memcpy(msg->text, job->text, msg->text_len);
     snprintf(msg->from, sizeof(msg->from), "%s", job->from);
     snprintf(msg->to, sizeof(msg->to), "%s", job->to);

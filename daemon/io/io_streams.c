@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "daemon/core/files/files_part.h"
 #include "proto/chat/chat.h"
 #include "sys/helper/source.h"
 #include "sys/net/inside.h"
@@ -233,22 +234,24 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
 }
 
 /* A control client offers a file: its porter has made a source of it (taken). */
-static void take_source(struct pv_io_streams *all, uint32_t sid, int fd)
+static void take_source(struct pv_io_streams *all, uint32_t sid, int fd, pv_ns now)
 {
     struct pv_source_info info;
     if (!pv_source_take(fd, &info)) {
         close(fd);
         return;
     }
-    const struct pv_files_passed file = {
-        .handle = fd,
-        .size = info.size,
-        .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}};
-    pv_engine_passed(all->io->engine, sid, &file);
+    const struct pv_files_report report = {
+        .news = PV_FILES_PASSED,
+        .sid = sid,
+        .passed = {.handle = fd,
+                   .size = info.size,
+                   .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}}};
+    pv_engine_report(all->io->engine, &pv_part_files, &report, now);
 }
 
 /* The source of a file may come with a control client's bytes. */
-static int read_some(struct pv_io_stream *st, size_t *ret_n)
+static int read_some(struct pv_io_stream *st, size_t *ret_n, pv_ns now)
 {
     struct pv_io_streams *all = st->all;
     int passed = -1;
@@ -259,7 +262,7 @@ static int read_some(struct pv_io_stream *st, size_t *ret_n)
     /* The descriptor is taken even when the read says more about the end: a dropped one would
      * stay open. */
     if (passed >= 0)
-        take_source(all, st->sid, passed);
+        take_source(all, st->sid, passed, now);
     return r;
 }
 
@@ -269,7 +272,7 @@ static void read_in(struct pv_io_stream *st, pv_ns now)
     size_t n = 0;
     int r;
     do { /* what TLS has taken in the descriptor no longer shows */
-        r = read_some(st, &n);
+        r = read_some(st, &n, now);
         if (r == PV_OK)
             pv_engine_stream_bytes(all->io->engine, st->sid, pv_view(all->read_buf, n), now);
     } while (r == PV_OK && st->tls != NULL);

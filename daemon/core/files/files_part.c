@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "crypto/ct.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
@@ -31,6 +32,7 @@ struct files {
     struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
     uint32_t passed_by;            /* the control client's sid */
     struct pv_fifo ops;            /* of struct pv_fileop, for the shell */
+    struct pv_files_op given;      /* the order that the shell carries out now */
 };
 
 static bool may_move(const void *part, const uint8_t *pk, bool to)
@@ -86,6 +88,7 @@ static void free_files(void *part)
     struct files *f = part;
     pv_filelink_free(f->link);
     pv_fifo_clear(&f->ops);
+    pv_wipe(&f->given, sizeof(f->given));
     pv_autoaccept_free(f->rules);
 }
 
@@ -263,35 +266,24 @@ static void prove(const struct files *f, struct pv_files_op *op)
     memcpy(proof->acceptor, entry->peer, sizeof(proof->acceptor));
 }
 
-int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
+static bool poll_order(void *part, const void **ret_order)
 {
-    struct files *f = pv_node_part(n, &pv_part_files);
+    struct files *f = part;
     struct pv_fileop op;
-    int r = pv_fifo_take(&f->ops, &op);
-    if (r != PV_OK)
-        return r;
-    *ret_op = (struct pv_files_op){.op = op};
+    pv_wipe(&f->given, sizeof(f->given)); /* the shell has carried it out */
+    if (pv_fifo_take(&f->ops, &op) != PV_OK)
+        return false;
+    f->given.op = op;
     if (op.sid != 0)
-        ret_op->op.sid = pv_sid(op.type == PV_FILEOP_PASS ? PV_STREAM_CTL : PV_STREAM_FILE, op.sid);
-    const struct pv_member *self = pv_node_self(n);
+        f->given.op.sid =
+            pv_sid(op.type == PV_FILEOP_PASS ? PV_STREAM_CTL : PV_STREAM_FILE, op.sid);
+    const struct pv_member *self = pv_node_self(f->node);
     if (self != NULL)
         /* The connection leaves from our address in the network: the other side knows us by it. */
-        ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
-    prove(f, ret_op);
-    return PV_OK;
-}
-
-void pv_files_part_progress(struct pv_node *n, uint64_t tag, uint64_t done, pv_ns now)
-{
-    struct files *f = pv_node_part(n, &pv_part_files);
-    pv_filelink_progress(f->link, tag, done, now);
-}
-
-void pv_files_part_done(struct pv_node *n, uint64_t tag, enum pv_file_why why, uint64_t done,
-                        pv_ns now)
-{
-    struct files *f = pv_node_part(n, &pv_part_files);
-    pv_filelink_done(f->link, tag, why, done, now);
+        f->given.local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+    prove(f, &f->given);
+    *ret_order = &f->given;
+    return true;
 }
 
 static void drop_passed(struct files *f)
@@ -302,12 +294,23 @@ static void drop_passed(struct files *f)
     f->passed.handle = -1;
 }
 
-void pv_files_part_passed(struct pv_node *n, uint32_t sid, const struct pv_files_passed *file)
+static void on_report(void *part, const void *report, pv_ns now)
 {
-    struct files *f = pv_node_part(n, &pv_part_files);
-    drop_passed(f);
-    f->passed = *file;
-    f->passed_by = sid;
+    struct files *f = part;
+    const struct pv_files_report *r = report;
+    switch (r->news) {
+    case PV_FILES_PASSED:
+        drop_passed(f);
+        f->passed = r->passed;
+        f->passed_by = pv_sid_local(r->sid);
+        break;
+    case PV_FILES_PROGRESS:
+        pv_filelink_progress(f->link, r->tag, r->done, now);
+        break;
+    case PV_FILES_DONE:
+        pv_filelink_done(f->link, r->tag, r->why, r->done, now);
+        break;
+    }
 }
 
 static void on_stop(void *part, pv_ns now)
@@ -711,6 +714,8 @@ const struct pv_part pv_part_files = {
     .run = run,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
+    .poll_order = poll_order,
+    .on_report = on_report,
     .status = show_status,
     .inband = inband,
     .n_inband = PV_ARRAY_LEN(inband),

@@ -21,9 +21,6 @@ struct pv_files_passed {
     uint64_t size; /* bytes */
     struct pv_file_stamp stamp;
 };
-/* sid: of the control client, as ctlsrv gave it. */
-void pv_files_part_passed(struct pv_node *n, uint32_t sid, const struct pv_files_passed *file);
-
 /* By which a FETCH and its sender's daemon know each other (proto/chat/proof.h). */
 struct pv_files_proof {
     bool wanted; /* false: the sender's daemon is older than that */
@@ -32,15 +29,24 @@ struct pv_files_proof {
     uint8_t opener[PV_SIGN_PK_LEN], acceptor[PV_SIGN_PK_LEN];
 };
 
-/* An order to the shell. */
+/* An order of this part to the shell (PV_ORDER_PART). */
 struct pv_files_op {
     struct pv_fileop op;         /* its sid as streams of the engine have it (streams.h) */
     struct pv_addr local;        /* FETCH: own overlay address to bind */
-    struct pv_files_proof proof; /* FETCH; wipe it */
+    struct pv_files_proof proof; /* FETCH; wipe copies of it */
 };
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op);
-/* How far a transfer came, and that it ended, as filelink.h says it. */
-void pv_files_part_progress(struct pv_node *n, uint64_t tag, uint64_t done, pv_ns now);
-void pv_files_part_done(struct pv_node *n, uint64_t tag, enum pv_file_why why, uint64_t done,
-                        pv_ns now);
+
+enum pv_files_news {
+    PV_FILES_PASSED,   /* a control client passed a descriptor */
+    PV_FILES_PROGRESS, /* how far a transfer is */
+    PV_FILES_DONE,     /* a transfer ended */
+};
+
+/* The shell's report to this part (pv_engine_report()). */
+struct pv_files_report {
+    enum pv_files_news news;
+    uint32_t sid;                  /* PASSED: of the client's stream (streams.h) */
+    struct pv_files_passed passed; /* PASSED */
+    uint64_t tag, done;            /* PROGRESS, DONE: of the transfer, and bytes */
+    enum pv_file_why why;          /* DONE */
+};

@@ -140,6 +140,12 @@ struct pv_part {
     /* The next datagram to send; false: none. */
     bool (*poll_transmit)(void *part, struct pv_engine_transmit *ret_tx);
 
+    /* Orders that only this part and its function in the shell understand, and what that function
+     * reports; the part's header names both types. *ret_order is valid until the next call into the
+     * engine. Returns false if no order waits. */
+    bool (*poll_order)(void *part, const void **ret_order);
+    void (*on_report)(void *part, const void *report, pv_ns now);
+
     /* UDP sockets beside the main ones, each part with ids of its own (nat/hardnat.h), which it
      * asks node.ways.sock_ops for: the answer to an OPEN, and ICMP about a datagram of one. Every
      * part hears of all of them; port 0: it could not be opened. */

@@ -441,7 +441,7 @@ static void carry_out(struct sim_node *n, const struct pv_engine_order *order)
         sim_node_take_job(n, order->u.job);
         break;
     case PV_ORDER_RELOAD: /* nobody asks for it here */
-    case PV_ORDER_FILE:   /* nor has anybody files */
+    case PV_ORDER_PART:   /* nor has anybody files */
     case PV_ORDER_TYPES:
         break;
     }

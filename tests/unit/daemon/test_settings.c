@@ -5,6 +5,7 @@
 
 #include "daemon/reload.h"
 #include "daemon/settings.h"
+#include "proto/chat/file.h"
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
 #include "tests/unit/test_dir.h"

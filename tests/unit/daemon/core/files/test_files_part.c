@@ -44,26 +44,47 @@ void test_before_each(void)
     client = fake_ctl_open(node);
 }
 
+static void report(const struct pv_files_report *r)
+{
+    pv_part_files.on_report(node->self, r, node->now);
+}
+
 static void pass_descriptor(int handle)
 {
-    const struct pv_files_passed file = {.handle = handle, .size = 5000};
-    pv_files_part_passed(&node->node, client, &file);
+    report(&(struct pv_files_report){.news = PV_FILES_PASSED,
+                                     .sid = pv_sid(PV_STREAM_CTL, client),
+                                     .passed = {.handle = handle, .size = 5000}});
+}
+
+static void end_transfer(uint64_t tag, enum pv_file_why why, uint64_t done)
+{
+    report(&(struct pv_files_report){.news = PV_FILES_DONE, .tag = tag, .why = why, .done = done});
+}
+
+/* The next operation for the shell, if there is one. */
+static bool take_op(struct pv_files_op *ret_op)
+{
+    const void *order;
+    if (!pv_part_files.poll_order(node->self, &order))
+        return false;
+    memcpy(ret_op, order, sizeof(*ret_op));
+    return true;
 }
 
 /* The next operation, of this type; it is the only one. */
 static struct pv_files_op expect_op(enum pv_fileop_type type)
 {
     struct pv_files_op op, other;
-    assert_ok(pv_files_part_poll_op(&node->node, &op));
+    assert_true(take_op(&op));
     assert_int_equal(op.op.type, type);
-    assert_int_equal(pv_files_part_poll_op(&node->node, &other), PV_ERR_AGAIN);
+    assert_false(take_op(&other));
     return op;
 }
 
 static void expect_no_op(void)
 {
     struct pv_files_op op;
-    assert_int_equal(pv_files_part_poll_op(&node->node, &op), PV_ERR_AGAIN);
+    assert_false(take_op(&op));
 }
 
 static void offer(int handle)
@@ -321,8 +342,8 @@ PV_TEST(a_descriptor_goes_back_when_the_daemon_ends)
     pass_descriptor(6);
     pv_part_files.on_stop(node->self, node->now);
     struct pv_files_op a, b;
-    assert_ok(pv_files_part_poll_op(&node->node, &a));
-    assert_ok(pv_files_part_poll_op(&node->node, &b));
+    assert_true(take_op(&a));
+    assert_true(take_op(&b));
     assert_int_equal(a.op.handle + b.op.handle, 11);
     expect_no_op();
 }
@@ -375,13 +396,13 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
-    pv_files_part_progress(&node->node, op.op.tag, 400, node->now);
-    pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
+    report(&(struct pv_files_report){.news = PV_FILES_PROGRESS, .tag = op.op.tag, .done = 400});
+    end_transfer(op.op.tag, PV_FILE_WHY_NONE, 900);
     fake_peers_settle(&peers);
     fake_ctl_say(node, client, "{'id':2,'cmd':'file_accept','number':1}");
     assert_shows("reply", fake_ctl_reply(node, client));
     assert_answered(node, client, "{'id':1,'cmd':'file_get','number':1}", "'ok':true");
-    assert_ok(pv_files_part_poll_op(&node->node, &op));
+    assert_true(take_op(&op));
     assert_int_equal(op.op.type, PV_FILEOP_PASS);
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
     /* Thrown away, it is not called saved. */
@@ -400,8 +421,8 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op;
-    while (pv_files_part_poll_op(&node->node, &op) == PV_OK)
-        pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_LOST, 0, node->now);
+    while (take_op(&op))
+        end_transfer(op.op.tag, PV_FILE_WHY_LOST, 0);
     node->node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node->node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
@@ -443,7 +464,7 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
-    pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
+    end_transfer(op.op.tag, PV_FILE_WHY_NONE, 900);
     fake_node_add(node, make_leave(&node->world, &k, 1));
     fake_peers_leaves(&peers, bob);
     assert_answered(node, client, "{'id':2,'cmd':'files'}", "'bob (former, key:");
@@ -529,7 +550,7 @@ static void expect_taken(uint8_t id, bool taken)
     struct pv_files_op op;
     bob_offers(id, 900);
     expect_saved(PV_OK);
-    assert_int_equal(pv_files_part_poll_op(&node->node, &op), taken ? PV_OK : PV_ERR_AGAIN);
+    assert_int_equal(take_op(&op), taken);
     assert_true(!taken || op.op.type == PV_FILEOP_FETCH);
 }
 
