@@ -76,9 +76,9 @@ static int fill_which(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *word = cli->args.word[2];
     size_t len = strlen(word);
-    if (len == 0 || len >= sizeof(req->coordinator))
+    if (len == 0 || len >= sizeof(req->u.coordinator.which))
         return pv_cli_usage(cli, "\"%.60s\" is no coordinator's key, address or host", word);
-    memcpy(req->coordinator, word, len + 1);
+    memcpy(req->u.coordinator.which, word, len + 1);
     return 0;
 }
 

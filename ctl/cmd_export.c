@@ -218,7 +218,7 @@ static int check_qr(struct pv_cli *cli, const char *qr)
 static int fill_phone(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value, *word = cli->args.word[0];
-    int code = pv_cli_name(cli, "", word, req->name);
+    int code = pv_cli_name(cli, "", word, req->u.phone.name);
     if (code == 0 && value[EXPORT_QR] != NULL)
         code = check_qr(cli, value[EXPORT_QR]);
     if (code != 0)
@@ -226,8 +226,9 @@ static int fill_phone(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (value[EXPORT_BY] != NULL)
         snprintf(req->peer, sizeof(req->peer), "%s", value[EXPORT_BY]);
     if (value[EXPORT_ENDPOINT] != NULL)
-        snprintf(req->coordinator, sizeof(req->coordinator), "%s", value[EXPORT_ENDPOINT]);
-    req->everything = value[EXPORT_EVERYTHING] != NULL;
+        snprintf(req->u.phone.endpoint, sizeof(req->u.phone.endpoint), "%s",
+                 value[EXPORT_ENDPOINT]);
+    req->u.phone.everything = value[EXPORT_EVERYTHING] != NULL;
     return 0;
 }
 

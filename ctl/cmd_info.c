@@ -262,8 +262,8 @@ static bool may_try(struct pv_cli *cli, const char *from, const char *to)
 {
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
-    snprintf(req.from, sizeof(req.from), "%s", from);
-    snprintf(req.to, sizeof(req.to), "%s", to);
+    snprintf(req.u.rule.from, sizeof(req.u.rule.from), "%s", from);
+    snprintf(req.u.rule.to, sizeof(req.u.rule.to), "%s", to);
     req.text = strdup(TRY_TEXT);
     bool ok =
         req.text != NULL && pv_cli_ask(cli, &req, &body) == 0 && pv_json_bool(body, "allowed");

@@ -103,23 +103,24 @@ static int fill_invite(struct pv_cli *cli, struct pv_ctlapi_request *req)
     int code = 0;
     if (value[INVITE_USES] != NULL) {
         code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
-        req->terms.uses = (uint32_t)n;
+        req->u.terms.uses = (uint32_t)n;
     }
     /* An invite that has expired when it is made is a typing error. */
     if (code == 0 && value[INVITE_EXPIRES] != NULL)
-        code = pv_cli_duration(cli, &expires, value[INVITE_EXPIRES], &req->terms.expires_s);
+        code = pv_cli_duration(cli, &expires, value[INVITE_EXPIRES], &req->u.terms.expires_s);
     if (code == 0 && value[INVITE_MEMBER_FOR] != NULL)
-        code = pv_cli_duration(cli, &member_for, value[INVITE_MEMBER_FOR], &req->terms.lifetime_s);
+        code =
+            pv_cli_duration(cli, &member_for, value[INVITE_MEMBER_FOR], &req->u.terms.lifetime_s);
     if (code != 0)
         return code;
-    req->terms.ephemeral = value[INVITE_EPHEMERAL] != NULL;
-    if (req->terms.ephemeral && req->terms.lifetime_s > 0)
+    req->u.terms.ephemeral = value[INVITE_EPHEMERAL] != NULL;
+    if (req->u.terms.ephemeral && req->u.terms.lifetime_s > 0)
         return pv_cli_usage(cli, "--ephemeral says how long its machine is a member: leave out "
                                  "--member-for");
     /* The daemon refuses it, and says what to do instead. */
-    req->terms.admin = value[INVITE_ADMIN] != NULL;
-    req->terms.approve = value[INVITE_APPROVE] != NULL;
-    return value[INVITE_TAG] == NULL ? 0 : pv_cli_tag(cli, value[INVITE_TAG], req);
+    req->u.terms.admin = value[INVITE_ADMIN] != NULL;
+    req->u.terms.approve = value[INVITE_APPROVE] != NULL;
+    return value[INVITE_TAG] == NULL ? 0 : pv_cli_tag(cli, value[INVITE_TAG], req->u.terms.tag);
 }
 
 /* Where the token goes, how often it works, and for how long. */
@@ -184,8 +185,8 @@ static int fill_revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (word[0] == '\0')
         return pv_cli_usage(cli, "\"\" is not an invite: see `p2pvpnctl invite list`");
     if (pv_key_parse(word, whole) < 0)
-        return complete_id(cli, word, req->invite, sizeof(req->invite));
-    snprintf(req->invite, sizeof(req->invite), "%s", word);
+        return complete_id(cli, word, req->u.invite.id, sizeof(req->u.invite.id));
+    snprintf(req->u.invite.id, sizeof(req->u.invite.id), "%s", word);
     return 0;
 }
 

@@ -147,9 +147,9 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     /* A user who says "-n work create" means a network called work. */
     const char *network = value[CREATE_NETWORK] != NULL ? value[CREATE_NETWORK] : cli->node.name;
     if (code == 0 && network[0] != '\0')
-        code = pv_cli_name(cli, "network", network, req->network);
+        code = pv_cli_name(cli, "network", network, req->u.enter.network);
     if (code == 0 && value[CREATE_NAME] != NULL)
-        code = pv_cli_name(cli, "name", value[CREATE_NAME], req->name);
+        code = pv_cli_name(cli, "name", value[CREATE_NAME], req->u.enter.name);
     if (code != 0)
         return code;
     if (value[CREATE_CIDR] != NULL) {
@@ -161,12 +161,12 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
                                 "--cidr %s: give 8 to 30 bits, such as 10.66.0.0/16; 0/8, 127/8, "
                                 "169.254/16 and 224/3 are for no members",
                                 value[CREATE_CIDR]);
-        pv_prefix_format(&range, req->cidr);
+        pv_prefix_format(&range, req->u.enter.cidr);
         if (!pv_addr_is_private(&range.base))
             pv_cli_note(cli,
                         "%s is no private range: hosts of the internet that have these addresses "
                         "are out of reach for members",
-                        req->cidr);
+                        req->u.enter.cidr);
     }
     /* The daemon would refuse it as well. Here nothing is started for a URL that was copied in
      * part. */
@@ -184,12 +184,12 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The daemon gives up a little before the user does: it knows what stands in the way. */
 static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    req->insist = cli->timeout != 0; /* the user said how long */
+    req->u.enter.insist = cli->timeout != 0; /* the user said how long */
     pv_cli_set_timeout(cli, JOIN_S);
     /* A quarter, at most a second: enough for the daemon's reason to arrive before this side's
      * own "timeout". */
     if (cli->timeout != 0)
-        req->timeout_ms =
+        req->u.enter.timeout_ms =
             (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
 }
 
@@ -205,7 +205,8 @@ static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
     if (preflight_tun(why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     if (req->cmd == PV_CTLAPI_CREATE &&
-        pv_prefix_parse(req->cidr[0] == '\0' ? usual : req->cidr, &range) == PV_OK &&
+        pv_prefix_parse(req->u.enter.cidr[0] == '\0' ? usual : req->u.enter.cidr, &range) ==
+            PV_OK &&
         preflight_range(&range, cli->node.tun, why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     return 0;
@@ -334,7 +335,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *name = cli->args.value[JOIN_NAME];
     int code = pv_cli_secret(cli, cli->args.word[0], req);
     if (code == 0 && name != NULL)
-        code = pv_cli_name(cli, "name", name, req->name);
+        code = pv_cli_name(cli, "name", name, req->u.enter.name);
     if (code != 0)
         return code;
     const int moves = check_movetoken(req->secret);
@@ -437,11 +438,11 @@ static int leave(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
     /* Without --forget the node keeps its identity and can return under it. */
-    req.leave.copy = cli->args.value[LEAVE_COPY] != NULL;
-    req.leave.forget = cli->args.value[LEAVE_FORGET] != NULL || req.leave.copy;
-    req.leave.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
-    req.leave.last = cli->args.value[LEAVE_LAST] != NULL;
-    if (req.leave.delete_root && !req.leave.forget)
+    req.u.leave.copy = cli->args.value[LEAVE_COPY] != NULL;
+    req.u.leave.forget = cli->args.value[LEAVE_FORGET] != NULL || req.u.leave.copy;
+    req.u.leave.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
+    req.u.leave.last = cli->args.value[LEAVE_LAST] != NULL;
+    if (req.u.leave.delete_root && !req.u.leave.forget)
         return pv_cli_usage(cli, "--delete-root-key goes with --forget");
     return pv_cli_ask_and_tell(cli, &req, NULL, print_left);
 }
@@ -463,7 +464,7 @@ static int admin(struct pv_cli *cli)
                                  "[--keep-invites]");
     struct pv_ctlapi_request req =
         pv_ctlapi_request_of(revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT);
-    req.keep_invite = keep;
+    req.u.member.keep_invite = keep;
     return pv_cli_ask_and_tell_of(
         cli, &req,
         &(struct pv_told_of){cli->args.word[1], "",
@@ -481,7 +482,7 @@ static int print_removed(struct pv_cli *cli, const json_t *body)
 static int remove_peer(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REMOVE);
-    req.keep_invite = cli->args.value[0] != NULL;
+    req.u.member.keep_invite = cli->args.value[0] != NULL;
     return pv_cli_ask_and_tell_of(
         cli, &req, &(struct pv_told_of){cli->args.word[0], "removed ", ""}, print_removed);
 }
@@ -501,7 +502,7 @@ static int admit(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
     const char *tag = cli->args.value[0];
-    int code = tag == NULL ? 0 : pv_cli_tag(cli, tag, &req);
+    int code = tag == NULL ? 0 : pv_cli_tag(cli, tag, req.u.member.name);
     return code != 0
                ? code
                : pv_cli_ask_and_tell_of(
@@ -530,14 +531,15 @@ static int deny(struct pv_cli *cli)
 static int fill_rename(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     int n = cli->args.n_words, code = n == 2 ? pv_cli_fill_peer(cli, req) : 0;
-    return code == 0 ? pv_cli_name(cli, "", cli->args.word[n - 1], req->name) : code;
+    return code == 0 ? pv_cli_name(cli, "", cli->args.word[n - 1], req->u.member.name) : code;
 }
 
 static int rename_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char *const *word = cli->args.word;
-    const char *done = cli->args.n_words == 2 ? PV_STR("renamed %.100s to %s", word[0], req->name)
-                                              : PV_STR("this node is now called %s", req->name);
+    const char *done = cli->args.n_words == 2
+                           ? PV_STR("renamed %.100s to %s", word[0], req->u.member.name)
+                           : PV_STR("this node is now called %s", req->u.member.name);
     return pv_cli_ask_and_tell(cli, req, done, NULL);
 }
 
@@ -552,17 +554,18 @@ static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
         return pv_cli_usage(cli, "\"%.60s\": give an IPv4 address of the network, as 10.66.0.9",
                             text);
-    snprintf(req->word, sizeof(req->word), "%s", text);
+    snprintf(req->u.member.address, sizeof(req->u.member.address), "%s", text);
     return n == 3 ? pv_cli_peer(cli, req, cli->args.word[1]) : 0;
 }
 
 static int set_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     bool other = cli->args.n_words == 3;
-    return pv_cli_ask_and_tell(
-        cli, req,
-        PV_STR("%.100s has the address %s now", other ? cli->args.word[1] : "this node", req->word),
-        NULL);
+    return pv_cli_ask_and_tell(cli, req,
+                               PV_STR("%.100s has the address %s now",
+                                      other ? cli->args.word[1] : "this node",
+                                      req->u.member.address),
+                               NULL);
 }
 
 static int replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -575,11 +578,11 @@ static int replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int fill_replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *fresh = cli->args.word[2];
-    req->force = cli->args.value[0] != NULL;
+    req->u.member.force = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "replace") != 0)
         return pv_cli_usage(cli, "there is node replace OLD NEW [--force]");
     int code = pv_cli_peer(cli, req, cli->args.word[1]);
-    if (code == 0 && pv_name_parse(fresh, strlen(fresh), req->name) < 0)
+    if (code == 0 && pv_name_parse(fresh, strlen(fresh), req->u.member.name) < 0)
         return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see `p2pvpnctl peers`", fresh);
     return code;
 }

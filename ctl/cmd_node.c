@@ -59,13 +59,13 @@ static int fill_level(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *word = cli->args.word[0];
     if (pv_log_level_parse(word, &level) < 0)
         return pv_cli_usage(cli, "\"%.40s\" is not a level: give error, warn, info or debug", word);
-    snprintf(req->word, sizeof(req->word), "%s", pv_log_level_name(level));
+    snprintf(req->u.log.level, sizeof(req->u.log.level), "%s", pv_log_level_name(level));
     return 0;
 }
 
 static int set_level(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_change(cli, req, PV_STR("the log level is %s now", req->word));
+    return pv_cli_change(cli, req, PV_STR("the log level is %s now", req->u.log.level));
 }
 
 /* The own version comes before p2pvpnd is asked, so that it is there when p2pvpnd is not. */

@@ -94,18 +94,18 @@ static int events(struct pv_cli *cli)
     const char *since = cli->args.value[EVENTS_SINCE];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
     req.id = ++cli->last_id;
-    memcpy(req.word, "all", sizeof("all"));
+    memcpy(req.u.watch.what, "all", sizeof("all"));
     struct pv_cli_span span = {"--since", "say how long ago, as 10m, 2h or 3d", 1, now - 1};
     int code = since == NULL ? 0 : pv_cli_duration(cli, &span, since, &ago);
     if (code != 0)
         return code;
     if (since != NULL || cli->args.value[EVENTS_PAST] != NULL)
-        req.since_s = since == NULL ? 1 : now - ago;
+        req.u.watch.since_s = since == NULL ? 1 : now - ago;
     pv_cli_set_timeout(cli, 0);
     code = pv_cli_connect(cli);
     if (code != 0)
         return code;
-    if (req.since_s == 0 && !cli->json)
+    if (req.u.watch.since_s == 0 && !cli->json)
         pv_cli_note(cli, "New events appear here; Ctrl-C ends this. Past ones: `p2pvpnctl events "
                          "--past`");
     return take_events(cli, &req);

@@ -83,11 +83,11 @@ static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     int code = pv_cli_peer(cli, req, cli->args.word[0]);
     if (code == 0 && value[PING_COUNT] != NULL) {
         code = pv_cli_number(cli, "-c", value[PING_COUNT], 1, PV_CTLAPI_MAX_PINGS, &n);
-        req->count = (uint32_t)n;
+        req->u.ping.count = (uint32_t)n;
     }
     if (code == 0 && value[PING_SIZE] != NULL) {
         code = pv_cli_number(cli, "-s", value[PING_SIZE], 0, PV_CTLAPI_MAX_PING_SIZE, &n);
-        req->size = (uint32_t)n;
+        req->u.ping.size = (uint32_t)n;
     }
     if (code == 0 && value[PING_INTERVAL] != NULL) {
         char *end = NULL;
@@ -96,7 +96,7 @@ static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         if (end == value[PING_INTERVAL] || *end != '\0' || !(s >= 0.01 && s <= 3600))
             return pv_cli_usage(cli, "-i \"%.40s\": give seconds, from 0.01 to 3600",
                                 value[PING_INTERVAL]);
-        req->interval_ms = (uint32_t)(s * 1000 + 0.5);
+        req->u.ping.interval_ms = (uint32_t)(s * 1000 + 0.5);
     }
     return code;
 }
@@ -136,7 +136,7 @@ static int ping(struct pv_cli *cli)
         code = pv_cli_connect(cli);
     if (code != 0)
         return code;
-    uint64_t seconds = (uint64_t)req.count * req.interval_ms / 1000 + GRACE_S;
+    uint64_t seconds = (uint64_t)req.u.ping.count * req.u.ping.interval_ms / 1000 + GRACE_S;
     /* A deadline that does not fit means none (0): somebody asked for days. */
     pv_cli_set_timeout(cli, seconds > UINT32_MAX ? 0 : (unsigned)seconds);
     code = pv_cli_call(cli, &req, on_ping_event, &p, &body);
@@ -164,8 +164,8 @@ static int wait_until(struct pv_cli *cli)
         code = pv_cli_peer(cli, &req, value[WAIT_PEER]);
     else if (value[WAIT_DIRECT] != NULL)
         code = pv_cli_usage(cli, "--direct needs --peer");
-    req.wait.direct = value[WAIT_DIRECT] != NULL;
-    req.wait.online = value[WAIT_ONLINE] != NULL;
+    req.u.wait.direct = value[WAIT_DIRECT] != NULL;
+    req.u.wait.online = value[WAIT_ONLINE] != NULL;
     if (code == 0)
         code = pv_cli_connect(cli);
     /* Waiting has no end of its own; --timeout sets one. */

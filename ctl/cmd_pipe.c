@@ -196,8 +196,9 @@ static int prepare(struct pv_cli *cli, bool is_first, char *secret,
 {
     char *known = getenv(COORDINATOR);
     *ret_req = pv_ctlapi_request_of(is_first ? PV_CTLAPI_CREATE : PV_CTLAPI_JOIN);
-    snprintf(ret_req->network, sizeof(ret_req->network), "%s", NETWORK); /* and no other one */
-    snprintf(ret_req->name, sizeof(ret_req->name), "%s", is_first ? FIRST : SECOND);
+    snprintf(ret_req->u.enter.network, sizeof(ret_req->u.enter.network), "%s",
+             NETWORK); /* and no other one */
+    snprintf(ret_req->u.enter.name, sizeof(ret_req->u.enter.name), "%s", is_first ? FIRST : SECOND);
     int code = pv_cli_secret(cli, secret, ret_req);
     if (known != NULL)
         pv_wipe(known, strlen(known));
@@ -211,7 +212,7 @@ static void leave(struct pv_cli *cli)
     json_t *body = NULL;
     pv_cli_hush(cli, true);
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
-    req.leave.last = true;
+    req.u.leave.last = true;
     (void)ask(cli, &req, &body);
     json_decref(body);
     pv_cli_hush(cli, false);
@@ -222,7 +223,7 @@ static int invite(struct pv_cli *cli)
 {
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE);
-    req.terms.ephemeral = true;
+    req.u.terms.ephemeral = true;
     int code = ask(cli, &req, &body);
     if (code == 0)
         fprintf(cli->err, "%s%s\n", cli->quiet ? "" : "on the other machine: p2pvpnctl pipe ",

@@ -332,7 +332,7 @@ static int print_rotated(struct pv_cli *cli, const json_t *body)
 static int key(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_KEY_ROTATE);
-    req.statics = cli->args.value[0] != NULL;
+    req.u.rotate.statics = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "rotate") != 0)
         return pv_cli_usage(cli, "there is key rotate [--static]");
     return pv_cli_ask_and_tell(cli, &req, "replaced the transport key of this node", print_rotated);

@@ -122,9 +122,9 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
 /* The daemon decides what it is: it knows the network's range. 0 or an exit code. */
 static int take_prefix(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word)
 {
-    if (word[0] == '\0' || strlen(word) >= sizeof(req->cidr))
+    if (word[0] == '\0' || strlen(word) >= sizeof(req->u.route.prefix))
         return pv_cli_usage(cli, "\"%.60s\": give a prefix such as 192.168.1.0/24", word);
-    snprintf(req->cidr, sizeof(req->cidr), "%s", word);
+    snprintf(req->u.route.prefix, sizeof(req->u.route.prefix), "%s", word);
     return 0;
 }
 
@@ -134,8 +134,8 @@ static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     int n = cli->args.n_words;
     int code = n == 3 ? pv_cli_peer(cli, req, cli->args.word[1]) : 0;
-    req->route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
-    req->route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
+    req->u.route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
+    req->u.route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
     return code != 0 ? code : take_prefix(cli, req, cli->args.word[n - 1]);
 }
 
@@ -213,7 +213,7 @@ static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *last = cli->args.word[cli->args.n_words - 1];
     const char *what = strchr(last, '/') != NULL ? PV_STR("the route %.100s", last)
                                                  : PV_STR("the routes of %.100s", last);
-    const char *done = req->route.off              ? PV_STR("not using %s", what)
+    const char *done = req->u.route.off            ? PV_STR("not using %s", what)
                        : strcmp(last, "all") == 0  ? "using all routes that are allowed"
                        : strcmp(last, "auto") == 0 ? "using the routes that are offered with --auto"
                        : strcmp(last, "off") == 0  ? "using no routes"
@@ -225,7 +225,7 @@ static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     int n = cli->args.n_words;
-    req->route.off = n == 3;
+    req->u.route.off = n == 3;
     if (n == 3 && strcmp(cli->args.word[1], "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
     /* p2pvpnd would take the last word alone, and use what shall not be. */
@@ -252,8 +252,8 @@ static const struct pv_verb route_verbs[] = {
 
 static int fill_exit(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    req->route.lan = cli->args.value[EXIT_LAN] != NULL;
-    req->route.block = cli->args.value[EXIT_BLOCK] != NULL;
+    req->u.route.lan = cli->args.value[EXIT_LAN] != NULL;
+    req->u.route.block = cli->args.value[EXIT_BLOCK] != NULL;
     return pv_cli_peer(cli, req, cli->args.word[1]);
 }
 

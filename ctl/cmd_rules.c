@@ -108,15 +108,15 @@ static int add(struct pv_cli *cli, const char *verdict)
     uint64_t number = 0;
     int code = 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULE_ADD);
-    snprintf(req.word, sizeof(req.word), "%s", verdict);
+    snprintf(req.u.rule.verdict, sizeof(req.u.rule.verdict), "%s", verdict);
     if (before != NULL)
         code = pv_cli_number(cli, "--before", before, 1, UINT32_MAX, &number);
-    req.number = (uint32_t)number;
-    req.keep_invite = cli->args.value[DENY_KEEP] != NULL; /* `allow` has no such option */
+    req.u.rule.number = (uint32_t)number;
+    req.u.rule.keep_invite = cli->args.value[DENY_KEEP] != NULL; /* `allow` has no such option */
     if (code == 0)
-        code = take_who(cli, cli->args.word[0], req.from);
+        code = take_who(cli, cli->args.word[0], req.u.rule.from);
     if (code == 0)
-        code = take_who(cli, cli->args.word[1], req.to);
+        code = take_who(cli, cli->args.word[1], req.u.rule.to);
     if (code == 0)
         code = own_text(cli, cli->args.word[2], &req.text);
     if (code == 0)
@@ -191,7 +191,7 @@ static int fill_number(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     uint64_t number = 0;
     int code = pv_cli_number(cli, "remove", cli->args.word[1], 1, UINT32_MAX, &number);
-    req->number = (uint32_t)number;
+    req->u.rule.number = (uint32_t)number;
     return code;
 }
 
@@ -200,19 +200,20 @@ static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *word = cli->args.word[1];
     if (strcmp(word, "allow") != 0 && strcmp(word, "deny") != 0)
         return pv_cli_usage(cli, "%s", there_are);
-    snprintf(req->word, sizeof(req->word), "%s", word);
+    snprintf(req->u.rule.verdict, sizeof(req->u.rule.verdict), "%s", word);
     return 0;
 }
 
 static int remove_rule(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_ask_and_tell(cli, req, PV_STR("removed rule %u", req->number), note_invites);
+    return pv_cli_ask_and_tell(cli, req, PV_STR("removed rule %u", req->u.rule.number),
+                               note_invites);
 }
 
 static int set_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     return pv_cli_ask_and_tell(cli, req,
-                               strcmp(req->word, "deny") == 0
+                               strcmp(req->u.rule.verdict, "deny") == 0
                                    ? "members reach only what rules allow (default: deny)"
                                    : "members reach what no rule denies (default: allow)",
                                note_invites);
@@ -271,19 +272,19 @@ static int fill_can(struct pv_cli *cli, struct pv_ctlapi_request *req)
                             word, word, word);
     memcpy(to, word, (size_t)(colon - word));
     to[colon - word] = '\0';
-    int code = take_who(cli, cli->args.word[0], req->from);
+    int code = take_who(cli, cli->args.word[0], req->u.rule.from);
     if (code == 0)
-        code = take_who(cli, to, req->to);
+        code = take_who(cli, to, req->u.rule.to);
     return code != 0 ? code : own_text(cli, port, &req->text);
 }
 
 /* --- tags --------------------------------------------------------------------------------- */
 
-int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req)
+int pv_cli_tag(struct pv_cli *cli, const char *tag, char ret_tag[static PV_NAME_BUF])
 {
     /* As rules have it. */
     tag += strncmp(tag, "tag:", 4) == 0 ? 4 : 0;
-    if (pv_name_parse(tag, strlen(tag), req->name) < 0)
+    if (pv_name_parse(tag, strlen(tag), ret_tag) < 0)
         return pv_cli_usage(
             cli, "\"%.80s\" is no tag: use 1 to 63 of a-z 0-9 and -, not at the ends", tag);
     return 0;
@@ -291,20 +292,21 @@ int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *re
 
 static int fill_tag(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    int code = pv_cli_tag(cli, cli->args.word[1], req);
-    req->keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
+    int code = pv_cli_tag(cli, cli->args.word[1], req->u.member.name);
+    req->u.member.keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
     return code != 0 ? code : pv_cli_peer(cli, req, cli->args.word[0]);
 }
 
 static int tag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_ask_and_tell(cli, req, PV_STR("tagged %.100s with %s", req->peer, req->name),
-                               note_invites);
+    return pv_cli_ask_and_tell(
+        cli, req, PV_STR("tagged %.100s with %s", req->peer, req->u.member.name), note_invites);
 }
 
 static int untag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_ask_and_tell(cli, req, PV_STR("removed tag %s from %.100s", req->name, req->peer),
+    return pv_cli_ask_and_tell(cli, req,
+                               PV_STR("removed tag %s from %.100s", req->u.member.name, req->peer),
                                note_invites);
 }
 

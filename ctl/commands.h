@@ -36,8 +36,8 @@ extern const struct pv_command pv_cmds_doctor[];
 extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
 
-/* Puts a tag that the user typed into a request. 0 or an exit code. */
-PV_MUST_CHECK int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req);
+/* Stores the tag that the user typed in ret_tag. Returns 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_tag(struct pv_cli *cli, const char *tag, char ret_tag[static PV_NAME_BUF]);
 /* "open", "revoked", "used up" or "expired": an element of the answer to `invite list`. */
 const char *pv_cli_invite_state(const json_t *invite);
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */

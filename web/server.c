@@ -370,12 +370,12 @@ static enum MHD_Result add_offer(void *ctx, enum MHD_ValueKind kind, const char 
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     req.id = ++o->n;
     bool fits = peer != NULL && strlen(peer) < sizeof(req.peer) &&
-                strlen(o->transfer) < sizeof(req.transfer) && strlen(o->room) < sizeof(req.room) &&
-                o->n <= PV_WEB_OFFERS;
+                strlen(o->transfer) < sizeof(req.u.file.transfer) &&
+                strlen(o->room) < sizeof(req.u.file.room) && o->n <= PV_WEB_OFFERS;
     if (fits) {
         memcpy(req.peer, peer, strlen(peer) + 1);
-        memcpy(req.transfer, o->transfer, strlen(o->transfer) + 1);
-        memcpy(req.room, o->room, strlen(o->room) + 1);
+        memcpy(req.u.file.transfer, o->transfer, strlen(o->transfer) + 1);
+        memcpy(req.u.file.room, o->room, strlen(o->room) + 1);
         req.text = strdup(o->name);
     }
     char *line = req.text == NULL ? NULL : pv_ctlapi_request_write(&req);

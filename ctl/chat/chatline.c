@@ -216,9 +216,9 @@ static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char 
     }
     /* The prompt has the name: a machine that is called otherwise by now gets no line from here. */
     if (kind == ASKED_SEND_HERE && c->place.name[0] != '#')
-        memcpy(req.name, c->place.name, sizeof(req.name));
+        memcpy(req.u.say.name, c->place.name, sizeof(req.u.say.name));
     if (kind == ASKED_SEND_HERE)
-        (void)pv_names_in_send(text, req.unless);
+        (void)pv_names_in_send(text, req.u.say.unless);
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
     return send_asked(c, kind, &req);
 }
@@ -228,7 +228,7 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     /* Without "seen": a message that is told is read once it is written (read_shown()). */
     if (cmd == PV_CTLAPI_WATCH)
-        memcpy(req.word, "chat", sizeof("chat"));
+        memcpy(req.u.watch.what, "chat", sizeof("chat"));
     return send_asked(c, kind, &req);
 }
 
@@ -237,9 +237,9 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
 static int ask_inbox(struct chat *c, const char *after, uint64_t upto)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
-    req.peek = true;
-    snprintf(req.after, sizeof(req.after), "%s", after);
-    req.upto = upto;
+    req.u.list.peek = true;
+    snprintf(req.u.list.after, sizeof(req.u.list.after), "%s", after);
+    req.u.list.upto = upto;
     return send_asked(c, ASKED_INBOX, &req);
 }
 
@@ -519,11 +519,13 @@ static int show_inbox(struct chat *c, const json_t *body)
     if (json_array_size(list) == 0 || fflush(c->cli->out) != 0)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
-    snprintf(req.through, sizeof(req.through), "%s",
+    snprintf(req.u.list.through, sizeof(req.u.list.through), "%s",
              pv_json_text(json_array_get(list, json_array_size(list) - 1), "id", ""));
-    req.upto = (uint64_t)pv_json_int(body, "upto");
+    req.u.list.upto = (uint64_t)pv_json_int(body, "upto");
     int code = send_asked(c, ASKED_READ, &req);
-    return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through, req.upto) : code;
+    return code == 0 && pv_json_bool(body, "more")
+               ? ask_inbox(c, req.u.list.through, req.u.list.upto)
+               : code;
 }
 
 /* Messages of events are read once they are written, with all before them: what waited is shown
@@ -534,7 +536,7 @@ static int read_shown(struct chat *c)
         c->n_asked >= MAX_ASKED || fflush(c->cli->out) != 0)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
-    memcpy(req.through, c->shown, sizeof(c->shown));
+    memcpy(req.u.list.through, c->shown, sizeof(c->shown));
     memcpy(c->reading, c->shown, sizeof(c->shown));
     c->shown[0] = '\0';
     return send_asked(c, ASKED_READ, &req);

@@ -84,9 +84,9 @@ static int find_room(struct pv_cli *cli, const char *room, struct pv_chat_place 
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     json_t *body = NULL;
-    if (strlen(room) >= sizeof(req.room))
+    if (strlen(room) >= sizeof(req.u.room.name))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
-    memcpy(req.room, room, strlen(room) + 1);
+    memcpy(req.u.room.name, room, strlen(room) + 1);
     pv_cli_set_timeout(cli, WAIT_S);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(body, "room", ""));

@@ -54,8 +54,8 @@ static int ask_inbox(struct raw *c)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
     memcpy(req.peer, c->place.address, sizeof(req.peer));
     /* They become read once they are printed: read_through(). */
-    req.peek = true;
-    memcpy(req.after, c->last, sizeof(req.after));
+    req.u.list.peek = true;
+    memcpy(req.u.list.after, c->last, sizeof(req.u.list.after));
     int code = send_request_raw(c, &req);
     c->inbox_id = req.id;
     c->asking = true;
@@ -71,7 +71,7 @@ static int ask_read(struct raw *c)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     memcpy(req.peer, c->place.address, sizeof(req.peer));
-    memcpy(req.through, c->last, sizeof(req.through));
+    memcpy(req.u.list.through, c->last, sizeof(req.u.list.through));
     int code = send_request_raw(c, &req);
     c->read_id = req.id;
     c->asking = c->reading = true; /* the next inbox waits for it */
@@ -82,7 +82,7 @@ static int ask_watch(struct raw *c)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
     /* Without "seen" the messages stay unread until the inbox gives them. */
-    memcpy(req.word, "chat", sizeof("chat"));
+    memcpy(req.u.watch.what, "chat", sizeof("chat"));
     int code = send_request_raw(c, &req);
     c->watch_id = req.id;
     return code;
@@ -372,12 +372,12 @@ static int choose_id(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (given == NULL) {
         const struct pv_rng rng = pv_entropy();
         pv_rng_fill(&rng, id, sizeof(id));
-        pv_chat_id_format(id, req->message);
+        pv_chat_id_format(id, req->u.say.id);
         return 0;
     }
     if (pv_chat_id_parse(given, id) != PV_OK)
         return pv_cli_usage(cli, "--id \"%.40s\": give the 22 characters that a send named", given);
-    memcpy(req->message, given, sizeof(req->message));
+    memcpy(req->u.say.id, given, sizeof(req->u.say.id));
     return 0;
 }
 
@@ -401,7 +401,7 @@ static int send_text(struct pv_cli *cli)
      */
     snprintf(cli->unanswered, sizeof(cli->unanswered),
              "the message may still arrive; the same again with --id %s sends it once",
-             req.message);
+             req.u.say.id);
     if (code == 0)
         code = pv_cli_ask_and_print(cli, &req, print_sent);
     pv_ctlapi_request_done(&req);
@@ -438,9 +438,9 @@ static int fetch_inbox(struct pv_cli *cli, json_t **ret_body)
     for (;;) {
         json_t *body = NULL;
         struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
-        req.peek = true;
-        snprintf(req.after, sizeof(req.after), "%s", last_id(all));
-        req.upto = upto_of(all);
+        req.u.list.peek = true;
+        snprintf(req.u.list.after, sizeof(req.u.list.after), "%s", last_id(all));
+        req.u.list.upto = upto_of(all);
         int code = pv_cli_ask(cli, &req, &body);
         bool more = code == 0 && pv_json_bool(body, "more");
         if (code == 0)
@@ -470,8 +470,8 @@ static void mark_read(struct pv_cli *cli, const json_t *body)
     while (left > 0) {
         json_t *answer = NULL;
         struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
-        snprintf(req.through, sizeof(req.through), "%s", last_id(body));
-        req.upto = upto_of(body);
+        snprintf(req.u.list.through, sizeof(req.u.list.through), "%s", last_id(body));
+        req.u.list.upto = upto_of(body);
         int code = pv_cli_ask(cli, &req, &answer);
         double read = pv_json_real(answer, "read", 0);
         json_decref(answer);
@@ -583,7 +583,7 @@ static int history(struct pv_cli *cli)
         code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0 && cli->args.value[0] != NULL) {
         code = pv_cli_number(cli, "-n", cli->args.value[0], 1, PV_CTLAPI_MAX_HISTORY, &limit);
-        req.limit = (uint32_t)limit;
+        req.u.list.limit = (uint32_t)limit;
     }
     if (code == 0)
         code = pv_cli_ask(cli, &req, &body);

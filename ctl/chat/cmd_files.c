@@ -171,8 +171,8 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     int code = pv_cli_peer(cli, &req, j->to[0] != '\0' ? j->to : j->peer);
     req.text = strdup(j->name);
-    memcpy(req.transfer, j->transfer, sizeof(req.transfer));
-    snprintf(req.room, sizeof(req.room), "%s", j->room == NULL ? "" : j->room);
+    memcpy(req.u.file.transfer, j->transfer, sizeof(req.u.file.transfer));
+    snprintf(req.u.file.room, sizeof(req.u.file.room), "%s", j->room == NULL ? "" : j->room);
     if (code == 0)
         code = ask_daemon(cli, &req, j->pass, ret_status, &body);
     if (code == 0) {
@@ -427,9 +427,9 @@ static int ask_members(struct pv_cli *cli, json_t **ret_body)
     const char *room = cli->args.word[0], *why;
     char text[PV_SHOW_SENT_BUF];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
-    if (strlen(room) >= sizeof(req.room))
+    if (strlen(room) >= sizeof(req.u.room.name))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
-    memcpy(req.room, room, strlen(room) + 1);
+    memcpy(req.u.room.name, room, strlen(room) + 1);
     enum pv_ctlapi_code refused;
     int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
     if (code == 0 && (why = pv_show_no_getter(*ret_body, room, text, &refused)) != NULL)
@@ -564,7 +564,7 @@ static int about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, uint32_t number, js
 {
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    req.number = number;
+    req.u.file.number = number;
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     if (code == 0)
         *ret_file = json_incref(json_object_get(body, "file"));

@@ -79,12 +79,12 @@ static int fill_room(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char **word = cli->args.word;
     size_t len = strlen(word[1]);
-    if (len == 0 || len >= sizeof(req->room) || strpbrk(word[1], " \t\n") != NULL)
+    if (len == 0 || len >= sizeof(req->u.room.name) || strpbrk(word[1], " \t\n") != NULL)
         return pv_cli_usage(cli,
                             "\"%.60s\" is not a room: room names are one word, 1 to 32 of a-z "
                             "0-9 and -",
                             word[1]);
-    memcpy(req->room, word[1], len + 1);
+    memcpy(req->u.room.name, word[1], len + 1);
     return cli->args.n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;
 }
 

@@ -195,8 +195,8 @@ bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port)
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     const char *ports = PV_STR("tcp/%u", port);
-    snprintf(req.from, sizeof(req.from), "%s", o->name);
-    snprintf(req.to, sizeof(req.to), "%.*s", (int)sizeof(req.to) - 1, host);
+    snprintf(req.u.rule.from, sizeof(req.u.rule.from), "%s", o->name);
+    snprintf(req.u.rule.to, sizeof(req.u.rule.to), "%.*s", (int)sizeof(req.u.rule.to) - 1, host);
     req.text = o->known ? strdup(ports) : NULL;
     pv_cli_hush(o->cli, true);
     int code = req.text == NULL ? PV_CTLAPI_FAILED : ask(o, &req, &body);

@@ -96,32 +96,33 @@ struct tui {
 static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *action)
 {
     bool of_room = req->cmd >= PV_CTLAPI_ROOM_CREATE;
-    snprintf(of_room ? req->room : req->peer, of_room ? sizeof(req->room) : sizeof(req->peer), "%s",
+    snprintf(of_room ? req->u.room.name : req->peer,
+             of_room ? sizeof(req->u.room.name) : sizeof(req->peer), "%s",
              action->address[0] != '\0' ? action->address : action->peer);
     if (action->kind == PV_TUI_INVITE && action->text != NULL)
         snprintf(req->peer, sizeof(req->peer), "%s", action->text);
     else if (action->kind == PV_TUI_SEND) {
         req->text = action->text;
-        memcpy(req->message, action->id, sizeof(req->message));
+        memcpy(req->u.say.id, action->id, sizeof(req->u.say.id));
         /* The pane has the name: one that is called otherwise by now has another pane. A room is
          * known by its pane, too, unless its name was typed. */
         if (action->address[0] != '\0' && !pv_tui_is_room(action->peer))
-            memcpy(req->name, action->peer, sizeof(action->peer));
+            memcpy(req->u.say.name, action->peer, sizeof(action->peer));
         else if (action->address[0] != '\0' && action->named)
-            memcpy(req->room, action->peer, sizeof(action->peer));
+            memcpy(req->u.say.room, action->peer, sizeof(action->peer));
         /* Lines that are pasted are a text whatever they begin with. */
         if (!action->named && strchr(action->text, '\n') == NULL)
-            (void)pv_names_in_send(action->text, req->unless);
+            (void)pv_names_in_send(action->text, req->u.say.unless);
     } else if (action->kind == PV_TUI_READ)
-        snprintf(req->through, sizeof(req->through), "%s", action->text);
+        snprintf(req->u.list.through, sizeof(req->u.list.through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
-        snprintf(req->before, sizeof(req->before), "%s", action->text);
+        snprintf(req->u.list.before, sizeof(req->u.list.before), "%s", action->text);
     else if (action->kind == PV_TUI_SEARCH)
-        req->upto = action->upto;
+        req->u.list.upto = action->upto;
     else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
               action->kind == PV_TUI_SAVE || action->kind == PV_TUI_SAVED) &&
              action->text != NULL)
-        req->number = (uint32_t)strtoul(action->text, NULL, 10);
+        req->u.file.number = (uint32_t)strtoul(action->text, NULL, 10);
 }
 
 /* Takes the action's text. */
@@ -145,8 +146,9 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
     if (action != NULL)
         fill(&req, action);
     if (cmd == PV_CTLAPI_WATCH)
-        memcpy(req.word, "chat", sizeof("chat"));
-    req.limit = PV_CTLAPI_MAX_HISTORY;
+        memcpy(req.u.watch.what, "chat", sizeof("chat"));
+    else if (cmd == PV_CTLAPI_HISTORY)
+        req.u.list.limit = PV_CTLAPI_MAX_HISTORY;
     return send_filled(u, kind, &req, action);
 }
 
@@ -155,9 +157,9 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
 static int ask_unread(struct tui *u, const char *after, uint64_t upto)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
-    req.peek = true;
-    snprintf(req.after, sizeof(req.after), "%s", after);
-    req.upto = upto;
+    req.u.list.peek = true;
+    snprintf(req.u.list.after, sizeof(req.u.list.after), "%s", after);
+    req.u.list.upto = upto;
     u->model.counting = true;
     return send_filled(u, ASKED_UNREAD, &req, NULL);
 }
@@ -239,8 +241,8 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
                         .since = pv_clock_now()};
     snprintf(req.peer, sizeof(req.peer), "%s",
              action->address[0] != '\0' ? action->address : action->peer);
-    memcpy(req.transfer, action->id, sizeof(req.transfer));
-    snprintf(req.room, sizeof(req.room), "%s", action->room);
+    memcpy(req.u.file.transfer, action->id, sizeof(req.u.file.transfer));
+    snprintf(req.u.file.room, sizeof(req.u.file.room), "%s", action->room);
     req.text = strdup(name);
     int r = req.text == NULL
                 ? PV_ERR_NOMEM

@@ -420,27 +420,27 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
 {
     struct admin *a = part;
     struct pv_put *put;
-    const struct pv_invite_terms terms = {.uses = req->terms.uses,
-                                          .expires_s = req->terms.expires_s,
-                                          .lifetime = req->terms.ephemeral
-                                                          ? PV_ROSTER_EPHEMERAL_LIFE
-                                                          : (uint32_t)req->terms.lifetime_s,
-                                          .flags = req->terms.approve ? PV_INVITE_APPROVAL : 0,
-                                          .tag = req->name[0] == '\0' ? NULL : req->name};
+    const struct pv_invite_terms terms = {
+        .uses = req->u.terms.uses,
+        .expires_s = req->u.terms.expires_s,
+        .lifetime =
+            req->u.terms.ephemeral ? PV_ROSTER_EPHEMERAL_LIFE : (uint32_t)req->u.terms.lifetime_s,
+        .flags = req->u.terms.approve ? PV_INVITE_APPROVAL : 0,
+        .tag = req->u.terms.tag[0] == '\0' ? NULL : req->u.terms.tag};
     /* Rights do not end with a membership: such an admin would be none that anybody sees. */
-    if (req->terms.admin && terms.lifetime > 0) {
+    if (req->u.terms.admin && terms.lifetime > 0) {
         answer_error(a, handle, PV_CTLAPI_USAGE,
                      "invite: the membership of an admin does not expire: leave out --admin, and "
                      "grant it later, or --member-for or --ephemeral");
         return;
     }
-    if (!may_invite(a, req->terms.admin, handle) ||
+    if (!may_invite(a, req->u.terms.admin, handle) ||
         (terms.tag != NULL && (!may_sign(a, "invite --tag", PV_RIGHT_REVOKE, handle) ||
                                !pv_rules_may_be_tag(a->node, "invite --tag", terms.tag, handle))))
         return;
-    int r = pv_invite_make(a->node,
-                           req->terms.admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node),
-                           &terms, now, &put);
+    int r = pv_invite_make(
+        a->node, req->u.terms.admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node), &terms,
+        now, &put);
     if (r != PV_OK) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: %s", pv_strstatus(r),
                         r == PV_ERR_LIMIT && terms.tag != NULL
@@ -529,7 +529,7 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
     uint8_t pk[PV_SIGN_PK_LEN];
     if (!may_sign(a, "invite revoke", PV_RIGHT_INVITE, handle))
         return;
-    if (pv_key_parse(req->invite, pk) != PV_OK) {
+    if (pv_key_parse(req->u.invite.id, pk) != PV_OK) {
         answer_error(a, handle, PV_CTLAPI_USAGE,
                      "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
         return;
@@ -600,9 +600,10 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ending_phones(a->node, m, &w.told);
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
-    int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
+    int r = pv_ending_invite_of(a->node, m, req->u.member.keep_invite, &w.told, now);
     if (r == PV_OK && pv_roster_was_admin(a->node->roster, pk))
-        r = pv_ending_invites(a->node, pv_node_signer(a->node), pk, req->keep_invite, &w.told, now);
+        r = pv_ending_invites(a->node, pv_node_signer(a->node), pk, req->u.member.keep_invite,
+                              &w.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
     if (r == PV_OK && carried) /* what stays harms nobody */
@@ -677,7 +678,7 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
         return;
     int r = pv_roster_rights(a->node->roster, pk) == 0 ? PV_ERR_NOT_FOUND : PV_OK;
     if (r == PV_OK)
-        r = pv_ending_invites(a->node, by, pk, req->keep_invite, &w.told, now);
+        r = pv_ending_invites(a->node, by, pk, req->u.member.keep_invite, &w.told, now);
     if (r == PV_OK)
         r = pv_ending_rights(a->node, by, pk, now);
     if (r == PV_ERR_NOT_FOUND) {
@@ -735,7 +736,7 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
 {
     const struct pv_node *n = a->node;
     const struct pv_member *heir = NULL;
-    if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0 ||
+    if (req->u.leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0 ||
         another_admin(n) != NULL)
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
@@ -765,23 +766,24 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_made made;
     /* A leave is the word of a key, and would take away the place of the other machine that has
      * it: such a node goes without a word, and a copy keeps none of these keys. */
-    const bool silent = req->leave.copy || n->coord_info.keys_twice;
-    const enum pv_job_forget forget = req->leave.delete_root                 ? PV_FORGET_ROOT
-                                      : req->leave.forget || req->leave.copy ? PV_FORGET_KEYS
-                                                                             : PV_FORGET_NETWORK;
+    const bool silent = req->u.leave.copy || n->coord_info.keys_twice;
+    const enum pv_job_forget forget = req->u.leave.delete_root ? PV_FORGET_ROOT
+                                      : req->u.leave.forget || req->u.leave.copy
+                                          ? PV_FORGET_KEYS
+                                          : PV_FORGET_NETWORK;
     a->silent = silent;
     if (n->roster != NULL)
         a->was_removed = n->removed || pv_node_denied(n) != NULL;
     if (silent) {
         const bool member = n->roster != NULL && !n->removed && !pv_node_waits(n) &&
                             pv_roster_enrolled(n->roster, n->identity->sign_pk) != NULL;
-        if (req->leave.copy || !member || may_leave(a, req, handle))
+        if (req->u.leave.copy || !member || may_leave(a, req, handle))
             forget_network(a, forget, handle, now);
         return;
     }
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.
      */
-    if (n->roster == NULL && (req->leave.forget || a->unforgotten)) {
+    if (n->roster == NULL && (req->u.leave.forget || a->unforgotten)) {
         forget_network(a, forget, handle, now);
         return;
     }
@@ -806,7 +808,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         forget_network(a, forget, handle, now);
         return;
     }
-    if (alone && !req->leave.forget) {
+    if (alone && !req->u.leave.forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
                      n->up
                          ? "leave: neither the coordinator nor a member can be told: try again "
@@ -838,7 +840,7 @@ bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now)
     if (self == NULL || !pv_member_is_ephemeral(self) || !n->up)
         return false;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
-    req.leave.last = true;
+    req.u.leave.last = true;
     run_leave(of(n), &req, NULL, 0, now);
     pv_ctlapi_request_done(&req);
     return of(n)->n_waiting > 0;

@@ -214,7 +214,7 @@ static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const struct pv_member *m = subject(n, req, "rename", handle);
     if (m == NULL)
         return;
-    struct pv_st_place to = at(req->name, &m->ip4);
+    struct pv_st_place to = at(req->u.member.name, &m->ip4);
     const struct pv_st_place *wish = wish_of(n, m);
     if (wish != NULL)
         memcpy(to.ip4, wish->ip4, sizeof(to.ip4));
@@ -227,7 +227,7 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     static const char what[] = "address set";
     struct pv_node *n = part;
     struct pv_addr ip4;
-    if (pv_addr_parse_ip(req->word, &ip4) != PV_OK || ip4.family != PV_AF_INET) {
+    if (pv_addr_parse_ip(req->u.member.address, &ip4) != PV_OK || ip4.family != PV_AF_INET) {
         fail(n, handle, PV_CTLAPI_USAGE, what, "give an IPv4 address such as 10.66.0.9");
         return;
     }
@@ -272,7 +272,7 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
 {
     const struct pv_peer *p = pv_peers_by_pk(n->peers, old->node);
     bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
-    if (!req->force && online)
+    if (!req->u.member.force && online)
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_REFUSED,
             "replace: %s is online, and would be removed for good: name the machine that is "
@@ -284,7 +284,8 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
                         "replace: %s is a phone, and the file of its app has its address: remove "
                         "both and export it anew",
                         fresh->name);
-    else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
+    else if (!req->u.member.force && old->rights != 0 && fresh->rights == 0 &&
+             !pv_rootkey_is_here(n))
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_REFUSED,
             "replace: %s is an admin, and its rights stay with its key, as the root "
@@ -321,18 +322,18 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
 {
     static const char what[] = "replace";
     struct pv_node *n = part;
-    const struct pv_member *fresh = pv_roster_by_name(n->roster, req->name);
+    const struct pv_member *fresh = pv_roster_by_name(n->roster, req->u.member.name);
     const struct pv_member *old = pv_roster_by_node(n->roster, pv_peer_pk(p));
     uint8_t old_pk[PV_SIGN_PK_LEN];
     if (!pv_admin_may_sign(n, what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, handle))
         return;
-    if (fresh == NULL && pv_peer_fail_known(n, req->name, what, handle))
+    if (fresh == NULL && pv_peer_fail_known(n, req->u.member.name, what, handle))
         return;
     if (fresh == NULL || old == NULL || fresh == old) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "replace: no other member is called %s: the reinstalled machine joins "
                         "first, by any name",
-                        req->name);
+                        req->u.member.name);
         return;
     }
     if (!may_replace(n, req, old, fresh, handle) || !nobody_waits(n, old, fresh, handle))
@@ -346,7 +347,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
         r = pv_ending_invite_of(n, old, false, &order.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(n, old_pk, now);
-    fresh = pv_roster_by_name(n->roster, req->name);
+    fresh = pv_roster_by_name(n->roster, req->u.member.name);
     if (r != PV_OK || fresh == NULL)
         fail(n, handle, PV_CTLAPI_FAILED, what,
              r == PV_ERR_LIMIT ? "this node has said as many rules as there is room for: let "

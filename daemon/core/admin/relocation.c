@@ -762,7 +762,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
     const struct pv_view list = pv_roster_coordinators(x->node->roster);
     begin(x, handle);
     x->step = SPREAD; /* until it is signed a failure changes nothing */
-    if (coordedit_find(list, req->coordinator, pk) != PV_OK) {
+    if (coordedit_find(list, req->u.coordinator.which, pk) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, "which one",
              "give its key, or an address of its own: `p2pvpnctl network coordinators` lists them",
              now);

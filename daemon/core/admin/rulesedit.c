@@ -597,30 +597,31 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 {
     struct pv_node *n = part;
     struct pv_st_rule rule = {.kind = PV_RULE_ALLOW};
-    bool allow = strcmp(req->word, "allow") == 0;
+    bool allow = strcmp(req->u.rule.verdict, "allow") == 0;
     const char *what = allow ? "allow" : "deny";
     const struct pv_policy *policy = pv_rules_policy(n);
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
-        !select_who(n, what, req->from, handle, &rule.from) ||
-        !select_what(n, what, req->to, handle, &rule.to) ||
+        !select_who(n, what, req->u.rule.from, handle, &rule.from) ||
+        !select_what(n, what, req->u.rule.to, handle, &rule.to) ||
         !read_ports(n, what, req->text, handle, &rule.ports))
         return;
-    if (!allow && strcmp(req->word, "deny") != 0) {
+    if (!allow && strcmp(req->u.rule.verdict, "deny") != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE, "rule_add: the verdict is allow or deny");
         return;
     }
-    if (policy == NULL || req->number > pv_policy_count(policy)) {
+    if (policy == NULL || req->u.rule.number > pv_policy_count(policy)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
+                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what,
+                        req->u.rule.number);
         return;
     }
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
     struct pv_ctlapi_told told = {.doubts = doubts_of(n, &rule),
-                                  .exists = find_same(policy, &rule, req->number)};
-    find_deciding(policy, &rule, req->number, &told);
-    int r = shut_door(n, &rule, req->keep_invite, &told, now);
-    if (r == PV_OK && told.exists == 0 && !find_place(policy, req->number, 0, &rule.place))
-        r = make_room(n, req->number, &rule.place, now);
+                                  .exists = find_same(policy, &rule, req->u.rule.number)};
+    find_deciding(policy, &rule, req->u.rule.number, &told);
+    int r = shut_door(n, &rule, req->u.rule.keep_invite, &told, now);
+    if (r == PV_OK && told.exists == 0 && !find_place(policy, req->u.rule.number, 0, &rule.place))
+        r = make_room(n, req->u.rule.number, &rule.place, now);
     if (r == PV_OK && told.exists == 0)
         r = say_rule(n, &rule, now);
     if (r == PV_OK)
@@ -639,17 +640,18 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const struct pv_policy *policy = pv_rules_policy(n);
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
-    if (policy == NULL || req->number == 0 || req->number > pv_policy_count(policy)) {
+    if (policy == NULL || req->u.rule.number == 0 || req->u.rule.number > pv_policy_count(policy)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
+                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what,
+                        req->u.rule.number);
         return;
     }
-    const uint8_t *id = pv_policy_at(policy, req->number)->id;
+    const uint8_t *id = pv_policy_at(policy, req->u.rule.number)->id;
     /* Others may have made and removed rules since the list was read. */
-    if (req->invite[0] != '\0' && strcmp(req->invite, PV_KEY_STR(id)) != 0) {
+    if (req->u.rule.id[0] != '\0' && strcmp(req->u.rule.id, PV_KEY_STR(id)) != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: rule %u is another one by now: `p2pvpnctl rules` lists them", what,
-                        req->number);
+                        req->u.rule.number);
         return;
     }
     const struct pv_roster_entry *e = pv_roster_find(n->roster, id);
@@ -689,11 +691,11 @@ static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_pee
     struct pv_node *n = part;
     struct pv_st_rule rule = {.kind = PV_RULE_DENY_DEFAULT,
                               .ports = {.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1}};
-    bool deny = strcmp(req->word, "deny") == 0;
+    bool deny = strcmp(req->u.rule.verdict, "deny") == 0;
     int r = PV_OK;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
-    if (!deny && strcmp(req->word, "allow") != 0) {
+    if (!deny && strcmp(req->u.rule.verdict, "allow") != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE, "%s: give allow or deny", what);
         return;
     }
@@ -798,23 +800,24 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
     const uint8_t *node = aside != NULL ? aside->node
                           : set         ? pv_rulesedit_need_node(n, what, req->peer, handle)
                                         : pv_rulesedit_need_known(n, what, req->peer, handle);
-    if (node == NULL || (set && !pv_rules_may_be_tag(n, what, req->name, handle)))
+    if (node == NULL || (set && !pv_rules_may_be_tag(n, what, req->u.member.name, handle)))
         return;
-    bool has =
-        find_tag(n, node, req->name) != NULL || find_tag_of_invite(n, node, req->name) != NULL;
+    bool has = find_tag(n, node, req->u.member.name) != NULL ||
+               find_tag_of_invite(n, node, req->u.member.name) != NULL;
     if (!set && !has) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %.70s has no tag %s: `p2pvpnctl rules` lists the tags", what,
-                        req->peer, req->name);
+                        req->peer, req->u.member.name);
         return;
     }
     struct pv_ctlapi_told told = {.online = 0};
     const struct pv_member *m = set && !has ? pv_roster_by_node(n->roster, node) : NULL;
     int r = PV_OK;
-    if (m != NULL && is_denied(n, req->name))
-        r = pv_ending_invite_of(n, m, req->keep_invite, &told, now);
+    if (m != NULL && is_denied(n, req->u.member.name))
+        r = pv_ending_invite_of(n, m, req->u.member.keep_invite, &told, now);
     if (r == PV_OK && set != has)
-        r = set ? set_tag(n, node, req->name, now) : untag(n, node, req->name, &told, now);
+        r = set ? set_tag(n, node, req->u.member.name, now)
+                : untag(n, node, req->u.member.name, &told, now);
     if (r == PV_OK)
         pv_admin_answer_with(n, handle, &told, now);
     else
@@ -912,16 +915,16 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
                    struct decision *ret)
 {
     struct pv_prefix prefix;
-    const uint8_t *from = pv_rulesedit_need_node(n, "can", req->from, handle);
-    bool beyond = from != NULL && read_prefix(n, req->to, &prefix);
+    const uint8_t *from = pv_rulesedit_need_node(n, "can", req->u.rule.from, handle);
+    bool beyond = from != NULL && read_prefix(n, req->u.rule.to, &prefix);
     const uint8_t *to = from == NULL ? NULL
                         : beyond     ? gateway_to(n, &prefix)
-                                     : pv_rulesedit_need_node(n, "can", req->to, handle);
+                                     : pv_rulesedit_need_node(n, "can", req->u.rule.to, handle);
     if (beyond && to == NULL)
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "can: no member has %.50s, or carries it: `p2pvpnctl route list` shows what is carried",
-            req->to);
+            req->u.rule.to);
     if (to == NULL || !read_port(n, req->text, handle, &ret->port))
         return false;
     ret->to = to;
@@ -953,7 +956,7 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     pv_ctlsrv_answer(n->ctl, handle,
                      pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b, s:b}", "allowed",
                                     d.v.allow, "rule", rule == 0 ? json_null() : json_integer(rule),
-                                    "from", req->from, "to", req->to, "port",
+                                    "from", req->u.rule.from, "to", req->u.rule.to, "port",
                                     pv_ports_format_one(d.port.proto, d.port.first, text), "why",
                                     why, "peer", m == NULL ? NULL : m->name, "self",
                                     memcmp(d.to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0,

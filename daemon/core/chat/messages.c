@@ -74,8 +74,8 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_node *n = part;
     uint8_t bytes[PV_CHAT_ID_LEN];
-    const uint8_t *id = req->message[0] == '\0' ? NULL : bytes;
-    if (id != NULL && pv_chat_id_parse(req->message, bytes) != PV_OK) {
+    const uint8_t *id = req->u.say.id[0] == '\0' ? NULL : bytes;
+    if (id != NULL && pv_chat_id_parse(req->u.say.id, bytes) != PV_OK) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
                        "send: an id is 22 characters of base64url, as another send named it");
         return;
@@ -84,7 +84,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
      */
     if (n->removed && !pv_node_need_network(n, "send", handle))
         return;
-    if (is_for_another(n, req->unless, handle))
+    if (is_for_another(n, req->u.say.unless, handle))
         return;
     /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
      * one is kept beside it. */
@@ -93,9 +93,9 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     p = pv_peer_need(n, req->peer, "send", PV_NEEDS_NODE, handle);
-    if (p != NULL && req->name[0] != '\0' && strcmp(req->name, pv_peer_name(p)) != 0) {
+    if (p != NULL && req->u.say.name[0] != '\0' && strcmp(req->u.say.name, pv_peer_name(p)) != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, "send: %s is called %s now",
-                        req->name, pv_peer_name(p));
+                        req->u.say.name, pv_peer_name(p));
         return;
     }
     if (p != NULL && !pv_rules_refuse(n, p, PV_SERVICE_CHAT, "send", handle))
@@ -117,17 +117,17 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req,
     if (of != NULL && of->sought)
         memcpy(job->word, of->name, sizeof(job->word));
     if (inbox) {
-        job->mark_read = !req->peek;
+        job->mark_read = !req->u.list.peek;
         job->of_peer = of != NULL;
-        job->after = pv_chat_id_parse(req->after, job->id) == PV_OK;
+        job->after = pv_chat_id_parse(req->u.list.after, job->id) == PV_OK;
         job->through =
-            req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->through, job->id) == PV_OK;
-        job->upto = req->upto;
+            req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->u.list.through, job->id) == PV_OK;
+        job->upto = req->u.list.upto;
     } else {
         job->all_peers = of == NULL;
-        job->upto = req->upto;
-        job->limit = req->limit;
-        job->before = pv_chat_id_parse(req->before, job->id) == PV_OK;
+        job->upto = req->u.list.upto;
+        job->limit = req->u.list.limit;
+        job->before = pv_chat_id_parse(req->u.list.before, job->id) == PV_OK;
     }
     return job;
 }
@@ -151,11 +151,11 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_node *n = part;
     uint8_t id[PV_CHAT_ID_LEN];
     struct pv_conversation of;
-    const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ
-                            : req->cmd == PV_CTLAPI_INBOX && !req->peek ? ASKED_INBOX
-                                                                        : ASKED_LIST;
+    const enum asked what = req->cmd == PV_CTLAPI_READ                         ? ASKED_READ
+                            : req->cmd == PV_CTLAPI_INBOX && !req->u.list.peek ? ASKED_INBOX
+                                                                               : ASKED_LIST;
     /* Without this everything would be read. */
-    if (what == ASKED_READ && pv_chat_id_parse(req->through, id) != PV_OK) {
+    if (what == ASKED_READ && pv_chat_id_parse(req->u.list.through, id) != PV_OK) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");
         return;
     }

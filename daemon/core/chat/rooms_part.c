@@ -221,7 +221,7 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
                            uint64_t handle)
 {
     const char *what = pv_ctlapi_cmd_name(req->cmd);
-    const char *name = req->room + (req->room[0] == '#');
+    const char *name = req->u.room.name + (req->u.room.name[0] == '#');
     char text[PV_CTLAPI_ERROR_BUF];
     if (status == PV_ERR_MALFORMED && req->cmd == PV_CTLAPI_ROOM_CREATE) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
@@ -498,8 +498,10 @@ static const uint8_t *need_meant(struct pv_node *n, const char *typed, const cha
 void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, const uint8_t *id,
                         uint64_t handle, pv_ns now)
 {
-    const struct pv_rooms_say say = {
-        .room = need_meant(n, req->peer, req->room, "send", handle), .text = req->text, .id = id};
+    const struct pv_rooms_say say = {.room =
+                                         need_meant(n, req->peer, req->u.say.room, "send", handle),
+                                     .text = req->text,
+                                     .id = id};
     if (say.room == NULL)
         return;
     if (pv_rooms_part_is_over(n, say.room)) {
@@ -585,7 +587,7 @@ static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_pee
 {
     struct rooms_part *r = part;
     const uint8_t *id =
-        pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
+        pv_rooms_part_need(r->node, req->u.room.name, false, pv_ctlapi_cmd_name(req->cmd), handle);
     if (id != NULL)
         pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
 }
@@ -595,7 +597,7 @@ static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer
 {
     struct rooms_part *r = part;
     const uint8_t *found =
-        pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
+        pv_rooms_part_need(r->node, req->u.room.name, false, pv_ctlapi_cmd_name(req->cmd), handle);
     uint8_t id[PV_ROOM_ID_LEN];
     if (found == NULL)
         return;
@@ -616,16 +618,17 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
     uint8_t id[PV_ROOM_ID_LEN];
     int status;
     if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
-        status = pv_rooms_open(r->rooms, handle, req->room, wall, now);
+        status = pv_rooms_open(r->rooms, handle, req->u.room.name, wall, now);
     } else {
         const char *what = pv_ctlapi_cmd_name(req->cmd);
-        const uint8_t *found = req->cmd == PV_CTLAPI_ROOM_INVITE
-                                   ? need_meant(r->node, req->room, "", what, handle)
-                                   : pv_rooms_part_need(r->node, req->room, false, what, handle);
+        const uint8_t *found =
+            req->cmd == PV_CTLAPI_ROOM_INVITE
+                ? need_meant(r->node, req->u.room.name, "", what, handle)
+                : pv_rooms_part_need(r->node, req->u.room.name, false, what, handle);
         if (found == NULL)
             return;
-        memcpy(id, found, sizeof(id));          /* it lives until the next call only */
-        pv_rooms_name(r->rooms, id, req->room); /* for what the answer says */
+        memcpy(id, found, sizeof(id));                 /* it lives until the next call only */
+        pv_rooms_name(r->rooms, id, req->u.room.name); /* for what the answer says */
         /* A member that gets nothing of ours would not hear of it either. */
         if (p != NULL && pv_rules_refuse(r->node, p, PV_SERVICE_CHAT, "room", handle))
             return;

@@ -521,7 +521,7 @@ static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
 {
     struct info *x = part;
     enum pv_log_level level;
-    if (pv_log_level_parse(req->word, &level) != PV_OK) {
+    if (pv_log_level_parse(req->u.log.level, &level) != PV_OK) {
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_USAGE,
                        "log: no such level: use error, warn, info or debug");
         return;

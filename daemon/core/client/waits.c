@@ -313,9 +313,9 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     if (w == NULL)
         return;
     w->is_ping = true;
-    w->count = req->count;
-    w->size = req->size;
-    w->interval = PV_MS(req->interval_ms);
+    w->count = req->u.ping.count;
+    w->size = req->u.ping.size;
+    w->interval = PV_MS(req->u.ping.interval_ms);
     w->next_at = now;
     w->give_up_at = now + PV_WAITS_PING_PATIENCE;
 }
@@ -328,7 +328,7 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         p = pv_peer_need(ws->node, req->peer, "wait", PV_NEEDS_MEMBER, handle);
         if (p == NULL)
             return;
-    } else if (req->wait.direct) {
+    } else if (req->u.wait.direct) {
         pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
         return;
     } else if (!pv_node_waits(ws->node) && !pv_node_need_network(ws->node, "wait", handle)) {
@@ -337,8 +337,8 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct wait *w = add_wait(ws, p, "wait", handle);
     if (w == NULL)
         return;
-    w->direct = req->wait.direct;
-    w->online = req->wait.online;
+    w->direct = req->u.wait.direct;
+    w->online = req->u.wait.online;
 }
 
 /* One is enough for a program, and no user with all of his connections has every place. */
@@ -356,16 +356,16 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct waits *ws = part;
     struct pv_events *e = &ws->node->events;
-    bool all = strcmp(req->word, "all") == 0;
+    bool all = strcmp(req->u.watch.what, "all") == 0;
     if (!all && !pv_node_need_network(ws->node, "chat", handle))
         return;
     if (listens(ws->node, handle) ||
-        (all ? pv_events_follow(e, handle, req->since_s * 1000000, req->upto)
-             : pv_events_listen(e, handle, req->seen)) != PV_OK)
+        (all ? pv_events_follow(e, handle, req->u.watch.since_s * 1000000, req->u.watch.seq)
+             : pv_events_listen(e, handle, req->u.watch.seen)) != PV_OK)
         pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: too many listeners: close one", all ? "events" : "chat");
-    else if (all && req->number > 0)
-        pv_events_want_figures(e, handle, PV_S(req->number), now);
+    else if (all && req->u.watch.figures > 0)
+        pv_events_want_figures(e, handle, PV_S(req->u.watch.figures), now);
 }
 
 static const struct pv_inband_handler inband[] = {

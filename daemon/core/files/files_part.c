@@ -516,9 +516,10 @@ static bool find_room(struct pv_node *n, const struct pv_ctlapi_request *req, ui
                       const uint8_t **ret_room)
 {
     *ret_room = NULL;
-    if (req->room[0] == '\0' || (req->transfer[0] != '\0' && !pv_rooms_are_ready(n->chat.rooms)))
+    if (req->u.file.room[0] == '\0' ||
+        (req->u.file.transfer[0] != '\0' && !pv_rooms_are_ready(n->chat.rooms)))
         return true;
-    *ret_room = pv_rooms_part_need(n, req->room, false, "send-file", handle);
+    *ret_room = pv_rooms_part_need(n, req->u.file.room, false, "send-file", handle);
     return *ret_room != NULL;
 }
 
@@ -531,8 +532,8 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     uint32_t number;
     const uint8_t *room;
     _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
-    bool has_id = req->transfer[0] != '\0';
-    if (has_id && pv_chat_id_parse(req->transfer, id) != PV_OK) {
+    bool has_id = req->u.file.transfer[0] != '\0';
+    if (has_id && pv_chat_id_parse(req->u.file.transfer, id) != PV_OK) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
                        "send-file: a transfer has 22 characters, as an id of a message");
         return;
@@ -663,19 +664,19 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct files *f = part;
     int r = PV_ERR_UNSUPPORTED;
     if (req->cmd == PV_CTLAPI_FILE_ACCEPT)
-        r = pv_filelink_accept(f->link, req->number, now);
+        r = pv_filelink_accept(f->link, req->u.file.number, now);
     else if (req->cmd == PV_CTLAPI_FILE_STOP)
-        r = pv_filelink_stop(f->link, req->number, now);
+        r = pv_filelink_stop(f->link, req->u.file.number, now);
     else if (req->cmd == PV_CTLAPI_FILE_GET)
-        r = pass(f, req->number, handle);
+        r = pass(f, req->u.file.number, handle);
     else if (req->cmd == PV_CTLAPI_FILE_SAVED)
-        r = pv_filelink_saved(f->link, req->number, now);
+        r = pv_filelink_saved(f->link, req->u.file.number, now);
     if (r == PV_OK && req->cmd == PV_CTLAPI_FILE_ACCEPT)
-        trust(f, req->number);
+        trust(f, req->u.file.number);
     if (r == PV_OK)
-        answer_file(f, req->number, handle);
+        answer_file(f, req->u.file.number, handle);
     else
-        answer_failed(f, req->number, r, handle);
+        answer_failed(f, req->u.file.number, r, handle);
 }
 
 static const struct pv_command_handler commands[] = {

@@ -670,8 +670,9 @@ static void begin(struct pv_enrol *x, bool create, const struct pv_ctlapi_reques
     x->attempt++;
     x->create = create;
     x->handle = handle;
-    x->until = now + (req->timeout_ms == 0 ? PV_ENROL_TIME : PV_MS(req->timeout_ms));
-    x->deadline = req->insist ? x->until : pv_min_ns(x->until, now + PV_ENROL_ANSWER);
+    x->until =
+        now + (req->u.enter.timeout_ms == 0 ? PV_ENROL_TIME : PV_MS(req->u.enter.timeout_ms));
+    x->deadline = req->u.enter.insist ? x->until : pv_min_ns(x->until, now + PV_ENROL_ANSWER);
 }
 
 /* The reason that a user reads at the deadline is set before anything is tried: most failures here
@@ -789,9 +790,9 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (!may_begin(x, true, handle, now))
         return;
     begin(x, true, req, handle, now);
-    const char *name = req->name[0] != '\0' ? req->name : x->node->given.hostname;
-    const char *network = req->network[0] != '\0' ? req->network : "home";
-    const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
+    const char *name = req->u.enter.name[0] != '\0' ? req->u.enter.name : x->node->given.hostname;
+    const char *network = req->u.enter.network[0] != '\0' ? req->u.enter.network : "home";
+    const char *cidr = req->u.enter.cidr[0] != '\0' ? req->u.enter.cidr : "10.66.0.0/16";
     if (!take_url(req->secret, x)) {
         fail(x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
              "use what `p2pvpn-coordinator url` prints, whole and in quotes");
@@ -825,9 +826,9 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (!may_begin(x, false, handle, now))
         return;
     begin(x, false, req, handle, now);
-    x->name_given = req->name[0] != '\0';
-    snprintf(x->network, sizeof(x->network), "%s", req->network);
-    const char *name = x->name_given ? req->name : x->node->given.hostname;
+    x->name_given = req->u.enter.name[0] != '\0';
+    snprintf(x->network, sizeof(x->network), "%s", req->u.enter.network);
+    const char *name = x->name_given ? req->u.enter.name : x->node->given.hostname;
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
              "use a to z, 0 to 9 and -, at most 63");

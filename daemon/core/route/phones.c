@@ -373,14 +373,14 @@ static const char *out_of_reach(const struct pv_node *n, const struct pv_addr *a
 static bool is_named_port(const struct pv_node *n, const struct making *x)
 {
     struct pv_addr at;
-    return is_self(n, x->by) && pv_addr_parse(x->req->coordinator, &at) == PV_OK &&
+    return is_self(n, x->by) && pv_addr_parse(x->req->u.phone.endpoint, &at) == PV_OK &&
            pv_openport_is_phone_port(n, &at);
 }
 
 /* Where its app finds the gateway. False: the client is answered. */
 static bool choose_endpoint(struct pv_node *n, struct making *x)
 {
-    const char *text = x->req->coordinator;
+    const char *text = x->req->u.phone.endpoint;
     struct pv_hostport hp;
     if (text[0] == '\0') {
         if (!find_endpoint(n, x))
@@ -430,8 +430,8 @@ static bool may_take_all(struct pv_node *n, const struct making *x)
 {
     const struct pv_prefix all = {.base = pv_addr4(0, 0, 0, 0, 0), .bits = 0};
     struct pv_offer offer;
-    if (!x->req->everything || (pv_routes_is_allowed(n, x->by->node, &all) &&
-                                pv_routes_is_offered(n, x->by->node, &all, &offer)))
+    if (!x->req->u.phone.everything || (pv_routes_is_allowed(n, x->by->node, &all) &&
+                                        pv_routes_is_offered(n, x->by->node, &all, &offer)))
         return true;
     pv_ctlsrv_failf(
         n->ctl, x->handle, PV_CTLAPI_REFUSED,
@@ -446,7 +446,7 @@ static bool choose_place(struct pv_node *n, struct making *x)
 {
     const struct pv_st_network *net = pv_roster_network(n->roster);
     uint32_t ip4;
-    const struct pv_member *held = pv_roster_by_name(n->roster, x->req->name);
+    const struct pv_member *held = pv_roster_by_name(n->roster, x->req->u.phone.name);
     if (held != NULL && (pv_roster_gateway(n->roster, held) != NULL ||
                          pv_roster_lost_gateway(n->roster, held) != NULL)) {
         pv_ctlsrv_failf(
@@ -456,18 +456,18 @@ static bool choose_place(struct pv_node *n, struct making *x)
             x->what, held->name, held->name);
         return false;
     }
-    if (!pv_roster_name_is_free(n->roster, x->req->name, x->pk) ||
-        strcmp(x->req->name, net->name) == 0) {
+    if (!pv_roster_name_is_free(n->roster, x->req->u.phone.name, x->pk) ||
+        strcmp(x->req->u.phone.name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
                         "%s: %s is taken: it is, or was at first, the name of another member, or "
                         "that of the network. Choose another name.",
-                        x->what, x->req->name);
+                        x->what, x->req->u.phone.name);
         return false;
     }
     if (pv_roster_free_ip4(n->roster, x->pk, NULL, NULL, &ip4) != PV_OK)
         return refuse(n, x, PV_CTLAPI_FAILED,
                       "the network has no address left: `sudo p2pvpnctl remove` makes room");
-    snprintf(x->st.name, sizeof(x->st.name), "%s", x->req->name);
+    snprintf(x->st.name, sizeof(x->st.name), "%s", x->req->u.phone.name);
     pv_store_be32(x->st.ip4, ip4);
     return true;
 }
@@ -504,7 +504,7 @@ static void answer(struct pv_node *n, const struct making *x)
     const struct pv_st_network *net = pv_roster_network(n->roster);
     static const char *const tests[] = {
         [PV_PORT_PASSED] = "passed", [PV_PORT_UNTESTED] = "untested"};
-    const bool all = x->req->everything;
+    const bool all = x->req->u.phone.everything;
     char sk[PV_WG_KEY_TEXT_BUF];
     if (m == NULL || pv_roster_gateway(n->roster, m) != x->by) {
         (void)refuse(n, x, PV_CTLAPI_FAILED, "the statements do not count: try again");
@@ -558,7 +558,7 @@ static bool names_port(const struct pv_node *n, const struct making *x)
 {
     struct pv_addr at;
     const char *why;
-    if (x->req->coordinator[0] != '\0')
+    if (x->req->u.phone.endpoint[0] != '\0')
         return is_named_port(n, x);
     return pv_openport(n, &at, &why) == PV_OK && pv_openport_is_phone_port(n, &at);
 }
@@ -566,7 +566,7 @@ static bool names_port(const struct pv_node *n, const struct making *x)
 /* Returns what the export has to wait for next, when it has waited for `done`. */
 static enum wait next_wait(const struct pv_node *n, const struct making *x, enum wait done)
 {
-    const bool named = x->req->coordinator[0] != '\0';
+    const bool named = x->req->u.phone.endpoint[0] != '\0';
     if (!is_self(n, x->by))
         return named || done == WAIT_MEMBER ? WAIT_NONE : WAIT_MEMBER;
     if (done == WAIT_NONE && !named && needs_phone_port(n))

@@ -759,7 +759,7 @@ static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     }
     if (!read_entry(r, req->peer, handle, &entry))
         return;
-    entry.on = !req->route.off;
+    entry.on = !req->u.route.off;
     if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
         pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
                         "route use: %d members and prefixes were named already: `sudo p2pvpnctl "
@@ -806,8 +806,8 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
     }
     r->before = r->use;
     r->use.exit = true;
-    r->use.exit_lan = req->route.lan;
-    r->use.exit_block = req->route.block;
+    r->use.exit_lan = req->u.route.lan;
+    r->use.exit_block = req->u.route.block;
     memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
     pv_peer_want(p, "exit", now);
     pv_peers_touch(r->node->peers, p, now);

@@ -203,7 +203,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         return;
     }
     if (!pv_node_need_network(n, what, handle) ||
-        !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
+        !read_prefixes(n, what, req->u.route.prefix, handle, &prefixes) ||
         is_own_range(n, what, &prefixes.p[0], handle) ||
         is_going_elsewhere(n, &prefixes.p[0], handle))
         return;
@@ -220,8 +220,8 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         o.n += at == o.n ? 1 : 0;
         o.list[at] =
             (struct pv_offer){.prefix = prefixes.p[i],
-                              .flags = (uint8_t)((req->route.automatic ? PV_OFFER_AUTO : 0) |
-                                                 (req->route.no_snat ? PV_OFFER_NO_NAT : 0))};
+                              .flags = (uint8_t)((req->u.route.automatic ? PV_OFFER_AUTO : 0) |
+                                                 (req->u.route.no_snat ? PV_OFFER_NO_NAT : 0))};
         o.list[at].flags = pv_routes_reach(n, &o.list[at]);
     }
     status = say_offered(n, &o, now);
@@ -240,7 +240,7 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
     struct offered o;
     size_t found = 0;
     if (!pv_node_need_network(n, what, handle) ||
-        !read_prefixes(n, what, req->cidr, handle, &prefixes))
+        !read_prefixes(n, what, req->u.route.prefix, handle, &prefixes))
         return;
     read_offered(n, &o);
     for (size_t i = 0; i < prefixes.n; i++) {
@@ -254,7 +254,7 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_FAILED,
             "%s: this node does not offer %.60s: `p2pvpnctl route list` shows what it offers", what,
-            req->cidr);
+            req->u.route.prefix);
         return;
     }
     answer(n, what, say_offered(n, &o, now), handle, now);
@@ -271,7 +271,7 @@ static void run_allow(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct prefixes prefixes;
     int status = PV_OK;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
-        !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
+        !read_prefixes(n, what, req->u.route.prefix, handle, &prefixes) ||
         is_own_range(n, what, &prefixes.p[0], handle))
         return;
     const uint8_t *node = pv_rulesedit_need_node(n, what, req->peer, handle);
@@ -318,7 +318,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     size_t found = 0;
     int status = PV_OK;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
-        !read_prefixes(n, what, req->cidr, handle, &prefixes))
+        !read_prefixes(n, what, req->u.route.prefix, handle, &prefixes))
         return;
     const uint8_t *node = pv_rulesedit_need_known(n, what, req->peer, handle);
     for (size_t i = 0; node != NULL && i < prefixes.n && status == PV_OK; i++)
@@ -327,7 +327,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_FAILED,
             "%s: nobody allowed %.70s to carry %.50s: `p2pvpnctl route list` shows what is allowed",
-            what, req->peer, req->cidr);
+            what, req->peer, req->u.route.prefix);
     else if (node != NULL)
         answer(n, what, status, handle, now);
 }

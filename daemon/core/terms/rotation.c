@@ -476,7 +476,7 @@ static bool statics_agree(const struct rotation *r, const struct pv_ctlapi_reque
     const struct pv_peer *p = pv_peers_next_static(r->node->peers, NULL);
     const char *kind = p != NULL ? "static peer" : "phone";
     size_t n = count_files(r);
-    if (n == 0 || req->statics)
+    if (n == 0 || req->u.rotate.statics)
         return true;
     if (p == NULL)
         p = pv_peers_next(r->node->peers, NULL);

@@ -240,11 +240,11 @@ static void say_member(const struct pv_ctlapi_request *req, const char *name,
             "deny: %s is a member, and does not wait: `sudo p2pvpnctl deny %s TO PORTS` makes a "
             "rule that denies it something, `sudo p2pvpnctl remove %s` puts it out for good",
             name, name, name);
-    else if (req->name[0] != '\0')
+    else if (req->u.member.name[0] != '\0')
         snprintf(
             text, PV_CTLAPI_ERROR_BUF,
             "admit: %s is a member already, and got no tag: `sudo p2pvpnctl tag %s %s` gives it",
-            name, name, req->name);
+            name, name, req->u.member.name);
     else
         snprintf(text, PV_CTLAPI_ERROR_BUF, "admit: %s is a member already: nothing is to be done",
                  name);
@@ -359,7 +359,8 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         is_in_the_way(n, m, handle))
         return;
     memcpy(pk, m->node, sizeof(pk)); /* the roster changes with the tag */
-    if (req->name[0] != '\0' && !pv_rulesedit_give_tag(n, "admit", pk, req->name, handle, now))
+    if (req->u.member.name[0] != '\0' &&
+        !pv_rulesedit_give_tag(n, "admit", pk, req->u.member.name, handle, now))
         return;
     int r = sign_admission(n, pk, now, &made);
     if (r == PV_OK)
@@ -367,8 +368,8 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (r != PV_OK)
         fail(n, "admit", r, handle);
     else
-        pv_admin_answer_with(n, handle, &(struct pv_ctlapi_told){.tagged = req->name[0] != '\0'},
-                             now);
+        pv_admin_answer_with(
+            n, handle, &(struct pv_ctlapi_told){.tagged = req->u.member.name[0] != '\0'}, now);
 }
 
 /* Its key never comes back: else it could ask again without end. */

@@ -34,8 +34,32 @@ enum field_type {
     F_BOOL,
 };
 
+/* The members of pv_ctlapi_request.u. */
+enum group {
+    G_ALL, /* none: beside u */
+    G_ENTER,
+    G_TERMS,
+    G_INVITE,
+    G_LEAVE,
+    G_PING,
+    G_WAIT,
+    G_MEMBER,
+    G_RULE,
+    G_PHONE,
+    G_ROUTE,
+    G_COORDINATOR,
+    G_ROTATE,
+    G_SAY,
+    G_LIST,
+    G_WATCH,
+    G_LOG,
+    G_FILE,
+    G_ROOM,
+};
+
 static const struct request_field {
     const char *key;
+    enum group group; /* that has it */
     enum field_type type;
     size_t offset; /* in struct pv_ctlapi_request */
     size_t size;   /* of a string's buffer */
@@ -43,74 +67,132 @@ static const struct request_field {
 } FIELDS[] = {
 #define AT(member)  offsetof(struct pv_ctlapi_request, member)
 #define BUF(member) AT(member), sizeof(((struct pv_ctlapi_request *)0)->member)
-    {"peer", F_PEER, BUF(peer), 0, 0},
-    {"network", F_NAME, BUF(network), 0, 0},
-    {"unless", F_NAME, BUF(unless), 0, 0},
-    {"name", F_NAME, BUF(name), 0, 0},
-    {"cidr", F_CIDR, BUF(cidr), 0, 0},
-    {"prefix", F_WORD, BUF(cidr), 0, 0},
-    {"invite", F_WORD, BUF(invite), 0, 0},
-    {"rule", F_WORD, BUF(invite), 0, 0},
-    {"room", F_ROOM, BUF(room), 0, 0},
-    {"coordinator", F_WORD, BUF(coordinator), 0, 0},
-    {"endpoint", F_WORD, BUF(coordinator), 0, 0},
-    {"level", F_WORD, BUF(word), 0, 0},
-    {"address", F_WORD, BUF(word), 0, 0},
-    {"what", F_WORD, BUF(word), 0, 0},
-    {"verdict", F_WORD, BUF(word), 0, 0},
-    {"from", F_PEER, BUF(from), 0, 0},
-    {"to", F_PEER, BUF(to), 0, 0},
-    {"tag", F_NAME, BUF(name), 0, 0},
-    {"ports", F_TEXT, AT(text), 0, 0, 0},
-    {"url", F_SECRET, AT(secret), 0, 0, 0},
-    {"token", F_SECRET, AT(secret), 0, 0, 0},
-    {"key", F_SECRET, AT(secret), 0, 0, 0},
-    {"text", F_TEXT, AT(text), 0, 0, 0},
-    {"box", F_TEXT, AT(text), 0, 0, 0},
-    {"uses", F_U32, AT(terms.uses), 0, 1, PV_CTLAPI_MAX_USES},
-    {"expires", F_U64, AT(terms.expires_s), 0, 1, PV_CTLAPI_MAX_EXPIRES_S},
-    {"member_for", F_U64, AT(terms.lifetime_s), 0, PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S},
-    {"admin", F_BOOL, AT(terms.admin), 0, 0, 0},
-    {"approve", F_BOOL, AT(terms.approve), 0, 0, 0},
-    {"ephemeral", F_BOOL, AT(terms.ephemeral), 0, 0, 0},
-    {"forget", F_BOOL, AT(leave.forget), 0, 0, 0},
-    {"copy", F_BOOL, AT(leave.copy), 0, 0, 0},
-    {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
-    {"interval_ms", F_U32, AT(interval_ms), 0, 10, 3600000},
-    {"size", F_U32, AT(size), 0, 0, PV_CTLAPI_MAX_PING_SIZE},
-    {"timeout_ms", F_U32, AT(timeout_ms), 0, 0, 86400000},
-    {"direct", F_BOOL, AT(wait.direct), 0, 0, 0},
-    {"online", F_BOOL, AT(wait.online), 0, 0, 0},
-    {"peek", F_BOOL, AT(peek), 0, 0, 0},
-    {"statics", F_BOOL, AT(statics), 0, 0, 0},
-    {"insist", F_BOOL, AT(insist), 0, 0, 0},
-    {"keep_invite", F_BOOL, AT(keep_invite), 0, 0, 0},
-    {"last", F_BOOL, AT(leave.last), 0, 0, 0},
-    {"force", F_BOOL, AT(force), 0, 0, 0},
-    {"delete_root", F_BOOL, AT(leave.delete_root), 0, 0, 0},
-    {"no_snat", F_BOOL, AT(route.no_snat), 0, 0, 0},
-    {"auto", F_BOOL, AT(route.automatic), 0, 0, 0},
-    {"off", F_BOOL, AT(route.off), 0, 0, 0},
-    {"lan", F_BOOL, AT(route.lan), 0, 0, 0},
-    {"everything", F_BOOL, AT(everything), 0, 0, 0},
-    {"block", F_BOOL, AT(route.block), 0, 0, 0},
-    {"seen", F_BOOL, AT(seen), 0, 0, 0},
-    {"file", F_TEXT, AT(text), 0, 0, 0},
-    {"addresses", F_TEXT, AT(text), 0, 0, 0},
-    {"number", F_U32, AT(number), 0, 1, UINT32_MAX},
-    {"place", F_U32, AT(number), 0, 0, UINT32_MAX},
-    {"figures", F_U32, AT(number), 0, 1, 3600},
-    {"before", F_WORD, BUF(before), 0, 0},
-    {"after", F_WORD, BUF(after), 0, 0},
-    {"through", F_WORD, BUF(through), 0, 0},
-    {"upto", F_U64, AT(upto), 0, 1, INT64_MAX},
-    {"seq", F_U64, AT(upto), 0, 1, INT64_MAX},
-    {"since", F_U64, AT(since_s), 0, 1, UINT32_MAX},
-    {"message", F_WORD, BUF(message), 0, 0},
-    {"transfer", F_WORD, BUF(transfer), 0, 0},
-    {"limit", F_U32, AT(limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
+    {"peer", G_ALL, F_PEER, BUF(peer), 0, 0},
+    {"network", G_ENTER, F_NAME, BUF(u.enter.network), 0, 0},
+    {"unless", G_SAY, F_NAME, BUF(u.say.unless), 0, 0},
+    {"name", G_ENTER, F_NAME, BUF(u.enter.name), 0, 0},
+    {"name", G_MEMBER, F_NAME, BUF(u.member.name), 0, 0},
+    {"name", G_PHONE, F_NAME, BUF(u.phone.name), 0, 0},
+    {"name", G_SAY, F_NAME, BUF(u.say.name), 0, 0},
+    {"cidr", G_ENTER, F_CIDR, BUF(u.enter.cidr), 0, 0},
+    {"prefix", G_ROUTE, F_WORD, BUF(u.route.prefix), 0, 0},
+    {"invite", G_INVITE, F_WORD, BUF(u.invite.id), 0, 0},
+    {"rule", G_RULE, F_WORD, BUF(u.rule.id), 0, 0},
+    {"room", G_SAY, F_ROOM, BUF(u.say.room), 0, 0},
+    {"room", G_FILE, F_ROOM, BUF(u.file.room), 0, 0},
+    {"room", G_ROOM, F_ROOM, BUF(u.room.name), 0, 0},
+    {"coordinator", G_COORDINATOR, F_WORD, BUF(u.coordinator.which), 0, 0},
+    {"endpoint", G_PHONE, F_WORD, BUF(u.phone.endpoint), 0, 0},
+    {"level", G_LOG, F_WORD, BUF(u.log.level), 0, 0},
+    {"address", G_MEMBER, F_WORD, BUF(u.member.address), 0, 0},
+    {"what", G_WATCH, F_WORD, BUF(u.watch.what), 0, 0},
+    {"verdict", G_RULE, F_WORD, BUF(u.rule.verdict), 0, 0},
+    {"from", G_RULE, F_PEER, BUF(u.rule.from), 0, 0},
+    {"to", G_RULE, F_PEER, BUF(u.rule.to), 0, 0},
+    {"tag", G_TERMS, F_NAME, BUF(u.terms.tag), 0, 0},
+    {"tag", G_MEMBER, F_NAME, BUF(u.member.name), 0, 0},
+    {"ports", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"url", G_ALL, F_SECRET, AT(secret), 0, 0, 0},
+    {"token", G_ALL, F_SECRET, AT(secret), 0, 0, 0},
+    {"key", G_ALL, F_SECRET, AT(secret), 0, 0, 0},
+    {"text", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"box", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"uses", G_TERMS, F_U32, AT(u.terms.uses), 0, 1, PV_CTLAPI_MAX_USES},
+    {"expires", G_TERMS, F_U64, AT(u.terms.expires_s), 0, 1, PV_CTLAPI_MAX_EXPIRES_S},
+    {"member_for", G_TERMS, F_U64, AT(u.terms.lifetime_s), 0, PV_CTLAPI_MIN_MEMBER_S,
+     PV_CTLAPI_MAX_MEMBER_S},
+    {"admin", G_TERMS, F_BOOL, AT(u.terms.admin), 0, 0, 0},
+    {"approve", G_TERMS, F_BOOL, AT(u.terms.approve), 0, 0, 0},
+    {"ephemeral", G_TERMS, F_BOOL, AT(u.terms.ephemeral), 0, 0, 0},
+    {"forget", G_LEAVE, F_BOOL, AT(u.leave.forget), 0, 0, 0},
+    {"copy", G_LEAVE, F_BOOL, AT(u.leave.copy), 0, 0, 0},
+    {"count", G_PING, F_U32, AT(u.ping.count), 0, 1, PV_CTLAPI_MAX_PINGS},
+    {"interval_ms", G_PING, F_U32, AT(u.ping.interval_ms), 0, 10, 3600000},
+    {"size", G_PING, F_U32, AT(u.ping.size), 0, 0, PV_CTLAPI_MAX_PING_SIZE},
+    {"timeout_ms", G_ENTER, F_U32, AT(u.enter.timeout_ms), 0, 0, 86400000},
+    {"direct", G_WAIT, F_BOOL, AT(u.wait.direct), 0, 0, 0},
+    {"online", G_WAIT, F_BOOL, AT(u.wait.online), 0, 0, 0},
+    {"peek", G_LIST, F_BOOL, AT(u.list.peek), 0, 0, 0},
+    {"statics", G_ROTATE, F_BOOL, AT(u.rotate.statics), 0, 0, 0},
+    {"insist", G_ENTER, F_BOOL, AT(u.enter.insist), 0, 0, 0},
+    {"keep_invite", G_MEMBER, F_BOOL, AT(u.member.keep_invite), 0, 0, 0},
+    {"keep_invite", G_RULE, F_BOOL, AT(u.rule.keep_invite), 0, 0, 0},
+    {"last", G_LEAVE, F_BOOL, AT(u.leave.last), 0, 0, 0},
+    {"force", G_MEMBER, F_BOOL, AT(u.member.force), 0, 0, 0},
+    {"delete_root", G_LEAVE, F_BOOL, AT(u.leave.delete_root), 0, 0, 0},
+    {"no_snat", G_ROUTE, F_BOOL, AT(u.route.no_snat), 0, 0, 0},
+    {"auto", G_ROUTE, F_BOOL, AT(u.route.automatic), 0, 0, 0},
+    {"off", G_ROUTE, F_BOOL, AT(u.route.off), 0, 0, 0},
+    {"lan", G_ROUTE, F_BOOL, AT(u.route.lan), 0, 0, 0},
+    {"everything", G_PHONE, F_BOOL, AT(u.phone.everything), 0, 0, 0},
+    {"block", G_ROUTE, F_BOOL, AT(u.route.block), 0, 0, 0},
+    {"seen", G_WATCH, F_BOOL, AT(u.watch.seen), 0, 0, 0},
+    {"file", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"addresses", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"number", G_RULE, F_U32, AT(u.rule.number), 0, 1, UINT32_MAX},
+    {"number", G_FILE, F_U32, AT(u.file.number), 0, 1, UINT32_MAX},
+    {"place", G_RULE, F_U32, AT(u.rule.number), 0, 0, UINT32_MAX},
+    {"figures", G_WATCH, F_U32, AT(u.watch.figures), 0, 1, 3600},
+    {"before", G_LIST, F_WORD, BUF(u.list.before), 0, 0},
+    {"after", G_LIST, F_WORD, BUF(u.list.after), 0, 0},
+    {"through", G_LIST, F_WORD, BUF(u.list.through), 0, 0},
+    {"upto", G_LIST, F_U64, AT(u.list.upto), 0, 1, INT64_MAX},
+    {"seq", G_WATCH, F_U64, AT(u.watch.seq), 0, 1, INT64_MAX},
+    {"since", G_WATCH, F_U64, AT(u.watch.since_s), 0, 1, UINT32_MAX},
+    {"message", G_SAY, F_WORD, BUF(u.say.id), 0, 0},
+    {"transfer", G_FILE, F_WORD, BUF(u.file.transfer), 0, 0},
+    {"limit", G_LIST, F_U32, AT(u.list.limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
 #undef AT
 #undef BUF
+};
+
+/* Of the commands that have a member of u. */
+static const uint8_t GROUPS[PV_CTLAPI_N_CMDS] = {
+    [PV_CTLAPI_CREATE] = G_ENTER,
+    [PV_CTLAPI_JOIN] = G_ENTER,
+    [PV_CTLAPI_INVITE] = G_TERMS,
+    [PV_CTLAPI_INVITE_REVOKE] = G_INVITE,
+    [PV_CTLAPI_LEAVE] = G_LEAVE,
+    [PV_CTLAPI_PING] = G_PING,
+    [PV_CTLAPI_WAIT] = G_WAIT,
+    [PV_CTLAPI_REMOVE] = G_MEMBER,
+    [PV_CTLAPI_ADMIT] = G_MEMBER,
+    [PV_CTLAPI_ADMIN_REVOKE] = G_MEMBER,
+    [PV_CTLAPI_RENAME] = G_MEMBER,
+    [PV_CTLAPI_ADDRESS_SET] = G_MEMBER,
+    [PV_CTLAPI_REPLACE] = G_MEMBER,
+    [PV_CTLAPI_TAG] = G_MEMBER,
+    [PV_CTLAPI_UNTAG] = G_MEMBER,
+    [PV_CTLAPI_RULE_ADD] = G_RULE,
+    [PV_CTLAPI_RULE_REMOVE] = G_RULE,
+    [PV_CTLAPI_RULES_DEFAULT] = G_RULE,
+    [PV_CTLAPI_CAN] = G_RULE,
+    [PV_CTLAPI_EXPORT] = G_PHONE,
+    [PV_CTLAPI_ROUTE_OFFER] = G_ROUTE,
+    [PV_CTLAPI_ROUTE_WITHDRAW] = G_ROUTE,
+    [PV_CTLAPI_ROUTE_ALLOW] = G_ROUTE,
+    [PV_CTLAPI_ROUTE_DENY] = G_ROUTE,
+    [PV_CTLAPI_ROUTE_USE] = G_ROUTE,
+    [PV_CTLAPI_EXIT_USE] = G_ROUTE,
+    [PV_CTLAPI_COORDINATOR_REMOVE] = G_COORDINATOR,
+    [PV_CTLAPI_COORDINATOR_ADDRESS] = G_COORDINATOR,
+    [PV_CTLAPI_KEY_ROTATE] = G_ROTATE,
+    [PV_CTLAPI_SEND] = G_SAY,
+    [PV_CTLAPI_INBOX] = G_LIST,
+    [PV_CTLAPI_READ] = G_LIST,
+    [PV_CTLAPI_HISTORY] = G_LIST,
+    [PV_CTLAPI_WATCH] = G_WATCH,
+    [PV_CTLAPI_LOG] = G_LOG,
+    [PV_CTLAPI_FILE_SEND] = G_FILE,
+    [PV_CTLAPI_FILE_ACCEPT] = G_FILE,
+    [PV_CTLAPI_FILE_STOP] = G_FILE,
+    [PV_CTLAPI_FILE_GET] = G_FILE,
+    [PV_CTLAPI_FILE_SAVED] = G_FILE,
+    [PV_CTLAPI_ROOM_CREATE] = G_ROOM,
+    [PV_CTLAPI_ROOM_INVITE] = G_ROOM,
+    [PV_CTLAPI_ROOM_ACCEPT] = G_ROOM,
+    [PV_CTLAPI_ROOM_LEAVE] = G_ROOM,
+    [PV_CTLAPI_ROOM_MEMBERS] = G_ROOM,
 };
 
 static const struct command_row {
@@ -155,15 +237,18 @@ bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
 /* Defaults are set on both sides, so that a client may leave out what it does not care about. */
 struct pv_ctlapi_request pv_ctlapi_request_of(enum pv_ctlapi_cmd cmd)
 {
-    return (struct pv_ctlapi_request){
-        .cmd = cmd,
-        .terms.uses = 1,
-        .terms.expires_s = DEFAULT_EXPIRES_S,
-        .count = 4,
-        .interval_ms = 1000,
-        .size = 56,
-        .limit = 100,
-    };
+    struct pv_ctlapi_request req = {.cmd = cmd};
+    if (cmd == PV_CTLAPI_INVITE) {
+        req.u.terms.uses = 1;
+        req.u.terms.expires_s = DEFAULT_EXPIRES_S;
+    } else if (cmd == PV_CTLAPI_PING) {
+        req.u.ping.count = 4;
+        req.u.ping.interval_ms = 1000;
+        req.u.ping.size = 56;
+    } else if (cmd == PV_CTLAPI_HISTORY) {
+        req.u.list.limit = 100;
+    }
+    return req;
 }
 
 /* The secret is a token or URL that lets anybody join: it does not stay in freed memory. */
@@ -287,6 +372,14 @@ static void say_what_is_wanted(const struct request_field *f, const char *cmd, c
         snprintf(why, PV_CTLAPI_ERROR_BUF, "%s: bad %s: give %s", cmd, f->key, wants[f->type]);
 }
 
+/* Returns true if the command may have the field; *ret_need says whether it must. */
+static bool has_field(const struct command_row *cmd, const struct request_field *f, bool *ret_need)
+{
+    *ret_need = list_has(cmd->need, f->key);
+    return (f->group == G_ALL || f->group == (enum group)GROUPS[cmd - COMMANDS]) &&
+           (*ret_need || list_has(cmd->may, f->key));
+}
+
 /* Fields that the command does not name are ignored, so that a newer p2pvpnctl can talk to an older
  * daemon. */
 static int parse_fields(const struct command_row *cmd, const json_t *obj,
@@ -295,8 +388,8 @@ static int parse_fields(const struct command_row *cmd, const json_t *obj,
     for (size_t i = 0; i < PV_ARRAY_LEN(FIELDS); i++) {
         const struct request_field *f = &FIELDS[i];
         const json_t *v = json_object_get(obj, f->key);
-        bool need = list_has(cmd->need, f->key);
-        if (!need && !list_has(cmd->may, f->key))
+        bool need;
+        if (!has_field(cmd, f, &need))
             continue;
         if (v == NULL || json_is_null(v)) {
             if (!need)
@@ -423,8 +516,8 @@ char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
               json_object_set_new(obj, "cmd", json_string(cmd->name)) == 0;
     for (size_t i = 0; ok && i < PV_ARRAY_LEN(FIELDS); i++) {
         const struct request_field *f = &FIELDS[i];
-        bool need = list_has(cmd->need, f->key);
-        if (!need && !list_has(cmd->may, f->key))
+        bool need;
+        if (!has_field(cmd, f, &need))
             continue;
         json_t *v = field_json(f, req);
         if (v != NULL && !need && is_empty(f, v))

@@ -17,76 +17,123 @@
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* One request. The rows of ctlcmd.h say which command has which fields; the others are zero.
- * "" = not given. */
+/* One request. The rows of ctlcmd.h say which fields a command has; the others are zero, and ""
+ * means not given. A command has at most one member of u, by the table GROUPS of
+ * ctlapi_request.c. */
 struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
     enum pv_ctlapi_cmd cmd;
     char peer[PV_CTLAPI_PEER_BUF];
-    char network[PV_NAME_BUF];
-    char unless[PV_NAME_BUF];          /* SEND */
-    char name[PV_NAME_BUF];            /* of a node, or a tag; SEND: what peer is called */
-    char from[PV_CTLAPI_PEER_BUF];     /* whom a rule means */
-    char to[PV_CTLAPI_PEER_BUF];       /* the same */
-    char cidr[PV_ADDR_TEXT];           /* a prefix; of routes also "default" */
-    char invite[PV_CTLAPI_INVITE_BUF]; /* its id; RULE_REMOVE: the rule's, "": any */
-    char room[PV_CTLAPI_ROOM_BUF];
-    char word[PV_CTLAPI_WORD_BUF];               /* a level, an address, or what is watched */
-    char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* key, address or host; "": the only one */
     char *secret; /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
                      token, ROOT_*: key; owned, wiped when freed */
     char *text;   /* ROOT_IMPORT: box; SEND: owned, valid for pv_text_is_valid();
                      FILE_SEND: name of the file; COORDINATOR_ADDRESS:
-                     addresses, commas between */
-    struct {
-        uint32_t uses;       /* 1.., default 1 */
-        uint64_t expires_s;  /* seconds from now, default 24 h */
-        uint64_t lifetime_s; /* seconds that a member by it stays unused, default 0: for ever */
-        bool admin;          /* a member by it becomes an admin */
-        bool approve;        /* a member by it waits until an admin admits it */
-        bool ephemeral;      /* a member by it leaves at its end, in place of lifetime_s */
-    } terms;                 /* INVITE */
-    struct {
-        bool forget;      /* delete this node's keys too */
-        bool copy;        /* with forget: tell nobody, as another machine has these keys */
-        bool last;        /* although nobody else is an admin */
-        bool delete_root; /* with forget: the root key, too */
-    } leave;              /* LEAVE */
-    bool statics;         /* KEY_ROTATE: although static peers know the present one */
-    bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
-    bool keep_invite;     /* REMOVE, RULE_ADD, ADMIN_REVOKE: the invite that let it in, or its own,
-                             stays */
-    bool force;           /* REPLACE: although the old one is online, or its rights stay behind */
-    uint32_t count;       /* PING: 1.., default 4 */
-    uint32_t interval_ms; /* PING: 10..3600000, default 1000 */
-    uint32_t size;        /* PING: bytes of filler, default 56 */
-    uint32_t timeout_ms;  /* CREATE JOIN: not done by then, it ends and says why;
-                             0 (default): after 30 s */
-    struct {
-        bool direct; /* until the path leads through no relay */
-        bool online; /* until the peer, or this node, is online */
-    } wait;          /* WAIT */
-    bool peek;       /* INBOX: leave them unread */
-    struct {
-        bool no_snat;    /* ROUTE_OFFER: hosts there see the members' own addresses */
-        bool automatic;  /* ROUTE_OFFER: members use it unless they say otherwise */
-        bool off;        /* ROUTE_USE: not to use that member's, or that prefix */
-        bool lan, block; /* EXIT_USE */
-    } route;
-    bool everything; /* EXPORT: the phone sends all by its gateway */
-    bool seen;       /* WATCH: messages told are read from then on */
-    uint32_t number; /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
-    char before[PV_CTLAPI_ID_BUF];   /* HISTORY: id of a message, may be "" */
-    char after[PV_CTLAPI_ID_BUF];    /* INBOX: the same; only later ones */
-    char through[PV_CTLAPI_ID_BUF];  /* READ: the last message that the client has */
-    uint64_t upto;                   /* INBOX with after, READ: of the list that ends there; 0:
-                                        only the id is known; HISTORY without peer: of the list
-                                        that begins there, only older ones; 0: all; WATCH: "seq",
-                                        the last one heard; 0: none */
-    uint64_t since_s;                /* WATCH: Unix seconds; 0: not given */
-    char message[PV_CTLAPI_ID_BUF];  /* SEND: the id it shall have, may be "" */
-    char transfer[PV_CTLAPI_ID_BUF]; /* FILE_SEND: the id it shall have, may be "" */
-    uint32_t limit;                  /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
+                     addresses, commas between; RULE_ADD, CAN: ports */
+    union {
+        struct {
+            char network[PV_NAME_BUF];
+            char name[PV_NAME_BUF];  /* of this node */
+            char cidr[PV_ADDR_TEXT]; /* CREATE: the network's range */
+            uint32_t timeout_ms;     /* not done by then, it ends and says why; 0 (default):
+                                        after 30 s */
+            bool insist;             /* tries until timeout_ms, also if nobody answers */
+        } enter;                     /* CREATE JOIN */
+        struct {
+            uint32_t uses;         /* 1.., default 1 */
+            uint64_t expires_s;    /* seconds from now, default 24 h */
+            uint64_t lifetime_s;   /* seconds that a member by it stays unused, default 0: for
+                                      ever */
+            bool admin;            /* a member by it becomes an admin */
+            bool approve;          /* a member by it waits until an admin admits it */
+            bool ephemeral;        /* a member by it leaves at its end, in place of lifetime_s */
+            char tag[PV_NAME_BUF]; /* of a member by it */
+        } terms;                   /* INVITE */
+        struct {
+            char id[PV_CTLAPI_INVITE_BUF];
+        } invite; /* INVITE_REVOKE */
+        struct {
+            bool forget;      /* delete this node's keys too */
+            bool copy;        /* with forget: tell nobody, as another machine has these keys */
+            bool last;        /* although nobody else is an admin */
+            bool delete_root; /* with forget: the root key, too */
+        } leave;              /* LEAVE */
+        struct {
+            uint32_t count;       /* 1.., default 4 */
+            uint32_t interval_ms; /* 10..3600000, default 1000 */
+            uint32_t size;        /* bytes of filler, default 56 */
+        } ping;                   /* PING */
+        struct {
+            bool direct; /* until the path leads through no relay */
+            bool online; /* until the peer, or this node, is online */
+        } wait;          /* WAIT */
+        struct {
+            char name[PV_NAME_BUF];           /* RENAME, REPLACE; ADMIT, TAG, UNTAG: a tag */
+            char address[PV_CTLAPI_WORD_BUF]; /* ADDRESS_SET */
+            bool keep_invite; /* REMOVE, ADMIN_REVOKE, TAG: the invite that let it in stays */
+            bool force;       /* REPLACE: although the old one is online, or its rights stay
+                                 behind */
+        } member;             /* REMOVE ADMIT ADMIN_REVOKE RENAME ADDRESS_SET REPLACE TAG UNTAG */
+        struct {
+            char verdict[PV_CTLAPI_WORD_BUF]; /* "allow", "deny" */
+            char from[PV_CTLAPI_PEER_BUF];
+            char to[PV_CTLAPI_PEER_BUF];
+            char id[PV_CTLAPI_INVITE_BUF]; /* RULE_REMOVE: "": any */
+            uint32_t number;               /* of a rule */
+            bool keep_invite;              /* RULE_ADD: the invite that it is about stays */
+        } rule;                            /* RULE_ADD RULE_REMOVE RULES_DEFAULT CAN */
+        struct {
+            char name[PV_NAME_BUF];
+            char endpoint[PV_CTLAPI_COORDINATOR_BUF];
+            bool everything; /* the phone sends all by its gateway */
+        } phone;             /* EXPORT */
+        struct {
+            char prefix[PV_ADDR_TEXT]; /* also "default" */
+            bool no_snat;              /* ROUTE_OFFER: hosts there see the members' own addresses */
+            bool automatic;            /* ROUTE_OFFER: members use it unless they say otherwise */
+            bool off;                  /* ROUTE_USE: not to use that member's, or that prefix */
+            bool lan, block;           /* EXIT_USE */
+        } route;                       /* ROUTE_* EXIT_USE */
+        struct {
+            char which[PV_CTLAPI_COORDINATOR_BUF]; /* key, address or host; "": the only one */
+        } coordinator;                             /* COORDINATOR_REMOVE COORDINATOR_ADDRESS */
+        struct {
+            bool statics; /* although static peers know the present key */
+        } rotate;         /* KEY_ROTATE */
+        struct {
+            char id[PV_CTLAPI_ID_BUF];     /* that the message shall have */
+            char name[PV_NAME_BUF];        /* only while peer is called so; */
+            char room[PV_CTLAPI_ROOM_BUF]; /* the same of a room */
+            char unless[PV_NAME_BUF];
+        } say; /* SEND */
+        struct {
+            bool peek;                      /* INBOX: leave them unread */
+            char after[PV_CTLAPI_ID_BUF];   /* INBOX: only messages later than this one */
+            char through[PV_CTLAPI_ID_BUF]; /* READ: the last message that the client has */
+            char before[PV_CTLAPI_ID_BUF];  /* HISTORY: only messages older than this one */
+            uint64_t upto;  /* INBOX with after, READ: of the list that ends there; 0: only the id
+                               is known; HISTORY without peer: of the list that begins there, only
+                               older ones; 0: all */
+            uint32_t limit; /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
+        } list;             /* INBOX READ HISTORY */
+        struct {
+            char what[PV_CTLAPI_WORD_BUF];
+            bool seen;        /* messages told are read from then on */
+            uint32_t figures; /* seconds between figures; 0: none */
+            uint64_t seq;     /* the last event heard; 0: none */
+            uint64_t since_s; /* Unix seconds; 0: not given */
+        } watch;              /* WATCH */
+        struct {
+            char level[PV_CTLAPI_WORD_BUF];
+        } log; /* LOG */
+        struct {
+            uint32_t number;                 /* "id" in the list of files */
+            char transfer[PV_CTLAPI_ID_BUF]; /* FILE_SEND: the id that it shall have */
+            char room[PV_CTLAPI_ROOM_BUF];   /* FILE_SEND */
+        } file;                              /* FILE_* */
+        struct {
+            char name[PV_CTLAPI_ROOM_BUF];
+        } room; /* ROOM_* */
+    } u;
 };
 
 /* A request of this command with the defaults above, and no id yet. */

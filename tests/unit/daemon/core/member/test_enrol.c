@@ -111,9 +111,9 @@ static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const ch
     uint64_t handle = handle_of();
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     req.id = 1;
-    snprintf(req.name, sizeof(req.name), "%s", name);
-    snprintf(req.cidr, sizeof(req.cidr), "%s", cidr);
-    snprintf(req.network, sizeof(req.network), "%s", wanted);
+    snprintf(req.u.enter.name, sizeof(req.u.enter.name), "%s", name);
+    snprintf(req.u.enter.cidr, sizeof(req.u.enter.cidr), "%s", cidr);
+    snprintf(req.u.enter.network, sizeof(req.u.enter.network), "%s", wanted);
     req.secret = strdup(secret);
     for (size_t i = 0; i < pv_part_enrol.n_commands; i++) {
         if (pv_part_enrol.commands[i].cmd == cmd)

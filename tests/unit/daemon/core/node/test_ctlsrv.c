@@ -3,6 +3,7 @@
 #include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
+#include "tests/unit/proto/local/full_request.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_ctlsrv *srv;
@@ -185,18 +186,7 @@ PV_TEST(a_user_who_is_not_root_may_read_and_chat_only)
         req.id = 1;
         req.secret = secret;
         req.text = text;
-        req.number = 1;
-        memcpy(req.peer, "bob", 4);
-        memcpy(req.name, "rob", 4);
-        memcpy(req.from, "bob", 4);
-        memcpy(req.to, "rob", 4);
-        memcpy(req.coordinator, "192.0.2.1", 10);
-        bool is_rule = req.cmd == PV_CTLAPI_RULE_ADD || req.cmd == PV_CTLAPI_RULES_DEFAULT;
-        snprintf(req.word, sizeof(req.word), "%s", is_rule ? "allow" : "chat");
-        snprintf(req.cidr, sizeof(req.cidr), "10.1.0.0/16");
-        memcpy(req.invite, "i", 2);
-        memcpy(req.room, "#r", 3);
-        memcpy(req.through, "AAAAAAAAAAAAAAAAAAAAAA", 23);
+        fill_request(&req);
         char *line = pv_ctlapi_request_write(&req);
         assert_non_null(line);
         say(sid, line);
