@@ -15,7 +15,7 @@
       "ask an admin; if that is so `sudo p2pvpnctl leave --forget`, then join with a new token")   \
     X(join_anew, "`sudo p2pvpnctl leave --forget`, then join with a new token")                    \
     X(up, "`sudo p2pvpnctl up`")                                                                   \
-    X(down_there, "`sudo p2pvpnctl down` while this machine is there, or move to a network with "   \
+    X(down_there, "`sudo p2pvpnctl down` while this machine is there, or move to a network with "  \
                   "another range (create --cidr)")                                                 \
     X(other_range, "remove that address, or move to a network with another range (create --cidr)") \
     X(check_link, "check cable, Wi-Fi and `ip addr`")                                              \
