@@ -174,8 +174,8 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         return pv_cli_usage(cli, "that is a token, not a coordinator's URL. To join its network: "
                                  "`sudo p2pvpnctl join TOKEN`");
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0 || !pv_url_has_key(&url))
-        return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
-                                 "\"p2pvpn-coordinator url\" prints");
+        return pv_cli_usage(cli, "not a coordinator URL: copy it whole, in quotes. "
+                                 "On the coordinator `sudo p2pvpn-coordinator url` prints it");
     wait_for_host(cli, &url.addr);
     pv_url_done(&url);
     return 0;
@@ -594,7 +594,7 @@ const struct pv_command pv_cmds_network[] = {
         .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE] [--no-boot]",
         .summary = "make a new network; this node becomes its admin",
         .details =
-            "URL is what \"p2pvpn-coordinator url\" prints; - reads it from standard input.\n"
+            "URL is what `sudo p2pvpn-coordinator url` prints; - reads standard input.\n"
             "  --network NAME  of the network (home)\n"
             "  --name NODE     of this node (the host's name)\n"
             "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"

@@ -741,7 +741,8 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         !pv_url_has_key(&x->url)) {
         x->step = SPREAD; /* nothing was left */
         fail(x, PV_CTLAPI_USAGE, "not a coordinator URL",
-             "copy it whole from what `p2pvpn-coordinator url` prints", now);
+             "copy it whole, in quotes. On the coordinator `sudo p2pvpn-coordinator url` prints it",
+             now);
         return;
     }
     struct pv_writer w = pv_writer(x->one.bytes, sizeof(x->one.bytes));

@@ -794,8 +794,9 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const char *network = req->u.enter.network[0] != '\0' ? req->u.enter.network : "home";
     const char *cidr = req->u.enter.cidr[0] != '\0' ? req->u.enter.cidr : "10.66.0.0/16";
     if (!take_url(req->secret, x)) {
-        fail(x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
-             "use what `p2pvpn-coordinator url` prints, whole and in quotes");
+        fail(
+            x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
+            "copy it whole, in quotes. On the coordinator `sudo p2pvpn-coordinator url` prints it");
         return;
     }
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK ||

@@ -15,14 +15,14 @@ static const struct pv_refusal refusals[] = {
     {PV_CTL_E_REVOKED, PV_CTLAPI_REFUSED, "this machine was removed from the network",
      "`sudo p2pvpnctl leave --forget` makes a new identity; then ask for a new token"},
     {PV_CTL_E_NOT_ALLOWED, PV_CTLAPI_REFUSED, "the coordinator's secret is missing or wrong",
-     "use what `p2pvpn-coordinator url` prints"},
+     "copy the URL whole, in quotes. On the coordinator `sudo p2pvpn-coordinator url` prints it"},
     {PV_CTL_E_FULL, PV_CTLAPI_FAILED, "the network or the coordinator is full",
      "an admin's `sudo p2pvpnctl remove NAME` of a machine that is gone makes room in the network; "
      "the coordinator's operator sets [limits] in coordinator.conf"},
     {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken",
-     "choose another with --name; the network's own is nobody's; that of a machine that is gone is "
-     "free after an admin's `sudo p2pvpnctl remove NAME`, and what a renamed machine was called at "
-     "first stays its own"},
+     "choose another with --name, and not the network's name. If its machine is gone, an admin "
+     "frees "
+     "the name: `sudo p2pvpnctl remove NAME`"},
 };
 
 const struct pv_refusal *pv_refusal_find(enum pv_ctl_error error)

@@ -157,7 +157,7 @@
     X(give_rights, "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"")     \
     X(as_p2pvpnd_says, "%s")                                                                       \
     X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
-                   "this coordinator (`p2pvpn-coordinator url` there)")                            \
+                   "this coordinator (`sudo p2pvpn-coordinator url` there)")                       \
     X(ask_to_serve_again, "the machine with the root key gives it back: there `sudo p2pvpnctl "    \
                           "network coordinators add URL`, with the URL of this coordinator")       \
     X(admit_or_deny, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`")                     \
