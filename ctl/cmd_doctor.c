@@ -192,7 +192,10 @@ static void look_at_group(struct page *p)
         put(p, "group", false, PV_DO(restart_for_group),
             "p2pvpnd began before there was a group " GROUP ": root alone may use it");
     else if (geteuid() != 0 && !is_in_group(g->gr_gid))
-        put(p, "group", false, PV_DO(join_group), "this user is not in group " GROUP);
+        put(p, "group", false,
+            pv_instance_group_has_user() ? PV_DO(log_in_again) : PV_DO(join_group),
+            pv_instance_group_has_user() ? "this login began before this user was in group " GROUP
+                                         : "this user is not in group " GROUP);
     else
         put(p, "group", true, PV_DO_NOTHING,
             "members of group " GROUP " may look, ping, chat and send files");

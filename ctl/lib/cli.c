@@ -381,6 +381,11 @@ static int refuse_right(struct pv_cli *cli, bool for_root)
                            "not allowed to use %s: use sudo, or restart p2pvpnd: it began before "
                            "there was a group " PV_INSTANCE_GROUP,
                            cli->node.socket);
+    if (pv_instance_group_has_user())
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "not allowed to use %s: this login is older than your place in the "
+                           "group " PV_INSTANCE_GROUP ": log in again, or type `newgrp p2pvpn`",
+                           cli->node.socket);
     return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                        "not allowed to use %s: use sudo, or join its group once: "
                        "sudo usermod -aG p2pvpn \"$USER\", then log in again",

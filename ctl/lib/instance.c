@@ -149,6 +149,19 @@ const char *pv_instance_group_todo(void)
                                                : "sudo groupadd --system" THEN;
 }
 
+bool pv_instance_group_has_user(void)
+{
+    const struct group *g = getgrnam(PV_INSTANCE_GROUP);
+    const struct passwd *user = getpwuid(geteuid());
+    if (g == NULL || g->gr_mem == NULL || user == NULL)
+        return false;
+    for (char **name = g->gr_mem; *name != NULL; name++) {
+        if (strcmp(*name, user->pw_name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Keeps the names in order and each of them once. */
 static size_t insert(char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n,
                      const char *name, size_t len)

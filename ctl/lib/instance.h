@@ -56,6 +56,8 @@ bool pv_instance_exists(const struct pv_instance *i);
 bool pv_instance_ignores_group(const struct pv_instance *i);
 /* How root makes that group, which the static program lacks; NULL: it is there. */
 const char *pv_instance_group_todo(void);
+/* Returns true if the group lists this user. A login from before that does not have the group. */
+bool pv_instance_group_has_user(void);
 /* The names of all that have a socket in run or settings in etc, "" among them, in alphabetical
  * order. Returns how many. */
 size_t pv_instance_list(const char *run, const char *etc,

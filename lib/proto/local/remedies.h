@@ -140,6 +140,7 @@
     X(make_group, "%s")                                                                            \
     X(restart_for_group, "restart p2pvpnd")                                                        \
     X(join_group, "sudo usermod -aG p2pvpn \"$USER\", then log in again")                          \
+    X(log_in_again, "log in again, or type `newgrp p2pvpn` in this terminal")                      \
     X(doctor_there, "`p2pvpnctl -n %s doctor`")                                                    \
     X(mend_and_up, "mend that, then `sudo p2pvpnctl up`")                                          \
     X(start_own, "%s")                                                                             \
