@@ -510,9 +510,9 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
         return own_is_down(cli);
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd is not running: nobody answers at %s, and only root starts it: "
-                           "use sudo, or for this user alone: %s",
-                           cli->node.socket, pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}));
+                           "only root starts p2pvpnd: use sudo. Without root, start one for this "
+                           "user alone: `%s`",
+                           pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}));
     if (geteuid() != 0 && r == -EACCES)
         return refuse_right(cli, true);
     if (r != PV_ERR_NOT_FOUND)

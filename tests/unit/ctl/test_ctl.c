@@ -977,7 +977,7 @@ PV_TEST_IN(an_answer_says_what_only_root_may_begin, setup, teardown)
     int silent = RUN("create", url);
     assert_int_equal(seteuid(0), 0);
     assert_int_equal(silent, PV_CTLAPI_NOT_RUNNING);
-    assert_one_line_error("only root starts it: use sudo");
+    assert_one_line_error("only root starts p2pvpnd: use sudo");
 }
 
 PV_TEST_IN(invite_prints_the_token_alone_and_lists, setup, teardown)
