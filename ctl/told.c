@@ -67,13 +67,13 @@ int pv_cli_print_token(struct pv_cli *cli, const json_t *body)
 
 bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out)
 {
-    bool utf8 = pv_term_is_utf8(), built = pv_qr_is_there();
+    bool utf8 = pv_term_may_be_utf8(), built = pv_qr_is_there();
     if (utf8 && built && pv_qr_print(text, columns, out))
         return true;
     if (!built)
         pv_cli_note(cli, "no QR code: this p2pvpnctl was built without libqrencode");
     else if (!utf8)
-        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
+        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale: set LC_ALL=C.UTF-8");
     else
         pv_cli_note(cli, "no QR code: it needs %u columns and %u lines, and there are %u columns",
                     pv_qr_size(strlen(text)).columns, pv_qr_size(strlen(text)).lines, columns);

@@ -122,16 +122,26 @@ bool pv_qr_print(const char *text, unsigned columns, FILE *out)
 }
 #endif
 
-bool pv_term_is_utf8(void)
+/* The first variable that is set and not empty counts (locale(7)). */
+static const char *find_locale(void)
 {
     static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const char *value = getenv(names[i]);
-        /* The first that is set and not empty counts (locale(7)). */
-        if (value == NULL || value[0] == '\0')
-            continue;
-        const char *dot = strchr(value, '.');
-        return dot != NULL && (strcasecmp(dot, ".UTF-8") == 0 || strcasecmp(dot, ".utf8") == 0);
+        if (value != NULL && value[0] != '\0')
+            return value;
     }
-    return false;
+    return "C";
+}
+
+bool pv_term_is_utf8(void)
+{
+    const char *dot = strchr(find_locale(), '.');
+    return dot != NULL && (strcasecmp(dot, ".UTF-8") == 0 || strcasecmp(dot, ".utf8") == 0);
+}
+
+bool pv_term_may_be_utf8(void)
+{
+    const char *name = find_locale();
+    return strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0 || pv_term_is_utf8();
 }

@@ -22,3 +22,6 @@ struct pv_qr_size pv_qr_size(size_t len);
 bool pv_qr_write_svg(const char *text, FILE *out);
 /* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
 bool pv_term_is_utf8(void);
+/* Returns false if the environment names another character set. The locale C names none: a server
+ * without locales has it, and the terminal in front of its user draws UTF-8. */
+bool pv_term_may_be_utf8(void);

@@ -52,9 +52,15 @@ PV_TEST(the_locale_says_whether_text_is_utf8)
     assert_true(pv_term_is_utf8());
     setenv("LC_ALL", "C", 1);
     assert_false(pv_term_is_utf8());
+    assert_true(pv_term_may_be_utf8());
     setenv("LC_ALL", "C.utf8", 1);
     assert_true(pv_term_is_utf8());
+    setenv("LC_ALL", "de_DE.ISO-8859-1", 1);
+    assert_false(pv_term_may_be_utf8());
+    setenv("LC_ALL", "de_DE", 1);
+    assert_false(pv_term_may_be_utf8());
     unsetenv("LC_ALL");
     unsetenv("LANG");
     assert_false(pv_term_is_utf8());
+    assert_true(pv_term_may_be_utf8());
 }
