@@ -275,16 +275,14 @@ static void find_new(struct pv_tui_conv *c)
     }
 }
 
-void pv_tui_open(struct pv_tui *t, size_t index)
+static void open_it(struct pv_tui *t, size_t index)
 {
-    if (index >= t->n_convs)
-        return;
     struct pv_tui_conv *c = &t->convs[index];
     if (index != t->current) {
         free(t->paste); /* it was for the other one */
         t->paste = NULL;
         change_line(t, &t->convs[t->current], c);
-        t->line_is_for_it = false;
+        t->line_is_for_it = t->line_is_for_any = false;
     }
     t->current = index;
     c->found = c->came = c->offers = c->given_back = 0;
@@ -298,7 +296,26 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         c->asked = pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
 }
 
-/* The one that was asked for: the line that was begun meanwhile goes along, unless it has one. A
+/* goes: the line that was begun goes along, unless the conversation has one. */
+static void open_with_line(struct pv_tui *t, size_t index, bool goes)
+{
+    goes = goes && index != t->current && t->convs[index].draft == NULL;
+    char *line = goes ? strdup(t->edit.text) : NULL;
+    if (line != NULL)
+        pv_tuiedit_set(&t->edit, "");
+    open_it(t, index);
+    if (line != NULL)
+        pv_tuiedit_set(&t->edit, line);
+    free(line);
+}
+
+void pv_tui_open(struct pv_tui *t, size_t index)
+{
+    if (index < t->n_convs)
+        open_with_line(t, index, t->line_is_for_any);
+}
+
+/* The one that was asked for: the line that was begun meanwhile goes along. A
  * person who writes to another one by now is not taken away from there, which is said. */
 static bool open_asked(struct pv_tui *t, size_t index)
 {
@@ -306,14 +323,7 @@ static bool open_asked(struct pv_tui *t, size_t index)
         pv_tui_note(t, "%.63s is there: /open %.63s", t->convs[index].name, t->convs[index].name);
         return false;
     }
-    const bool goes = t->line_is_for_it && index != t->current && t->convs[index].draft == NULL;
-    char *line = goes ? strdup(t->edit.text) : NULL;
-    if (line != NULL)
-        pv_tuiedit_set(&t->edit, "");
-    pv_tui_open(t, index);
-    if (line != NULL)
-        pv_tuiedit_set(&t->edit, line);
-    free(line);
+    open_with_line(t, index, t->line_is_for_it);
     return true;
 }
 

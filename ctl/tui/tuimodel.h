@@ -250,6 +250,8 @@ struct pv_tui {
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     bool line_is_for_it;       /* so is the line that was begun since */
+    bool line_is_for_any;      /* the line was not sent because no conversation was open: it goes
+                                  along to the next one that is opened */
     const char *opening_by;    /* the command that asked, a constant */
     enum pv_tui_leave leave;
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */

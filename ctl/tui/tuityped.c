@@ -627,7 +627,8 @@ static bool use_line(struct pv_tui *t, const char *line)
     }
     if (t->current > 0)
         return send_here(t, w.plain);
-    pv_tui_note(t, "no conversation is open: /open NAME, or /send NAME TEXT; /help lists commands");
+    pv_tui_note(t, "no conversation is open: Ctrl-N opens one, then Enter sends this line");
+    t->line_is_for_any = true;
     return false;
 }
 
@@ -636,6 +637,7 @@ static void enter(struct pv_tui *t)
     char *line = pv_tuiedit_take(&t->edit);
     const bool warned = pv_tui_is_warned(t);
     t->note[0] = '\0';
+    t->line_is_for_any = false;
     /* The whole line is given back: half of it could be sent to whoever is open. */
     if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
         pv_tuiedit_set(&t->edit, line);

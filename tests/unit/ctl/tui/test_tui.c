@@ -286,6 +286,16 @@ PV_TEST(lines_come_back_where_they_were_typed)
 
 /* --- commands and completion ----------------------------------------------------------------- */
 
+PV_TEST(an_unsent_line_goes_along_to_the_first_conversation)
+{
+    line("hello");
+    pv_tui_key(t, PV_TUI_NEXT, 0);
+    assert_true(t->current > 0);
+    assert_string_equal(t->edit.text, "hello");
+    pv_tui_key(t, PV_TUI_NEXT, 0);
+    assert_string_equal(t->edit.text, ""); /* it is that conversation's now */
+}
+
 PV_TEST(lines_go_where_they_belong)
 {
     line("hello");
