@@ -509,11 +509,26 @@ static int admit(struct pv_cli *cli)
                      cli, &req, &(struct pv_told_of){cli->args.word[0], "", " may join"}, tell_tag);
 }
 
+/* `deny pi server:22`, as `can` takes it. */
+static int refuse_two(struct pv_cli *cli)
+{
+    const char *from = cli->args.word[0], *to = cli->args.word[1], *colon = strrchr(to, ':');
+    if (colon != NULL && colon[1] != '\0')
+        return pv_cli_usage(cli,
+                            "the ports are a word of their own: `sudo p2pvpnctl deny %.60s "
+                            "%.*s %.60s`",
+                            from, (int)(colon - to), to, colon + 1);
+    return pv_cli_usage(cli, "PORTS is missing: `sudo p2pvpnctl deny %.60s %.60s all` denies all",
+                        from, to);
+}
+
 /* One word for two things that people say so: this machine stays out, and this rule denies. */
 static int deny(struct pv_cli *cli)
 {
     if (cli->args.n_words == 3)
         return pv_cli_deny_rule(cli);
+    if (cli->args.n_words == 2)
+        return refuse_two(cli);
     if (cli->args.n_words != 1 || cli->args.value[0] != NULL || cli->args.value[1] != NULL)
         return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N] "
                                  "[--keep-invite]");
