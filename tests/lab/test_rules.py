@@ -141,6 +141,10 @@ def guests_reach_the_game_server_only(lab):
     r = guest.ctl("ping", "admin", "-c", 1, code=11)
     check("denied by rule 2" in r.err, r)
     check("denied by rule 2" in admin.ctl("why", guest.name, "-l").out, "why does not name the rule")
+    said = admin.ctl("why", "gameserver").out
+    check("Nothing is wrong" in said and "rules deny" not in said, said)
+    said = admin.ctl("why", guest.name).out
+    check(f"rules deny some packets between admin and {guest.name}" in said, said)
     check("denied by rule 2" in server.ctl("trace", guest.name).out, "trace does not name the rule")
     metrics = server.ctl("metrics").out
     line = [x for x in metrics.splitlines() if x.startswith('p2pvpn_rules_denied_total{rule="2"}')]

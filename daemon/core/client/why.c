@@ -427,6 +427,19 @@ struct why {
     struct pv_node *node;
 };
 
+/* Returns true if a rule from one node to the other denies something, or the default does. */
+static bool denies_some(const struct pv_policy *policy, const uint8_t from[static PV_KEY_LEN],
+                        const uint8_t to[static PV_KEY_LEN])
+{
+    struct pv_ruleline *lines = calloc(pv_policy_count(policy) + 1, sizeof(*lines));
+    size_t n = lines == NULL ? 0 : pv_policy_lines(policy, from, to, lines);
+    bool denies = pv_policy_denies_by_default(policy);
+    for (size_t i = 0; i < n; i++)
+        denies = denies || !lines[i].allow;
+    free(lines);
+    return denies;
+}
+
 /* The packets that the rules keep out, either way: the peer is reached and does not answer all the
  * same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
@@ -443,7 +456,13 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
             note(lines, "%s %s %s %s denied by %s", pv_service_name(service), to ? "to" : "from",
                  pv_peer_name(p), pv_service_is(service), PV_RULE_STR(v.rule));
     }
-    if (policy != NULL && !pv_policy_is_empty(policy))
+    if (policy == NULL || pv_policy_is_empty(policy))
+        return;
+    if (denies_some(policy, n->identity->sign_pk, pv_peer_pk(p)) ||
+        denies_some(policy, pv_peer_pk(p), n->identity->sign_pk))
+        note(lines, "rules deny some packets between %s and %s: `p2pvpnctl can %s %s:PORT`",
+             me->name, pv_peer_name(p), me->name, pv_peer_name(p));
+    else
         line(lines, "  there are rules: `p2pvpnctl can %s %s:PORT` says what they let through",
              me->name, pv_peer_name(p));
 }
