@@ -432,7 +432,8 @@ static bool is_minor(const json_t *s, size_t place)
 static void print_headline(struct pv_cli *cli, const json_t *s)
 {
     const json_t *self = json_object_get(s, "self"), *net = json_object_get(s, "network");
-    const char *state = pv_json_text(s, "state", "?"), *name = pv_json_text(self, "name", "?");
+    const char *state = pv_json_text(s, "state", "?"),
+               *name = pv_json_text(self, "name", "This machine");
     const char *network = pv_json_text(net, "name", "?");
     char how[PV_CLI_JOIN_BUF];
     fputs(pv_colour_on(strcmp(state, "up") == 0 ? PV_GREEN : PV_YELLOW, cli->screen.colour),
@@ -447,7 +448,7 @@ static void print_headline(struct pv_cli *cli, const json_t *s)
         pv_cli_say(cli, "%s is down in network %s. To connect it: `sudo p2pvpnctl up`", name,
                    network);
     else if (strcmp(state, "waiting") == 0)
-        pv_cli_say(cli, "%s waits until an admin of network %s admits it", name, network);
+        pv_cli_say(cli, "This machine is not in network %s yet.", network);
     else if (strcmp(state, "removed") == 0 || strcmp(state, "expired") == 0)
         pv_cli_say(cli, "%s is no longer a member of network %s", name, network);
     else if (strcmp(state, "static") == 0)

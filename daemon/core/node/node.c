@@ -542,8 +542,8 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: this machine waits until an admin of network %s admits it, there "
-                        "`sudo p2pvpnctl admit %s`: here `p2pvpnctl wait` waits for it",
+                        "%s: this machine waits until an admin of network %s admits it. On an "
+                        "admin's machine: `sudo p2pvpnctl admit %s`",
                         what, pv_roster_network(n->roster)->name, self->name);
         return false;
     }

@@ -382,8 +382,7 @@ static bool say_known(const struct pv_node *n, const char *text, const char *wha
         says = ": its membership has expired: it is a member again as soon as it reaches the "
                "coordinator";
     else if (former != NULL && former->state == PV_MEMBER_LEFT)
-        says = " left the network: by its token or a new one it comes back with all that it had; "
-               "`sudo p2pvpnctl remove` keeps its key out";
+        says = " left the network: it can join again with a new token (`sudo p2pvpnctl invite`)";
     else if (former != NULL)
         says = " was removed from the network: it comes back by a new token, a phone by a new "
                "`sudo p2pvpnctl export`";

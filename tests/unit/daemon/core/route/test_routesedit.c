@@ -138,7 +138,7 @@ PV_TEST(a_permission_of_a_member_that_left_is_taken_back)
     fake_node_add(node, make_leave(&node->world, &bob, 1));
     says("route_deny", "bob", "10.1.0.0/16", "\"ok\":true");
     says("route_deny", "bob", "10.1.0.0/16", "nobody allowed bob");
-    says("route_allow", "bob", "10.1.0.0/16", "comes back with all that it had");
+    says("route_allow", "bob", "10.1.0.0/16", "bob left the network: it can join again");
     says("route_deny", "nobody", "10.1.0.0/16", "nobody is called nobody");
 }
 
