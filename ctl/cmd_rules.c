@@ -312,10 +312,11 @@ static int untag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
 
 static const char who_and_ports[] =
     "FROM and TO are a member's name, tag:NAME, or any; TO also a prefix behind a\n"
-    "member. PORTS are all, ping, chat, files, ssh, http, https, dns, rdp, smb,\n"
-    "tcp/22, udp/5000-5010, 22 (TCP and UDP), with commas between. The first rule\n"
-    "that is about both nodes and the port decides; answers always pass. Each node\n"
-    "keeps out what comes to it against the rules.\n"
+    "member. PORTS are all, ping, icmp, chat, files, ssh, http, https, dns, rdp, smb,\n"
+    "tcp, udp, tcp/22, udp/5000-5010, 22 (TCP and UDP), or a protocol's number as in\n"
+    "proto/47, with commas between. The first rule that is about both nodes and the\n"
+    "port decides; answers always pass. Each node keeps out what comes to it against\n"
+    "the rules.\n"
     "  --before N  as rule N, not as the last one\n"
     "For admins who may remove members.\n";
 
@@ -348,8 +349,8 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "can",
         .args = "FROM TO:PORT",
         .summary = "tell whether the rules let FROM reach TO, and which rule decides",
-        .details = "PORT is 22 (TCP), udp/53, ping, chat or files; FROM TO PORT works, too. Exit\n"
-                   "code 11: the rules do not allow it.\n",
+        .details = "PORT is 22 (TCP), udp/53, ping, proto/47, chat or files; FROM TO PORT works,\n"
+                   "too. Exit code 11: the rules do not allow it.\n",
         .example = "p2pvpnctl can alice bob:22",
         .words = {2, 3},
         .verb = {.cmd = PV_CTLAPI_CAN, .fill = fill_can, .print = print_can},

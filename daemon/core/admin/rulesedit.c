@@ -225,8 +225,8 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
     else if (r != PV_OK)
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_USAGE,
-            "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010 "
-            "or 22 (TCP and UDP), with commas between",
+            "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010, "
+            "22 (TCP and UDP) or proto/47, with commas between",
             what, text);
     return r == PV_OK;
 }
@@ -871,9 +871,9 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
         one = ports.v[0].proto != PV_PORTS_TCP && ports.v[0].proto != PV_PORTS_UDP &&
               ports.v[0].proto != PV_PORTS_ICMP;
     if (!one)
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                        "can: \"%.80s\" is not one port: give 22, udp/53, ping, chat or files",
-                        text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_USAGE,
+            "can: \"%.80s\" is not one port: give 22, udp/53, ping, proto/47, chat or files", text);
     else
         *ret = ports.v[0];
     return one;
