@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
+#include "ctl/hostprobe.h"
 #include "ctl/hostwall.h"
 #include "ctl/lib/launch.h"
 #include "proto/local/remedy.h"
@@ -29,6 +30,7 @@ enum {
     MIN_MTU = 1280,    /* RFC 8200 s5 */
     SHORT_NAME = 7,    /* columns of a check's name where little is shown, */
     LONG_NAME = 13,    /* and with --long */
+    TRIES = 3,         /* of a packet whose rule is not known: the first may come too early */
     LINE = 600,        /* bytes of a sentence with the NUL: a problem of status fits */
 };
 
@@ -337,70 +339,68 @@ static void look_at_network(struct page *p, const json_t *status)
             "packets of %.0f bytes", mtu);
 }
 
-/* A chain that drops is passed by a rule in front; ufw and firewalld have a say at the input. */
+/* A rule in front passes what the chain drops. */
 static const char *firewall_remedy(const struct pv_hostwall *wall, char *buf, size_t cap)
 {
     char command[LINE];
     struct pv_text text = pv_text_in(buf, cap);
     const char *ifname = wall->ifname;
-    if (wall->found.in.hook == PV_HOSTWALL_INPUT)
+    if (!wall->out)
         pv_text_add(&text,
                     "let in what you want members to reach: with ufw `ufw allow in on %s`, with "
                     "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
                     "`firewall-cmd --reload`, else ",
                     ifname, ifname);
     else
-        pv_text_add(&text, "let %s: ",
-                    wall->found.in.hook == PV_HOSTWALL_OUTPUT ? "answers out"
-                                                              : "members' packets in");
+        pv_text_add(&text, "let it out: ");
     pv_text_add(&text, "`%s`, in front of what drops (and have it where these rules are kept)",
                 pv_hostwall_remedy(wall, command, sizeof(command)));
     return buf;
 }
 
-/* A find in words: "what members begin by IPv6". */
-static const char *dropped(const struct pv_hostwall_find *find)
+/* Has the kernel say which rule drops the packet; PV_ERR_NOT_FOUND and the like: nft cannot. */
+static int name_rule(struct pv_cli *cli, const struct pv_hostprobe *probe, struct pv_hostwall *wall)
 {
-    const bool out = find->in.hook == PV_HOSTWALL_OUTPUT;
-    return find->only_ip6
-               ? out ? "what this host answers members by IPv6" : "what members begin by IPv6"
-           : out ? "what this host answers members"
-                 : "what members begin";
+    int r = pv_hostwall_begin(wall, &probe->here, &probe->there);
+    bool found = false;
+    for (int i = 0; i < TRIES && !found; i++) {
+        pv_hostprobe_again(cli, probe);
+        found = pv_hostwall_look(wall);
+    }
+    pv_hostwall_end(wall);
+    return found ? PV_OK : r;
 }
 
-/* The line about this host's own rules. */
-static const char *firewall_text(const struct pv_hostwall *wall, enum pv_hostwall_is is, char *buf,
-                                 size_t cap)
+/* A packet did not arrive. */
+static void put_dropped(struct page *p, const struct pv_hostprobe *probe, const char *ifname,
+                        const char *own)
 {
-    switch (is) {
-    case PV_HOSTWALL_UNREAD:
-        snprintf(buf, cap,
-                 "could not look: %s is missing or fails; rules of this host's may drop what "
-                 "members begin",
-                 wall->found.table);
-        break;
-    case PV_HOSTWALL_DROPS:
-        snprintf(buf, cap, "this host's own (table %s, chain %s) drops %s", wall->found.table,
-                 wall->found.in.chain, dropped(&wall->found));
-        break;
-    case PV_HOSTWALL_UNCLEAR:
-        snprintf(buf, cap,
-                 "could not tell: this host's own (table %s, chain %s) may drop %s, by conditions "
-                 "that are not read here",
-                 wall->unclear.table, wall->unclear.in.chain, dropped(&wall->unclear));
-        break;
-    case PV_HOSTWALL_DROPS_MOST:
-        snprintf(buf, cap,
-                 "this host's own (table %s, chain %s) lets through some of %s, by ports or "
-                 "members, and drops the rest",
-                 wall->most.table, wall->most.in.chain, dropped(&wall->most));
-        break;
-    case PV_HOSTWALL_OPEN:
-        snprintf(buf, cap,
-                 "no firewall rule blocks members (rules for single ports are not checked)");
-        break;
+    struct pv_hostwall wall = {
+        .ifname = ifname, .out = probe->is == PV_HOSTPROBE_ANSWER || probe->is == PV_HOSTPROBE_OUT};
+    char todo[2 * LINE], what[LINE];
+    pv_hostprobe_words(probe, "members", what, sizeof(what));
+    if (geteuid() != 0) {
+        put(p, "firewall", false, PV_DO(doctor_as_root), "this host drops %s%s", what, own);
+        return;
     }
-    return buf;
+    int r = name_rule(p->cli, probe, &wall);
+    if (wall.table[0] == '\0' && r < 0)
+        put(p, "firewall", false, PV_DO(install_nft),
+            "this host drops %s: by which rule is not known, as nft is missing or fails%s", what,
+            own);
+    else if (wall.table[0] == '\0')
+        put(p, "firewall", false, PV_DO(look_at_kernel),
+            "this host drops %s, and no rule of nftables or iptables does%s", what, own);
+    else if (wall.in_part)
+        put(p, "firewall", true, PV_DO_NOTHING,
+            "this host's own (table %s, chain %s) lets through some of %s, by ports or members, "
+            "and drops the rest%s",
+            wall.table, wall.chain, what, own);
+    else
+        put(p, "firewall", false, PV_DO(open_firewall, firewall_remedy(&wall, todo, sizeof(todo))),
+            "this host's own (table %s, chain %s) drops %s, by %s%s%s%s", wall.table, wall.chain,
+            what, wall.rule[0] == '\0' ? "its policy" : "the rule \"", wall.rule,
+            wall.rule[0] == '\0' ? "" : "\"", own);
 }
 
 /* Towards the others [firewall] is the same silence. "": there is none. */
@@ -419,37 +419,25 @@ static void own_text(struct pv_cli *cli, const json_t *status, char *buf, size_t
     json_decref(rules);
 }
 
-/* The overlay's range of a family; unless it is known one without a family. */
-static void take_range(const json_t *network, const char *key, struct pv_prefix *ret_range)
-{
-    if (pv_prefix_parse(pv_json_text(network, key, ""), ret_range) != PV_OK)
-        *ret_range = (struct pv_prefix){.bits = 0};
-}
-
-/* Nobody else can find that out: towards the others it is silence. Root alone may read the rules.
- */
+/* Nobody else can find that out: towards the others it is silence. */
 static void look_at_firewall(struct page *p, const json_t *status)
 {
-    const json_t *iface = json_object_get(status, "interface"),
-                 *network = json_object_get(status, "network");
-    struct pv_hostwall wall;
-    struct pv_prefix ranges[2];
-    char todo[2 * LINE], text[LINE] = "", own[LINE];
-    bool drops = false;
+    const json_t *iface = json_object_get(status, "interface");
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
+    char own[LINE];
+    struct pv_hostprobe probe = {.is = PV_HOSTPROBE_UNTRIED};
     own_text(p->cli, status, own, sizeof(own));
-    if (geteuid() == 0 && json_is_object(iface) && strlen(ifname) < IF_NAMESIZE) {
-        take_range(network, "cidr", &ranges[0]);
-        take_range(network, "ip6", &ranges[1]);
-        enum pv_hostwall_is is = pv_hostwall_look(ifname, ranges, &wall);
-        drops = is == PV_HOSTWALL_DROPS;
-        firewall_text(&wall, is, text, sizeof(text));
-    }
-    if (text[0] != '\0' || own[0] != '\0')
-        put(p, "firewall", !drops,
-            drops ? PV_DO(open_firewall, firewall_remedy(&wall, todo, sizeof(todo)))
-                  : PV_DO_NOTHING,
-            "%s%s%s", text, text[0] != '\0' && own[0] != '\0' ? "; " : "", own);
+    if (json_is_object(iface) && strlen(ifname) < IF_NAMESIZE)
+        pv_hostprobe_run(p->cli, NULL, &probe);
+    if (probe.is > PV_HOSTPROBE_OPEN)
+        put_dropped(p, &probe, ifname, own[0] == '\0' ? "" : PV_STR("; %s", own));
+    else if (probe.is == PV_HOSTPROBE_OPEN)
+        put(p, "firewall", true, PV_DO_NOTHING,
+            "packets of members reach programs here, and theirs leave (rules for single ports are "
+            "not tried)%s%s",
+            own[0] == '\0' ? "" : "; ", own);
+    else if (own[0] != '\0')
+        put(p, "firewall", true, PV_DO_NOTHING, "%s", own);
 }
 
 struct guard {
@@ -709,8 +697,9 @@ const struct pv_command pv_cmds_doctor[] = {
             "Prints what is to do; with -l every check. It looks at TUN, disk, names, group,\n"
             "p2pvpnd, versions, rights, network, interface, MTU, coordinator, UDP, NAT, port\n"
             "mapping, names that two networks have, clock, the problems of status; the\n"
-            "settings, as root or of your own p2pvpnd --user, and as root this host's\n"
-            "firewall. Exit code 0: nothing is to do.\n",
+            "settings, as root or of your own p2pvpnd --user; and by packets whether this\n"
+            "host's firewall lets members and programs talk, of which root learns the rule.\n"
+            "Exit code 0: nothing is to do.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/hostprobe.h"
 #include "ctl/lib/seen.h"
 #include "ctl/probe/netprobe.h"
 #include "sys/proc/clock.h"
@@ -238,25 +239,6 @@ static int print_ip(struct pv_cli *cli, const json_t *body)
 
 /* --- why, trace ---------------------------------------------------------------------------- */
 
-enum {
-    FAMILIES = 2, /* IPv4, IPv6 */
-};
-
-/* The addresses in the overlay of a member, or of this machine; PV_AF_NONE: none. */
-static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr ret_addr[FAMILIES])
-{
-    static const char *const keys[FAMILIES] = {"ip4", "ip6"};
-    json_t *body = NULL;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
-    bool ok =
-        (peer == NULL || pv_cli_peer(cli, &req, peer) == 0) && pv_cli_ask(cli, &req, &body) == 0;
-    for (size_t f = 0; f < FAMILIES; f++)
-        if (pv_addr_parse_ip(pv_json_text(body, keys[f], ""), &ret_addr[f]) != PV_OK)
-            ret_addr[f] = (struct pv_addr){.family = PV_AF_NONE};
-    json_decref(body);
-    return ok;
-}
-
 /* Rules would keep the attempt out, too. */
 static bool may_try(struct pv_cli *cli, const char *from, const char *to)
 {
@@ -282,25 +264,39 @@ static enum pv_tcptry try_address(struct pv_cli *cli, const struct pv_addr *from
 }
 
 /* The daemons meet, and programs do not: towards this side a firewall of the other machine is
- * nothing but silence, or a refusal. By one family alone it may be, too. */
-static void try_programs(struct pv_cli *cli, const char *peer)
+ * nothing but silence, or a refusal. By one family alone it may be, too. here: what packets showed
+ * of this machine. */
+static void try_programs(struct pv_cli *cli, const char *peer, enum pv_hostprobe_is here)
 {
-    static const char *const by[FAMILIES] = {" by IPv4", " by IPv6"};
-    struct pv_addr from[FAMILIES], to[FAMILIES];
-    enum pv_tcptry is[FAMILIES];
-    if (!overlay_of(cli, NULL, from) || !overlay_of(cli, peer, to))
+    static const char *const by[PV_HOSTPROBE_FAMILIES] = {" by IPv4", " by IPv6"};
+    struct pv_addr from[PV_HOSTPROBE_FAMILIES], to[PV_HOSTPROBE_FAMILIES];
+    enum pv_tcptry is[PV_HOSTPROBE_FAMILIES];
+    if (!pv_hostprobe_addresses(cli, NULL, from) || !pv_hostprobe_addresses(cli, peer, to))
         return;
-    for (size_t f = 0; f < FAMILIES; f++)
+    for (size_t f = 0; f < PV_HOSTPROBE_FAMILIES; f++)
         is[f] = try_address(cli, &from[f], to[f]);
     const bool same = is[0] == is[1];
-    for (size_t f = 0; f < (same ? 1 : FAMILIES); f++)
+    for (size_t f = 0; f < (same ? 1 : PV_HOSTPROBE_FAMILIES); f++)
         if (is[f] == PV_TCPTRY_SILENT || is[f] == PV_TCPTRY_KEPT_OUT)
             pv_cli_say(
                 cli,
                 "But its kernel %s%s: a firewall of that machine's own %s what members begin "
-                "(there `sudo p2pvpnctl doctor` names it), its [firewall] does, or one here",
+                "(there `sudo p2pvpnctl doctor` names it), or its [firewall] does%s",
                 is[f] == PV_TCPTRY_SILENT ? "answers no program" : "lets no program in",
-                same ? "" : by[f], is[f] == PV_TCPTRY_SILENT ? "drops" : "refuses");
+                same ? "" : by[f], is[f] == PV_TCPTRY_SILENT ? "drops" : "refuses",
+                here == PV_HOSTPROBE_UNTRIED ? ", or a firewall here" : "");
+}
+
+/* Whether packets to and from that member pass this machine's own firewall. */
+static enum pv_hostprobe_is try_here(struct pv_cli *cli, const char *peer)
+{
+    struct pv_hostprobe probe;
+    char what[256];
+    pv_hostprobe_run(cli, peer, &probe);
+    if (probe.is > PV_HOSTPROBE_OPEN)
+        pv_cli_say(cli, "But this machine drops %s: `sudo p2pvpnctl doctor` names the rule",
+                   pv_hostprobe_words(&probe, peer, what, sizeof(what)));
+    return probe.is;
 }
 
 /* Where the cause keeps all packets back a try would say nothing of the other machine. */
@@ -357,8 +353,10 @@ static int print_why(struct pv_cli *cli, const json_t *body)
     else
         PV_EACH_JSON(lines, line)
             pv_cli_say(cli, "%s", pv_json_string(line));
-    if (may_carry(body))
-        try_programs(cli, cli->args.word[0]);
+    /* Of what does not leave here the other machine has heard nothing. */
+    enum pv_hostprobe_is here = try_here(cli, cli->args.word[0]);
+    if (may_carry(body) && here != PV_HOSTPROBE_OUT && here != PV_HOSTPROBE_REPLY)
+        try_programs(cli, cli->args.word[0], here);
     return 0;
 }
 

@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hostwall.h - does this host's own firewall drop all that members begin, or all that this host
- * answers them? It reads the rules of nftables, where iptables and ufw of today put theirs, too, by
- * the text of `nft list ruleset`, and those of the older iptables by that of `iptables-legacy -S`,
- * and walks them as the kernel would for two packets of each family: the first of a TCP connection
- * that a member begins, which comes in by our interface, and an answer that leaves by it.
- *
- * A claim is made of what surely holds for each such packet alone. Rules that accept some of them,
- * by ports or addresses, make no difference, unless they name our interface: an administrator who
- * named it decided what passes there. Where nothing is claimed a second walk, in which each
- * condition that nobody here can read is against us, says whether that is because of one; and a
- * third, in which such a decision counts only where it is about all packets, whether it drops the
- * rest.
+ * hostwall.h - names the rule of this host's firewall that drops a packet. That it is dropped is
+ * known by then (hostprobe.h); the kernel itself says by which rule: for nftables, where iptables
+ * and ufw of today put their rules, too, by its trace of the packet, for the older iptables by the
+ * counter that grew. Needs root.
  */
 #pragma once
 
@@ -20,95 +12,49 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "sys/net/ipcmd.h"
 
 enum {
-    PV_HOSTWALL_NAME = 80,    /* bytes of a table ("ip6 filter") or a chain, with the NUL */
-    PV_HOSTWALL_RULES = 1024, /* of a table, that matter; nothing is claimed of one with more */
-    PV_HOSTWALL_BASES = 32,   /* of a table: chains at a hook; the same */
-    PV_HOSTWALL_SETS = 128,   /* of a table: sets with a name; of further ones nothing is known */
-    PV_HOSTWALL_WAYS = 4,     /* the packets: what comes in, what goes out, by IPv4 and IPv6 */
+    PV_HOSTWALL_NAME = 80,     /* bytes of a table ("ip6 filter") or a chain, with the NUL */
+    PV_HOSTWALL_RULE = 128,    /* bytes of a rule that are shown, with the NUL */
+    PV_HOSTWALL_COUNTERS = 512 /* rules and policies of the older iptables that are looked at */
 };
 
-/* A rule as far as it matters; for each of the packets. */
-struct pv_hostwall_rule {
-    uint32_t chain, target; /* hashes of their names; target: of a jump or goto */
-    uint8_t verdict;
-    uint8_t holds[PV_HOSTWALL_WAYS];
-    uint8_t names[PV_HOSTWALL_WAYS]; /* our interface, or members' addresses */
-};
-
-/* A set that rules look into by its name: whether the packets have a value that is in it. */
-struct pv_hostwall_set {
-    uint32_t name;     /* a hash */
-    const void *about; /* what its elements are, a row of hostwall.c; NULL: they are not read */
-    bool may_name;     /* they are interfaces or addresses, perhaps among others */
-    uint8_t holds[PV_HOSTWALL_WAYS];
-    uint8_t names[PV_HOSTWALL_WAYS];
-};
-
-/* Where a chain stands in the way of packets. */
-enum pv_hostwall_hook {
-    PV_HOSTWALL_INPUT,
-    PV_HOSTWALL_EARLIER, /* prerouting, ingress of our interface */
-    PV_HOSTWALL_OUTPUT,  /* and postrouting, egress of our interface: of what this host answers */
-};
-
-/* A chain that the kernel itself hands packets to. */
-struct pv_hostwall_base {
-    char chain[PV_HOSTWALL_NAME];
-    enum pv_hostwall_hook hook;
-    bool drops; /* what no rule accepts */
-};
-
-/* A table of which something was found. */
-struct pv_hostwall_find {
-    char table[PV_HOSTWALL_NAME]; /* "": nothing */
-    struct pv_hostwall_base in;
-    const char *by; /* the program of the older iptables that it is of; NULL: nft */
-    bool only_ip6;  /* it is about IPv6, and not about IPv4 */
-};
-
-/* Zeroed at first, but for ifname and ranges. */
+/* Zeroed at first, but for ifname and out. */
 struct pv_hostwall {
-    const char *ifname;           /* of the network's interface */
-    struct pv_prefix ranges[2];   /* the overlay's, IPv4 and IPv6; without a family: not known */
-    char table[PV_HOSTWALL_NAME]; /* the one that is being read */
-    const char *legacy;           /* the program that it is of; NULL: nft */
-    bool sees[2];                 /* it sees IPv4, IPv6 */
-    bool left_out;                /* it has no say about the packets, or is our own */
-    bool too_many;                /* it has more than the limits allow */
-    char chain[PV_HOSTWALL_NAME]; /* the one that is being read; "": none */
-    struct pv_hostwall_rule rules[PV_HOSTWALL_RULES];
-    size_t n_rules;
-    struct pv_hostwall_base bases[PV_HOSTWALL_BASES];
-    size_t n_bases;
-    struct pv_hostwall_set sets[PV_HOSTWALL_SETS];
-    size_t n_sets;
-    bool in_set, in_elements;        /* the last of sets is being read */
-    struct pv_hostwall_find found;   /* the first that drops */
-    struct pv_hostwall_find unclear; /* the first that may drop, for all that can be read */
-    struct pv_hostwall_find most;    /* the first that drops all but what rules name */
+    const char *ifname; /* of the network's interface */
+
+    char table[PV_HOSTWALL_NAME]; /* that drops; "": none is found */
+    char chain[PV_HOSTWALL_NAME];
+    char rule[PV_HOSTWALL_RULE]; /* "": the chain's policy */
+    const char *legacy;          /* the program of the older iptables that it is of; NULL: nft */
+    bool out;                    /* the packet was on its way out: at first as far as is known */
+    bool in_part; /* a rule about our interface lets some of its packets pass, and does not drop */
+
+    bool is_out;                  /* the packet that the trace is about now */
+    bool was_ours;                /* a rule that names our interface sent it to a chain, */
+    char ours[PV_HOSTWALL_NAME];  /* this one: "inet wall vpn" */
+    struct pv_nftcmd_trace trace; /* the running `nft monitor trace` */
+    bool again;                   /* the counters are read for the second time */
+    size_t n_counters;            /* read so far */
+    uint32_t counters[PV_HOSTWALL_COUNTERS]; /* before; their low bits */
 };
 
-/* The next line of `nft -n list ruleset`. */
-void pv_hostwall_line(struct pv_hostwall *w, const char *line);
-/* The lines of a table of the older iptables follow. */
-void pv_hostwall_legacy_table(struct pv_hostwall *w, bool v6, const char *table);
-/* The next line of `iptables-legacy -S`. */
-void pv_hostwall_legacy_line(struct pv_hostwall *w, const char *line);
-/* After the last one. True: a table, found, drops; else one may if unclear names it, or most drops
- * the most of it. */
-bool pv_hostwall_ends(struct pv_hostwall *w);
-/* The command that lets our interface through the chain that was found. Returns buf. */
+/* The next line of `nft monitor trace`. */
+void pv_hostwall_trace_line(struct pv_hostwall *w, const char *line);
+/* The next line of `nft list table`, of the table that was found. */
+void pv_hostwall_rule_line(struct pv_hostwall *w, const char *line);
+/* The next line of `iptables-legacy -S -v`, of a table as above, first before and then (again)
+ * after the packet. */
+void pv_hostwall_counter_line(struct pv_hostwall *w, const char *line);
+/* The command that lets our interface's packets pass in front of the rule. Returns buf. */
 const char *pv_hostwall_remedy(const struct pv_hostwall *w, char *buf, size_t cap);
 
-enum pv_hostwall_is {
-    PV_HOSTWALL_OPEN,       /* no rule drops all that members begin, or all answers */
-    PV_HOSTWALL_DROPS,      /* found does */
-    PV_HOSTWALL_UNREAD,     /* found.table is what could not be run: "nft", "iptables-legacy" */
-    PV_HOSTWALL_UNCLEAR,    /* unclear may */
-    PV_HOSTWALL_DROPS_MOST, /* no rule drops all of it, and most lets some of it through */
-};
-/* Reads this host's rules, as root. One that drops is told before one that could not be read. */
-enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix ranges[static 2],
-                                     struct pv_hostwall *ret_wall);
+/* Begins to watch for packets between these two addresses, here with the port. PV_ERR_NOT_FOUND: no
+ * nft program; PV_ERR_REFUSED, -errno: it fails. pv_hostwall_end() in any case. */
+PV_MUST_CHECK int pv_hostwall_begin(struct pv_hostwall *w, const struct pv_addr *here,
+                                    const struct pv_addr *there);
+/* After a packet was dropped: true once the rule is known. At first the trace may have begun too
+ * late for it. */
+bool pv_hostwall_look(struct pv_hostwall *w);
+void pv_hostwall_end(struct pv_hostwall *w);

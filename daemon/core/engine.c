@@ -11,6 +11,7 @@
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
+#include "daemon/core/client/probe.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/deliver.h"
 #include "daemon/core/lan/lan.h"
@@ -442,6 +443,8 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
         pv_peers_too_big(e->node.peers, punt, now);
     } else if (punt->kind == PV_FP_PUNT_REPORT) {
         pv_lan_report(&e->node, punt->bytes, now);
+    } else if (punt->kind == PV_FP_PUNT_PROBE) {
+        pv_probe_take(&e->node, punt->bytes, now);
     } else {
         struct pv_peer *p = pv_peers_by_id(e->node.peers, punt->peer);
         if (p == NULL)

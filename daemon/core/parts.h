@@ -59,6 +59,7 @@
     X(notifier) \
     X(namesfile) \
     X(waits) \
+    X(probe) \
     X(info) \
     X(dns) \
     X(stats) \

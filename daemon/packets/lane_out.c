@@ -227,7 +227,8 @@ static void do_writes(struct pv_lane *lane, const struct pv_join_out *writes, si
 static bool carries_bytes(const struct pv_fp_punt *punt)
 {
     return punt->kind == PV_FP_PUNT_DATAGRAM || punt->kind == PV_FP_PUNT_INBAND ||
-           punt->kind == PV_FP_PUNT_STRAY || punt->kind == PV_FP_PUNT_REPORT;
+           punt->kind == PV_FP_PUNT_STRAY || punt->kind == PV_FP_PUNT_REPORT ||
+           punt->kind == PV_FP_PUNT_PROBE;
 }
 
 /* Two rings: what carries bytes may be lost in a flood, and shall not crowd out what is told only

@@ -220,6 +220,7 @@ enum pv_fp_punt_kind {
     PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
     PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
     PV_FP_PUNT_REPORT,         /* IGMP or MLD of the local kernel: bytes, the packet */
+    PV_FP_PUNT_PROBE,          /* the kernel's packet of the probe under way: bytes, the packet */
     PV_FP_PUNT_TOO_BIG, /* the shell's: an ICMP error about a datagram to from.remote. count: bytes
                          * of IP packet that fit; bytes: how the datagram began, as they quote it */
 };

@@ -35,6 +35,7 @@ struct pv_fp_builder {
     struct pv_fp_groups *groups;                  /* NULL = none */
     struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* NULL = none */
     struct pv_fp_guard *guard;                    /* NULL = nobody has rules */
+    struct pv_ipprobe probe;                      /* what is under way */
     struct pv_fp_chunk **chunks;                  /* owned array of references */
     struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
     size_t n_chunks;
@@ -517,6 +518,12 @@ int pv_fp_builder_set_groups(struct pv_fp_builder *b, const struct pv_fp_group *
     return PV_OK;
 }
 
+void pv_fp_builder_set_probe(struct pv_fp_builder *b, const struct pv_ipprobe *probe)
+{
+    b->probe = probe != NULL ? *probe : (struct pv_ipprobe){.proto = 0};
+    b->changed = true;
+}
+
 int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, enum pv_fp_strict strict)
 {
     const struct pv_fp_peer *old = find_peer(b, peer);
@@ -816,6 +823,7 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     snap->guard = b->guard;
     if (snap->guard != NULL)
         snap->guard->refs++;
+    snap->probe = b->probe;
     snap->n_by = b->n_by;
     snap->n_chunks = b->n_chunks;
     for (size_t i = 0; i < b->n_chunks; i++) {

@@ -14,6 +14,7 @@
 #include "crypto/aead.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/group/group.h"
+#include "proto/ip/ipprobe.h"
 #include "proto/rules/ruletable.h"
 
 enum {
@@ -187,6 +188,10 @@ struct pv_fp_group {
 PV_MUST_CHECK int pv_fp_builder_set_groups(struct pv_fp_builder *b,
                                            const struct pv_fp_group *groups, size_t n,
                                            const uint32_t *ids, size_t n_ids);
+
+/* The kernel's packets of this connection go to nobody: each is punted (PV_FP_PUNT_PROBE). NULL: no
+ * probe is under way. */
+void pv_fp_builder_set_probe(struct pv_fp_builder *b, const struct pv_ipprobe *probe);
 
 /* Keys to receive with from now on; they are not sent with until told. The caller wipes init.
  * PV_ERR_EXISTS (index in use), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO. */

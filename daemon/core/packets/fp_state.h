@@ -151,6 +151,7 @@ struct pv_fp_snapshot {
     struct pv_fp_routes *routes;                  /* holds references to all of these */
     struct pv_fp_index *index;
     struct pv_fp_groups *groups; /* NULL = there are none */
+    struct pv_ipprobe probe;     /* what is under way */
     size_t n_by;                 /* peers that another one carries */
     size_t n_chunks;
     struct pv_fp_chunk *chunks[];

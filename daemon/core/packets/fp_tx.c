@@ -542,6 +542,18 @@ static bool read_packet(const struct pv_fp_packet *packet, struct pv_fp_inner *r
            pv_cutter_largest(&ret_in->cut) <= PV_FP_INNER_MAX;
 }
 
+/* Is it of the probe under way? Then control gets it, and no member does. */
+static bool takes_probe(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_ippkt *ip)
+{
+    uint32_t seq;
+    if (snap->probe.there.family == PV_AF_NONE ||
+        pv_ipprobe_read(&snap->probe, ip, &seq) == PV_IPPROBE_OTHER)
+        return false;
+    pv_fp_worker_punt(w, PV_FP_PUNT_PROBE, 0)->bytes = ip->whole;
+    return true;
+}
+
 /* False: no room in the results, nothing done. */
 static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                    const struct pv_fp_packet *packet, pv_ns now)
@@ -551,6 +563,8 @@ static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INNER);
         return true;
     }
+    if (snap != NULL && takes_probe(w, snap, &in.ip))
+        return true;
     if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst))
         return pv_fp_send_to_many(w, snap, &in, now);
     const struct pv_fp_peer *to =

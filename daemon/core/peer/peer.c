@@ -950,6 +950,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
     case PV_FP_PUNT_DATAGRAM:
     case PV_FP_PUNT_INBAND:
     case PV_FP_PUNT_REPORT:
+    case PV_FP_PUNT_PROBE:
     case PV_FP_PUNT_TOO_BIG:
         break; /* the engine's */
     }

@@ -123,6 +123,10 @@ struct pv_ctlapi_request {
             uint64_t since_s; /* Unix seconds; 0: not given */
         } watch;              /* WATCH */
         struct {
+            char what[PV_CTLAPI_WORD_BUF];
+            uint32_t port; /* 1024.., of the client's socket */
+        } probe;           /* PROBE */
+        struct {
             char level[PV_CTLAPI_WORD_BUF];
         } log; /* LOG */
         struct {

@@ -149,6 +149,9 @@
     X(restart, "`sudo systemctl restart p2pvpnd%s%s`")                                             \
     X(mend_and_reload, "mend that, then `sudo p2pvpnctl reload`")                                  \
     X(end_and_start, "end p2pvpnd, and start it again")                                            \
+    X(look_at_kernel,                                                                              \
+      "look at `ip rule`, at `ip route`, at rp_filter (`sysctl -ar rp_filter`) and "               \
+      "at filters of tc and eBPF: one of them drops the packets")                                  \
     X(open_firewall, "%s")                                                                         \
     X(reopen, "start its p2pvpnd and say there `sudo p2pvpnctl exit off`; where that is gone for " \
               "good, `sudo /usr/lib/p2pvpn/setup reopen` lets everything out")                     \

@@ -256,13 +256,59 @@ int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line, voi
     return run(&nft, "", line, ctx, complaint);
 }
 
+int pv_nftcmd_trace_begin(struct pv_nftcmd_trace *ret_trace)
+{
+    static const struct command nft = {
+        nft_paths, PV_ARRAY_LEN(nft_paths), {"nft", "monitor", "trace"}};
+    struct ip_pipes p = {{-1, -1}, {-1, -1}};
+    const char *path = find_path(nft.paths, nft.n_paths);
+    *ret_trace = (struct pv_nftcmd_trace){.fd = -1};
+    if (path == NULL)
+        return PV_ERR_NOT_FOUND;
+    int r = open_pipes(&p);
+    if (r >= 0)
+        r = spawn_program(path, &nft, &p, &ret_trace->pid);
+    if (r >= 0) {
+        ret_trace->fd = p.err[0];
+        p.err[0] = -1;
+    }
+    close_pipes(&p);
+    return r;
+}
+
+void pv_nftcmd_trace_read(const struct pv_nftcmd_trace *trace, int quiet_ms, pv_nftcmd_line *line,
+                          void *ctx)
+{
+    char first[PV_IPCMD_ERROR_MAX], buf[4096];
+    struct output out = {.line = line, .ctx = ctx, .first = first};
+    struct pollfd pfd = {.fd = trace->fd, .events = POLLIN};
+    ssize_t n = trace->fd < 0 ? 0 : 1;
+    while (n > 0 && poll(&pfd, 1, quiet_ms) == 1) {
+        n = read(trace->fd, buf, sizeof(buf));
+        if (n > 0)
+            take_output(&out, buf, (size_t)n);
+    }
+}
+
+void pv_nftcmd_trace_end(struct pv_nftcmd_trace *trace)
+{
+    if (trace->fd < 0)
+        return;
+    kill(trace->pid, SIGTERM);
+    (void)!wait_for(trace->pid);
+    close(trace->fd);
+    trace->fd = -1;
+}
+
 int pv_iptables_list(bool v6, const char *table, pv_nftcmd_line *line, void *ctx)
 {
     static const char *const paths[] = {"/usr/sbin/iptables-legacy", "/sbin/iptables-legacy"},
                              *const paths6[] = {"/usr/sbin/ip6tables-legacy",
                                                 "/sbin/ip6tables-legacy"};
     const struct command c = {
-        v6 ? paths6 : paths, 2, {v6 ? "ip6tables-legacy" : "iptables-legacy", "-t", table, "-S"}};
+        v6 ? paths6 : paths,
+        2,
+        {v6 ? "ip6tables-legacy" : "iptables-legacy", "-t", table, "-S", "-v"}};
     char complaint[PV_IPCMD_ERROR_MAX];
     return run(&c, "", line, ctx, complaint);
 }

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/pv.h"
 
 enum {
@@ -39,5 +41,16 @@ typedef void pv_nftcmd_line(void *ctx, const char *line);
 /* `nft -n list WORD...`, line by line. PV_ERR_NOT_FOUND: no nft program. PV_ERR_REFUSED. -errno. */
 PV_MUST_CHECK int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line,
                                  void *ctx);
-/* `iptables-legacy -t TABLE -S`, or ip6tables-legacy, line by line; errors as above. */
+/* `nft monitor trace` while it runs; fd -1: it does not. */
+struct pv_nftcmd_trace {
+    int fd; /* its output */
+    pid_t pid;
+};
+/* Starts it: a moment later it hears of packets. Errors as above; nothing runs then. */
+PV_MUST_CHECK int pv_nftcmd_trace_begin(struct pv_nftcmd_trace *ret_trace);
+/* Reads its lines until none has come for so many milliseconds. */
+void pv_nftcmd_trace_read(const struct pv_nftcmd_trace *trace, int quiet_ms, pv_nftcmd_line *line,
+                          void *ctx);
+void pv_nftcmd_trace_end(struct pv_nftcmd_trace *trace);
+/* `iptables-legacy -t TABLE -S -v`, or ip6tables-legacy, line by line; errors as above. */
 PV_MUST_CHECK int pv_iptables_list(bool v6, const char *table, pv_nftcmd_line *line, void *ctx);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_hostwall - any text as the rules of a host's firewall, of nft or (where it begins with "-")
- * of the older iptables: the walk ends, and what is found has a name and a remedy.
+ * fuzz_hostwall - any text as the kernel's trace of a packet and the rules of the table that drops
+ * it, or (where it begins with "-") as the rules of the older iptables, twice: what is found has a
+ * name and a remedy.
  */
 #include <stdio.h>
 
 #include "ctl/hostwall.h"
-#include "sys/net/ipcmd.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static struct pv_hostwall wall;
 
-/* The next line, as long as those that are listed. False: there is none. */
+/* The next line, as long as those that are read. False: there is none. */
 static bool take_line(struct pv_view *in, char line[static PV_NFTCMD_LINE_MAX])
 {
     size_t len = 0;
@@ -28,24 +28,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct pv_view in = pv_view(data, len);
     char line[PV_NFTCMD_LINE_MAX], remedy[512];
-    bool legacy = len > 0 && data[0] == '-';
-    memset(&wall, 0, sizeof(wall));
-    wall.ifname = "p2pvpn0";
-    must(pv_prefix_parse("10.66.0.0/16", &wall.ranges[0]) == PV_OK);
-    must(pv_prefix_parse("fd66::/48", &wall.ranges[1]) == PV_OK);
-    if (legacy)
-        pv_hostwall_legacy_table(&wall, false, "filter");
+    const bool legacy = len > 0 && data[0] == '-';
+    wall = (struct pv_hostwall){.ifname = "p2pvpn0", .legacy = legacy ? "iptables-legacy" : NULL};
     while (take_line(&in, line)) {
-        if (legacy)
-            pv_hostwall_legacy_line(&wall, line);
-        else
-            pv_hostwall_line(&wall, line);
-        must(wall.n_rules <= PV_HOSTWALL_RULES && wall.n_bases <= PV_HOSTWALL_BASES &&
-             wall.n_sets <= PV_HOSTWALL_SETS);
+        if (legacy && line[0] == '\0') { /* from here on they are read once more */
+            wall.again = true;
+            wall.n_counters = 0;
+        } else if (legacy) {
+            pv_hostwall_counter_line(&wall, line);
+        } else if (wall.table[0] == '\0') {
+            pv_hostwall_trace_line(&wall, line);
+        } else {
+            pv_hostwall_rule_line(&wall, line);
+        }
+        must(wall.n_counters <= PV_HOSTWALL_COUNTERS);
     }
-    bool drops = pv_hostwall_ends(&wall);
-    must(!drops || wall.unclear.table[0] != '\0'); /* the second walk believes less */
-    must(drops == (wall.found.table[0] != '\0'));
-    must(!drops || strstr(pv_hostwall_remedy(&wall, remedy, sizeof(remedy)), "p2pvpn0") != NULL);
+    must(legacy || (wall.table[0] == '\0') == (wall.chain[0] == '\0'));
+    must(!legacy || wall.again || wall.chain[0] == '\0');
+    must(wall.chain[0] == '\0' ||
+         strstr(pv_hostwall_remedy(&wall, remedy, sizeof(remedy)), "p2pvpn0") != NULL);
     return 0;
 }

@@ -22,6 +22,7 @@ static int begin(void **state)
     has_group = false;
     int r = setup(state);
     answers("rules", OK_V1("'rules':[],'default':'allow','firewall':null"));
+    answers("ip", OK("'ip4':null,'ip6':null"));
     return r;
 }
 
@@ -45,7 +46,7 @@ PV_TEST(doctor_asks_for_status_and_rules)
 {
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
-    assert_asked("'cmd':'status'", "'cmd':'rules'");
+    assert_asked("'cmd':'status'", "'cmd':'rules'", "'cmd':'ip'");
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 

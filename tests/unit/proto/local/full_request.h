@@ -33,6 +33,10 @@ static inline void fill_chat(struct pv_ctlapi_request *req)
         req->u.watch.seq = 8;
         req->u.watch.since_s = 9;
         break;
+    case PV_CTLAPI_PROBE:
+        TEXT(u.probe.what, "in-tcp4");
+        req->u.probe.port = 5000;
+        break;
     case PV_CTLAPI_LOG:
         TEXT(u.log.level, "info");
         break;

@@ -253,7 +253,7 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
         "trace file_send files file_accept file_stop file_get file_saved room_create "
         "room_invite room_leave room_list room_members metrics history_clear mute "
         "unmute muted read coordinators coordinator_token rules can routes room_accept "
-        "stats ";
+        "stats probe ";
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         const char *name = pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c);
         if (pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) !=
@@ -262,6 +262,20 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
                      pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) ? "root" : "everybody");
     }
     assert_true(pv_ctlapi_cmd_changes(PV_CTLAPI_N_CMDS));
+}
+
+/* Nobody has p2pvpnd send a member's packet to a service of this host. */
+PV_TEST(a_probe_goes_to_no_low_port)
+{
+    static const unsigned ports[] = {1023, 1024, 65535, 65536};
+    for (size_t i = 0; i < PV_ARRAY_LEN(ports); i++) {
+        struct pv_ctlapi_request req;
+        int r = parse(PV_STR("{\"id\":1,\"cmd\":\"probe\",\"what\":\"x\",\"port\":%u}", ports[i]),
+                      &req);
+        assert_int_equal(r, i % 3 == 0 ? PV_ERR_MALFORMED : PV_OK);
+        if (r == PV_OK)
+            pv_ctlapi_request_done(&req);
+    }
 }
 
 PV_TEST(peers_json_is_exactly_the_contract)

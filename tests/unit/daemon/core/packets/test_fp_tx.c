@@ -434,3 +434,26 @@ PV_TEST(every_drop_has_a_name)
     }
     assert_string_equal(pv_fp_drop_name(PV_FP_DROP_REASONS), "?");
 }
+
+PV_TEST(the_kernels_packets_of_a_probe_go_to_control_and_to_nobody_else)
+{
+    struct pv_ipprobe probe = {.here = fp_ip4(1), .there = fp_ip4(2), .proto = PV_IP_PROTO_UDP};
+    const struct pv_ipprobe from_here = {
+        .here = fp_ip4(2), .there = fp_ip4(1), .proto = PV_IP_PROTO_UDP};
+    uint8_t packet[PV_IPPROBE_MAX];
+    size_t len = pv_ipprobe_write(&from_here, PV_IPPROBE_BEGIN, 0, packet);
+    give_keys(w->now);
+    give_path(0);
+    pv_fp_builder_set_probe(w->a.b, &probe);
+    fp_publish(&w->a);
+    struct pv_fp_results r = tx(packet, len);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(r.n_punts, 1);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_PROBE);
+    assert_int_equal(r.punts[0].bytes.len, len);
+    /* Other packets to that member, and those after the probe, are sent. */
+    assert_int_equal(tx_to(fp_ip4(2), 100, 1).n_sends, 1);
+    pv_fp_builder_set_probe(w->a.b, NULL);
+    fp_publish(&w->a);
+    assert_int_equal(tx(packet, len).n_sends, 1);
+}
