@@ -30,6 +30,7 @@ enum {
     MIN_MTU = 1280,    /* RFC 8200 s5 */
     SHORT_NAME = 7,    /* columns of a check's name where little is shown, */
     LONG_NAME = 13,    /* and with --long */
+    TRIED = 8,         /* used prefixes that a packet is sent to */
     TRIES = 3,         /* of a packet whose rule is not known: the first may come too early */
     LINE = 600,        /* bytes of a sentence with the NUL: a problem of status fits */
 };
@@ -371,14 +372,14 @@ static int name_rule(struct pv_cli *cli, const struct pv_hostprobe *probe, struc
     return found ? PV_OK : r;
 }
 
-/* A packet did not arrive. */
-static void put_dropped(struct page *p, const struct pv_hostprobe *probe, const char *ifname,
-                        const char *own)
+/* A packet did not arrive. whom: from or to. */
+static void put_dropped(struct page *p, const struct pv_hostprobe *probe, const char *whom,
+                        const char *ifname, const char *own)
 {
     struct pv_hostwall wall = {
         .ifname = ifname, .out = probe->is == PV_HOSTPROBE_ANSWER || probe->is == PV_HOSTPROBE_OUT};
     char todo[2 * LINE], what[LINE];
-    pv_hostprobe_words(probe, "members", what, sizeof(what));
+    pv_hostprobe_words(probe, whom, what, sizeof(what));
     if (geteuid() != 0) {
         put(p, "firewall", false, PV_DO(doctor_as_root), "this host drops %s%s", what, own);
         return;
@@ -419,6 +420,29 @@ static void own_text(struct pv_cli *cli, const json_t *status, char *buf, size_t
     json_decref(rules);
 }
 
+/* Packets of programs to prefixes that are used, and to the internet by an exit. */
+static void look_at_routes(struct page *p, const char *ifname)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
+    json_t *body = NULL;
+    size_t n = 0;
+    if (pv_cli_ask(p->cli, &req, &body) != 0)
+        return;
+    PV_EACH_JSON(json_object_get(body, "routes"), r) {
+        struct pv_hostprobe probe;
+        struct pv_prefix prefix;
+        const char *text = pv_json_text(r, "prefix", "");
+        if (!pv_json_is(r, "state", "used") || n++ >= TRIED ||
+            pv_prefix_parse(text, &prefix) != PV_OK)
+            continue;
+        pv_hostprobe_reach(p->cli, &prefix, &probe);
+        if (probe.is == PV_HOSTPROBE_OUT)
+            put_dropped(p, &probe, prefix.bits == 0 ? "the internet by the exit node" : text,
+                        ifname, "");
+    }
+    json_decref(body);
+}
+
 /* Nobody else can find that out: towards the others it is silence. */
 static void look_at_firewall(struct page *p, const json_t *status)
 {
@@ -430,7 +454,7 @@ static void look_at_firewall(struct page *p, const json_t *status)
     if (json_is_object(iface) && strlen(ifname) < IF_NAMESIZE)
         pv_hostprobe_run(p->cli, NULL, &probe);
     if (probe.is > PV_HOSTPROBE_OPEN)
-        put_dropped(p, &probe, ifname, own[0] == '\0' ? "" : PV_STR("; %s", own));
+        put_dropped(p, &probe, "members", ifname, own[0] == '\0' ? "" : PV_STR("; %s", own));
     else if (probe.is == PV_HOSTPROBE_OPEN)
         put(p, "firewall", true, PV_DO_NOTHING,
             "packets of members reach programs here, and theirs leave (rules for single ports are "
@@ -438,6 +462,8 @@ static void look_at_firewall(struct page *p, const json_t *status)
             own[0] == '\0' ? "" : "; ", own);
     else if (own[0] != '\0')
         put(p, "firewall", true, PV_DO_NOTHING, "%s", own);
+    if (probe.is == PV_HOSTPROBE_OPEN)
+        look_at_routes(p, ifname);
 }
 
 struct guard {

@@ -6,6 +6,7 @@
 #include "base/netplan.h"
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/hostprobe.h"
 #include "ctl/told.h"
 
 /* The places of their options in the rows below. */
@@ -14,6 +15,10 @@ enum {
     ROUTE_AUTO = 1,
     EXIT_LAN = 0,
     EXIT_BLOCK = 1,
+};
+
+enum {
+    TRIED = 8, /* rows that a packet is tried of */
 };
 
 /* --- the list ------------------------------------------------------------------------------ */
@@ -42,6 +47,29 @@ static void route_row(struct pv_table *t, const json_t *r)
                          pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : ""));
 }
 
+/* Says "used" only of what a packet proves. Returns true if one to the whole internet is lost. */
+static bool try_routes(struct pv_cli *cli, const json_t *list)
+{
+    size_t n = 0;
+    bool lost = false;
+    PV_EACH_JSON(list, r) {
+        struct pv_hostprobe probe;
+        struct pv_prefix prefix;
+        if (!pv_json_is(r, "state", "used") || n++ >= TRIED ||
+            pv_prefix_parse(pv_json_text(r, "prefix", ""), &prefix) != PV_OK)
+            continue;
+        pv_hostprobe_reach(cli, &prefix, &probe);
+        if (probe.is != PV_HOSTPROBE_OUT)
+            continue;
+        lost = lost || prefix.bits == 0;
+        json_object_set_new(r, "state", json_string("dropped"));
+        json_object_set_new(r, "why",
+                            json_string("this machine drops what programs send there: "
+                                        "`sudo p2pvpnctl doctor` says by what"));
+    }
+    return lost;
+}
+
 /* A line each, to be copied as it stands: a cell would cut it. */
 static void print_commands(struct pv_cli *cli, const json_t *list)
 {
@@ -53,8 +81,8 @@ static void print_commands(struct pv_cli *cli, const json_t *list)
     }
 }
 
-/* Nothing is said where no exit is used, as on most machines. */
-static void print_exit(struct pv_cli *cli, const json_t *x)
+/* Nothing is said where no exit is used, as on most machines. lost: a packet did not go there. */
+static void print_exit(struct pv_cli *cli, const json_t *x, bool lost)
 {
     if (json_is_null(x) || x == NULL)
         return;
@@ -71,9 +99,9 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
         return;
     }
     fprintf(cli->out, "exit node: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
-            pv_json_bool(x, "beside")  ? ", which packets of this machine do not go by"
-            : pv_json_bool(x, "works") ? ""
-                                       : ", which does not answer",
+            lost || pv_json_bool(x, "beside") ? ", which packets of this machine do not go by"
+            : pv_json_bool(x, "works")        ? ""
+                                              : ", which does not answer",
             pv_json_bool(x, "lan") ? "; networks of this machine are reached directly" : "",
             pv_json_bool(x, "block") ? "; without it nothing goes out" : "");
 }
@@ -103,6 +131,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     int code = 0;
     if (cli->quiet)
         return 0;
+    const bool lost = try_routes(cli, list);
     if (json_array_size(list) > 0)
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, route_row);
     else
@@ -110,7 +139,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_commands(cli, list);
-    print_exit(cli, json_object_get(body, "exit"));
+    print_exit(cli, json_object_get(body, "exit"), lost);
     print_use(cli, body);
     if (fault != NULL)
         fprintf(cli->out, "%s\n", fault);
@@ -305,6 +334,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     int code = 0;
     if (cli->quiet)
         return 0;
+    const bool lost = try_routes(cli, json_object_get(body, "routes"));
     PV_EACH_JSON(json_object_get(body, "routes"), route) {
         const char *prefix = pv_json_text(route, "prefix", "");
         if (strcmp(prefix, "0.0.0.0/0") != 0 && strcmp(prefix, "::/0") != 0)
@@ -315,7 +345,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     }
     if (n > 0)
         code = pv_cli_print_table(cli, &t);
-    print_exit(cli, x);
+    print_exit(cli, x, lost);
     if (json_is_null(x) || x == NULL)
         fprintf(cli->out, "No exit node in use%s.%s\n",
                 if_nametoindex(PV_NETPLAN_EXIT_LOCK) == 0

@@ -3,6 +3,7 @@
 #include "ctl/hostprobe.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,10 +11,13 @@
 #include <unistd.h>
 
 #include "base/jsonread.h"
+#include "base/netplan.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/sockaddr.h"
 
 enum {
     WAIT_MS = 500, /* ours: this host's kernel answers in microseconds */
+    OUT_UDP = 2,   /* the row of packets */
 };
 
 static const struct packet {
@@ -22,7 +26,7 @@ static const struct packet {
 } packets[] = {
     {"in-udp", true, false},
     {"in-tcp", true, true},
-    {"out-udp", false, false},
+    [OUT_UDP] = {"out-udp", false, false},
     {"out-tcp", false, true},
 };
 
@@ -107,7 +111,10 @@ static void on_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event, vo
         return;
     }
     if (!a->packet->comes_in) {
+        const int one = 1; /* hop: one that leaves by another interface does not get far */
         socklen_t len = pv_sockaddr_from(&a->there, &ss);
+        (void)setsockopt(a->fd, IPPROTO_IP, IP_TTL, &one, sizeof(one));
+        (void)setsockopt(a->fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &one, sizeof(one));
         (void)!sendto(a->fd, "", 0, 0, (const struct sockaddr *)&ss, len);
     }
     a->got = take_datagram(a);
@@ -121,21 +128,18 @@ static enum pv_hostprobe_is conclude(const struct attempt *a, bool seen)
     return !seen ? PV_HOSTPROBE_OUT : a->got ? PV_HOSTPROBE_OPEN : PV_HOSTPROBE_REPLY;
 }
 
-/* *here gets the port; *ret_there: the member. */
-static enum pv_hostprobe_is try_packet(struct pv_cli *cli, const char *peer,
+/* Has p2pvpnd try what req says beside the packet. *here gets the port; *ret_there: the member. */
+static enum pv_hostprobe_is try_packet(struct pv_cli *cli, struct pv_ctlapi_request req,
                                        const struct packet *packet, struct pv_addr *here,
                                        struct pv_addr *ret_there)
 {
     struct attempt a = {.packet = packet, .fd = open_socket(packet, here)};
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_PROBE);
     json_t *body = NULL;
     if (a.fd < 0)
         return PV_HOSTPROBE_UNTRIED;
     snprintf(req.u.probe.what, sizeof(req.u.probe.what), "%s%c", packet->word,
              here->family == PV_AF_INET6 ? '6' : '4');
     req.u.probe.port = here->port;
-    if (peer != NULL)
-        snprintf(req.peer, sizeof(req.peer), "%s", peer);
     pv_cli_hush(cli, true);
     int code = pv_cli_call(cli, &req, on_event, &a, &body);
     pv_cli_hush(cli, false);
@@ -144,6 +148,14 @@ static enum pv_hostprobe_is try_packet(struct pv_cli *cli, const char *peer,
     const bool seen = pv_json_is(body, "seen", "packet");
     json_decref(body);
     return code == 0 && a.was_ready ? conclude(&a, seen) : PV_HOSTPROBE_UNTRIED;
+}
+
+static struct pv_ctlapi_request request_about(const char *peer)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_PROBE);
+    if (peer != NULL)
+        snprintf(req.peer, sizeof(req.peer), "%s", peer);
+    return req;
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
@@ -189,7 +201,8 @@ void pv_hostprobe_run(struct pv_cli *cli, const char *peer, struct pv_hostprobe 
             struct pv_addr here = own[f], there = {.family = PV_AF_NONE};
             if (here.family == PV_AF_NONE)
                 continue;
-            enum pv_hostprobe_is is = try_packet(cli, peer, &packets[i], &here, &there);
+            enum pv_hostprobe_is is =
+                try_packet(cli, request_about(peer), &packets[i], &here, &there);
             /* TCP alone does not show which of its packets was lost. */
             if (is == PV_HOSTPROBE_BEGIN && packets[i].tcp && ret_probe->lost[f][1])
                 is = ret_probe->is;
@@ -202,10 +215,41 @@ void pv_hostprobe_run(struct pv_cli *cli, const char *peer, struct pv_hostprobe 
         }
 }
 
+/* To an address behind members the socket is bound to no address, as a program's. */
+static enum pv_hostprobe_is try_beyond(struct pv_cli *cli, const struct pv_addr *to,
+                                       struct pv_addr *here)
+{
+    struct pv_ctlapi_request req = request_about(NULL);
+    struct pv_addr there;
+    snprintf(req.u.probe.to, sizeof(req.u.probe.to), "%s", PV_IP_STR(to));
+    return try_packet(cli, req, &packets[OUT_UDP], here, &there);
+}
+
+void pv_hostprobe_reach(struct pv_cli *cli, const struct pv_prefix *prefix,
+                        struct pv_hostprobe *ret_probe)
+{
+    const struct pv_addr to =
+        prefix->bits == 0 ? pv_net_far(prefix->base.family) : pv_netplan_sample(prefix, 1);
+    const size_t f = to.family == PV_AF_INET6;
+    struct pv_addr here = {.family = to.family};
+    enum pv_hostprobe_is is = try_beyond(cli, &to, &here);
+    /* A packet that left is enough: no member answers it. */
+    if (is == PV_HOSTPROBE_REPLY)
+        is = PV_HOSTPROBE_OPEN;
+    *ret_probe = (struct pv_hostprobe){
+        .is = is, .beyond = true, .packet = OUT_UDP, .here = here, .there = to};
+    ret_probe->tried[f] = true;
+    ret_probe->lost[f][0] = ret_probe->lost[f][1] = is == PV_HOSTPROBE_OUT;
+}
+
 void pv_hostprobe_again(struct pv_cli *cli, const struct pv_hostprobe *probe)
 {
     struct pv_addr here = probe->here, there;
-    (void)try_packet(cli, PV_IP_STR(&probe->there), &packets[probe->packet], &here, &there);
+    if (probe->beyond)
+        (void)try_beyond(cli, &probe->there, &here);
+    else
+        (void)try_packet(cli, request_about(PV_IP_STR(&probe->there)), &packets[probe->packet],
+                         &here, &there);
 }
 
 /* " by UDP over IPv6": what the lost packets have in common, unless all that were tried are lost.

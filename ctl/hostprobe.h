@@ -27,6 +27,7 @@ struct pv_hostprobe {
     enum pv_hostprobe_is is; /* the first that did not arrive */
     bool tried[PV_HOSTPROBE_FAMILIES];
     bool lost[PV_HOSTPROBE_FAMILIES][PV_HOSTPROBE_PROTOCOLS]; /* of TCP, UDP: the same did not */
+    bool beyond;                /* it was to an address behind members */
     size_t packet;              /* what the first was: a row of hostprobe.c */
     struct pv_addr here, there; /* its ends; here with the port */
 };
@@ -38,6 +39,10 @@ bool pv_hostprobe_addresses(struct pv_cli *cli, const char *peer,
 /* Tries all packets, from and to peer, or without one any member. Takes a second for each packet
  * that does not arrive, else milliseconds. */
 void pv_hostprobe_run(struct pv_cli *cli, const char *peer, struct pv_hostprobe *ret_probe);
+/* Tries whether a program's packet to a prefix behind members, or to the internet, goes into the
+ * tunnel. UDP alone; nobody answers it. */
+void pv_hostprobe_reach(struct pv_cli *cli, const struct pv_prefix *prefix,
+                        struct pv_hostprobe *ret_probe);
 /* Tries the one that did not arrive once more. */
 void pv_hostprobe_again(struct pv_cli *cli, const struct pv_hostprobe *probe);
 /* The packets in words, "what members begin by UDP"; member: its name, or "members". Returns buf.

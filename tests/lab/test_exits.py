@@ -634,3 +634,27 @@ def an_exit_of_one_network_keeps_no_prefix_from_members_of_another(lab):
     alice.ctl("exit", "off")
     wait("what is still offered, without an exit", lambda: bob.udp_ask(printers[1], PORT))
     wait("rules that nobody needs to go", lambda: not alice.run("ip", "rule", "list", "iif", "p2p-work").out)
+
+
+@scenario
+def an_exit_is_called_used_only_while_packets_go_there(lab):
+    """Routes lead to the exit, and a rule drops what programs send there: exit and doctor say so, and the remedy mends
+    it."""
+    _, _, alice, exit_, web = world(lab)
+    use(alice)
+    through(alice, exit_, web)
+    out = alice.ctl("exit").out
+    check("0.0.0.0/0" in out and "dropped" not in out, f"exit: {out}")
+    alice.nft("table inet wall {\nchain out {\ntype filter hook output priority 10; policy accept;\n"
+              f'oifname "{alice.tun}" fib daddr type != local ip daddr != {exit_.addr()}/16 drop\n}}\n}}')
+    out = alice.ctl("exit").out
+    rows = {row.split()[0]: row.split()[2] for row in out.splitlines()[1:3]}
+    equal(rows, {"0.0.0.0/0": "dropped", "::/0": "used"}, "what exit shows")
+    check("which packets of this machine do not go by" in out, f"exit: {out}")
+    r = alice.ctl("doctor", "--json", check_rc=False)
+    said = [x for x in json.loads(r.out)["checks"] if x["name"] == "firewall" and not x["well"]]
+    check(len(said) == 1 and "(table inet wall, chain out) drops what programs here send to the internet" in said[0]["text"], said)
+    alice.run("sh", "-c", next(x for x in said[0]["todo"].split("`") if x.startswith("nft ")))
+    through(alice, exit_, web)
+    check("dropped" not in alice.ctl("exit").out, "the remedy does not mend it")
+    alice.ctl("exit", "off")

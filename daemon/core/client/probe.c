@@ -127,11 +127,17 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
         end(pr);
 }
 
-/* The member that a probe is about, and its address: of IPv6 where the word ends so. */
-static bool find_ends(const struct pv_node *n, const struct pv_peer *p, bool six,
+/* The member that a probe is about, or to: where that is not "", an address behind members. */
+static bool find_ends(const struct pv_node *n, const struct pv_peer *p, const char *to, bool six,
                       struct pv_ipprobe *probe)
 {
     const struct pv_member *me = pv_node_self(n);
+    if (to[0] != '\0') {
+        probe->here = me == NULL ? (struct pv_addr){.port = 0} : six ? me->ip6 : me->ip4;
+        return pv_addr_parse_ip(to, &probe->there) == PV_OK &&
+               probe->there.family == (six ? PV_AF_INET6 : PV_AF_INET) &&
+               probe->here.family == probe->there.family;
+    }
     if (p == NULL)
         p = pv_peers_next_member(n->peers, NULL);
     if (me == NULL || p == NULL)
@@ -182,11 +188,15 @@ static void do_probe(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         (req->peer[0] != '\0' &&
          (p = pv_peer_need(n, req->peer, "probe", PV_NEEDS_MEMBER, handle)) == NULL))
         return;
-    if (!find_ends(n, p, six, &pr->packets)) {
+    if ((kind->comes_in && req->u.probe.to[0] != '\0') ||
+        !find_ends(n, p, req->u.probe.to, six, &pr->packets)) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
-                       "probe: no other member has an address of that family");
+                       req->u.probe.to[0] != '\0'
+                           ? "probe: a packet to such an address is not tried"
+                           : "probe: no other member has an address of that family");
         return;
     }
+    /* A port of the member's that no program of this host talks to. */
     pr->packets.here.port = (uint16_t)req->u.probe.port;
     pr->packets.there.port = (uint16_t)(LOW_PORT + pv_rng_u32(&n->rng) % (65536 - LOW_PORT));
     pr->packets.proto = kind->proto;

@@ -7,7 +7,8 @@
  * The client has a socket at this node's overlay address. Of "in-tcp" and "in-udp" the daemon
  * writes to the TUN what a member would begin towards that socket, and waits for the answer. Of
  * "out-tcp" and "out-udp" it waits for what the socket sends to the member, and answers it in the
- * member's place. The packets go to nobody else. One probe is under way at a time.
+ * member's place. The same of an address behind members. The packets go to nobody else. One probe
+ * is under way at a time.
  */
 #pragma once
 

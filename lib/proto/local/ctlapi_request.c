@@ -91,6 +91,7 @@ static const struct request_field {
     {"verdict", G_RULE, F_WORD, BUF(u.rule.verdict), 0, 0},
     {"from", G_RULE, F_PEER, BUF(u.rule.from), 0, 0},
     {"to", G_RULE, F_PEER, BUF(u.rule.to), 0, 0},
+    {"to", G_PROBE, F_PEER, BUF(u.probe.to), 0, 0},
     {"tag", G_TERMS, F_NAME, BUF(u.terms.tag), 0, 0},
     {"tag", G_MEMBER, F_NAME, BUF(u.member.name), 0, 0},
     {"ports", G_ALL, F_TEXT, AT(text), 0, 0, 0},

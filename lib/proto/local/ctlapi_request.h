@@ -124,8 +124,9 @@ struct pv_ctlapi_request {
         } watch;              /* WATCH */
         struct {
             char what[PV_CTLAPI_WORD_BUF];
-            uint32_t port; /* 1024.., of the client's socket */
-        } probe;           /* PROBE */
+            uint32_t port;               /* 1024.., of the client's socket */
+            char to[PV_CTLAPI_PEER_BUF]; /* an address behind members; "": not given */
+        } probe;                         /* PROBE */
         struct {
             char level[PV_CTLAPI_WORD_BUF];
         } log; /* LOG */

@@ -122,8 +122,8 @@ enum pv_ctlapi_code {
     X(WATCH, "watch", ANY, "what ", "seen since seq figures ") \
     X(STATS, "stats", ANY, "", "peer ") \
     X(WHY, "why", ANY, "peer ", "") \
-    /* a packet of peer, or without one of any member, is tried on this host */ \
-    X(PROBE, "probe", ANY, "what port ", "peer ") \
+    /* a packet of peer, or without one of any member, is tried on this host; or one to an address */ \
+    X(PROBE, "probe", ANY, "what port ", "peer to ") \
     X(TRACE, "trace", ANY, "peer ", "") \
     X(LOG, "log", ROOT, "level ", "") \
     X(RELOAD, "reload", ROOT, "", "") \

@@ -1154,8 +1154,14 @@ PV_TEST_IN(an_admission_may_come_with_a_tag, setup, teardown)
 PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
 {
     answers("routes", test_given("use auto exit peer nas lan"));
+    answers("probe", test_given("ready, and a packet that is lost"));
     assert_int_equal(RUN("exit"), 0);
-    assert_asked("'cmd':'routes'");
+    /* The list, and a packet to the internet, from a port that the kernel chose. */
+    assert_has(t.requests, "{'cmd':'routes'}\n{'cmd':'probe','what':'out-udp4','to':'198.41.0.4',");
+    assert_shows("a packet is lost", t.out);
+    answers("probe", test_given("ready, and a packet that left"));
+    assert_int_equal(RUN("exit"), 0);
+    assert_shows("it goes by the exit", t.out);
 }
 
 PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)

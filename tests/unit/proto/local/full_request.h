@@ -36,6 +36,7 @@ static inline void fill_chat(struct pv_ctlapi_request *req)
     case PV_CTLAPI_PROBE:
         TEXT(u.probe.what, "in-tcp4");
         req->u.probe.port = 5000;
+        TEXT(u.probe.to, "198.41.0.4");
         break;
     case PV_CTLAPI_LOG:
         TEXT(u.log.level, "info");

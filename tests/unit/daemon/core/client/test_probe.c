@@ -130,6 +130,26 @@ PV_TEST(a_programs_packet_is_answered_in_the_members_place)
     assert_int_equal(ip.proto, PV_IP_PROTO_UDP);
 }
 
+PV_TEST(a_packet_may_be_to_an_address_behind_members)
+{
+    fake_client_ask(&x, client, "'cmd':'probe','what':'out-udp4','port':5000,'to':'198.41.0.4'");
+    fake_node_wait(&x.f, PV_PROBE_SETTLE);
+    const char *said = fake_client_read(&x, client), *port = strstr(said, "\"port\":");
+    assert_true(test_has(said, "'event':'ready','ip':'198.41.0.4'"));
+    probe = (struct pv_ipprobe){
+        .here = pv_addr4(198, 41, 0, 4, 0), .there = here, .proto = PV_IP_PROTO_UDP};
+    probe.here.port = (uint16_t)strtoul(port + strlen("\"port\":"), NULL, 10);
+    give(PV_IPPROBE_BEGIN);
+    expect_said("'seen':'packet'");
+    static const char *const none[] = {"'what':'in-udp4','to':'198.41.0.4'",
+                                       "'what':'out-udp6','to':'198.41.0.4'",
+                                       "'what':'out-udp4','to':'bob'"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(none); i++) {
+        fake_client_ask(&x, client, PV_STR("'cmd':'probe','port':5000,%s", none[i]));
+        expect_said("'code':1,");
+    }
+}
+
 PV_TEST(one_is_under_way_at_a_time)
 {
     fake_peers_member(&x, 7, "bob", 7);
