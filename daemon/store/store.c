@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <sqlite3.h>
 
@@ -18,6 +17,7 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
+#include "daemon/store/transact.h"
 #include "proto/roster/statement.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlite.h"
@@ -98,94 +98,11 @@ static int store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_list
 /* --- the store ------------------------------------------------------------------------------- */
 
 struct pv_store {
-    struct pv_sqlite *file;
-    sqlite3 *db; /* of it */
+    struct pv_transact t;
     char dir[PATH_MAX];
     uint64_t chat_max; /* bytes of all messages */
     struct pv_keeper *keeper;
-    bool log_has_deleted; /* what users had deleted may stand in the database's log */
 };
-
-/* --- opening ------------------------------------------------------------------------------- */
-
-static const struct pv_sqlite_kind our_kind = {
-    .application_id = 0x70327076, /* "p2pv" */
-    .schema = PV_STORE_SCHEMA,
-    .program = "p2pvpnd",
-    .remedy = "restore it from a backup, or move it away and join again (keys are kept, messages "
-              "are not)",
-    /* Each statement that comes alone changes a page of the table, of its index and of the cursor,
-     * and each page is written whole. */
-    .page = 512,
-};
-
-/* SQLite keeps up to 2 MB of pages for the next question, which comes seldom and costs
- * microseconds: the kernel has the file in its own memory. */
-static void forget_pages(struct pv_store *s)
-{
-    (void)sqlite3_db_release_memory(s->db);
-}
-
-static int explain(const struct pv_store *s, const char *what,
-                   char ret_error[static PV_JOB_ERROR_MAX])
-{
-    return pv_sqlite_explain(s->file, what, ret_error);
-}
-
-static int exec(struct pv_store *s, const char *sql)
-{
-    return pv_sqlite_exec(s->file, sql);
-}
-
-/* A log that a crash left. */
-static bool has_log(const char *dir)
-{
-    struct stat st;
-    return stat(PV_STR("%s/p2pvpnd.db-wal", dir), &st) == 0 && st.st_size > 0;
-}
-
-int pv_store_open(struct pv_store **ret_store, const char *dir,
-                  char ret_error[static PV_JOB_ERROR_MAX])
-{
-    struct pv_store *s = calloc(1, sizeof(*s));
-    if (s == NULL) {
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory");
-        return PV_ERR_NOMEM;
-    }
-    snprintf(s->dir, sizeof(s->dir), "%s", dir);
-    s->log_has_deleted = has_log(dir);
-    int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
-    if (r >= 0) {
-        s->db = pv_sqlite_handle(s->file);
-        r = exec(s, "PRAGMA secure_delete = ON") < 0 || pv_store_schema(s->db) < 0
-                ? explain(s, "open", ret_error)
-                : pv_sqlite_commit(s->file, ret_error);
-    }
-    if (r < 0)
-        pv_store_close(s);
-    else
-        *ret_store = s;
-    return r;
-}
-
-struct pv_store *pv_store_close(struct pv_store *store)
-{
-    if (store != NULL) {
-        pv_sqlite_close(store->file);
-        free(store);
-    }
-    return NULL;
-}
-
-void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper)
-{
-    store->keeper = keeper;
-}
-
-void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
-{
-    store->chat_max = bytes;
-}
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
@@ -198,12 +115,12 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
 {
     const struct pv_job_put_statements *put = &job->u.put_statements;
     struct pv_query q =
-        pv_query(s->db, "INSERT INTO statements(hash, statement, receipt, mark)"
-                        " VALUES(?1, ?2, ?3, ?4)"
-                        " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt,"
-                        " mark = excluded.mark"
-                        " WHERE length(excluded.receipt) > 0 OR length(receipt) = 0");
-    struct pv_query forget = pv_query(s->db, "DELETE FROM statements WHERE hash = ?1");
+        pv_query(s->t.db, "INSERT INTO statements(hash, statement, receipt, mark)"
+                          " VALUES(?1, ?2, ?3, ?4)"
+                          " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt,"
+                          " mark = excluded.mark"
+                          " WHERE length(excluded.receipt) > 0 OR length(receipt) = 0");
+    struct pv_query forget = pv_query(s->t.db, "DELETE FROM statements WHERE hash = ?1");
     /* The hash makes a statement unique: it comes again from every member. */
     for (size_t i = 0; i < put->n; i++) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -228,8 +145,8 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
 static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     const struct pv_job_set_network *net = &job->u.set_network;
-    struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO network(one, id, name, node_name)"
-                                        " VALUES(1, ?1, ?2, ?3)");
+    struct pv_query q = pv_query(s->t.db, "INSERT OR REPLACE INTO network(one, id, name, node_name)"
+                                          " VALUES(1, ?1, ?2, ?3)");
     pv_bind_view(&q, pv_view(net->network_id, sizeof(net->network_id)));
     pv_bind_text(&q, net->name);
     pv_bind_text(&q, net->node_name);
@@ -240,15 +157,16 @@ static int forget_network(struct pv_store *s, const struct pv_job *job,
                           struct pv_job_result *result)
 {
     /* Keys and metadata stay: the node can join again under the same identity. */
-    if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
+    if (pv_sqlite_exec(s->t.file, "DELETE FROM statements; DELETE FROM network;") < 0)
         return -EIO;
-    return store_endpoints_clear(s->db);
+    return store_endpoints_clear(s->t.db);
 }
 
 static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     const struct pv_job_set_meta *meta = &job->u.set_meta;
-    struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)");
+    struct pv_query q =
+        pv_query(s->t.db, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)");
     pv_bind_text(&q, meta->name);
     pv_bind_view(&q, pv_view(meta->value, meta->len));
     return pv_query_run(&q);
@@ -256,7 +174,7 @@ static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_
 
 static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    return store_endpoints_put(s->db, &job->u.put_endpoints);
+    return store_endpoints_put(s->t.db, &job->u.put_endpoints);
 }
 
 /* Whether others may store something is asked of the disk each time: what fills it may be another
@@ -268,23 +186,22 @@ static int run_chat(struct pv_store *s, const struct pv_job *job, struct pv_job_
     struct pv_chatjob *chat = pv_chatjob_of(job);
     if (chat == NULL)
         return PV_ERR_UNSUPPORTED;
-    int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->db, wall_s) : PV_OK;
+    int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->t.db, wall_s) : PV_OK;
     if (r == PV_OK)
-        r = pv_store_age_now(s->db, wall_s, &now_s);
+        r = pv_store_age_now(s->t.db, wall_s, &now_s);
     if (r < 0)
         return r;
     chat->terms = (struct pv_chatjob_terms){
         .now_s = now_s, .max_bytes = s->chat_max, .low_disk = pv_disk_is_low(s->dir)};
     struct pv_chatjob_result *answer = NULL;
-    r = pv_store_chat_run(s->db, chat, &answer);
+    r = pv_store_chat_run(s->t.db, chat, &answer);
     result->answer = pv_chatjob_answer(answer);
     return r;
 }
 
-/* The key lies in a file, and was written before the transaction began: see save_root(). */
+/* The key lies in a file, and was written before the transaction began: see save_keys(). */
 static int nothing(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    (void)sqlite3_db_release_memory(s->db);
     return PV_OK;
 }
 
@@ -311,27 +228,17 @@ static bool is_of_a_file(const struct pv_job *job)
     return job->kind == PV_JOB_KEEP_ROOT || job->kind == PV_JOB_SAVE_KEYS;
 }
 
-/* A savepoint each: what one job did goes back alone when it fails. */
-static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+static bool deletes(const struct pv_job_result *result, bool *ret_more)
 {
-    if (is_of_a_file(job))
-        return;
-    int r = exec(s, "SAVEPOINT job");
-    if (r >= 0)
-        r = pv_store_serves(job->kind) ? HANDLERS[job->kind](s, job, result) : PV_ERR_UNSUPPORTED;
-    if (r < 0) {
-        /* Statuses above -1000 are errno values, for which SQLite has the better text. */
-        result->status = r > -1000 ? explain(s, "write", result->error) : r;
-        if (r <= -1000)
-            snprintf(result->error, sizeof(result->error), "write %.150s: %s",
-                     pv_sqlite_path(s->file), pv_strstatus(r));
-        /* The rows that the job has read go too: its caller must not see rows of a change that was
-         * taken back. */
-        pv_job_result_done(result);
-        (void)!exec(s, "ROLLBACK TO job");
-    }
-    /* ROLLBACK TO leaves the savepoint open, so it is released in both cases. */
-    (void)!exec(s, "RELEASE job");
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    *ret_more = *ret_more || (chat != NULL && chat->more);
+    return result->status == PV_OK &&
+           (result->kind == PV_JOB_FORGET_NETWORK || (chat != NULL && chat->n_deleted > 0));
+}
+
+static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *result)
+{
+    return pv_store_serves(job->kind) ? HANDLERS[job->kind](ctx, job, result) : PV_ERR_UNSUPPORTED;
 }
 
 /* Keys are deleted only after the database no longer needs them. */
@@ -360,102 +267,81 @@ static void save_keys(struct pv_store *s, struct pv_job *job, struct pv_job_resu
     pv_wipe(&job->u, sizeof(job->u));
 }
 
-/* Nothing of the batch was stored; what lies in a file of its own was. */
-static void fail_all(struct pv_job *const *jobs, struct pv_job_result *results, size_t n,
-                     int status, const char error[static PV_JOB_ERROR_MAX])
-{
-    char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
-    memcpy(text, error, sizeof(text));
-    for (size_t i = 0; i < n; i++) {
-        if (is_of_a_file(jobs[i]))
-            continue;
-        results[i].status = status;
-        memcpy(results[i].error, text, sizeof(text));
-        pv_job_result_done(&results[i]);
-    }
-}
-
-/* All jobs in one transaction. A status: why nothing is stored. */
-static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_job_result *results,
-                     size_t n)
-{
-    char error[PV_JOB_ERROR_MAX];
-    /* IMMEDIATE takes the write lock at once: a later statement cannot fail for lack of it. */
-    int r = exec(s, "BEGIN IMMEDIATE");
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        run_one(s, jobs[i], &results[i]);
-        /* A full disk makes SQLite take back the whole transaction, not only the statement. */
-        if (sqlite3_get_autocommit(s->db) != 0) {
-            r = results[i].status;
-            fail_all(jobs, results, n, r, results[i].error);
-            return r;
-        }
-    }
-    if (r >= 0)
-        r = exec(s, "COMMIT");
-    if (r < 0) {
-        r = explain(s, "write", error);
-        fail_all(jobs, results, n, r, error);
-        /* A COMMIT that failed may have left the transaction open. */
-        if (sqlite3_get_autocommit(s->db) == 0)
-            (void)!exec(s, "ROLLBACK");
-    }
-    return r;
-}
-
-static void begin_result(struct pv_job_result *result, const struct pv_job *job)
-{
-    memset(result, 0, sizeof(*result));
-    result->id = job->id;
-    result->kind = job->kind;
-}
-
-/* Did the job delete what its user does not want to be on the disk any longer? */
-static bool deletes(const struct pv_job_result *result)
-{
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
-    return result->status == PV_OK &&
-           (result->kind == PV_JOB_FORGET_NETWORK || (chat != NULL && chat->n_deleted > 0));
-}
-
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        begin_result(&results[i], jobs[i]);
+    pv_transact_begin(jobs, results, n);
+    for (size_t i = 0; i < n; i++)
         save_keys(store, jobs[i], &results[i]);
-    }
-    int r = run_batch(store, jobs, results, n);
-    /* On a full disk one that writes takes the answers of those with it that only read: then each
-     * has a transaction of its own. A lock that another program holds is waited for once. */
-    for (size_t i = 0; r == -ENOSPC && n > 1 && i < n; i++) {
-        if (is_of_a_file(jobs[i]))
-            continue;
-        begin_result(&results[i], jobs[i]);
-        (void)!run_batch(store, &jobs[i], &results[i], 1);
-    }
-    bool more = false;
-    for (size_t i = 0; i < n; i++) {
-        store->log_has_deleted = store->log_has_deleted || deletes(&results[i]);
-        const struct pv_chatjob_result *chat = pv_chatjob_result_of(&results[i]);
-        more = more || (chat != NULL && chat->more);
-    }
-    /* SQLite overwrites what it deletes (secure_delete), but the log has what was written of it.
-     * While another program reads the database the log cannot be emptied: with the next write. */
-    if (store->log_has_deleted && !more)
-        store->log_has_deleted = !pv_sqlite_empty_log(store->file);
-    forget_pages(store);
+    pv_transact(&store->t, jobs, results, n);
     /* Here the transaction is on disk. */
     for (size_t i = 0; i < n; i++)
         forget_keys(store, jobs[i], &results[i]);
 }
 
+/* --- opening ------------------------------------------------------------------------------- */
+
+static const struct pv_sqlite_kind our_kind = {
+    .application_id = 0x70327076, /* "p2pv" */
+    .schema = PV_STORE_SCHEMA,
+    .program = "p2pvpnd",
+    .remedy = "restore it from a backup, or move it away and join again (keys are kept, messages "
+              "are not)",
+    /* Each statement that comes alone changes a page of the table, of its index and of the cursor,
+     * and each page is written whole. */
+    .page = 512,
+};
+
+int pv_store_open(struct pv_store **ret_store, const char *dir,
+                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_store *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    snprintf(s->dir, sizeof(s->dir), "%s", dir);
+    s->t =
+        (struct pv_transact){.run = run_job, .ctx = s, .is_done = is_of_a_file, .deletes = deletes};
+    int r = pv_transact_open(&s->t, &our_kind, dir, "p2pvpnd.db", pv_store_schema, ret_error);
+    if (r < 0)
+        pv_store_close(s);
+    else
+        *ret_store = s;
+    return r;
+}
+
+struct pv_store *pv_store_close(struct pv_store *store)
+{
+    if (store != NULL) {
+        pv_transact_close(&store->t);
+        free(store);
+    }
+    return NULL;
+}
+
+void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper)
+{
+    store->keeper = keeper;
+}
+
+void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
+{
+    store->chat_max = bytes;
+}
+
 /* --- loading ------------------------------------------------------------------------------- */
+
+static int explain(const struct pv_store *s, const char *what,
+                   char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return pv_sqlite_explain(s->t.file, what, ret_error);
+}
 
 /* How many rows, and how many bytes in their columns, the query gives. */
 static int measure(struct pv_store *s, const char *sql, size_t *ret_rows, size_t *ret_bytes)
 {
-    struct pv_query q = pv_query(s->db, sql);
+    struct pv_query q = pv_query(s->t.db, sql);
     if (pv_query_next(&q)) {
         *ret_rows = (size_t)pv_column_u64(&q, 0);
         *ret_bytes = (size_t)pv_column_u64(&q, 1);
@@ -477,7 +363,7 @@ static struct pv_view take_column(const struct pv_query *q, int i, uint8_t *byte
 
 static int load_network(struct pv_store *s, struct pv_saved *saved)
 {
-    struct pv_query q = pv_query(s->db, "SELECT id, name, node_name FROM network");
+    struct pv_query q = pv_query(s->t.db, "SELECT id, name, node_name FROM network");
     if (pv_query_next(&q)) {
         /* A damaged id counts as no network; the roster would not verify under it anyway. */
         saved->has_network = pv_column_bytes(&q, 0, saved->network_id, sizeof(saved->network_id));
@@ -490,7 +376,7 @@ static int load_network(struct pv_store *s, struct pv_saved *saved)
 static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
     struct pv_query q =
-        pv_query(s->db, "SELECT statement, receipt, mark FROM statements ORDER BY seq");
+        pv_query(s->t.db, "SELECT statement, receipt, mark FROM statements ORDER BY seq");
     size_t i = 0;
     while (i < n && pv_query_next(&q)) {
         struct pv_stored_statement *item = &out->statements[i++];
@@ -507,7 +393,7 @@ static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_
 
 static int load_meta(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
-    struct pv_query q = pv_query(s->db, "SELECT name, value FROM meta ORDER BY name");
+    struct pv_query q = pv_query(s->t.db, "SELECT name, value FROM meta ORDER BY name");
     size_t i = 0;
     while (i < n && pv_query_next(&q)) {
         pv_column_text(&q, 0, out->meta[i].name, sizeof(out->meta[i].name));
@@ -534,7 +420,7 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     /* The limit is for a damaged or foreign file: memory must not follow its numbers. */
     if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
-                 pv_sqlite_path(store->file));
+                 pv_sqlite_path(store->t.file));
         return PV_ERR_LIMIT;
     }
     if (r >= 0) {
@@ -545,7 +431,7 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
         if (out.statements == NULL || out.meta == NULL || out.bytes == NULL) {
             pv_store_saved_done(&out);
             snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
-                     pv_sqlite_path(store->file));
+                     pv_sqlite_path(store->t.file));
             return PV_ERR_NOMEM;
         }
         r = load_network(store, &out.saved);
@@ -555,17 +441,17 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     if (r >= 0)
         r = load_meta(store, &out, &used, n_meta);
     if (r >= 0)
-        r = store_endpoints_load(store->db, &out.endpoints, &out.saved.n_endpoints);
+        r = store_endpoints_load(store->t.db, &out.endpoints, &out.saved.n_endpoints);
     out.saved.endpoints = out.endpoints;
     if (r < 0) {
         pv_store_saved_done(&out);
         if (r != PV_ERR_NOMEM)
             return explain(store, "read", ret_error);
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
-                 pv_sqlite_path(store->file));
+                 pv_sqlite_path(store->t.file));
         return r;
     }
-    forget_pages(store);
+    pv_transact_forget_pages(&store->t);
     *ret_saved = out;
     return PV_OK;
 }

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* transact.c - a transaction for all jobs that wait, a savepoint for each. */
+#include "daemon/store/transact.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+
+/* A log that a crash left. */
+static bool has_log(const char *dir, const char *name)
+{
+    struct stat st;
+    return stat(PV_STR("%s/%s-wal", dir, name), &st) == 0 && st.st_size > 0;
+}
+
+int pv_transact_open(struct pv_transact *t, const struct pv_sqlite_kind *kind, const char *dir,
+                     const char *name, int (*schema)(sqlite3 *db),
+                     char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    t->log_has_deleted = has_log(dir, name);
+    int r = pv_sqlite_open(&t->file, kind, dir, name, ret_error);
+    if (r < 0)
+        return r;
+    t->db = pv_sqlite_handle(t->file);
+    r = pv_sqlite_exec(t->file, "PRAGMA secure_delete = ON") < 0 || schema(t->db) < 0
+            ? pv_sqlite_explain(t->file, "open", ret_error)
+            : pv_sqlite_commit(t->file, ret_error);
+    if (r < 0)
+        pv_transact_close(t);
+    return r;
+}
+
+void pv_transact_close(struct pv_transact *t)
+{
+    t->file = pv_sqlite_close(t->file);
+    t->db = NULL;
+}
+
+void pv_transact_forget_pages(const struct pv_transact *t)
+{
+    (void)sqlite3_db_release_memory(t->db);
+}
+
+void pv_transact_begin(struct pv_job *const *jobs, struct pv_job_result *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        memset(&results[i], 0, sizeof(results[i]));
+        results[i].id = jobs[i]->id;
+        results[i].kind = jobs[i]->kind;
+    }
+}
+
+static bool is_done(const struct pv_transact *t, const struct pv_job *job)
+{
+    return t->is_done != NULL && t->is_done(job);
+}
+
+/* A savepoint each: what one job did goes back alone when it fails. */
+static void run_one(struct pv_transact *t, const struct pv_job *job, struct pv_job_result *result)
+{
+    if (is_done(t, job))
+        return;
+    int r = pv_sqlite_exec(t->file, "SAVEPOINT job");
+    if (r >= 0)
+        r = t->run(t->ctx, job, result);
+    if (r < 0) {
+        /* Statuses above -1000 are errno values, for which SQLite has the better text. */
+        result->status = r > -1000 ? pv_sqlite_explain(t->file, "write", result->error) : r;
+        if (r <= -1000)
+            snprintf(result->error, sizeof(result->error), "write %.150s: %s",
+                     pv_sqlite_path(t->file), pv_strstatus(r));
+        /* The rows that the job has read go too: its caller must not see rows of a change that was
+         * taken back. */
+        pv_job_result_done(result);
+        (void)!pv_sqlite_exec(t->file, "ROLLBACK TO job");
+    }
+    /* ROLLBACK TO leaves the savepoint open, so it is released in both cases. */
+    (void)!pv_sqlite_exec(t->file, "RELEASE job");
+}
+
+/* Nothing of the batch was stored; what needs no database was. */
+static void fail_all(const struct pv_transact *t, struct pv_job *const *jobs,
+                     struct pv_job_result *results, size_t n, int status,
+                     const char error[static PV_JOB_ERROR_MAX])
+{
+    char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
+    memcpy(text, error, sizeof(text));
+    for (size_t i = 0; i < n; i++) {
+        if (is_done(t, jobs[i]))
+            continue;
+        results[i].status = status;
+        memcpy(results[i].error, text, sizeof(text));
+        pv_job_result_done(&results[i]);
+    }
+}
+
+/* All jobs in one transaction. A status: why nothing is stored. */
+static int run_batch(struct pv_transact *t, struct pv_job *const *jobs,
+                     struct pv_job_result *results, size_t n)
+{
+    char error[PV_JOB_ERROR_MAX];
+    /* IMMEDIATE takes the write lock at once: a later statement cannot fail for lack of it. */
+    int r = pv_sqlite_exec(t->file, "BEGIN IMMEDIATE");
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        run_one(t, jobs[i], &results[i]);
+        /* A full disk makes SQLite take back the whole transaction, not only the statement. */
+        if (sqlite3_get_autocommit(t->db) != 0) {
+            r = results[i].status;
+            fail_all(t, jobs, results, n, r, results[i].error);
+            return r;
+        }
+    }
+    if (r >= 0)
+        r = pv_sqlite_exec(t->file, "COMMIT");
+    if (r < 0) {
+        r = pv_sqlite_explain(t->file, "write", error);
+        fail_all(t, jobs, results, n, r, error);
+        /* A COMMIT that failed may have left the transaction open. */
+        if (sqlite3_get_autocommit(t->db) == 0)
+            (void)!pv_sqlite_exec(t->file, "ROLLBACK");
+    }
+    return r;
+}
+
+void pv_transact(struct pv_transact *t, struct pv_job *const *jobs, struct pv_job_result *results,
+                 size_t n)
+{
+    int r = run_batch(t, jobs, results, n);
+    /* On a full disk one that writes takes the answers of those with it that only read: then each
+     * has a transaction of its own. A lock that another program holds is waited for once. */
+    for (size_t i = 0; r == -ENOSPC && n > 1 && i < n; i++) {
+        if (is_done(t, jobs[i]))
+            continue;
+        pv_transact_begin(&jobs[i], &results[i], 1);
+        (void)!run_batch(t, &jobs[i], &results[i], 1);
+    }
+    bool more = false;
+    for (size_t i = 0; t->deletes != NULL && i < n; i++)
+        if (t->deletes(&results[i], &more))
+            t->log_has_deleted = true;
+    /* SQLite overwrites what it deletes (secure_delete), but the log has what was written of it.
+     * While another program reads the database the log cannot be emptied: with the next write. */
+    if (t->log_has_deleted && !more)
+        t->log_has_deleted = !pv_sqlite_empty_log(t->file);
+    pv_transact_forget_pages(t);
+}
