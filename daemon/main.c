@@ -27,6 +27,7 @@
 #include "daemon/reload.h"
 #include "daemon/rights.h"
 #include "daemon/settings.h"
+#include "daemon/store/chatstore.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/keeper.h"
 #include "daemon/store/store.h"
@@ -114,6 +115,7 @@ struct daemon {
     char root_file[PATH_MAX]; /* for the user */
     char directory[PATH_MAX]; /* state for the user, wherever it looks from; "": not to be told */
     struct pv_store *store;
+    struct pv_chatstore *chatstore;
     struct pv_engine *engine;
     struct pv_events events; /* between two engines */
     struct pv_io *io;
@@ -818,12 +820,15 @@ static int open_store(struct daemon *d)
     struct pv_store_saved saved;
     int r = pv_store_open(&d->store, d->state, error);
     if (r >= 0) {
-        pv_store_set_chat_max(d->store, d->settings.chat_max);
         pv_store_set_keeper(d->store, d->keeper);
         r = pv_store_load(d->store, &saved, error);
     }
     if (r < 0)
         return say(EXIT_FAILED, "%s", error);
+    if (pv_chatstore_new(&d->chatstore, d->state, d->settings.chat_max) < 0) {
+        pv_store_saved_done(&saved);
+        return say(EXIT_FAILED, "start: out of memory");
+    }
     /* The engine copies what it needs from the saved state before that is freed. */
     int code = new_engine(d, &saved.saved);
     pv_store_saved_done(&saved);
@@ -877,6 +882,7 @@ static int run_loop(struct daemon *d, bool *ret_again)
     struct pv_io_config cfg = {
         .engine = d->engine,
         .store = d->store,
+        .chatstore = d->chatstore,
         .helper = d->helper,
         .log = &d->log,
         .udp = d->udp,
@@ -919,6 +925,7 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
     if (d->engine != NULL)
         pv_engine_take_events(d->engine, &d->events);
     d->engine = pv_engine_free(d->engine);
+    d->chatstore = pv_chatstore_free(d->chatstore);
     d->store = pv_store_close(d->store);
     d->identity = pv_secret_free(d->identity);
     return code;

@@ -485,9 +485,24 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 
 /* --- jobs ------------------------------------------------------------------------------------- */
 
+/* Rooms ask again every few seconds, so a reason is logged once. */
+static void note_chat_off(struct pv_node *n, const struct pv_job_result *result)
+{
+    const char *why = result->off ? result->error : "";
+    if (strcmp(n->chat.off, why) == 0)
+        return;
+    if (why[0] != '\0')
+        pv_log(n->log, PV_LOG_ERROR, "what=\"chat does not work\" why=\"%s\"", why);
+    else
+        pv_log(n->log, PV_LOG_INFO, "what=\"chat works again\"");
+    snprintf(n->chat.off, sizeof(n->chat.off), "%s", why);
+}
+
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
-    if (result->status == -ENOSPC)
+    if (result->kind == PV_JOB_OPAQUE)
+        note_chat_off(&e->node, result);
+    if (result->status == -ENOSPC && !result->off)
         pv_node_stored(&e->node, result);
     (void)pv_jobqueue_handle(&e->node.jobs, result, now);
     pv_job_result_done(result);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
+#include "daemon/store/chatstore.h"
 #include "daemon/store/store.h"
 #include "sys/helper/helper.h"
 #include "sys/helper/usher.h"
@@ -14,9 +15,10 @@
 #include "sys/proc/supervisor.h"
 
 struct pv_io_config {
-    struct pv_engine *engine; /* borrowed, as all pointers and descriptors here */
-    struct pv_store *store;   /* used by the store's thread from now on */
-    struct pv_helper *helper; /* used by the helper's thread from now on */
+    struct pv_engine *engine;       /* borrowed, as all pointers and descriptors here */
+    struct pv_store *store;         /* used by the store's thread from now on */
+    struct pv_chatstore *chatstore; /* by chat's */
+    struct pv_helper *helper;       /* used by the helper's thread from now on */
     const struct pv_log *log;
     struct pv_udp_group udp; /* a socket of each family for each worker */
     unsigned threads;        /* of a single worker, as in struct pv_datapath_config */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* schema.c - runs schema.sql. */
+/* schema.c - runs schema.sql and chat.sql. */
 #include "daemon/store/schema.h"
 
 #include "daemon/core/chatjobs/chatjob.h"
+#include "daemon/store/chat.sql.h"
 #include "daemon/store/schema.sql.h"
 #include "sys/file/sqlquery.h"
 
@@ -11,4 +12,9 @@ _Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in the
 int pv_store_schema(sqlite3 *db)
 {
     return pv_query_status(sqlite3_exec(db, pv_schema_sql, NULL, NULL, NULL));
+}
+
+int pv_chat_schema(sqlite3 *db)
+{
+    return pv_query_status(sqlite3_exec(db, pv_chat_sql, NULL, NULL, NULL));
 }

@@ -15,14 +15,11 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/schema.h"
-#include "daemon/store/store_budget.h"
-#include "daemon/store/store_chat.h"
 #include "daemon/store/transact.h"
 #include "proto/roster/statement.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlite.h"
 #include "sys/file/sqlquery.h"
-#include "sys/proc/clock.h"
 
 /* --- addresses at which members were reached ------------------------------------------------- */
 
@@ -100,7 +97,6 @@ static int store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_list
 struct pv_store {
     struct pv_transact t;
     char dir[PATH_MAX];
-    uint64_t chat_max; /* bytes of all messages */
     struct pv_keeper *keeper;
 };
 
@@ -177,28 +173,6 @@ static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv
     return store_endpoints_put(s->t.db, &job->u.put_endpoints);
 }
 
-/* Whether others may store something is asked of the disk each time: what fills it may be another
- * program. */
-static int run_chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
-{
-    const uint64_t wall_s = pv_clock_wall_us() / 1000000;
-    uint64_t now_s = 0;
-    struct pv_chatjob *chat = pv_chatjob_of(job);
-    if (chat == NULL)
-        return PV_ERR_UNSUPPORTED;
-    int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->t.db, wall_s) : PV_OK;
-    if (r == PV_OK)
-        r = pv_store_age_now(s->t.db, wall_s, &now_s);
-    if (r < 0)
-        return r;
-    chat->terms = (struct pv_chatjob_terms){
-        .now_s = now_s, .max_bytes = s->chat_max, .low_disk = pv_disk_is_low(s->dir)};
-    struct pv_chatjob_result *answer = NULL;
-    r = pv_store_chat_run(s->t.db, chat, &answer);
-    result->answer = pv_chatjob_answer(answer);
-    return r;
-}
-
 /* The key lies in a file, and was written before the transaction began: see save_keys(). */
 static int nothing(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
@@ -214,7 +188,6 @@ static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
     [PV_JOB_PUT_ENDPOINTS] = put_endpoints,
     [PV_JOB_KEEP_ROOT] = nothing,
     [PV_JOB_SAVE_KEYS] = nothing,
-    [PV_JOB_OPAQUE] = run_chat,
 };
 
 bool pv_store_serves(enum pv_job_kind kind)
@@ -230,10 +203,7 @@ static bool is_of_a_file(const struct pv_job *job)
 
 static bool deletes(const struct pv_job_result *result, bool *ret_more)
 {
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
-    *ret_more = *ret_more || (chat != NULL && chat->more);
-    return result->status == PV_OK &&
-           (result->kind == PV_JOB_FORGET_NETWORK || (chat != NULL && chat->n_deleted > 0));
+    return result->status == PV_OK && result->kind == PV_JOB_FORGET_NETWORK;
 }
 
 static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *result)
@@ -285,11 +255,9 @@ static const struct pv_sqlite_kind our_kind = {
     .application_id = 0x70327076, /* "p2pv" */
     .schema = PV_STORE_SCHEMA,
     .program = "p2pvpnd",
-    .remedy = "restore it from a backup, or move it away and join again (keys are kept, messages "
-              "are not)",
-    /* Each statement that comes alone changes a page of the table, of its index and of the cursor,
-     * and each page is written whole. */
-    .page = 512,
+    .remedy =
+        "restore it from a backup, or move it away and join again (keys and messages are kept)",
+    .page = PV_STORE_PAGE,
 };
 
 int pv_store_open(struct pv_store **ret_store, const char *dir,
@@ -323,11 +291,6 @@ struct pv_store *pv_store_close(struct pv_store *store)
 void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper)
 {
     store->keeper = keeper;
-}
-
-void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
-{
-    store->chat_max = bytes;
 }
 
 /* --- loading ------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store.h - the daemon's disk: one SQLite database and the key files of the state directory.
+ * store.h - what the network needs of the disk: one SQLite database and the key files of the state
+ * directory. Chat has a database of its own (chatstore.h).
  *
  * Serves the store kinds of job.h. Jobs that wait together are one transaction, so that a power
  * cut leaves each done or not done and one fsync serves many. One thread at a time (the store's
@@ -14,7 +15,7 @@
 #include "daemon/store/keeper.h"
 
 enum {
-    PV_STORE_SCHEMA = 6, /* PRAGMA user_version */
+    PV_STORE_SCHEMA = 7, /* PRAGMA user_version */
     PV_STORE_MAX_STATEMENTS = 1 << 18,
     PV_STORE_MAX_META = 65536,
 };
@@ -29,8 +30,6 @@ struct pv_store; /* opaque */
 PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
                                 char ret_error[static PV_JOB_ERROR_MAX]);
 struct pv_store *pv_store_close(struct pv_store *store); /* NULL is fine; returns NULL */
-/* How many bytes all messages may have; 0: PV_CHATJOB_MAX_TOTAL. Before its first job. */
-void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes);
 /* The keeper of the root key, borrowed. Before a job that is about that. */
 void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper);
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_chat.h - the chat part of the daemon's database: jobs of
- * daemon/core/chatjobs/chatjob.h.
+ * store_chat.h - messages in chat's database: jobs of daemon/core/chatjobs/chatjob.h.
  *
- * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
+ * Called by daemon/store/chatstore.c inside its transaction, on chat's thread; never begins or
  * ends one of its own: what a failed job did is undone by the caller's ROLLBACK.
  */
 #pragma once

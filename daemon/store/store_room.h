@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_room.h - rooms in the daemon's database: jobs of daemon/core/chatjobs/roomjob.h.
+ * store_room.h - rooms in chat's database: jobs of daemon/core/chatjobs/roomjob.h.
  * Called by store_chat.c, under its rules (store_chat.h).
  */
 #pragma once

@@ -58,6 +58,14 @@ static bool is_done(const struct pv_transact *t, const struct pv_job *job)
     return t->is_done != NULL && t->is_done(job);
 }
 
+/* SQLite's last failure, of the job. */
+static int explain(struct pv_transact *t, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = pv_sqlite_explain(t->file, "write", ret_error);
+    t->is_damaged = t->is_damaged || r == PV_ERR_MALFORMED;
+    return r;
+}
+
 /* A savepoint each: what one job did goes back alone when it fails. */
 static void run_one(struct pv_transact *t, const struct pv_job *job, struct pv_job_result *result)
 {
@@ -68,7 +76,7 @@ static void run_one(struct pv_transact *t, const struct pv_job *job, struct pv_j
         r = t->run(t->ctx, job, result);
     if (r < 0) {
         /* Statuses above -1000 are errno values, for which SQLite has the better text. */
-        result->status = r > -1000 ? pv_sqlite_explain(t->file, "write", result->error) : r;
+        result->status = r > -1000 ? explain(t, result->error) : r;
         if (r <= -1000)
             snprintf(result->error, sizeof(result->error), "write %.150s: %s",
                      pv_sqlite_path(t->file), pv_strstatus(r));
@@ -116,7 +124,7 @@ static int run_batch(struct pv_transact *t, struct pv_job *const *jobs,
     if (r >= 0)
         r = pv_sqlite_exec(t->file, "COMMIT");
     if (r < 0) {
-        r = pv_sqlite_explain(t->file, "write", error);
+        r = explain(t, error);
         fail_all(t, jobs, results, n, r, error);
         /* A COMMIT that failed may have left the transaction open. */
         if (sqlite3_get_autocommit(t->db) == 0)

@@ -26,6 +26,7 @@ struct pv_transact {
      * Sets *ret_more if jobs that delete the rest follow. NULL: no job deletes. */
     bool (*deletes)(const struct pv_job_result *result, bool *ret_more);
     bool log_has_deleted; /* the database's log may have what users had deleted */
+    bool is_damaged;      /* SQLite said so of a job; stays */
 };
 
 /* Opens dir/name and makes the tables of schema. The caller has set run, ctx and is_done. Fails as

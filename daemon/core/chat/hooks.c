@@ -14,6 +14,8 @@
 _Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,
                "rules and the packet threads know them by these names");
 
+#define COUNTS_WAIT PV_S(2) /* ours: `status` waits for the counts of messages */
+
 /* One COUNTS job. */
 struct counting {
     struct pv_jobwait wait;
@@ -65,20 +67,22 @@ static uint64_t count_queued(const struct pv_node *n, const struct pv_chatjob_re
 static void take_counts(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     const struct counting *c = PV_CONTAINER_OF(wait, struct counting, wait);
+    if (wait->late && result != NULL)
+        return; /* done was called */
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     struct pv_chat_counts counts;
-    bool good = result->status == PV_OK && chat != NULL;
+    bool good = result != NULL && result->status == PV_OK && chat != NULL;
     if (good)
         counts =
             (struct pv_chat_counts){.unread = chat->unread, .queued = count_queued(c->node, chat)};
     c->done(wait->self, wait->tag, good ? &counts : NULL, now);
 }
 
-static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag)
+static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now)
 {
     struct counting *c =
         pv_jobqueue_add(&n->jobs, pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS)), take_counts,
-                        self, PV_NEVER, sizeof(*c));
+                        self, now + COUNTS_WAIT, sizeof(*c));
     if (c == NULL)
         return false;
     c->wait.tag = tag;

@@ -15,6 +15,7 @@
 
 enum {
     PURGE_S = 3600, /* ours: between two looks at what is too old or too much */
+    RETRY_S = 60,   /* ours: after a look that failed */
 };
 
 /* The tags of jobs for this part itself: the one that lists who is muted, and those that mute and
@@ -394,6 +395,8 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
             purge(r, now);
         else if (res != NULL)
             pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
+        else /* the store may work before the hour is over */
+            r->purge_at = pv_min_ns(r->purge_at, now + PV_S(RETRY_S));
     } else if (wait->tag == TAG_MUTED) {
         keep_muted(r, res);
     } else if (wait->tag == TAG_BESIDE) {

@@ -201,6 +201,8 @@ static const char *remedy(int status)
 
 static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
 {
+    if (pv_tell_off(n, what, handle))
+        return;
     /* A change of a room on its way to the store is given up when that fails, or the network is
      * left.
      */
@@ -434,6 +436,8 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     const uint8_t *left_id = id != NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
     /* "No such room" would be wrong while the rooms are being loaded. */
     if (!pv_rooms_are_ready(n->chat.rooms)) {
+        if (pv_tell_off(n, what, handle))
+            return NULL;
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: the rooms are not loaded yet: try again", what);
     } else if (left_id != NULL) {
@@ -540,6 +544,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     const struct rooms_part *r = part;
     struct pv_rooms_info info;
+    if (pv_tell_off(r->node, pv_ctlapi_cmd_name(req->cmd), handle))
+        return;
     json_t *out = pv_ctlapi_list("rooms");
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
         pv_ctlapi_put(&out, "rooms",

@@ -229,3 +229,11 @@ void pv_tell_taken(struct pv_node *n, uint64_t handle)
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
                    "send: that id was taken with another text: an id is for the same one again");
 }
+
+bool pv_tell_off(struct pv_node *n, const char *what, uint64_t handle)
+{
+    const bool off = n->chat.off[0] != '\0';
+    if (off)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s", what, n->chat.off);
+    return off;
+}

@@ -37,3 +37,5 @@ void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_recor
                   json_t *denied, pv_ns now);
 /* Answers a `send` whose id is that of another text: nothing is sent. */
 void pv_tell_taken(struct pv_node *n, uint64_t handle);
+/* Returns true if chat's database cannot be used, and answers the command that this is why. */
+bool pv_tell_off(struct pv_node *n, const char *what, uint64_t handle);

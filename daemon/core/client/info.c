@@ -277,7 +277,7 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct info *x = part;
     if (x->node->chat.hooks == NULL)
         answer_status(x, handle, NULL, now);
-    else if (!x->node->chat.hooks->count(x->node, answer_status, x, handle))
+    else if (!x->node->chat.hooks->count(x->node, answer_status, x, handle, now))
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
 

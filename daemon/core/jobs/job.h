@@ -30,7 +30,7 @@ enum pv_job_kind {
     PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
     PV_JOB_NETPLAN,        /* helper: what the host's network shall be like; whole, idempotent */
-    PV_JOB_OPAQUE,         /* store: see struct pv_job_type */
+    PV_JOB_OPAQUE,         /* store of its owner: see struct pv_job_type */
     PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
     PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
@@ -213,6 +213,7 @@ struct pv_job_result {
     struct pv_addr addrs[PV_JOB_MAX_ADDRS]; /* RESOLVE */
     size_t n_addrs;
     struct pv_job_answer answer;         /* OPAQUE; zeros otherwise or on failure */
+    bool off;                            /* OPAQUE: all fail, the store cannot be opened */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
     enum pv_job_user user;               /* OWNER */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */

@@ -18,7 +18,7 @@ struct pv_chat_counts {
     uint64_t unread, queued;
 };
 
-/* The messages are counted; counts is NULL if the store failed. */
+/* The messages are counted; counts is NULL if the store failed or is slow. */
 typedef void pv_chat_counted(void *self, uint64_t tag, const struct pv_chat_counts *counts,
                              pv_ns now);
 
@@ -29,6 +29,7 @@ struct pv_chat_hooks {
                  char ret_why[static PV_CTLAPI_ERROR_BUF]);
     /* Returns true if the text, which names no peer, names a room. */
     bool (*is_room)(const struct pv_node *n, const char *text);
-    /* Counts messages and calls done once. Returns false if done will not be called. */
-    bool (*count)(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag);
+    /* Counts messages and calls done once, after 2 s at the latest. Returns false if done will not
+     * be called. */
+    bool (*count)(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now);
 };

@@ -267,6 +267,9 @@ struct pv_node {
         struct pv_fifo lines;     /* of them what is for rooms (chatlink.h) */
         struct pv_rooms *rooms;
         const struct pv_chat_hooks *hooks; /* what it says to clients; NULL: nothing */
+        /* Why chat's database cannot be used, and what to do; "" = it can, as far as is known. Of
+         * the engine, which sees the results of all jobs. */
+        char off[PV_JOB_ERROR_MAX];
     } chat;
 
     struct pv_node_keys keys;

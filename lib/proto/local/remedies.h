@@ -188,5 +188,8 @@
     X(pass_addresses_or_stun,                                                                      \
       "the coordinator's operator lets it have the host's network, or forwards to it without "     \
       "masquerading; or `stun = HOST` in [traversal] with another STUN server")                    \
+    X(move_chat_away,                                                                              \
+      "restore it from a backup, or move chat.db* away to begin chat anew; then restart p2pvpnd")  \
+    X(upgrade_p2pvpnd, "upgrade p2pvpnd")                                                          \
     X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")             \
     X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")

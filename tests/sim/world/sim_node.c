@@ -96,7 +96,7 @@ struct sim_node *sim_node_new(struct sim_net *net, unsigned host, const char *na
     n->sunk = calloc(SIM_MAX_SINK, sizeof(*n->sunk));
     if (n->sunk == NULL)
         abort();
-    if (sqlite3_open(":memory:", &n->chat) != SQLITE_OK || pv_store_schema(n->chat) != PV_OK)
+    if (sqlite3_open(":memory:", &n->chat) != SQLITE_OK || pv_chat_schema(n->chat) != PV_OK)
         abort();
     make_identity(n);
     sim_net_listen(net, host, PV_CHAT_PORT);

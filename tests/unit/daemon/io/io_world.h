@@ -23,6 +23,7 @@
 struct world {
     char dir[32], socket[64];
     struct pv_store *store;
+    struct pv_chatstore *chatstore;
     struct pv_helper *helper;
     struct pv_usher *usher;
     int udp, signals;
@@ -80,6 +81,7 @@ static int setup(void **state)
     int ctl = -1;
     return pv_usher_start(&world->usher, "") | pv_helper_start(&world->helper, task) |
            helper_ready(world->helper, "pvt0") | pv_store_open(&world->store, world->dir, error) |
+           pv_chatstore_new(&world->chatstore, world->dir, 0) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
            pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_usher_open(world->usher, ctl) |
            pv_signals_open(signals, 2, &world->signals);
@@ -87,8 +89,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"s", "p2pvpnd.db", "p2pvpnd.db-wal", "p2pvpnd.db-shm"};
+    static const char *const names[] = {
+        "s",       "p2pvpnd.db",  "p2pvpnd.db-wal", "p2pvpnd.db-shm",
+        "chat.db", "chat.db-wal", "chat.db-shm"};
     pv_store_close(world->store);
+    pv_chatstore_free(world->chatstore);
     pv_helper_stop(world->helper);
     close(world->udp);
     pv_usher_stop(world->usher);
@@ -117,6 +122,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
     struct pv_io *io = NULL;
     struct pv_io_config cfg = {.engine = &world->engine,
                                .store = world->store,
+                               .chatstore = world->chatstore,
                                .helper = world->helper,
                                .udp = {.n = 1, .fd4 = {world->udp}, .fd6 = {-1}},
                                .usher = world->usher,

@@ -18,7 +18,7 @@
 static inline sqlite3 *chat_db_open(void)
 {
     sqlite3 *db = NULL;
-    if (sqlite3_open(":memory:", &db) != SQLITE_OK || pv_store_schema(db) != PV_OK)
+    if (sqlite3_open(":memory:", &db) != SQLITE_OK || pv_chat_schema(db) != PV_OK)
         abort();
     return db;
 }

@@ -16,18 +16,9 @@
 #include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
-#include "daemon/store/store_chat.h"
 #include "sys/file/file.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
-
-/* Chat's jobs have a test of their own; here one writes a row and then fails. */
-int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
-{
-    if (sqlite3_exec(db, "INSERT INTO meta VALUES('half', x'00')", NULL, NULL, NULL) != SQLITE_OK)
-        return -EIO;
-    return PV_ERR_LIMIT;
-}
 
 static char dir[64];
 
@@ -287,21 +278,6 @@ PV_TEST(rows_read_or_written_leave_no_pages_in_memory)
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
     assert_ok(run(new_job(PV_JOB_FORGET_NETWORK, 1))); /* all pages change */
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
-}
-
-PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
-{
-    open_store();
-    struct pv_job_result results[3];
-    struct pv_job *chat = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS));
-    assert_non_null(chat);
-    struct pv_job *jobs[3] = {meta_job("a", "1"), chat, meta_job("b", "2")};
-    assert_ok(run_all(jobs, 3, results));
-    assert_ok(results[0].status);
-    assert_int_equal(results[1].status, PV_ERR_LIMIT);
-    assert_null(pv_chatjob_result_of(&results[1]));
-    load();
-    assert_int_equal(saved.saved.n_meta, 2); /* a and b, not half */
 }
 
 static bool has_file(const char *name)

@@ -544,7 +544,7 @@ PV_TEST(a_damaged_row_is_an_error_and_no_message)
 PV_TEST(the_schema_can_be_made_again)
 {
     enqueue(BOB, 1);
-    assert_ok(pv_store_schema(db));
+    assert_ok(pv_chat_schema(db));
     assert_outbox(BOB, 0, 0, "1");
 }
 

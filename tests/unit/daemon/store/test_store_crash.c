@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The daemon's database after power cuts: whatever state of its files one may leave, the store
- * starts again, and all that it had answered for is there once.
+ * The daemon's databases after power cuts: whatever state of their files one may leave, also one in
+ * which only one of the two has what both were given, the stores start again, and all that they had
+ * answered for is there once.
  */
 #include "crypto/ct.h"
 #include "daemon/core/chatjobs/chatjob.h"
+#include "daemon/store/chatstore.h"
 #include "daemon/store/store.h"
 #include "tests/unit/crashdisk.h"
 #include "tests/unit/test_dir.h"
@@ -21,14 +23,26 @@ static char dir[64], after[80];
 static size_t answered[OPS + 1]; /* events before the answer to each operation; from 1 */
 static uint64_t seqs[OPS + 1];   /* of what was enqueued */
 
-static struct pv_store *open_in(const char *where)
+struct stores {
+    struct pv_store *network;
+    struct pv_chatstore *chat;
+};
+
+static struct stores open_in(const char *where)
 {
-    struct pv_store *s = NULL;
+    struct stores s = {NULL, NULL};
     char error[PV_JOB_ERROR_MAX] = "";
-    int r = pv_store_open(&s, where, error);
+    int r = pv_store_open(&s.network, where, error);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);
+    assert_ok(pv_chatstore_new(&s.chat, where, 0));
     return s;
+}
+
+static void close_both(struct stores s)
+{
+    pv_store_close(s.network);
+    pv_chatstore_free(s.chat);
 }
 
 /* --- operations: each number is one, of four kinds -------------------------------------------- */
@@ -106,18 +120,31 @@ static struct pv_job *job_of(unsigned op)
     }
 }
 
-/* Operations first to last, as one batch. */
-static void run(struct pv_store *s, unsigned first, unsigned last)
+static bool is_chat(unsigned op)
+{
+    return op % N_KINDS == ENQUEUE || op % N_KINDS == COMMIT;
+}
+
+/* Those of operations first to last that are for chat, or the others, as one batch. */
+static void run_in(struct stores s, bool chat, unsigned first, unsigned last)
 {
     struct pv_job *jobs[N_KINDS];
     struct pv_job_result results[N_KINDS];
-    size_t n = last - first + 1;
-    assert_true(n <= N_KINDS);
-    for (size_t i = 0; i < n; i++)
-        jobs[i] = job_of(first + (unsigned)i);
-    pv_store_run(s, jobs, results, n);
+    unsigned ops[N_KINDS];
+    size_t n = 0;
+    assert_true(last - first < N_KINDS);
+    for (unsigned op = first; op <= last; op++) {
+        if (is_chat(op) != chat)
+            continue;
+        ops[n] = op;
+        jobs[n++] = job_of(op);
+    }
+    if (n > 0 && chat)
+        pv_chatstore_run(s.chat, jobs, results, n);
+    else if (n > 0)
+        pv_store_run(s.network, jobs, results, n);
     for (size_t i = 0; i < n; i++) {
-        unsigned op = first + (unsigned)i;
+        unsigned op = ops[i];
         if (results[i].status != PV_OK)
             fail_msg("%u: %d %s", op, results[i].status, results[i].error);
         if (op <= OPS)
@@ -127,6 +154,14 @@ static void run(struct pv_store *s, unsigned first, unsigned last)
         pv_job_result_done(&results[i]);
         pv_job_free(jobs[i]);
     }
+}
+
+/* Each database has a thread of its own, so either may be the first. */
+static void run(struct stores s, unsigned first, unsigned last)
+{
+    const bool chat_first = first % 8 < 4;
+    run_in(s, chat_first, first, last);
+    run_in(s, !chat_first, first, last);
 }
 
 /* --- what has to be there --------------------------------------------------------------------- */
@@ -159,13 +194,13 @@ static void check_roster(struct pv_store *s, size_t cut)
     pv_store_saved_done(&saved);
 }
 
-static void check_messages(struct pv_store *s, size_t cut)
+static void check_messages(struct pv_chatstore *s, size_t cut)
 {
     struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_HISTORY));
     struct pv_job_result result;
     assert_non_null(job);
     memcpy(pv_chatjob_of(job)->peer, BOB, sizeof(BOB));
-    pv_store_run(s, &job, &result, 1);
+    pv_chatstore_run(s, &job, &result, 1);
     assert_ok(result.status);
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(&result);
     for (unsigned op = 1; op <= OPS; op++) {
@@ -191,12 +226,13 @@ static void check_state(size_t cut, unsigned left)
     snprintf(after, sizeof(after), "%s.after", dir);
     assert_int_equal(mkdir(after, 0700), 0);
     crash_make(after, cut, left);
-    struct pv_store *s = open_in(after);
-    check_roster(s, cut);
-    check_messages(s, cut);
-    run(s, OPS + 1, OPS + N_KINDS); /* it goes on */
-    pv_store_close(s);
+    struct stores s = open_in(after);
+    check_roster(s.network, cut);
+    check_messages(s.chat, cut);
+    run(s, OPS + 1, OPS + N_KINDS); /* they go on */
+    close_both(s);
     crash_check_whole(after, "p2pvpnd.db");
+    crash_check_whole(after, "chat.db");
     assert_int_equal(test_dir_remove(after), 0);
 }
 
@@ -205,14 +241,14 @@ static void check_state(size_t cut, unsigned left)
 PV_TEST(nothing_answered_is_lost_by_a_power_cut)
 {
     crash_begin(dir);
-    struct pv_store *s = open_in(dir);
+    struct stores s = open_in(dir);
     for (unsigned op = 1; op <= OPS / 2; op++)
         run(s, op, op);
-    pv_store_close(s);
+    close_both(s);
     s = open_in(dir);
     for (unsigned op = OPS / 2 + 1; op <= OPS; op += N_KINDS)
         run(s, op, op + N_KINDS - 1);
-    pv_store_close(s);
+    close_both(s);
     crash_end();
     assert_true(crash.n > 5 * OPS);
     unsigned n_left = getenv("PV_SIM_LONG") != NULL ? LEFT_LONG : LEFT;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Deleted text is in no file of the daemon's database while that is open. */
+/* Deleted text is in no file of the daemon's databases while these are open. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 
 #include "daemon/core/chatjobs/chatjob.h"
+#include "daemon/store/chatstore.h"
 #include "daemon/store/store.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
@@ -22,22 +23,25 @@ static const uint8_t PEERS[2][PV_SIGN_PK_LEN] = {{0xb0}, {0xca}};
 
 static char dir[64];
 static struct pv_store *store;
+static struct pv_chatstore *chat;
 
 static int setup(void **state)
 {
     char error[PV_JOB_ERROR_MAX] = "";
-    return test_dir_make(dir, sizeof(dir)) == NULL || pv_store_open(&store, dir, error) < 0;
+    return test_dir_make(dir, sizeof(dir)) == NULL || pv_store_open(&store, dir, error) < 0 ||
+           pv_chatstore_new(&chat, dir, 0) < 0;
 }
 
 static int teardown(void **state)
 {
     store = pv_store_close(store);
+    chat = pv_chatstore_free(chat);
     return test_dir_remove(dir);
 }
 
 PV_TEST_WORLD(setup, teardown);
 
-/* How often the peer's text stands in the database's files. */
+/* How often the peer's text stands in the databases' files. */
 static size_t count_texts(unsigned peer)
 {
     const char *text = PV_STR(TEXT, peer);
@@ -64,7 +68,10 @@ static size_t count_texts(unsigned peer)
 static void run(struct pv_job *job, bool *ret_more)
 {
     struct pv_job_result result;
-    pv_store_run(store, &job, &result, 1);
+    if (job->kind == PV_JOB_OPAQUE)
+        pv_chatstore_run(chat, &job, &result, 1);
+    else
+        pv_store_run(store, &job, &result, 1);
     assert_string_equal(result.error, "");
     assert_ok(result.status);
     if (ret_more != NULL)
@@ -125,7 +132,7 @@ PV_TEST(a_log_that_a_reader_keeps_is_emptied_with_the_next_write)
 {
     sqlite3 *reader = NULL;
     store_message(0, 0);
-    assert_int_equal(sqlite3_open(PV_STR("%s/p2pvpnd.db", dir), &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_open(PV_STR("%s/chat.db", dir), &reader), SQLITE_OK);
     assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM chat_message", NULL, NULL, NULL),
                      SQLITE_OK);
     clear(0, false);

@@ -56,22 +56,5 @@ PV_TEST(a_newer_database_is_refused_with_both_versions_and_the_remedy)
 PV_TEST(an_older_database_is_refused_with_both_versions_and_the_remedy)
 {
     make_database();
-    expect_refusal(5);
-}
-
-/* A table of ours that is a view cannot get its index: the start fails in the midst of the tables.
- */
-PV_TEST(a_start_that_breaks_off_leaves_the_database_whole)
-{
-    struct pv_store *s = NULL;
-    char error[PV_JOB_ERROR_MAX] = "";
-    make_database();
-    database_exec(path, test_given("DROP TABLE chat_gone CREATE"));
-    char *before = database_dump(path);
-    assert_true(pv_store_open(&s, dir, error) < 0);
-    assert_has(error, "views may not be indexed");
-    char *after = database_dump(path);
-    assert_string_equal(after, before);
-    free(before);
-    free(after);
+    expect_refusal(6);
 }

@@ -57,7 +57,7 @@ void test_after_each(void)
 /* Asks for the counts; the store has 4 unread messages, and some that wait for two machines. */
 static void count_messages(int status)
 {
-    assert_true(pv_chat_hooks.count(node, take, &counted, 5));
+    assert_true(pv_chat_hooks.count(node, take, &counted, 5, x.f.now));
     struct pv_job *job = fake_node_expect(&x.f, PV_JOB_OPAQUE);
     assert_int_equal(pv_chatjob_of(job)->kind, PV_CHATJOB_COUNTS);
     struct pv_job_result result = {.status = status};
@@ -87,6 +87,21 @@ PV_TEST(tells_when_the_store_failed)
     counted.unread = 9;
     count_messages(PV_ERR_NO_SPACE);
     assert_int_equal(counted.unread, 0);
+}
+
+PV_TEST(tells_after_two_seconds_that_the_store_is_slow_and_drops_its_late_answer)
+{
+    counted.unread = 9;
+    assert_true(pv_chat_hooks.count(node, take, &counted, 5, x.f.now));
+    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_OPAQUE);
+    fake_node_wait(&x.f, PV_S(2) - 1);
+    assert_int_equal(answers, 0);
+    fake_node_wait(&x.f, 1);
+    assert_int_equal(answers, 1);
+    assert_int_equal(counted.unread, 0);
+    struct pv_job_result result = {.status = PV_OK};
+    fake_node_answer(&x.f, job, &result);
+    assert_int_equal(answers, 1);
 }
 
 PV_TEST(says_why_messages_wait)

@@ -68,7 +68,7 @@ static struct {
     uint64_t tag;
 } counting;
 
-static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag)
+static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now)
 {
     counting.done = done;
     counting.self = self;
