@@ -229,6 +229,6 @@ int __wrap_sqlite3_finalize(sqlite3_stmt *stmt)
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "malloc_context_size=6:quarantine_size_mb=8:thread_local_quarantine_size_kb=64:"
-           "allocator_release_to_os_interval_ms=-1";
+    return "malloc_context_size=2:quarantine_size_mb=4:thread_local_quarantine_size_kb=64:"
+           "max_malloc_fill_size=64:allocator_release_to_os_interval_ms=-1";
 }
