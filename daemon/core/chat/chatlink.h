@@ -36,6 +36,7 @@
 #include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
 #include "daemon/core/node/streams.h"
+#include "proto/chat/owner.h"
 #include "proto/chat/proof.h"
 
 struct pv_linkkeys;

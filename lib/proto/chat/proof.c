@@ -10,7 +10,6 @@
 
 #include <jansson.h>
 
-#include "base/bytes.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
@@ -19,8 +18,6 @@
 enum {
     VERSION = 1,
     KIND_SECRET = 1,
-    KIND_QUESTION = 1, /* about an owner */
-    KIND_ANSWER = 2,
     DEPTH = 2,      /* ours need 1; room for a field that is not known here */
     MAX_VALUES = 8, /* ours need 2 */
     NONCE_TEXT_BUF = 23,
@@ -53,36 +50,6 @@ int pv_proof_secret_parse(struct pv_view body, struct pv_proof_secret *ret_msg)
     memcpy(ret_msg->secret, body.ptr + 2, sizeof(ret_msg->secret));
     memcpy(ret_msg->known, body.ptr + 2 + PV_PROOF_SECRET_LEN, sizeof(ret_msg->known));
     ret_msg->asks = body.ptr[2 + PV_PROOF_SECRET_LEN + PV_PROOF_TAG_LEN] != 0;
-    return PV_OK;
-}
-
-void pv_proof_owner_build(const struct pv_proof_owner *msg, uint8_t buf[static PV_PROOF_OWNER_LEN])
-{
-    buf[0] = VERSION;
-    buf[1] = msg->answer ? KIND_ANSWER : KIND_QUESTION;
-    buf[2] = msg->ip6 ? 6 : 4;
-    buf[3] = msg->answer ? (uint8_t)msg->typist : 0;
-    pv_store_be16(buf + 4, msg->port);
-}
-
-int pv_proof_owner_parse(struct pv_view body, struct pv_proof_owner *ret_msg)
-{
-    if (body.len < 2)
-        return PV_ERR_TRUNCATED;
-    if (body.ptr[0] != VERSION)
-        return PV_ERR_UNSUPPORTED;
-    if (body.len < PV_PROOF_OWNER_LEN)
-        return PV_ERR_TRUNCATED;
-    if ((body.ptr[1] != KIND_QUESTION && body.ptr[1] != KIND_ANSWER) ||
-        (body.ptr[2] != 4 && body.ptr[2] != 6))
-        return PV_ERR_MALFORMED;
-    ret_msg->answer = body.ptr[1] == KIND_ANSWER;
-    ret_msg->ip6 = body.ptr[2] == 6;
-    /* A typist that only a later version knows is nobody that we may show. */
-    ret_msg->typist = ret_msg->answer && body.ptr[3] < PV_CHAT_TYPISTS
-                          ? (enum pv_chat_typist)body.ptr[3]
-                          : PV_CHAT_SOMEBODY;
-    ret_msg->port = pv_load_be16(body.ptr + 4);
     return PV_OK;
 }
 

@@ -13,7 +13,6 @@
 
 #include "base/pv.h"
 #include "crypto/sign.h"
-#include "proto/chat/chat.h"
 
 enum {
     PV_PROOF_SECRET_LEN = 32, /* bytes, random, of one daemon's life and one peer */
@@ -22,7 +21,6 @@ enum {
     PV_PROOF_NONCE_LEN = 16,
     PV_PROOF_MAC_LEN = 32,
     PV_PROOF_BODY_LEN = 43,  /* of the in-band message */
-    PV_PROOF_OWNER_LEN = 6,  /* of the one about an owner */
     PV_PROOF_LINE_MAX = 128, /* bytes of a line with its newline */
 };
 
@@ -41,16 +39,6 @@ PV_MUST_CHECK int pv_proof_secret_parse(struct pv_view body, struct pv_proof_sec
 /* Names a secret. */
 void pv_proof_tag(const uint8_t secret[static PV_PROOF_SECRET_LEN],
                   uint8_t ret_tag[static PV_PROOF_TAG_LEN]);
-
-/* Whose is the connection that came from your address and this port to my port PV_CHAT_PORT? */
-struct pv_proof_owner {
-    bool answer, ip6;
-    uint16_t port;
-    enum pv_chat_typist typist; /* answer */
-};
-void pv_proof_owner_build(const struct pv_proof_owner *msg, uint8_t buf[static PV_PROOF_OWNER_LEN]);
-/* As pv_proof_secret_parse(). */
-PV_MUST_CHECK int pv_proof_owner_parse(struct pv_view body, struct pv_proof_owner *ret_msg);
 
 /* --- the proof ----------------------------------------------------------------------------- */
 

@@ -43,7 +43,7 @@ enum {
  *   PROBED       a probe arrived
  *   FILE         a notice about a file (file.h)
  *   LINK         the secret by which daemons know each other on connections (proof.h)
- *   OWNER        whose a connection is on the other machine (proof.h)
+ *   OWNER        whose a connection is on the other machine (owner.h)
  *   GROUPS       which groups the sender's programs want (group/grouptell.h)
  *   RULES        which rules are in force at the sender (member/closed.h)
  *   GATEWAY      where strangers reach a phone's gateway (gatewayat.h)

@@ -16,6 +16,7 @@
 #include "crypto/dh.h"
 #include "crypto/hash.h"
 #include "proto/chat/chat.h"
+#include "proto/chat/owner.h"
 #include "proto/chat/parcel.h"
 #include "proto/chat/proof.h"
 #include "proto/chat/room.h"
