@@ -37,7 +37,7 @@
 #include "daemon/core/jobs/jobqueue.h"
 #include "daemon/core/node/streams.h"
 #include "proto/chat/owner.h"
-#include "proto/chat/proof.h"
+#include "proto/control/proof.h"
 
 struct pv_linkkeys;
 

@@ -12,8 +12,8 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/node/outbuf.h"
+#include "daemon/core/peer/linkkeys.h"
 
 struct pv_chatlink_peer;
 

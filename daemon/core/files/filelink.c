@@ -9,8 +9,8 @@
 #include "base/bucket.h"
 #include "base/bytes.h"
 #include "crypto/ct.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/node/streams.h"
+#include "daemon/core/peer/linkkeys.h"
 
 enum {
     MAX_WORDS = 8, /* notices about files that are not in the table */

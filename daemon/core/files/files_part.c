@@ -8,7 +8,6 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
@@ -16,6 +15,7 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/peer/linkkeys.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/chat/chatjson.h"

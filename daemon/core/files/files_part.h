@@ -21,7 +21,7 @@ struct pv_files_passed {
     uint64_t size; /* bytes */
     struct pv_file_stamp stamp;
 };
-/* By which a FETCH and its sender's daemon know each other (proto/chat/proof.h). */
+/* By which a FETCH and its sender's daemon know each other (proto/control/proof.h). */
 struct pv_files_proof {
     bool wanted; /* false: the sender's daemon is older than that */
     uint8_t key[PV_PROOF_KEY_LEN];

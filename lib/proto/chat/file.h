@@ -10,8 +10,8 @@
 #pragma once
 
 #include "base/pv.h"
-#include "proto/chat/proof.h"
 #include "proto/chat/room.h"
+#include "proto/control/proof.h"
 
 enum {
     PV_FILE_PORT = 2048,    /* TCP, on the overlay address, ours */

@@ -9,8 +9,8 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chatjobs/chatjob.h"
+#include "daemon/core/peer/linkkeys.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/slots.h"

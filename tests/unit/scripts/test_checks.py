@@ -207,7 +207,7 @@ class Docs(unittest.TestCase):
         self.assertEqual(self.problems("docs/PROTOCOL-PEERS.md", "| type |", "| type |", "check_tables"), [])
 
     def test_a_reference_leads_to_a_document_and_a_section_that_are_there(self):
-        page, old, title = "lib/proto/chat/proof.c", 'PROTOCOL-PEERS.md "Proof of the daemon"', '"Proof of the daemon"'
+        page, old, title = "lib/proto/control/proof.c", 'PROTOCOL-PEERS.md "Proof of the daemon"', '"Proof of the daemon"'
         for words, said in ((f"PROTOCOL-PEERS.md {title}", []),
                             (f'PROTOCOL-PEERS.md {title} and "Stored\n * copies"', []),
                             (f"PROTOCOL.md {title}", [f"docs/PROTOCOL.md has no heading {title}"]),

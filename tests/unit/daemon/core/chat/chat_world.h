@@ -8,10 +8,10 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/peer/linkkeys.h"
 #include "tests/unit/counts.h"
-#include "tests/unit/daemon/core/chat/said.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/peer/said.h"
 #include "tests/unit/daemon/store/chat_db.h"
 
 enum {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Files between two machines: every step, and whoever tries to disturb it. */
-#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/files/filelink.h"
 #include "daemon/core/node/streams.h"
-#include "tests/unit/daemon/core/chat/said.h"
+#include "daemon/core/peer/linkkeys.h"
+#include "tests/unit/daemon/core/peer/said.h"
 
 /* --- two machines, and everything that may go wrong between them ----------------------------- */
 

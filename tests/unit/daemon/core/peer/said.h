@@ -3,7 +3,7 @@
  * and what it keeps of peers. */
 #pragma once
 
-#include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/peer/linkkeys.h"
 #include "tests/unit/slots.h"
 #include "tests/unit/test_util.h"
 

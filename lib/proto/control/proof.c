@@ -3,7 +3,7 @@
  * proof.c - the in-band secret, the lines and the MAC by which two daemons know each other on a TCP
  * connection (PROTOCOL-PEERS.md "Proof of the daemon").
  */
-#include "proto/chat/proof.h"
+#include "proto/control/proof.h"
 
 #include <stdio.h>
 #include <string.h>

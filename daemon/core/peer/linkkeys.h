@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * linkkeys.h - the key of each pair of daemons, by which they know each other on the connections of
- * chat and files (proto/chat/proof.h).
+ * chat and files (proto/control/proof.h).
  *
  * A pure machine over the members. This node has one secret for each peer, new in every life of the
  * daemon, and tells it in-band; the peer tells its own. The key of the pair follows from both. A
@@ -28,7 +28,7 @@
 #include "base/heap.h"
 #include "base/pv.h"
 #include "daemon/core/node/part.h"
-#include "proto/chat/proof.h"
+#include "proto/control/proof.h"
 
 enum {
     PV_LINKKEYS_RETRY_MIN_S = 1, /* between repetitions, doubling */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Secrets, lines and MACs by which two daemons know each other. */
-#include "proto/chat/proof.h"
+#include "proto/control/proof.h"
 #include "tests/unit/test_util.h"
 
 static const uint8_t alice[PV_SIGN_PK_LEN] = {1}, bob[PV_SIGN_PK_LEN] = {2};

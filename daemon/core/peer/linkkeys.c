@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* linkkeys.c - secrets told and heard, and the state of each peer that follows from them; the part
  * that peers and in-band messages reach it by. */
-#include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/peer/linkkeys.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * An address proves a machine: any user of it can open a socket. So two daemons tell each other a
  * secret in-band, where only daemons speak, and each shows on every TCP connection that it knows
  * both: a MAC over who opened it, who accepted it, what the connection is for and a fresh nonce of
- * either side. Codec and MAC only; who has which secret is daemon/core/chat/linkkeys.h. No state;
+ * either side. Codec and MAC only; who has which secret is daemon/core/peer/linkkeys.h. No state;
  * thread-safe.
  */
 #pragma once

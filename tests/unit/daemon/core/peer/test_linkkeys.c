@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The key of a pair of daemons: told until it is known, new in every life. */
 #include "crypto/ct.h"
-#include "daemon/core/chat/linkkeys.h"
-#include "tests/unit/daemon/core/chat/said.h"
+#include "daemon/core/peer/linkkeys.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/daemon/core/peer/said.h"
 
 static struct {
     struct test_rng state;
