@@ -11,8 +11,8 @@
 #include "base/fifo.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/outbuf.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/node/outbuf.h"
 #include "daemon/core/peer/linkkeys.h"
 
 struct pv_chatlink_peer;

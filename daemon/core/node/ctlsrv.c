@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "base/outbuf.h"
 #include "crypto/ct.h"
-#include "daemon/core/node/outbuf.h"
 #include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes on their way to a client, in one block that grows. Written bytes are wiped, since answers
  * may carry tokens and keys. */
-#include "daemon/core/node/outbuf.h"
+#include "base/outbuf.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#include "crypto/ct.h"
 
 enum {
     KEEP = 65536, /* bytes an empty queue may keep allocated */
@@ -60,7 +58,7 @@ size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n)
     if (n == 0)
         return 0;
     /* At once, since a slow reader may keep the block for long. */
-    pv_wipe(b->buf + b->off, n);
+    explicit_bzero(b->buf + b->off, n);
     b->off += n;
     if (b->off < b->len)
         return n;
@@ -74,7 +72,7 @@ size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n)
 void pv_outbuf_done(struct pv_outbuf *b)
 {
     if (b->off < b->len)
-        pv_wipe(b->buf + b->off, b->len - b->off);
+        explicit_bzero(b->buf + b->off, b->len - b->off);
     free(b->buf);
     *b = (struct pv_outbuf){.buf = NULL};
 }
