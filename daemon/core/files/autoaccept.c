@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "crypto/sign.h"
-#include "daemon/core/member/pins.h"
+#include "proto/roster/pins.h"
 
 /* All lines of the configuration with one name. */
 struct rule {

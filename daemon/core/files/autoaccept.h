@@ -4,7 +4,7 @@
  * ([chat] auto-accept).
  *
  * A rule for everybody holds for everybody. A rule with a name holds for the machine that the name
- * is pinned to (member/pins.h). Another one that has the name later is none of whom the user
+ * is pinned to (proto/roster/pins.h). Another one that has the name later is none of whom the user
  * trusted; the rule holds for it only once its user accepts one of its files by hand, which moves
  * the pin. Pure: the owner asks only about members of the roster, and keeps the bytes of
  * pv_autoaccept_save(). Not thread-safe.

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "daemon/core/member/pins.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
@@ -14,6 +13,7 @@
 #include "daemon/core/peer/peers.h"
 #include "proto/group/querier.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/roster/pins.h"
 
 #define META_PINS "lan-pins" /* the machines of [lan] peer in the store */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pins.c - names and their machines. There are few names (256 in a configuration), so a walk over
  * them is all that is needed. */
-#include "daemon/core/member/pins.h"
+#include "proto/roster/pins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
