@@ -27,7 +27,6 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
-static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make);
 static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
 static void want_peer(void *node, const uint8_t *pk, pv_ns now);
 static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now);
@@ -40,7 +39,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
-                                 .kept = kept,
                                  .say = say_line,
                                  .want = want_peer,
                                  .tell = take_event,
@@ -66,21 +64,7 @@ static void save_marks(struct rooms_part *r, bool again)
 static void free_rooms(void *part)
 {
     struct rooms_part *r = part;
-    pv_peers_drop_slots(r->node->peers, &pv_part_rooms);
     r->node->chat.rooms = pv_rooms_free(r->rooms);
-}
-
-/* --- what is kept of a peer ------------------------------------------------------------------ */
-
-static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make)
-{
-    const struct pv_node *n = node;
-    return pv_peers_kept(n->peers, pk, &pv_part_rooms, make);
-}
-
-static void end_peer(void *slot)
-{
-    pv_rooms_peer_gone(slot);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
@@ -124,6 +108,12 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if (pv_peer_is_node(p) &&
         (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
         look_at(part, p, now);
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct rooms_part *r = part;
+    pv_rooms_peer_gone(r->rooms, pk);
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -680,13 +670,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_rooms = {
     .name = "rooms",
-    .peer_size = sizeof(struct pv_rooms_peer),
-    .end_peer = end_peer,
     .size = PV_PART_SIZE(struct rooms_part),
     .start = start,
     .free = free_rooms,
     .on_facts = on_facts,
     .on_peer = on_peer,
+    .on_member_gone = on_member_gone,
     .run = run,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

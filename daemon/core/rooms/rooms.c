@@ -21,6 +21,7 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->cfg = *cfg;
     rs->load_at = PV_NEVER;
     pv_heap_init(&rs->timers);
+    rs->peer_map = pv_map_make(&rs->cfg.rng, PV_ROOMS_MAX_PEERS);
     *ret_rooms = rs;
     return PV_OK;
 }
@@ -33,7 +34,7 @@ static void forget_all(struct pv_rooms *rs)
     pv_rooms_drop_jobs(rs);
     pv_rooms_drop_lines(rs);
     while (rs->peers != NULL)
-        pv_rooms_peer_gone(rs->peers);
+        pv_rooms_peer_free(rs, rs->peers);
     rs->loaded = false;
     rs->load_at = PV_NEVER;
 }
@@ -70,8 +71,9 @@ bool pv_rooms_are_ready(const struct pv_rooms *rooms)
 
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    struct pv_rooms_peer *peer = rs->cfg.kept(rs->cfg.owner, pk, false);
-    return peer == NULL || peer->rooms == NULL ? NULL : peer;
+    struct pv_rooms_peer *peer = NULL;
+    PV_MAP_FIND(&rs->peer_map, rs->peers, pk, PV_SIGN_PK_LEN, peer);
+    return peer;
 }
 
 struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)

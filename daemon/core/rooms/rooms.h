@@ -22,7 +22,6 @@
  */
 #pragma once
 
-#include "base/bucket.h"
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/chatjobs/chatjob.h"
@@ -42,9 +41,10 @@ enum {
     PV_ROOMS_MAX_OF_OTHERS = 96,   /* rooms that others made, of PV_ROOM_MAX_ROOMS */
     PV_ROOMS_MAX_OF_CREATOR = 32,  /* of these of one node, and with them those that we left */
 #endif
-    PV_ROOMS_MAX_OUT = 512,    /* lines that wait to be taken; more are dropped, and told
-                                  again later */
-    PV_ROOMS_FRAME_RATE = 200, /* frames a second and peer; more closes its connections */
+    PV_ROOMS_MAX_PEERS = 16384, /* members that are there, or were; PV_CHATLINK_MAX_PEERS */
+    PV_ROOMS_MAX_OUT = 512,     /* lines that wait to be taken; more are dropped, and told
+                                   again later */
+    PV_ROOMS_FRAME_RATE = 200,  /* frames a second and peer; more closes its connections */
     PV_ROOMS_FRAME_BURST = 2000,
     PV_ROOMS_SERVE_RATE = 1024, /* KiB of texts a second handed to one peer */
     PV_ROOMS_SERVE_BURST = 8192,
@@ -52,15 +52,6 @@ enum {
     PV_ROOMS_NAME_BUF = PV_ROOM_NAME_MAX + PV_B64_LEN(PV_ROOM_ID_LEN) + 3,
     PV_ROOMS_MAX_MARKS = PV_ROOM_MAX_ROOMS + PV_ROOM_MAX_LEFT,
     PV_ROOMS_MARKS_LEN = 1 + PV_ROOMS_MAX_MARKS * (PV_ROOM_ID_LEN + 1), /* bytes, at most */
-};
-
-/* All that is known of a peer; the owner keeps it. */
-struct pv_rooms_peer {
-    struct pv_rooms *rooms; /* NULL: nothing is known yet */
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool online, up, wanted;
-    struct pv_bucket frames, served;
-    struct pv_rooms_peer *prev, *next; /* all of them (base/list.h) */
 };
 
 struct pv_rooms_event;
@@ -74,9 +65,6 @@ struct pv_rooms_config {
      * are asked for when this may have changed (pv_rooms_ask_all()); no invitation by it is
      * followed. NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
-    /* The struct of the peer pk, at the same place until pv_rooms_peer_gone(); make: zeroed when it
-     * is asked for first. NULL: there is no such peer, nothing is kept of it, or no memory. */
-    struct pv_rooms_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
     /* Called by pv_rooms_speak() only. say() is given a line to send to pk, and
      * may call pv_rooms_unsaid(); want() a peer to which a connection is wanted, and may
      * call pv_rooms_peer_up(); tell() an event, borrowed with what it owns, and may call all but
@@ -101,13 +89,14 @@ bool pv_rooms_are_ready(const struct pv_rooms *rooms);
 
 /* --- peers --------------------------------------------------------------------------------- */
 
-/* The member is there, or not: presence or a path. PV_ERR_NOMEM: or there is no such peer. */
+/* The member is there, or not: presence or a path. PV_ERR_NOMEM; PV_ERR_LIMIT: PV_ROOMS_MAX_PEERS
+ * others are there. */
 PV_MUST_CHECK int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
                                        pv_ns now);
 /* A connection to it can carry lines from now on, a new one; or there is none any more. */
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now);
-/* The owner is about to free what it keeps; all are gone with pv_rooms_free(), too. */
-void pv_rooms_peer_gone(struct pv_rooms_peer *peer);
+/* It is a member no longer: nothing is kept of it. */
+void pv_rooms_peer_gone(struct pv_rooms *rooms, const uint8_t *pk);
 /* A line for it got lost although the connection stands: its output is full. The line is said again
  * a little later. */
 void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);

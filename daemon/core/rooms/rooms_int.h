@@ -4,9 +4,10 @@
  */
 #pragma once
 
+#include "base/bucket.h"
 #include "base/fifo.h"
 #include "base/heap.h"
-#include "base/list.h"
+#include "base/map.h"
 #include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/rooms/rooms.h"
 
@@ -125,6 +126,14 @@ struct pv_rooms_mark {
     uint8_t piece; /* characters of its id behind its name, which another room had first; 0: none */
 };
 
+/* All that is known of a peer. */
+struct pv_rooms_peer {
+    UT_hash_handle hh;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool online, up, wanted;
+    struct pv_bucket frames, served;
+};
+
 struct pv_rooms {
     struct pv_rooms_config cfg;
     const struct pv_roster *roster; /* NULL: in no network */
@@ -139,7 +148,8 @@ struct pv_rooms {
     struct pv_rooms_room **rooms; /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
-    struct pv_rooms_peer *peers; /* of whom something is known */
+    struct pv_map peer_map;
+    struct pv_rooms_peer *peers; /* owned: of whom something is known */
 
     struct pv_fifo lines;  /* of struct pv_rooms_line */
     struct pv_fifo events; /* of struct pv_rooms_event */
@@ -289,6 +299,8 @@ void pv_rooms_note_loaded(struct pv_rooms *rs);
 
 /* NULL: nothing is known of it. */
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
+/* Takes it out of the table and frees it. */
+void pv_rooms_peer_free(struct pv_rooms *rs, struct pv_rooms_peer *peer);
 /* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
 /* A job of this kind for room; NULL without memory. */

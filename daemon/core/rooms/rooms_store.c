@@ -119,7 +119,7 @@ static bool say_wishes(struct pv_rooms *rs, pv_ns now)
     if (!any)
         return false;
     for (peer = rs->peers; peer != NULL; peer = next) {
-        next = peer->next;
+        next = peer->hh.next;
         if (!peer->wanted)
             continue;
         peer->wanted = false;
@@ -442,7 +442,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
     if (rs->sweep.again)
         pv_rooms_sweep(rs, rs->sweep.keep_s, now);
     /* Peers may have come before the rooms were there. Each is treated as if it came now. */
-    for (struct pv_rooms_peer *peer = rs->peers; peer != NULL; peer = peer->next) {
+    for (struct pv_rooms_peer *peer = rs->peers; peer != NULL; peer = peer->hh.next) {
         if (peer->up)
             pv_rooms_peer_up(rs, peer->pk, true, now);
         else if (peer->online)

@@ -777,23 +777,46 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
 
 /* --- peers --------------------------------------------------------------------------------- */
 
-static struct pv_rooms_peer *make_peer(struct pv_rooms *rs, const uint8_t *pk)
+void pv_rooms_peer_free(struct pv_rooms *rs, struct pv_rooms_peer *peer)
 {
-    struct pv_rooms_peer *peer = rs->cfg.kept(rs->cfg.owner, pk, true);
-    if (peer == NULL)
-        return NULL;
-    peer->rooms = rs;
-    memcpy(peer->pk, pk, sizeof(peer->pk));
-    PV_LIST_ADD(rs->peers, peer);
-    return peer;
+    PV_MAP_DEL(rs->peers, peer);
+    free(peer);
 }
 
-void pv_rooms_peer_gone(struct pv_rooms_peer *peer)
+/* The entry of a peer that is away has its allowances alone: in a full table it gives way. */
+static void make_place(struct pv_rooms *rs)
 {
-    if (peer->rooms == NULL)
+    struct pv_rooms_peer *peer = rs->peers;
+    if (HASH_CNT(hh, rs->peers) < PV_ROOMS_MAX_PEERS)
         return;
-    PV_LIST_DEL(peer->rooms->peers, peer);
-    *peer = (struct pv_rooms_peer){.rooms = NULL};
+    while (peer != NULL && (peer->online || peer->up))
+        peer = peer->hh.next;
+    if (peer != NULL)
+        pv_rooms_peer_free(rs, peer);
+}
+
+static int make_peer(struct pv_rooms *rs, const uint8_t *pk, struct pv_rooms_peer **ret_peer)
+{
+    struct pv_rooms_peer *peer = calloc(1, sizeof(*peer));
+    int r;
+    if (peer == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(peer->pk, pk, sizeof(peer->pk));
+    make_place(rs);
+    PV_MAP_ADD(&rs->peer_map, rs->peers, pk, peer, r);
+    if (r < 0) {
+        free(peer);
+        return r;
+    }
+    *ret_peer = peer;
+    return PV_OK;
+}
+
+void pv_rooms_peer_gone(struct pv_rooms *rooms, const uint8_t *pk)
+{
+    struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
+    if (peer != NULL)
+        pv_rooms_peer_free(rooms, peer);
 }
 
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now)
@@ -847,8 +870,9 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
     /* Of thousands of members most are never there. */
     if (peer == NULL && !online)
         return PV_OK;
-    if (peer == NULL && (peer = make_peer(rooms, pk)) == NULL)
-        return PV_ERR_NOMEM;
+    const int r = peer == NULL ? make_peer(rooms, pk, &peer) : PV_OK;
+    if (r < 0)
+        return r;
     peer->online = online;
     peer->wanted = peer->wanted && online;
     /* A peer with a connection was told when the connection came up (pv_rooms_peer_up). */

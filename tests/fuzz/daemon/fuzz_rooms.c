@@ -22,7 +22,6 @@
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_db.h"
-#include "tests/unit/slots.h"
 
 enum {
     ANNA = 0,
@@ -59,7 +58,6 @@ struct job {
 
 struct node {
     struct pv_rooms *rooms;
-    struct slots peers; /* of struct pv_rooms_peer */
     struct pv_jobqueue queue;
     bool full, low_disk, slow;
     struct job jobs[JOBS]; /* while it is slow: in their order */
@@ -151,23 +149,11 @@ static void take_event(void *owner, const struct pv_rooms_event *e, pv_ns now)
         (void)!pv_rooms_accept(n->rooms, e->room, now);
 }
 
-static struct pv_rooms_peer *kept(void *owner, const uint8_t *pk, bool make)
-{
-    struct node *n = owner;
-    return slots_of(&n->peers, pk, sizeof(struct pv_rooms_peer), make);
-}
-
-static void end_peer(void *slot)
-{
-    pv_rooms_peer_gone(slot);
-}
-
 static void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
                                   .jobs = &w.n[i].queue,
                                   .sk = once.keys[i].sk,
-                                  .kept = kept,
                                   .say = say_line,
                                   .want = want_peer,
                                   .tell = take_event,
@@ -203,7 +189,6 @@ static void stop(int i)
     struct node *n = &w.n[i];
     while (n->n_jobs > 0) /* they were not done yet, or nobody heard that they were */
         pv_chatjob_free(n->jobs[--n->n_jobs].job);
-    slots_clear(&n->peers, end_peer);
     pv_rooms_free(n->rooms);
     pv_jobqueue_done(&n->queue);
 }

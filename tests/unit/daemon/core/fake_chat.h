@@ -75,17 +75,10 @@ static inline void fake_chat_make_link(struct fake_chat *c,
     assert_ok(pv_chatlink_new(&n->chat.link, &cfg, c->peers.f.now));
 }
 
-/* No peer comes to rooms here. */
-static inline struct pv_rooms_peer *fake_chat_kept(void *owner, const uint8_t *pk, bool make)
-{
-    return NULL;
-}
-
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
     struct pv_node *n = &c->peers.f.node;
-    struct pv_rooms_config cfg = {
-        .rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs, .kept = fake_chat_kept};
+    struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_ok(pv_rooms_new(&n->chat.rooms, &cfg));
 }

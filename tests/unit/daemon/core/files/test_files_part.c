@@ -196,11 +196,6 @@ static void hear_nothing(void *owner, const struct pv_rooms_event *event, pv_ns 
 {
 }
 
-static struct pv_rooms_peer *keep_nothing(void *owner, const uint8_t *pk, bool make)
-{
-    return NULL;
-}
-
 /* The store has what the rooms asked of it. */
 static void store_rooms(void)
 {
@@ -221,7 +216,6 @@ static void make_crew(uint8_t ret_room[static PV_ROOM_ID_LEN])
     struct pv_rooms_config cfg = {.rng = node->node.rng,
                                   .sk = node->node.identity->sign_sk,
                                   .jobs = &node->node.jobs,
-                                  .kept = keep_nothing,
                                   .say = say_nothing,
                                   .want = want_nobody,
                                   .tell = hear_nothing};

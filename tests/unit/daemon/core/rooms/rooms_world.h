@@ -13,7 +13,6 @@
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_db.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
-#include "tests/unit/slots.h"
 
 enum {
     NODES = 4,
@@ -27,7 +26,6 @@ enum {
 struct node {
     struct keys keys;
     struct pv_rooms *rooms;
-    struct slots peers; /* of struct pv_rooms_peer */
     struct pv_jobqueue queue;
     sqlite3 *db;
     bool full;       /* its disk */
@@ -115,17 +113,6 @@ static inline void take_event(void *owner, const struct pv_rooms_event *e, pv_ns
         n->last_status = e->status;
 }
 
-static inline struct pv_rooms_peer *kept(void *owner, const uint8_t *pk, bool make)
-{
-    struct node *n = owner;
-    return slots_of(&n->peers, pk, sizeof(struct pv_rooms_peer), make);
-}
-
-static inline void end_peer(void *kept)
-{
-    pv_rooms_peer_gone(kept);
-}
-
 static inline void start(int i)
 {
     static struct test_rng queue_rng;
@@ -134,7 +121,6 @@ static inline void start(int i)
                                   .jobs = &w.n[i].queue,
                                   .sk = w.n[i].keys.sk,
                                   .admits = admits,
-                                  .kept = kept,
                                   .say = say_line,
                                   .want = want_peer,
                                   .tell = take_event,
@@ -148,7 +134,6 @@ static inline void start(int i)
 
 static inline void stop(int i)
 {
-    slots_clear(&w.n[i].peers, end_peer);
     w.n[i].rooms = pv_rooms_free(w.n[i].rooms);
     pv_jobqueue_done(&w.n[i].queue);
 }

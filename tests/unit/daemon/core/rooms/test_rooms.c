@@ -291,6 +291,32 @@ PV_TEST(a_member_that_was_never_there_takes_no_memory)
     assert_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
     pv_rooms_peer_up(rooms, w.n[EVE].keys.pk, true, w.now);
     assert_non_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
+    pv_rooms_peer_gone(rooms, w.n[EVE].keys.pk);
+    assert_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
+    pv_rooms_peer_gone(rooms, w.n[EVE].keys.pk);
+}
+
+static const uint8_t *stranger(unsigned i)
+{
+    static uint8_t pk[PV_SIGN_PK_LEN];
+    memset(pk, 0xee, sizeof(pk));
+    memcpy(pk, &i, sizeof(i));
+    return pk;
+}
+
+/* Whoever is there keeps its place; one that went gives way. */
+PV_TEST(in_a_full_table_a_peer_that_is_away_gives_way)
+{
+    struct pv_rooms *rooms = w.n[ANNA].rooms;
+    unsigned n = 0;
+    while (pv_rooms_peer_online(rooms, stranger(n), true, w.now) == PV_OK)
+        n++;
+    assert_in_range(n, PV_ROOMS_MAX_PEERS - NODES, PV_ROOMS_MAX_PEERS);
+    assert_int_equal(pv_rooms_peer_online(rooms, stranger(n), true, w.now), PV_ERR_LIMIT);
+    assert_ok(pv_rooms_peer_online(rooms, stranger(7), false, w.now));
+    assert_ok(pv_rooms_peer_online(rooms, stranger(n), true, w.now));
+    assert_null(pv_rooms_peer_find(rooms, stranger(7)));
+    assert_non_null(pv_rooms_peer_find(rooms, w.n[BOB].keys.pk));
 }
 
 PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
