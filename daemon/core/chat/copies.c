@@ -105,33 +105,45 @@ static bool may_seal(struct copies *c, const struct pv_peer *to)
     return c->node->given.pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
 }
 
+static int build_parcel(const struct pv_node *n, const struct pv_signal_route *route,
+                        const struct pv_chat_record *m, uint8_t *ret_content, size_t *ret_len)
+{
+    struct pv_parcel parcel = {
+        .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
+    memcpy(parcel.id, m->id, sizeof(parcel.id));
+    return pv_parcel_build(route, n->identity->sign_sk, &parcel, ret_content, ret_len);
+}
+
 static int seal(struct copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
                 uint8_t *ret_box, size_t *ret_len)
 {
     struct pv_node *n = c->node;
+    size_t len = 0;
     /* A list that was asked for another peer may come late: its texts are not for this one. */
     if (memcmp(m->peer, pv_peer_pk(to), sizeof(m->peer)) != 0)
         return PV_ERR_STATE;
     struct pv_signal_route route = route_of(n, n->identity->sign_pk, pv_peer_pk(to));
     const struct pv_noise_static own = pv_ownkeys_current(n->identity);
     const struct pv_sealing_to *hybrid = pv_sealkeys_to(n, to);
-    const struct pv_parcel_keys keys = {.local = &own,
-                                        .remote = pv_peer_transport(to),
-                                        .sk = n->identity->sign_sk,
-                                        .hybrid = hybrid};
-    struct pv_parcel parcel = {
-        .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
-    memcpy(parcel.id, m->id, sizeof(parcel.id));
-    int r = pv_parcel_seal(&route, &keys, &n->rng, &parcel, ret_box, ret_len);
+    const struct pv_copybox_keys keys = {
+        .local = &own, .remote = pv_peer_transport(to), .hybrid = hybrid};
+    uint8_t *content = malloc(PV_PARCEL_CONTENT_MAX);
+    if (content == NULL)
+        return PV_ERR_NOMEM;
+    int r = build_parcel(n, &route, m, content, &len);
+    if (r == PV_OK)
+        r = pv_copybox_seal(&route, &keys, &n->rng, pv_view(content, len), ret_box, ret_len);
+    pv_wipe(content, PV_PARCEL_CONTENT_MAX);
+    free(content);
     if (r == PV_OK)
         pv_sealkeys_count(n, PV_SEALKEYS_COPY, hybrid != NULL);
     return r;
 }
 
 /* A copy waits for up to 14 days: it may be sealed to a key of before. */
-static int open_parcel(const struct pv_node *n, const struct pv_signal_route *route,
-                       struct pv_view box, uint8_t buf[static PV_PARCEL_CONTENT_MAX],
-                       struct pv_parcel *ret_parcel)
+static int open_box(const struct pv_node *n, const struct pv_signal_route *route,
+                    struct pv_view box, uint8_t ret_content[static PV_COPYBOX_CONTENT_MAX],
+                    size_t *ret_len)
 {
     struct pv_noise_static own;
     uint8_t psk[PV_NOISE_PSK_LEN];
@@ -139,11 +151,11 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
     int r = PV_ERR_AUTH;
     for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);) {
         if (hybrid)
-            r = pv_parcel_open_hybrid(route, psk, &own, box, buf, ret_parcel);
+            r = pv_copybox_open_hybrid(route, psk, &own, box, ret_content, ret_len);
         /* One that looks hybrid by chance is opened as what it is; one too long for that may be for
          * the next key. */
-        if (r == PV_ERR_AUTH && box.len <= PV_PARCEL_CLASSICAL_MAX)
-            r = pv_parcel_open(route, &own, box, buf, ret_parcel);
+        if (r == PV_ERR_AUTH && box.len <= PV_COPYBOX_CLASSICAL_MAX)
+            r = pv_copybox_open(route, &own, box, ret_content, ret_len);
     }
     pv_wipe(psk, sizeof(psk));
     /* A box that this program cannot open another start of it may, with a library that has
@@ -167,7 +179,10 @@ static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, 
     if (!pv_chat_may(n, from))
         return PV_ERR_LIMIT; /* it stays there: a rule may go */
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
-    int r = buf == NULL ? PV_ERR_NOMEM : open_parcel(n, &route, box, buf, &parcel);
+    size_t len = 0;
+    int r = buf == NULL ? PV_ERR_NOMEM : open_box(n, &route, box, buf, &len);
+    if (r == PV_OK)
+        r = pv_parcel_parse(&route, pv_view(buf, len), &parcel);
     if (r == PV_OK) {
         const struct pv_chatlink_copy copy = {.pk = from,
                                               .name = m->name,
@@ -244,7 +259,7 @@ static bool send_one(struct copies *c, const struct pv_peer *p)
 {
     const struct pv_chat_record *m = &c->list->msgs[c->at];
     struct pv_ctl_msg msg = {.type = PV_CTL_KEEP};
-    uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
+    uint8_t *box = malloc(PV_COPYBOX_MAX);
     size_t len = 0;
     int r = box == NULL ? PV_ERR_NOMEM : seal(c, p, m, box, &len);
     if (r == PV_OK) {

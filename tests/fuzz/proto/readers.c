@@ -355,13 +355,14 @@ static void check_signed(struct pv_signal_route *route, const uint8_t *data, siz
 
 FUZZ(parcel)
 {
-    static uint8_t buf[PV_PARCEL_CONTENT_MAX];
+    static uint8_t buf[PV_COPYBOX_CONTENT_MAX];
     struct pv_signal_route route = {.network_id = {1}, .from = {2}, .to = {3}};
     static const uint8_t sk[PV_DH_LEN] = {64};
     const struct pv_noise_static keys = {.sk = sk, .pk = {9}};
     struct pv_parcel p;
+    size_t opened;
     must(pv_crypto_init() == PV_OK);
-    must(pv_parcel_open(&route, &keys, pv_view(data, len), buf, &p) != PV_OK &&
+    must(pv_copybox_open(&route, &keys, pv_view(data, len), buf, &opened) != PV_OK &&
          pv_parcel_parse(&route, pv_view(data, len), &p) != PV_OK); /* nobody signed it */
     if (len > 0)
         check_signed(&route, data, len);
