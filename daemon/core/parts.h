@@ -37,6 +37,7 @@
     X(able) \
     X(rostersync) \
     X(sealkeys) \
+    X(boxes) \
     X(signals) \
     X(enrol) \
     X(relocation) \

@@ -13,9 +13,8 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/boxes.h"
 #include "daemon/core/member/rules.h"
-#include "daemon/core/member/sealkeys.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
@@ -28,6 +27,7 @@ enum {
 #define SEND_RETRY    PV_S(60)  /* ours: after an answer that may change by itself */
 #define SEND_LEAST    PV_S(1)   /* ours: the same while many wait, each for its turn */
 #define LEFT_RETRY    PV_S(600) /* ours: what there was no room for */
+#define STORAGE_RETRY PV_S(1)   /* ours: the coordinator's database is away, and may be back soon */
 #define COLLECT_RETRY PV_S(60)  /* ours: an answer or a commit that did not come */
 
 /* Ours: a copy may have given way to those of others, or its time is over, and the coordinator does
@@ -35,12 +35,6 @@ enum {
  * switched off at night, and each day. */
 #define RECOPY_FIRST PV_S(3600)
 #define RECOPY_EVERY PV_S(86400)
-
-/* The purpose of a request: its tag. */
-enum request {
-    REQUEST_KEEP,
-    REQUEST_COLLECT,
-};
 
 /* The purpose of a job: its tag. */
 enum job {
@@ -85,7 +79,13 @@ static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
 
 /* --- seals ----------------------------------------------------------------------------------- */
 
-/* The seal covers network, author and receiver, so a copy is of no use anywhere else. */
+/* The receiver would not take it: it waits until a rule goes. */
+static bool may_send(const struct copies *c, const struct pv_peer *to)
+{
+    return pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow;
+}
+
+/* The network, author and receiver that the author signs. */
 static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *from,
                                        const uint8_t *to)
 {
@@ -96,71 +96,31 @@ static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *f
     return route;
 }
 
-/* A user who wants no packet without wants no copy without: the message waits for the meeting. So
- * does one that the receiver would not take. */
-static bool may_seal(struct copies *c, const struct pv_peer *to)
+static int build_parcel(const struct pv_node *n, const struct pv_chat_record *m,
+                        uint8_t *ret_content, size_t *ret_len)
 {
-    if (!pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow)
-        return false;
-    return c->node->given.pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
-}
-
-static int build_parcel(const struct pv_node *n, const struct pv_signal_route *route,
-                        const struct pv_chat_record *m, uint8_t *ret_content, size_t *ret_len)
-{
+    struct pv_signal_route route = route_of(n, n->identity->sign_pk, m->peer);
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     memcpy(parcel.id, m->id, sizeof(parcel.id));
-    return pv_parcel_build(route, n->identity->sign_sk, &parcel, ret_content, ret_len);
+    return pv_parcel_build(&route, n->identity->sign_sk, &parcel, ret_content, ret_len);
 }
 
-static int seal(struct copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
-                uint8_t *ret_box, size_t *ret_len)
+static int seal(struct copies *c, const struct pv_chat_record *m, uint8_t *ret_box, size_t *ret_len)
 {
-    struct pv_node *n = c->node;
     size_t len = 0;
     /* A list that was asked for another peer may come late: its texts are not for this one. */
-    if (memcmp(m->peer, pv_peer_pk(to), sizeof(m->peer)) != 0)
+    if (memcmp(m->peer, c->peer, sizeof(m->peer)) != 0)
         return PV_ERR_STATE;
-    struct pv_signal_route route = route_of(n, n->identity->sign_pk, pv_peer_pk(to));
-    const struct pv_noise_static own = pv_ownkeys_current(n->identity);
-    const struct pv_sealing_to *hybrid = pv_sealkeys_to(n, to);
-    const struct pv_copybox_keys keys = {
-        .local = &own, .remote = pv_peer_transport(to), .hybrid = hybrid};
     uint8_t *content = malloc(PV_PARCEL_CONTENT_MAX);
     if (content == NULL)
         return PV_ERR_NOMEM;
-    int r = build_parcel(n, &route, m, content, &len);
+    int r = build_parcel(c->node, m, content, &len);
     if (r == PV_OK)
-        r = pv_copybox_seal(&route, &keys, &n->rng, pv_view(content, len), ret_box, ret_len);
+        r = pv_boxes_seal(c->node, m->peer, pv_view(content, len), ret_box, ret_len);
     pv_wipe(content, PV_PARCEL_CONTENT_MAX);
     free(content);
-    if (r == PV_OK)
-        pv_sealkeys_count(n, PV_SEALKEYS_COPY, hybrid != NULL);
     return r;
-}
-
-/* A copy waits for up to 14 days: it may be sealed to a key of before. */
-static int open_box(const struct pv_node *n, const struct pv_signal_route *route,
-                    struct pv_view box, uint8_t ret_content[static PV_COPYBOX_CONTENT_MAX],
-                    size_t *ret_len)
-{
-    struct pv_noise_static own;
-    uint8_t psk[PV_NOISE_PSK_LEN];
-    const bool hybrid = pv_sealkeys_secret(n, box, psk);
-    int r = PV_ERR_AUTH;
-    for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);) {
-        if (hybrid)
-            r = pv_copybox_open_hybrid(route, psk, &own, box, ret_content, ret_len);
-        /* One that looks hybrid by chance is opened as what it is; one too long for that may be for
-         * the next key. */
-        if (r == PV_ERR_AUTH && box.len <= PV_COPYBOX_CLASSICAL_MAX)
-            r = pv_copybox_open(route, &own, box, ret_content, ret_len);
-    }
-    pv_wipe(psk, sizeof(psk));
-    /* A box that this program cannot open another start of it may, with a library that has
-     * ML-KEM. */
-    return r == PV_ERR_AUTH && pv_sealing_is(box) && n->given.kem == NULL ? PV_ERR_AGAIN : r;
 }
 
 static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
@@ -180,7 +140,7 @@ static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, 
         return PV_ERR_LIMIT; /* it stays there: a rule may go */
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
     size_t len = 0;
-    int r = buf == NULL ? PV_ERR_NOMEM : open_box(n, &route, box, buf, &len);
+    int r = buf == NULL ? PV_ERR_NOMEM : pv_boxes_open(n, from, box, buf, &len);
     if (r == PV_OK)
         r = pv_parcel_parse(&route, pv_view(buf, len), &parcel);
     if (r == PV_OK) {
@@ -205,7 +165,7 @@ static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, 
 static void note_away(struct copies *c, const struct pv_peer *p)
 {
     /* The coordinator that refused is not asked again on this connection. */
-    if (!c->enabled || c->refused || !is_away(p) || !may_seal(c, p))
+    if (!c->enabled || c->refused || !is_away(p) || !may_send(c, p))
         return;
     for (size_t i = 0; i < c->n_waiting; i++) {
         if (memcmp(c->waiting[i], pv_peer_pk(p), sizeof(c->waiting[i])) == 0)
@@ -239,7 +199,7 @@ static void send_later(struct copies *c, enum pv_ctl_error why, pv_ns now)
      * its part of that time and not for all of it. */
     pv_ns pause = SEND_RETRY / (c->n_waiting + 1);
     pause = pause > SEND_LEAST ? pause : SEND_LEAST;
-    c->send_at = now + (why == PV_CTL_E_STORAGE ? PV_COORD_STORAGE_RETRY : pause);
+    c->send_at = now + (why == PV_CTL_E_STORAGE ? STORAGE_RETRY : pause);
     if (p != NULL)
         note_away(c, p);
 }
@@ -254,25 +214,20 @@ static bool ask_for_list(struct copies *c)
     return submit(c, job, JOB_AWAY);
 }
 
-/* Seals the message under way and sends it; false: not now. */
-static bool send_one(struct copies *c, const struct pv_peer *p)
+/* Seals the message under way and sends it. PV_ERR_REFUSED: it waits for the meeting. */
+static int send_one(struct copies *c, const struct pv_peer *p)
 {
     const struct pv_chat_record *m = &c->list->msgs[c->at];
-    struct pv_ctl_msg msg = {.type = PV_CTL_KEEP};
     uint8_t *box = malloc(PV_COPYBOX_MAX);
     size_t len = 0;
-    int r = box == NULL ? PV_ERR_NOMEM : seal(c, p, m, box, &len);
-    if (r == PV_OK) {
-        memcpy(msg.u.keep.to, pv_peer_pk(p), sizeof(msg.u.keep.to));
-        memcpy(msg.u.keep.key, m->id, sizeof(msg.u.keep.key));
-        msg.u.keep.box = pv_view(box, len);
-        r = pv_coord_ask(c->node, &pv_part_copies, &msg, REQUEST_KEEP);
-    }
+    int r = box == NULL ? PV_ERR_NOMEM : seal(c, m, box, &len);
+    if (r == PV_OK)
+        r = pv_boxes_keep(c->node, m->peer, m->id, pv_view(box, len));
     free(box);
-    if (r != PV_OK)
+    if (r != PV_OK && r != PV_ERR_REFUSED)
         pv_log(c->node->log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"",
                pv_peer_name(p), pv_strstatus(r));
-    return r == PV_OK;
+    return r;
 }
 
 /* The next message of the list, the next list, or the next peer. */
@@ -284,7 +239,10 @@ static void go_on(struct copies *c, pv_ns now)
         return;
     }
     if (c->at < c->list->n_msgs) {
-        if (!send_one(c, p))
+        const int r = send_one(c, p);
+        if (r == PV_ERR_REFUSED)
+            stop_sending(c);
+        else if (r != PV_OK)
             send_later(c, PV_CTL_E_NONE, now);
         return;
     }
@@ -335,18 +293,17 @@ static void note_stored(struct copies *c, const struct pv_chat_record *m)
     (void)submit(c, job, JOB_NOTED);
 }
 
-static void take_stored(struct copies *c, const struct pv_ctl_msg *msg, pv_ns now)
+static void on_kept(void *part, enum pv_ctl_error error, pv_ns now)
 {
+    struct copies *c = part;
     /* An answer may come after its task ended: it must not count for another message. */
     if (!c->sending || c->list == NULL || c->at >= c->list->n_msgs)
         return;
-    if (msg->type == PV_CTL_DONE) {
+    if (error == PV_CTL_E_NONE) {
         note_stored(c, &c->list->msgs[c->at++]);
         go_on(c, now);
         return;
     }
-    enum pv_ctl_error error =
-        msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
     char more[PV_NODE_MORE];
     if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_ctl_error_word(error), now, more))
         pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
@@ -367,13 +324,11 @@ static void take_stored(struct copies *c, const struct pv_ctl_msg *msg, pv_ns no
 /* Asks for the copy behind number `after`; `taken` may be forgotten, 0: none. */
 static void collect(struct copies *c, uint64_t after, uint64_t taken, pv_ns now)
 {
-    struct pv_ctl_msg msg = {.type = PV_CTL_COLLECT};
-    msg.u.collect = (struct pv_ctl_collect){.after = after, .taken = taken};
     c->collecting = true;
     /* The time is set before the request: a request that could not be sent is then repeated as one
      * without an answer. */
     c->collect_at = now + COLLECT_RETRY;
-    int r = pv_coord_ask(c->node, &pv_part_copies, &msg, REQUEST_COLLECT);
+    int r = pv_boxes_collect(c->node, after, taken);
     if (r != PV_OK)
         pv_log(c->node->log, PV_LOG_DEBUG, "what=\"copies not asked for\" why=\"%s\"",
                pv_strstatus(r));
@@ -398,20 +353,20 @@ static void leave_there(struct copies *c, uint64_t number, pv_ns now)
     collect(c, number, 0, now);
 }
 
-static void take_copy(struct copies *c, const struct pv_ctl_msg *msg, pv_ns now)
+static void on_collected(void *part, const struct pv_ctl_copy *in, enum pv_ctl_error error,
+                         pv_ns now)
 {
+    struct copies *c = part;
     if (!c->collecting || c->node->roster == NULL)
         return;
-    if (msg->type != PV_CTL_COPY) {
-        enum pv_ctl_error error = msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
+    if (in == NULL) {
         bool never = error == PV_CTL_E_NOT_ALLOWED;
         c->refused = c->refused || never;
         c->collect_at = never                       ? PV_NEVER
-                        : error == PV_CTL_E_STORAGE ? now + PV_COORD_STORAGE_RETRY
+                        : error == PV_CTL_E_STORAGE ? now + STORAGE_RETRY
                                                     : now + COLLECT_RETRY;
         return;
     }
-    const struct pv_ctl_copy *in = &msg->u.copy;
     if (in->n == 0) {
         /* A copy may have been stored behind our back after the last request: its news came while
          * we collected. */
@@ -504,18 +459,28 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what the part is told ------------------------------------------------------------------- */
 
+static void on_news(void *part, pv_ns now)
+{
+    take_news(part, now);
+}
+
+static const struct pv_boxes_user of_boxes = {
+    .kept = on_kept, .collected = on_collected, .news = on_news};
+
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct copies *c = part;
     c->enabled = cfg->chat.store;
     c->collect_at = PV_NEVER;
     c->recopy_at = now + RECOPY_FIRST;
+    pv_boxes_use(c->node, &of_boxes, c);
     return PV_OK;
 }
 
 static void free_copies(void *part)
 {
     struct copies *c = part;
+    pv_boxes_use(c->node, NULL, NULL);
     stop_sending(c);
     free(c->waiting);
 }
@@ -539,20 +504,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER |
                   PV_PEER_FACT_AWAY)) != 0)
         note_away(c, p);
-}
-
-static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type == PV_CTL_COPY)
-        take_news(part, now);
-}
-
-static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (tag == REQUEST_KEEP)
-        take_stored(part, msg, now);
-    else
-        take_copy(part, msg, now);
 }
 
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -595,14 +546,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_copies = {
     .name = "copies",
-    .after = {"sealkeys"},
+    .after = {"boxes"},
     .size = PV_PART_SIZE(struct copies),
     .start = start,
     .free = free_copies,
     .on_facts = on_facts,
     .on_peer = on_peer,
-    .on_push = on_push,
-    .on_answer = on_answer,
     .run = run,
     .next_timeout = next_timeout,
     .status = show,

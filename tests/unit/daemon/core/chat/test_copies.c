@@ -2,6 +2,7 @@
 /* The part that has copies kept for who is away, at the coordinator: what it asks for, in what
  * order, and what it does about every answer. */
 #include "daemon/core/chat/copies.h"
+#include "daemon/core/member/boxes.h"
 #include "proto/chat/parcel.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
@@ -12,6 +13,7 @@
 /* The coordinator's answers are in the test's hands, and so are boxes that bob seals for it. */
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.peers.f;
+static void *boxes; /* what seals, opens and asks the coordinator */
 
 /* Chatlink has something for copies. */
 static void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
@@ -26,6 +28,10 @@ static int begin(bool store)
 {
     fake_chat_init(&chat, &pv_part_copies);
     fake_coord_init();
+    assert_ok(pv_part_make(&pv_part_boxes, &node->node, &node->cfg, node->now, &boxes));
+    node->node.parts[0].part = &pv_part_copies;
+    node->node.parts[1] = (struct pv_part_slot){.part = &pv_part_boxes, .self = boxes};
+    node->node.n_parts = 2;
     node->cfg.chat.store = store;
     fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
@@ -41,6 +47,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     fake_chat_done(&chat, true, true);
+    pv_part_free(&pv_part_boxes, boxes);
     return 0;
 }
 
@@ -56,7 +63,7 @@ static void answer(enum pv_ctl_type asked, const struct pv_ctl_msg *msg)
 {
     uint64_t tag;
     struct pv_ctl_msg *request = fake_coord_take(asked, &tag);
-    pv_part_copies.on_answer(node->self, tag, msg, node->now);
+    pv_part_boxes.on_answer(boxes, tag, msg, node->now);
     fake_peers_settle(&chat.peers);
     pv_ctl_msg_free(request);
 }
@@ -428,12 +435,15 @@ PV_TEST_IN(a_node_that_requires_it_stores_no_other_copy, start, stop)
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
-    assert_null(fake_node_job(node));
+    tell_waiting(chat.bob_keys.pk, 1);
     assert_int_equal(fake_coord.n, 0);
+    assert_true(rests_for(PV_S(120)));
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     node->node.given.pq = PV_PQ_ON;
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
-    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK, NULL);
+    tell_waiting(chat.bob_keys.pk, 1);
+    answer(PV_CTL_KEEP, &done);
+    expect_noted();
 }
 
 PV_TEST_IN(a_copy_that_could_not_be_stored_is_asked_for_again, start, stop)
@@ -457,7 +467,7 @@ PV_TEST_IN(news_while_collecting_is_looked_at_afterwards, start, stop)
 {
     const struct pv_ctl_msg news = {.type = PV_CTL_COPY};
     set_online(true);
-    pv_part_copies.on_push(node->self, &news, node->now);
+    pv_part_boxes.on_push(boxes, &news, node->now);
     assert_int_equal(fake_coord.n, 1);
     nothing_to_collect();
     expect_collect(0, 0);
