@@ -304,7 +304,7 @@ static const uint8_t *stranger(unsigned i)
     return pk;
 }
 
-/* Whoever is there keeps its place; one that went gives way. */
+/* A peer that is there keeps its place. */
 PV_TEST(in_a_full_table_a_peer_that_is_away_gives_way)
 {
     struct pv_rooms *rooms = w.n[ANNA].rooms;
