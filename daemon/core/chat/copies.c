@@ -102,8 +102,9 @@ static int build_parcel(const struct pv_node *n, const struct pv_chat_record *m,
     struct pv_signal_route route = route_of(n, n->identity->sign_pk, m->peer);
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
+    const struct pv_appsigner signer = pv_node_appsigner(n);
     memcpy(parcel.id, m->id, sizeof(parcel.id));
-    return pv_parcel_build(&route, n->identity->sign_sk, &parcel, ret_content, ret_len);
+    return pv_parcel_build(&route, &signer, &parcel, ret_content, ret_len);
 }
 
 static int seal(struct copies *c, const struct pv_chat_record *m, uint8_t *ret_box, size_t *ret_len)

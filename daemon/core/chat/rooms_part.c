@@ -35,7 +35,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rooms_part *r = part;
     struct pv_rooms_config rc = {.rng = r->node->rng,
-                                 .sk = r->node->identity->sign_sk,
+                                 .signer = pv_node_appsigner(r->node),
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,

@@ -20,6 +20,7 @@
 #include "daemon/core/node/facts.h"
 #include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
+#include "proto/control/appsigner.h"
 #include "proto/ice/ice.h"
 #include "proto/local/remedy.h"
 #include "proto/roster/roster.h"
@@ -306,6 +307,11 @@ void *pv_node_part(const struct pv_node *n, const struct pv_part *part);
 /* This node as a member; NULL: in no network, or no member any more. */
 const struct pv_member *pv_node_self(const struct pv_node *n);
 
+/* Signs as this node for programs that run over the overlay. */
+static inline struct pv_appsigner pv_node_appsigner(const struct pv_node *n)
+{
+    return pv_appsigner_of(n->identity->sign_sk);
+}
 /* This node's own key. */
 static inline struct pv_signer pv_node_signer(const struct pv_node *n)
 {

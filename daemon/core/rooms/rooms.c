@@ -159,7 +159,7 @@ static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
                        const struct pv_room_have *base, size_t n_base)
 {
     const struct pv_room_make make = {.network = pv_roster_network_id(rs->roster),
-                                      .sk = rs->cfg.sk,
+                                      .signer = rs->cfg.signer,
                                       .base = base,
                                       .n_base = n_base};
     size_t len = 0;

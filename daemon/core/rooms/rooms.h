@@ -57,7 +57,7 @@ enum {
 struct pv_rooms_event;
 struct pv_rooms_config {
     struct pv_rng rng;
-    const uint8_t *sk; /* the node's identity: PV_SIGN_SK_LEN bytes, borrowed */
+    struct pv_appsigner signer; /* as the node own_pk */
     uint8_t own_pk[PV_SIGN_PK_LEN];
     struct pv_jobqueue *jobs; /* borrowed: to the store */
     const struct pv_log *log; /* borrowed; may be NULL */

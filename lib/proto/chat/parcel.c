@@ -11,8 +11,6 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 
-static const char context[] = "p2pvpn chat v1";
-
 enum {
     VERSION = 1, /* of the content */
     SIGNED_TO = PV_NETWORK_ID_LEN + PV_SIGN_PK_LEN,
@@ -32,7 +30,7 @@ static struct pv_view signed_place(const struct pv_signal_route *route,
     return pv_written(&w);
 }
 
-int pv_parcel_build(const struct pv_signal_route *route, const uint8_t *sk,
+int pv_parcel_build(const struct pv_signal_route *route, const struct pv_appsigner *signer,
                     const struct pv_parcel *parcel,
                     uint8_t ret_content[static PV_PARCEL_CONTENT_MAX], size_t *ret_len)
 {
@@ -45,7 +43,8 @@ int pv_parcel_build(const struct pv_signal_route *route, const uint8_t *sk,
     pv_put_u64(&w, parcel->seq);
     pv_put_u64(&w, parcel->time_ms);
     pv_put_bytes(&w, parcel->text.ptr, parcel->text.len);
-    int r = pv_sign(sig, context, signed_place(route, where), pv_written(&w), sk);
+    int r = signer->sign(signer->keeper, PV_APPSIGNER_PARCEL, signed_place(route, where),
+                         pv_written(&w), sig);
     pv_put_bytes(&w, sig, sizeof(sig));
     if (r == PV_OK)
         r = w.status;
@@ -66,8 +65,9 @@ int pv_parcel_parse(const struct pv_signal_route *route, struct pv_view content,
     if (content.ptr[0] != VERSION)
         return PV_ERR_UNSUPPORTED;
     size_t signed_len = content.len - PV_SIGN_LEN;
-    int r = pv_sign_verify(content.ptr + signed_len, context, signed_place(route, where),
-                           pv_view(content.ptr, signed_len), route->from);
+    int r = pv_appsigner_verify(content.ptr + signed_len, PV_APPSIGNER_PARCEL,
+                                signed_place(route, where), pv_view(content.ptr, signed_len),
+                                route->from);
     if (r < 0)
         return r;
     struct pv_reader in = pv_reader(pv_view(content.ptr + 1, signed_len - 1));

@@ -14,6 +14,7 @@
 #include "base/pv.h"
 #include "crypto/sign.h"
 #include "proto/chat/chat.h"
+#include "proto/control/appsigner.h"
 #include "proto/control/copybox.h"
 
 enum {
@@ -28,10 +29,9 @@ struct pv_parcel {
     struct pv_view text; /* pv_text_is_valid() */
 };
 
-/* Signs with this node's identity key, sk, of PV_SIGN_SK_LEN bytes. PV_ERR_MALFORMED (text, seq),
- * PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_parcel_build(const struct pv_signal_route *route, const uint8_t *sk,
-                                  const struct pv_parcel *parcel,
+/* Has signer sign for route->from. PV_ERR_MALFORMED (text, seq); errors of signer. */
+PV_MUST_CHECK int pv_parcel_build(const struct pv_signal_route *route,
+                                  const struct pv_appsigner *signer, const struct pv_parcel *parcel,
                                   uint8_t ret_content[static PV_PARCEL_CONTENT_MAX],
                                   size_t *ret_len);
 /* The author is route->from, this node route->to; the text points into content. PV_ERR_AUTH (not

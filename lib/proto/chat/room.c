@@ -20,7 +20,6 @@
 enum {
     VERSION = 1,
 };
-static const char context[] = "p2pvpn room v1";
 
 bool pv_room_name_is_valid(const char *name)
 {
@@ -141,8 +140,8 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
     get_record_fields(&in, &rec);
     int r = pv_reader_end(&in);
     if (r == PV_OK && network != NULL)
-        r = pv_sign_verify(body.ptr + body.len, context, pv_view(network, PV_ROOM_NETWORK_LEN),
-                           body, rec.signer);
+        r = pv_appsigner_verify(body.ptr + body.len, PV_APPSIGNER_ROOM,
+                                pv_view(network, PV_ROOM_NETWORK_LEN), body, rec.signer);
     if (r < 0)
         return r;
     pv_blake2b(rec.hash, raw, pv_view(NULL, 0), pv_view(NULL, 0));
@@ -210,8 +209,9 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
         return PV_ERR_MALFORMED;
     struct pv_writer w = write_unsigned(record, make, ret_raw);
     int r = w.status != PV_OK ? PV_ERR_MALFORMED
-                              : pv_sign(sig, context, pv_view(make->network, PV_ROOM_NETWORK_LEN),
-                                        pv_written(&w), make->sk);
+                              : make->signer.sign(make->signer.keeper, PV_APPSIGNER_ROOM,
+                                                  pv_view(make->network, PV_ROOM_NETWORK_LEN),
+                                                  pv_written(&w), sig);
     if (r < 0)
         return r;
     pv_put_bytes(&w, sig, sizeof(sig));

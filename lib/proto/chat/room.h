@@ -14,6 +14,7 @@
 #include "crypto/hash.h"
 #include "crypto/sign.h"
 #include "proto/chat/chat.h"
+#include "proto/control/appsigner.h"
 
 enum {
     PV_ROOM_ID_LEN = 16,
@@ -85,10 +86,10 @@ PV_MUST_CHECK int pv_room_record_parse(struct pv_view raw, const uint8_t *networ
                                        struct pv_room_record *ret_record);
 
 /* Signs record (its type's fields, without hash; base is taken from have, ascending by author) into
- * PV_ROOM_RECORD_MAX bytes. PV_ERR_MALFORMED (a field out of its range), PV_ERR_NOMEM. */
+ * PV_ROOM_RECORD_MAX bytes. PV_ERR_MALFORMED (a field out of its range); errors of the signer. */
 struct pv_room_make {
     const uint8_t *network;
-    const uint8_t *sk; /* the signer's, PV_SIGN_SK_LEN */
+    struct pv_appsigner signer;
     const struct pv_room_have *base;
     size_t n_base;
 };

@@ -153,7 +153,7 @@ static void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
                                   .jobs = &w.n[i].queue,
-                                  .sk = once.keys[i].sk,
+                                  .signer = pv_appsigner_of(once.keys[i].sk),
                                   .say = say_line,
                                   .want = want_peer,
                                   .tell = take_event,
@@ -365,7 +365,8 @@ static void make_record(void)
     static uint8_t raw[PV_ROOM_RECORD_MAX];
     struct pv_room_have base[KEYS];
     const struct keys *signer = &once.keys[EVE + next() % 3];
-    struct pv_room_make make = {.network = once.network, .sk = signer->sk, .base = base};
+    struct pv_room_make make = {
+        .network = once.network, .signer = pv_appsigner_of(signer->sk), .base = base};
     struct pv_room_record rec = {.type = types[next() % 4], .text = pv_view("said", 4)};
     size_t len = 0;
     memcpy(rec.room, room(), sizeof(rec.room));

@@ -807,7 +807,8 @@ static void room_check_signed(const uint8_t *data, size_t len)
         return;
     while (pv_room_base(&rec, n, &h))
         base[n++] = h;
-    const struct pv_room_make make = {.network = network, .sk = sk, .base = base, .n_base = n};
+    const struct pv_room_make make = {
+        .network = network, .signer = pv_appsigner_of(sk), .base = base, .n_base = n};
     must(pv_room_record_make(&make, &rec, again, &again_len) == PV_OK &&
          again_len == len + PV_SIGN_LEN && memcmp(again, raw, again_len) == 0);
 }

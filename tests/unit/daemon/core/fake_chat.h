@@ -78,7 +78,8 @@ static inline void fake_chat_make_link(struct fake_chat *c,
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
     struct pv_node *n = &c->peers.f.node;
-    struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs};
+    struct pv_rooms_config cfg = {
+        .rng = n->rng, .signer = pv_appsigner_of(n->identity->sign_sk), .jobs = &c->jobs};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_ok(pv_rooms_new(&n->chat.rooms, &cfg));
 }

@@ -33,7 +33,8 @@ static struct pv_parcel hello(void)
 
 static int write_as(const struct side *from, const struct pv_parcel *p)
 {
-    return pv_parcel_build(&t.route, from->sk, p, t.content, &t.len);
+    const struct pv_appsigner signer = pv_appsigner_of(from->sk);
+    return pv_parcel_build(&t.route, &signer, p, t.content, &t.len);
 }
 
 static int begin(void **state)

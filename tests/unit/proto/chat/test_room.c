@@ -22,7 +22,8 @@ void test_before_each(void)
 
 static int make(struct pv_room_record rec, size_t n_base)
 {
-    struct pv_room_make with = {.network = NETWORK, .sk = sk, .base = base, .n_base = n_base};
+    struct pv_room_make with = {
+        .network = NETWORK, .signer = pv_appsigner_of(sk), .base = base, .n_base = n_base};
     memcpy(rec.signer, pk, sizeof(rec.signer));
     return pv_room_record_make(&with, &rec, raw, &raw_len);
 }

@@ -100,7 +100,8 @@ static uint8_t *make_box(uint8_t id, size_t *ret_len)
     memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
     memcpy(route.from, chat.bob_keys.pk, sizeof(route.from));
     memcpy(route.to, node->identity.sign_pk, sizeof(route.to));
-    assert_ok(pv_parcel_build(&route, chat.bob_keys.sk, &parcel, content, &len));
+    const struct pv_appsigner signer = pv_appsigner_of(chat.bob_keys.sk);
+    assert_ok(pv_parcel_build(&route, &signer, &parcel, content, &len));
     assert_ok(pv_copybox_seal(&route, &keys, &node->node.rng, pv_view(content, len), box, ret_len));
     return box;
 }

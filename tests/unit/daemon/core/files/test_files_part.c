@@ -214,7 +214,7 @@ static void store_rooms(void)
 static void make_crew(uint8_t ret_room[static PV_ROOM_ID_LEN])
 {
     struct pv_rooms_config cfg = {.rng = node->node.rng,
-                                  .sk = node->node.identity->sign_sk,
+                                  .signer = pv_appsigner_of(node->node.identity->sign_sk),
                                   .jobs = &node->node.jobs,
                                   .say = say_nothing,
                                   .want = want_nobody,

@@ -119,7 +119,7 @@ static inline void start(int i)
     const struct pv_rng rng = test_rng_make(&queue_rng, 1);
     struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                   .jobs = &w.n[i].queue,
-                                  .sk = w.n[i].keys.sk,
+                                  .signer = pv_appsigner_of(w.n[i].keys.sk),
                                   .admits = admits,
                                   .say = say_line,
                                   .want = want_peer,

@@ -707,7 +707,8 @@ static int eve_says(int i)
 static int eve_hands(int i, struct pv_room_record rec, int signer, int author)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX];
-    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[signer].keys.sk};
+    struct pv_room_make with = {.network = w.world.created.network_id,
+                                .signer = pv_appsigner_of(w.n[signer].keys.sk)};
     size_t len = 0;
     memcpy(rec.signer, w.n[author].keys.pk, sizeof(rec.signer));
     memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
@@ -752,7 +753,8 @@ static void ghost_leaves(unsigned i, uint64_t time_ms)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX];
     struct pv_room_record rec = {.type = PV_ROOM_LEAVE, .round = 1, .time_ms = time_ms};
-    struct pv_room_make with = {.network = w.world.created.network_id, .sk = ghost[i].sk};
+    struct pv_room_make with = {.network = w.world.created.network_id,
+                                .signer = pv_appsigner_of(ghost[i].sk)};
     size_t len = 0;
     memcpy(rec.signer, ghost[i].pk, sizeof(rec.signer));
     memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
@@ -929,7 +931,8 @@ static int by_falling_hash(const void *a, const void *b)
 PV_TEST_IN(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_accepts, setup,
            teardown)
 {
-    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[EVE].keys.sk};
+    struct pv_room_make with = {.network = w.world.created.network_id,
+                                .signer = pv_appsigner_of(w.n[EVE].keys.sk)};
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .round = 1}, parsed;
     w.n[BOB].hesitates = true;
     anna_and_bob();
@@ -975,7 +978,8 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
     /* The next text, and behind it one of a type that there is not. */
     text.seq = 2;
     text.text = pv_view("there", 5);
-    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[EVE].keys.sk};
+    struct pv_room_make with = {.network = w.world.created.network_id,
+                                .signer = pv_appsigner_of(w.n[EVE].keys.sk)};
     size_t len = 0;
     memcpy(text.signer, w.n[EVE].keys.pk, sizeof(text.signer));
     memcpy(text.room, room_of(ANNA, "crew"), sizeof(text.room));

@@ -33,7 +33,8 @@ PV_TEST_WORLD(setup_makers, teardown);
 static size_t make(const struct keys *who, struct pv_room_record *rec,
                    uint8_t raw[static PV_ROOM_RECORD_MAX])
 {
-    const struct pv_room_make with = {.network = w.world.created.network_id, .sk = who->sk};
+    const struct pv_room_make with = {.network = w.world.created.network_id,
+                                      .signer = pv_appsigner_of(who->sk)};
     size_t len = 0;
     memcpy(rec->signer, who->pk, sizeof(rec->signer));
     assert_ok(pv_room_record_make(&with, rec, raw, &len));
