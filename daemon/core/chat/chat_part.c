@@ -51,7 +51,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                     .jobs = &node->jobs,
                                     .streams = &node->streams,
                                     .own_addr = own_addr,
-                                    .keys = node->chat.keys,
+                                    .keys = node->linkkeys,
                                     .plain_off = cfg->chat.plain_off,
                                     .admits = admits,
                                     .lines = &node->chat.lines,

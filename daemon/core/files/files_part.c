@@ -66,7 +66,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct files *f = part;
     struct pv_filelink_config fc = {.rng = f->node->rng,
                                     .log = f->node->log,
-                                    .keys = f->node->chat.keys,
+                                    .keys = f->node->linkkeys,
                                     .streams = &f->node->streams,
                                     .ops = &f->ops,
                                     .admits = may_move,
@@ -257,9 +257,9 @@ static void prove(const struct files *f, struct pv_files_op *op)
     struct pv_files_proof *proof = &op->proof;
     if (op->op.type != PV_FILEOP_FETCH || entry == NULL)
         return;
-    proof->wanted = pv_linkkeys_state(n->chat.keys, entry->peer) != PV_LINKKEYS_NONE;
+    proof->wanted = pv_linkkeys_state(n->linkkeys, entry->peer) != PV_LINKKEYS_NONE;
     /* Without a key it is tried with none, which no daemon answers. */
-    if (!proof->wanted || !pv_linkkeys_key(n->chat.keys, entry->peer, proof->key))
+    if (!proof->wanted || !pv_linkkeys_key(n->linkkeys, entry->peer, proof->key))
         return;
     pv_rng_fill(&n->rng, proof->nonce, sizeof(proof->nonce));
     memcpy(proof->opener, n->identity->sign_pk, sizeof(proof->opener));

@@ -263,7 +263,6 @@ struct pv_node {
     struct pv_node_store store;
 
     struct {                      /* each written by the part around it */
-        struct pv_linkkeys *keys; /* which peers' daemons prove themselves, and by which key */
         struct pv_chatlink *link; /* connections between members, and what goes over them */
         struct pv_fifo lines;     /* of them what is for rooms (chatlink.h) */
         struct pv_rooms *rooms;
@@ -278,6 +277,7 @@ struct pv_node {
 
     /* services */
     struct pv_peers *peers;         /* of the engine */
+    struct pv_linkkeys *linkkeys;   /* whose daemons prove themselves, by which key; of linkkeys */
     struct pv_peers_common *common; /* what peers keep together (peer.h); of the peers */
     struct pv_node_reports reports;
     struct pv_jobqueue jobs;

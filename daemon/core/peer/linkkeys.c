@@ -214,7 +214,7 @@ pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys)
 
 struct linkkeys_part {
     struct pv_node *node;
-    struct pv_linkkeys *keys; /* owned; node.chat.keys is the same */
+    struct pv_linkkeys *keys; /* owned; node.linkkeys is the same */
 };
 
 static struct pv_linkkeys_peer *kept(void *part, const uint8_t *pk, bool make)
@@ -242,7 +242,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct linkkeys_part *l = part;
     const struct pv_linkkeys_hands hands = {.kept = kept, .send = send_secret, .owner = l};
     int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk, &hands);
-    l->node->chat.keys = l->keys;
+    l->node->linkkeys = l->keys;
     return r;
 }
 
@@ -250,7 +250,7 @@ static void free_part(void *part)
 {
     struct linkkeys_part *l = part;
     pv_peers_drop_slots(l->node->peers, &pv_part_linkkeys);
-    l->node->chat.keys = pv_linkkeys_free(l->keys);
+    l->node->linkkeys = pv_linkkeys_free(l->keys);
 }
 
 /* A static peer has no p2pvpnd that could prove anything. */

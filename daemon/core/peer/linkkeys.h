@@ -20,7 +20,7 @@
  *
  * The part tells the machine which peers can be reached, sends its messages in-band, and raises
  * PV_PEER_FACT_LINK when another state of a peer may let connections be made or end. Stands before
- * chat and files, which ask node.chat.keys.
+ * chat and files, which ask node.linkkeys.
  */
 #pragma once
 

@@ -227,7 +227,7 @@ static int stop_part(void **state)
 
 static enum pv_linkkeys_state state_of_bob(void)
 {
-    return pv_linkkeys_state(x.f.node.chat.keys, pv_peer_pk(bob.peer));
+    return pv_linkkeys_state(x.f.node.linkkeys, pv_peer_pk(bob.peer));
 }
 
 /* The node's messages to bob reach his machine. How many messages of linkkeys that were. */
@@ -267,7 +267,7 @@ PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start_part, stop_part)
     (void)carry_to_bob();
     (void)carry_from_bob();
     assert_int_equal(state_of_bob(), PV_LINKKEYS_CONFIRMED);
-    assert_true(pv_linkkeys_key(x.f.node.chat.keys, pv_peer_pk(bob.peer), ours));
+    assert_true(pv_linkkeys_key(x.f.node.linkkeys, pv_peer_pk(bob.peer), ours));
     assert_true(pv_linkkeys_key(theirs, x.f.identity.sign_pk, bobs));
     assert_memory_equal(ours, bobs, sizeof(ours));
 }
@@ -288,14 +288,14 @@ PV_TEST_IN(a_member_that_is_gone_is_forgotten, start_part, stop_part)
     memcpy(pk, pv_peer_pk(bob.peer), sizeof(pk));
     fake_far_talk(&x, &bob, &there); /* its secret is to be repeated */
     pv_peers_drop(x.f.node.peers, bob.peer, x.f.now);
-    assert_int_equal(pv_linkkeys_state(x.f.node.chat.keys, pk), PV_LINKKEYS_UNKNOWN);
-    assert_int_equal(pv_linkkeys_next_timeout(x.f.node.chat.keys), PV_NEVER);
+    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, pk), PV_LINKKEYS_UNKNOWN);
+    assert_int_equal(pv_linkkeys_next_timeout(x.f.node.linkkeys), PV_NEVER);
 }
 
 PV_TEST_IN(chat_finds_no_machine_behind_its_end, start_part, stop_part)
 {
-    assert_non_null(x.f.node.chat.keys);
+    assert_non_null(x.f.node.linkkeys);
     pv_part_free(&pv_part_linkkeys, x.f.self);
     x.f.self = NULL;
-    assert_null(x.f.node.chat.keys);
+    assert_null(x.f.node.linkkeys);
 }
