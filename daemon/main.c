@@ -49,6 +49,7 @@ enum {
     EXIT_OK = 0,
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
+    EXIT_WITHOUT = 3, /* --check: a start would do without a feature */
     EXIT_PERMISSION = 5,
     PORT_MIN = 20000, /* of the port drawn at the first start; below the kernel's own range's end */
     PORT_MAX = 60999,
@@ -122,6 +123,9 @@ struct daemon {
     struct pv_sandbox_user user; /* that it becomes */
     char sandbox[PV_SANDBOX_TEXT_MAX + PV_HELPER_ERROR_MAX + 16];
     int lock_fd, signals_fd, notify_fd, metrics_fd;
+    char notify_why[PV_HELPER_ERROR_MAX]; /* why there is no notifier; "": there is, or is to be
+                                             none */
+    bool gave_up;                         /* rights: no notifier can start */
     struct pv_udp_group udp;
     struct pv_supervisor supervisor;
 };
@@ -289,9 +293,7 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
     if (r == PV_ERR_NOT_FOUND && d->config == NULL)
         r = PV_OK; /* nothing needs to be configured */
     if (r >= 0)
-        r = pv_settings_load_keys(&d->settings, error);
-    if (r >= 0 && d->check)
-        r = pv_settings_check_notify(&d->settings, error);
+        pv_settings_load_keys(&d->settings);
     if (r >= 0 && d->settings.private_key_file[0] != '\0')
         r = pv_settings_read_key(&d->settings, d->settings.private_key_file, ret_transport_key,
                                  error);
@@ -337,12 +339,12 @@ static void warn_default_routes(const struct daemon *d)
     }
 }
 
-/* A program that was removed since keeps no machine out of its network. */
-static void warn_notify(const struct daemon *d)
+/* Features that are off keep no machine out of its network. */
+static void warn_faults(const struct daemon *d)
 {
-    char error[PV_SETTINGS_ERROR_MAX];
-    if (pv_settings_check_notify(&d->settings, error) < 0)
-        pv_log(&d->log, PV_LOG_WARN, "what=\"nobody is notified of messages\" why=\"%s\"", error);
+    for (size_t i = 0; i < d->settings.faults.n; i++)
+        pv_log(&d->log, PV_LOG_WARN, "what=\"%s is off\" why=\"%s\"",
+               d->settings.faults.list[i].what, d->settings.faults.list[i].why);
 }
 
 /* --- the process --------------------------------------------------------------------------- */
@@ -690,29 +692,39 @@ static int open_inside(struct daemon *d)
     return open_stack(d);
 }
 
-static int open_notify(struct daemon *d)
+/* Starts the notifier, which needs rights that are given up later. */
+static void open_notify(struct daemon *d)
 {
-    char error[PV_HELPER_ERROR_MAX];
-    if (pv_helper_notify(d->helper, d->settings.notify, &d->notify_fd, error) < 0)
-        return say(EXIT_FAILED, "%s", error);
-    return EXIT_OK;
+    if (d->settings.notify[0] != '\0' && d->notify_fd < 0 && !d->gave_up &&
+        pv_helper_notify(d->helper, d->settings.notify, &d->notify_fd, d->notify_why) < 0)
+        d->notify_fd = -1;
+    if (d->notify_why[0] == '\0')
+        return;
+    struct pv_fault fault = {.what = PV_FAULT_NOTIFY, .restart = true, .minor = true};
+    snprintf(fault.why, sizeof(fault.why), "%s", d->notify_why);
+    pv_settings_add_fault(&d->settings, fault);
 }
 
-/* Where Prometheus asks; -1: nowhere. */
-static int open_metrics(struct daemon *d)
+/* Listens where Prometheus asks, if the settings say where. */
+static void open_metrics(struct daemon *d)
 {
     const struct pv_addr *addr = &d->settings.metrics.listen;
-    if (addr->family == PV_AF_NONE)
-        return EXIT_OK;
+    if (addr->family == PV_AF_NONE || d->metrics_fd >= 0)
+        return;
     /* Only [metrics] allow-remote lets this be another address than a loopback one; settings.c
      * has checked that. */
     int r = pv_stream_listen(addr, NULL, &d->metrics_fd);
     if (r >= 0)
-        return EXIT_OK;
-    return say(EXIT_FAILED, "[metrics] listen = %s: %s", PV_ADDR_STR(addr),
-               r == PV_ERR_EXISTS    ? "the address is in use: choose another port"
-               : r == -EADDRNOTAVAIL ? "not an address of this machine: choose another"
-                                     : pv_strstatus(r));
+        return;
+    d->metrics_fd = -1;
+    /* A port below 1024 needs rights that a reload no longer has. */
+    struct pv_fault fault = {
+        .what = PV_FAULT_METRICS, .restart = r == -EACCES || r == -EPERM, .minor = true};
+    snprintf(fault.why, sizeof(fault.why), "listen = %s: %s", PV_ADDR_STR(addr),
+             r == PV_ERR_EXISTS    ? "the address is in use: choose another port"
+             : r == -EADDRNOTAVAIL ? "not an address of this machine: choose another"
+                                   : pv_strstatus(r));
+    pv_settings_add_fault(&d->settings, fault);
 }
 
 /* By the measurement that was kept; a file that is damaged, or of another processor, is written
@@ -765,7 +777,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     if (peers == NULL)
         return say(EXIT_FAILED, "start: out of memory");
     for (size_t i = 0; i < s->n_peers; i++)
-        peers[i] = s->peers[i].peer;
+        pv_settings_give_peer(&s->peers[i], &d->rng, &peers[i]);
     struct pv_engine_config cfg = s->engine;
     cfg.rng = d->rng;
     cfg.given.log = d->log;
@@ -782,6 +794,9 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.key_given = s->private_key_file[0] != '\0';
     cfg.notify = d->notify_fd >= 0;
     cfg.sandbox = d->sandbox;
+    cfg.faults = &s->faults;
+    if (pv_settings_has_fault(s, PV_FAULT_RELAY))
+        cfg.n_relays = 0;       /* none takes us without the password */
     if (d->stack == STACK_LWIP) /* it may have been started again in another life */
         (void)pv_helper_stack_restarts(d->helper, &d->inside);
     cfg.given.inside = (unsigned)d->inside;
@@ -842,6 +857,20 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
+/* Metrics are tried again. A notifier would need a restart. */
+static void retry_side_features(struct daemon *d)
+{
+    char *changed = d->reload.keys.changed;
+    const bool had = d->metrics_fd >= 0;
+    size_t used = strlen(changed);
+    open_notify(d);
+    open_metrics(d);
+    if (!had && d->metrics_fd >= 0)
+        snprintf(changed + used, PV_RELOAD_TEXT_MAX - used, "%s[metrics] listen",
+                 used == 0 ? "" : ", ");
+    warn_faults(d);
+}
+
 /* A new life with new settings has the sockets, the interface and the usher of the old; without
  * anything new the old one goes on. */
 static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
@@ -859,6 +888,7 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
         return false;
     }
     ret_done->no_file = d->reload.keys.no_file;
+    retry_side_features(d);
     if (d->reload.keys.waiting[0] != '\0')
         pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
                d->reload.keys.waiting);
@@ -943,10 +973,10 @@ static int open_as_root(struct daemon *d)
         code = say(EXIT_FAILED, "start: no descriptor for signals");
     if (code == EXIT_OK)
         code = open_control(d);
-    if (code == EXIT_OK && d->settings.notify[0] != '\0')
-        code = open_notify(d);
-    if (code == EXIT_OK)
-        code = open_metrics(d);
+    if (code == EXIT_OK) {
+        open_notify(d);
+        open_metrics(d);
+    }
     if (code == EXIT_OK && d->for_user)
         code = open_inside(d);
     return code;
@@ -998,9 +1028,17 @@ static int give_up_rights(struct daemon *d)
         return say(EXIT_FAILED, "give up rights: %s: what was reached: %s", pv_strstatus(r), text);
     snprintf(d->sandbox, sizeof(d->sandbox), "%s; helper: %s", text, helper);
     pv_log(&d->log, PV_LOG_INFO, "sandbox=\"%s\"", d->sandbox);
-    if (cfg.ca_file != NULL && access(cfg.ca_file, R_OK) < 0)
-        return say(EXIT_FAILED, "[relay] ca-file = %s: %s: make it readable for user %s",
-                   cfg.ca_file, strerror(errno), d->user.name);
+    d->gave_up = true;
+    /* Root could read it. */
+    if (cfg.ca_file != NULL && !pv_settings_has_fault(&d->settings, PV_FAULT_RELAY_CA) &&
+        access(cfg.ca_file, R_OK) < 0) {
+        struct pv_fault fault = {.what = PV_FAULT_RELAY_CA, .restart = true};
+        snprintf(fault.why, sizeof(fault.why),
+                 "[relay] ca-file %s: %s: make it readable for user %s", cfg.ca_file,
+                 strerror(errno), d->user.name);
+        pv_settings_add_fault(&d->settings, fault);
+    }
+    warn_faults(d);
     return EXIT_OK;
 }
 
@@ -1090,7 +1128,6 @@ static int serve(struct daemon *d)
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
         warn_few_files(d);
         warn_default_routes(d);
-        warn_notify(d);
         if (d->settings.note[0] != '\0')
             pv_log(&d->log, PV_LOG_WARN, "what=\"look at the settings\" why=\"%s\"",
                    d->settings.note);
@@ -1135,6 +1172,14 @@ static int check_places(const struct daemon *d)
     return check_tun(d);
 }
 
+static int tell_faults(const struct daemon *d)
+{
+    const struct pv_faults *f = &d->settings.faults;
+    for (size_t i = 0; i < f->n; i++)
+        say(EXIT_OK, "%s is off: %s", f->list[i].what, f->list[i].why);
+    return EXIT_WITHOUT;
+}
+
 /* Errors in the configuration are told to everybody, the lack of rights after them. */
 static int check(struct daemon *d)
 {
@@ -1147,6 +1192,8 @@ static int check(struct daemon *d)
         return code;
     if (d->check && d->settings.note[0] != '\0')
         say(EXIT_OK, "note: %s", d->settings.note);
+    if (d->check && d->settings.faults.n > 0)
+        return tell_faults(d);
     if (d->check)
         return say(EXIT_OK, "configuration ok");
     return say(EXIT_PERMISSION,

@@ -49,16 +49,19 @@ static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, c
     keep_text(now->notify, old->notify, sizeof(now->notify), "[chat] notify", waiting);
     keep_text(now->relay_ca_file, old->relay_ca_file, sizeof(now->relay_ca_file), "[relay] ca-file",
               waiting);
-    if (!pv_addr_equal(&now->metrics.listen, &old->metrics.listen))
+    /* Metrics that are off are tried again. */
+    const bool retries = pv_settings_has_fault(old, PV_FAULT_METRICS);
+    if (!retries && !pv_addr_equal(&now->metrics.listen, &old->metrics.listen))
         add_key(waiting, "[metrics] listen");
-    if (now->metrics.remote != old->metrics.remote)
+    if (!retries && now->metrics.remote != old->metrics.remote)
         add_key(waiting, "[metrics] allow-remote");
     memcpy(now->engine.given.ranges, old->engine.given.ranges, sizeof(now->engine.given.ranges));
     now->engine.given.n_ranges = old->engine.given.n_ranges;
     now->port = old->port;
     now->workers = old->workers;
     now->threads = old->threads;
-    now->metrics = old->metrics;
+    if (!retries)
+        now->metrics = old->metrics;
 }
 
 static bool secrets_differ(const struct pv_settings *a, const struct pv_settings *b)
@@ -89,6 +92,28 @@ static void name_changed(const struct pv_settings *now, const struct pv_settings
         if (differs && !kept)
             add_key(changed, key);
     }
+    /* The path is kept, but what the file says can be used by now. */
+    if (pv_settings_has_fault(old, PV_FAULT_RELAY_CA) &&
+        !pv_settings_has_fault(now, PV_FAULT_RELAY_CA))
+        add_key(changed, "[relay] ca-file");
+}
+
+/* A feature that works keeps its old settings. One that was off before keeps no other change back.
+ */
+static int refuse_new_fault(const struct pv_settings *now, const struct pv_settings *old,
+                            char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    for (size_t i = 0; i < now->faults.n; i++) {
+        const struct pv_fault *f = &now->faults.list[i];
+        if (pv_settings_has_fault(old, f->what))
+            continue;
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s", f->why);
+        return PV_ERR_REFUSED;
+    }
+    if (now->faults.more <= old->faults.more)
+        return PV_OK;
+    snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "the preshared keys of too many peers are missing");
+    return PV_ERR_REFUSED;
 }
 
 int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
@@ -103,10 +128,10 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
     ret_keys->no_file = r == PV_ERR_NOT_FOUND && optional;
     if (ret_keys->no_file)
         r = PV_OK;
-    if (r >= 0)
-        r = pv_settings_load_keys(&now, ret_error);
-    if (r >= 0)
-        r = pv_settings_check_notify(&now, ret_error);
+    if (r >= 0) {
+        pv_settings_load_keys(&now);
+        r = refuse_new_fault(&now, s, ret_error);
+    }
     if (r < 0) {
         pv_settings_done(&now);
         return r;

@@ -20,7 +20,9 @@ struct pv_reload_keys {
 
 /*
  * Reads the file, and the files that it names, and only then changes *s. A negative status with
- * ret_error: nothing has changed. optional: a file that does not exist is an empty one.
+ * ret_error: nothing has changed, which a feature causes that works and would not with what it
+ * names by now. s->faults has no longer what the caller added to it. optional: a file that does not
+ * exist is an empty one.
  */
 PV_MUST_CHECK int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
                                      char ret_error[static PV_SETTINGS_ERROR_MAX],

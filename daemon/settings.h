@@ -24,9 +24,16 @@ enum {
     PV_SETTINGS_MTU_MIN = 1280,        /* bytes, RFC 8200 s5 */
 };
 
+/* pv_fault.what of features that are no [peer]. */
+#define PV_FAULT_RELAY    "[relay] turn"
+#define PV_FAULT_RELAY_CA "[relay] turn by TLS"
+#define PV_FAULT_NOTIFY   "[chat] notify"
+#define PV_FAULT_METRICS  "[metrics]"
+
 struct pv_settings_peer {
     struct pv_static_peer peer;
     char preshared_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
+    bool locked; /* that file cannot be read: the peer must not be used without its key */
 };
 
 struct pv_settings {
@@ -50,6 +57,7 @@ struct pv_settings {
     enum pv_log_level log_level;
     bool for_user;                    /* of p2pvpnd --user: the caller's, for what errors advise */
     char note[PV_SETTINGS_ERROR_MAX]; /* about a value that may be a mistake; "" = none */
+    struct pv_faults faults;          /* features that are off */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];
 };
@@ -78,10 +86,14 @@ PV_MUST_CHECK int pv_settings_read_key(const struct pv_settings *s, const char *
                                        uint8_t ret_key[static PV_DH_LEN],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
- * file can be used. */
-PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
-                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
-/* Is the program of [chat] notify there? PV_ERR_MALFORMED with ret_error written: it is not, or
- * cannot be run. A node starts without it all the same: it is for convenience. */
-PV_MUST_CHECK int pv_settings_check_notify(const struct pv_settings *s,
-                                           char ret_error[static PV_SETTINGS_ERROR_MAX]);
+ * file and the program of [chat] notify can be used. Writes s->faults anew: a fault
+ * keeps nobody out of the network. */
+void pv_settings_load_keys(struct pv_settings *s);
+/* Adds a fault that is no [peer]; those have places of their own. */
+void pv_settings_add_fault(struct pv_settings *s, struct pv_fault fault);
+/* Returns true if the feature is among the faults. */
+PV_MUST_CHECK bool pv_settings_has_fault(const struct pv_settings *s, const char *what);
+/* Copies the peer for the engine; the caller wipes the copy. A locked peer gets a random preshared
+ * key and no endpoint: its packets are dropped, and leave by no other way. */
+void pv_settings_give_peer(const struct pv_settings_peer *p, const struct pv_rng *rng,
+                           struct pv_static_peer *ret_peer);

@@ -17,6 +17,10 @@
 #define GIVE_SECRET   "not readable for user p2pvpn: chown p2pvpn it, and chmod 400"
 #define GIVE_USER     "not readable for this user: chown it to yourself, and chmod 600"
 
+enum {
+    FAULTS_LATER = 3, /* of a start, behind those of the peers: notifier, metrics, CA file */
+};
+
 static const char *why_unread(int r, bool for_user, const char *give)
 {
     return r == PV_ERR_NOT_FOUND ? "no such file: is the path right?"
@@ -117,7 +121,7 @@ static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERR
 
 /* Of the command the program: it runs as its owner, who may have it where we may not look, so only
  * what is surely wrong is an error. */
-int pv_settings_check_notify(const struct pv_settings *s, char error[static PV_SETTINGS_ERROR_MAX])
+static int check_notify(const struct pv_settings *s, char error[static PV_SETTINGS_ERROR_MAX])
 {
     const char *command = s->notify;
     char path[PV_SETTINGS_PATH_MAX];
@@ -140,21 +144,70 @@ int pv_settings_check_notify(const struct pv_settings *s, char error[static PV_S
     return PV_ERR_MALFORMED;
 }
 
-int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
+void pv_settings_add_fault(struct pv_settings *s, struct pv_fault fault)
 {
-    for (size_t i = 0; i < s->n_peers; i++) {
-        struct pv_settings_peer *p = &s->peers[i];
-        /* The key is optional; all zeros mean none, as in WireGuard. */
-        if (p->preshared_key_file[0] == '\0')
-            continue;
-        int r = pv_settings_read_key(s, p->preshared_key_file, p->peer.preshared_key, ret_error);
-        if (r < 0)
-            return r;
+    struct pv_faults *f = &s->faults;
+    if (f->n < PV_ARRAY_LEN(f->list))
+        f->list[f->n++] = fault;
+}
+
+/* Adds a fault of a file; error: what was said of it. */
+static void add_file_fault(struct pv_settings *s, const char *what, const char *error)
+{
+    struct pv_fault fault = {.restart = true};
+    snprintf(fault.what, sizeof(fault.what), "%s", what);
+    snprintf(fault.why, sizeof(fault.why), "%.*s", PV_FAULT_WHY - 1, error);
+    pv_settings_add_fault(s, fault);
+}
+
+/* A peer whose key is missing stays, so that its name and its addresses are nobody else's, but no
+ * handshake can succeed: see pv_settings_give_peer(). */
+static void load_preshared_key(struct pv_settings *s, struct pv_settings_peer *p)
+{
+    char error[PV_SETTINGS_ERROR_MAX];
+    /* The key is optional; all zeros mean none, as in WireGuard. */
+    p->locked = p->preshared_key_file[0] != '\0' &&
+                pv_settings_read_key(s, p->preshared_key_file, p->peer.preshared_key, error) < 0;
+    if (p->locked && s->faults.n >= PV_ENGINE_MAX_FAULTS - FAULTS_LATER)
+        s->faults.more++;
+    else if (p->locked)
+        add_file_fault(s, PV_STR("[peer %s]", p->peer.name), error);
+}
+
+void pv_settings_load_keys(struct pv_settings *s)
+{
+    char error[PV_SETTINGS_ERROR_MAX];
+    s->faults = (struct pv_faults){.n = 0};
+    if (s->relay_password_file[0] != '\0' &&
+        read_password(s, s->relay_password_file, s->engine.relay_password, error) < 0)
+        add_file_fault(s, PV_FAULT_RELAY, error);
+    if (s->relay_ca_file[0] != '\0' && check_ca_file(s->relay_ca_file, error) < 0)
+        add_file_fault(s, PV_FAULT_RELAY_CA, error);
+    if (check_notify(s, error) < 0) {
+        struct pv_fault fault = {.what = PV_FAULT_NOTIFY, .minor = true};
+        snprintf(fault.why, sizeof(fault.why), "%.*s", PV_FAULT_WHY - 1, error);
+        pv_settings_add_fault(s, fault);
     }
-    int r = PV_OK;
-    if (s->relay_password_file[0] != '\0')
-        r = read_password(s, s->relay_password_file, s->engine.relay_password, ret_error);
-    if (r >= 0 && s->relay_ca_file[0] != '\0')
-        r = check_ca_file(s->relay_ca_file, ret_error);
-    return r;
+    for (size_t i = 0; i < s->n_peers; i++)
+        load_preshared_key(s, &s->peers[i]);
+}
+
+bool pv_settings_has_fault(const struct pv_settings *s, const char *what)
+{
+    for (size_t i = 0; i < s->faults.n; i++)
+        if (strcmp(s->faults.list[i].what, what) == 0)
+            return true;
+    return false;
+}
+
+void pv_settings_give_peer(const struct pv_settings_peer *p, const struct pv_rng *rng,
+                           struct pv_static_peer *ret_peer)
+{
+    *ret_peer = p->peer;
+    if (!p->locked)
+        return;
+    /* Nobody has this key. Without the endpoint no handshake is sent for packets that leave. */
+    pv_rng_fill(rng, ret_peer->preshared_key, sizeof(ret_peer->preshared_key));
+    ret_peer->endpoint_host[0] = '\0';
+    ret_peer->persistent_keepalive = 0;
 }

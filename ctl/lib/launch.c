@@ -27,6 +27,7 @@
 enum {
     POLL_MS = 20,
     LOG_BYTES = 65536, /* of a log's end that are looked at, with the NUL */
+    CHECK_WITHOUT = 3, /* exit code of p2pvpnd --check: it starts, without a feature */
     LINE_BYTES = 1024, /* shown of a line of it, with the NUL */
 };
 
@@ -288,8 +289,12 @@ static bool refuses(const struct pv_instance *node, char *dst, size_t cap)
     char *of_machine[] = {program, check, config, which, NULL};
     char *of_user[] = {program, check, user, node->name[0] == '\0' ? NULL : net, which, NULL};
     snprintf(which, sizeof(which), "%s", node->is_user ? node->name : node->config);
-    return (node->is_user || access(which, F_OK) == 0) && find_program(&l) &&
-           last_line_of(l.program, node->is_user ? of_user : of_machine, dst, cap) > 0;
+    if ((!node->is_user && access(which, F_OK) != 0) || !find_program(&l))
+        return false;
+    const int status = last_line_of(l.program, node->is_user ? of_user : of_machine, dst, cap);
+    if (status == CHECK_WITHOUT)
+        dst[0] = '\0';
+    return status > 0 && status != CHECK_WITHOUT;
 }
 
 bool pv_launch_refuses_next(const struct pv_instance *node, char *dst, size_t cap)

@@ -71,10 +71,11 @@ struct pv_relayio {
 
     /* the thread's */
     struct conn conns[PV_RELAYIO_STREAMS];
-    bool held_up;               /* the last drain left what control has ordered in its ring */
-    struct pv_tls_ctx *tls_ctx; /* without a CA file: made with the first stream that needs it */
-    uint8_t *read_buf;          /* READ_MAX */
-    uint8_t *clear_buf;         /* READ_MAX: out of TLS */
+    bool held_up;                  /* the last drain left what control has ordered in its ring */
+    char ca_why[PV_TLS_ERROR_MAX]; /* why the CA file cannot be used; "": it can */
+    struct pv_tls_ctx *tls_ctx;    /* without a CA file: made with the first stream that needs it */
+    uint8_t *read_buf;             /* READ_MAX */
+    uint8_t *clear_buf;            /* READ_MAX: out of TLS */
 };
 
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -283,6 +284,11 @@ static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relay
     } else if (peer.host != NULL) {
         peer.trust = PV_TLS_TRUST_CA;
     }
+    /* The system's authorities do not stand in for the one that the user chose. */
+    if (peer.trust == PV_TLS_TRUST_CA && io->ca_why[0] != '\0') {
+        snprintf(why, PV_TLS_ERROR_MAX, "%s", io->ca_why);
+        return PV_ERR_REFUSED;
+    }
     return pv_tls_new_client(&c->tls, io->tls_ctx, &peer);
 }
 
@@ -479,7 +485,6 @@ static int start_thread(struct pv_relayio *io)
 
 int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca_file)
 {
-    char why[PV_TLS_ERROR_MAX];
     struct pv_relayio *io = calloc(1, sizeof(*io));
     if (io == NULL)
         return PV_ERR_NOMEM;
@@ -490,7 +495,9 @@ int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca
     io->clear_buf = malloc(READ_MAX);
     int r = io->read_buf == NULL || io->clear_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r >= 0 && ca_file != NULL) /* now, and not when the rights to read it may be gone */
-        r = pv_tls_ctx_new_client(&io->tls_ctx, ca_file, why);
+        r = pv_tls_ctx_new_client(&io->tls_ctx, ca_file, io->ca_why);
+    if (r == PV_ERR_REFUSED)
+        r = PV_OK;
     if (r >= 0)
         r = pv_ring_new(&io->to[PV_RELAYIO_CONTROL], CONTROL_RING);
     for (unsigned i = 0; r >= 0 && i < tx_lanes; i++)

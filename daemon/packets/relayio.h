@@ -27,7 +27,8 @@ struct pv_relayio; /* opaque */
 
 /* Starts the thread. tx_lanes: 1..PV_FP_MAX_WORKERS lanes send. ca_file: PEM certificates of the
  * authorities that are trusted, where a name is what a server is known by; NULL: the system's.
- * PV_ERR_REFUSED: it cannot be used (see pv_tls_ctx_new_client()); PV_ERR_NOMEM, -errno. */
+ * If the file cannot be used, each stream that needs it is closed with the reason. PV_ERR_NOMEM,
+ * -errno. */
 PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes,
                                  const char *ca_file);
 /* Writes what is there as far as the kernel takes it, closes all streams, ends the thread. NULL is

@@ -4,7 +4,9 @@ the fault gone.
 
 `# remedy: NAME` names the line of the table that the scenario carries out.
 """
+import base64
 import json
+import os
 import sys
 
 from lab import check, equal, scenario, wait
@@ -198,6 +200,84 @@ def doctor_names_remedies(lab):  # remedy: join_first, see_coordinator, mend_and
     b.ctl("down")
     run(b, commands(doctor(b)["up"])[0])
     wait("b to be up", lambda: "up" not in doctor(b))
+
+
+SIDE = """[metrics]
+listen = 127.0.0.1:9586
+[chat]
+notify = /usr/local/bin/p2pvpn-told
+[relay]
+turn = turns:turn.example
+user = node
+password-file = /etc/p2pvpn/side.password
+ca-file = /etc/p2pvpn/side.pem
+[peer side]
+public-key = {key}
+endpoint = {at}:51820
+allowed-ips = 10.99.0.2/32
+preshared-key-file = /etc/p2pvpn/side.psk
+"""
+LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 9586)); s.accept(); s.accept()"
+OFF = {"[metrics]": "mend_and_reload", "[chat] notify": "mend_and_reload", "[relay] turn": "mend_and_restart",
+       "[relay] turn by TLS": "mend_and_restart", "[peer side]": "mend_and_restart"}
+
+
+def side_peer(host, other, psk=None):
+    """A plain WireGuard node, which knows the other node by a preshared key or without one."""
+    key = other.json("status")["self"]["wg_key"]
+    line = "" if psk is None else "preshared-key-file = /etc/p2pvpn/side.psk\n"
+    host.run("sh", "-c", "mkdir -p /etc/p2pvpn; cat >/etc/p2pvpn/side.psk", stdin=psk or "")
+    host.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin="[interface]\nport = 51820\naddress = 10.99.0.2/24\n"
+             f"[peer a]\npublic-key = {key}\nallowed-ips = {other.addr(other)}/32\n{line}")
+    host.restart_daemon()
+
+
+@scenario
+def side_features_keep_nobody_out(lab):  # remedy: mend_and_reload, mend_and_restart
+    """Files and an address of side features are missing at the start: the node is in its network without them."""
+    a, b, side = lab.host("a"), lab.host("b"), lab.host("side")
+    lab.network(lab.coordinator(), [a, b])
+    side.daemon()
+    side_peer(side, a)
+    a.stop_daemon()
+    listener = a.start("python3", "-c", LISTEN)
+    wait("another program to listen", lambda: a.listens(9586))
+    a.configure(SIDE.format(key=side.json("status")["self"]["wg_key"], at=side.ip4))
+    a.daemon()
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "a does not reach b")
+    for what, remedy in OFF.items():
+        problem(a, f"{what} is off: ")
+        equal(remedy_of(a, f"{what} is off: "), remedy, what)
+    said = a.ctl("doctor", "-l", check_rc=False).out
+    check("[peer side] is off" in said and "would not start again" not in said, f"doctor: {said}")
+    equal(a.run(lab.bin("p2pvpnd"), "--check", check_rc=False).code, 3, "--check")
+    check(not a.os_ping("10.99.0.2", timeout=4), "a peer was reached without its preshared key")
+    check(not side.os_ping(a.addr(a), timeout=4), "a peer reached us without its preshared key")
+
+    listener.kill()
+    cure(a, "[metrics] is off", "mend_and_reload", lambda said: run(a, commands(said)[0]))
+    check(a.listens(9586), "metrics are not served")
+
+    def program(said):
+        a.run("sh", "-c", "mkdir -p /usr/local/bin; cp /bin/true /usr/local/bin/p2pvpn-told")
+        run(a, commands(said)[0])
+    cure(a, "[chat] notify is off", "mend_and_reload", program)
+
+    psk = base64.b64encode(os.urandom(32)).decode()
+    side_peer(side, a, psk)
+    a.run("sh", "-c", "cd /etc/p2pvpn; echo secret >side.password; cat >side.psk", stdin=psk)
+    a.run("sh", "-c", "cd /etc/p2pvpn; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+          "-subj /CN=side -keyout side.key -out side.pem; chmod 644 side.p*")
+    a.restart_daemon()
+    for what in OFF:
+        gone(a, f"{what} is off")
+    a.wait_peer(b)
+    wait("a to reach its static peer", lambda: a.os_ping("10.99.0.2", timeout=1))
+    a.run("rm", "/etc/p2pvpn/side.psk")
+    r = a.ctl("reload", check_rc=False)  # what works stays
+    check(r.code != 0 and "side.psk" in r.err, f"reload: {r}")
+    check(a.os_ping("10.99.0.2"), "a lost its static peer")
 
 
 @scenario

@@ -31,6 +31,7 @@ enum {
 struct info {
     struct pv_node *node;
     const char *sandbox;                /* borrowed; NULL: nothing was told */
+    const struct pv_faults *faults;     /* the same */
     const char *stack, *stack_why;      /* as config.h has them */
     unsigned stack_restarts;            /* of lwIP's process */
     const char *directory;              /* the same */
@@ -49,6 +50,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct info *x = part;
     x->sandbox = cfg->sandbox;
+    x->faults = cfg->faults;
     x->stack = cfg->stack;
     x->stack_why = cfg->stack_why;
     x->directory = cfg->directory;
@@ -144,6 +146,23 @@ static void show_closed_port(const struct pv_node *n, const char *what, int port
                             "");
 }
 
+/* Shows the features that are off because of what their settings name. */
+static void show_faults(const struct pv_faults *faults, struct pv_statuspage *st)
+{
+    for (size_t i = 0; faults != NULL && i < faults->n; i++) {
+        const struct pv_fault *f = &faults->list[i];
+        const char *text = PV_STR("%s is off: %s; ", f->what, f->why);
+        const struct pv_remedy todo = f->restart ? PV_DO(mend_and_restart) : PV_DO(mend_and_reload);
+        if (f->minor)
+            pv_statuspage_minor_todo(st, text, todo);
+        else
+            pv_statuspage_todo(st, text, todo);
+    }
+    if (faults != NULL && faults->more > 0)
+        pv_statuspage_todo(st, PV_STR("%zu more [peer] are off; ", faults->more),
+                           PV_DO(mend_and_restart));
+}
+
 /* Fills in the name, the addresses and the interface of this node, and counts members. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
@@ -162,6 +181,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
     st->s.stack_restarts = x->stack_restarts;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
+    show_faults(x->faults, st);
     show_datapath(&x->datapath, st);
     show_closed_port(n, "messages", PV_PORTS_CHAT, x->datapath.no_chat, st);
     show_closed_port(n, "files", PV_PORTS_FILES, x->datapath.no_files, st);

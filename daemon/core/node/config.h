@@ -24,6 +24,9 @@ enum {
     PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
+    PV_ENGINE_MAX_FAULTS = 12,                   /* features that are off; 5 are no [peer] */
+    PV_FAULT_WHAT = PV_NAME_BUF + 16,            /* "[peer NAME]", with the NUL */
+    PV_FAULT_WHY = 448,                          /* with the NUL; status adds a remedy */
     PV_ENGINE_FLAG = 16,                         /* "-n work", with the NUL */
     PV_IDENTITY_OTHERS = PV_JOB_KEYS - 1,        /* transport keys beside the one in use */
 };
@@ -174,6 +177,19 @@ struct pv_given {
     enum pv_pq_policy pq;
 };
 
+/* A feature that is off because something that its settings name cannot be used, such as a file. */
+struct pv_fault {
+    char what[PV_FAULT_WHAT]; /* the feature: "[peer nas]", "[metrics]" */
+    char why[PV_FAULT_WHY];
+    bool
+        restart; /* a reload does not suffice: rights are needed, or the file may be out of reach */
+    bool minor;  /* it keeps no packet back */
+};
+struct pv_faults {
+    struct pv_fault list[PV_ENGINE_MAX_FAULTS];
+    size_t n, more; /* more: static peers without a place in the list */
+};
+
 /* The result of reading the settings again. */
 struct pv_engine_reloaded {
     const char *error;             /* nothing has changed, and why; NULL: all was read */
@@ -205,12 +221,14 @@ struct pv_engine_config {
     bool has_firewall;        /* false: whatever the rules of the network allow */
     const char *root_file;    /* where the root key is, for the user; outlives the engine */
     struct pv_chat_config chat;
-    bool key_given;           /* the transport key is of the configuration: it is not replaced */
-    uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
-    enum pv_dns_for dns;      /* a name server listens on the overlay address, and for whom */
-    bool phones;              /* [phones] gateway: also those of other admins */
-    bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
-    const char *sandbox;      /* what rights the processes have, for status; borrowed */
+    bool key_given;      /* the transport key is of the configuration: it is not replaced */
+    uint64_t rotate_s;   /* [security] rotate: age of a transport key; 0: never by itself */
+    enum pv_dns_for dns; /* a name server listens on the overlay address, and for whom */
+    bool phones;         /* [phones] gateway: also those of other admins */
+    bool notify;         /* PV_JOB_NOTIFY is served: a program runs for each message */
+    const struct pv_faults *faults; /* for status; borrowed: the shell may change them between two
+                                       calls; NULL: none */
+    const char *sandbox;            /* what rights the processes have, for status; borrowed */
     const char *stack;        /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
     const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
     const char *directory;    /* with keys and database, absolute, UTF-8; "": not told; borrowed */

@@ -148,6 +148,7 @@
     X(doctor_as_root, "`sudo p2pvpnctl doctor`")                                                   \
     X(restart, "`sudo systemctl restart p2pvpnd%s%s`")                                             \
     X(mend_and_reload, "mend that, then `sudo p2pvpnctl reload`")                                  \
+    X(mend_and_restart, "mend that, then restart p2pvpnd")                                         \
     X(end_and_start, "end p2pvpnd, and start it again")                                            \
     X(look_at_kernel,                                                                              \
       "look at `ip rule`, at `ip route`, at rp_filter (`sysctl -ar rp_filter`) and "               \

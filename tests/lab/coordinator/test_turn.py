@@ -93,7 +93,7 @@ def a_stock_turn_server_by_tls(lab):
         if text is None:
             b.run("rm", "/etc/p2pvpn/ca.pem")
         r = b.run(lab.bin("p2pvpnd"), "--check", check_rc=False)
-        equal(r.code, 2, f"--check: {r}")
+        equal(r.code, 3, f"--check: {r}")
         check("/etc/p2pvpn/ca.pem" in r.err and words in r.err and r.err.count("\n") == 1, str(r))
 
 

@@ -392,15 +392,18 @@ PV_TEST(a_ca_file_has_to_hold_certificates)
             assert_ok(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600));
         assert_ok(parse(conf));
         assert_string_equal(s.relay_ca_file, file);
-        assert_int_equal(pv_settings_load_keys(&s, error), PV_ERR_REFUSED);
-        assert_has(error, file);
-        assert_has(error, rows[i].want);
-        assert_null(strchr(error, '\n'));
+        pv_settings_load_keys(&s);
+        assert_int_equal(s.faults.n, 1);
+        assert_string_equal(s.faults.list[0].what, PV_FAULT_RELAY_CA);
+        assert_has(s.faults.list[0].why, file);
+        assert_has(s.faults.list[0].why, rows[i].want);
+        assert_null(strchr(s.faults.list[0].why, '\n'));
     }
     assert_ok(pv_tlscert_make(&made, NULL, 0));
     assert_ok(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600));
     assert_ok(parse(conf));
-    assert_ok(pv_settings_load_keys(&s, error));
+    pv_settings_load_keys(&s);
+    assert_int_equal(s.faults.n, 0);
     unlink(file);
     assert_int_equal(rmdir(dir), 0);
 }
@@ -509,11 +512,11 @@ PV_TEST(a_program_that_is_not_there_is_named)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         pv_settings_init(&s);
         snprintf(s.notify, sizeof(s.notify), "%s", rows[i].notify);
-        assert_ok(pv_settings_load_keys(&s, error)); /* a node starts */
-        assert_int_equal(pv_settings_check_notify(&s, error),
-                         rows[i].wrong ? PV_ERR_MALFORMED : PV_OK);
+        pv_settings_load_keys(&s);
+        assert_int_equal(s.faults.n, rows[i].wrong ? 1 : 0);
+        assert_int_equal(pv_settings_has_fault(&s, PV_FAULT_NOTIFY), rows[i].wrong);
         if (rows[i].wrong)
-            assert_shows(rows[i].notify, error);
+            assert_shows(rows[i].notify, s.faults.list[0].why);
     }
 }
 
@@ -543,6 +546,86 @@ PV_TEST(a_reload_takes_all_or_nothing)
     assert_ok(pv_reload_settings(&s, path, true, error, &keys));
     assert_true(keys.no_file);
     assert_int_equal(s.engine.given.mtu, PV_SETTINGS_MTU);
+}
+
+PV_TEST(a_peer_whose_key_cannot_be_read_is_locked)
+{
+    static const uint8_t zero[PV_DH_LEN];
+    struct pv_static_peer given[2];
+    char conf[512];
+    struct test_rng seeded;
+    const struct pv_rng rng = test_rng_make(&seeded, 7);
+    make_path();
+    snprintf(conf, sizeof(conf),
+             "[peer open]\npublic-key = " KEY_A "\nendpoint = 192.0.2.1:1\n"
+             "[peer shut]\npublic-key = " KEY_B "\nendpoint = 192.0.2.2:2\n"
+             "allowed-ips = 10.0.0.0/24\npersistent-keepalive = 9\npreshared-key-file = %s.no\n",
+             path);
+    assert_ok(parse(conf));
+    pv_settings_load_keys(&s);
+    assert_int_equal(s.faults.n, 1);
+    assert_string_equal(s.faults.list[0].what, "[peer shut]");
+    assert_has(s.faults.list[0].why, path);
+    assert_true(s.faults.list[0].restart);
+    for (size_t i = 0; i < 2; i++)
+        pv_settings_give_peer(&s.peers[i], &rng, &given[i]);
+    assert_memory_equal(given[0].preshared_key, zero, sizeof(zero));
+    assert_string_equal(given[0].endpoint_host, "192.0.2.1");
+    assert_memory_not_equal(given[1].preshared_key, zero, sizeof(zero));
+    assert_string_equal(given[1].endpoint_host, "");
+    assert_int_equal(given[1].persistent_keepalive, 0);
+    assert_int_equal(given[1].n_allowed, 1); /* its packets leave by no other way */
+    unlink(path);
+}
+
+PV_TEST(many_locked_peers_leave_room_for_other_faults)
+{
+    static char text[1 << 15];
+    uint8_t key[PV_DH_LEN] = {0};
+    char shown[PV_WG_KEY_TEXT_BUF];
+    size_t n = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        key[0] = (uint8_t)i + 1;
+        pv_wgkey_format(key, shown);
+        n += (size_t)snprintf(text + n, sizeof(text) - n,
+                              "[peer p%u]\npublic-key = %s\npreshared-key-file = /no/such\n", i,
+                              shown);
+    }
+    assert_ok(parse(text));
+    pv_settings_load_keys(&s);
+    assert_int_equal(s.faults.n + s.faults.more, 40);
+    pv_settings_add_fault(&s, (struct pv_fault){.what = PV_FAULT_METRICS});
+    assert_true(pv_settings_has_fault(&s, PV_FAULT_METRICS));
+}
+
+PV_TEST(a_feature_that_was_off_keeps_no_reload_back)
+{
+    struct pv_reload_keys keys;
+    char conf[512];
+    make_path();
+    snprintf(conf, sizeof(conf),
+             "[relay]\nturn = turn:192.0.2.1\nuser = u\npassword-file = %s.no\n", path);
+    write_conf(path, conf);
+    assert_ok(pv_settings_load(&s, path, error));
+    pv_settings_load_keys(&s);
+    assert_true(pv_settings_has_fault(&s, PV_FAULT_RELAY));
+    pv_settings_add_fault(&s, (struct pv_fault){.what = PV_FAULT_METRICS});
+    snprintf(conf + strlen(conf), sizeof(conf) - strlen(conf),
+             "[interface]\nmtu = 1300\n[metrics]\nlisten = 127.0.0.1:9\n");
+    write_conf(path, conf);
+    assert_ok(pv_reload_settings(&s, path, false, error, &keys));
+    assert_string_equal(keys.changed, "[interface] mtu");
+    assert_string_equal(keys.waiting, "");
+    assert_int_equal(s.metrics.listen.port, 9); /* metrics were off: tried again */
+    write_conf(PV_STR("%s.no", path), "secret");
+    assert_ok(pv_reload_settings(&s, path, false, error, &keys));
+    assert_string_equal(keys.changed, "[relay] password-file");
+    assert_false(pv_settings_has_fault(&s, PV_FAULT_RELAY));
+    unlink(PV_STR("%s.no", path));
+    /* It works: what does not is refused, and the password stays. */
+    assert_int_not_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
+    assert_string_equal(s.engine.relay_password, "secret");
+    unlink(path);
 }
 
 PV_TEST(a_setting_made_with_rights_waits_for_a_restart)

@@ -35,11 +35,15 @@ static void put_something(void *part, struct pv_metrics *m, pv_ns now)
 static const struct pv_part other = {
     .name = "other", .status = say_something, .metrics = put_something};
 
+static struct pv_faults faults;
+
 void test_before_each(void)
 {
+    faults = (struct pv_faults){.n = 0};
     fake_peers_init(&x, &pv_part_info);
     fake_coord_init();
     fake_node_enter(&x.f);
+    x.f.cfg.faults = &faults;
     x.f.cfg.directory = "/srv/p2pvpn";
     fake_node_start(&x.f);
     x.f.node.parts[1] = (struct pv_part_slot){.part = &other};
@@ -118,6 +122,19 @@ PV_TEST(status_says_what_it_can_when_the_store_does_not_count)
     ask_status(PV_ERR_NO_SPACE);
     expect_status("\"unread\":0,\"queued\":0");
     expect_status("the printer is on fire");
+}
+
+PV_TEST(features_that_are_off_are_problems_with_remedies)
+{
+    faults =
+        (struct pv_faults){.list = {{.what = "[metrics]", .why = "in use", .minor = true},
+                                    {.what = "[peer nas]", .why = "no such file", .restart = true}},
+                           .n = 2,
+                           .more = 3};
+    assert_status("[metrics] is off: in use; mend that, then `sudo p2pvpnctl reload`");
+    expect_status("[peer nas] is off: no such file; mend that, then restart p2pvpnd");
+    expect_status("3 more [peer] are off; mend that, then restart p2pvpnd");
+    expect_status("mend_and_restart");
 }
 
 PV_TEST(the_state_is_one_word)
