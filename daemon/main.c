@@ -818,6 +818,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         cfg.cost[suite] = pv_aead_cost((enum pv_suite)suite);
     snprintf(cfg.given.tun_name, sizeof(cfg.given.tun_name), "%s", d->tun);
     find_flag(d, cfg.given.flag);
+    cfg.given.own = d->for_user;
     default_node_name(&d->rng, cfg.given.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     /* The engine has its own copies. These hold preshared keys and the relays' password. */

@@ -34,9 +34,7 @@ enum {
 
 const char *pv_cli_name_commands(const struct pv_cli *cli, const char *text, char *dst, size_t cap)
 {
-    pv_remedy_name(cli->flag, text, dst, cap);
-    if (cli->node.is_user)
-        pv_remedy_no_sudo(dst);
+    pv_remedy_name(cli->flag, cli->node.is_user, text, dst, cap);
     return dst;
 }
 

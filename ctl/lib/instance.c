@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/file/file.h"
 #include "sys/file/ini.h"
 #include "sys/file/userdirs.h"
@@ -102,9 +103,32 @@ static size_t stem_len(const char *file, const char *suffix)
     return len - tail;
 }
 
+/* Fills in this user's own node that has this socket, as $XDG_RUNTIME_DIR/p2pvpn/work.sock; false:
+ * none has. */
+static bool own_behind(const char *socket, struct pv_instance *ret)
+{
+    struct pv_userdirs dirs;
+    const char *slash = strrchr(socket, '/'), *file = slash == NULL ? socket : slash + 1;
+    size_t len = stem_len(file, SOCK);
+    const bool is_first = strcmp(file, USUAL SOCK) == 0;
+    return (is_first || pv_userdirs_is_net(file, len)) &&
+           of_user(is_first ? "" : PV_STR("%.*s", (int)len, file), ret, &dirs) == PV_OK &&
+           strcmp(socket, ret->socket) == 0;
+}
+
+/* Root's p2pvpnd runs as a user that nobody logs in as, so one of this user's is a --user. */
+static bool is_of_this_user(const char *socket)
+{
+    struct stat st;
+    return geteuid() != 0 && stat(socket, &st) == 0 && S_ISSOCK(st.st_mode) &&
+           st.st_uid == geteuid();
+}
+
 int pv_instance_behind(const char *socket, struct pv_instance *ret)
 {
     char net[PV_USERDIRS_NET];
+    if (own_behind(socket, ret))
+        return PV_OK;
     fill_usual(ret);
     if (strcmp(socket, ret->socket) == 0)
         return PV_OK;
@@ -118,6 +142,7 @@ int pv_instance_behind(const char *socket, struct pv_instance *ret)
     /* Started by hand, with paths that nobody here knows: the usual ones are the best guess. */
     memcpy(ret->socket, socket, len + 1);
     ret->is_usual = false;
+    ret->is_user = is_of_this_user(socket);
     return PV_OK;
 }
 

@@ -324,9 +324,7 @@ void pv_table_name_commands(struct pv_table *t, const char *flag, bool own)
 {
     char text[2 * CELL_MAX];
     for (size_t i = 0; i < t->n_cells && (own || flag[0] != '\0'); i++) {
-        pv_remedy_name(flag, t->cells[i].text, text, sizeof(text));
-        if (own)
-            pv_remedy_no_sudo(text);
+        pv_remedy_name(flag, own, t->cells[i].text, text, sizeof(text));
         char *named = strcmp(text, t->cells[i].text) == 0 ? NULL : strdup(text);
         if (named == NULL)
             continue;

@@ -31,9 +31,7 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
-    pv_remedy_name(t->flag, said, text, sizeof(text));
-    if (t->own)
-        pv_remedy_no_sudo(text);
+    pv_remedy_name(t->flag, t->own, said, text, sizeof(text));
     /* The bar has one row. The text may come from another node: pv_harmless_show() takes the
      * control characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';

@@ -144,7 +144,7 @@ static int make_machines(struct pv_engine *e)
 {
     int r = pv_fp_builder_new(&e->node.fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams, e->node.given.flag);
+        r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams, e->node.given.flag, e->node.given.own);
     if (r == PV_OK)
         r = pv_peers_new(&e->node.peers, &e->node);
     if (r == PV_OK && (e->node.ways.stunroute = calloc(1, sizeof(*e->node.ways.stunroute))) == NULL)

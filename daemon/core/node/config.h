@@ -162,6 +162,7 @@ struct pv_given {
     struct pv_log log; /* sink NULL: none */
     char tun_name[PV_JOB_IFNAME];
     char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant; "": none is needed */
+    bool own;                  /* of p2pvpnd --user: its user types commands without sudo */
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
     struct pv_prefix ranges[4]; /* [interface] range: of networks that are not private */

@@ -50,16 +50,19 @@ struct pv_ctlsrv {
     uint32_t last_sid;
     uint64_t last_handle;
     const char *flag;          /* of p2pvpnctl, that means this node; borrowed */
+    bool own;                  /* of p2pvpnd --user */
     struct request *cancelled; /* client gone, not yet told */
 };
 
-int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams, const char *flag)
+int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams, const char *flag,
+                  bool own)
 {
     struct pv_ctlsrv *srv = calloc(1, sizeof(*srv));
     if (srv == NULL)
         return PV_ERR_NOMEM;
     srv->streams = streams;
     srv->flag = flag;
+    srv->own = own;
     *ret_srv = srv;
     return PV_OK;
 }
@@ -168,7 +171,7 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
 {
     size_t len = 0;
     if (obj != NULL)
-        pv_remedy_name_reply(srv->flag, obj);
+        pv_remedy_name_reply(srv->flag, srv->own, obj);
     char *line = c->dead || obj == NULL ? NULL : pv_ctlapi_dump(obj, &len);
     json_decref(obj);
 

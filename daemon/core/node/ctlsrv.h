@@ -34,9 +34,10 @@ struct pv_streams;
 struct pv_ctlsrv; /* opaque */
 
 /* streams: borrowed; what is written and closed. flag: the one of p2pvpnctl that means this node,
- * for commands in the texts of replies (remedy.h); borrowed; "": none. PV_ERR_NOMEM. */
+ * borrowed; "": none. own: of p2pvpnd --user. Both are for commands in the texts of replies
+ * (remedy.h). PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams,
-                                const char *flag);
+                                const char *flag, bool own);
 struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; returns NULL */
 
 /* --- streams ------------------------------------------------------------------------------- */

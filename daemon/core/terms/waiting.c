@@ -136,7 +136,7 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
                "p2pvpnctl deny %s`",
                m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
                from == NULL ? "" : from, m->name, m->name);
-    pv_remedy_name(n->given.flag, text, said, sizeof(said));
+    pv_remedy_name(n->given.flag, n->given.own, text, said, sizeof(said));
     job->u.notify = calloc(1, sizeof(*job->u.notify));
     if (job->u.notify != NULL)
         job->u.notify->text = strdup(said);

@@ -80,7 +80,17 @@ static size_t command_at(const char *text, size_t at)
     return 0;
 }
 
-void pv_remedy_name(const char *flag, const char *text, char *dst, size_t cap)
+static void remove_sudo(char *text)
+{
+    static const char begin[] = "`sudo p2pvpnctl ";
+    const size_t sudo = strlen("sudo ");
+    for (char *at = text; (at = strstr(at, begin)) != NULL; at++) {
+        if (!is_for_another(text, (size_t)(at - text)))
+            memmove(at + 1, at + 1 + sudo, strlen(at + 1 + sudo) + 1);
+    }
+}
+
+void pv_remedy_name(const char *flag, bool own, const char *text, char *dst, size_t cap)
 {
     size_t len = 0, extra = flag[0] == '\0' ? 0 : strlen(flag) + 1;
     for (size_t at = 0; text[at] != '\0' && len + 1 < cap;) {
@@ -96,43 +106,35 @@ void pv_remedy_name(const char *flag, const char *text, char *dst, size_t cap)
         }
     }
     dst[len] = '\0';
+    if (own)
+        remove_sudo(dst);
 }
 
-void pv_remedy_no_sudo(char *text)
-{
-    static const char begin[] = "`sudo p2pvpnctl ";
-    const size_t sudo = strlen("sudo ");
-    for (char *at = text; (at = strstr(at, begin)) != NULL; at++) {
-        if (!is_for_another(text, (size_t)(at - text)))
-            memmove(at + 1, at + 1 + sudo, strlen(at + 1 + sudo) + 1);
-    }
-}
-
-static json_t *named(const char *flag, const json_t *value)
+static json_t *named(const char *flag, bool own, const json_t *value)
 {
     char text[TEXT_MAX];
     const char *was = json_string_value(value);
     if (was == NULL || strstr(was, "p2pvpnctl ") == NULL || strlen(was) >= sizeof(text) / 2)
         return NULL;
-    pv_remedy_name(flag, was, text, sizeof(text));
+    pv_remedy_name(flag, own, was, text, sizeof(text));
     return json_string(text);
 }
 
-void pv_remedy_name_reply(const char *flag, json_t *reply)
+void pv_remedy_name_reply(const char *flag, bool own, json_t *reply)
 {
     static const char *const texts[] = {"error", "text", "cause", "todo", "fault"};
     static const char *const lists[] = {"problems", "lines"};
-    if (flag[0] == '\0')
+    if (flag[0] == '\0' && !own)
         return;
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
-        json_t *text = named(flag, json_object_get(reply, texts[i]));
+        json_t *text = named(flag, own, json_object_get(reply, texts[i]));
         if (text != NULL)
             (void)json_object_set_new(reply, texts[i], text);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(lists); i++) {
         json_t *list = json_object_get(reply, lists[i]);
         for (size_t k = 0; k < json_array_size(list); k++) {
-            json_t *text = named(flag, json_array_get(list, k));
+            json_t *text = named(flag, own, json_array_get(list, k));
             if (text != NULL)
                 (void)json_array_set_new(list, k, text);
         }

@@ -48,11 +48,9 @@ const char *pv_remedy_write(const struct pv_remedy *r, char *dst, size_t cap);
 
 /* Copies text into dst, as much of it as fits, with the NUL; each command that is to be typed here
  * gets the flag behind "p2pvpnctl", such as "-n work" ("": none). One that has a flag there keeps
- * it, so a text that was made right before stays as it is. */
-void pv_remedy_name(const char *flag, const char *text, char *dst, size_t cap);
-/* The same to the user of a p2pvpnd of its own: "sudo" goes from each such command, which would be
- * about root's. In place. */
-void pv_remedy_no_sudo(char *text);
+ * it, so a text that was made right before stays as it is. own: the node is of `p2pvpnd --user`, so
+ * such commands lose their "sudo", which would ask root's p2pvpnd. */
+void pv_remedy_name(const char *flag, bool own, const char *text, char *dst, size_t cap);
 /* The same as the first in all of a reply of p2pvpnd's that p2pvpnd composes; what members wrote
  * stays. A text for which there is no memory stays, too. */
-void pv_remedy_name_reply(const char *flag, json_t *reply);
+void pv_remedy_name_reply(const char *flag, bool own, json_t *reply);

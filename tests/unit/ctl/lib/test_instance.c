@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/lib/instance.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
@@ -86,6 +87,24 @@ PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
     assert_ok(pv_instance_find("", &i));
     assert_true(i.is_user);
     assert_ok(pv_instance_find("work", &i));
+    assert_false(i.is_user);
+}
+
+PV_TEST(finds_the_own_node_by_its_socket)
+{
+    char dir[64];
+    struct pv_instance i;
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    test_defer(remove_dir, strdup(dir));
+    assert_int_equal(setenv("XDG_STATE_HOME", dir, 1), 0);
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+    assert_ok(pv_instance_behind(PV_STR("%s/p2pvpn/p2pvpnd.sock", dir), &i));
+    assert_true(i.is_user && !i.is_usual);
+    assert_string_equal(i.name, "");
+    assert_ok(pv_instance_behind(PV_STR("%s/p2pvpn/work.sock", dir), &i));
+    assert_true(i.is_user && !i.is_usual);
+    assert_string_equal(i.name, "work");
+    assert_ok(pv_instance_behind(PV_STR("%s/work.sock", dir), &i));
     assert_false(i.is_user);
 }
 

@@ -81,7 +81,7 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     memcpy(f->node.given.hostname, "alice", 6);
     memcpy(f->node.given.tun_name, "pv0", 4);
     pv_jobqueue_init(&f->node.jobs, &f->node.rng, NULL);
-    assert_ok(pv_ctlsrv_new(&f->node.ctl, &f->node.streams, ""));
+    assert_ok(pv_ctlsrv_new(&f->node.ctl, &f->node.streams, "", false));
     f->cfg = (struct pv_engine_config){
         .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .given.mtu = 1420};
     test_defer(fake_node_done, f);

@@ -7,7 +7,7 @@
 static const char *named(const char *flag, const char *text)
 {
     static char dst[256];
-    pv_remedy_name(flag, text, dst, sizeof(dst));
+    pv_remedy_name(flag, false, text, dst, sizeof(dst));
     return dst;
 }
 
@@ -33,10 +33,17 @@ PV_TEST(no_remedy_is_longer_than_its_buffer)
 
 PV_TEST(a_user_with_a_daemon_of_its_own_needs_no_sudo)
 {
-    char text[] = "`sudo p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo p2pvpnctl "
-                  "invite`, or `sudo p2pvpnctl -n work down` and sudo ls";
-    pv_remedy_no_sudo(text);
+    char text[256];
+    pv_remedy_name("", true,
+                   "`sudo p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo p2pvpnctl "
+                   "invite`, or `sudo p2pvpnctl -n work down` and sudo ls",
+                   text, sizeof(text));
     assert_shows("text", text);
+    json_t *reply = json_pack("{s:s}", "cause", "`sudo p2pvpnctl up`");
+    assert_non_null(reply);
+    pv_remedy_name_reply("", true, reply);
+    assert_string_equal(json_string_value(json_object_get(reply, "cause")), "`p2pvpnctl up`");
+    json_decref(reply);
 }
 
 PV_TEST(commands_to_be_typed_here_name_the_network)
@@ -68,7 +75,7 @@ PV_TEST(a_text_that_does_not_fit_is_cut)
     char dst[32];
     for (size_t cap = 1; cap <= sizeof(dst); cap++) {
         memset(dst, 'x', sizeof(dst));
-        pv_remedy_name("-n work", "`p2pvpnctl up` `p2pvpnctl up`", dst, cap);
+        pv_remedy_name("-n work", false, "`p2pvpnctl up` `p2pvpnctl up`", dst, cap);
         assert_true(strlen(dst) < cap);
     }
 }
@@ -79,7 +86,7 @@ PV_TEST(of_a_reply_what_p2pvpnd_composes_is_named_and_what_people_wrote_is_not)
                               "problems", "`p2pvpnctl up`", 7, "lines", "`p2pvpnctl up`", "message",
                               "text", "`p2pvpnctl up`", "todo");
     assert_non_null(reply);
-    pv_remedy_name_reply("-n work", reply);
+    pv_remedy_name_reply("-n work", false, reply);
     char *text = json_dumps(reply, JSON_COMPACT | JSON_SORT_KEYS);
     assert_shows("text", text);
     free(text);

@@ -20,7 +20,7 @@ static size_t n_asked;
 static int setup(void **state)
 {
     n_asked = 0;
-    return pv_ctlsrv_new(&srv, &streams, "");
+    return pv_ctlsrv_new(&srv, &streams, "", false);
 }
 
 static int teardown(void **state)
@@ -35,7 +35,7 @@ PV_TEST_WORLD(setup, teardown);
 static int setup_work(void **state)
 {
     n_asked = 0;
-    return pv_ctlsrv_new(&srv, &streams, "-n work");
+    return pv_ctlsrv_new(&srv, &streams, "-n work", false);
 }
 
 static uint32_t open_client(bool may_change)

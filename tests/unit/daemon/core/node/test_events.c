@@ -18,7 +18,7 @@ static int setup(void **state)
 {
     wall = T0;
     pv_events_begin(&events, wall);
-    assert_ok(pv_ctlsrv_new(&srv, &streams, ""));
+    assert_ok(pv_ctlsrv_new(&srv, &streams, "", false));
     return pv_ctlsrv_accepted(srv, 0, false, &sid);
 }
 
