@@ -308,11 +308,12 @@ const struct pv_command pv_cmds_bugreport[] = {
         .name = "bugreport",
         .keeps_root = true,
         .args = "[-o FILE] [--redact]",
-        .summary = "one file with what this node knows, to look for a fault",
-        .details = "  -o, --output FILE  instead of p2pvpn-bugreport.txt; never over a file\n"
-                   "  --redact           without names, addresses and keys: each becomes a number\n"
-                   "Versions, status, peers, why and trace of each, metrics, configuration. No\n"
-                   "secret and no message is in it.\n",
+        .summary = "write a report about this node to one file",
+        .details =
+            "  -o, --output FILE  instead of p2pvpn-bugreport.txt; never overwrites a file\n"
+            "  --redact           replace names, addresses and keys with numbers\n"
+            "The report has versions, status, peers, why and trace of each peer, metrics and\n"
+            "configuration. It has no secrets and no messages.\n",
         .example = "p2pvpnctl bugreport --redact",
         .options =
             {[REPORT_OUTPUT] = {"output", 'o', true}, [REPORT_REDACT] = {"redact", 0, false}},

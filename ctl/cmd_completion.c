@@ -79,11 +79,11 @@ const struct pv_command pv_cmds_completion[] = {
     {
         .name = "completion",
         .args = "bash|zsh|fish | words WORD...",
-        .summary = "a script by which a shell completes commands and names",
-        .details = "Installing p2pvpn puts them in their places. Where it did not, in ~/.bashrc:\n"
+        .summary = "a script for the shell that completes commands and names",
+        .details = "The packages install these scripts. Without a package, add to ~/.bashrc:\n"
                    "source <(p2pvpnctl completion bash)\n"
-                   "  words WORD...  for these scripts: what may stand in the place of the last\n"
-                   "                 WORD of a line, and behind a tab what that is\n",
+                   "  words WORD...  for these scripts: print the candidates for the last WORD of\n"
+                   "                 a line, each with a tab and a description\n",
         .example = "p2pvpnctl completion fish >~/.config/fish/completions/p2pvpnctl.fish",
         .words = {1, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,

@@ -117,15 +117,16 @@ const struct pv_command pv_cmds_coordinators[] = {
         .args = "coordinators [add URL|- | remove COORDINATOR | address [COORDINATOR] ADDRESSES | "
                 "token]",
         .summary = "list this network's coordinators, or move it to another",
-        .details = "  add URL      another coordinator takes the network in and is preferred from\n"
-                   "               now on; the former ones stay in the list, for when it is away\n"
-                   "  remove       COORDINATOR is a key, an address or a host of the list\n"
-                   "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas\n"
-                   "               between\n"
-                   "  token        print a token for a member that missed the change; it runs:\n"
-                   "               join TOKEN\n"
-                   "Changes need the root key, which is on the machine that ran create (root -h).\n"
-                   "Members follow by themselves.\n",
+        .details =
+            "  add URL      add a coordinator, which members prefer from now on; the earlier\n"
+            "               coordinators stay in the list, for when it is away\n"
+            "  remove       COORDINATOR is a key, an address or a host of the list\n"
+            "  address      its addresses are now ADDRESSES: HOST:PORT or tls:HOST:PORT,\n"
+            "               separated by commas\n"
+            "  token        print a token for a member that missed the change; on that\n"
+            "               member run: join TOKEN\n"
+            "Changes need the root key, which is on the machine that ran create (root -h).\n"
+            "Members follow a change by themselves.\n",
         .example = "sudo p2pvpnctl network coordinators add 'p2pvpn://HOST:3478/KEY?c=...'",
         .words = {1, 4},
         .run = network,

@@ -718,14 +718,14 @@ const struct pv_command pv_cmds_doctor[] = {
         .name = "doctor",
         .keeps_root = true,
         .args = "",
-        .summary = "go through everything this node needs, and say what to do",
-        .details =
-            "Prints what is to do; with -l every check. It looks at TUN, disk, names, group,\n"
-            "p2pvpnd, versions, rights, network, interface, MTU, coordinator, UDP, NAT, port\n"
-            "mapping, names that two networks have, clock, the problems of status; the\n"
-            "settings, as root or of your own p2pvpnd --user; and by packets whether this\n"
-            "host's firewall lets members and programs talk, of which root learns the rule.\n"
-            "Exit code 0: nothing is to do.\n",
+        .summary = "check everything that this node needs, and print what to do",
+        .details = "Prints what to do; -l shows every check. The checks cover TUN, disk, names,\n"
+                   "group, p2pvpnd, versions, rights, network, interface, MTU, coordinator, UDP,\n"
+                   "NAT, port mapping, names that two networks have, clock, and the problems of\n"
+                   "status. As root, and for your own p2pvpnd --user, doctor also checks the\n"
+                   "settings. With packets of its own it tests whether this host's firewall lets\n"
+                   "members and programs talk. Root also learns which rule blocks them.\n"
+                   "Exit code 0: there is nothing to do.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

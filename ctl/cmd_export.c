@@ -237,15 +237,15 @@ const struct pv_command pv_cmds_export[] = {
         .name = "export",
         .keeps_root = true,
         .args = "NAME [--qr[=FILE.svg]] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
-        .summary = "add a phone: prints a file for its WireGuard app",
+        .summary = "add a phone: prints the file for its WireGuard app",
         .details =
             "Adds a phone: a member with the stock WireGuard app and without p2pvpnd. Prints\n"
             "the file for the app once. This node becomes the phone's gateway. It must be an\n"
-            "admin, reachable from outside, and on. If the app uses a phone port of the\n"
+            "admin, reachable from outside, and stay on. If the app uses a phone port of the\n"
             "coordinator, export tests this port first. If the test fails, export adds no\n"
             "phone and names the ports to open in the coordinator's firewall.\n"
             "  --qr[=FILE.svg]  a QR code instead of the file, on the screen or as a picture\n"
-            "  --by PEER     PEER is the gateway; it needs `[phones] gateway = on`\n"
+            "  --by PEER     the gateway is PEER, which needs `[phones] gateway = on`\n"
             "  --everything  the app sends all traffic through the gateway, an exit node\n"
             "  --endpoint ADDRESS:PORT  where the app finds the gateway, such as a name and\n"
             "                a port that its router forwards\n",

@@ -296,9 +296,9 @@ const struct pv_command pv_cmds_forward[] = {
         .summary = "let local programs reach a port of PEER",
         .details =
             "Runs until you press Ctrl-C. Only programs of this user can connect, not root's.\n"
-            "Prints the address it listens on: 127.0.0.1 unless ADDR is another loopback\n"
+            "Listens on 127.0.0.1 unless ADDR is another loopback address, and prints its\n"
             "address. Port 0 picks a free port. A PATH contains \"/\".\n"
-            "  -u, --udp       datagrams\n",
+            "  -u, --udp       forward datagrams\n",
         .example = "p2pvpnctl forward 8080 pi:80",
         .options = {{"udp", 'u', false}},
         .words = {2, 2},
@@ -311,7 +311,7 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "[--listen [ADDR:]PORT|PATH]",
         .summary = "let local programs reach all members (SOCKS5, HTTP proxy)",
         .details = "Runs until you press Ctrl-C. Only programs of this user can connect, as with\n"
-                   "forward. It resolves names of members itself, and leads to members only.\n"
+                   "forward. It resolves members' names itself, and reaches members only.\n"
                    "  --listen PLACE  instead of 127.0.0.1:1080\n",
         .example = "p2pvpnctl socks & curl -x socks5h://127.0.0.1:1080 http://pi/",
         .options = {{"listen", 0, true}},
@@ -324,12 +324,13 @@ const struct pv_command pv_cmds_forward[] = {
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
         .summary = "let members reach a port of this machine or its LAN",
         .details =
-            "Runs until you press Ctrl-C or remove it, also when p2pvpnd restarts. Members'\n"
-            "connections to PORT of this node go to HOST:PORT (127.0.0.1), with your rights.\n"
-            "Rules decide which members can connect. Programs of this machine cannot.\n"
-            "  list            lists what you serve; so does serve without arguments\n"
-            "  remove PORT     ends it\n"
-            "  -u, --udp       datagrams\n",
+            "Runs until you press Ctrl-C or remove it, and continues when p2pvpnd restarts.\n"
+            "Forwards members' connections from PORT of this node to HOST:PORT (127.0.0.1),\n"
+            "with your rights. Rules decide which members can connect. Programs of this\n"
+            "machine cannot connect.\n"
+            "  list            list what you serve; serve without arguments does the same\n"
+            "  remove PORT     stop serving this port\n"
+            "  -u, --udp       forward datagrams\n",
         .example = "p2pvpnctl serve 8080 3000",
         .options = {{"udp", 'u', false}},
         .words = {0, 2},

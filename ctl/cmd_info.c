@@ -387,17 +387,17 @@ const struct pv_command pv_cmds_info[] = {
         .keeps_root = true, /* it saves what was told, in the user's home */
         .args = "",
         .summary = "the other members, and the path to each",
-        .details = "With -l also where their packets go, how many were lost, and counters.\n",
+        .details = "With -l also the address of each path, loss, traffic and last handshake.\n",
         .example = "p2pvpnctl peers --json",
         .verb = {.cmd = PV_CTLAPI_PEERS, .print = print_peers},
     },
     {
         .name = "metrics",
         .args = "",
-        .summary = "all numbers, as text for Prometheus",
+        .summary = "all numbers of this node, as text for Prometheus",
         .details =
-            "The page that [metrics] listen serves by HTTP; also for node_exporter's textfile\n"
-            "collector.\n",
+            "Prints the text that [metrics] listen serves by HTTP. It also suits the textfile\n"
+            "collector of node_exporter.\n",
         .example = "p2pvpnctl metrics >p2pvpn.tmp && mv p2pvpn.tmp p2pvpn.prom",
         .verb = {.cmd = PV_CTLAPI_METRICS, .print = print_metrics},
     },
@@ -407,7 +407,7 @@ const struct pv_command pv_cmds_info[] = {
         .summary = "print the address of a node (without PEER: of this one)",
         .details = "  -4, --ip4       the IPv4 address (this is the default)\n"
                    "  -6, --ip6       the IPv6 address\n"
-                   "  --wg-key        the key as wg writes it\n",
+                   "  --wg-key        the key in the form that wg uses\n",
         .example = "ssh root@$(p2pvpnctl ip pi)",
         .options = {{"ip4", '4', false}, {"ip6", '6', false}, {"wg-key", 0, false}},
         .words = {0, 1},
@@ -416,8 +416,8 @@ const struct pv_command pv_cmds_info[] = {
     {
         .name = "why",
         .args = "PEER",
-        .summary = "how PEER is reached, and what is wrong",
-        .details = "With -l also the evidence: paths that were tried, NATs, relays, keys.\n",
+        .summary = "how this node reaches PEER, and what is wrong",
+        .details = "With -l also the evidence: tried paths, NATs, relays, keys.\n",
         .example = "p2pvpnctl why pi",
         .words = {1, 1},
         .verb = {.cmd = PV_CTLAPI_WHY, .fill = pv_cli_fill_peer, .print = print_why},

@@ -212,18 +212,18 @@ const struct pv_command pv_cmds_invite[] = {
         .summary = "print the line that adds another machine",
         .details =
             "  --uses N        how many machines can join with it (1)\n"
-            "  --expires TIME  90m, 24h, 7d (24h)\n"
+            "  --expires TIME  how long the invite works: 90m, 24h, 7d (24h)\n"
             "  --admin         the machine becomes an admin; only the machine with the root\n"
-            "                  key can do this\n"
+            "                  key can make such an invite\n"
             "  --member-for TIME  the membership ends after TIME without use: 1h to 520w\n"
             "  --ephemeral     the machine leaves when its p2pvpnd ends, or after 10 minutes\n"
             "                  of silence\n"
             "  --approve       the machine waits until an admin admits it\n"
             "  --tag TAG       the machine joins with this tag\n"
-            "  --qr            the token as a QR code as well, on standard error\n"
-            "  list            invites made so far\n"
-            "  revoke ID       no further machine can join with it; the start of ID is\n"
-            "                  enough\n",
+            "  --qr            also print the token as a QR code, on standard error\n"
+            "  list            list the invites made so far\n"
+            "  revoke ID       no further machine can join with the invite; the start of ID\n"
+            "                  is enough\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
         .options = {{"uses", 0, true},
                     {"expires", 0, true},

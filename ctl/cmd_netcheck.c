@@ -538,12 +538,13 @@ const struct pv_command pv_cmds_netcheck[] = {
     {
         .name = "netcheck",
         .args = "[--server HOST:PORT] [--lifetime]",
-        .summary = "find out whether direct paths will work: NAT, firewall, UDP",
+        .summary = "measure whether direct paths will work: NAT, firewall, UDP",
         .details =
-            "  -s, --server HOST:PORT  the STUN server to measure with (default: the\n"
-            "                  coordinator of the p2pvpnd that runs here); of several, with\n"
-            "                  commas between, each is a second address for the others\n"
-            "  -l, --lifetime  also how long the NAT keeps a silent binding (up to 3 minutes)\n"
+            "  -s, --server HOST:PORT  the STUN server (default: the coordinator of the\n"
+            "                  running p2pvpnd); several servers, separated by commas,\n"
+            "                  measure more\n"
+            "  -l, --lifetime  also measure how long the NAT keeps a silent binding (takes up\n"
+            "                  to 3 minutes)\n"
             "\n"
             "Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl netcheck --server 198.51.100.7:3478",
@@ -553,11 +554,11 @@ const struct pv_command pv_cmds_netcheck[] = {
     {
         .name = "stun",
         .args = "[--tls] [stun:|stuns:]HOST[:PORT]",
-        .summary = "the address under which HOST, a STUN server, sees this machine",
+        .summary = "the address of this machine as the STUN server HOST sees it",
         .details =
-            "  --tls           also by TLS; its certificate is not checked\n"
-            "\nBy UDP and by TCP, over IPv4 and IPv6; stuns: by TLS alone, port 5349 unless\n"
-            "another is given. Needs no rights, no p2pvpnd and no network.\n",
+            "  --tls           also ask by TLS; the certificate is not checked\n"
+            "\nAsks by UDP and by TCP, over IPv4 and IPv6. stuns: asks by TLS alone, at port\n"
+            "5349 by default. Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl stun 198.51.100.7",
         .options = {{"tls", 0, false}},
         .words = {1, 1},

@@ -610,13 +610,13 @@ const struct pv_command pv_cmds_network[] = {
         .summary = "make a new network; this node becomes its admin",
         .details =
             "URL is what `sudo p2pvpn-coordinator url` prints; - reads standard input.\n"
-            "  --network NAME  of the network (home)\n"
-            "  --name NODE     of this node (the host's name)\n"
+            "  --network NAME  name of the network (home)\n"
+            "  --name NODE     name of this node (the host's name)\n"
             "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"
-            "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
-            "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
-            "boot. Each network gets a root key of its own; one that is here of an earlier\n"
-            "network stays, in a file that is named.\n",
+            "  --no-boot       do not change whether p2pvpnd starts at boot\n"
+            "As root this starts p2pvpnd if it is not running, and with systemd also at every\n"
+            "boot. Each network gets its own root key. The root key of an earlier network\n"
+            "stays here, in a file that create names.\n",
         .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=...' --name pi",
         .options =
             {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}, {"no-boot", 0, false}},
@@ -630,11 +630,11 @@ const struct pv_command pv_cmds_network[] = {
         .summary = "join a network with the token of an invite",
         .details =
             "Waits until this node has its address. - reads the token from standard input.\n"
-            "A member takes a token of \"network coordinators token\", too.\n"
-            "  --name NODE     of this node (the host's name)\n"
-            "  --wait          where an admin has to admit it, wait for that\n"
-            "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
-            "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
+            "A member also accepts a token of \"network coordinators token\".\n"
+            "  --name NODE     name of this node (the host's name)\n"
+            "  --wait          also wait until an admin has admitted this node\n"
+            "  --no-boot       do not change whether p2pvpnd starts at boot\n"
+            "As root this starts p2pvpnd if it is not running, and with systemd also at every\n"
             "boot.\n",
         .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
         .options = {{"name", 0, true}, {"no-boot", 0, false}, {"wait", 0, false}},
@@ -656,12 +656,12 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "deny",
         .args = "PEER | FROM TO PORTS [--before N] [--keep-invite]",
-        .summary = "refuse a machine that waits; or add a rule that denies",
+        .summary = "refuse a machine that waits, or add a rule that denies",
         .details =
             "deny PEER refuses a machine that waits. Its key can never join. With another key\n"
             "and another token it can ask again.\n"
-            "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
-            "  --before N     as rule N, not as the last one\n"
+            "With FROM, TO and PORTS it adds a rule that denies: see p2pvpnctl allow -h.\n"
+            "  --before N     insert it as rule N instead of last\n"
             "  --keep-invite  do not revoke the invite by which FROM joined\n",
         .example = "sudo p2pvpnctl deny tag:guest any all",
         .options = {{"before", 0, true}, {"keep-invite", 0, false}},
@@ -671,13 +671,13 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "admin",
         .args = "grant PEER | revoke PEER [--keep-invites]",
-        .summary = "make another node an admin, or no longer",
-        .details =
-            "  grant   on the machine that ran create, which has the root key\n"
-            "  revoke  the node stays a member. Its earlier decisions stay; later ones have\n"
-            "          no effect\n"
-            "  --keep-invites  leave its invites that are open\n"
-            "\"p2pvpnctl peers\" shows who is an admin.\n",
+        .summary = "make another node an admin, or end that",
+        .details = "  grant   make PEER an admin; only on the machine that ran create, which has\n"
+                   "          the root key\n"
+                   "  revoke  PEER stays a member. Its earlier decisions stay; later ones have no\n"
+                   "          effect\n"
+                   "  --keep-invites  do not revoke its open invites\n"
+                   "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
         .options = {{"keep-invites", 0, false}},
         .words = {2, 2},
@@ -686,7 +686,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "rename",
         .args = "[PEER] NAME",
-        .summary = "rename this node, or as an admin another one",
+        .summary = "rename this node, or as an admin another node",
         .details =
             "The first name stays reserved: no other machine can take it. Old messages keep\n"
             "their author.\n",
@@ -697,10 +697,10 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "address",
         .args = "set [PEER] ADDRESS",
-        .summary = "change the address of this node, or as an admin of another",
+        .summary = "change this node's address, or as an admin another node's",
         .details =
             "ADDRESS is a free IPv4 address of the network's range. Connections that use the\n"
-            "old one end.\n",
+            "old address end.\n",
         .example = "sudo p2pvpnctl address set printer 10.66.0.9",
         .words = {2, 3},
         .verb = {.cmd = PV_CTLAPI_ADDRESS_SET, .fill = fill_address, .ask = set_address},
@@ -713,7 +713,7 @@ const struct pv_command pv_cmds_network[] = {
             "For admins. First the reinstalled machine joins under any name (NEW). Then this\n"
             "removes OLD and revokes its invite. NEW gets the name, address, tags, rules and\n"
             "routes of OLD. On the machine with the root key, NEW also gets its admin rights.\n"
-            "  --force  also where OLD is online, or its rights stay behind\n",
+            "  --force  also if OLD is online, or if NEW cannot get its admin rights\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
         .words = {3, 3},
@@ -723,11 +723,12 @@ const struct pv_command pv_cmds_network[] = {
         .name = "leave",
         .args = "[--copy | --forget [--delete-root-key]] [--last]",
         .summary = "leave the network",
-        .details = "  --copy             this machine is a copy of another, with its keys:\n"
-                   "                     delete them and tell nobody, so that one stays\n"
-                   "  --forget           delete the keys of this node too\n"
-                   "  --delete-root-key  and the root key of the network that was made here\n"
-                   "  --last             although nobody else could invite or remove any more\n",
+        .details =
+            "  --copy             this machine is a copy of another and has its keys:\n"
+            "                     delete them here and tell nobody; the original stays\n"
+            "  --forget           also delete the keys of this node\n"
+            "  --delete-root-key  also delete the root key of the network made here\n"
+            "  --last             leave even if nobody else can then invite or remove nodes\n",
         .example = "sudo p2pvpnctl leave",
         .options = {{"forget", 0, false},
                     {"last", 0, false},
@@ -739,9 +740,10 @@ const struct pv_command pv_cmds_network[] = {
         .name = "remove",
         .args = "PEER [--keep-invite]",
         .summary = "remove another node from the network, for good",
-        .details = "  --keep-invite   keep its invite open, if the invite lets in more machines\n"
-                   "The members and this node apply it at once. p2pvpnd repeats it to the\n"
-                   "coordinator until it is stored.\n",
+        .details =
+            "  --keep-invite   do not revoke its invite, if more machines can join with it\n"
+            "The members and this node apply the removal at once. p2pvpnd repeats it to the\n"
+            "coordinator until the coordinator has stored it.\n",
         .example = "sudo p2pvpnctl remove stolen-phone",
         .options = {{"keep-invite", 0, false}},
         .words = {1, 1},

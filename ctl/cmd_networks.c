@@ -229,9 +229,9 @@ const struct pv_command pv_cmds_networks[] = {
         .args = "",
         .summary = "the networks of this machine, one node each",
         .details =
-            "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one\n"
-            "beside it, with a p2pvpnd, state, interface (p2p-work), port and unit of its\n"
-            "own, and -n work picks it in every command. To take it away for good:\n"
+            "The first network is called default. \"p2pvpnctl -n work join TOKEN\" adds the\n"
+            "network work, which has its own p2pvpnd, state, interface (p2p-work), port and\n"
+            "unit. -n work selects it in every command. To remove it for good:\n"
             "  sudo p2pvpnctl -n work leave --forget\n"
             "  sudo systemctl disable --now p2pvpnd@work\n"
             "  sudo rm -r /etc/p2pvpn/work.conf /var/lib/p2pvpn-work\n",

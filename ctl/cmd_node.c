@@ -120,7 +120,7 @@ const struct pv_command pv_cmds_node[] = {
         .keeps_root = true,
         .args = "",
         .summary = "connect this node to its network again",
-        .details = "As root this starts p2pvpnd when it is not running.\n",
+        .details = "As root this starts p2pvpnd if it is not running.\n",
         .example = "sudo p2pvpnctl up",
         .run = up,
     },
@@ -137,7 +137,7 @@ const struct pv_command pv_cmds_node[] = {
     {
         .name = "version",
         .args = "",
-        .summary = "versions of p2pvpnctl and of the p2pvpnd that runs",
+        .summary = "versions of p2pvpnctl and of the running p2pvpnd",
         .details = "",
         .example = "p2pvpnctl version",
         .run = version,
@@ -155,10 +155,11 @@ const struct pv_command pv_cmds_node[] = {
     {
         .name = "reload",
         .args = "",
-        .summary = "have p2pvpnd read its configuration again",
+        .summary = "make p2pvpnd read its configuration again",
         .details =
-            "All of it is read before anything changes: a typo is named with file and line,\n"
-            "and changes nothing. Says what changed and what waits for a restart.\n",
+            "p2pvpnd reads the whole configuration before it changes anything. A mistake is\n"
+            "reported with file and line, and changes nothing. Prints what changed and what\n"
+            "needs a restart.\n",
         .example = "sudo p2pvpnctl reload",
         .verb = {.cmd = PV_CTLAPI_RELOAD, .print = print_reloaded},
     },

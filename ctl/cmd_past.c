@@ -287,12 +287,12 @@ const struct pv_command pv_cmds_past[] = {
     {
         .name = "events",
         .args = "[--since TIME] [--past]",
-        .summary = "what happens, a line each: members, paths, problems, messages",
+        .summary = "events, one a line: members, paths, problems, messages",
         .details =
-            "  --since TIME    first what happened since then: 10m, 2h or 3d ago\n"
-            "  --past          print past events and exit; without --since all that are kept\n"
-            "It goes on until it is ended, or for --timeout SEC. p2pvpnd keeps the newest 512\n"
-            "events, without what messages say, and none over its restart.\n",
+            "  --since TIME    first print the events since TIME: 10m, 2h or 3d ago\n"
+            "  --past          print past events and exit; without --since all kept events\n"
+            "Runs until you press Ctrl-C, or for --timeout SEC. p2pvpnd keeps the newest 512\n"
+            "events without the texts of messages, and loses them at a restart.\n",
         .example = "p2pvpnctl events --since 1h",
         .options = {{"since", 0, true}, {"past", 0, false}},
         .run = events,
@@ -302,9 +302,9 @@ const struct pv_command pv_cmds_past[] = {
         .args = "[PEER]",
         .summary = "traffic, round trip, loss and paths of the last day and month",
         .details =
-            "Without PEER: of this node, and the last day of each peer. A letter of the line\n"
-            "path: d direct (of this node: the coordinator is connected), r relay, - none.\n"
-            "Amounts are known to 6 percent.\n",
+            "Without PEER it shows this node, and the last day of each peer. The line path\n"
+            "has the letters d direct (this node: connected to the coordinator), r relay,\n"
+            "- none, and a blank while p2pvpnd did not run. Amounts are exact to 6 percent.\n",
         .example = "p2pvpnctl stats pi",
         .words = {0, 1},
         .verb = {.cmd = PV_CTLAPI_STATS, .fill = pv_cli_fill_peer, .print = print_stats},

@@ -190,9 +190,9 @@ const struct pv_command pv_cmds_ping[] = {
         .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
         .summary = "measure the round trip to PEER, and say which path it took",
         .details = "  -c, --count N   echoes to send (4)\n"
-                   "  -i, --interval SEC  seconds between two (1)\n"
-                   "  -s, --size BYTES  bytes of filler in each (56)\n"
-                   "  --direct        exit code 10 when no answer came directly\n",
+                   "  -i, --interval SEC  seconds between two echoes (1)\n"
+                   "  -s, --size BYTES  bytes of data in each echo (56)\n"
+                   "  --direct        exit code 10 if no answer came by a direct path\n",
         .example = "p2pvpnctl ping pi -c 3",
         .options = {{"count", 'c', true},
                     {"interval", 'i', true},
@@ -204,12 +204,12 @@ const struct pv_command pv_cmds_ping[] = {
     {
         .name = "wait",
         .args = "[--peer PEER] [--direct] [--online]",
-        .summary = "wait for a condition (for scripts)",
-        .details = "Without --peer: until this node is connected. It waits without end where no\n"
-                   "--timeout says how long.\n"
+        .summary = "wait until this node is connected, or PEER is reachable",
+        .details = "For scripts. Without --peer it waits until this node is connected. It waits\n"
+                   "without end unless --timeout sets a limit.\n"
                    "  --peer PEER     until PEER is reachable\n"
-                   "  --direct        by a direct path\n"
-                   "  --online        until the coordinator says that it is there\n",
+                   "  --direct        until the path to PEER is direct\n"
+                   "  --online        until the coordinator reports PEER as present\n",
         .example = "p2pvpnctl wait --peer pi --direct --timeout 10",
         .options = {{"peer", 0, true}, {"direct", 0, false}, {"online", 0, false}},
         .run = wait_until,

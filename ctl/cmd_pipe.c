@@ -334,11 +334,11 @@ const struct pv_command pv_cmds_pipe[] = {
         .args = "[TOKEN] [--coordinator URL] [--forward [HOST:]PORT] [-- PROGRAM ARG...]",
         .summary = "connect standard input and output of two machines",
         .details =
-            "On the first machine without TOKEN: it prints one, with which the second joins\n"
-            "a network of these two alone, that ends with them and leaves nothing on disk.\n"
-            "Without root, and beside any p2pvpnd. Exit code 0: both have taken all, and\n"
-            "each PROGRAM ended with 0.\n"
-            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR, or\n"
+            "Without TOKEN it makes a network and prints a token. Run it with this token on\n"
+            "the second machine. The network has these two nodes only, ends with them, and\n"
+            "leaves nothing on disk. pipe needs neither root nor a running p2pvpnd. Exit\n"
+            "code 0: both ends have received everything, and each PROGRAM ended with 0.\n"
+            "  --coordinator URL  for the first machine; default: $P2PVPN_COORDINATOR, then\n"
             "                     coordinator in [pipe] of ~/.config/p2pvpn/p2pvpnctl.conf\n"
             "  --forward PLACE    this end is a connection to HOST:PORT (127.0.0.1)\n"
             "  PROGRAM            this end is its standard input and output\n",

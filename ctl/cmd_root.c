@@ -345,12 +345,14 @@ const struct pv_command pv_cmds_root[] = {
         .args = "export [--qr] | import FILE|- [--passphrase-file FILE|-]",
         .summary = "keep the root key of the network on paper or on a stick",
         .details =
-            "  export  print it, sealed with a passphrase: five lines that can be typed in\n"
-            "          again\n"
-            "  import  have it on this node, which becomes an admin; - is standard input\n"
-            "  --qr    a QR code as well\n"
-            "  --passphrase-file FILE  its first line instead of asking; - is standard input\n"
-            "The root key makes admins, and its word stands above theirs. It is on the\n"
+            "  export  print the root key, sealed with a passphrase: five lines that you can\n"
+            "          type in again\n"
+            "  import  put the root key on this node, which becomes an admin; - is standard\n"
+            "          input\n"
+            "  --qr    also print a QR code\n"
+            "  --passphrase-file FILE  read the passphrase from the first line of FILE; - is\n"
+            "          standard input\n"
+            "The root key makes admins, and its decisions stand above theirs. It is on the\n"
             "machine that ran create.\n",
         .example = "sudo p2pvpnctl root export --qr | lp",
         .options = {{"passphrase-file", 0, true}, {"qr", 0, false}},
@@ -360,11 +362,12 @@ const struct pv_command pv_cmds_root[] = {
     {
         .name = "key",
         .args = "rotate [--static]",
-        .summary = "replace the transport key of this node; connections go on",
-        .details = "  --static  although static [peer]s know the present one: replace it there\n"
-                   "            within 15 days\n"
-                   "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf),\n"
-                   "unless there are static peers.\n",
+        .summary = "replace the transport key of this node; connections continue",
+        .details =
+            "  --static  replace it although static [peer]s know the present key; give them\n"
+            "            the new key within 15 days\n"
+            "p2pvpnd replaces the key every 30 days ([security] rotate in p2pvpnd.conf)\n"
+            "unless there are static peers.\n",
         .example = "sudo p2pvpnctl key rotate",
         .options = {{"static", 0, false}},
         .words = {1, 1},

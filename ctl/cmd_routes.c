@@ -380,14 +380,15 @@ const struct pv_command pv_cmds_routes[] = {
             "  offer PREFIX            let members reach PREFIX through this node\n"
             "    --no-snat             hosts there see the members' own addresses, and need\n"
             "                          a route back to them\n"
-            "    --auto                members use it without being asked\n"
-            "  withdraw PREFIX         take the offer back\n"
-            "  allow PEER PREFIX       as an admin: allow that offer of PEER\n"
+            "    --auto                members use it without a command of their own\n"
+            "  withdraw PREFIX         take back the offer\n"
+            "  allow PEER PREFIX       as an admin: allow this offer of PEER\n"
             "  deny PEER PREFIX        as an admin: no longer allow it\n"
             "  use all | auto | off    use all allowed routes, those offered with --auto, or\n"
             "                          none\n"
-            "  use PEER | PREFIX       use these as well; with off before it: not these\n"
-            "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
+            "  use PEER | PREFIX       use these routes too\n"
+            "  use off PEER | PREFIX   do not use these routes\n"
+            "PREFIX is IPv4 or IPv6, or default, which means everything (see `exit`).\n",
         .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",
         .options = {{"no-snat", 0, false}, {"auto", 0, false}},
         .words = {0, 3},
@@ -402,13 +403,13 @@ const struct pv_command pv_cmds_routes[] = {
         .summary = "use a member as an exit node, or be one",
         .details = "  offer         offer this node as an exit node; an admin allows it with\n"
                    "                `route allow NODE default`\n"
-                   "  withdraw      take the offer back\n"
+                   "  withdraw      take back the offer\n"
                    "  use PEER      send all traffic of this machine through PEER\n"
-                   "    --lan       except to networks that this machine is in\n"
-                   "    --block     nothing goes out without PEER, even when it is away,\n"
+                   "    --lan       except traffic to this machine's local networks\n"
+                   "    --block     no traffic leaves without PEER, even while PEER is away,\n"
                    "                until `exit off`, `down` or `leave`\n"
                    "  off           use no exit node\n"
-                   "Without a word: the exit nodes on offer, and the one in use.\n",
+                   "Without an argument: list the offered exit nodes, and the exit node in use.\n",
         .example = "sudo p2pvpnctl exit use office --lan",
         .options = {{"lan", 0, false}, {"block", 0, false}},
         .words = {0, 2},

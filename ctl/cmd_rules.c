@@ -311,14 +311,13 @@ static int untag_it(struct pv_cli *cli, struct pv_ctlapi_request *req)
 }
 
 static const char who_and_ports[] =
-    "FROM and TO are a member's name, tag:NAME, or any; TO also a prefix behind a\n"
-    "member. PORTS are all, ping, icmp, chat, files, ssh, http, https, dns, rdp, smb,\n"
-    "tcp, udp, tcp/22, udp/5000-5010, 22 (TCP and UDP), or a protocol's number as in\n"
-    "proto/47, with commas between. The first rule that is about both nodes and the\n"
-    "port decides; answers always pass. Each node keeps out what comes to it against\n"
-    "the rules.\n"
-    "  --before N  as rule N, not as the last one\n"
-    "For admins who may remove members.\n";
+    "FROM and TO are a member's name, tag:NAME, or any. TO can also be a prefix\n"
+    "behind a member. PORTS are all, ping, icmp, chat, files, ssh, http, https, dns,\n"
+    "rdp, smb, tcp, udp, tcp/22, udp/5000-5010, 22 (TCP and UDP), or proto/47, which\n"
+    "is a protocol's number. Commas separate them. The first rule that matches both\n"
+    "nodes and the port decides. Answers always pass. Each node drops incoming\n"
+    "packets that the rules deny. Only admins who may remove members can add rules.\n"
+    "  --before N  insert it as rule N instead of last\n";
 
 const struct pv_command pv_cmds_rules[] = {
     {
@@ -335,11 +334,10 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "rules",
         .args = "[list | remove NUMBER | default allow|deny]",
         .summary = "list the rules, remove one, or set the default",
-        .details =
-            "Rules are numbered in the order in which they are looked at. DENIED counts the\n"
-            "packets that this node dropped.\n"
-            "  remove NUMBER       for all nodes\n"
-            "  default allow|deny  decide connections that no rule matches (default: allow)\n",
+        .details = "The first rule that matches decides. DENIED counts the packets that this node\n"
+                   "dropped.\n"
+                   "  remove NUMBER       remove this rule for all nodes\n"
+                   "  default allow|deny  for connections that no rule matches (allow)\n",
         .example = "sudo p2pvpnctl rules default deny",
         .words = {0, 2},
         .verbs = rules_verbs,
@@ -349,8 +347,9 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "can",
         .args = "FROM TO:PORT",
         .summary = "tell whether the rules let FROM reach TO, and which rule decides",
-        .details = "PORT is 22 (TCP), udp/53, ping, proto/47, chat or files; FROM TO PORT works,\n"
-                   "too. Exit code 11: the rules do not allow it.\n",
+        .details =
+            "PORT is 22 (TCP), udp/53, ping, proto/47, chat or files. The form FROM TO PORT\n"
+            "works too. Exit code 11: the rules do not allow it.\n",
         .example = "p2pvpnctl can alice bob:22",
         .words = {2, 3},
         .verb = {.cmd = PV_CTLAPI_CAN, .fill = fill_can, .print = print_can},
@@ -361,7 +360,7 @@ const struct pv_command pv_cmds_rules[] = {
         .summary = "give a member a tag, which rules can name",
         .details = "If a rule denies something to TAG, this also revokes the member's invite.\n"
                    "Otherwise the machine could join again under another name.\n"
-                   "  --keep-invite  keep the invite\n",
+                   "  --keep-invite  do not revoke the invite\n",
         .example = "sudo p2pvpnctl tag hp4500 printer",
         .options = {{"keep-invite", 0, false}},
         .words = {2, 2},
@@ -370,7 +369,7 @@ const struct pv_command pv_cmds_rules[] = {
     {
         .name = "untag",
         .args = "PEER TAG",
-        .summary = "take a tag from a member",
+        .summary = "remove a tag from a member",
         .details = "",
         .example = "sudo p2pvpnctl untag laptop guest",
         .words = {2, 2},

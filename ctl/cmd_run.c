@@ -309,11 +309,12 @@ const struct pv_command pv_cmds_run[] = {
         .args = "PROGRAM [ARG...]",
         .summary = "start a program in the network of p2pvpnd --user",
         .details =
-            "Only p2pvpnd --user needs it: with root's every program is in the network. The\n"
-            "program keeps its terminal, files, user and exit code (126: not executable, 127:\n"
-            "not found, 128 and more: ended by a signal). It reaches members, by name and by\n"
-            "address, and members reach it where rules allow; it reaches nothing else, unless\n"
-            "an exit is used. Programs with setuid, such as sudo, gain nothing there.\n",
+            "Only p2pvpnd --user needs it. With root's p2pvpnd every program is in the\n"
+            "network. The program keeps its terminal, files, user and exit code (126: not\n"
+            "executable, 127: not found, 128 and more: ended by a signal). It reaches members\n"
+            "by name and by address, and members reach it if the rules allow it. It reaches\n"
+            "nothing else unless an exit node is in use. Setuid programs such as sudo gain no\n"
+            "rights there.\n",
         .example = "p2pvpnctl run ssh pi",
         .words = {1, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,

@@ -588,8 +588,8 @@ const struct pv_command pv_cmds_status[] = {
         .name = "status",
         .args = "[--watch]",
         .summary = "this node at a glance, and what is wrong",
-        .details = "With -l everything that p2pvpnd knows of itself.\n"
-                   "  -w, --watch     again every second, until interrupted\n",
+        .details = "With -l also addresses, NAT, port mapping, threads and dropped packets.\n"
+                   "  -w, --watch     repeat every second until you press Ctrl-C\n",
         .example = "p2pvpnctl status",
         .options = {{"watch", 'w', false}},
         .run = status,

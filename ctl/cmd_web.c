@@ -163,14 +163,17 @@ const struct pv_command pv_cmds_web[] = {
         .name = "web",
         .keeps_root = true,
         .args = "[--listen [ADDR:]PORT|PATH] [--keep]",
-        .summary = "this node as a page in your browser",
+        .summary = "this node as a web page in your browser",
         .details =
             "Runs until you press Ctrl-C. Prints a link that works once, in one browser.\n"
-            "After use it prints a new link. With sudo the page can change everything.\n"
-            "Without sudo it can show and chat. Only your own programs can open it.\n"
-            "  --listen PLACE  instead of another loopback address each time; PATH has a \"/\"\n"
-            "  --keep          at [web] listen of p2pvpnd.conf, without a link: `p2pvpnctl\n"
-            "                  web` of the same user prints one (the service p2pvpn-web)\n",
+            "After use it prints a new link. With sudo, or with your own p2pvpnd --user, the\n"
+            "page can change everything. Otherwise it can show and chat. Only your own\n"
+            "programs can open it.\n"
+            "  --listen PLACE  serve at this loopback port, or at this Unix socket (PATH has\n"
+            "                  a \"/\"); without it each start takes a new address and port\n"
+            "  --keep          serve at [web] listen of p2pvpnd.conf and print no link; then\n"
+            "                  `p2pvpnctl web` of the same user prints a link. The service\n"
+            "                  p2pvpn-web does this\n",
         .example = "sudo p2pvpnctl web",
         .options = {{"listen", 0, true}, {"keep", 0, false}},
         .endless = true,

@@ -21,14 +21,14 @@ const struct pv_help_group pv_help_groups[] = {
 };
 
 const char pv_help_flags[] =
-    "  -n, --net NAME     the node of this network, on a machine in several\n"
+    "  -n, --net NAME     the node of this network, if this machine has several\n"
     "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
     "  -j, --json         answers and errors as JSON, one object a line\n"
     "  -t, --timeout SEC  give up after SEC seconds\n"
     "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
-    "  -l, --long         tables with all columns, nothing in them cut\n"
+    "  -l, --long         all details and all columns, and nothing cut\n"
     "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
-    "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n";
+    "  -V, --version      p2pvpnctl's version; `p2pvpnctl version`: p2pvpnd's too\n\n";
 
 /* For whoever does not know the program yet: a heading, and what stands beside it. */
 static const char *const first[][2] = {
@@ -81,9 +81,9 @@ void pv_help_overview(FILE *out)
             "flags, before or after the command:\n%s"
             "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
             "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
-            "  9 coordinator unreachable, 10 relayed, 11 refused,\n"
-            "  12 token invalid, used up or expired\n"
-            "  13 too many clients of p2pvpnd, or commands that last\n",
+            "  9 coordinator unreachable, 10 relayed although --direct was given, 11 refused,\n"
+            "  12 token invalid, used up or expired,\n"
+            "  13 too many clients of p2pvpnd, or too many lasting commands\n",
             pv_help_flags);
 }
 

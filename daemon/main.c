@@ -73,16 +73,19 @@ static const char usage[] =
     "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
     "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
     "  --tun NAME      name of the network interface (" DEFAULT_TUN ")\n"
-    "  --port UDP      UDP port; without it one is drawn at the first start and kept\n"
+    "  --port UDP      UDP port; without it p2pvpnd draws a port at its first start\n"
+    "                  and keeps it\n"
     "  --config FILE   configuration (" DEFAULT_CONFIG ", if it exists)\n"
-    "  --user          for this user alone, without root: programs that `p2pvpnctl run`\n"
-    "                  starts are in the network; files below ~/.local/state, ~/.config\n"
-    "                  and /run/user, or where the variables XDG_* say\n"
-    "  --net NAME      with --user: a further network, `p2pvpnctl -n NAME`\n"
-    "  --stack WHICH   with --user: who speaks TCP: the kernel, or lwip where users may\n"
-    "                  make no network (then nc, forward, socks, chat and files alone);\n"
-    "                  without it the kernel where it can, else lwip\n"
-    "  --check         check flags, configuration and what is in their places, then exit\n";
+    "  --user          run for this user alone, without root. Programs that\n"
+    "                  `p2pvpnctl run` starts are in the network. The files are below\n"
+    "                  ~/.local/state, ~/.config and /run/user, or at the places that\n"
+    "                  the XDG_* variables name\n"
+    "  --net NAME      with --user: run a node of a further network, which\n"
+    "                  `p2pvpnctl -n NAME` controls\n"
+    "  --stack WHICH   with --user: whose TCP the node uses, kernel or lwip (default:\n"
+    "                  kernel if possible). lwip works if users may make no network\n"
+    "                  namespace; only nc, forward, socks, serve, chat and files use it\n"
+    "  --check         check flags, configuration and the files that they name, then exit\n";
 
 struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */

@@ -683,12 +683,11 @@ const struct pv_command pv_cmds_chat[] = {
     {
         .name = "send",
         .args = "[--id ID] PEER|#ROOM TEXT...|-",
-        .summary = "send a line to PEER or a room; waits here when PEER is offline",
-        .details =
-            "Flags stand before PEER: what follows is text. - reads it from standard input.\n"
-            "Done (exit code 0) when the message is on this node's disk.\n"
-            "  --id ID         repeats a send that got no answer, whose id it named: a\n"
-            "                  message taken already is not sent twice\n",
+        .summary = "send a line to PEER or a room; it waits here if PEER is offline",
+        .details = "Flags stand before PEER: what follows PEER is text. - reads the text from\n"
+                   "standard input. The exit code is 0 when the message is on this node's disk.\n"
+                   "  --id ID         repeat a send that got no answer; its error named the ID. A\n"
+                   "                  message that p2pvpnd already has is not sent twice\n",
         .example = "p2pvpnctl send pi see you at 8",
         .options = {{"id", 0, true}},
         .words = {2, PV_ARGS_MAX_WORDS},
@@ -700,7 +699,7 @@ const struct pv_command pv_cmds_chat[] = {
         .args = "[--peek]",
         .summary = "unread messages, oldest first; marks them read",
         .details = "Marks only the messages that it printed as read.\n"
-                   "  --peek          leave them unread\n",
+                   "  --peek          leave the messages unread\n",
         .example = "p2pvpnctl inbox",
         .options = {{"peek", 0, false}},
         .run = inbox,
@@ -711,10 +710,10 @@ const struct pv_command pv_cmds_chat[] = {
         .summary = "messages sent and received, oldest first; clear deletes them",
         .details =
             "  -n, --lines N   the newest N (100)\n"
-            "  clear           deletes what was said, on this machine; what still waits to be\n"
-            "                  delivered stays\n"
-            "  --all           with everybody\n"
-            "  --yes           without asking\n",
+            "  clear           delete the conversation on this machine; messages that still\n"
+            "                  wait for delivery stay\n"
+            "  --all           clear all conversations\n"
+            "  --yes           do not ask first\n",
         .example = "p2pvpnctl history pi -n 20",
         .options = {[HISTORY_LINES] = {"lines", 'n', true},
                     [HISTORY_ALL] = {"all", 0, false},
@@ -725,11 +724,11 @@ const struct pv_command pv_cmds_chat[] = {
     {
         .name = "mute",
         .args = "[PEER|#ROOM]",
-        .summary = "no notification and nothing unread from PEER or a room",
+        .summary = "stop notifications and unread marks for PEER or a room",
         .details =
             "A muted peer's messages go into the history, marked as read. The peer sees them\n"
-            "delivered and is not told. If a muted peer leaves and another machine joins with\n"
-            "its token, that machine is muted too. Without PEER: lists who is muted.\n",
+            "as delivered and is not told. If a muted peer leaves and another machine joins\n"
+            "with its token, that machine is muted too. Without PEER it lists what is muted.\n",
         .example = "p2pvpnctl mute '#crew'",
         .words = {0, 1},
         .run = mute,
@@ -747,18 +746,20 @@ const struct pv_command pv_cmds_chat[] = {
         .name = "chat",
         .keeps_root = true,
         .args = "[PEER|#ROOM] [--lines | --raw]",
-        .summary = "a conversation: shows what comes in, sends what is typed",
+        .summary = "a conversation: shows incoming lines and sends what you type",
         .details =
-            "On a terminal it shows members, histories and delivery marks (/help says more);\n"
-            "in a pipe line by line. With PEER every line goes there but these:\n"
-            "  send NAME TEXT  send a line (with PEER: when NAME is known to be a member)\n"
-            "                  also: /send NAME TEXT; on a terminal //TEXT is the line /TEXT\n"
-            "  getu            who is there (on a terminal also: /peers)\n"
-            "  exit            end, as the end of the input does (on a terminal also: /exit)\n"
-            "  --lines         line by line on a terminal too\n"
-            "  --raw           for scripts: prints nothing but the lines of PEER and\n"
-            "                  sends those of the input, like nc on port 2047. Ends with the\n"
-            "                  input when something was sent, else only listens\n",
+            "On a terminal it shows members, histories and delivery marks; /help lists its\n"
+            "commands. In a pipe it works line by line. With PEER it sends every line to PEER\n"
+            "except these:\n"
+            "  send NAME TEXT  send a line to NAME (with PEER: only if NAME is a member).\n"
+            "                  /send NAME TEXT works too. On a terminal //TEXT sends /TEXT\n"
+            "  getu            list the members (on a terminal also /peers)\n"
+            "  exit            end the chat, as the end of input does (on a terminal also\n"
+            "                  /exit)\n"
+            "  --lines         work line by line on a terminal too\n"
+            "  --raw           for scripts: print only the lines of PEER, and send the lines\n"
+            "                  of the input. It ends with the input if it sent something;\n"
+            "                  otherwise it only listens\n",
         .example = "p2pvpnctl chat pi",
         .options = {[CHAT_LINES] = {"lines", 0, false}, [CHAT_RAW] = {"raw", 0, false}},
         .words = {0, 1},

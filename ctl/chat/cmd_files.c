@@ -792,11 +792,11 @@ const struct pv_command pv_cmds_files[] = {
         .args = "PEER|#ROOM FILE [--no-wait]",
         .summary = "offer a file and wait until it has arrived",
         .details =
-            "Goes on where it was after an interruption, also when PEER or this p2pvpnd was\n"
-            "restarted; run it again if it is not running any more then. Ctrl-C leaves the\n"
-            "transfer to p2pvpnd; `p2pvpnctl files withdraw ID` ends it.\n"
-            "To '#ROOM' it is offered to each member that is there now, and a line says so in\n"
-            "the room; who is away, or comes later, is not offered it.\n"
+            "The transfer resumes after an interruption, also after a restart of p2pvpnd here\n"
+            "or on PEER. If send-file itself ended, run it again. Ctrl-C leaves the transfer\n"
+            "to p2pvpnd; `p2pvpnctl files withdraw ID` ends it.\n"
+            "In '#ROOM' each member who is online now gets the offer, and a line in the room\n"
+            "announces it. Members who are away or come later get no offer.\n"
             "  --no-wait       return as soon as the file is offered\n",
         .example = "p2pvpnctl send-file pi photo.jpg",
         .options = {{"no-wait", 0, false}},
@@ -808,11 +808,11 @@ const struct pv_command pv_cmds_files[] = {
         .keeps_root = true,
         .args = "[list | accept ID|all | refuse ID|all | withdraw ID|all | get ID|all]",
         .summary = "files offered to and by this node; accept one and save it",
-        .details = "accept waits for the file and saves it in the present directory. get saves a\n"
-                   "received file. Nothing is overwritten. refuse also throws away a received\n"
-                   "file; withdraw takes an offer of this node back. all means every file that\n"
-                   "fits: `p2pvpnctl files get all` saves all received files.\n"
-                   "  -o, --output PATH  save one file under this name, not that of the sender\n"
+        .details = "accept waits for the file and saves it in the current directory. get saves a\n"
+                   "received file. Nothing is overwritten. refuse also deletes a received file.\n"
+                   "withdraw takes back an offer of this node. all means every file to which the\n"
+                   "word applies: `p2pvpnctl files get all` saves all received files.\n"
+                   "  -o, --output PATH  save one file under this name instead of the sender's\n"
                    "  -d, --dir DIR   save in this directory\n"
                    "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",

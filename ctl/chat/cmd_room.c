@@ -102,13 +102,15 @@ const struct pv_command pv_cmds_room[] = {
     {
         .name = "room",
         .args = "create NAME | invite ROOM PEER | accept ROOM | leave ROOM | list | members ROOM",
-        .summary = "rooms: conversations of several, by invitation",
-        .details = "A room may be written with or without its #, which a shell wants quoted.\n"
-                   "  create ROOM      opens one; this node is its first member\n"
-                   "  invite ROOM PEER PEER gets what is said from now on, from any member\n"
-                   "  accept ROOM      take an invitation; speaking or inviting there does, too\n"
-                   "  leave ROOM       or decline; its lines stay in the history\n"
-                   "  list, members    rooms of this node; who is in one\n"
+        .summary = "rooms: group conversations by invitation",
+        .details = "The # of a room is optional here. In a shell, quote it.\n"
+                   "  create NAME       make a room; this node is its first member\n"
+                   "  invite ROOM PEER  from now on PEER receives the room's messages\n"
+                   "  accept ROOM       accept an invitation; sending to the room, or inviting to\n"
+                   "                    it, accepts it too\n"
+                   "  leave ROOM        leave the room, or decline; the history stays\n"
+                   "  list              list the rooms of this node\n"
+                   "  members ROOM      list the members of the room\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
         .example = "p2pvpnctl room create crew",
         .words = {1, 3},
