@@ -441,7 +441,7 @@ def nobody_is_an_admin_any_more(lab):  # remedy: import_root, ask_to_serve_again
     out = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "networks", "--json").out
     coordinator.host.run(lab.bin("p2pvpn-coordinator"), "drop", json.loads(out)["networks"][0]["id"])
     todo = problem(b, "the coordinator does not serve this network")
-    check("an admin gives it back" in todo, todo)
+    check("the machine with the root key gives it back" in todo, todo)
     cure(b, "the coordinator does not serve this network", "ask_to_serve_again",
          lambda said: run(a, commands(said)[0], URL=coordinator.url()))
     a.ctl("leave", "--last")

@@ -106,7 +106,7 @@ def a_user_without_any_right_is_a_member(lab):
                for name, kind in (("a", "port-restricted"), ("b", "address-restricted"), ("c", "symmetric"))]
     b.without_root()
     c.without_root(1971)
-    c.before += ["prlimit", "--nofile=128:128"]  # few may do, and raising them again needs root
+    b.before += ["prlimit", "--nofile=128:128"]  # few may do, and raising them again needs root
     lab.network(coordinator, [a, b, c])
     for one, other in ((b, a), (b, c), (a, c)):
         one.wait_direct(other)
