@@ -92,7 +92,7 @@ def fish_offers_the_same_and_says_what_each_is(lab):
     equal(of("room leave "), {"#crew": "room of 1"}, "rooms")
     check("used 0 of 3" in of("invite revoke ").values(), "invites that are open")
     equal(of("can "), {"bob": "online"}, "who can")
-    check("used for so long: 1h" in of("invite --")["--member-for"], "what goes on in the next line is cut")
+    check("10 minutes of silence" in of("invite --")["--ephemeral"], "what goes on in the next line is cut")
     for words in ("", "invite --", "files "):
         offered = of(words)
         check(offered, f"nothing is offered behind {words!r}")

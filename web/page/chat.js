@@ -337,7 +337,7 @@ export function chat(main, who) {
       begunFor.set(called, begunFor.get(who));
       drafts.delete(who);
     }
-    note(`${who} is called ${called} now`);
+    note(`${who} is called ${called} now.`);
     load(); // files have the name, too
     location.hash = `#/chat/${encodeURIComponent(called)}`;
   }
@@ -360,7 +360,7 @@ export function chat(main, who) {
     if (!membership() || membership() === NOWHERE || membership() === member) return;
     if (member && who && !who.includes(":") && !who.includes("~")) { // a key is one machine's, and an id one room's
       told.clear();
-      tell(`this machine is in ${state.status.network?.name} now`);
+      tell(`This machine is in network ${state.status.network?.name} now.`);
       forget();
       since = known = null;
       drawLog(); // it is asked for once somebody has the name: until then p2pvpnd takes it for the former one's
@@ -467,8 +467,8 @@ export function chat(main, who) {
       // Nobody has the name: the line stays one for the machine for which it was begun.
       if (begun && now === who && begun !== who) return note(`not sent: ${gone(begun)}`, "bad");
       begunFor.set(who, now);
-      const change = begun === NOBODY ? "was not known when this line was begun" : `is another ${room ? "room" : "machine"} now`;
-      if (begun && ![now, who].includes(begun)) return note(`${who} ${change}: send again, and the line goes there`, "bad");
+      const change = begun === NOBODY ? "was not known when you began this line" : `is another ${room ? "room" : "machine"} now`;
+      if (begun && ![now, who].includes(begun)) return note(`${who} ${change}: to send the line there, send it again`, "bad");
       write(who, "");
       const lines = underWay.get(who) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
       underWay.set(who, lines);

@@ -40,7 +40,7 @@ const now = () => past.at(-1) ?? {};
 function figures(s) {
   const of = now(), rate = v => v === undefined ? "–" : v;
   return el("div", { class: "figures" }, [[count(s.networks), "networks"], [count(s.online), "nodes online"], [count(s.connections.open), "connections"],
-    [of.load === undefined ? "–" : percent(of.load), "of one core"], [of.relayed === undefined ? "–" : `${bytes(of.relayed)}/s`, "relayed"],
+    [of.load === undefined ? "–" : percent(of.load), "load of one core"], [of.relayed === undefined ? "–" : `${bytes(of.relayed)}/s`, "relayed"],
     [rate(of.limited === undefined ? undefined : of.limited.toFixed(1)), "rejected/s"]]
     .map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
 }
@@ -52,7 +52,7 @@ function problems(s) {
   if (s.udp_silent >= (s.relay.udp_received === 0 ? 30 : 300))
     found.push("No UDP arrives: all nodes use TCP. Open the UDP ports in the firewalls of this machine and its network, unless all nodes are in networks that block UDP.");
   return el("section", { class: "card wide" }, el("h2", {}, found.length > 0 ? "Problems" : "All is well"),
-    found.length > 0 ? el("ul", {}, found.map(text => el("li", {}, text))) : el("p", { class: "quiet" }, "Running; database writable."));
+    found.length > 0 ? el("ul", {}, found.map(text => el("li", {}, text))) : el("p", { class: "quiet" }, "The coordinator runs, and its database is writable."));
 }
 
 function plots() {
@@ -69,9 +69,9 @@ function plots() {
 
 function server(s) {
   return el("section", { class: "card" }, el("h2", {}, "This coordinator"), facts([["Version", s.coordinator], ["Uptime", span(s.uptime)],
-    ["Listening on", s.listen.join(", ")], ["Sandbox", s.rights], ["Longest pause", `${(s.loop.longest_us / 1000).toFixed(1)} ms in the last minutes, ${count(s.loop.hard)} above 5 ms`],
+    ["Listening on", s.listen.join(", ")], ["Sandbox", s.rights], ["Longest pause", `${(s.loop.longest_us / 1000).toFixed(1)} ms in the last minutes; ${count(s.loop.hard)} pauses above 5 ms`],
     ["Memory", bytes(s.process.resident)], ["Descriptors", `${count(s.process.fds)} of ${count(s.process.max_fds)}`], ["Signals forwarded", count(s.requests.signals)],
-    ["Closed for errors", count(s.requests.failed)]]));
+    ["Closed after errors", count(s.requests.failed)]]));
 }
 
 function connections(s) {
@@ -113,7 +113,7 @@ function networksCard() {
   function list() {
     const found = networks.networks.filter(n => n.id.includes(wanted) || (n.name || "").includes(wanted)).sort((a, b) => b.members - a.members || b.bytes - a.bytes);
     place.replaceChildren(table(["Network", "Members", "Online", "Statements", "Stored", "Last seen"], found.slice(0, SHOWN).map(n => [nameOf(n), count(n.members), count(n.online),
-      count(n.statements), bytes(n.bytes + (n.copies || 0)), n.online > 0 ? "now" : n.seen ? ago(n.seen) : `not seen since the coordinator started, ${span(networks.uptime)} ago`]), wanted ? "None found." : "None yet."),
+      count(n.statements), bytes(n.bytes + (n.copies || 0)), n.online > 0 ? "now" : n.seen ? ago(n.seen) : `not since the coordinator started ${span(networks.uptime)} ago`]), wanted ? "None found." : "None yet."),
       found.length > SHOWN ? el("p", { class: "quiet" }, `The largest ${SHOWN} of ${count(found.length)}.`) : "");
   }
   if (networks) list();
@@ -123,7 +123,7 @@ function networksCard() {
 function homesCard(s) {
   if (!s.cluster.coordinators) return null;
   const c = s.cluster;
-  return el("section", { class: "card wide" }, el("h2", {}, "Homes"), el("p", {}, `${c.coordinators} coordinators share the database. ${count(c.taken)} networks moved here, ${count(c.given)} were handed over, ${count(c.lost)} were taken by others.`),
+  return el("section", { class: "card wide" }, el("h2", {}, "Homes"), el("p", {}, `${c.coordinators} coordinators share the database. ${count(c.taken)} networks moved here. ${count(c.given)} were handed to others, and ${count(c.lost)} were taken by others.`),
     homes?.coordinators && [table(["Coordinator", "Addresses", "Homes", "State"], homes.coordinators.map(o => [o.name, o.addresses, count(o.homes), !o.living ? "offline" : o.draining ? "draining" : "running"])),
       table(["Network", "Home", "Since", "Why"], homes.homes.slice(0, SHOWN).map(h => [calledBy(h.network), h.home ? `${h.home}${h.living ? "" : " (away)"}` : "none", clock(h.since), h.why]), "No network has a home yet."),
       homes.homes.length > SHOWN && el("p", { class: "quiet" }, `The first ${SHOWN} of ${count(homes.homes.length)}.`)],
@@ -155,7 +155,7 @@ async function live() {
     let heard = true;
     try { await look(); } catch (e) {
       if (e.status === 401) return locked(main, "p2pvpn-coordinator web");
-      failed = e instanceof Refused ? e.message : "no answer: is p2pvpn-coordinator web still running?";
+      failed = e instanceof Refused ? e.message : "p2pvpn-coordinator web does not answer: check that it still runs";
       steps = 0;
       heard = false;
     }

@@ -15,18 +15,18 @@ hear(event => {
 
 function peersCard() {
   const bad = state.peers.filter(p => ["bad", "warn"].includes(of(p).kind));
-  return el("section", { class: "card" }, el("h2", {}, "Slow paths"), table(["Member", "Path", "Round trip"],
+  return el("section", { class: "card" }, el("h2", {}, "Relayed and lossy paths"), table(["Member", "Path", "Round trip"],
     bad.map(p => [el("a", { href: `#/member/${encodeURIComponent(p.key || p.name)}` }, p.name), of(p).words, ms(p.path.rtt_ms)]),
-    "None: all paths are direct and without loss."));
+    "No path is relayed or loses packets."));
 }
 
 function node(s) {
   const off = s.datapath ? s.datapath.off || [] : [];
   return el("section", { class: "card" }, el("h2", {}, "This node"), facts([
-    ["State", s.state], ["p2pvpnd", `${s.daemon}, for ${span(s.uptime)}`],
-    ["Interface", s.interface ? `${s.interface.name}, ${s.interface.mtu} bytes, UDP port ${s.interface.port}` : "none"],
+    ["State", s.state], ["p2pvpnd", `${s.daemon}, running for ${span(s.uptime)}`],
+    ["Interface", s.interface ? `${s.interface.name}, MTU ${s.interface.mtu} bytes, UDP port ${s.interface.port}` : "none"],
     ["Sandbox", s.sandbox], ["Encryption", s.datapath ? `${s.datapath.aead}, ${count(s.datapath.workers, "worker")}` : null],
-    ["Off", off.map(o => `${o.what} (${o.why})`).join("; ")],
+    ["Not used", off.map(o => `${o.what} (${o.why})`).join("; ")],
     ["Post-quantum", s.post_quantum ? `${s.post_quantum.state}${s.post_quantum.why ? `: ${s.post_quantum.why}` : ""}` : null]]));
 }
 
@@ -34,7 +34,7 @@ function wayOut(s) {
   const nat = s.nat_binding || {};
   return el("section", { class: "card" }, el("h2", {}, "Connection"), facts([
     ["Coordinator", s.coordinator ? s.coordinator.connected ? `${s.coordinator.address}, ${ms(s.coordinator.rtt_ms)}` : `away: ${s.coordinator.error || "no answer"}` : null],
-    ["UDP", s.udp], ["Port for phones", (s.relays || []).map(r => r.phone_port).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT", natWords(s)],
+    ["UDP", s.udp], ["Phone port", (s.relays || []).map(r => r.phone_port).find(Boolean)], ["Public addresses", (s.public || []).join(", ")], ["NAT", natWords(s)],
     ["NAT binding lifetime", nat.idle_s ? `${span(nat.idle_s)} or longer` : null],
     ["Relayed", s.relayed ? `${bytes(s.relayed.tx_bytes)} sent, ${bytes(s.relayed.rx_bytes)} received` : null]]),
     (s.port_mappings || []).map(m => facts([[`Port mapping, ${m.family === "ipv6" ? "IPv6" : "IPv4"}`, `${m.state}${m.external ? `, ${m.external}` : ""}${m.why ? `: ${m.why}` : ""}`]])));
@@ -66,8 +66,8 @@ export function health(main) {
   const lookIntoLog = () => question("log").then(said => { log = said; paint(); });
   function logCard() {
     return el("section", { class: "card wide" }, el("h2", {}, "Log"), !log ? el("p", { class: "quiet" }, "Loading …") : log.lines.length === 0
-      ? el("p", { class: "quiet" }, `No lines that you may read in ${log.from}.`)
-      : [el("p", { class: "quiet" }, log.from), el("pre", { class: "log", tabindex: 0, role: "group", "aria-label": "The log's end" }, log.lines.join("\n"))],
+      ? el("p", { class: "quiet" }, `${log.from} has no lines that you may read.`)
+      : [el("p", { class: "quiet" }, log.from), el("pre", { class: "log", tabindex: 0, role: "group", "aria-label": "The end of the log" }, log.lines.join("\n"))],
       el("p", {}, el("button", { "data-key": "log", onclick: e => act(e.target, null, lookIntoLog) }, "Reload")));
   }
 

@@ -41,7 +41,7 @@ function lock() {
   if (leave) leave();
   leave = null;
   document.querySelector("header nav").hidden = true;
-  locked(main, "p2pvpnctl web", ["With ", el("code", {}, "sudo"), " the page can also change settings."]);
+  locked(main, "p2pvpnctl web", ["With ", el("code", {}, "sudo"), ", or with your own p2pvpnd --user, the page can also change settings."]);
 }
 
 function frame() {
@@ -64,7 +64,7 @@ function tellMissed() {
   const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
   const told = missed.filter(e => e.text);
   missedNote?.remove();
-  missedNote = note(`${count(told.length + lost, "event")} while this page was not connected.`, "away",
+  missedNote = note(`${count(told.length + lost, "event")} happened while this page was not connected.`, "away",
     el("ul", {}, told.slice(-50).map(e => el("li", {}, `${clock(e.time)} ${e.text}`)), lost > 0 && el("li", {}, `and ${lost} earlier`)));
 }
 

@@ -148,7 +148,7 @@ const byName = (a, b) => a.name < b.name ? -1 : 1;
 export function overview(main) {
   let chosen = "self", width = 0;
   const map = el("div", {}), about = el("section", { class: "card", "aria-live": "polite" }), members = el("div", {}), top = el("div", { class: "figures" });
-  const alone = el("p", { class: "quiet" }, "No other members yet. Network makes an invite.");
+  const alone = el("p", { class: "quiet" }, "No other members yet. To add one, make an invite on the page Network.");
   const body = el("div", { class: "overview" }, el("section", { class: "card map", "aria-label": "Map" }, map, legend()),
     el("div", {}, about, el("br"), el("section", { class: "card" }, el("h2", {}, "Members"), members, alone)));
   const drawMap = keep(map, peers => draw(width, peers, choose)), drawList = keep(members, list);

@@ -47,7 +47,7 @@ export function member(main, id) {
       peer.key && !peer.gateway && mutes !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
         await call(muted ? "unmute" : "mute", { peer: target });
         if (muted) mutes.delete(peer.name); else mutes.add(peer.name);
-        note(!muted ? `${peer.name} is muted: its messages arrive without notice.` : `${peer.name} is no longer muted.`);
+        note(!muted ? `${peer.name} is muted: its messages arrive without notifications.` : `${peer.name} is no longer muted.`);
         paint();
       }) }, muted ? "Unmute" : "Mute"),
       root && peer.key && el("button", { class: "danger", "data-key": "remove", onclick: async e => {

@@ -13,7 +13,7 @@ const AGAIN = [500, 1000]; // ms: until a request is made again
 const REPEATABLE = new Set(["can", "coordinators", "files", "history", "inbox", "invite_list", "muted", "peers", "read", "room_list", "room_members",
   "routes", "rules", "stats", "status", "why"]);
 const HANGS = "p2pvpnd does not answer";
-const SILENT = "no answer: is p2pvpnctl web still running?";
+const SILENT = "p2pvpnctl web does not answer: check that it still runs";
 
 export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
@@ -160,7 +160,7 @@ export async function call(cmd, fields, event) {
       if (!line.ok) throw new Refused(line.error, line.code, 200);
       return line;
     }
-    throw new Refused("p2pvpnd stopped or restarts", 8, 0);
+    throw new Refused("p2pvpnd has stopped or restarts", 8, 0);
   } catch (e) {
     throw abort.signal.aborted ? new Refused(SILENT, 8, 0) : e;
   } finally {
@@ -174,7 +174,7 @@ export async function question(cmd) {
   const response = await post({ cmd });
   if (!response.ok) await refuse(response);
   const said = (await response.text()).split("\n"), doc = said.findLast(line => line.startsWith("{"));
-  if (!doc) throw new Refused(said.join(" ").replace("p2pvpn-coordinator: ", "").trim() || "there is no answer", 8, 200);
+  if (!doc) throw new Refused(said.join(" ").replace("p2pvpn-coordinator: ", "").trim() || "p2pvpnctl web gave no answer", 8, 200);
   return JSON.parse(doc);
 }
 

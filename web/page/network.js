@@ -22,7 +22,7 @@ export function network(main) {
     try {
       const [rules, routes, coordinators] = await Promise.all([call("rules"), call("routes"), call("coordinators")]);
       const invites = await call("invite_list").catch(() => ({ invites: null })); // no admin has none to show
-      // An answer about other rules is true no more.
+      // An answer about other rules is no longer true.
       const said = JSON.stringify([state.status?.network?.id, rules.default, rules.tags, rules.rules.map(r => [r.id, r.from, r.to])]);
       if (said !== saidOf) verdict = "";
       saidOf = said;
@@ -36,7 +36,7 @@ export function network(main) {
     loadedAt = Date.now();
     paint();
   });
-  // An action, and what the page shows afterwards: not all of it is an event, as that somebody waits no more.
+  // An action, and what the page shows afterwards: not all of it is an event, such as that nobody waits any longer.
   const change = (button, done, cmd, fields) => act(button, done, async () => {
     try { return await call(cmd, fields); } finally { await Promise.all([load(), refresh().catch(() => {})]); }
   });
@@ -74,7 +74,7 @@ export function network(main) {
     const expires = el("select", { "data-key": "expires" }, DAYS.map(([text, s]) => el("option", { value: s, selected: s === 86400 }, text)));
     const [tag, tagList] = choice({ placeholder: "none", "data-key": "invite-tag" }, tags()), approve = el("input", { type: "checkbox", "data-key": "approve" }), ephemeral = el("input", { type: "checkbox", "data-key": "ephemeral" });
     return el("section", { class: "card" }, el("h2", {}, "Invite"), el("div", { class: "row" }, field("Machines", uses), field("Valid for", expires), field("Tag", [tag, tagList])),
-      box("Approve each machine", approve), box("Ephemeral", ephemeral),
+      box("Approve each machine", approve), box("Ephemeral: the machine leaves when its p2pvpnd ends", ephemeral),
       el("p", {}, el("button", { class: "main", "data-key": "invite", onclick: e => act(e.target, null, async () => {
         const fields = { uses: Number(uses.value), expires: Number(chosen(expires)) };
         if (tag.value) fields.tag = tag.value;
@@ -142,7 +142,7 @@ export function network(main) {
     const r = data.routes, can = state.status?.self?.admin;
     return el("section", { class: "card" }, el("h2", {}, "Routes and exit nodes"), r.fault && el("p", {}, r.fault),
       r.named?.length > 0 && el("p", { class: "quiet" }, `Set on this machine: ${r.named.map(x => `${x.what} is ${x.use ? "used" : "not used"}`).join(", ")}.`),
-      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Exit node: ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? ", once p2pvpn is up on this machine." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? "; it blocks all other traffic" : ""}.` : ", which does not answer."),
+      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Exit node: ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? ", once p2pvpn is up on this machine." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? "; this machine blocks all other traffic" : ""}.` : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit node in use.", "exit_off", {}) }, "Stop")) : null,
       table(["Prefix", "Through", "State", ""], r.routes.map(x => [isAll(x) ? `all ${x.prefix === "::/0" ? "IPv6" : "IPv4"}` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
         el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, `Allowed ${x.prefix} through ${x.peer}.`, "route_allow", { peer: x.key, prefix: x.prefix }) }, "Allow"),
@@ -152,7 +152,7 @@ export function network(main) {
 
   function coordinators() {
     return el("section", { class: "card" }, el("h2", {}, "Coordinators"), table(["Address", "State"], data.coordinators.map(c => [c.addresses.join(", "),
-      c.used ? state.status?.coordinator?.connected ? `connected, ${ms(state.status.coordinator.rtt_ms)}` : "offline" : "not in use"])));
+      c.used ? state.status?.coordinator?.connected ? `connected, ${ms(state.status.coordinator.rtt_ms)}` : "away" : "not in use"])));
   }
 
   let drawn = "";

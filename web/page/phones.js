@@ -37,7 +37,7 @@ export function phones(paint) {
     const all = el("input", { type: "checkbox", "data-key": "phone-everything" });
     const endpoint = el("input", { type: "text", placeholder: "automatic", "data-key": "phone-endpoint", maxlength: 270 });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Gateway", by),
-      el("label", {}, "Address and port of the gateway, if a router forwards one", endpoint)),
+      el("label", {}, "Address and port of the gateway, if its router forwards the port", endpoint)),
       el("label", { class: "check" }, all, "Route all traffic through the gateway (it must be an exit node)"),
       el("p", {}, el("button", { class: "main", "data-key": "phone", onclick: e => act(e.target, null, async () => {
         const fields = { name: name.value.trim() };
@@ -45,18 +45,18 @@ export function phones(paint) {
         if (all.checked) fields.everything = true;
         if (endpoint.value.trim()) fields.endpoint = endpoint.value.trim();
         made = await call("export", fields);
-        if (location.hash !== PAGE) note(`Network shows the file of ${made.name}.`);
+        if (location.hash !== PAGE) note(`The page Network shows the file of ${made.name}.`);
         name.value = endpoint.value = "";
         all.checked = false;
         paint(true);
-      }) }, "Add device"))];
+      }) }, "Add phone"))];
   }
 
   function shown() {
     const text = file(made);
-    return [el("p", {}, el("b", {}, made.name), ": scan this code in the WireGuard app. The file is a secret, is shown once and is not stored. ", made.by,
-      " can read the traffic, which is not post-quantum up to there.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`,
-        made.port_test === "untested" && ` ${made.endpoint} is not tested from outside: try the app in another network.`),
+    return [el("p", {}, el("b", {}, made.name), ": scan this code in the WireGuard app. The file is a secret. It is shown once and not stored. ", made.by,
+      " can read the phone's traffic. Between the two the traffic is not post-quantum.", !made.dns && ` Names of the network do not work: ${made.by} has no name server ([dns] listen).`,
+        made.port_test === "untested" && ` ${made.endpoint} was not tested from outside: try the app in another network.`),
       picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "phone-file" }, text),
       el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy file"),
         el("button", { "data-key": "phone-hide", onclick: () => { made = null; paint(true); } }, "Hide"))];
@@ -64,12 +64,12 @@ export function phones(paint) {
 
   function card() {
     const list = state.peers.filter(p => p.gateway), can = state.status?.self?.admin, way = phone_port();
-    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Device", "State", "Gateway", "Handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.gateway,
+    return el("section", { class: "card" }, el("h2", {}, "Phones"), table(["Name", "State", "Gateway", "Last handshake", ""], list.map(p => [p.name, p.online ? "online" : "offline", p.gateway,
       p.last_handshake ? ago(p.last_handshake) : "–", can && el("button", { class: "danger", "aria-label": `Remove ${p.name}`, onclick: async e => {
         if (await ask(`Remove ${p.name}?`, "It loses access within two seconds. Its file becomes useless.", "Remove") !== null)
           act(e.target, `${p.name} is removed.`, () => call("remove", { peer: p.key }));
-      } }, "Remove")]), "No phones yet. Devices with the WireGuard app can join."),
-      way && el("p", {}, "Phones reach this node at the coordinator's port ", el("code", {}, way)),
+      } }, "Remove")]), "No phones yet. A phone needs only the WireGuard app."),
+      way && el("p", {}, "Phones reach this node at the coordinator's phone port ", el("code", {}, way), "."),
       el("div", { id: "phone", "aria-live": "polite" }, made ? shown() : can && form()));
   }
 

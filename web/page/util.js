@@ -64,7 +64,7 @@ export function show(place, ...kids) {
 export function locked(place, command, more) {
   show(place, el("div", { class: "card" }, el("h1", {}, "This browser has no session"),
     el("p", {}, "Run this command in a terminal on this machine, and open the link that it prints:"),
-    el("pre", {}, command), el("p", {}, "A link works once, while the command runs. ", more)));
+    el("pre", {}, command), el("p", {}, "A link works once, and only while the command runs. ", more)));
 }
 
 // As pv_bytes_format(): 1,023.95 would be rounded to 1024.0, which the next unit says better.

@@ -1244,7 +1244,7 @@ def the_page_says_who_speaks(lab):
     wait("it to be b", lambda: b.json("status")["self"]["name"] == "b" and "b-2" not in a.peers())
     browser.sees("b is another machine since", ".talk")  # before the first line to it
     browser.click("button", "Send")
-    browser.sees("b is another machine now: send again, and the line goes there", "body")
+    browser.sees("b is another machine now: to send the line there, send it again", "body")
     equal(b.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     b.ctl("send", "a", "as the second b")
     browser.sees("as the second b", ".said")
@@ -1395,7 +1395,7 @@ def a_line_begun_for_a_machine_that_is_gone_goes_to_no_other(lab):
     wait("the page to know the other", lambda: browser.run(
         "return import('/net.js').then(net => net.state.peers.some(p => p.name === 'b'))"))
     browser.click("button", "Send")
-    browser.sees("b is another machine now: send again, and the line goes there")
+    browser.sees("b is another machine now: to send the line there, send it again")
     equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     browser.must_be_clean(page.origin)
 
@@ -1427,7 +1427,7 @@ def a_line_begun_while_nobody_has_the_name_goes_to_no_other(lab):
         wait("the page to know the other", lambda: browser.run(
             "return import('/net.js').then(net => net.state.peers.some(p => p.name === 'b'))"))
         browser.click("button", "Send")
-        browser.sees("b was not known when this line was begun: send again, and the line goes there")
+        browser.sees("b was not known when you began this line: to send the line there, send it again")
         equal(gets.json("history", "a")["messages"], [], "what the next b has of a line begun while nobody had the name")
         browser.run("document.querySelector('textarea').value = ''; "
                     "document.querySelector('textarea').dispatchEvent(new Event('input'))")
@@ -1462,7 +1462,7 @@ def a_line_begun_before_the_page_knew_its_network_is_kept_and_asked_about(lab):
     wait("the page to know the other", lambda: browser.run(
         "return import('/net.js').then(net => net.state.peers.every(p => p.name !== 'd'))"))
     browser.click("button", "Send")
-    browser.sees("c was not known when this line was begun: send again, and the line goes there", "#notes")
+    browser.sees("c was not known when you began this line: to send the line there, send it again", "#notes")
     equal(d.json("history", "a")["messages"], [], "what the next c has of it")
     browser.click(".talks a", "b")
     browser.sees("b", ".talk h2")
@@ -1570,12 +1570,12 @@ def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     browser.run("return import('/net.js').then(net => { net.hear(() => { throw new Error('of a hearer'); }); })")
     a.ctl("leave", "--last")
     c.ctl("join", a.ctl("create", coordinator.url(), "--name", "a", "--network", "other").out.strip(), "--name", "b")
-    browser.sees("this machine is in other now", ".talk")
+    browser.sees("This machine is in network other now.", ".talk")
     browser.sees("No messages yet", ".log")
     browser.sees("None yet", ".talks")
     wait("c to be known", lambda: "b" in a.peers())
     browser.click("button", "Send")
-    browser.sees("b is another machine now: send again, and the line goes there", "body")
+    browser.sees("b is another machine now: to send the line there, send it again", "body")
     equal(c.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     browser.click("button", "Send")
     wait("the line, sent again", lambda: [m["text"] for m in c.json("history", "a")["messages"]] == ["for the first b"])
@@ -1599,10 +1599,10 @@ def a_line_begun_in_one_network_goes_to_nobody_in_another(lab):
     d = lab.host("d")
     d.daemon()
     d.ctl("join", a.ctl("create", coordinator.url(), "--name", "a", "--network", "other").out.strip(), "--name", "b")
-    browser.sees("this machine is in other now", ".talk")
+    browser.sees("This machine is in network other now.", ".talk")
     browser.sees("No messages yet", ".log")
     browser.click("button", "Send")
-    browser.sees("b was not known when this line was begun: send again, and the line goes there", "body")
+    browser.sees("b was not known when you began this line: to send the line there, send it again", "body")
     equal(d.json("history", "a")["messages"], [], "what the third b has of a line begun in no network")
     # Its interface goes and comes, which ends requests of Chromium's.
     browser.must_be_clean(page.origin, expected=("ERR_NETWORK_CHANGED", "of a hearer"))
@@ -1799,7 +1799,7 @@ def the_coordinators_page_shows_what_it_does(lab):
         browser.sees(name, "td")
     browser.one("svg.plot[aria-label^='Load of the control thread: at most']")
     check(not any(network in browser.text() for network in ids), "an ID beside its name")
-    browser.sees("Running; database writable.", "main")
+    browser.sees("The coordinator runs, and its database is writable.", "main")
     browser.sees("rejected/s", ".figures")
     for width, height in SIZES:
         browser.resize(width, height)
@@ -2013,7 +2013,7 @@ def pictures_of_the_documents(lab):
     browser = Browser(coordinator.host)
     browser.open(page.link())
     browser.resize(1280, 720)
-    browser.sees("Running; database writable.", "main")
+    browser.sees("The coordinator runs, and its database is writable.", "main")
     pause(60, "for plots, which grow with time")
     picture(browser, "coordinator")
 
