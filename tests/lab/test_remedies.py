@@ -205,7 +205,7 @@ def doctor_names_remedies(lab):  # remedy: join_first, see_coordinator, mend_and
 SIDE = """[metrics]
 listen = 127.0.0.1:9586
 [chat]
-notify = /usr/local/bin/p2pvpn-told
+notify = /etc/p2pvpn/told
 [relay]
 turn = turns:turn.example
 user = node
@@ -262,7 +262,7 @@ def side_features_keep_nobody_out(lab):  # remedy: mend_and_reload, mend_and_res
     check(a.listens(9586), "metrics are not served")
 
     def program(said):
-        a.run("sh", "-c", "mkdir -p /usr/local/bin; cp /bin/true /usr/local/bin/p2pvpn-told")
+        a.run("sh", "-c", "cp /bin/true /etc/p2pvpn/told")
         run(a, commands(said)[0])
     cure(a, "[chat] notify is off", "mend_and_reload", program)
 
