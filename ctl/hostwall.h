@@ -32,8 +32,8 @@ struct pv_hostwall {
     bool in_part; /* a rule about our interface lets some of its packets pass, and does not drop */
 
     bool is_out;                  /* the packet that the trace is about now */
-    bool was_ours;                /* a rule that names our interface sent it to a chain, */
-    char ours[PV_HOSTWALL_NAME];  /* this one: "inet wall vpn" */
+    bool was_ours;                /* a rule that names our interface sent it to the chain ours */
+    char ours[PV_HOSTWALL_NAME];  /* "inet wall vpn": family, table and chain */
     struct pv_nftcmd_trace trace; /* the running `nft monitor trace` */
     bool again;                   /* the counters are read for the second time */
     size_t n_counters;            /* read so far */

@@ -114,8 +114,8 @@ static const char *to_ask(const struct pv_node *n, char buf[static ASK_BUF])
     return buf;
 }
 
-/* Has the network no admin any more, neither this node nor another? False as long as this node may
- * not have heard of all members. */
+/* Is neither this node nor another member an admin? False while this node may not know all members.
+ */
 static bool is_none(const struct pv_node *n)
 {
     const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);

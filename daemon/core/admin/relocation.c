@@ -781,7 +781,8 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
         fail(x, PV_CTLAPI_USAGE, "these are no addresses",
              "give HOST:PORT, or tls:HOST:PORT, with commas between", now);
     else if (r != PV_OK)
-        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r), "give fewer or shorter addresses", now);
+        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
+             r == PV_ERR_NO_SPACE ? "give fewer or shorter addresses" : "try again", now);
     else
         tell(x, now);
 }
@@ -852,7 +853,8 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (why == NULL)
         item = (struct pv_ctl_item){.statement = token->record};
     if (why == NULL && pv_membership_add(n, &item, 1, now) > 0)
-        why = "join: the signer of this token may not move the network: ask an admin for another";
+        why = "join: only the network's root key may move it, and it did not sign this token: ask "
+              "an admin for another";
     free(token);
     if (why != NULL)
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_BAD_TOKEN, why);

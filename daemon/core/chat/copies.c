@@ -85,21 +85,11 @@ static bool may_send(const struct copies *c, const struct pv_peer *to)
     return pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow;
 }
 
-/* The network, author and receiver that the author signs. */
-static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *from,
-                                       const uint8_t *to)
-{
-    struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
-    memcpy(route.from, from, sizeof(route.from));
-    memcpy(route.to, to, sizeof(route.to));
-    return route;
-}
-
 static int build_parcel(const struct pv_node *n, const struct pv_chat_record *m,
                         uint8_t *ret_content, size_t *ret_len)
 {
-    struct pv_signal_route route = route_of(n, n->identity->sign_pk, m->peer);
+    struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), n->identity->sign_pk, m->peer);
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     const struct pv_appsigner signer = pv_node_appsigner(n);
@@ -128,7 +118,8 @@ static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, 
                      pv_ns now)
 {
     struct pv_node *n = c->node;
-    struct pv_signal_route route = route_of(n, from, n->identity->sign_pk);
+    struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), from, n->identity->sign_pk);
     const struct pv_member *m = pv_roster_known(n->roster, from);
     struct pv_parcel parcel;
     /* An author who is not in the roster yet may come with the next roster: the copy stays where it

@@ -275,7 +275,7 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_pack("{s:s}", "version", PV_VERSION));
 }
 
-/* Counts that are missing cost no more than themselves: people ask for the status exactly when
+/* The answer lacks counts rather than coming late: people ask for the status exactly when
  * things fail. */
 static void answer_status(void *self, uint64_t handle, const struct pv_chat_counts *counts,
                           pv_ns now)

@@ -33,16 +33,6 @@ void pv_boxes_use(struct pv_node *n, const struct pv_boxes_user *functions, void
 
 /* --- seals ----------------------------------------------------------------------------------- */
 
-static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *from,
-                                       const uint8_t *to)
-{
-    struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
-    memcpy(route.from, from, sizeof(route.from));
-    memcpy(route.to, to, sizeof(route.to));
-    return route;
-}
-
 int pv_boxes_seal(struct pv_node *n, const uint8_t to[static PV_SIGN_PK_LEN],
                   struct pv_view content, uint8_t ret_box[static PV_COPYBOX_MAX], size_t *ret_len)
 {
@@ -51,7 +41,8 @@ int pv_boxes_seal(struct pv_node *n, const uint8_t to[static PV_SIGN_PK_LEN],
         return PV_ERR_STATE;
     if (p == NULL)
         return PV_ERR_NOT_FOUND;
-    struct pv_signal_route route = route_of(n, n->identity->sign_pk, to);
+    struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), n->identity->sign_pk, to);
     const struct pv_noise_static own = pv_ownkeys_current(n->identity);
     const struct pv_sealing_to *hybrid = pv_sealkeys_to(n, p);
     const struct pv_copybox_keys keys = {
@@ -74,7 +65,8 @@ int pv_boxes_open(const struct pv_node *n, const uint8_t from[static PV_SIGN_PK_
     uint8_t psk[PV_NOISE_PSK_LEN];
     if (n->roster == NULL)
         return PV_ERR_STATE;
-    struct pv_signal_route route = route_of(n, from, n->identity->sign_pk);
+    struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), from, n->identity->sign_pk);
     const bool hybrid = pv_sealkeys_secret(n, box, psk);
     int r = PV_ERR_AUTH;
     for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);) {

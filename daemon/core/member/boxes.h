@@ -29,13 +29,13 @@ void pv_boxes_use(struct pv_node *n, const struct pv_boxes_user *functions, void
 /* Seals content, at most PV_COPYBOX_CONTENT_MAX bytes, for the member to: as a hybrid box if both
  * can. The seal covers network, sender and receiver, so that a box is of no use anywhere else.
  * PV_ERR_NOT_FOUND (no such peer), PV_ERR_REFUSED (the user wants hybrid boxes alone, and this is
- * none), PV_ERR_STATE (in no network); those of pv_copybox_seal(). */
+ * none), PV_ERR_STATE (in no network), or an error of pv_copybox_seal(). */
 PV_MUST_CHECK int pv_boxes_seal(struct pv_node *n, const uint8_t to[static PV_SIGN_PK_LEN],
                                 struct pv_view content, uint8_t ret_box[static PV_COPYBOX_MAX],
                                 size_t *ret_len);
 /* Opens a box that from is said to have sealed for this node, with the transport key in use or a
  * former one. PV_ERR_AGAIN: another start of this program may open it, with a library that has
- * ML-KEM. PV_ERR_STATE (in no network); those of pv_copybox_open(). */
+ * ML-KEM. PV_ERR_STATE (in no network), or an error of pv_copybox_open(). */
 PV_MUST_CHECK int pv_boxes_open(const struct pv_node *n, const uint8_t from[static PV_SIGN_PK_LEN],
                                 struct pv_view box,
                                 uint8_t ret_content[static PV_COPYBOX_CONTENT_MAX],

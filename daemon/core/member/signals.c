@@ -224,10 +224,8 @@ static int seal(struct signals *s, const struct pv_peer *p, struct pv_view text,
     struct pv_node *n = s->node;
     const struct pv_noise_static own = pv_ownkeys_current(n->identity);
     const struct pv_sealing_to *to = pv_sealkeys_to(n, p);
-    struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
-    memcpy(route.from, n->identity->sign_pk, sizeof(route.from));
-    memcpy(route.to, pv_peer_pk(p), sizeof(route.to));
+    const struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), n->identity->sign_pk, pv_peer_pk(p));
     const struct pv_noise_parties keys = {.local = &own, .remote = pv_peer_transport(p)};
     int r = to == NULL ? PV_ERR_UNSUPPORTED
                        : pv_signal_seal_hybrid(&route, to, &keys, &n->rng, text, box);
@@ -528,11 +526,8 @@ static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct p
         return NULL;
     /* The box was sealed for this route: a helper can neither name another sender nor bring it to
      * another receiver. */
-    struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
-    memcpy(route.from, from, sizeof(route.from));
-    memcpy(route.to, n->identity->sign_pk, sizeof(route.to));
-
+    const struct pv_signal_route route =
+        pv_signal_route_of(pv_roster_network_id(n->roster), from, n->identity->sign_pk);
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
     struct opened o;
     if (text == NULL)

@@ -209,6 +209,18 @@ void pv_signal_parsed_done(struct pv_signal_parsed *parsed)
 
 /* --- box ------------------------------------------------------------------------------------- */
 
+struct pv_signal_route pv_signal_route_of(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                                          const uint8_t from[static PV_SIGN_PK_LEN],
+                                          const uint8_t to[static PV_SIGN_PK_LEN])
+{
+    struct pv_signal_route route;
+
+    memcpy(route.network_id, network_id, sizeof(route.network_id));
+    memcpy(route.from, from, sizeof(route.from));
+    memcpy(route.to, to, sizeof(route.to));
+    return route;
+}
+
 /* Sender before receiver: the same two nodes in the other direction give another prologue, so a box
  * cannot be sent back to who wrote it. */
 static struct pv_view route_prologue(const struct pv_signal_route *route,

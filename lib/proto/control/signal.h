@@ -70,6 +70,10 @@ struct pv_signal_route {
     uint8_t from[PV_SIGN_PK_LEN];
     uint8_t to[PV_SIGN_PK_LEN];
 };
+/* The route of these three. */
+struct pv_signal_route pv_signal_route_of(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                                          const uint8_t from[static PV_SIGN_PK_LEN],
+                                          const uint8_t to[static PV_SIGN_PK_LEN]);
 /* ret_box gets text.len + PV_NOISE_X_OVERHEAD bytes. remote: the receiver's transport key.
  * PV_ERR_LIMIT (text too long), PV_ERR_AUTH (remote of small order). */
 PV_MUST_CHECK int pv_signal_seal(const struct pv_signal_route *route,
