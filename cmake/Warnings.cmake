@@ -16,7 +16,7 @@ set(PV_WARNINGS
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes
     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wcast-qual
     -Wcast-align -Wformat=2 -Wswitch -Wimplicit-fallthrough -Wdouble-promotion -Wnull-dereference
-    -Wno-unused-parameter # scripts/check-size names those that are mistakes
+    -Wno-unused-parameter # most functions that leave one alone are called by a pointer
     -Wno-overlength-strings # C17 promises 4,095 characters, gcc and clang take any --help
     -Wno-enum-float-conversion # newer clangs warn where a number that an enum names is compared with a double
     -fno-strict-aliasing -fno-common)

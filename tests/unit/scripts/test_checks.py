@@ -370,33 +370,6 @@ class Promises(Tree):
                 self.assertIn(words, problem)
 
 
-class Size(Tree):
-    def problems(self, body):
-        """The problems that check-size names in a function of these lines."""
-        text = "\n".join(["int f(int a)", "{", *["    " + line for line in body], "}"])
-        self.write("f.c", text + "\n")
-        return load("check-size").check("f.c")
-
-    def test_a_function_has_80_lines(self):
-        self.assertEqual(self.problems(["a++;"] * 78), [])
-        self.assertEqual(self.problems(["a++;"] * 79),
-                         ["f.c:2: f() has 81 lines (at most 80, rows of tables aside)"])
-
-    def test_rows_of_a_table_do_not_count(self):
-        rows = [line for i in range(60) for line in (f"case {i}:", f"    return g({i});")]
-        self.assertEqual(self.problems(["switch (a) {", *rows, "}"]), [])
-        rows = [line for i in range(60) for line in (f"case {i}:", "    a = g(a,", f"        {i});",
-                                                     "    break;")]
-        self.assertEqual(self.problems(["switch (a) {", *rows, "default:", "    break;", "}"]), [])
-        self.assertEqual(self.problems(["static const int T[] = {", *["    1,"] * 100, "};"]), [])
-
-    def test_cases_that_do_things_count(self):
-        rows = [line for i in range(30) for line in (f"case {i}:", "    a++;", f"    return g({i});")]
-        self.assertEqual(len(self.problems(["switch (a) {", *rows, "}"])), 1)
-        rows = [line for i in range(30) for line in (f"case {i}:", "    if (a)", f"        return {i};")]
-        self.assertEqual(len(self.problems(["switch (a) {", *rows, "}"])), 1)
-
-
 class Shape(unittest.TestCase):
     """check-shape counts what it says."""
 
@@ -416,72 +389,6 @@ class Shape(unittest.TestCase):
         r = subprocess.run([os.path.join(ROOT, "scripts/check-shape")], capture_output=True, text=True, check=True)
         self.assertIn("members of struct pv_node", r.stdout)
         self.assertNotRegex(r.stdout, r"(?m)^ +0 .*(objects|lines|tables|trackers)")
-
-
-class Comments(Tree):
-    def problems(self, text):
-        return load("check-comments").check("f.c", text.splitlines())
-
-    def test_a_file_says_what_it_is_for(self):
-        licence = "/* SPDX-License-Identifier: MIT */\n"
-        self.assertEqual(self.problems(licence + "/* f.c - adds one to another. */\nint a;\n"), [])
-        self.assertEqual(self.problems(licence + "/*\n * f.c - adds numbers.\n */\nint a;\n"), [])
-        for text in ("int a;", "/* */\nint a;", "#include <a.h>\n/* Adds one to another. */\nint a;"):
-            self.assertEqual(self.problems(licence + text), ["f.c:1: does not say what it is for"])
-
-    def test_a_long_static_function_has_a_comment(self):
-        head = "/* f.c - adds one to another. */\n\n"
-
-        def body(n, line="    a = \"/* no */\";\n"):
-            return "static int f(int a,\n             int b)\n{\n" + line * (n - 2) + "}\n"
-
-        self.assertEqual(self.problems(head + body(25)), [])
-        self.assertEqual(self.problems(head + body(26)),
-                         ["f.c:5: f() has 26 lines and no comment (more than 25)"])
-        self.assertEqual(self.problems(head + "/* Why. */\n" + body(26)), [])
-        self.assertEqual(self.problems(head + body(26, "    a++; /* why */\n")), [])
-        self.assertEqual(len(self.problems(head + "/* --- a section --- */\n" + body(26))), 1)
-        self.assertEqual(self.problems(head + body(26).replace("static ", "")), [])
-
-    def test_a_ruler_is_one_line(self):
-        head = "/* f.c - adds one to another. */\n\n"
-        self.assertEqual(self.problems(head + "/* --- a section ---- */\n"), [])
-        self.assertEqual(self.problems(head + "/* --- a section ----\n */\n"),
-                         ["f.c:3: a ruler of two lines: shorten it"])
-
-    def test_a_comment_in_the_middle_belongs_to_something(self):
-        head = "/* f.c - adds one to another. */\n\n/* More of that. */\n\n#include <a.h>\n\n"
-        loose = "/* Subtracts\n * numbers. */\n"
-        self.assertEqual(self.problems(head + loose + "int a;\n"), [])
-        self.assertEqual(self.problems(head + "/* --- less --- */\n\n" + loose + "\n/* One. */\n\nint a;\n"), [])
-        self.assertEqual(self.problems(head + "/* clang-format off */\n\nint a;\n/* clang-format on */\n"), [])
-        for text, line in ((loose + "\nint a;\n", 7), ("/* --- less --- */\n\nint a;\n\n" + loose, 11)):
-            self.assertEqual(self.problems(head + text), [
-                f"f.c:{line}: a comment between blank lines: give it a ruler, or to what follows"])
-
-    def test_a_sentence_says_who_acts(self):
-        comments = load("check-comments")
-
-        def lines_of(path, text):
-            return [int(p.split(":")[1]) for p in comments.check(path, text.splitlines())]
-
-        head = "/* f.c - adds one to another. */\n"
-        for bad in ("/* Who knocks is let in. */", "/* A door. What came is read. */", "/* A door: What came. */",
-                    "int a; /* (Whoever asks, hears.) */"):
-            self.assertEqual(lines_of("f.c", head + bad), [2], bad)
-        self.assertEqual(lines_of("f.c", head + "/*\n * A door.\n *\n * What came\n * is read.\n */"), [5])
-        self.assertEqual(lines_of("f.c", head + "/*\n * - Whatever comes is read.\n */"), [3])
-        self.assertEqual(lines_of("f.c", head + 'a("A door. Who "\n  "knocks is let in.");'), [2])
-        for good in ("/* A peer that knocks is let in: who asks, hears. What now? */", "/* What does it do? A lot. */",
-                     "int what = 0; /* Whose it is. */", 'a("a line: %s. What");'):
-            self.assertEqual(lines_of("f.c", head + good), [], good)
-        self.assertEqual(lines_of("tests/t.c", "PV_TEST(who_asks_hears)\nPV_TEST_IN(what_came, a)\nPV_TEST(a_who_b)"), [1, 2])
-        self.assertEqual(lines_of("t.py", 'a = 1  # b\n# Who knocks\n# is let in.\ndef test_what_came():\n' + 3 * '"' + "What came." + 3 * '"'),
-                         [2, 4, 5])
-        self.assertEqual(lines_of("p.js", "// A door.\n// What came is read.\nlet a = 1;\n"), [2])
-        self.assertEqual(lines_of("m.8", ".SH What it is\nA door. What came\nis read.\n"), [2])
-        text = "# What it is\n\n| What | is it |\n\nA door. `Who` it is.\n\n- Who knocks\n  waits. What\n  came is read.\n"
-        self.assertEqual(lines_of("d.md", text), [7, 8])
 
 
 if __name__ == "__main__":
