@@ -174,7 +174,7 @@ const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT
     return buf;
 }
 
-/* inet_ntop() writes the canonical form of RFC 5952, so equal addresses have equal texts. */
+/* inet_ntop() writes the canonical form of RFC 5952: equal addresses have equal texts. */
 const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT])
 {
     char ip[INET6_ADDRSTRLEN];
@@ -274,7 +274,8 @@ bool pv_addr_is_usable_remote(const struct pv_addr *a)
     if (a->family == PV_AF_NONE || a->port == 0 || pv_addr_is_unspecified(a) ||
         pv_addr_is_loopback(a) || pv_addr_is_link_local(a) || pv_addr_is_multicast(a))
         return false;
-    /* 0/8 (RFC 1122) and 240/4 (class E, broadcast); one of IPv4 in it: sockets take none */
+    /* IPv4: 0/8 (RFC 1122) and 240/4 (class E, broadcast) are refused. IPv6: sockets refuse an IPv4
+     * address in it. */
     return a->family == PV_AF_INET6 ? pv_addr_unmap(*a).family == PV_AF_INET6
                                     : a->ip[0] != 0 && a->ip[0] < 240;
 }

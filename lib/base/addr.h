@@ -57,14 +57,15 @@ PV_MUST_CHECK int pv_prefix_parse(const char *text, struct pv_prefix *ret_prefix
 const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_addr_format_ip(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT]);
-/* The same in a buffer of their own, for a text that is printed at once: it lasts until the end of
- * the block that they stand in. All macros *_STR are such. */
+/* The same, in a buffer that lasts until the end of the enclosing block. Use it for a text that is
+ * printed at once. All macros *_STR work so. */
 #define PV_ADDR_STR(a)   pv_addr_format(a, (char[PV_ADDR_TEXT]){0})
 #define PV_IP_STR(a)     pv_addr_format_ip(a, (char[PV_ADDR_TEXT]){0})
 #define PV_PREFIX_STR(p) pv_prefix_format(p, (char[PV_ADDR_TEXT]){0})
 
-/* The zone of names of a range whose length is whole bytes (IPv4) or nibbles (IPv6), RFC 1035 s3.5,
- * RFC 3596 s2.5: "66.10.in-addr.arpa"; host bits do not count. PV_ERR_UNSUPPORTED: it is not. */
+/* Writes the reverse DNS zone of a range whose length is whole bytes (IPv4) or nibbles (IPv6):
+ * "66.10.in-addr.arpa" (RFC 1035 s3.5, RFC 3596 s2.5). Host bits do not count. PV_ERR_UNSUPPORTED:
+ * another length. */
 PV_MUST_CHECK int pv_prefix_reverse_zone(const struct pv_prefix *range,
                                          char ret_name[static PV_ADDR_ZONE_BUF]);
 
@@ -81,6 +82,6 @@ bool pv_addr_is_multicast(const struct pv_addr *a);  /* 224/4, ff00::/8 */
 bool pv_addr_is_broadcast(const struct pv_addr *a);  /* 255.255.255.255 */
 /* RFC 1918, 100.64/10 (RFC 6598), fc00::/7 (RFC 4193). */
 bool pv_addr_is_private(const struct pv_addr *a);
-/* May a datagram go there at all: not unspecified, loopback, link-local, multicast, broadcast,
- * class E, an address of IPv4 in one of IPv6, and a port other than 0. */
+/* Returns true if a datagram may go to this address: not unspecified, loopback, link-local,
+ * multicast, broadcast, class E or an IPv4 address inside IPv6, and not port 0. */
 bool pv_addr_is_usable_remote(const struct pv_addr *a);

@@ -15,16 +15,17 @@
 
 enum {
     PV_AGECLOCK_STEP_S = 86400, /* ours: the most that may pass between two looks */
-    PV_AGECLOCK_LOOK_S = 3600,  /* ours: between two looks, of those who look as they are used */
+    PV_AGECLOCK_LOOK_S =
+        3600, /* ours: time between two looks of a keeper that looks when it is used */
 };
 
 /* A new one is {wall clock, wall clock}. */
 struct pv_ageclock {
-    uint64_t age_s;  /* its time at the last look, Unix seconds but for jumps */
+    uint64_t age_s;  /* time of this clock at the last look: Unix seconds without jumps */
     uint64_t seen_s; /* the wall clock then */
 };
 
-/* The time of this clock; its keeper does not look yet. */
+/* Returns the time of this clock without a look. */
 static inline uint64_t pv_ageclock_now(const struct pv_ageclock *c, uint64_t wall_s)
 {
     uint64_t passed = wall_s > c->seen_s ? wall_s - c->seen_s : 0;
@@ -37,7 +38,8 @@ static inline void pv_ageclock_look(struct pv_ageclock *c, uint64_t wall_s)
     c->seen_s = wall_s;
 }
 
-/* Is a look due? After a clock was set back, at once, so that time passes from there. */
+/* Returns true if a look is due. After the wall clock was set back it is due at once, so that time
+ * passes from there. */
 static inline bool pv_ageclock_due(const struct pv_ageclock *c, uint64_t wall_s)
 {
     return wall_s < c->seen_s || wall_s - c->seen_s >= PV_AGECLOCK_LOOK_S;

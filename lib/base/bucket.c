@@ -15,7 +15,7 @@
 enum {
     MILLI = 1000, /* parts of a token: many small steps must add up */
     WAYS = 4,     /* ours: slots a source may use; the least recently used of them is evicted */
-    FUZZED_SLOTS = 64, /* in targets of libFuzzer: what is cleared in each run, and soon full */
+    FUZZED_SLOTS = 64, /* in fuzz targets: little to clear in each run, and soon full */
 };
 
 /* Adds the milli-tokens of the time that passed: dt [ns] * rate [1/s] * 1000 / 1e9. A long time
@@ -94,9 +94,9 @@ struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table)
     return NULL;
 }
 
-/* The slot of a source, or, if it has none, the one that was used longest ago where it may have
- * one. Sources count by network, /56 and /24: that is what one subscriber has, and single addresses
- * of an IPv6 network are free for an attacker. */
+/* Returns the slot of a source. If it has none, returns the least recently used of the slots that
+ * it may have. A source is a network of /56 or /24, which is what one subscriber has: an attacker
+ * gets single addresses of an IPv6 network for nothing. */
 static struct bucket_slot *slot_of(struct pv_bucket_table *table, const struct pv_addr *src,
                                    uint8_t ret_net[static 8])
 {

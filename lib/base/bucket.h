@@ -26,6 +26,6 @@ PV_MUST_CHECK int pv_bucket_table_new(struct pv_bucket_table **ret_table, size_t
 struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table);
 PV_MUST_CHECK bool pv_bucket_table_take(struct pv_bucket_table *table, const struct pv_addr *src,
                                         uint32_t n, pv_ns now);
-/* Gives back what a source took before, up to a full bucket. One that was evicted meanwhile gets
- * nothing, as it has a full one at its next take. */
+/* Gives back n tokens that a source took, up to a full bucket. A source that was evicted meanwhile
+ * gets nothing, because it begins with a full bucket. */
 void pv_bucket_table_give(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n);

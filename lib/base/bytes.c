@@ -47,7 +47,7 @@ uint64_t pv_get_u64(struct pv_reader *r)
     return p == NULL ? 0 : pv_load_be64(p);
 }
 
-/* No bytes are always there, also at the end of the input. */
+/* Zero bytes can always be read, also at the end of the input. */
 struct pv_view pv_get_bytes(struct pv_reader *r, size_t len)
 {
     if (len == 0)

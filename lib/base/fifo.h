@@ -22,7 +22,8 @@ struct pv_fifo_item {
     unsigned char value[];
 };
 
-/* Copies the len bytes, > 0, of value. PV_ERR_NOMEM. Here, so that a test can have memory fail. */
+/* Appends a copy of the len (> 0) bytes of value. PV_ERR_NOMEM. Inline, so that a test can make
+ * malloc() fail. */
 PV_MUST_CHECK static inline int pv_fifo_put(struct pv_fifo *f, const void *value, size_t len)
 {
     struct pv_fifo_item *item = malloc(sizeof(*item) + len);
@@ -40,7 +41,7 @@ PV_MUST_CHECK static inline int pv_fifo_put(struct pv_fifo *f, const void *value
     return PV_OK;
 }
 
-/* The oldest value: as many bytes as were put. PV_ERR_AGAIN: there is none. */
+/* Takes out the oldest value, with as many bytes as were put. PV_ERR_AGAIN: the fifo is empty. */
 PV_MUST_CHECK static inline int pv_fifo_take(struct pv_fifo *f, void *ret_value)
 {
     struct pv_fifo_item *item = f->first;

@@ -7,8 +7,8 @@
 
 #include "base/pv.h"
 
-/* Returns true if a terminal acts on this character, or if it hides or reorders what is around it.
- */
+/* Returns true if a terminal acts on this character, or if it hides or reorders the text around
+ * it. */
 bool pv_char_is_harmful(uint32_t cp);
 /*
  * Replaces control characters (C0, DEL, C1), characters that change the direction of text or are

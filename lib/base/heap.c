@@ -71,8 +71,8 @@ static void sift_down(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
     put_at(heap, i, node);
 }
 
-/* Puts node at the free slot i, or wherever its deadline wants it: a node that replaces another may
- * have to go either way. */
+/* Puts node into the free slot i, then moves it to where its deadline belongs. A node that replaces
+ * another may have to move either way. */
 static void sift(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 {
     if (i > 0 && is_earlier(node, heap->nodes[(i - 1) / 2]))

@@ -28,12 +28,12 @@ void pv_heap_done(struct pv_heap *heap);
 /* Makes room for one more node, so that the next pv_heap_set() of a new node cannot fail.
  * Call once when a child is created. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_heap_reserve(struct pv_heap *heap, size_t n_nodes);
-/* Sets or moves the deadline; PV_NEVER takes the node out. Setting the deadline it has keeps its
- * place among equals. The node must have been reserved for. */
+/* Sets or moves the deadline; PV_NEVER takes the node out. A node that is given its present
+ * deadline keeps its place among equals. pv_heap_reserve() must have made room for the node. */
 void pv_heap_set(struct pv_heap *heap, struct pv_heap_node *node, pv_ns when);
 /* The earliest deadline, PV_NEVER when empty. */
 pv_ns pv_heap_next(const struct pv_heap *heap);
-/* The earliest node when its deadline is <= now, and takes it out; NULL when none is due. */
+/* Takes out and returns the earliest node if its deadline is <= now; NULL: none is due. */
 struct pv_heap_node *pv_heap_pop_due(struct pv_heap *heap, pv_ns now);
 
 /* The struct that contains a node. */

@@ -29,7 +29,7 @@ static inline json_int_t pv_json_int(const json_t *obj, const char *key)
     return json_integer_value(json_object_get(obj, key));
 }
 
-/* Is it there, and true? */
+/* Returns true if the field is there and true. */
 static inline bool pv_json_bool(const json_t *obj, const char *key)
 {
     return json_is_true(json_object_get(obj, key));
@@ -41,15 +41,15 @@ static inline bool pv_json_is(const json_t *obj, const char *key, const char *wo
     return strcmp(pv_json_text(obj, key, ""), word) == 0;
 }
 
-/* An element of a list of texts; "?": it is none. */
+/* Returns the text of a list's element, or "?" if the element is no text. */
 static inline const char *pv_json_string(const json_t *element)
 {
     const char *text = json_string_value(element);
     return text == NULL ? "?" : text;
 }
 
-/* for each element x of a list, x_i its place there; none where there is no list. The outer loop
- * runs once: it is there for the place, and "break" ends both. */
+/* Runs the block for each element x of a list, with x_i as its index; not at all if list is no
+ * list. The outer loop runs once to declare the index, and "break" ends both. */
 #define PV_EACH_JSON(list, x)                                         \
     for (size_t x##_i = 0, x##_once = 1; x##_once == 1; x##_once = 0) \
         for (json_t * x; (x = json_array_get(list, x##_i)) != NULL; x##_i++)

@@ -22,7 +22,7 @@ void pv_linewait_took(struct pv_linewait *l, size_t n, bool more, pv_ns now)
         *l = (struct pv_linewait){.limit = 0};
         return;
     }
-    if (l->since == 0) { /* what was taken before it began to wait says nothing */
+    if (l->since == 0) { /* bytes taken before anything waited say nothing about the speed */
         l->since = now;
         l->bytes = 0;
         return;

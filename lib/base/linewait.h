@@ -15,14 +15,15 @@
 
 enum {
     PV_LINEWAIT_LEAST = 32 * 1024, /* bytes, ours: less would cut the bursts that the TUN gives */
-    PV_LINEWAIT_MOST = 120 * 1024, /* bytes of data: of DESIGN 7's 128 KiB some are for requests */
+    PV_LINEWAIT_MOST =
+        120 * 1024, /* bytes of data; DESIGN 7 allows 128 KiB, of which the rest is for requests */
 };
 #define PV_LINEWAIT_TIME    PV_MS(50)  /* ours */
 #define PV_LINEWAIT_MEASURE PV_MS(100) /* ours: a round trip or two */
 
 struct pv_linewait {
     size_t limit; /* bytes, 0 = PV_LINEWAIT_MOST */
-    pv_ns since;  /* something has waited since then; 0 = nothing does */
+    pv_ns since;  /* when something began to wait; 0 = nothing waits */
     size_t bytes; /* that the line has taken since */
 };
 
@@ -31,5 +32,5 @@ static inline size_t pv_linewait_limit(const struct pv_linewait *l)
 {
     return l->limit == 0 ? (size_t)PV_LINEWAIT_MOST : l->limit;
 }
-/* The line took n bytes, and more wait or nothing does. */
+/* Records that the line took n bytes, and whether more wait. */
 void pv_linewait_took(struct pv_linewait *l, size_t n, bool more, pv_ns now);

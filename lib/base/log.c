@@ -141,8 +141,9 @@ static void put_unsigned(struct line *l, enum width width, unsigned base)
     put_number(l, false, v, base);
 }
 
-/* One conversion, spec behind its '%': those that log.h names. Returns what follows it; NULL: it is
- * none of them, and with it goes the rest of the line, for its argument cannot be found. */
+/* Prints one conversion; spec follows its '%', and log.h lists the known ones. Returns the text
+ * after the conversion. NULL: unknown; the rest of the line is lost, because its arguments cannot
+ * be found. */
 static const char *put_argument(struct line *l, const char *spec)
 {
     enum width width;
@@ -244,7 +245,7 @@ int pv_log_level_parse(const char *text, enum pv_log_level *ret_level)
 
 /* --- a log that cannot be flooded ------------------------------------------------------------ */
 
-/* The line is complete already and is told as it is; the number of those left out stands behind. */
+/* The line is complete and passed on as it is, with the number of suppressed lines at its end. */
 static void take_line(void *ctx, enum pv_log_level level, const char *line)
 {
     struct pv_calmlog *calm = ctx;

@@ -56,9 +56,11 @@ struct pv_calmlog {
     struct pv_repeats repeats[PV_LOG_WARN + 1]; /* by level */
 };
 
-/* Lines written to calm->log go to a copy of to. calm must stay where it is. */
+/* Sets up calm. Lines written to calm->log go on to a copy of `to`. calm must not be moved
+ * afterwards. */
 void pv_calmlog_init(struct pv_calmlog *calm, const struct pv_log *to, pv_ns now);
-/* The time of the lines that follow; tells what was left out when that is due. */
+/* Sets the time of the lines that follow, and logs the number of suppressed lines when that is
+ * due. */
 void pv_calmlog_handle_timeout(struct pv_calmlog *calm, pv_ns now);
 /* When something is due; PV_NEVER. */
 pv_ns pv_calmlog_next_timeout(const struct pv_calmlog *calm);

@@ -29,7 +29,8 @@ struct pv_metrics {
 #define PV_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 void pv_metrics_init(struct pv_metrics *m);
-/* The text with a NUL: free() it. PV_ERR_NOMEM: a part of it is missing, nothing is given. */
+/* Returns the text with a NUL, which the caller frees. PV_ERR_NOMEM: a part was lost for lack of
+ * memory, and nothing is returned. */
 PV_MUST_CHECK int pv_metrics_take(struct pv_metrics *m, char **ret_text, size_t *ret_len);
 
 /* Begins a family. name and help live as long as the writer; help is one line without
@@ -49,7 +50,7 @@ void pv_metrics_one(struct pv_metrics *m, enum pv_metrics_type type, const char 
 enum {
     PV_HISTOGRAM_MAX = 10, /* bounds */
 };
-/* How often values at most as large as each bound were seen. */
+/* Counts of values, by the smallest bound that is at least the value. */
 struct pv_histogram {
     const double *bounds;                  /* ascending */
     size_t n_bounds;                       /* <= PV_HISTOGRAM_MAX */
@@ -60,7 +61,7 @@ void pv_histogram_add(struct pv_histogram *h, double value);
 /* The samples of a family that is one histogram without labels. */
 void pv_metrics_histogram(struct pv_metrics *m, const struct pv_histogram *h);
 
-/* The facts that Prometheus' own libraries tell of their process. */
+/* What Prometheus' client libraries report of their own process. */
 struct pv_metrics_process {
     double cpu_s;      /* all threads, user and system */
     double start_s;    /* Unix seconds; 0: nothing is known */
@@ -68,7 +69,7 @@ struct pv_metrics_process {
     uint64_t fds;      /* 0: not known */
     uint64_t max_fds;
 };
-/* Families with their names behind a prefix: "p2pvpn" gives p2pvpn_process_cpu_seconds_total.
- * Without one they would be those of node_exporter itself, which then refuses the file. */
+/* Writes the families with a prefix: "p2pvpn" gives p2pvpn_process_cpu_seconds_total. Without a
+ * prefix the names would clash with node_exporter's own, and it would refuse the file. */
 void pv_metrics_process(struct pv_metrics *m, const char *prefix,
                         const struct pv_metrics_process *p);

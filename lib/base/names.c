@@ -244,7 +244,7 @@ int pv_names_by_ip(const struct pv_names *names, const struct pv_addr *ip,
     return PV_ERR_NOT_FOUND;
 }
 
-/* Is the order by address ascending, and every number a record's? */
+/* Returns true if the order by address is ascending, and every number is a record's. */
 static bool order_is_good(const struct pv_names *names, bool v6)
 {
     size_t len = v6 ? 16 : 4, at = v6 ? AT_IP6 : AT_IP4;
@@ -277,8 +277,8 @@ int pv_names_check(const struct pv_names *names)
 
 /* --- text ---------------------------------------------------------------------------------- */
 
-/* A name without dots is one of the only network; with dots it has to end in ".p2p", and everything
- * else belongs to the DNS. */
+/* A name without dots belongs to the only network. A name with dots must end in ".p2p"; all others
+ * belong to the DNS. */
 int pv_names_split(const char *text, char ret_name[static PV_NAME_BUF],
                    char ret_network[static PV_NAME_BUF])
 {

@@ -20,7 +20,8 @@ enum {
     PV_NAMES_FULL_BUF = 134 /* "NAME.NETWORK.p2p" and a NUL */
 };
 
-/* The whole length of a file of n records: the records, then their numbers by address, twice. */
+/* Length in bytes of a file of n records: header, records, and two lists of record numbers sorted
+ * by address. */
 #define PV_NAMES_SIZE(n) ((size_t)PV_NAMES_HEAD + (size_t)(n) * (PV_NAMES_RECORD + 8))
 
 struct pv_names_entry {
@@ -46,34 +47,36 @@ PV_MUST_CHECK int pv_names_build(const char *network, struct pv_names_entry *ent
 
 /* PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED (another magic), PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_names_open(struct pv_view file, struct pv_names *ret_names);
-/* Looks at every record and every order: PV_ERR_MALFORMED. Lookups do not need it, as they check
- * what they read. (tests) */
+/* Checks every record and both orders: PV_ERR_MALFORMED. For tests: lookups check what they
+ * read. */
 PV_MUST_CHECK int pv_names_check(const struct pv_names *names);
 
 /* name in its canonical form; one label. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the file). */
 PV_MUST_CHECK int pv_names_by_name(const struct pv_names *names, const char *name,
                                    struct pv_names_entry *ret_entry);
-/* The i-th by name, below names->n. PV_ERR_MALFORMED (the file). */
+/* Returns the i-th record by name; i < names->n. PV_ERR_MALFORMED (the file). */
 PV_MUST_CHECK int pv_names_at(const struct pv_names *names, uint32_t i,
                               struct pv_names_entry *ret_entry);
-/* The port does not matter. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the file). */
+/* Finds a record by its address; the port is ignored. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the
+ * file). */
 PV_MUST_CHECK int pv_names_by_ip(const struct pv_names *names, const struct pv_addr *ip,
                                  struct pv_names_entry *ret_entry);
 
 /*
- * Takes a host name as a person writes it apart: "bob" (network ""), "Bob.home.p2p" and
- * "bob.home.p2p.". PV_ERR_NOT_FOUND: no name of an overlay.
+ * Splits a host name as people write it: "bob" (network ""), "Bob.home.p2p" and "bob.home.p2p.".
+ * PV_ERR_NOT_FOUND: not a name of an overlay.
  */
 PV_MUST_CHECK int pv_names_split(const char *text, char ret_name[static PV_NAME_BUF],
                                  char ret_network[static PV_NAME_BUF]);
 /*
- * Is the word behind "send" an address, a key or "key:AbCd"? No sentence goes on so, and such a
- * line is for none but what it names, whether that is there or not. ret_name: of "box", "Box.home"
- * and "box.home.p2p" the name, canonical, which means somebody where a machine has it; "" for none.
+ * Returns true if the word after "send" is an address, a key or "key:AbCd". No sentence continues
+ * so: such a line is meant for this peer alone, whether it exists or not. ret_name: of "box",
+ * "Box.home" and "box.home.p2p" the canonical name, which is a peer's if a machine has it; "" for
+ * any other word.
  */
 bool pv_names_is_address(const char *word, char ret_name[static PV_NAME_BUF]);
-/* The same of the word behind "send" in a line "send WORD TEXT", also with blanks before it; false,
- * and "", for all other lines. */
+/* The same for the word after "send" in a line "send WORD TEXT", which may begin with blanks.
+ * Returns false and "" for all other lines. */
 bool pv_names_in_send(const char *line, char ret_name[static PV_NAME_BUF]);
 /* "NAME.NETWORK.p2p"; returns buf. */
 const char *pv_names_full(const char *name, const char *network,

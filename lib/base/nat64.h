@@ -9,12 +9,12 @@
 
 #define PV_NAT64_NAME "ipv4only.arpa" /* RFC 7050: what DNS64 makes of it shows the prefix */
 
-/* From an address of PV_NAT64_NAME (RFC 7050 s3): the prefix of 32, 40, 48, 56, 64 or 96 bits
- * before 192.0.0.170 or 192.0.0.171. False: there is none in it. */
+/* Finds the prefix of 32, 40, 48, 56, 64 or 96 bits in an address of PV_NAT64_NAME, before
+ * 192.0.0.170 or 192.0.0.171 (RFC 7050 s3). Returns false if there is none. */
 bool pv_nat64_find(const struct pv_addr *addr, struct pv_prefix *ret_prefix);
 
-/* The address by which this one of IPv4 is reached, with its port; one of IPv6 stays. prefix: of a
- * length above, or without a family: every address stays. */
+/* Returns the IPv6 address that reaches this IPv4 address through the NAT64, with the same port.
+ * Returns an IPv6 address as it is, and every address if prefix has no family. */
 struct pv_addr pv_nat64_make(const struct pv_prefix *prefix, const struct pv_addr *addr);
-/* The IPv4 address that this one stands for; any other stays. */
+/* Returns the IPv4 address inside an address of this prefix, and any other address as it is. */
 struct pv_addr pv_nat64_undo(const struct pv_prefix *prefix, const struct pv_addr *addr);

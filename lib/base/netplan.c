@@ -126,7 +126,7 @@ static bool is_same_prefix(const struct pv_prefix *a, const struct pv_prefix *b)
     return a->bits == b->bits && pv_addr_equal(&a->base, &b->base);
 }
 
-/* Field by field: what lies between the fields may be anything. */
+/* Field by field, because padding between fields may hold anything. */
 bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b)
 {
     bool same = strcmp(a->ifname, b->ifname) == 0 && is_same_prefix(&a->overlay4, &b->overlay4) &&

@@ -50,14 +50,14 @@ struct pv_netplan {
     size_t n_used;
     struct pv_netplan_offered offered[PV_NETPLAN_OFFERED];
     size_t n_offered;
-    /* All else leaves through the interface as well. */
+    /* An exit node takes all other traffic, through our interface. */
     uint8_t exit;
     uint8_t exit4, exit6; /* families that the exit carries; the other one is blocked */
     uint8_t exit_lan;     /* the networks this host is connected to are left alone */
-    uint8_t exit_block;   /* nothing goes around the exit, even when this daemon has died, or the
-                             host cannot use it */
-    /* A user waits for it: an exit that this host cannot use is an error then, and leaves the one
-     * that it has as it is. Not a part of what shall be. */
+    uint8_t exit_block; /* block traffic that would bypass the exit, also after this daemon died or
+                           while the exit cannot be used */
+    /* A user waits for the answer: an exit that this host cannot use is an error then, and the
+     * present exit stays. Not a part of the plan itself. */
     uint8_t exit_asked;
 };
 
@@ -75,40 +75,43 @@ struct pv_netplan_link {
     enum pv_netplan_kind kind;
 };
 
-/* A used prefix that such a network overlaps, or a prefix that another network of ours uses; that
- * one has no ifname while its interface is away. Or a range whose packets go elsewhere than by our
- * interface, as was looked up: a used prefix, members' own range, or everything, the exit's. */
+/* A range that does not belong to us alone. Either a used prefix overlaps such a network or a
+ * prefix of another network of ours (then without an ifname while that network's interface is
+ * away), or a lookup showed that packets for the range leave by another interface. The range is a
+ * used prefix, the members' own range, or everything (the exit's). */
 struct pv_netplan_overlap {
     struct pv_prefix used;
     struct pv_netplan_link other;
-    /* It goes before: the host has an address in it, or another network of ours was first. */
+    /* The other side wins: the host has an address in the range, or another network of ours was
+     * first. */
     bool taken;
-    uint32_t table; /* whose route leads the packets there; 0: that was not looked up */
+    uint32_t table; /* routing table whose route leads the packets there; 0: not looked up */
     uint32_t rule;  /* the first policy rule that looks into it */
-    uint32_t own;   /* the table that leads them to our interface; 0: the exit's */
+    uint32_t own;   /* routing table that leads them to our interface; 0: the exit's */
 };
 
-/* The host beside the plan: its links, and how much of the plan is in force. */
+/* The state of the host: its links, and how much of the plan is in force. */
 struct pv_netplan_host {
-    /* Connected, by other interfaces that are up and have their cable. */
+    /* Networks on other interfaces that are up and have a carrier. */
     struct pv_netplan_link lan[PV_NETPLAN_LINKS];
     size_t n_lan;
     struct pv_netplan_overlap overlaps[PV_NETPLAN_OVERLAPS];
     size_t n_overlaps;
     /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
-    bool exit_refused; /* the exit cannot be used, the fault says why; it is tried again */
-    bool guarded;      /* nothing goes out but by another network's exit; the fault says whose */
-    bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
-    /* The first name servers that this host's programs ask, be they on the host itself; the rest is
-     * PV_AF_NONE. Without a port. Told where something is offered to members. */
+    bool exit_refused; /* the exit cannot be used (fault says why); it is tried again */
+    bool guarded;      /* traffic may leave only by another network's exit (fault says whose) */
+    bool blocked; /* another program's table seems to drop forwarded packets (fault says whose) */
+    /* The first name servers that this host's programs ask, also ones on the host itself; unused
+     * entries are PV_AF_NONE. Port 0. Filled in if prefixes are offered to members. */
     struct pv_addr resolvers[PV_NETPLAN_RESOLVERS];
 };
 
 enum {
     PV_NETPLAN_WAY = 256, /* bytes with the NUL */
 };
-/* The overlap of this range that was looked up: its packets go elsewhere. NULL: none. */
+/* Returns the overlap of this range that a lookup found: its packets leave elsewhere. NULL:
+ * none. */
 const struct pv_netplan_overlap *pv_netplan_stray(const struct pv_netplan_host *host,
                                                   const struct pv_prefix *range);
 /* The sentence about it, and the command or the deed that ends it. Both return ret_text. */
@@ -117,15 +120,16 @@ const char *pv_netplan_stray_text(const struct pv_netplan_overlap *o,
 const char *pv_netplan_stray_remedy(const struct pv_netplan_overlap *o,
                                     char ret_text[static PV_NETPLAN_WAY]);
 
-/* PV_ERR_MALFORMED: not a plan that can be set, whatever bytes it is. */
+/* Checks a plan of any bytes. PV_ERR_MALFORMED: it cannot be set. */
 PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);
-/* Do both say the same, whoever waits? Plans have passed the check. */
+/* Returns true if both plans are equal apart from exit_asked. Both have passed
+ * pv_netplan_check(). */
 bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b);
 bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b);
 /* The range that an address of an interface lies in: the host bits become zero. */
 struct pv_prefix pv_netplan_range(const struct pv_prefix *addr);
-/* An address in the range, by which the way of its packets is looked up: the one with this number,
- * below 256, or the first where the range is smaller. */
+/* Returns the address with this number (< 256) in the range, or the first one if the range is
+ * smaller. Used to look up the route of the range's packets. */
 struct pv_addr pv_netplan_sample(const struct pv_prefix *range, unsigned number);
 
 /*
@@ -136,9 +140,10 @@ struct pv_addr pv_netplan_sample(const struct pv_prefix *range, unsigned number)
 /* The name of an interface: 1 to 15 of [a-zA-Z0-9._-], not first a '-' or '.', and neither "all"
  * nor "default", which stand for every interface in /proc/sys/net. */
 bool pv_ifname_is_valid(const char *name);
-/* May a route lead there: host bits zero, /8 or longer (IPv6 /16), and not this host itself, a link
- * or a group. A shorter one is the exit's, a setting of its own. */
+/* Returns true if a route may have this target: host bits zero, /8 or longer (IPv6 /16), and not
+ * this host itself, a link or a group. A shorter prefix belongs to the exit, which is a setting of
+ * its own. */
 bool pv_netplan_is_target(const struct pv_prefix *p);
-/* May our interface have this address, with its range on the link? The range is private as a whole
- * (RFC 1918, RFC 6598, RFC 4193), or lies in one of more, those that the settings name. */
+/* Returns true if our interface may have this address and range: the whole range is private (RFC
+ * 1918, RFC 6598, RFC 4193), or lies in one of more, the ranges that the settings name. */
 bool pv_netplan_is_own(const struct pv_prefix *addr, const struct pv_prefix *more, size_t n_more);

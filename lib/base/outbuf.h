@@ -17,7 +17,7 @@ struct pv_outbuf {
 PV_MUST_CHECK int pv_outbuf_put(struct pv_outbuf *b, struct pv_view bytes, size_t max);
 /* The waiting bytes, oldest first; valid until the next call. */
 struct pv_view pv_outbuf_view(const struct pv_outbuf *b);
-/* n bytes were written; returns how many of them had been waiting. */
+/* Removes the first n bytes, which were written; returns how many of them had been waiting. */
 size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n);
 /* Drops everything and frees the memory. */
 void pv_outbuf_done(struct pv_outbuf *b);

@@ -46,7 +46,7 @@ const char *pv_strstatus(int status)
         return "not supported";
     case PV_ERR_CRYPTO:
         return "crypto library failed";
-    case -EMFILE: /* whatever was opened has nothing to do with it */
+    case -EMFILE: /* the name that was to be opened is not the cause */
         return "too many open files: allow 256 or more (LimitNOFILE= in the unit, ulimit -n in a "
                "shell)";
     case -ENFILE:

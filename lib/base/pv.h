@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A result that must be looked at. Every function that can fail carries it. */
+/* A result that the caller must check. Every function that can fail has this attribute. */
 #define PV_MUST_CHECK __attribute__((warn_unused_result))
 /* printf-like: the format string is argument f, its values start at argument a. */
 #define PV_PRINTF(f, a) __attribute__((format(printf, f, a)))

@@ -32,11 +32,12 @@ struct pv_repeats {
     pv_ns last;    /* when that was */
 };
 
-/* Shall this text be said now? Gives then how many lines were left out since the last one; they are
- * told with this line. */
+/* Returns true if this text is to be said now, and then stores the number of lines left out since
+ * the last one, which this line is to mention. */
 PV_MUST_CHECK bool pv_repeats_say(struct pv_repeats *r, const char *text, pv_ns now,
                                   uint64_t *ret_more);
-/* Shall be told now, alone, that lines were left out? Gives how many. */
+/* Returns true if the number of lines left out is to be said now by itself, and stores the
+ * number. */
 PV_MUST_CHECK bool pv_repeats_take_rest(struct pv_repeats *r, pv_ns now, uint64_t *ret_more);
-/* When pv_repeats_take_rest() has something; PV_NEVER. */
+/* Returns when pv_repeats_take_rest() has something to say; PV_NEVER: not. */
 pv_ns pv_repeats_next_timeout(const struct pv_repeats *r);

@@ -31,7 +31,7 @@ const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static 
 #define PV_KEY_STR(key) pv_key_format(key, (char[PV_KEY_TEXT_BUF]){0})
 /* PV_ERR_MALFORMED unless text is exactly 43 valid characters. */
 PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
-/* The short form of a key for people, "key:AbCd", which commands take where only one begins so. */
+/* The short form of a key for people, "key:AbCd". Commands accept it if only one key begins so. */
 enum {
     PV_KEY_SHORT = 4, /* characters of the key in it; more are taken as well */
     PV_KEY_SHORT_BUF = 4 + PV_KEY_SHORT + 1, /* with the NUL */
@@ -40,7 +40,7 @@ enum {
  */
 const char *pv_key_shorten(const char *key_text, char buf[static PV_KEY_SHORT_BUF]);
 #define PV_KEY_SHORT_STR(key_text) pv_key_shorten(key_text, (char[PV_KEY_SHORT_BUF]){0})
-/* Is text "key:" and the first characters of this key, PV_KEY_SHORT of them or more? */
+/* Returns true if text is "key:" and at least the first PV_KEY_SHORT characters of this key. */
 bool pv_key_is_short(const char *text, const uint8_t key[static PV_KEY_LEN]);
 /* wg's form of a key: base64 with '+', '/' and one '='. */
 const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
@@ -53,9 +53,9 @@ PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY
  * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len,
                                 char ret_name[static PV_NAME_BUF]);
-/* Does the name, canonical, mean more than one machine in commands, or none ("any", "off"), or an
- * address to programs that ask no name server (inet_aton(3): "42" is 0.0.0.42)? A machine is not to
- * be called so. */
+/* Returns true if the canonical name is reserved: commands use it for several machines or none
+ * ("any", "off"), or programs read it as an address without asking a name server (inet_aton(3):
+ * "42" is 0.0.0.42). A machine must not have such a name. */
 bool pv_name_is_word(const char *name);
 /* Already in canonical form? */
 bool pv_name_is_valid(const char *name);
@@ -67,7 +67,8 @@ PV_MUST_CHECK int pv_switch_parse(const char *text, bool *ret_on);
 /* "90", "90s", "15m", "24h", "7d", "2w": seconds. PV_ERR_MALFORMED, also when above 100 years. */
 PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
 
-/* The character that text begins with (RFC 3629), and its bytes, 1 to 4; 0: it begins with none. */
+/* Decodes the first character of text (RFC 3629). Returns its length, 1 to 4 bytes; 0: text does
+ * not begin with a character. */
 size_t pv_utf8_char(struct pv_view text, uint32_t *ret_char);
 /* Valid UTF-8 (RFC 3629) without NUL? */
 bool pv_utf8_is_valid(struct pv_view text);
@@ -85,7 +86,7 @@ char *pv_text_print(char *buf, size_t cap, const char *fmt, ...) PV_PRINTF(3, 4)
 /* The same in a buffer of its own, of PV_STR_BUF bytes, for a text that is passed on at once. */
 #define PV_STR(...) pv_text_print((char[PV_STR_BUF]){0}, PV_STR_BUF, __VA_ARGS__)
 
-/* A text that is put together in a buffer of the caller's, and cut where that ends. */
+/* A text that is put together in the caller's buffer, and cut at its end. */
 struct pv_text {
     char *text; /* always ended by a NUL */
     size_t len, cap;
@@ -94,8 +95,7 @@ struct pv_text {
 
 /* Empty, in so many bytes; at least one. */
 struct pv_text pv_text_in(char *buf, size_t cap);
-/* Behind what is there; where the buffer ends the text is cut, in the middle of a character as
- * well. */
+/* Appends. A text that is too long is cut at the buffer's end, possibly inside a character. */
 void pv_text_add(struct pv_text *t, const char *fmt, ...) PV_PRINTF(2, 3);
-/* The separator that stands before all items of a list but the first. */
+/* Appends the separator unless the text is still empty: call it before each item of a list. */
 void pv_text_part(struct pv_text *t, const char *separator);

@@ -26,7 +26,7 @@ struct pv_trace {
 
 /* Frees its events; it is empty again. */
 void pv_trace_done(struct pv_trace *t);
-/* Without memory the oldest event goes, or this one. */
+/* Adds an event. Without memory it replaces the oldest event, or is dropped. */
 void pv_trace_add(struct pv_trace *t, pv_ns when, const char *fmt, ...) PV_PRINTF(3, 4);
 /* How many events are kept; i = 0 is the oldest kept. */
 size_t pv_trace_len(const struct pv_trace *t);

@@ -9,10 +9,10 @@
 
 #include "base/pv.h"
 
-/* Room for one more behind the n items of an array with room for *cap, of size bytes each; first, >
- * 0: how many it has room for at first. Returns the array, which may have moved, with *cap adapted;
- * NULL without memory: the old one is there as it was. Here, so that a test can have memory fail.
- */
+/* Makes room for one more item after the n items of an array that has room for *cap items of size
+ * bytes. first (> 0): room to allocate at first. Returns the array, which may have moved, and
+ * updates *cap; NULL without memory: the old array is unchanged. Inline, so that a test can make
+ * malloc() fail. */
 static inline void *pv_vec_room(void *array, size_t n, size_t *cap, size_t first, size_t size)
 {
     if (n < *cap)
