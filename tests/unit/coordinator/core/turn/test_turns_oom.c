@@ -6,7 +6,7 @@
 
 /* clang-format off */
 #include "tests/unit/no_memory.h"
-#include "coordinator/core/turn/turns.c"
+#include "coordinator/core/turn/turnmembers.c"
 #include "tests/unit/memory_again.h"
 /* clang-format on */
 
@@ -55,10 +55,10 @@ PV_TEST(a_client_that_went_meanwhile_does_not)
 PV_TEST(as_many_as_are_remembered_all_relay_when_there_is_memory)
 {
     struct tw *w = tw_new();
-    struct tw_client clients[UNMET_MAX];
-    for (uint8_t i = 0; i < UNMET_MAX; i++)
+    struct tw_client clients[PV_TURNS_UNMET_MAX];
+    for (uint8_t i = 0; i < PV_TURNS_UNMET_MAX; i++)
         clients[i] = unmet(w, i + 1);
-    for (uint8_t i = 0; i < UNMET_MAX; i++)
+    for (uint8_t i = 0; i < PV_TURNS_UNMET_MAX; i++)
         assert_int_equal(tw_allocate(w, &clients[i], 6), 0);
 }
 
@@ -66,7 +66,7 @@ PV_TEST(of_too_many_the_oldest_waits_for_its_next_welcome)
 {
     struct tw *w = tw_new();
     struct tw_client first = unmet(w, 1), last = {.user = ""};
-    for (uint8_t i = 2; i <= UNMET_MAX + 1; i++)
+    for (uint8_t i = 2; i <= PV_TURNS_UNMET_MAX + 1; i++)
         last = unmet(w, i);
     assert_int_equal(tw_allocate(w, &last, 6), 0);
     assert_int_not_equal(tw_allocate(w, &first, 6), 0);
