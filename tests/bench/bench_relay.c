@@ -6,7 +6,9 @@
  *   bench_relay static  SERVER USER PASSWORD N PEER-IP
  *                                                 N allocations of a static user, one peer at an
  *                                                 address of this machine
- *   bench_relay members SERVER URL N              N members of a new network, in pairs
+ *   bench_relay members SERVER URL N [udp|tcp|tls]
+ *                                                 N members of a new network, in pairs; how they
+ *                                                 reach the relay
  *   bench_relay ping    SERVER URL                one member's control channel
  *
  * When everything is set up it says "ready" and reads lines: "SIZE SECONDS WINDOW BURST RUNS"
@@ -24,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/outbuf.h"
 #include "base/text.h"
 #include "coordinator/core/turn/turnauth.h"
 #include "crypto/ct.h"
@@ -35,7 +38,9 @@
 #include "proto/roster/token.h"
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
+#include "proto/stun/turnframe.h"
 #include "sys/net/stream.h"
+#include "sys/net/streamtls.h"
 #include "sys/net/udp.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
@@ -45,10 +50,12 @@ enum {
     CHANNEL = 0x4000,
     RETRY_MS = 500,
     TRIES = 60,
-    BURST = 64, /* datagrams */
+    BURST = 64,                 /* datagrams */
+    OUT_MAX = 4 * BURST * 2048, /* bytes that a stream's flow has not written yet */
 };
 
-#define USAGE "static SERVER USER PASSWORD N PEER-IP | members SERVER URL N | ping SERVER URL"
+#define USAGE \
+    "static SERVER USER PASSWORD N PEER-IP | members SERVER URL N [udp|tcp|tls] | ping SERVER URL"
 
 static void die(const char *what)
 {
@@ -72,6 +79,17 @@ struct flow {
     int fd;
     struct pv_addr at, relayed;
     struct pv_turnauth_creds creds;
+
+    /* By a stream. */
+    struct pv_tls *tls; /* NULL: plain */
+    struct pv_turnframe frames;
+    struct pv_outbuf out;
+};
+
+enum via {
+    VIA_UDP,
+    VIA_TCP,
+    VIA_TLS,
 };
 
 struct bench {
@@ -84,7 +102,74 @@ struct bench {
     struct pv_udp_receiver *rx;
     struct pv_rng rng;
     bool is_static;
+    enum via via;
+    struct pv_tls_ctx *ctx;
 };
+
+/* --- a flow by a stream -------------------------------------------------------------------- */
+
+static void wait_fd(int fd, short events)
+{
+    struct pollfd pfd = {.fd = fd, .events = events};
+    if (poll(&pfd, 1, 20000) != 1)
+        die("the coordinator does not answer");
+}
+
+static void flow_flush(struct flow *f)
+{
+    int r = f->tls == NULL ? PV_OK : pv_streamtls_flush(f->tls, f->fd);
+    while (r == PV_OK && pv_outbuf_view(&f->out).len > 0) {
+        struct pv_view v = pv_outbuf_view(&f->out);
+        size_t n = 0;
+        r = f->tls == NULL ? pv_stream_write(f->fd, v, &n)
+                           : pv_streamtls_write(f->tls, f->fd, v, &n);
+        if (r == PV_OK)
+            (void)pv_outbuf_wrote(&f->out, n);
+    }
+    if (r != PV_ERR_AGAIN)
+        check(r, "stream");
+}
+
+static void flow_put(struct flow *f, struct pv_view message)
+{
+    static const uint8_t zeros[4];
+    check(pv_outbuf_put(&f->out, message, OUT_MAX), "stream");
+    check(pv_outbuf_put(&f->out, pv_view(zeros, pv_turnframe_padding(message.len)), OUT_MAX),
+          "stream");
+}
+
+/* Bytes that came; 0: none. */
+static size_t flow_read(struct flow *f, uint8_t *buf, size_t cap)
+{
+    size_t n = 0;
+    int r = f->tls == NULL ? pv_stream_read(f->fd, buf, cap, &n)
+                           : pv_streamtls_read(f->tls, f->fd, buf, cap, &n);
+    if (r == PV_ERR_AGAIN)
+        return 0;
+    check(r, "stream");
+    return n;
+}
+
+static void flow_connect(struct bench *b, struct flow *f)
+{
+    static const struct pv_stream_bind wide = {.wide = true};
+    static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
+    char error[PV_TLS_ERROR_MAX];
+    check(pv_stream_connect(&b->server, &wide, &f->fd), "connect");
+    wait_fd(f->fd, POLLOUT);
+    check(pv_stream_connected(f->fd), "connect");
+    if (b->via != VIA_TLS)
+        return;
+    if (b->ctx == NULL)
+        check(pv_tls_ctx_new_client(&b->ctx, NULL, error), "TLS");
+    check(pv_tls_new_client(&f->tls, b->ctx, &anybody), "TLS");
+    while (!pv_tls_is_ready(f->tls)) {
+        static uint8_t buf[65536];
+        flow_flush(f);
+        wait_fd(f->fd, POLLIN);
+        (void)flow_read(f, buf, sizeof(buf));
+    }
+}
 
 static int open_socket(const struct pv_addr *from, struct pv_addr *ret_at)
 {
@@ -95,10 +180,30 @@ static int open_socket(const struct pv_addr *from, struct pv_addr *ret_at)
     return fd;
 }
 
+/* The same by a stream, which loses nothing; the answer's bytes stay in the flow. */
+static void transact_stream(struct flow *f, struct pv_view request, struct pv_stun_msg *ret_msg)
+{
+    static uint8_t buf[65536];
+    flow_put(f, request);
+    flow_flush(f);
+    for (;;) {
+        wait_fd(f->fd, POLLIN);
+        struct pv_view data = pv_view(buf, flow_read(f, buf, sizeof(buf))), message;
+        while (pv_turnframe_next(&f->frames, &data, &message) == PV_OK)
+            if (pv_stun_decode(message, ret_msg) == PV_OK &&
+                memcmp(ret_msg->txid, request.ptr + 8, PV_STUN_TXID_LEN) == 0)
+                return;
+    }
+}
+
 /* Sends a request until it is answered; the answer's bytes stay in the receiver. */
-static void transact(struct bench *b, const struct flow *f, struct pv_view request,
+static void transact(struct bench *b, struct flow *f, struct pv_view request,
                      struct pv_stun_msg *ret_msg)
 {
+    if (b->via != VIA_UDP) {
+        transact_stream(f, request, ret_msg);
+        return;
+    }
     const struct pv_udp_out out = {.dst = b->server, .data = request};
     struct pv_udp_counts counts = {0};
     for (int i = 0; i < TRIES; i++) {
@@ -170,7 +275,7 @@ static void allocate(struct bench *b, struct flow *f)
     check(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed), "allocation");
 }
 
-static void bind_channel(struct bench *b, const struct flow *f, const struct pv_addr *peer)
+static void bind_channel(struct bench *b, struct flow *f, const struct pv_addr *peer)
 {
     uint8_t buf[512];
     struct pv_stun_writer w;
@@ -195,7 +300,10 @@ static struct flow *new_flow(struct bench *b)
     static const uint8_t any6[16];
     const struct pv_addr any =
         b->server.family == PV_AF_INET6 ? pv_addr6(any6, 0) : pv_addr4(0, 0, 0, 0, 0);
-    f->fd = open_socket(&any, &f->at);
+    if (b->via == VIA_UDP)
+        f->fd = open_socket(&any, &f->at);
+    else
+        flow_connect(b, f);
     watch(b, f->fd, (uint32_t)b->n++);
     return f;
 }
@@ -234,6 +342,29 @@ static void send_burst(struct load *l, int fd, const struct pv_addr *to, bool fr
     l->sent += n;
 }
 
+static void send_stream(struct load *l, struct flow *f, size_t n)
+{
+    flow_flush(f);
+    for (size_t i = 0; i < n && pv_outbuf_view(&f->out).len < OUT_MAX / 2; i++) {
+        pv_turn_channel_header(l->data[0], CHANNEL, (uint16_t)l->size);
+        flow_put(f, pv_view(l->data[0], PV_TURN_CHANNEL_HEADER + l->size));
+        l->sent++;
+    }
+    flow_flush(f);
+}
+
+static void drain_stream(struct load *l, struct flow *f)
+{
+    static uint8_t buf[65536];
+    size_t n;
+    flow_flush(f);
+    while ((n = flow_read(f, buf, sizeof(buf))) > 0) {
+        struct pv_view data = pv_view(buf, n), message;
+        while (pv_turnframe_next(&f->frames, &data, &message) == PV_OK)
+            l->got++;
+    }
+}
+
 static void drain(struct bench *b, struct load *l, int fd)
 {
     struct pv_udp_in *in = NULL;
@@ -255,7 +386,10 @@ static bool collect(struct bench *b, struct load *l, int ms)
     int n = epoll_wait(b->epoll, ev, 256, ms);
     for (int i = 0; i < n; i++) {
         uint32_t tag = ev[i].data.u32;
-        drain(b, l, tag == UINT32_MAX ? b->peer : b->flows[tag].fd);
+        if (tag != UINT32_MAX && b->via != VIA_UDP)
+            drain_stream(l, &b->flows[tag]);
+        else
+            drain(b, l, tag == UINT32_MAX ? b->peer : b->flows[tag].fd);
     }
     return n > 0;
 }
@@ -268,9 +402,12 @@ static void run_load(struct bench *b, struct load *l, double seconds)
     size_t at = 0;
     while (pv_clock_now() < end) {
         for (size_t i = 0; i < b->n && l->sent - l->got - lost < l->window; i++) {
-            const struct flow *f = &b->flows[at];
+            struct flow *f = &b->flows[at];
             at = (at + 1) % b->n;
-            send_burst(l, f->fd, &b->server, true, l->burst);
+            if (b->via != VIA_UDP)
+                send_stream(l, f, l->burst);
+            else
+                send_burst(l, f->fd, &b->server, true, l->burst);
             if (b->peer >= 0)
                 send_burst(l, b->peer, &f->relayed, false, l->burst);
         }
@@ -323,13 +460,6 @@ static void make_node(struct bench *b, struct node *n)
     pv_rng_fill(&b->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, n->sk, n->pk);
     pv_dh_keypair(&b->rng, n->transport_sk, n->transport_pk);
-}
-
-static void wait_fd(int fd, short events)
-{
-    struct pollfd pfd = {.fd = fd, .events = events};
-    if (poll(&pfd, 1, 20000) != 1)
-        die("the coordinator does not answer");
 }
 
 static void flush(struct channel *c)
@@ -606,8 +736,10 @@ int main(int argc, char **argv)
         pv_addr_parse_ip(argv[6], &b.peer_at) == PV_OK) {
         b.is_static = true;
         run_static(&b, argv[3], argv[4], n);
-    } else if (strcmp(argv[1], "members") == 0 && argc == 5 &&
+    } else if (strcmp(argv[1], "members") == 0 && (argc == 5 || argc == 6) &&
                pv_u64_parse(argv[4], 2, FLOWS_MAX, &n) == PV_OK && n % 2 == 0) {
+        const char *via = argc == 6 ? argv[5] : "udp";
+        b.via = strcmp(via, "tls") == 0 ? VIA_TLS : strcmp(via, "tcp") == 0 ? VIA_TCP : VIA_UDP;
         run_members(&b, argv[3], n);
     } else if (strcmp(argv[1], "ping") == 0 && argc == 4) {
         run_pings(&b, argv[3]);

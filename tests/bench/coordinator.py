@@ -391,7 +391,7 @@ def main():
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--json")
     options = parser.parse_args(sys.argv[1:])
-    options.mtu, options.no_offload_link = 1500, False
+    options.mtu, options.no_offload_link, options.delay = 1500, False, 0
     only = options.only.split(",")
     if os.getuid() != 0:
         sys.exit("bench: makes network namespaces: run it as root")

@@ -4,14 +4,15 @@
 
 usage: scripts/bench relay [--rounds N] [--seconds S] [--only CONTENDER[,…]] [--flows N[,…]]
                            [--sizes BYTES[,…]] [--window N] [--burst N] [--build DIR]
-                           [--json FILE]
+                           [--udp] [--tcp] [--tls] [--json FILE]
 
 One namespace serves, another makes the load, a veth pair joins them. Contenders: coturn; static
 (stock TURN clients of the coordinator); members (nodes of a network, as many allocations, in
 pairs); runs (members that send as p2pvpnd does, with UDP_SEGMENT). Load goes in both directions,
 never more than a window under way; a flow sends a burst in its turn (4 datagrams: a video frame, a
 window of TCP; --burst 1: as sound does). Counted is what arrives, and the CPU time of the server's
-process: packets a second and core. Rounds are interleaved, so read the ratios, which are of the
+process: packets a second and core. --udp, --tcp and --tls compare how members reach the relay
+instead of the contenders, and print the coordinator's own CPU seconds for a GiB. Rounds are interleaved, so read the ratios, which are of the
 medians. At the end: round trips on a control channel, with the relay idle and with one user
 sending as fast as it can. Needs root, iproute2, coturn (Debian's turnserver).
 """
@@ -38,6 +39,7 @@ SERVER, LOAD = "192.0.2.1", "192.0.2.2"
 # can be made.
 CPU = ["chrt", "-b", "0", "taskset", "-c", str((os.cpu_count() or 1) - 1)]
 CONTENDERS = ["coturn", "static", "members", "runs"]
+WAYS = ["udp", "tcp", "tls"]  # of members to the relay
 
 
 class Server:
@@ -92,8 +94,8 @@ class Server:
     def static(self, flows):
         return self.load("static", SERVER + ":3478", "alice", "secret", str(flows), LOAD)
 
-    def members(self, flows):
-        return self.load("members", SERVER + ":3478", self.url, str(max(flows, 2)))
+    def members(self, flows, via="udp"):
+        return self.load("members", SERVER + ":3478", self.url, str(max(flows, 2)), via)
 
     def close(self):
         self.link.close()
@@ -115,7 +117,8 @@ def one_round(name, options):
     for flows in options.flows:
         server = Server(name, options)
         try:
-            load = (server.members if name in ("members", "runs") else server.static)(flows)
+            load = (server.members(flows, name) if name in WAYS else
+                    server.members(flows) if name in ("members", "runs") else server.static(flows))
             runs = 1 if name == "runs" else 0
             # One flow alone sends as much at once as many do together.
             burst = 64 if flows == 1 else options.burst
@@ -129,6 +132,10 @@ def one_round(name, options):
                 result[f"{flows} x {size}"] = {
                     "kpps_per_core": got["got"] / used / 1e3, "kpps": got["got"] / got["seconds"] / 1e3,
                     "lost_percent": 100 * (1 - got["got"] / got["sent"])}
+                if name in WAYS:
+                    result[f"{flows} x {size}"] |= {
+                        "cpu_s_per_gib": used / (got["got"] * size / 2**30),
+                        "gbps": got["got"] * size * 8 / got["seconds"] / 1e9}
             end(load)
         finally:
             server.close()
@@ -167,15 +174,17 @@ def main():
     parser.add_argument("--burst", type=int, default=4)
     parser.add_argument("--coturn", action="append", default=[], help="more options of turnserver")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
+    for way in WAYS:
+        parser.add_argument("--" + way, action="store_true")
     parser.add_argument("--json")
     options = parser.parse_args(sys.argv[1:])
-    options.mtu, options.no_offload_link = 1500, False
-    names = options.only.split(",")
+    options.mtu, options.no_offload_link, options.delay = 1500, False, 0
+    names = [way for way in WAYS if getattr(options, way)] or options.only.split(",")
     options.flows = [int(x) for x in options.flows.split(",")]
     options.sizes = [int(x) for x in options.sizes.split(",")]
     if os.getuid() != 0:
         sys.exit("bench: makes network namespaces: run it as root")
-    if unknown := set(names) - set(CONTENDERS):
+    if unknown := set(names) - set(CONTENDERS) - set(WAYS):
         sys.exit(f"bench: unknown: {', '.join(sorted(unknown))}")
     if "coturn" in names and shutil.which("turnserver") is None:
         sys.exit("bench: turnserver is not installed: apt-get install coturn")
@@ -190,11 +199,11 @@ def main():
         for name in names:
             rounds[name].append(one_round(name, options))
             print(f"round {i + 1} {name}: " + json.dumps(
-                {t: {m: round(x, 1) for m, x in v.items()} for t, v in rounds[name][-1].items()}),
+                {t: {m: round(x, 2) for m, x in v.items()} for t, v in rounds[name][-1].items()}),
                 flush=True)
     table = bench.summary(rounds)
     bench.show(table, names[0])
-    delay = signalling(options) if set(names) - {"coturn"} else {}
+    delay = signalling(options) if set(names) - {"coturn", *WAYS} else {}
     for name, row in delay.items():
         print(f"signalling, relay {name}: " + ", ".join(f"{k} {v}" for k, v in row.items()))
     if options.json:
