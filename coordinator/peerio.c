@@ -12,7 +12,7 @@
 
 enum {
     WIRE_MAX = 32 * 1024, /* bytes of TLS a read; with a record begun before it is < READ_MAX */
-    WRITE_MAX = 16384,    /* bytes in TLS before the kernel has to take some: they wait twice */
+    WRITE_MAX = 65536,    /* bytes in TLS before the kernel has to take some: they wait twice */
 };
 
 /* The close_notify of TLS (RFC 8446 s6.1) tells the other side that nothing was cut off. */
@@ -107,10 +107,10 @@ static size_t message_len(struct pv_view data)
     return r == PV_OK && frame < data.len ? frame : data.len;
 }
 
-/* Each message of STUN is a record of TLS: there are clients (coturn's) that take a record for a
- * message. The kernel has to take the bytes in TLS before more are put there, or they would be
- * stored twice. */
-int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
+/* There are clients of TURN (coturn's) that take a record for a message; a p2pvpnd gets full
+ * records, of which each costs a seal and a system call of its own. The kernel has to take the
+ * bytes in TLS before more are put there, or they would be stored twice. */
+int pv_peerio_write(struct pv_peerio *io, struct pv_view data, bool joined, size_t *ret_n)
 {
     if (io->tls == NULL) {
         int r = pv_stream_write(io->fd, data, ret_n);
@@ -122,6 +122,6 @@ int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
         if (r < 0)
             return r;
     }
-    size_t n = io->stun ? message_len(data) : data.len;
+    size_t n = io->stun && !joined ? message_len(data) : data.len;
     return pv_tls_write(io->tls, pv_view(data.ptr, n < WRITE_MAX ? n : WRITE_MAX), ret_n);
 }

@@ -42,8 +42,10 @@ void pv_peerio_done(struct pv_peerio *io);
  */
 PV_MUST_CHECK int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf,
                                  size_t cap, size_t *ret_n, pv_ns now);
-/* Takes at least one byte of data; with TLS its record leaves with pv_peerio_flush(). PV_ERR_AGAIN:
- * io->full, or the handshake is not done. */
-PV_MUST_CHECK int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n);
+/* Takes at least one byte of data; with TLS its record leaves with pv_peerio_flush(). joined: the
+ * other side reads records as one stream of bytes; else each message of STUN has a record of its
+ * own. PV_ERR_AGAIN: io->full, or the handshake is not done. */
+PV_MUST_CHECK int pv_peerio_write(struct pv_peerio *io, struct pv_view data, bool joined,
+                                  size_t *ret_n);
 /* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: io->full; -errno. */
 PV_MUST_CHECK int pv_peerio_flush(struct pv_peerio *io);

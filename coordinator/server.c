@@ -212,7 +212,7 @@ static bool peer_io(struct peer *p, pv_ns now)
     struct pv_view out = pv_coord_out(s->coord, p->id);
     while (out.len > 0 && r == PV_OK) {
         size_t n = 0;
-        r = pv_peerio_write(&p->io, out, &n);
+        r = pv_peerio_write(&p->io, out, pv_coord_reads_stream(s->coord, p->id), &n);
         if (r < 0)
             break;
         pv_ns began = pv_clock_now();

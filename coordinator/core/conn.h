@@ -71,6 +71,7 @@ struct pv_conn {
     enum pv_conn_state state;
     struct pv_control *control; /* owned; unused when the connection speaks STUN */
     struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
+    bool reads_stream; /* RELAYING: a p2pvpnd, for which one TLS record may hold several messages */
 
     uint8_t node[PV_SIGN_PK_LEN];      /* APPLICANT, MEMBER: identity of the node */
     uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */

@@ -1598,6 +1598,12 @@ bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id)
     return !s->held_off;
 }
 
+bool pv_coord_reads_stream(const struct pv_coord *c, uint64_t id)
+{
+    const struct pv_conn *s = find_conn(c, id);
+    return s != NULL && (s->stun == NULL || s->reads_stream);
+}
+
 /* --- homes ----------------------------------------------------------------------------------- */
 
 /* Networks come from other coordinators and go to them. A node that knocks for one that is not here
@@ -2560,8 +2566,11 @@ bool pv_coord_wakes_relay(struct pv_coord *c)
 
 /* A client with an allocation has shown who it is: it is no applicant, and its connection lives as
  * long as the allocation. One that lost it gets as long as a new connection to begin anew. */
-static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
+static void note_holder(struct pv_coord *c, struct pv_conn *s, enum pv_turns_holder holder,
+                        pv_ns now)
 {
+    bool holds = holder != PV_TURNS_NOBODY;
+    s->reads_stream = holder == PV_TURNS_MEMBER;
     if (holds == (s->state == PV_CONN_RELAYING))
         return;
     s->state = holds ? PV_CONN_RELAYING : PV_CONN_STUN;
@@ -2584,7 +2593,7 @@ static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_r
         drop_conn(c, s, now);
         return;
     }
-    note_holds(c, s, news->holds, now);
+    note_holder(c, s, news->holder, now);
     if (s->dead)
         return;
     /* A message that does not fit is dropped, as on any full line. */

@@ -124,6 +124,9 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
 /* False while an earlier request is under way or output is full: leave bytes in the socket, until
  * poll_ready names the connection again. */
 bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id);
+/* Returns true if the connection's client is known to read TLS records as one stream of bytes.
+ * Other clients of TURN get a record for each message. */
+bool pv_coord_reads_stream(const struct pv_coord *c, uint64_t id);
 /* Is it a member's? An owner that has no time for all serves these first. */
 bool pv_coord_is_member(const struct pv_coord *c, uint64_t id);
 /* Bytes to write; empty when none. Valid until the next call that is not a question. */

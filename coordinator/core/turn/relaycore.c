@@ -85,7 +85,7 @@ void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *o
 {
     const struct pv_relaynews news = {
         .stream = out->stream,
-        .holds = pv_turns_has_stream(r->turns, out->stream),
+        .holder = pv_turns_stream_holder(r->turns, out->stream),
         .data = out->data,
     };
     tell_control(r, &news, pv_turn_is_data(out->data));
@@ -112,7 +112,7 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
         news.data = pv_view(reply.buf, reply.len);
     else
         news.broken = true;
-    news.holds = pv_turns_has_stream(r->turns, cmd->stream);
+    news.holder = pv_turns_stream_holder(r->turns, cmd->stream);
     tell_control(r, &news, false);
 }
 
@@ -142,7 +142,7 @@ static void handle_seen(struct pv_relaycore *r, const struct pv_relaycmd *cmd, p
 static void handle_ask(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     const struct pv_relaynews news = {.stream = cmd->stream,
-                                      .holds = pv_turns_has_stream(r->turns, cmd->stream)};
+                                      .holder = pv_turns_stream_holder(r->turns, cmd->stream)};
     tell_control(r, &news, false);
 }
 

@@ -12,7 +12,8 @@
 /* A record of the ring of news: one of these, then data. Commands are whole struct pv_relaycmd. */
 struct news_head {
     uint64_t stream;
-    bool holds, broken;
+    enum pv_turns_holder holder;
+    bool broken;
 };
 
 struct pv_relaylink {
@@ -212,7 +213,7 @@ int pv_relaylink_poll(struct pv_relaylink *l, struct pv_relaynews *ret_news)
     memcpy(&head, record.ptr, sizeof(head));
     *ret_news = (struct pv_relaynews){
         .stream = head.stream,
-        .holds = head.holds,
+        .holder = head.holder,
         .broken = head.broken,
         .data = pv_view(record.ptr + sizeof(head), record.len - sizeof(head)),
     };
@@ -274,7 +275,7 @@ bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news, 
         return false;
     memset(&head, 0, sizeof(head));
     head.stream = news->stream;
-    head.holds = news->holds;
+    head.holder = news->holder;
     head.broken = news->broken;
     int r = pv_ring_push(l->news, pv_view(&head, sizeof(head)), news->data, &was_empty);
     l->wake_control = l->wake_control || (r == PV_OK && was_empty);

@@ -71,8 +71,8 @@ bool pv_relaylink_take_wake_relay(struct pv_relaylink *l);
 /* One message of the relay about a connection. */
 struct pv_relaynews {
     uint64_t stream;
-    bool holds;          /* it has an allocation, or one that is being made */
-    bool broken;         /* its bytes are neither STUN nor TURN: end it */
+    enum pv_turns_holder holder; /* of its allocation */
+    bool broken;                 /* its bytes are neither STUN nor TURN: end it */
     struct pv_view data; /* to be written to it; may be empty; in the ring, until polled() */
 };
 /* The oldest. PV_ERR_AGAIN: none. */

@@ -11,7 +11,8 @@
 #include "proto/stun/turnframe.h"
 
 enum {
-    OUT_FIRST = 512, /* bytes of the first buffer: an answer to Allocate and what follows it */
+    OUT_FIRST = 512,      /* bytes of the first buffer: an answer to Allocate and what follows it */
+    OUT_DATA = 16 * 1024, /* ours: of the first buffer for data, of which more comes at once */
 };
 
 /* Fills s->in up to `until` bytes, or with all there is; returns how many it took. */
@@ -68,9 +69,10 @@ void pv_stunconn_done(struct pv_stunconn *s)
     s->out_at = s->out_len = s->out_cap = 0;
 }
 
-/* Makes room for n bytes more, unless more than `most` would be unwritten. Written bytes are
+/* Makes room for n bytes more, in a buffer that begins with `first` bytes, unless more than `most`
+ * would be unwritten. Written bytes are
  * dropped first, which costs less than growing. */
-static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
+static int make_out_room(struct pv_stunconn *s, size_t n, size_t most, size_t first)
 {
     if (s->out_len - s->out_at + n > most)
         return PV_ERR_LIMIT;
@@ -81,7 +83,7 @@ static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
     }
     if (s->out_len + n <= s->out_cap)
         return PV_OK;
-    size_t cap = s->out_cap == 0 ? (size_t)OUT_FIRST : s->out_cap;
+    size_t cap = s->out_cap == 0 ? first : s->out_cap;
     while (cap < s->out_len + n)
         cap *= 2;
     uint8_t *out = realloc(s->out, cap);
@@ -99,9 +101,9 @@ int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
     size_t padded = message.len + pv_turnframe_padding(message.len);
     if (message.len == 0)
         return PV_OK;
-    size_t most =
-        pv_turn_is_data(message) ? pv_linewait_limit(&s->wait) : (size_t)PV_STUNCONN_OUT_MAX;
-    int r = make_out_room(s, padded, most);
+    bool data = pv_turn_is_data(message);
+    size_t most = data ? pv_linewait_limit(&s->wait) : (size_t)PV_STUNCONN_OUT_MAX;
+    int r = make_out_room(s, padded, most, data ? OUT_DATA : OUT_FIRST);
     if (r < 0)
         return r;
     memcpy(s->out + s->out_len, message.ptr, message.len);

@@ -274,9 +274,10 @@ static struct pv_turns_alloc *of_stream(const struct pv_turns *t, uint64_t strea
     return pv_turns_alloc_find(t, &way);
 }
 
-bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream)
+enum pv_turns_holder pv_turns_stream_holder(const struct pv_turns *t, uint64_t stream)
 {
-    return of_stream(t, stream) != NULL;
+    const struct pv_turns_alloc *a = of_stream(t, stream);
+    return a == NULL ? PV_TURNS_NOBODY : a->member != NULL ? PV_TURNS_MEMBER : PV_TURNS_USER;
 }
 
 void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)

@@ -136,6 +136,12 @@ struct pv_turns_config {
 
 struct pv_turns; /* opaque */
 
+enum pv_turns_holder {
+    PV_TURNS_NOBODY,
+    PV_TURNS_USER,   /* a static user: any TURN client */
+    PV_TURNS_MEMBER, /* a member: its p2pvpnd */
+};
+
 /* rng is kept; stuns is borrowed until free: its token buckets are shared (DESIGN 6). PV_ERR_NOMEM,
  * PV_ERR_LIMIT (too many users, ranges, or a name or password too long), PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
@@ -197,8 +203,8 @@ size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, 
 void pv_turns_sent(struct pv_turns *t);
 /* The output of the last call, to be sent. */
 const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n);
-/* Does this TURN connection hold an allocation, or one that is being made? */
-bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream);
+/* Returns whose allocation a TURN connection over TCP holds, or has under way. */
+enum pv_turns_holder pv_turns_stream_holder(const struct pv_turns *t, uint64_t stream);
 /* A TURN connection over TCP is gone. */
 void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream);
 

@@ -101,7 +101,8 @@ static void check_out(struct world *w, size_t max, int who)
             must(out[i].data.len >= 4 && out[i].data.ptr[0] >= 0x40);
         must(out[i].stream <= CLIENTS);
         if (out[i].stream != 0)
-            must(pv_turns_has_stream(w->turns, out[i].stream) || out[i].data.ptr[0] < 4);
+            must(pv_turns_stream_holder(w->turns, out[i].stream) != PV_TURNS_NOBODY ||
+                 out[i].data.ptr[0] < 4);
     }
 }
 
@@ -205,7 +206,7 @@ static void record(struct world *w, struct pv_reader *r)
         if (w->by_stream[a % CLIENTS])
             pv_turns_stream_closed(w->turns, (uint64_t)(a % CLIENTS) + 1);
         w->by_stream[a % CLIENTS] = !w->by_stream[a % CLIENTS];
-        must(!pv_turns_has_stream(w->turns, (uint64_t)(a % CLIENTS) + 1));
+        must(pv_turns_stream_holder(w->turns, (uint64_t)(a % CLIENTS) + 1) == PV_TURNS_NOBODY);
         do_sockets(w);
     } else if (what == 6) {
         uint8_t p = pv_get_u8(r);

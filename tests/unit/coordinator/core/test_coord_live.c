@@ -612,9 +612,10 @@ PV_TEST(a_stream_whose_allocation_ended_is_closed)
     uint8_t out[512];
     assert_true(by_stream(w, 900, pv_view(unsigned_allocate, 20), out, sizeof(out)) > 20);
     /* The relay says that it holds one, and later, asked, that it does not. */
-    const struct pv_relaynews holds = {.stream = 900, .holds = true};
+    const struct pv_relaynews holds = {.stream = 900, .holder = PV_TURNS_USER};
     assert_true(pv_relaylink_tell(link, &holds, false));
     assert_true(pv_coord_handle_relay(w->coord, w->now));
+    assert_false(pv_coord_reads_stream(w->coord, 900)); /* coturn's client: a record a message */
     w->now += PV_S(PV_COORD_HELLO_S) + 1;
     pv_coord_handle_timeout(w->coord, w->now);
     assert_false(is_closed(w, 900));
@@ -623,6 +624,25 @@ PV_TEST(a_stream_whose_allocation_ended_is_closed)
     w->now += PV_S(PV_COORD_HELLO_S) + 1;
     pv_coord_handle_timeout(w->coord, w->now);
     assert_true(is_closed(w, 900));
+}
+
+PV_TEST(a_members_stream_may_have_joined_records)
+{
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct cw *w = cw_new(34);
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    w->cfg.relay = &relay;
+    cw_start(w);
+    struct pv_relaylink *link = pv_relaycore_link(pv_coord_relay(w->coord));
+    assert_ok(pv_coord_accept(w->coord, 901, &src, w->now));
+    static const uint8_t unsigned_allocate[20] = {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1};
+    uint8_t out[512];
+    assert_true(by_stream(w, 901, pv_view(unsigned_allocate, 20), out, sizeof(out)) > 20);
+    assert_false(pv_coord_reads_stream(w->coord, 901));
+    const struct pv_relaynews holds = {.stream = 901, .holder = PV_TURNS_MEMBER};
+    assert_true(pv_relaylink_tell(link, &holds, false));
+    assert_true(pv_coord_handle_relay(w->coord, w->now));
+    assert_true(pv_coord_reads_stream(w->coord, 901));
 }
 
 PV_TEST(shutting_down_says_bye_to_everybody)

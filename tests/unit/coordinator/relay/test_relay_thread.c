@@ -254,7 +254,7 @@ static void barrier(void)
     pv_relaylink_ask(w->link, 4711);
     struct pv_relaynews news = next_news(buf, sizeof(buf));
     assert_int_equal(news.stream, 4711);
-    assert_false(news.holds);
+    assert_int_equal(news.holder, PV_TURNS_NOBODY);
 }
 
 /* --- tests --------------------------------------------------------------------------------- */
@@ -432,12 +432,12 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     pv_relaylink_message(w->link, 5, &source, &LOCAL,
                          pv_view(UNSIGNED_ALLOCATE, sizeof(UNSIGNED_ALLOCATE)));
     struct pv_relaynews news = next_news(got, sizeof(got));
-    assert_false(news.holds);
+    assert_int_equal(news.holder, PV_TURNS_NOBODY);
     take_nonce(news.data, &creds);
     pv_relaylink_message(w->link, 5, &source, &LOCAL,
                          write_allocate(&creds, false, buf, sizeof(buf)));
     news = next_news(got, sizeof(got));
-    assert_true(news.stream == 5 && news.holds && !news.broken);
+    assert_true(news.stream == 5 && news.holder == PV_TURNS_USER && !news.broken);
     expect_success(news.data, &msg);
     assert_ok(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed));
     begin(&sw, buf, sizeof(buf), PV_TURN_CHANNEL_BIND);
@@ -459,7 +459,7 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     assert_true(news.stream == 6 && news.broken);
     pv_relaylink_closed(w->link, 5);
     pv_relaylink_ask(w->link, 5);
-    assert_false(next_news(got, sizeof(got)).holds);
+    assert_int_equal(next_news(got, sizeof(got)).holder, PV_TURNS_NOBODY);
     assert_int_equal(pv_relaystat_get(w->stats, PV_RELAYSTAT_SOCKETS), 0);
     close(peer.fd);
 }

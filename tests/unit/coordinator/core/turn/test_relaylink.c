@@ -156,12 +156,12 @@ PV_TEST(news_come_back_and_answers_have_room_before_data)
 {
     static const uint8_t data[1000];
     struct world w;
-    struct pv_relaynews news = {.stream = 3, .holds = true, .data = {data, sizeof(data)}};
+    struct pv_relaynews news = {.stream = 3, .holder = PV_TURNS_USER, .data = {data, sizeof(data)}};
     int n = 0, more = 0, got = 0;
     make(&w, true, 16384);
     while (pv_relaylink_tell(w.link, &news, true))
         n++;
-    news.holds = false;
+    news.holder = PV_TURNS_MEMBER;
     news.broken = true;
     while (pv_relaylink_tell(w.link, &news, false))
         more++;
@@ -170,7 +170,7 @@ PV_TEST(news_come_back_and_answers_have_room_before_data)
     while (pv_relaylink_poll(w.link, &news) == PV_OK) {
         assert_int_equal(news.stream, 3);
         assert_int_equal(news.data.len, sizeof(data));
-        assert_int_equal(news.holds, got < n);
+        assert_int_equal(news.holder, got < n ? PV_TURNS_USER : PV_TURNS_MEMBER);
         assert_int_equal(news.broken, got >= n);
         pv_relaylink_polled(w.link);
         got++;
