@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpn-coordinator: start, run, end. Exit codes: commands.h. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,11 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/sandbox.h"
+
+enum {
+    KEPT_FREE =
+        4 << 20, /* ours: bytes of free memory at the end of the heap that the process keeps */
+};
 
 /* --- url ------------------------------------------------------------------------------------- */
 
@@ -356,6 +362,9 @@ int main(int argc, char **argv)
     if (set.action == PV_COORDSET_STATUS || set.action == PV_COORDSET_METRICS)
         return pv_coord_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
+    /* Buffers of connections come and go with every turn. By default glibc gives 128 KiB at the end
+     * of the heap back to the kernel at once, and the next turn faults every page in again. */
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
     if (pv_crypto_init() < 0)
         return pv_coord_print_error("the crypto library does not start");
     if (set.action == PV_COORDSET_CHECK)

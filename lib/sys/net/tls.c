@@ -29,6 +29,7 @@ struct pv_tls_ctx {
     bool is_server;
     SSL_CTX *ssl;
     BIO_METHOD *wire; /* tls.c: the two buffers of a connection as a BIO */
+    uint8_t *spare;   /* SPARE bytes that a connection gave back; NULL: none */
     struct pv_tls_cert cert;
 };
 
@@ -230,6 +231,7 @@ struct pv_tls_ctx *pv_tls_ctx_free(struct pv_tls_ctx *ctx)
         return NULL;
     SSL_CTX_free(ctx->ssl);
     BIO_meth_free(ctx->wire);
+    free(ctx->spare);
     free(ctx);
     return NULL;
 }
@@ -242,6 +244,7 @@ enum {
     /* RFC 8446 s5.5: 2^24.5 records under one AES-GCM key; ours: a new one well before. */
     RECORDS_A_KEY = 1 << 22,
     BUF_FIRST = 2048, /* ours: bytes of the first allocation */
+    SPARE = 65536,    /* ours: bytes of a buffer that is kept for the next connection */
 };
 
 /* Bytes at..len of ptr wait; nothing is kept while none do. */
@@ -271,21 +274,27 @@ static size_t buf_waits(const struct tls_buf *b)
     return b->len - b->at;
 }
 
-static void buf_done(struct tls_buf *b)
+/* A connection that carries data fills a buffer and empties it in the same turn, thousands of times
+ * a second: growing one from BUF_FIRST each time costs more than what is written. It holds
+ * ciphertext alone, so it is not wiped. */
+static void buf_done(struct pv_tls_ctx *ctx, struct tls_buf *b)
 {
-    free(b->ptr);
+    if (b->cap == SPARE && ctx->spare == NULL)
+        ctx->spare = b->ptr;
+    else
+        free(b->ptr);
     *b = (struct tls_buf){0};
 }
 
-static void buf_take(struct tls_buf *b, size_t n)
+static void buf_take(struct pv_tls_ctx *ctx, struct tls_buf *b, size_t n)
 {
     b->at += n;
     if (b->at == b->len)
-        buf_done(b); /* most of the time a connection has nothing to say */
+        buf_done(ctx, b); /* most of the time a connection has nothing to say */
 }
 
 /* Moved to the front before it grows: most buffers are emptied before they need to. */
-static int buf_put(struct tls_buf *b, const void *data, size_t n)
+static int buf_put(struct pv_tls_ctx *ctx, struct tls_buf *b, const void *data, size_t n)
 {
     if (n == 0)
         return PV_OK;
@@ -293,6 +302,10 @@ static int buf_put(struct tls_buf *b, const void *data, size_t n)
         memmove(b->ptr, b->ptr + b->at, buf_waits(b));
         b->len -= b->at;
         b->at = 0;
+    }
+    if (b->cap == 0 && n > BUF_FIRST && ctx->spare != NULL) {
+        *b = (struct tls_buf){.ptr = ctx->spare, .cap = SPARE};
+        ctx->spare = NULL;
     }
     if (b->len + n > b->cap) {
         size_t cap = b->cap == 0 ? BUF_FIRST : b->cap;
@@ -323,7 +336,7 @@ static int wire_read(BIO *bio, char *dst, size_t cap, size_t *ret_n)
         return 0;
     }
     memcpy(dst, t->in.ptr + t->in.at, n);
-    buf_take(&t->in, n);
+    buf_take(t->ctx, &t->in, n);
     *ret_n = n;
     return 1;
 }
@@ -338,7 +351,7 @@ static int wire_write(BIO *bio, const char *src, size_t n, size_t *ret_n)
         BIO_set_retry_write(bio); /* somebody asks for answers and does not read them */
         return 0;
     }
-    if (buf_put(&t->out, src, n) < 0) {
+    if (buf_put(t->ctx, &t->out, src, n) < 0) {
         t->out_of_memory = true;
         return 0;
     }
@@ -554,8 +567,8 @@ struct pv_tls *pv_tls_free(struct pv_tls *tls)
     if (tls == NULL)
         return NULL;
     SSL_free(tls->ssl);
-    buf_done(&tls->in);
-    buf_done(&tls->out);
+    buf_done(tls->ctx, &tls->in);
+    buf_done(tls->ctx, &tls->out);
     pv_tls_ctx_free(tls->ctx);
     free(tls);
     return NULL;
@@ -586,7 +599,7 @@ int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data)
         return tls->status;
     if (buf_waits(&tls->in) + data.len > PV_TLS_IN_MAX)
         return PV_ERR_LIMIT;
-    if (buf_put(&tls->in, data.ptr, data.len) < 0)
+    if (buf_put(tls->ctx, &tls->in, data.ptr, data.len) < 0)
         return end_tls(tls, PV_ERR_NOMEM, "out of memory");
     if (tls->ready || buf_waits(&tls->in) == 0)
         return PV_OK;
@@ -668,7 +681,7 @@ struct pv_view pv_tls_out(const struct pv_tls *tls)
 
 void pv_tls_wrote(struct pv_tls *tls, size_t n)
 {
-    buf_take(&tls->out, n);
+    buf_take(tls->ctx, &tls->out, n);
 }
 
 bool pv_tls_is_ready(const struct pv_tls *tls)
