@@ -33,7 +33,7 @@ struct pv_groupmsg {
     struct pv_view rest;
 };
 
-/* Is it an IGMP or MLD packet, of whatever type? */
+/* Returns true if it is an IGMP or MLD packet of any type. */
 bool pv_groupmsg_is(const struct pv_ippkt *ip);
 /* PV_ERR_UNSUPPORTED: no report nor leave (a query, another protocol). PV_ERR_TRUNCATED,
  * PV_ERR_LIMIT. */
@@ -43,10 +43,10 @@ bool pv_groupmsg_next(struct pv_groupmsg *msg, struct pv_group *ret_group,
                       enum pv_group_change *ret_change);
 
 /*
- * The question what this host wants, as an IP packet: group NULL asks for everything, else for that
- * one. IGMPv3 from 0.0.0.0 (RFC 3376 s4.1.12 lets a host that has no address ask so, and the kernel
- * takes a packet from its own address for forged), MLDv2 from a link-local address that is nobody's
- * (RFC 3810 s5.1.14). wait_ds: tenths of a second that the host may take, below 128.
+ * Writes an IP packet that asks which groups this host wants; group NULL: all, else this group.
+ * IGMPv3 from 0.0.0.0: RFC 3376 s4.1.12 lets a host without an address ask so, and the kernel takes
+ * a packet from its own address for forged. MLDv2 from a link-local address that nobody has (RFC
+ * 3810 s5.1.14). wait_ds: tenths of a second that the host may take, below 128.
  */
 void pv_groupmsg_query(uint8_t version, const struct pv_group *group, uint8_t wait_ds,
                        uint8_t buf[static PV_GROUPMSG_QUERY_MAX], size_t *ret_len);

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 
-/* The groups are sorted, so those of IPv4 are the first ones. */
+/* The groups are sorted, so IPv4 groups come first. */
 void pv_grouptell_build(const struct pv_grouptell *tell, uint8_t buf[static PV_GROUPTELL_BODY_MAX],
                         size_t *ret_len)
 {

@@ -77,8 +77,8 @@ static void want(struct pv_querier *q, const struct pv_group *g, pv_ns now)
     q->groups[i].until = now + PV_QUERIER_LIFETIME;
 }
 
-/* One group is asked about at a time. When there are more, everything is asked, and those that are
- * not reported again end by their time. */
+/* Asks about one group at a time. If several are in doubt, asks about everything, and groups that
+ * are not reported again end by their time. */
 static void doubt(struct pv_querier *q, const struct pv_group *g, pv_ns now)
 {
     size_t i = place_of(q, g);

@@ -150,8 +150,8 @@ pv_ice_free(struct pv_ice_agent *agent); /* NULL is fine; wipes; returns NULL */
 PV_MUST_CHECK int pv_ice_restart(struct pv_ice_agent *agent, const struct pv_ice_creds *local,
                                  pv_ns now);
 
-/* Our candidates, always the whole list. Pairs of bases that vanished are gone at once; those of
- * new ones are checked at once. More than PV_ICE_MAX_LOCAL: the rest is ignored. */
+/* Sets our candidates, always the whole list. Pairs of bases that vanished are dropped at once;
+ * pairs of new bases are checked at once. Candidates beyond PV_ICE_MAX_LOCAL are ignored. */
 void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cands, size_t n,
                       pv_ns now);
 
@@ -161,10 +161,10 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
 bool pv_ice_set_nat64(struct pv_ice_agent *agent, const struct pv_prefix *prefix);
 
 /*
- * The peer's authenticated check came through another socket of ours than those of the candidates
- * (an attempt at a hard NAT opened it): from now on it is a base as well, of carrier.sock and the
- * own address and port in carrier.local. It makes no pairs by itself; the peer's checks make them.
- * It is not offered as a candidate. PV_ERR_LIMIT: no room.
+ * Adds a base: the peer's authenticated check came through a socket that belongs to no candidate
+ * (an attempt at a hard NAT opened it). The base is carrier.sock, with its own address and port in
+ * carrier.local. It makes no pairs by itself, the peer's checks make them, and it is not offered as
+ * a candidate. PV_ERR_LIMIT: no room.
  */
 PV_MUST_CHECK int pv_ice_add_carrier(struct pv_ice_agent *agent,
                                      const struct pv_ice_carrier *carrier, pv_ns now);
@@ -184,12 +184,12 @@ PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_
                                     const struct pv_ice_cand *cands, size_t n, pv_ns now);
 
 /*
- * Does the peer know our candidates (it acknowledged our description)? A new agent takes it as not
- * known. Ours, IPv4: a check that crosses the peer's NAT before the peer has sent anything to us
- * can make that NAT give the peer another port for us, and then nothing passes any more (TRAVERSAL
- * 5). So until the peer knows us, each such pair gets three packets that leave our own NAT and
- * die on the next hop: the peer's first check finds our side open. Ends by itself after a second. A
- * public address of ours that is still being asked for is one that the peer cannot know.
+ * Sets whether the peer knows our candidates: it acknowledged our description. A new agent assumes
+ * that it does not. Ours, IPv4: a check that crosses the peer's NAT before the peer has sent
+ * anything to us can make that NAT give the peer another port for us, and then nothing passes
+ * (TRAVERSAL 5). So until the peer knows us, each such pair gets three packets that leave our own
+ * NAT and die on the next hop, and the peer's first check finds our side open. This ends by itself
+ * after a second. The peer cannot know a public address that is still being asked for.
  */
 void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
 
@@ -197,9 +197,9 @@ void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
  * wanted, the peer signalled. Cheap to repeat: within 250 ms it does nothing. */
 void pv_ice_kick(struct pv_ice_agent *agent, pv_ns now);
 
-/* Is the peer known to be there (it has just spoken to us)? Only then the relayed pair is used
- * before it is proven. Not known for a new agent, after a restart of ours, and when the relayed
- * pair got no answer. */
+/* Sets whether the peer is known to be there: it has just spoken to us. Only then the relayed pair
+ * is used before it is proven. A new agent assumes that it is not, as does one after a restart of
+ * ours or after the relayed pair got no answer. */
 void pv_ice_set_present(struct pv_ice_agent *agent, bool present, pv_ns now);
 
 /* Checks every pair but the one in use again: there may be a better one by now. */
@@ -290,7 +290,7 @@ struct pv_ice_path {
 
 enum pv_ice_event_type {
     PV_ICE_EV_SELECTED, /* use this path for traffic from now on */
-    PV_ICE_EV_LOST,     /* there is no path any more */
+    PV_ICE_EV_LOST,     /* the last path is gone */
     PV_ICE_EV_STATE,    /* the state changed */
     PV_ICE_EV_SUSPECT,  /* the selected path does not answer and no other is ready; it stays
                          selected meanwhile: signal, use a relay */

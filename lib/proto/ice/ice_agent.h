@@ -268,7 +268,7 @@ int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
 /* Makes every pair that may be made; forgets those whose base or remote is gone. */
 void pv_ice_pairs_form(struct pv_ice_agent *a);
 void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
-/* Is the base a relayed address of ours? */
+/* Returns true if the pair's base is a relayed address of ours. */
 bool pv_ice_base_is_relay(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 /* Through a relay, ours or theirs. */
 bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
@@ -289,7 +289,8 @@ int pv_ice_pair_best(const struct pv_ice_agent *a, enum pv_ice_pair_state state,
 /* Pairs held down come last; then cost decides, then priority. */
 bool pv_ice_pair_is_better(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
                            const struct pv_ice_pair *q);
-/* How many valid pairs other than the selected one are better than this one? */
+/* Returns the number of valid pairs, apart from the selected one, that are better than this
+ * pair. */
 unsigned pv_ice_pair_rank(const struct pv_ice_agent *a, int index);
 /* "192.0.2.1:5 -> 192.0.2.2:6" for the trace. */
 enum {
@@ -335,8 +336,8 @@ void pv_ice_choose_use_candidate_in(struct pv_ice_agent *a, int index);
 void pv_ice_choose_consider(struct pv_ice_agent *a);
 /* A nomination under way on this pair comes to nothing. */
 void pv_ice_choose_abandon(struct pv_ice_agent *a, int index);
-/* The selected pair does not work any more; one that answered since then may take over. final: no
- * more is to be tried on the old one. */
+/* The selected pair no longer works; a pair that answered since `since` may take over. final: the
+ * old pair is not tried again. */
 void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
 /* Data may go over the members' relay before its check is answered (DESIGN 6): where nothing better
  * is proven the relayed pair is selected, suspect. False: there is none, nothing changed. */

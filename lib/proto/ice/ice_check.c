@@ -127,7 +127,7 @@ static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pai
     return pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt);
 }
 
-/* Is a verdict on the pair awaited? */
+/* Returns true if a verdict on the pair is awaited. */
 static bool is_examined(const struct pv_ice_agent *a, int index)
 {
     const struct pv_ice_pair *p = &a->pairs[index];
@@ -333,14 +333,14 @@ static int next_due(const struct pv_ice_agent *a)
     return best;
 }
 
-/* Does the other end look like an address on a NAT? */
+/* Returns true if the other end looks like an address on a NAT. */
 static bool crosses_nat(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
     return remote->addr.family == PV_AF_INET && remote->type != PV_ICE_HOST;
 }
 
-/* Shall this transmission only open our own NAT? See pv_ice_set_known(). */
+/* Returns true if this transmission is only to open our own NAT. See pv_ice_set_known(). */
 static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     return !a->known && !a->cfg.foreign && p->cur.plan == PV_ICE_PLAN_FULL &&
@@ -530,7 +530,7 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
     bool learnt = remote == PV_ICE_NONE;
 
     if (learnt) {
-        /* Its priority says it, too: that of a relayed address has the type preference 0. */
+        /* A relayed address also shows in the priority: its type preference is 0. */
         bool relayed = pv_turn_is_virtual(&req->src) || req->priority >> 24 == PV_ICE_RELAY;
         struct pv_ice_cand cand = {.type = relayed ? PV_ICE_RELAY : PV_ICE_PRFLX,
                                    .addr = req->src,
@@ -555,9 +555,8 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
         pv_ice_choose_use_candidate_in(a, index);
 }
 
-/* The check came before the description that names its sender: it is kept for pv_ice_set_remote().
- * Checks arrive out of order, so a nomination that one of them carried stays, even if a later one
- * has none. */
+/* Keeps a check that came before its sender's description, for pv_ice_set_remote(). Checks arrive
+ * out of order, so a nomination that one of them carried stays even if a later one has none. */
 static void remember_early(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {
     for (size_t i = 0; i < PV_ICE_MAX_EARLY; i++) {
@@ -676,7 +675,7 @@ static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
     p->srtt = p->srtt == 0 ? sample : (7 * p->srtt + sample) / 8; /* RFC 6298 s2 */
 }
 
-/* Does a proven pair have this address of ours now? */
+/* Returns true if a proven pair has this address of ours now. */
 static bool is_mapped(const struct pv_ice_agent *a, const struct pv_addr *addr)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
@@ -715,9 +714,8 @@ static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
     PV_ICE_TRACE(a, "the peer sees us at %s", PV_ADDR_STR(&p->mapped));
 }
 
-/* An answer to an older transmission counts as much as one to the newest: it proves the pair, under
- * the same credentials. Only the nomination that it confirms has to be that of its own
- * transaction. */
+/* An answer to any transmission of a check proves the pair, under the same credentials. Only the
+ * nomination that it confirms must belong to its own transaction. */
 static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *t, unsigned n,
                           const struct pv_stun_msg *msg)
 {

@@ -98,9 +98,9 @@ static void nominate(struct pv_ice_agent *a, int index)
     pv_ice_trace_pair(a, index, "nominating");
 }
 
-/* Is changing from cur to other, the best of all, worth it? A better kind of path wins as soon as
- * it is not slower; the same kind only by a clear margin, on measured round trips, and not more
- * often than RTT_UPGRADE_REST, or two equal paths would take turns for ever. */
+/* Returns true if changing from cur to other, the best of all, is worth it. A better kind of path
+ * wins as soon as it is not slower. The same kind wins only by a clear margin, on measured round
+ * trips, and not more often than RTT_UPGRADE_REST, or two equal paths would take turns for ever. */
 static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *other,
                        const struct pv_ice_pair *cur)
 {
@@ -148,7 +148,7 @@ static void fall_back(struct pv_ice_agent *a, int index)
     }
 }
 
-/* Was this pair heard lately? One that was not may have lapsed at both ends. */
+/* Returns true if this pair was heard lately. Otherwise it may have lapsed at both ends. */
 static bool was_heard(const struct pv_ice_agent *a, int index)
 {
     pv_ns heard = a->pairs[index].last_answer;
@@ -157,8 +157,8 @@ static bool was_heard(const struct pv_ice_agent *a, int index)
     return a->now < heard + PV_ICE_SURE_FOR;
 }
 
-/* Has talk begun lately, after a rest, or has it not come here yet? Then NATs may have forgotten
- * the path, and one end gives it up a moment before both are open again. */
+/* Returns true if talk began lately after a rest, or has not come here yet. NATs may have forgotten
+ * the path then, and one end gives it up a moment before both are open again. */
 static bool has_just_woken(const struct pv_ice_agent *a)
 {
     return a->now >= a->active_at + PV_ICE_SURE_FOR ||
@@ -208,10 +208,11 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
     return best;
 }
 
-/* A nomination that waits for longer than a dead path does gives way to a pair that has answered
- * after the nominated one last did, which a NAT may have forgotten since; that of a relay, which
- * may be dead at the other end, to any direct pair but one that is being asked, and which may be as
- * silent: they would be nominated in turn for ever. PV_ICE_NONE: it is waited for. */
+/* Returns the pair that replaces a nomination that has waited for longer than a dead path does, or
+ * PV_ICE_NONE: wait on. A NAT may have forgotten the nominated pair, so it gives way to a pair that
+ * answered later. A nominated relay, which may be dead at the other end, gives way to any direct
+ * pair except one that is being asked: that one may be as silent, and both would be nominated in
+ * turn for ever. */
 static int successor(const struct pv_ice_agent *a, int best)
 {
     const struct pv_ice_pair *p = &a->pairs[a->nominating];

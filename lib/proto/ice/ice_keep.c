@@ -97,8 +97,9 @@ static void suspect(struct pv_ice_agent *a, bool lapsed)
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
 }
 
-/* Has the path in use been silent for so long that a NAT may have forgotten it? After a rest
- * answers to checks do not count: a NAT that ends bindings at some age may have done so since. */
+/* Returns true if the path in use has been silent for so long that a NAT may have forgotten it.
+ * After a rest, answers to checks do not count: a NAT that ends bindings at some age may have done
+ * so since. */
 static bool is_unsure(const struct pv_ice_agent *a, bool rested)
 {
     pv_ns heard = a->last_rx;
@@ -109,7 +110,8 @@ static bool is_unsure(const struct pv_ice_agent *a, bool rested)
     return a->now >= heard + PV_ICE_SURE_FOR;
 }
 
-/* Has talk begun lately, and nothing shown since then that the path lives? It died at rest. */
+/* Returns true if talk began lately and nothing since then showed that the path lives: it died at
+ * rest. */
 static bool has_lapsed(const struct pv_ice_agent *a)
 {
     return a->talk_from != 0 && a->now < a->talk_from + PV_ICE_SURE_FOR &&
@@ -175,10 +177,10 @@ static pv_ns beat_due(const struct pv_ice_agent *a)
     return pv_ice_max_ns(a->last_data + pv_rhythm_late(beat), a->last_switch + silence_min(a));
 }
 
-/* Where data came in and then ended, either there is no more or the way is broken, and only we can
- * find out: a NAT of ours that lost its binding is silent to the sender. An answer says that there
- * was no more until then: the doubt comes back, more slowly each time. A path with traffic in a
- * beat alone is not in doubt before beat_due(). */
+/* Returns when to check a path on which data came in and then ended. Either there is no more data
+ * or the path is broken, and only we can find out: a NAT of ours that lost its binding is silent to
+ * the sender. An answer says that there was no more data until then, so the doubt comes back, more
+ * slowly each time. A path with traffic in a beat alone is not in doubt before beat_due(). */
 static pv_ns end_due(const struct pv_ice_agent *a)
 {
     static const unsigned WAITS[PV_ICE_MAX_DOUBTS] = {1, 1, 2};
@@ -204,8 +206,8 @@ static pv_ns suspicion_due(const struct pv_ice_agent *a)
                          a->defer_until);
 }
 
-/* The cheapest valid pair that shares neither end with the selected one: what killed the selected
- * one (an interface, a NAT, the peer's address) need not have killed this one. */
+/* Returns the cheapest valid pair that shares neither end with the selected pair: what killed the
+ * selected pair (an interface, a NAT, the peer's address) need not have killed the other. */
 static int best_disjoint(const struct pv_ice_agent *a)
 {
     const struct pv_ice_pair *s = &a->pairs[a->selected];

@@ -22,8 +22,8 @@ enum {
     EXTRA_PREF = 1 /* local preference of an extra base: the sockets everybody knows come first */
 };
 
-/* Does one of the new candidates still use this local address? An extra base lives as long as its
- * machine's address does. */
+/* Returns true if one of the new candidates still uses this local address. An extra base lives as
+ * long as its machine's address does. */
 static bool has_address(const struct pv_ice_cand *cands, size_t n, const struct pv_addr *local)
 {
     for (size_t i = 0; i < n; i++)
@@ -37,8 +37,8 @@ static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_car
     return a->kind == b->kind && a->sock == b->sock && pv_addr_equal(&a->local, &b->local);
 }
 
-/* Bases keep their slot over a change, because pairs name them by index; a base that no candidate
- * names any more is freed, and pv_ice_pairs_form() then drops its pairs. */
+/* Bases keep their slot over a change, because pairs name them by index. A base that no candidate
+ * names now is freed, and pv_ice_pairs_form() then drops its pairs. */
 void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n)
 {
     bool keep[PV_ICE_MAX_LOCAL] = {false};
@@ -264,8 +264,8 @@ int pv_ice_pair_relayed(const struct pv_ice_agent *a)
     return PV_ICE_NONE;
 }
 
-/* A free slot, or that of the least promising pair below priority: RFC 8445 s6.1.2.5 prunes from
- * the bottom of the list, and pairs that are proven or in use are not on it. */
+/* Returns a free slot, or the slot of the least promising pair below priority: RFC 8445 s6.1.2.5
+ * prunes from the bottom of the list, and pairs that are proven or in use are not on it. */
 static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
 {
     int victim = PV_ICE_NONE;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #define DENSE    (PV_RHYTHM_STEP / 2 * 3) /* ours: up to here waits cannot be told from none */
-#define TOLERATE (PV_RHYTHM_STEP / 2)     /* ours: for a network that delays this one */
-#define SHARE    16                       /* ours: and this part of the wait, for the sender */
-#define ALIKE    4                        /* ours: no two differ by this part of the longest */
+#define TOLERATE (PV_RHYTHM_STEP / 2) /* ours: allows for a delay of one packet in the network */
+#define SHARE    16                   /* ours: and this part of the wait, for the sender */
+#define ALIKE    4                    /* ours: no two differ by this part of the longest */
 
 static void push(pv_ns list[static PV_RHYTHM_WAITS], pv_ns wait)
 {

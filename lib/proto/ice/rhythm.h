@@ -23,14 +23,14 @@ enum {
 /* Fields belong to rhythm.c; a zeroed struct knows nothing. */
 struct pv_rhythm {
     pv_ns waits[PV_RHYTHM_WAITS]; /* the newest first; 0 = none yet */
-    pv_ns beats[PV_RHYTHM_WAITS]; /* those of them that can be told from none */
+    pv_ns beats[PV_RHYTHM_WAITS]; /* waits that are long enough to count */
 };
 
 /* A wait that ended by itself took so long. */
 void pv_rhythm_note(struct pv_rhythm *r, pv_ns wait);
 /* How long a beat is: after that the next is due. 0: there is none. */
 pv_ns pv_rhythm_beat(const struct pv_rhythm *r);
-/* Is the beat all there is, without bursts? */
+/* Returns true if the traffic is a beat alone, without bursts. */
 bool pv_rhythm_is_steady(const struct pv_rhythm *r);
 /* After how much of a wait is the next of a beat of that length overdue? */
 pv_ns pv_rhythm_late(pv_ns beat);

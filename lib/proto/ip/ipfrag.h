@@ -14,7 +14,7 @@ enum {
     PV_IPFRAG_MIN = 68, /* bytes every link carries, RFC 791 s3.2: 60 of header and 8 */
 };
 
-/* May a router cut this packet? */
+/* Returns true if a router may fragment this packet. */
 bool pv_ipfrag_is_allowed(const struct pv_ippkt *ip);
 
 /* The fragments of one packet. Borrows it. */

@@ -53,9 +53,9 @@ struct pv_addr pv_ippkt_dst(const struct pv_ippkt *ip);
  * multicast packet that cannot be read is counted as such. */
 bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip);
 
-/* Would it tell a kernel where packets go? Router advertisements, redirects, renumbering and
- * multicast routers (RFC 1256, RFC 792, RFC 4861, RFC 2894, RFC 4286), and packets whose sender
- * chose their way. Only a link's own routers may. */
+/* Returns true if the packet would tell a kernel where packets go: router advertisements,
+ * redirects, renumbering and multicast routers (RFC 1256, RFC 792, RFC 4861, RFC 2894, RFC 4286),
+ * and source-routed packets. Only a link's own routers may send these. */
 bool pv_ippkt_is_steering(const struct pv_ippkt *ip);
 
 /* Length in bytes of the IPv6 extension header of this type at the start of rest, which may be

@@ -46,8 +46,8 @@ static void begin_try(struct pv_mtu *m, pv_ns now)
     m->deadline = now + patience(m);
 }
 
-/* The caller has set sizes[0..n) but for the small one. Tokens are drawn anew, so that answers to
- * an earlier round are not taken for this one's. */
+/* The caller has set sizes[0..n) except the small one. Tokens are drawn anew, so that answers to an
+ * earlier round are not taken for answers to this round. */
 static void begin_round(struct pv_mtu *m, enum pv_mtu_state state, pv_ns now)
 {
     m->state = state;
@@ -73,8 +73,8 @@ static void begin_check(struct pv_mtu *m, pv_ns now)
     begin_round(m, PV_MTU_CHECK, now);
 }
 
-/* In haste: the size in use twice, so that one loss does not look like a narrow path, and two of
- * those that links commonly have. */
+/* In haste: tries the size in use twice, so that one loss does not look like a narrow path, and two
+ * sizes that links commonly have. */
 static void begin_hasty_check(struct pv_mtu *m, pv_ns now)
 {
     static const uint16_t common[] = {1400, 1280};
@@ -338,7 +338,7 @@ pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
     return m->deadline;
 }
 
-/* Sizes below one that was answered need not be tried any more. */
+/* Sizes below an answered one need not be tried. */
 int pv_mtu_poll_probe(struct pv_mtu *m, uint16_t *ret_size, uint32_t *ret_token)
 {
     while (is_probing(m) && m->sent < m->n) {

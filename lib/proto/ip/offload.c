@@ -362,8 +362,8 @@ static bool is_same_flow(const struct pv_joiner *j, const struct pv_join_flow *f
                      memcmp(h + PV_IP6_ADDRS, p->packet + PV_IP6_ADDRS, PV_IP6_ADDRS_LEN) == 0;
 }
 
-/* Are both checksums there and right? UDP over IPv4 may have none (RFC 768), which would come out
- * as one that is wrong after joining. */
+/* Returns true if both checksums are there and right. UDP over IPv4 may have none (RFC 768), which
+ * would come out as a wrong checksum after joining. */
 static bool checksums_fit(const struct join_packet *p)
 {
     if (p->version == 4 && pv_ippkt_sum(pv_view(p->packet, p->l4), 0) != 0xffff)
@@ -375,8 +375,8 @@ static bool checksums_fit(const struct join_packet *p)
     return pv_ippkt_sum(pv_view(p->packet + p->l4, len), pseudo + (uint32_t)len) == 0xffff;
 }
 
-/* May the packet be part of a super-packet at all? No options before L4, no fragment, no TCP flag
- * but ACK and PSH: a super-packet has each of those only once. */
+/* Returns true if the packet may be part of a super-packet: no options before L4, no fragment, no
+ * TCP flag but ACK and PSH, because a super-packet has each of those only once. */
 static bool can_be_joined(const struct join_packet *p)
 {
     if (p->l4 != (p->version == 4 ? IP4_MIN : IP6_LEN) || p->len <= p->head)

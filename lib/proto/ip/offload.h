@@ -65,7 +65,8 @@ struct pv_cutter {
     size_t head; /* bytes of headers that each packet repeats; all of it when there is only one */
     size_t at;   /* payload bytes cut so far */
     size_t index, count;
-    /* Of what all packets have alike: the IPv4 header, and that of L4 with the pseudo header. */
+    /* Sums of what all packets have alike: the IPv4 header, and the L4 header with the pseudo
+     * header. */
     uint32_t ip_sum, l4_sum;
 };
 

@@ -100,8 +100,8 @@ uint64_t pv_parts_take_lost(struct pv_parts *t)
     return lost;
 }
 
-/* Ids that go up by 1, and those of one of several senders that share keys (steps of
- * PV_PARTS_STEP), both use every place before they come to one again. */
+/* Ids of a single sender go up by 1, and ids of several senders that share keys by PV_PARTS_STEP.
+ * Both use every place before they use one again. */
 static struct parts_place *place_of(struct pv_parts *t, uint32_t owner, uint32_t id)
 {
     uint32_t group = owner * 0x9e3779b1u >> 26;

@@ -90,7 +90,7 @@ pv_ns pv_natlife_next_timeout(const struct pv_natlife *l); /* PV_NEVER when idle
 PV_MUST_CHECK int pv_natlife_poll_transmit(struct pv_natlife *l, uint8_t buf[static PV_STUNC_MTU],
                                            size_t *ret_len, unsigned *ret_sock);
 
-/* The findings so far; after the end, those of then. */
+/* Returns the findings so far. They stay after the measurement has ended. */
 const struct pv_natlife_result *pv_natlife_result(const struct pv_natlife *l);
 /* The keepalive interval that follows from a result: four fifths of the proven life, between
  * PV_NATLIFE_LEAST and PV_NATLIFE_MOST. Returns `otherwise` while the life is not known. */

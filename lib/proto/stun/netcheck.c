@@ -53,8 +53,8 @@ static enum pv_netcheck_answer yes_or_no(bool yes)
     return yes ? PV_NETCHECK_YES : PV_NETCHECK_NO;
 }
 
-/* Did it see a private address, in whose network it stands, so that it cannot tell of the NAT
- * between that and the internet? */
+/* Returns true if the server saw a private address. It then stands inside that network, and cannot
+ * tell of the NAT between the network and the internet. */
 static bool is_inside(const struct pv_addr *mapped)
 {
     return pv_addr_is_private(mapped);
@@ -120,9 +120,9 @@ static void judge_mapping(const struct pv_netcheck *nc, struct pv_netcheck_resul
 
 /* --- filtering ----------------------------------------------------------------------------- */
 
-/* Did the answer arrive that the server was to send from another place? Silence means "filtered"
- * only when the main socket has got an answer from that very place: otherwise the server's second
- * address may simply not work. */
+/* Returns whether the answer from the server's other address arrived. Silence means "filtered" only
+ * if the main socket has got an answer from that address: otherwise the server's second address may
+ * not work. */
 static enum pv_netcheck_answer answered_from_elsewhere(const struct pv_netcheck *nc, uint8_t flags)
 {
     struct pv_addr from = server_of(nc)->dst;
@@ -581,8 +581,8 @@ static int worth_of(const struct pv_netcheck_probe *p)
     return 2 * !is_inside(&p->mapped) + (p->other.family != PV_AF_NONE);
 }
 
-/* Chooses the server for everything that follows, of those that tell as much the first that
- * answered; false while there is none. */
+/* Chooses the server for everything that follows: the first to answer among those that can tell the
+ * most. Returns false if there is none yet. */
 static bool choose_server(struct pv_netcheck *nc)
 {
     bool found = false;

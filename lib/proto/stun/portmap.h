@@ -114,7 +114,7 @@ enum pv_portmap_state {
 
 enum pv_portmap_event_type {
     PV_PORTMAP_MAPPED, /* a new mapping, or one that changed */
-    PV_PORTMAP_FAILED, /* there is none (any more) */
+    PV_PORTMAP_FAILED, /* there is no mapping, or it has ended */
 };
 struct pv_portmap_event {
     enum pv_portmap_event_type type;

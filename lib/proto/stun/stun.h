@@ -121,8 +121,8 @@ PV_MUST_CHECK int pv_stun_get_addr(const struct pv_stun_msg *msg, uint16_t type,
 /* XOR-MAPPED-ADDRESS and friends (RFC 8489 s14.2). PV_ERR_NOT_FOUND or PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_stun_get_xor_addr(const struct pv_stun_msg *msg, uint16_t type,
                                        struct pv_addr *ret_addr);
-/* How many attributes come before MESSAGE-INTEGRITY (either kind) or FINGERPRINT, for those that
- * may stand several times: msg->attrs[0..n). */
+/* Returns the number of attributes before MESSAGE-INTEGRITY (either kind) or FINGERPRINT. Needed
+ * for attributes that may occur several times: msg->attrs[0..n). */
 size_t pv_stun_covered(const struct pv_stun_msg *msg);
 /* The XOR address in attribute i, whatever its type. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_stun_attr_xor_addr(const struct pv_stun_msg *msg, size_t i,

@@ -56,8 +56,9 @@ static void finish_failed(struct pv_stunc *c, int status, unsigned error)
         c, (struct pv_stunc_event){.type = PV_STUNC_FAILED, .status = status, .error = error});
 }
 
-/* A server may refuse PADDING as unknown (420); it is asked again without, as a new transaction.
- * Any other error ends this one: repeating the same request would bring the same answer. */
+/* A server may refuse PADDING as unknown (420). It is asked again without PADDING, as a new
+ * transaction. Any other error ends the measurement, because the same request would bring the same
+ * answer. */
 static void retry_or_finish(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     unsigned code;
@@ -82,8 +83,8 @@ static void retry_or_finish(struct pv_stunc *c, const struct pv_stun_msg *msg, p
                                                .alternate = other});
 }
 
-/* Is this where a success has to come from? With CHANGE-REQUEST the answer must come from another
- * address or port (RFC 5780 s6.1); an answer from the usual place then proves nothing. Errors come
+/* Returns true if a success may come from this address. With CHANGE-REQUEST it must come from
+ * another address or port (RFC 5780 s6.1): an answer from the usual one proves nothing. Errors come
  * from where the request went. */
 static bool is_from(const struct pv_stunc *c, const struct pv_addr *src)
 {
@@ -122,7 +123,7 @@ int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct 
 
     struct pv_addr mapped;
     r = pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
-    if (r == PV_ERR_NOT_FOUND) /* servers of RFC 3489 know only this one */
+    if (r == PV_ERR_NOT_FOUND) /* servers of RFC 3489 know MAPPED-ADDRESS alone */
         r = pv_stun_get_addr(&msg, PV_STUN_ATTR_MAPPED_ADDRESS, &mapped);
     if (r < 0) {
         finish_failed(c, PV_ERR_MALFORMED, 0);

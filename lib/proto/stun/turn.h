@@ -40,9 +40,8 @@ enum pv_turn_attr { /* RFC 8656 s18 */
     /* The numbers that coturn's programs have for the two above, from before they were assigned. */
     PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD = 0x8032,
     PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD = 0x8033,
-    /* Ours (PROTOCOL-COORDINATOR "Phone ports"), of those that no server has to understand: empty,
-     * a phone port is wanted; in the answer its address, XORed, or the 4 bytes of an
-     * ADDRESS-ERROR-CODE. */
+    /* Ours (PROTOCOL-COORDINATOR "Phone ports"), comprehension-optional. Empty: a phone port is
+     * wanted. In the answer: its address, XORed, or the 4 bytes of an ADDRESS-ERROR-CODE. */
     PV_TURN_ATTR_PHONE_PORT = 0xC0D0,
     /* Ours, beside an open phone port: the first and the last UDP port that the server uses for
      * them, 2 bytes each. Its operator opens these in the firewall. */
@@ -75,8 +74,8 @@ enum {
 #define PV_TURN_CHANNEL_LIFETIME PV_S(600) /* RFC 8656 s12 */
 #define PV_TURN_PERMISSION_TIME  PV_S(300) /* RFC 8656 s9 */
 
-/* Is it a peer's data, and no answer to a request? Answers are STUN of a class with the bit 0x100
- * (RFC 8489 s5). */
+/* Returns true if the message is a peer's data and no answer to a request. Answers are STUN of a
+ * class with the bit 0x100 (RFC 8489 s5). */
 static inline bool pv_turn_is_data(struct pv_view message)
 {
     return message.len == 0 || (message.ptr[0] & 0xc1) != 0x01;
@@ -98,11 +97,11 @@ PV_MUST_CHECK int pv_turn_key(const char *user, const char *realm, const char *p
  * 64 bits of BLAKE2b-256(node pk), port 3478 (DESIGN 6). Keys of 32 bytes. */
 struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static PV_SIGN_PK_LEN],
                                     const uint8_t node_pk[static PV_SIGN_PK_LEN]);
-/* Are both virtual addresses at one coordinator? (their /64 are equal) */
+/* Returns true if both virtual addresses belong to one coordinator (equal /64). */
 bool pv_turn_same_relay(const struct pv_addr *a, const struct pv_addr *b);
-/* May it be a virtual address at all? A relayed address of a stock server is not. */
+/* Returns true if the address can be a virtual one. A relayed address of a stock server cannot. */
 bool pv_turn_is_virtual(const struct pv_addr *addr);
-/* Is it the virtual address of this node, at whatever coordinator? */
+/* Returns true if the address is this node's virtual address at any coordinator. */
 bool pv_turn_is_virtual_of(const struct pv_addr *addr,
                            const uint8_t node_pk[static PV_SIGN_PK_LEN]);
 

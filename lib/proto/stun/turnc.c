@@ -53,7 +53,7 @@ struct chan {
     struct pv_addr peer;
     uint16_t number;
     bool bound;        /* data may go through it */
-    bool before;       /* it was bound at the server before this one */
+    bool before;       /* it was bound at the previous server */
     bool tell;         /* an event about it is due */
     pv_ns bound_at;    /* when a binding was last answered */
     pv_ns lasted;      /* how long it was bound when it became suspect; 0 = it did not */
@@ -219,7 +219,7 @@ static void bind_now(struct pv_turnc *c, struct chan *ch, pv_ns now)
         txn_start(c, &ch->permit, now);
 }
 
-/* No channel is bound any more; each is asked for again with the next allocation. */
+/* Marks all channels as unbound. Each is asked for again with the next allocation. */
 static void unbind_all(struct pv_turnc *c, pv_ns now)
 {
     for (size_t i = 0; i < c->n_channels; i++) {
@@ -610,7 +610,8 @@ static int compose(const struct pv_turnc *c, enum kind kind, const struct txn *t
     return pv_stun_write_end(&w, ret_len);
 }
 
-/* Must the transaction be sent now? Then it counts as sent, and its next wait doubles. */
+/* Returns true if the transaction must be sent now. It then counts as sent, and its next wait
+ * doubles. */
 static bool take_due(struct txn *t, pv_ns now)
 {
     if (!t->running || !t->due)
@@ -772,7 +773,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
     }
 }
 
-/* The server does not know our allocation (any more): all channels are gone with it. */
+/* The server does not know our allocation, or has forgotten it: all channels are gone with it. */
 static void start_anew(struct pv_turnc *c, pv_ns now)
 {
     unbind_all(c, now);

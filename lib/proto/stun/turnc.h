@@ -69,8 +69,9 @@ struct pv_turnc_config {
 };
 
 enum pv_turnc_event_type {
-    PV_TURNC_UP,      /* allocated; sets relayed, mapped. Again after each new allocation */
-    PV_TURNC_DOWN,    /* no allocation any more, or none to be had; sets status, error, alternate */
+    PV_TURNC_UP,   /* allocated; sets relayed, mapped. Again after each new allocation */
+    PV_TURNC_DOWN, /* the allocation has ended, or none could be had; sets status, error, alternate
+                    */
     PV_TURNC_CHANNEL, /* peer's channel is usable from now on; channel 0: no longer */
 };
 struct pv_turnc_event {
@@ -78,7 +79,7 @@ struct pv_turnc_event {
     struct pv_addr relayed; /* UP: the address at which the server receives for us */
     struct pv_addr mapped;  /* UP: our address as the server sees it */
     struct pv_addr peer;    /* CHANNEL: whom it leads to */
-    uint16_t channel;       /* CHANNEL: its number, 0 = none any more */
+    uint16_t channel;       /* CHANNEL: its number, 0 = it is no longer bound */
     int status; /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_MALFORMED (no relayed
                    address), PV_ERR_CLOSED (stop) */
     unsigned error;           /* DOWN: code of the server's answer, 0 = none */
@@ -138,10 +139,11 @@ void pv_turnc_want_phone_port(struct pv_turnc *c, bool wanted, pv_ns now);
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 /*
- * The path through this peer's channel is suspect, or lives again. A stock server may keep
- * permissions for less than RFC 8656 says, so while it is suspect the channel is bound again, at
- * most every PV_TURNC_SUSPECT; when that was answered at once and the path lives right after, it
- * was that, and from now on all are bound again in half the time that this one lasted.
+ * Tells that the path through this peer's channel is suspect, or lives again. A stock server may
+ * keep permissions for less time than RFC 8656 says. So while the path is suspect the channel is
+ * bound again, at most every PV_TURNC_SUSPECT. If that is answered at once and the path lives right
+ * after, the binding had expired: from now on all channels are bound again in half of this
+ * binding's age.
  */
 void pv_turnc_suspect(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
@@ -182,8 +184,8 @@ pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not kn
 bool pv_turnc_is_arriving(const struct pv_turnc *c);
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
-/* The channel of a peer at the server before this one, where it was bound when pv_turnc_start()
- * left for this one; 0 = none. */
+/* Returns the peer's channel at the previous server, if it was bound when pv_turnc_start() left for
+ * the present one; 0 = none. */
 uint16_t pv_turnc_channel_before(const struct pv_turnc *c, const struct pv_addr *peer);
 /* The number that the peer's channel has, or will have once it is bound; 0 = no channel is
  * wanted. */
@@ -192,10 +194,10 @@ uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer);
 /* --- channel numbers of before --------------------------------------------------------------- */
 
 /*
- * The channel numbers of peers that a TURN client needs no more. The server goes on
- * knowing them, and while it does it gives neither the peer another number nor the number to
- * another peer (RFC 8656 s12): a peer that comes back gets its former number. In caller's memory;
- * zeroed is empty.
+ * The channel numbers of peers that a TURN client no longer needs. The server remembers them for a
+ * while, and meanwhile gives neither the peer another number nor the number to another peer (RFC
+ * 8656 s12): a peer that comes back gets its former number. In the caller's memory; zeroed is
+ * empty.
  */
 
 enum {
@@ -217,5 +219,5 @@ void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, u
                        pv_ns now);
 /* The number that peer had, which is forgotten here; 0 = none. */
 uint16_t pv_turnc_past_take(struct pv_turnc_past *past, const struct pv_addr *peer, pv_ns now);
-/* May the server still know the number? */
+/* Returns true if the server may still remember the number. */
 bool pv_turnc_past_has(const struct pv_turnc_past *past, uint16_t number, pv_ns now);

@@ -48,7 +48,7 @@ struct pv_cookie_jar {
     uint8_t cookie[PV_WGMSG_MAC_LEN];
     pv_ns expires; /* 0: no cookie */
     uint8_t mac1[PV_WGMSG_MAC_LEN];
-    bool sent; /* mac1 is that of our last message, not yet answered by a cookie */
+    bool sent; /* mac1 belongs to our last message, which no cookie has answered yet */
 };
 /* Before one of our messages 1 or 2 leaves: writes mac2 when there is a cookie and remembers mac1.
  * with_cookie false (message in a signal): mac2 stays zero. */

@@ -20,7 +20,7 @@ struct pv_replay {
     uint64_t words[PV_REPLAY_WORDS];
 };
 
-/* Would this counter be accepted? For throwing away replays before the costly part. */
+/* Returns true if this counter would be accepted. For dropping replays before the costly part. */
 bool pv_replay_is_new(const struct pv_replay *r, uint64_t counter);
 /* Marks the counter of an authenticated packet as seen. PV_ERR_REPLAY: seen before, or
  * PV_REPLAY_WINDOW or more below the highest. counter < UINT64_MAX. */

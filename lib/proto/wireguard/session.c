@@ -211,7 +211,7 @@ static void retire(struct pv_session *s, enum slot_name name)
     move_slot(s, name, SLOT_PREVIOUS);
 }
 
-/* No answer to our last message 1 is taken any more, and its index is handed back. */
+/* Stops accepting answers to our last message 1, and hands its index back. */
 static void drop_pending(struct pv_session *s)
 {
     if (s->has_pending)
@@ -318,9 +318,9 @@ static struct psk *find(struct pv_session *s, uint32_t id)
     return NULL;
 }
 
-/* A message that would have brought that key to the peer is not sent any more. An answer made with
- * it cannot be read there, so the message 1 that asked for it may come again and be answered
- * anew. */
+/* Notes that the peer will not get that key, because the message that would have brought it was
+ * dropped. An answer made with it cannot be read there, so the message 1 that asked for it may come
+ * again and be answered anew. */
 static void note_lost(struct pv_session *s, uint32_t id)
 {
     const struct slot *next = &s->slots[SLOT_NEXT];
@@ -727,9 +727,9 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
 
     memcpy(s->given.msg, tx->msg, sizeof(s->given.msg));
-    /* Ours: a member that has just got keys may send with them, and at once begin a handshake for
-     * better ones (psk), whose message 1 overtakes the data. So the keys of the answer before this
-     * one stay for receiving. */
+    /* Ours: a member that has just got keys may send with them and at once begin a handshake for
+     * better keys (psk), whose message 1 overtakes the data. So the keys of the previous answer
+     * stay for receiving. */
     if (s->member)
         retire(s, SLOT_NEXT);
     else
@@ -1143,7 +1143,8 @@ void pv_session_handle_timeout(struct pv_session *s, pv_ns now)
         run_path_timers(s, now);
 }
 
-/* The earliest of all deadlines above; those that need a path count only while there is one. */
+/* Returns the earliest of all deadlines above. Deadlines that need a path count only while there is
+ * one. */
 pv_ns pv_session_next_timeout(const struct pv_session *s)
 {
     pv_ns t = s->spare_until;

@@ -124,12 +124,13 @@ void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now);
  * else it is named in no message 1, and only in a signal answered with. Members only. */
 void pv_session_add_psk(struct pv_session *s, uint32_t id,
                         const uint8_t psk[static PV_NOISE_PSK_LEN], bool proven, pv_ns now);
-/* Forgets those that are not proven: what would have brought them to the peer is not sent again. */
+/* Forgets the preshared keys that are not proven. Messages that would have brought them to the peer
+ * are not sent again. */
 void pv_session_drop_unproven(struct pv_session *s);
-/* The peer is known to have that one now; harmless for any id. */
+/* Marks the preshared key as known to the peer. Harmless for any id. */
 void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now);
-/* Our messages 1 are made with this key of ours from now on; it is borrowed as that of the
- * configuration. Keys in use, and a message 1 on its way, stay as they are. */
+/* Makes further messages 1 with this key of ours, which is borrowed. Keys in use, and a message 1
+ * on its way, stay as they are. */
 void pv_session_set_device(struct pv_session *s, const struct pv_wg_device *device);
 /* That key of ours is about to be wiped: what was begun with it ends, and is begun anew. The owner
  * sets another one before. */
@@ -164,14 +165,14 @@ void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traff
 /* The first authenticated packet under the keys of local_index came. Harmless for any index. */
 void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now);
 
-/* A message 1 from this peer: in was filled by pv_wgmsg_identify() and its static_pk belongs to
- * this peer (the configured one, or an older one that the owner still accepts). On PV_OK the answer
- * is handed out by the next poll_transmit. in is used up and wiped.
- * PV_ERR_UNSUPPORTED: a suite that this session does not take. PV_ERR_AUTH; PV_ERR_REPLAY:
- * timestamp not above the greatest accepted (a member that repeats the last one before its keys are
- * proven gets the same answer again, to where the first came from); PV_ERR_LIMIT: too many;
- * PV_ERR_REFUSED: authentic, but our own message 1 stands (DESIGN 7); with a path it is handed out
- * once more, for the address that this one came from. */
+/* Handles a message 1 from this peer. in was filled by pv_wgmsg_identify(), and its static_pk
+ * belongs to this peer: the configured key, or an older one that the owner still accepts. in is
+ * used up and wiped. On PV_OK the next poll_transmit hands out the answer. PV_ERR_UNSUPPORTED: a
+ * suite that this session does not take. PV_ERR_AUTH. PV_ERR_REPLAY: timestamp not above the
+ * greatest accepted (a member that repeats the last one before its keys are proven gets the same
+ * answer again, sent to where the first came from). PV_ERR_LIMIT: too many. PV_ERR_REFUSED:
+ * authentic, but our own message 1 stands (DESIGN 7); with a path that message is handed out once
+ * more, for the address that this message 1 came from. */
 PV_MUST_CHECK int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                                                enum pv_session_reach via, pv_ns now);
 /* A message 2 whose receiver index is ours (mac1 already checked). PV_ERR_AUTH, PV_ERR_STATE: no
@@ -239,7 +240,7 @@ PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_
 
 /* --- questions ------------------------------------------------------------------------------ */
 
-/* Are there keys to send with (younger than PV_SESSION_SEND_FOR)? */
+/* Returns true if there are keys to send with (younger than PV_SESSION_SEND_FOR). */
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 /* The suite of the keys we send with; of our next message 1 while there are none. */
 enum pv_suite pv_session_suite(const struct pv_session *s);
@@ -249,5 +250,5 @@ uint32_t pv_session_psk(const struct pv_session *s);
 const struct pv_wg_device *pv_session_device(const struct pv_session *s);
 /* Messages 1 that were made in the attempt under way; 0: there is none. */
 unsigned pv_session_tries(const struct pv_session *s);
-/* Is an attempt to get keys under way? */
+/* Returns true if an attempt to get keys is under way. */
 bool pv_session_is_trying(const struct pv_session *s);

@@ -121,8 +121,8 @@ struct pv_wg_initiation {
  * PV_ERR_UNSUPPORTED. */
 PV_MUST_CHECK int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
                                     struct pv_wg_initiation *ret_in);
-/* Second half: proves that the sender has the static key (up to replay: compare the timestamp with
- * the greatest one accepted). remote must be that of in->static_pk under in->device. Call once.
+/* Second half: proves that the sender has the static key. To detect replays, compare the timestamp
+ * with the greatest one accepted. remote must belong to in->static_pk under in->device. Call once.
  * PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_wgmsg_accept(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
                                   uint8_t ret_tai64n[static PV_TAI64N_LEN]);
@@ -136,9 +136,9 @@ void pv_wg_initiation_wipe(struct pv_wg_initiation *in);
 
 /* --- macs and message 3 (whitepaper s5.4.4, s5.4.7) ------------------------------------------ */
 
-/* Does a message 1 or 2 (of the right length) carry the mac1 that messages to dev carry? */
+/* Returns true if a message 1 or 2 (of the right length) has the mac1 of messages to dev. */
 bool pv_wgmsg_mac1_ok(const struct pv_wg_device *dev, struct pv_view msg);
-/* Is its mac2 that of this cookie? */
+/* Returns true if the message's mac2 was made with this cookie. */
 bool pv_wgmsg_mac2_ok(struct pv_view msg, const uint8_t cookie[static PV_WGMSG_MAC_LEN]);
 /* Writes mac2 into a message 1 or 2 made here. */
 void pv_wgmsg_put_mac2(uint8_t *msg, size_t len, const uint8_t cookie[static PV_WGMSG_MAC_LEN]);
