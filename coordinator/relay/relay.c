@@ -355,7 +355,7 @@ static size_t take_read(struct read_batch *b, const struct pv_udp_in *in)
     return n;
 }
 
-/* Takes everything that one call has received. Returns how many datagrams that is. */
+/* Takes everything that one call has received. Returns the number of datagrams. */
 static size_t take_reads(struct read_batch *b, const struct pv_udp_in *in, size_t n)
 {
     size_t datagrams = 0;
@@ -394,8 +394,8 @@ static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
     }
 }
 
-/* Takes the datagrams of a relay socket. They are copied, so their output may wait for that of
- * others. */
+/* Takes the datagrams of a relay socket. They are copied, so their output may wait for the output
+ * of others. */
 static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     const struct relay_sock *s = sock_of(r, sock);

@@ -7,11 +7,11 @@
 
 enum {
     RUN_DATAGRAMS = 64, /* UDP_MAX_SEGMENTS of older kernels */
-    SLOTS_MIN = 16,     /* of the hash table, whose size is that of the batch */
+    SLOTS_MIN = 16,     /* slots of the hash table, which is as large as the batch */
 };
 #define NONE UINT16_MAX /* no run: a batch has at most PV_TURNS_BATCH of them */
 
-/* Can both be in one run? They need the same socket, DF, destination and source address. */
+/* Returns true if both can be in one run: same socket, DF, destination and source address. */
 static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
 {
     return a->sock == b->sock && a->df == b->df && pv_addr_equal(&a->dst, &b->dst) &&

@@ -537,8 +537,8 @@ void pv_coordset_limits_compare(const struct pv_coord_limits *a, const struct pv
 
 struct file {
     struct ctx c;
-    struct pv_coordset *set, *unused;      /* where values go; those that do not count */
-    unsigned given;                        /* enum given */
+    struct pv_coordset *set, *unused; /* where values go, and where values go that do not count */
+    unsigned given;                   /* enum given */
     unsigned seen[PV_ARRAY_LEN(sections)]; /* bit i: key i was given */
 };
 
@@ -747,7 +747,7 @@ static int option_state(struct ctx *c)
     return PV_OK;
 }
 
-/* Options that have a value, mostly that of a key of the file. The switches are in
+/* Options that have a value, which most have in common with a key of the file. The switches are in
  * take_word(). */
 static const struct key options[] = {
     {"--listen", .take = take_listen},     {"--public", .take = take_public},
@@ -857,8 +857,8 @@ static int take_word(struct pv_coordset *set, const char *arg,
     return PV_OK;
 }
 
-/* Does everything fit the action? Only the whole line shows it, since the words may come in any
- * order. */
+/* Checks that everything fits the action. Only the whole line shows it, because the words may come
+ * in any order. */
 static int check_action(const struct pv_coordset *set, const struct action *action,
                         char ret_error[static PV_COORDSET_ERROR_MAX])
 {

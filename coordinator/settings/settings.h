@@ -91,7 +91,7 @@ struct pv_coordset {
     size_t n_listen;
     struct pv_addr tls_listen[PV_COORDSET_LISTEN_MAX]; /* TCP only */
     size_t n_tls_listen;
-    struct pv_hostport public[PV_CTL_ADDRS_MAX]; /* port 0: that of the first listen */
+    struct pv_hostport public[PV_CTL_ADDRS_MAX]; /* port 0: the port of the first listen */
     size_t n_public;
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;

@@ -48,7 +48,7 @@ struct pv_coordset_limits {
     size_t n;
 };
 
-/* Does the file say the same of this network of a as of this one of b? */
+/* Returns true if both configurations set equal limits for this network. */
 PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
                                            const struct pv_coordset_limits *b, size_t k);
 /* Calls each for every key of the coordinator as a whole that a and b say otherwise, as "[limits]

@@ -30,11 +30,11 @@ struct pv_relaycore *pv_relaycore_free(struct pv_relaycore *r); /* wipes; NULL i
 struct pv_relaylink *pv_relaycore_link(struct pv_relaycore *r);
 struct pv_turns *pv_relaycore_turns(struct pv_relaycore *r);
 
-/* Does any command wait? Then send the output there is, and step. */
+/* Returns true if a command waits. Then send the output there is, and step. */
 bool pv_relaycore_has_commands(const struct pv_relaycore *r);
 /* Handles commands that wait; forgets output not sent yet. True: send the output and call again. */
 PV_MUST_CHECK bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now);
-/* Has this kind of command a handler? (tests) */
+/* Returns true if this kind of command has a handler. For tests. */
 bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind);
 /* A datagram that is not TURN, from src to a place of ours: *ret_reply is the answer. PV_ERR_AGAIN:
  * no answer is due. */

@@ -55,7 +55,8 @@ void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t
  * when the ring is half full. */
 void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct pv_addr *source,
                           const struct pv_addr *local, struct pv_view message);
-/* Does this connection still hold an allocation? The answer comes as news; both may be dropped. */
+/* Asks whether this connection still holds an allocation. The answer comes as news; both may be
+ * dropped. */
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
@@ -64,8 +65,7 @@ void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
 void pv_relaylink_set_policy(struct pv_relaylink *l, struct pv_turns_policy *policy);
 /* Counts a message that was dropped because its connection takes no more. */
 void pv_relaylink_dropped(struct pv_relaylink *l);
-/* Does the relay have to be woken? The answer is yes once for all that was said since the last
- * call. */
+/* Returns true if the relay has to be woken: once for all that was said since the last call. */
 bool pv_relaylink_take_wake_relay(struct pv_relaylink *l);
 
 /* One message of the relay about a connection. */

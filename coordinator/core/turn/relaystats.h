@@ -30,7 +30,7 @@ enum pv_relaystat {
 
     /* Datagrams not relayed. */
     PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */
-    PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or not any more */
+    PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or no longer bound */
     PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer; phone ports: an
                                         address that is not sent to */
     PV_RELAYSTAT_DROP_NO_PEER,       /* members: the other has no allocation now */

@@ -48,5 +48,5 @@ PV_MUST_CHECK int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
 /* Bytes to be written; valid until the next put or wrote. */
 struct pv_view pv_stunconn_out(const struct pv_stunconn *s);
 void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now);
-/* Is so much unwritten that nothing more should be read? */
+/* Returns true if so much is unwritten that nothing more should be read. */
 bool pv_stunconn_is_slow(const struct pv_stunconn *s);

@@ -100,7 +100,7 @@ struct binding_request {
     bool fingerprint;                   /* the answer has FINGERPRINT, as the request has */
 };
 
-/* Is the change that the request asks for one that can be made? Old clients send CHANGE-REQUEST
+/* Returns true if the change that the request asks for can be made. Old clients send CHANGE-REQUEST
  * without a flag, which asks for nothing. */
 static bool can_change(const struct binding_request *ask, uint32_t flags)
 {

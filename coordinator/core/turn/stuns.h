@@ -80,9 +80,9 @@ PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *
  * strangers cannot use up (regulars.h). */
 void pv_stuns_note_member(struct pv_stuns *stuns, const struct pv_addr *src, pv_ns now);
 
-/* Takes a token for an answer to src: of an address from which members came lately from a bucket of
- * theirs, else, or when that is empty, from those that all unauthenticated answers share
- * (DESIGN 6). False: none is left, or nothing may be sent there. */
+/* Takes a token for an answer to src. An address from which members came lately has a bucket of its
+ * own; all other unauthenticated answers, and its own when that bucket is empty, share one (DESIGN
+ * 6). Returns false if no token is left, or if nothing may be sent there. */
 PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_addr *src,
                                        pv_ns now);
 /* The same for a 5-tuple from which a member relays. It first takes from buckets that no stranger

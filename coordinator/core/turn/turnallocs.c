@@ -45,7 +45,7 @@ void pv_turns_member_rearm(struct pv_turns *t, struct pv_turns_member *m)
 /* --- allocations, channels, permissions ------------------------------------------------------ */
 
 enum {
-    SLOTS_MIN = 8, /* of the first index of channels: a client of few peers needs no more */
+    SLOTS_MIN = 8, /* slots of the first index of channels, enough for a client of few peers */
     PERMS_MIN = 4, /* of the first list of permissions */
 };
 /* Ours: datagrams that are under way when an allocation moves have arrived or are lost by then. */

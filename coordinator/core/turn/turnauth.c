@@ -100,7 +100,7 @@ static const char *welcome_nonce(const struct pv_turnauth *a, struct pv_view mem
     return write_nonce(cookie_welcome, body, buf);
 }
 
-/* Is what stands before the body right for its kind? */
+/* Returns true if the text before the body is right for its kind. */
 static bool has_cookie(struct pv_view text, bool welcome)
 {
     size_t len = text.len - BODY_TEXT;

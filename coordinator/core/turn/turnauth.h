@@ -48,9 +48,9 @@ struct pv_turnauth_nonce {
     uint8_t mac[PV_TURNAUTH_MAC_LEN];
 };
 
-/* A nonce bound to the source; features: with those that s9.2.1 wants announced (password
- * algorithms, user name anonymity), else as before that RFC, which is 13 characters shorter.
- * Returns its text, in buf. */
+/* Writes a nonce bound to the source, and returns it, in buf. features: with the features that RFC
+ * 8489 s9.2.1 wants announced (password algorithms, user name anonymity); else as before that RFC,
+ * which is 13 characters shorter. */
 const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
                               bool features, char buf[static PV_TURNAUTH_NONCE_BUF]);
 /* A nonce that came from src. PV_ERR_AUTH: not ours, for another source, or expired. A nonce of
@@ -58,7 +58,7 @@ const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr 
 PV_MUST_CHECK int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text,
                                     const struct pv_addr *src, pv_ns now,
                                     struct pv_turnauth_nonce *ret_nonce);
-/* Was it given to this member? PV_ERR_AUTH. */
+/* Checks that the nonce was given to this member. PV_ERR_AUTH: it was not. */
 PV_MUST_CHECK int pv_turnauth_check_welcome(const struct pv_turnauth *a,
                                             const struct pv_turnauth_nonce *nonce,
                                             struct pv_view member);

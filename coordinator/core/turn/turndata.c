@@ -20,10 +20,10 @@ struct client_data {
     size_t len;
 };
 
-/* Between two members, in memory. data lies in the input with at least 4 bytes before it (the
- * header of ChannelData, or that of the attribute DATA), so a header is written in front and
+/* Passes data between two members, in memory. data lies in the input with at least 4 bytes before
+ * it (the header of ChannelData or of the attribute DATA), so a header is written in front and
  * nothing is copied. back: the receiver's channel, if the sender's is linked to it. No permission
- * is asked for: both are members of one network, which is all a permission could say. */
+ * is needed: both are members of one network, which is all a permission could say. */
 static void to_member(struct pv_turns *t, const struct pv_turns_alloc *from,
                       const struct pv_turns_chan *back, const struct pv_addr *peer,
                       struct client_data data, pv_ns now)

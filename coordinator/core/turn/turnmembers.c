@@ -173,9 +173,9 @@ void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
         pv_turns_member_forget(t, m);
 }
 
-/* A command about a member was lost, so the relay does not know any more which members may relay.
- * All of them are back with their next welcome; allocations of connections end too, as an end may
- * have been among what was lost. */
+/* A command about a member was lost, so the relay no longer knows which members may relay. All of
+ * them are back with their next welcome. Allocations of connections end too, because the lost
+ * command may have been an end. */
 void pv_turns_forget(struct pv_turns *t)
 {
     struct pv_turns_member *m;

@@ -28,10 +28,10 @@ struct pv_turnpeer_rules {
 };
 
 /*
- * May datagrams go there? Never: unspecified, multicast, broadcast, IPv4 0/8 and 240/4, and
- * mapped, translated or compatible forms, which no socket sends as IPv6. By default not: loopback,
- * link-local, site-local, RFC 1918, 100.64/10, ULA, 192.0.0/24, local NAT64, the coordinator's own;
- * an IPv6 address that leads to such an IPv4 address neither. A Teredo address also names its
- * server.
+ * Returns true if datagrams may go there. Never: unspecified, multicast, broadcast, IPv4 0/8 and
+ * 240/4, and mapped, translated or compatible forms, which no socket sends as IPv6. By default not:
+ * loopback, link-local, site-local, RFC 1918, 100.64/10, ULA, 192.0.0/24, local NAT64, the
+ * coordinator's own, and an IPv6 address that leads to such an IPv4 address. A Teredo address also
+ * names its server.
  */
 bool pv_turnpeer_is_allowed(const struct pv_addr *a, const struct pv_turnpeer_rules *rules);

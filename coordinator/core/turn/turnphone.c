@@ -16,7 +16,7 @@
  * and is looked at no further than to see that it has the form of such a message. */
 
 enum {
-    PHONE_PORTS_PART = 4, /* ours: of the relay sockets, those that phone ports may have */
+    PHONE_PORTS_PART = 4, /* ours: phone ports may have one in this many relay sockets */
 };
 
 /* --- the port -------------------------------------------------------------------------------- */
@@ -119,8 +119,9 @@ static bool is_wireguard(struct pv_view data)
     return kind >= PV_DEMUX_WG_INITIATION && kind <= PV_DEMUX_WG_DATA && data.ptr[3] == 0;
 }
 
-/* The source is asked first, so that one that floods does not use up the phone port's share. A long
- * message costs more, which keeps strangers to a hundredth of what a relay carries for a member. */
+/* Takes from the source's budget first, so that a source that floods does not use up the phone
+ * port's share. A long message costs more, which keeps strangers to a hundredth of what a relay
+ * carries for a member. */
 static bool may_enter(struct pv_turns *t, struct pv_turns_member *m, const struct pv_addr *peer,
                       size_t len, pv_ns now)
 {

@@ -9,8 +9,8 @@
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* A request is authenticated before it comes here. The order of checks is that of RFC 8656 (s7 to
- * s12) throughout: it decides which error a request gets that is wrong in several ways. */
+/* A request is authenticated before it comes here. The order of checks is the order of RFC 8656 (s7
+ * to s12) throughout: it decides which error a request gets that is wrong in several ways. */
 
 enum {
     FAMILY_BIT4 = 1,
@@ -295,8 +295,8 @@ static unsigned want_sockets(struct pv_turns *t, const struct pv_turns_req *q,
     return w->additional ? 0 : PV_TURN_E_NO_CAPACITY;
 }
 
-/* Is there a relay socket for this user? Half of all are kept for those who have less than an even
- * part of that half: nobody finds all of them taken. */
+/* Returns true if there is a relay socket for this user. Half of all sockets are kept for users
+ * that have less than an even part of that half, so nobody finds all of them taken. */
 static bool has_socket_for(const struct pv_turns *t, const struct pv_turns_account *user)
 {
     size_t part = t->limits.relays / 2 / (t->n_users > 0 ? t->n_users : 1), kept = 0;
@@ -307,8 +307,8 @@ static bool has_socket_for(const struct pv_turns *t, const struct pv_turns_accou
     return t->n_relays + kept < t->limits.relays;
 }
 
-/* May this user have what it wishes for? Ports that are reserved for it count like allocations, or
- * it could hold every socket with them. Returns 0 or an error code. */
+/* Returns 0 if this user may have what it wishes for, or an error code. Ports that are reserved for
+ * it count like allocations, or it could hold every socket with them. */
 static unsigned judge_quota(const struct pv_turns *t, const struct pv_turns_account *user,
                             const struct allocate_wish *w)
 {
@@ -434,9 +434,9 @@ static void handle_refresh(struct pv_turns *t, struct pv_turns_req *q, struct pv
 
 /* --- permissions and channels ---------------------------------------------------------------- */
 
-/* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. Members
- * reach members only, and by a phone port what static users may: what turnpeer.h allows; these also
- * another client of this relay. */
+/* Returns 0 if this allocation may have that peer, or an error code. exact: at this port, else at
+ * any port. A member's allocation reaches members, and by a phone port what static users may reach.
+ * A static user reaches what turnpeer.h allows, and other clients of this relay. */
 static unsigned judge_peer(const struct pv_turns *t, const struct pv_turns_alloc *a,
                            const struct pv_addr *peer, bool exact)
 {

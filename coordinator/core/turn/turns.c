@@ -124,9 +124,9 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     return r;
 }
 
-/* Members go first, and their allocations with them; then those of static users, then sockets that
- * are only reserved. Nobody polls any more, so the queue is emptied here: a socket is freed as it
- * leaves the queue. */
+/* Frees members first, with their allocations; then static users' allocations, then sockets that
+ * are only reserved. Nobody polls from now on, so the queue is emptied here: a socket is freed as
+ * it leaves the queue. */
 struct pv_turns *pv_turns_free(struct pv_turns *t)
 {
     struct pv_turns_member *m;
@@ -379,8 +379,8 @@ void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *polic
 /* After the owner has tried to open one, the server goes on with another port, with its odd
  * neighbour, or with the answer to the Allocate that waits for it. */
 
-/* Can the Allocate be answered? A pair that is still wanted, or of which one half is missing, is
- * not open. */
+/* Returns true if the Allocate can be answered. A pair that is still wanted, or that lacks one
+ * half, is not open. */
 static bool all_open(const struct pv_turns_alloc *a)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {

@@ -461,8 +461,8 @@ void pv_turns_member_meet(struct pv_turns *t);
 /* --- turncreds.c ------------------------------------------------------------------------------ */
 
 /* Authenticates a request and sets q->user or q->member. Returns false if the request has been
- * answered or must not be. The order is that of RFC 8489 s9.2.4, which decides the error of a
- * request that is wrong in several ways, except that the nonce comes before the integrity. An
+ * answered or must not be. The checks are in the order of RFC 8489 s9.2.4, which decides the error
+ * of a request that is wrong in several ways, except that the nonce comes before the integrity. An
  * unknown user gets the same answer as a wrong password, so names cannot be found out. */
 bool pv_turns_auth_check(struct pv_turns *t, struct pv_turns_req *q);
 

@@ -38,11 +38,11 @@ PV_MUST_CHECK int pv_file_rename(const char *from, const char *to);
 PV_MUST_CHECK int pv_dir_make(const char *path, unsigned mode);
 
 /*
- * May owner and mode of the directory be changed to a program's own? Its name may be mistyped, so
- * one that has files is the program's only where one of them has a name of marks, which ends with
- * NULL. A lock file and lost+found say nothing. PV_OK, also for what is not there or is no
- * directory; PV_ERR_EXISTS: it has files, and none of these; PV_ERR_REFUSED: anybody may have put
- * them there; -errno.
+ * Returns PV_OK if a program may take the directory: change its owner and mode. Its name may be
+ * mistyped, so a directory that has files counts as the program's own only if one of them has a
+ * name of marks, which ends with NULL. A lock file and lost+found say nothing. PV_OK, also if path
+ * does not exist or is no directory; PV_ERR_EXISTS: it has files, and none of marks;
+ * PV_ERR_REFUSED: anybody may have put the files there; -errno.
  */
 PV_MUST_CHECK int pv_dir_may_take(const char *path, const char *const *marks);
 
@@ -78,10 +78,10 @@ enum {
 /* Bytes of a file system of this size that stay free: the reserve, or a twentieth of one that is
  * smaller than twenty times that, or nothing would ever fit on it. */
 uint64_t pv_disk_reserve(uint64_t total);
-/* Is no more than the reserve left on path's file system? Also when that cannot be told: what is
- * refused for it comes again. */
+/* Returns true if no more than the reserve is left on path's file system, or if that cannot be
+ * told: what is refused for it comes again. */
 bool pv_disk_is_low(const char *path);
-/* May a file be made beside path, or in it, as far as inodes go? Also when that cannot be told. */
+/* Returns true if there are inodes for a file beside path, or in it, or if that cannot be told. */
 bool pv_disk_has_inodes(const char *path);
 
 /* --- versions of a file ---------------------------------------------------------------------- */

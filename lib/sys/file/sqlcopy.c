@@ -14,7 +14,8 @@
 #include "sys/file/file.h"
 #include "sys/file/sqlquery.h"
 
-/* SQLite's companions of a file that was cut short would be taken for those of the next. */
+/* Otherwise SQLite would take the companion files of an unfinished copy for those of the next
+ * copy. */
 static void remove_part(const char *part)
 {
     static const char *const ends[] = {"", "-journal", "-wal", "-shm"};
@@ -73,7 +74,7 @@ static int change_part(const struct pv_sqlcopy *copy, const char *part)
     return r;
 }
 
-/* Once the name is in the directory on disk, a power cut leaves the old copy or this one. */
+/* Once the name is in the directory on disk, a power cut leaves the old copy or the new one. */
 static int name_part(const char *part, const char *path)
 {
     int fd = open(part, O_RDONLY | O_CLOEXEC);

@@ -17,7 +17,7 @@ enum {
 struct pv_sqlcopy {
     sqlite3 *from;    /* outside a transaction */
     const char *path; /* of the copy; what has this name is replaced */
-    const char *vfs;  /* of SQLite, that of from; NULL: the standard one */
+    const char *vfs;  /* name of SQLite's VFS for `from`; NULL: the standard VFS */
     /* Changes the copy before it gets its name; PV_OK or an error. NULL: nothing to change. */
     int (*more)(void *ctx, sqlite3 *copy);
     void *ctx;

@@ -61,7 +61,7 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
 int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX]);
 
-/* Does SQLite's own check, which reads the whole database once, find nothing? */
+/* Returns true if SQLite's own check, which reads the whole database once, finds nothing. */
 bool pv_sqlite_is_whole(sqlite3 *db);
 
 /* Opens the database of a program to read it beside a program that runs: it is checked as by

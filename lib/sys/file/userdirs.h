@@ -37,5 +37,6 @@ bool pv_userdirs_net_behind(const char *socket, char ret_net[static PV_USERDIRS_
  * PV_ERR_NOT_FOUND: no home directory. PV_ERR_LIMIT: a path is too long. PV_ERR_MALFORMED: net.
  */
 PV_MUST_CHECK int pv_userdirs_find(const char *net, struct pv_userdirs *ret);
-/* Is the home directory of this process' user this one, or below it? False: there is none. */
+/* Returns true if the home directory of this process' user is dir or below it; false also if there
+ * is none. */
 bool pv_userdirs_holds_home(const char *dir);

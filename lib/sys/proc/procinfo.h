@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procinfo.h - what the kernel says of this process, for metrics, and of its parent; and memory of
- * this process that nobody needs any more. Any thread.
+ * procinfo.h - what the kernel says of this process and its parent, for metrics; and memory of this
+ * process that it no longer needs. Any thread.
  */
 #pragma once
 
@@ -18,6 +18,6 @@ void pv_procinfo_read(struct pv_metrics_process *ret_process);
 PV_MUST_CHECK int pv_procinfo_watch_parent(pid_t parent, int *ret_fd);
 
 /* Gives back the pages of the program and its libraries that cannot have been written: code,
- * constants. The kernel still has them in its cache, from which those that are used come back one
- * by one (adr/0098). A debugger's breakpoints in them are gone. */
+ * constants. The kernel has them in its cache, and those that are used come back one by one
+ * (adr/0098). A debugger's breakpoints in them are gone. */
 void pv_pages_drop_code(void);

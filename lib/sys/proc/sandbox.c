@@ -709,8 +709,9 @@ static int allow_threads(scmp_filter_ctx f)
     int r = add_rule(f, SCMP_ACT_ALLOW, "clone", 1, &c);
     if (r == PV_OK)
         r = add_rule(f, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
-    /* Its own limits: those of other processes of the same user, another network's daemon among
-     * them, end these, and no Landlock keeps it from that. */
+    /* Only its own limits may be changed: with the limits of other processes of the same user,
+     * another network's daemon among them, it could end these, and no Landlock keeps it from
+     * that. */
     if (r == PV_OK)
         r = allow_if(f, "prlimit64", 0, 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(questions) && r == PV_OK; i++)
@@ -720,8 +721,9 @@ static int allow_threads(scmp_filter_ctx f)
     return r;
 }
 
-/* Written or run, never both; and run only by who loads programs. mmap() of s390x, and that of old
- * 32-bit machines beside mmap2(), has its arguments in memory, where a filter cannot look. */
+/* Memory is written or run, never both, and run only by a process that loads programs. mmap() of
+ * s390x, and of old 32-bit machines beside mmap2(), has its arguments in memory, where a filter
+ * cannot look. */
 static int allow_memory(scmp_filter_ctx f, bool load)
 {
     enum {
@@ -870,8 +872,7 @@ int pv_sandbox_calls(unsigned groups, const struct pv_sandbox_call *more, size_t
     enum {
         KILLS_PROCESSES = 3 /* seccomp_api_get(3): Linux 4.14 */
     };
-    /* A container or a unit may forbid seccomp(2): then libseccomp counts as that of an old kernel.
-     */
+    /* A container or a unit may forbid seccomp(2). libseccomp then behaves as on an old kernel. */
     if (seccomp_api_get() < KILLS_PROCESSES)
         return PV_ERR_UNSUPPORTED;
 #ifdef PV_SANITIZED

@@ -157,8 +157,8 @@ struct pv_sandbox_report {
     int landlock; /* version in force; 0: none */
 };
 
-/* Asks the kernel about the calling thread. Of Landlock it does not tell, and a list of calls may
- * be that of a container or a unit: both are handed in, as they were installed. */
+/* Asks the kernel about the calling thread. The kernel does not tell about Landlock, and a list of
+ * calls may belong to a container or a unit, so the caller passes both as it installed them. */
 void pv_sandbox_read(struct pv_sandbox_report *ret_report, bool seccomp, int landlock);
 /* "user p2pvpnd (997), no capabilities, no new privileges, seccomp, Landlock 6"; what is not in
  * force stands there as "no seccomp". */

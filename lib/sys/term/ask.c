@@ -13,8 +13,8 @@
 
 #include "crypto/ct.h"
 
-/* Reads up to the end of a line. signals: a descriptor that tells of those that are blocked;
- * *ret_signal is the one that came, 0 = none. */
+/* Reads up to the end of a line. signals: a descriptor that tells of blocked signals. *ret_signal
+ * is the signal that came, 0 = none. */
 static int read_line(int tty, int signals, char *buf, size_t cap, int *ret_signal)
 {
     struct pollfd fds[] = {{.fd = tty, .events = POLLIN}, {.fd = signals, .events = POLLIN}};

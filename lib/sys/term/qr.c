@@ -17,7 +17,7 @@ enum {
     QUIET = 2, /* light modules around the code; the standard's 4 would not fit every terminal */
 };
 
-/* Is this module dark? Those around the code are light. */
+/* Returns true if this module is dark. Modules around the code are light. */
 static bool is_dark(const QRcode *code, int x, int y)
 {
     if (x < 0 || y < 0 || x >= code->width || y >= code->width)

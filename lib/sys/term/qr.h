@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Was libqrencode there when this was built? */
+/* Returns true if this was built with libqrencode. */
 bool pv_qr_is_there(void);
 /* Draws the text with block characters (UTF-8) if that takes at most so many columns. False: it
  * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
@@ -20,7 +20,7 @@ struct pv_qr_size {
 struct pv_qr_size pv_qr_size(size_t len);
 /* Writes the code as a picture (SVG). False: that failed, or libqrencode was missing. */
 bool pv_qr_write_svg(const char *text, FILE *out);
-/* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
+/* Returns true if the environment (LC_ALL, LC_CTYPE, LANG) says that text is UTF-8. */
 bool pv_term_is_utf8(void);
 /* Returns false if the environment names another character set. The locale C names none: a server
  * without locales has it, and the terminal in front of its user draws UTF-8. */
