@@ -1,4 +1,4 @@
-# pv_lwip: lwIP from the source that scripts/lwip has fetched, with lib/sys/stack/lwipopts.h and with our flags, so that
+# pv_lwip: lwIP from the source that scripts/libraries has fetched, with lib/sys/stack/lwipopts.h and with our flags, so that
 # sanitizers, fuzzers and coverage see into it.
 set(lwip ${PROJECT_SOURCE_DIR}/build/lwip-src/src)
 if(NOT EXISTS ${lwip}/core/tcp.c)

@@ -26,7 +26,7 @@ def main():
     program = os.path.join(args.build or os.path.join(ROOT, "build/release"), "bin", "bench_kem")
     r = json.loads(subprocess.run([program, str(args.meetings)], check=True, capture_output=True, text=True).stdout)
     if r["kem"] == "test":
-        print("no ML-KEM-768 in this build (scripts/sodium): the times are those of a stand-in")
+        print("no ML-KEM-768 in this build (scripts/libraries): the times are those of a stand-in")
     print(f"{'key pair':24}{r['keypair_us']:10.1f} us")
     print(f"{'encapsulate':24}{r['encapsulate_us']:10.1f} us")
     print(f"{'decapsulate':24}{r['decapsulate_us']:10.1f} us")

@@ -10,8 +10,8 @@ README has it. The repository is made and used as OPERATIONS says, and lists tha
 must be refused. With more machines (server is 198.51.100.7, as in README) follow the lines of eleven tasks of
 OPERATIONS: rights, rules, files, names, machines that leave, wait, are guests or were stolen, a coordinator restored
 from a backup, one that moves, one at home. `other`, a Debian 11 if the mirror has it, gets the static program by the
-lines that check it, and joins them. An example (the URL, the token) is replaced by what the line before printed. PV_SODIUM is handed on
-(scripts/sodium).
+lines that check it, and joins them. An example (the URL, the token) is replaced by what the line before printed.
+PV_WITHOUT is handed on (scripts/libraries).
 """
 import functools
 import html
@@ -70,8 +70,8 @@ class Machine:
                  "env", "-i", "TERM=dumb", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
                  "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         # A login gives the user's own PATH and groups, as a terminal would.
-        sodium = f"PV_SODIUM={os.environ['PV_SODIUM']} " if "PV_SODIUM" in os.environ else ""
-        return [*enter, "su", "-", user, "-c", f"cd {cwd}; export {sodium}LC_ALL=C.UTF-8; {line}"]
+        without = f"PV_WITHOUT='{os.environ['PV_WITHOUT']}' " if "PV_WITHOUT" in os.environ else ""
+        return [*enter, "su", "-", user, "-c", f"cd {cwd}; export {without}LC_ALL=C.UTF-8; {line}"]
 
     def type(self, line, user="me", cwd="/", timeout=120):
         print(f"{self.name}:{user}$ {line}", flush=True)
