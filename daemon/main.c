@@ -237,10 +237,14 @@ static const char *default_config(const struct daemon *d)
 /* verbose: also what this processor does each cipher with, as a start would find it. */
 static void print_version(bool verbose)
 {
-    char text[PV_AEAD_CHOICE_MAX];
+    char text[PV_AEAD_LIBRARIES_MAX];
     puts("p2pvpnd " PV_VERSION);
-    if (verbose && pv_crypto_init() == PV_OK && pv_aead_choose("auto", pv_clock_now) == PV_OK)
-        fputs(pv_aead_choice_format("auto", text), stdout);
+    if (!verbose || pv_crypto_init() != PV_OK || pv_aead_measure_cost(pv_clock_now) != PV_OK)
+        return;
+    printf("%s\n", pv_aead_libraries(text));
+    for (int suite = 0; suite < PV_SUITES; suite++)
+        printf("%s %u ns\n", pv_suite_name((enum pv_suite)suite),
+               pv_aead_cost((enum pv_suite)suite));
 }
 
 /* EXIT_OK, EXIT_USAGE, or -1: help or version was printed. */
@@ -730,30 +734,6 @@ static void open_metrics(struct daemon *d)
     pv_settings_add_fault(&d->settings, fault);
 }
 
-/* By the measurement that was kept; a file that is damaged, or of another processor, is written
- * anew, and one that cannot be written costs the next start the measurement. */
-static int choose_crypto(const struct daemon *d)
-{
-    char path[PATH_MAX], fresh[PV_AEAD_CHOICE_MAX], *kept = NULL;
-    const char *provider = d->settings.provider;
-    size_t len = 0;
-    if (state_path(d, "crypto", path) != EXIT_OK)
-        return EXIT_USAGE;
-    int r = pv_file_read(path, sizeof(fresh), &kept, &len);
-    if (r == PV_OK)
-        r = pv_aead_choice_take(provider, kept);
-    pv_file_free(kept, len);
-    if (r == PV_OK)
-        return EXIT_OK;
-    if (pv_aead_choose(provider, pv_clock_now) != PV_OK)
-        return say(EXIT_FAILED, "start: out of memory");
-    pv_aead_choice_format(provider, fresh);
-    r = pv_file_write(path, pv_view(fresh, strlen(fresh)), 0600);
-    if (r < 0)
-        pv_log(&d->log, PV_LOG_WARN, "what=\"cannot write %s\" why=\"%s\"", path, pv_strstatus(r));
-    return EXIT_OK;
-}
-
 /* --- engine and loop ----------------------------------------------------------------------- */
 
 /* Commands in texts of this p2pvpnd's are typed with it. */
@@ -772,9 +752,8 @@ static void find_flag(const struct daemon *d, char ret_flag[static PV_ENGINE_FLA
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
     struct pv_settings *s = &d->settings;
-    int code = choose_crypto(d);
-    if (code != EXIT_OK)
-        return code;
+    if (pv_aead_measure_cost(pv_clock_now) != PV_OK)
+        return say(EXIT_FAILED, "start: out of memory");
     /* One more than needed: calloc(0) may return NULL, which would look like a lack of memory. */
     struct pv_static_peer *peers = calloc(s->n_peers + 1, sizeof(*peers));
     if (peers == NULL)

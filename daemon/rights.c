@@ -88,8 +88,8 @@ static bool can_enter(const char *dir, const struct pv_sandbox_user *user)
 /* A directory of which nothing would change is as it is. */
 int pv_rights_may_take(const char *state, const struct pv_sandbox_user *user)
 {
-    static const char *const ours[] = {"identity.key", "transport.key", "root.key",
-                                       "p2pvpnd.db",   "crypto",        NULL};
+    static const char *const ours[] = {"identity.key", "transport.key", "root.key", "p2pvpnd.db",
+                                       NULL};
     struct stat st;
     if (stat(state, &st) == 0 && st.st_uid == user->uid && (st.st_mode & 0077) == 0)
         return PV_OK;

@@ -569,23 +569,6 @@ static int take_pq(struct ctx *c)
     return bad(c, "pq: expected on, require (no packets without) or off");
 }
 
-static int take_provider(struct ctx *c)
-{
-    char why[96];
-    struct pv_text list = pv_text_in(why, sizeof(why));
-    bool known = strcmp(c->value, "auto") == 0;
-    const char *name;
-    pv_text_add(&list, "provider: expected auto");
-    for (size_t i = 0; (name = pv_aead_library(i)) != NULL; i++) {
-        known = known || strcmp(c->value, name) == 0;
-        pv_text_add(&list, ", %s", name);
-    }
-    if (!known)
-        return bad(c, why);
-    snprintf(c->s->provider, sizeof(c->s->provider), "%s", c->value);
-    return PV_OK;
-}
-
 static int take_broadcast(struct ctx *c)
 {
     static const char *const words[] = {
@@ -713,9 +696,6 @@ static const struct key security_keys[] = {
     {.name = "pq", .take = take_pq},
     {.name = "rotate", .take = take_rotate},
 };
-static const struct key crypto_keys[] = {
-    {.name = "provider", .take = take_provider},
-};
 static const struct key firewall_keys[] = {
     {.name = "allow", .take = take_firewall_allow},
 };
@@ -744,7 +724,6 @@ static const struct section sections[] = {
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"web", web_keys, PV_ARRAY_LEN(web_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
-    {"crypto", crypto_keys, PV_ARRAY_LEN(crypto_keys)},
     {"firewall", firewall_keys, PV_ARRAY_LEN(firewall_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
@@ -823,7 +802,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
                  "[relay], [lan], [chat], [dns], [phones], [metrics], [web], [security], "
-                 "[crypto], [firewall] and [log]",
+                 "[firewall] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -909,7 +888,6 @@ void pv_settings_init(struct pv_settings *s)
      * values are the other defaults. */
     *s = (struct pv_settings){.engine.given.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
-                              .provider = "auto",
                               .engine.chat.store = true,
                               .engine.rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};

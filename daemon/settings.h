@@ -53,7 +53,6 @@ struct pv_settings {
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */
-    char provider[24]; /* [crypto]: a library's name (pv_aead_library()), or "auto" */
     enum pv_log_level log_level;
     bool for_user;                    /* of p2pvpnd --user: the caller's, for what errors advise */
     char note[PV_SETTINGS_ERROR_MAX]; /* about a value that may be a mistake; "" = none */

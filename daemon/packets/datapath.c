@@ -285,7 +285,7 @@ static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts 
             (struct pv_offload_off){"tun_uso", o->tso ? "needs Linux 6.2" : tun};
     const char *aead = pv_fp_worker_aead_why(dp->lanes[0].worker);
     if (aead != NULL)
-        sum->off[sum->n_off++] = (struct pv_offload_off){"ipsec_mb", aead};
+        sum->off[sum->n_off++] = (struct pv_offload_off){"aead", aead};
     if (!dp->has_gro)
         sum->off[sum->n_off++] = (struct pv_offload_off){
             "udp_gro", "the sockets do not merge datagrams: Linux 5.0 does"};

@@ -10,13 +10,13 @@
 #include "base/pv.h"
 
 enum {
-    PV_AEAD_KEY_LEN = 32,       /* bytes, both suites: RFC 8439 s2.8, AES-256 */
-    PV_AEAD_TAG_LEN = 16,       /* bytes, both suites: RFC 8439 s2.8, SP 800-38D s5.2.1.2 */
-    PV_AEAD_BATCH_MAX = 64,     /* ours: packets a call */
-    PV_AEAD_THREADS = 8,        /* ours: threads that may use one key at the same time */
-    PV_AEAD_COST_MAX = 1000000, /* ns of a packet of each size; more counts as this */
-    PV_AEAD_CHOICE_MAX = 512,   /* ours: bytes of a choice as text, with the NUL */
-    PV_XCHACHA_NONCE_LEN = 24,  /* bytes, draft-irtf-cfrg-xchacha s2.3 */
+    PV_AEAD_KEY_LEN = 32,        /* bytes, both suites: RFC 8439 s2.8, AES-256 */
+    PV_AEAD_TAG_LEN = 16,        /* bytes, both suites: RFC 8439 s2.8, SP 800-38D s5.2.1.2 */
+    PV_AEAD_BATCH_MAX = 64,      /* ours: packets a call */
+    PV_AEAD_THREADS = 8,         /* ours: threads that may use one key at the same time */
+    PV_AEAD_COST_MAX = 1000000,  /* ns of a packet of each size; more counts as this */
+    PV_AEAD_LIBRARIES_MAX = 128, /* ours: bytes of pv_aead_libraries(), with the NUL */
+    PV_XCHACHA_NONCE_LEN = 24,   /* bytes, draft-irtf-cfrg-xchacha s2.3 */
 };
 
 /* How a session's packets are sealed; the number stands in byte 3 of messages 1 and 2 (DESIGN 7).
@@ -55,7 +55,7 @@ PV_MUST_CHECK int pv_xaead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KE
                                 struct pv_view ct);
 
 /* A prepared key for one direction of one session, good for any engine. Several threads may use it
- * at a time when each has a number of its own. OpenSSL keeps a copy of the key on its own heap,
+ * at a time when each has a number of its own. The libraries keep copies of the key on the heap,
  * which is not left out of core dumps. */
 struct pv_aead; /* opaque */
 /* PV_ERR_NOMEM, PV_ERR_CRYPTO. The caller may wipe key at once. */
@@ -75,36 +75,28 @@ struct pv_aead_op {
 
 /* The tool with which a thread works on batches; used by one thread at a time. */
 struct pv_aead_engine; /* opaque */
-/* The name ("openssl", ...) of a library that this program has, by its number from 0 on; NULL: it
- * has no more. */
-const char *pv_aead_library(size_t index);
-/* Measures which library seals and opens each suite in the least time on this processor: batches of
- * packets of 1,420 and of 100 bytes, some milliseconds of a clock in ns that never goes back.
- * Engines that are made afterwards use these. only: the name of the one for all suites that it has
- * and this processor can; "auto": any. For the one thread that there is. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_aead_choose(const char *only, pv_ns (*clock)(void));
-/* Keeps what was chosen: lines of text with `only`, processor, versions of the libraries, and of
- * each suite library and ns (pv_aead_cost()). Returns ret_text. */
-const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX]);
-/* Chooses by such a text, without measuring. PV_ERR_NOT_FOUND: it is of another processor, version
- * or `only`, or none at all; nothing changed. */
-PV_MUST_CHECK int pv_aead_choice_take(const char *only, const char *text);
-/* ns that sealing or opening a packet of each size took together with the library chosen; 0: not
- * known. */
+/* "ipsec-mb 1.3.0, boringssl 14.0.0+r45, openssl 3.0.17": the libraries in this program with their
+ * versions, in the order of preference. Returns ret_text. */
+const char *pv_aead_libraries(char ret_text[static PV_AEAD_LIBRARIES_MAX]);
+/* Measures pv_aead_cost() by a clock in ns that never goes back: some milliseconds. For the one
+ * thread that there is. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_aead_measure_cost(pv_ns (*clock)(void));
+/* ns that sealing or opening a packet of 1,420 and one of 100 bytes take together with the library
+ * that engines use; 0: not measured. */
 uint32_t pv_aead_cost(enum pv_suite suite);
-/* Bytes of such packets that this library ("openssl", …) seals and opens in a second; 0: it cannot
- * here. PV_ERR_NOT_FOUND: there is no such library in this build; PV_ERR_NOMEM. */
+/* Bytes of such packets that the library of this number, from 0 on, seals and opens in a second; 0:
+ * it does not do that suite here. PV_ERR_NOT_FOUND: this build has no more libraries; PV_ERR_NOMEM.
+ */
 PV_MUST_CHECK int pv_aead_measure(size_t index, enum pv_suite suite, size_t packet,
                                   pv_ns (*clock)(void), const char **ret_name, double *ret_rate);
 
-/* Of each suite the library that was measured to be the fastest, else the first that this processor
- * runs, and that seals and opens here as libsodium does; it is tried out first, which takes about
- * 0.1 ms. PV_ERR_NOMEM. */
+/* Takes of each suite the first library that this processor runs and that seals and opens as
+ * another one does. Trying that takes about 0.1 ms. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_aead_engine_new(struct pv_aead_engine **ret_engine);
 struct pv_aead_engine *pv_aead_engine_free(struct pv_aead_engine *engine); /* wipes; returns NULL */
-/* "openssl", or of each suite in their order: "openssl, ipsec-mb". */
+/* "boringssl", or of each suite in their order: "boringssl, ipsec-mb". */
 const char *pv_aead_engine_name(const struct pv_aead_engine *engine);
-/* Why IPsec-MB seals neither; NULL: it does. */
+/* Returns why a faster library is not used, or NULL. */
 const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine);
 
 /* n <= PV_AEAD_BATCH_MAX. Fills status of each. data of a failed open holds zeros, never plaintext

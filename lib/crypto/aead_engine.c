@@ -19,7 +19,10 @@ int pv_aead_new(struct pv_aead **ret_aead, enum pv_suite suite,
         return PV_ERR_NOMEM;
     aead->suite = suite;
     memcpy(aead->key, key, PV_AEAD_KEY_LEN);
-    int r = pv_aead_openssl_key_new(&aead->openssl[0], suite, key);
+    int r = PV_OK;
+#ifdef PV_HAVE_BORINGSSL
+    r = pv_aead_boringssl_key_new(&aead->boringssl, suite, key);
+#endif
 #ifdef PV_HAVE_IPSEC_MB
     if (r == PV_OK && suite == PV_SUITE_AES)
         r = pv_aead_ipsec_mb_key_new(&aead->ipsec_mb, key);
@@ -37,6 +40,9 @@ struct pv_aead *pv_aead_free(struct pv_aead *aead)
         return NULL;
     for (size_t i = 0; i < PV_AEAD_THREADS; i++)
         pv_aead_openssl_key_free(aead->openssl[i]);
+#ifdef PV_HAVE_BORINGSSL
+    pv_aead_boringssl_key_free(aead->boringssl);
+#endif
 #ifdef PV_HAVE_IPSEC_MB
     pv_aead_ipsec_mb_key_free(aead->ipsec_mb);
 #endif
@@ -134,7 +140,7 @@ int pv_aead_engine_take(struct pv_aead_engine *e, enum pv_suite suite,
     if (shared)
         state = other;
     else if (provider->state_new != NULL)
-        r = provider->state_new(&state);
+        r = provider->state_new(&state, suite);
     if (r != PV_OK)
         return r;
     e->by_suite[suite] = provider;
@@ -154,12 +160,14 @@ int pv_aead_engine_take(struct pv_aead_engine *e, enum pv_suite suite,
 
 int pv_aead_engine_of(struct pv_aead_engine **ret_engine, const struct pv_aead_provider *provider)
 {
-    struct pv_aead_engine *e = calloc(1, sizeof(*e));
-    int r = PV_OK;
-    if (e == NULL)
-        return PV_ERR_NOMEM;
-    for (int suite = 0; r == PV_OK && suite < PV_SUITES; suite++)
+    struct pv_aead_engine *e = NULL;
+    int r = pv_aead_engine_new(&e), took = PV_ERR_CRYPTO;
+    for (int suite = 0; r == PV_OK && suite < PV_SUITES; suite++) {
         r = pv_aead_engine_take(e, (enum pv_suite)suite, provider);
+        took = r == PV_OK ? PV_OK : took;
+        r = r == PV_ERR_CRYPTO ? PV_OK : r;
+    }
+    r = r == PV_OK ? took : r;
     if (r < 0)
         pv_aead_engine_free(e);
     else
@@ -186,15 +194,16 @@ const char *pv_aead_engine_name(const struct pv_aead_engine *engine)
 
 const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine)
 {
-#ifdef PV_HAVE_IPSEC_MB
-    for (int suite = 0; suite < PV_SUITES; suite++) {
-        if (engine->by_suite[suite] == &pv_aead_ipsec_mb)
-            return NULL;
-    }
-    return __builtin_cpu_supports("avx2") ? "another library is faster here, or its test failed"
-                                          : "this processor has no AVX2";
+#ifndef PV_HAVE_BORINGSSL
+    return "this program was built without BoringSSL";
+#elif defined(__x86_64__) && !defined(PV_HAVE_IPSEC_MB)
+    return "this program was built without IPsec-MB";
 #else
-    return "this program was built without it";
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        if (engine->by_suite[suite] == &pv_aead_openssl)
+            return "the test of BoringSSL failed";
+    }
+    return NULL;
 #endif
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aead_openssl.c - OpenSSL behind the batch interface, AES-256-GCM of single messages, and
- * ChaCha20-Poly1305 of long ones. It runs
- * on every processor, so it is the provider of last resort. A context is keyed once per key and
+ * ChaCha20-Poly1305 of long ones. It runs on every processor, so it is the provider of last resort,
+ * and the one of a program that was built without BoringSSL. A context is keyed once per key and
  * thread; setting the nonce is all that a packet costs besides the cipher.
  */
 #include <string.h>
@@ -16,20 +16,19 @@ enum {
     DATA_MAX = 65536 + PV_AEAD_TAG_LEN, /* bytes; no datagram is larger, EVP counts in int */
 };
 
-/* One context a key, keyed once: a packet sets only the nonce. */
-int pv_aead_openssl_key_new(void **ret_key, enum pv_suite suite,
-                            const uint8_t key[static PV_AEAD_KEY_LEN])
+static const EVP_CIPHER *cipher_of(enum pv_suite suite)
+{
+    return suite == PV_SUITE_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
+}
+
+/* One context a key, keyed once: a packet sets only the nonce. NULL when OpenSSL fails. */
+static EVP_CIPHER_CTX *key_new(enum pv_suite suite, const uint8_t key[static PV_AEAD_KEY_LEN])
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    const EVP_CIPHER *cipher = suite == PV_SUITE_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
-    if (ctx == NULL)
-        return PV_ERR_NOMEM;
-    if (EVP_CipherInit_ex(ctx, cipher, NULL, key, NULL, 1) != 1) {
-        EVP_CIPHER_CTX_free(ctx);
-        return PV_ERR_CRYPTO;
-    }
-    *ret_key = ctx;
-    return PV_OK;
+    if (ctx != NULL && EVP_CipherInit_ex(ctx, cipher_of(suite), NULL, key, NULL, 1) == 1)
+        return ctx;
+    EVP_CIPHER_CTX_free(ctx);
+    return NULL;
 }
 
 void pv_aead_openssl_key_free(void *key)
@@ -37,13 +36,15 @@ void pv_aead_openssl_key_free(void *key)
     EVP_CIPHER_CTX_free(key);
 }
 
-/* The key's context of this thread, ready for the packet; NULL when OpenSSL fails. Contexts of
- * further threads are made with their first packet, since most keys are used by one thread. */
+/* The key's context of this thread, ready for the packet; NULL when OpenSSL fails. It is made with
+ * the first packet, since most keys are used by one thread, and by another library. */
 static EVP_CIPHER_CTX *evp_start(const struct pv_aead_op *op, int encrypt)
 {
     void **ctx = &op->aead->openssl[op->thread];
     uint8_t nonce[PV_AEAD_NONCE_LEN];
-    if (*ctx == NULL && pv_aead_openssl_key_new(ctx, op->aead->suite, op->aead->key) < 0)
+    if (*ctx == NULL)
+        *ctx = key_new(op->aead->suite, op->aead->key);
+    if (*ctx == NULL)
         return NULL;
     pv_aead_nonce(op->aead->suite, op->counter, nonce);
     return EVP_CipherInit_ex(*ctx, NULL, NULL, NULL, nonce, encrypt) == 1 ? *ctx : NULL;
@@ -84,11 +85,6 @@ static int evp_open_one(const struct pv_aead_op *op)
 }
 
 /* --- one message ---------------------------------------------------------------------------- */
-
-static const EVP_CIPHER *cipher_of(enum pv_suite suite)
-{
-    return suite == PV_SUITE_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
-}
 
 /* A new context for one message, keyed, under its nonce and with its associated data taken in; NULL
  * when OpenSSL fails. The caller frees it. */

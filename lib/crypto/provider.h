@@ -15,9 +15,9 @@
 struct pv_aead_provider {
     const char *name;
     const char *(*version)(void); /* of the library, such as "3.0.17" */
-    /* The state that a thread needs, NULL where none. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor
-     * cannot run it, or another would be faster. NULL function: nothing is needed. */
-    int (*state_new)(void **ret_state);
+    /* Makes the state that a thread needs. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor cannot run
+     * the suite, or the next provider is faster with it. NULL: no state is needed. */
+    int (*state_new)(void **ret_state, enum pv_suite suite);
     void (*state_free)(void *state); /* wipes; not called with NULL */
     /* As pv_aead_seal_batch() and pv_aead_open_batch(). */
     void (*seal)(void *state, struct pv_aead_op *ops, size_t n);
@@ -27,10 +27,11 @@ struct pv_aead_provider {
 struct pv_aead {
     enum pv_suite suite;
     uint8_t key[PV_AEAD_KEY_LEN];
-    /* EVP_CIPHER_CTX, which one thread at a time may use: its number's. [0] from the beginning, the
-     * others with their first packet. */
+    void *boringssl; /* EVP_AEAD_CTX, read only */
+    void *ipsec_mb;  /* the expanded key of AES-GCM, read only; NULL where it is not used */
+    /* EVP_CIPHER_CTX, which one thread at a time may use: its number's. Made with its first packet.
+     */
     void *openssl[PV_AEAD_THREADS];
-    void *ipsec_mb; /* the expanded key of AES-GCM, read only; NULL where it is not used */
 };
 
 enum {
@@ -54,10 +55,12 @@ struct pv_aead_engine {
     char name[48];
 };
 
-/* In the order of preference where nothing was measured, ending with NULL. */
+/* In the order of preference, ending with NULL. */
 extern const struct pv_aead_provider *const pv_aead_providers[];
 extern const struct pv_aead_provider pv_aead_openssl;
-extern const struct pv_aead_provider pv_aead_libsodium; /* ChaCha20-Poly1305 alone */
+#ifdef PV_HAVE_BORINGSSL
+extern const struct pv_aead_provider pv_aead_boringssl;
+#endif
 #ifdef PV_HAVE_IPSEC_MB
 extern const struct pv_aead_provider pv_aead_ipsec_mb;
 #endif
@@ -66,14 +69,19 @@ extern const struct pv_aead_provider pv_aead_ipsec_mb;
  * or failed its test, and nothing changed. */
 PV_MUST_CHECK int pv_aead_engine_take(struct pv_aead_engine *engine, enum pv_suite suite,
                                       const struct pv_aead_provider *provider);
-/* An engine of this provider for every suite. PV_ERR_NOMEM, PV_ERR_CRYPTO: as above. */
+/* An engine of this provider, or of the first that can for a suite that this one refuses.
+ * PV_ERR_NOMEM; PV_ERR_CRYPTO: it refuses all suites. */
 PV_MUST_CHECK int pv_aead_engine_of(struct pv_aead_engine **ret_engine,
                                     const struct pv_aead_provider *provider);
 
-/* aead_openssl.c: the prepared form of a key. PV_ERR_NOMEM, PV_ERR_CRYPTO. */
-PV_MUST_CHECK int pv_aead_openssl_key_new(void **ret_key, enum pv_suite suite,
-                                          const uint8_t key[static PV_AEAD_KEY_LEN]);
-void pv_aead_openssl_key_free(void *key); /* wipes */
+void pv_aead_openssl_key_free(void *key); /* aead_openssl.c; wipes; NULL is fine */
+
+#ifdef PV_HAVE_BORINGSSL
+/* aead_boringssl.c: the prepared form of a key. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_aead_boringssl_key_new(void **ret_key, enum pv_suite suite,
+                                            const uint8_t key[static PV_AEAD_KEY_LEN]);
+void pv_aead_boringssl_key_free(void *key); /* wipes; NULL is fine */
+#endif
 
 /* aead_openssl.c: ChaCha20-Poly1305 of one message, as pv_aead_seal() and pv_aead_open(). False:
  * OpenSSL cannot, and nothing was touched. */

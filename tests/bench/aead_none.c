@@ -34,23 +34,13 @@ static const struct pv_aead_provider none = {
     .open = open_none,
 };
 
-int pv_aead_choose(const char *only, pv_ns (*clock)(void))
+const char *pv_aead_libraries(char ret_text[static PV_AEAD_LIBRARIES_MAX])
 {
-    return PV_OK;
-}
-
-const char *pv_aead_library(size_t index)
-{
-    return index == 0 ? none.name : NULL;
-}
-
-const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
-{
-    snprintf(ret_text, PV_AEAD_CHOICE_MAX, "provider %s\n", only);
+    snprintf(ret_text, PV_AEAD_LIBRARIES_MAX, "%s", none.name);
     return ret_text;
 }
 
-int pv_aead_choice_take(const char *only, const char *text)
+int pv_aead_measure_cost(pv_ns (*clock)(void))
 {
     return PV_OK;
 }

@@ -730,9 +730,7 @@ class Host(Namespace):
         return self.p2pvpnd
 
     def begin(self):
-        """Before its first daemon: how many threads that has, unless a scenario says it, and how fast each cipher is
-        here, as p2pvpnd kept it. Measuring takes 60 ms of a processor; an ordinary user's p2pvpnd does it all the same,
-        one with a clock of its own or a [crypto], and the first of a build directory."""
+        """Before its first daemon: how many threads that has, unless a scenario says it."""
         threads = f"[interface]\nworkers = {self.workers}\n"
         if self.before:
             self.run("sh", "-c", f"mkdir -p {self.etc}; cd {self.etc}; grep -qs '^workers' p2pvpnd.conf || "
@@ -742,32 +740,6 @@ class Host(Namespace):
             if re.search("^workers", f.read(), re.MULTILINE):
                 threads = ""
         self.configure(threads)
-        kept = os.path.join(self.lab.build, "lab", "crypto")
-        where = self.root + self.state
-        if not self.other and not os.path.exists(where) and os.path.exists(kept):
-            os.mkdir(where, 0o700)
-            shutil.copy(kept, where)
-            for path in (f"{where}/crypto", where):
-                shutil.chown(path, "p2pvpn", "p2pvpn")
-
-    def keep_measured(self):
-        """The choice that its p2pvpnd measured, for the next machines; a file that is written anew is of another
-        processor or other libraries."""
-        if self.before or self.other:
-            return
-        kept = os.path.join(self.lab.build, "lab", "crypto")
-        with contextlib.suppress(FileNotFoundError), open(f"{self.root}{self.state}/crypto", "rb") as f:
-            measured = f.read()
-            if not measured.startswith(b"provider auto\n"):
-                return
-            if os.path.exists(kept):
-                with open(kept, "rb") as old:
-                    if old.read() == measured:
-                        return
-            with open(f"{kept}.{self.lab.name}", "wb") as new:
-                os.chmod(new.name, 0o600)
-                new.write(measured)
-            os.rename(new.name, kept)
 
     def wait_daemon(self):
         def answers():
@@ -776,7 +748,6 @@ class Host(Namespace):
                 return self.ctl("version", check_rc=False).code == 0
             return self.ask("version")
         wait(f"p2pvpnd on {self.name} to answer", answers)
-        self.keep_measured()
 
     def stop_daemon(self, sig=signal.SIGTERM):
         return self.p2pvpnd.end(sig)

@@ -244,7 +244,7 @@ def links_without_offloads(lab):
     d = a.json("status")["datapath"]
     for off in d["off"]:  # what this kernel makes of it; each with a reason
         check(off["what"] and off["why"], f"off: {off}")
-    check(set(d["aead"].split(", ")) <= {"ipsec-mb", "openssl", "libsodium"}, f"the library is {d['aead']}")
+    check(set(d["aead"].split(", ")) <= {"ipsec-mb", "boringssl", "openssl"}, f"the library is {d['aead']}")
     equal([x["suite"] for x in d["aead_ns"] if x["ns"] > 0], ["chacha20-poly1305", "aes-256-gcm"], "ciphers measured")
     text = a.ctl("status", "-l").out
     check("offload:" in text and all(off["what"] in text for off in d["off"]),

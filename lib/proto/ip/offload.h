@@ -42,7 +42,7 @@ struct pv_offload {
 
 /* One of these offloads that is not in use, and why, in words that last: for `status`. */
 struct pv_offload_off {
-    const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro, ipsec_mb */
+    const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro, aead */
     const char *why;
 };
 enum {

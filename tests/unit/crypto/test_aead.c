@@ -214,10 +214,10 @@ PV_TEST(batches_of_each_library_agree_with_single_messages)
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *engine = NULL;
         int r = pv_aead_engine_of(&engine, pv_aead_providers[i]);
-        if (r == PV_ERR_CRYPTO && pv_aead_providers[i] != &pv_aead_openssl)
-            continue;
+        if (r == PV_ERR_CRYPTO && strcmp(pv_aead_providers[i]->name, "ipsec-mb") == 0)
+            continue; /* this processor has no AVX2 */
         assert_ok(r);
-        assert_string_equal(pv_aead_engine_name(engine), pv_aead_providers[i]->name);
+        assert_non_null(strstr(pv_aead_engine_name(engine), pv_aead_providers[i]->name));
         check_batches(engine, PV_SUITE_CHACHA);
         check_batches(engine, PV_SUITE_AES);
         pv_aead_engine_free(engine);
@@ -421,117 +421,58 @@ PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
     pv_aead_engine_free(engine);
 }
 
-PV_TEST(libsodium_does_chacha_alone)
+PV_TEST(each_suite_gets_the_first_library_that_can)
 {
     struct pv_aead_engine *e = NULL;
     assert_ok(pv_aead_engine_new(&e));
-    assert_ok(pv_aead_engine_take(e, PV_SUITE_CHACHA, &pv_aead_libsodium));
-    check_batches(e, PV_SUITE_CHACHA);
-    char before[sizeof(e->name)];
-    memcpy(before, e->name, sizeof(before));
-    assert_int_equal(pv_aead_engine_take(e, PV_SUITE_AES, &pv_aead_libsodium), PV_ERR_CRYPTO);
-    assert_string_equal(pv_aead_engine_name(e), before);
-    check_batches(e, PV_SUITE_AES);
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        struct pv_aead_engine *one = calloc(1, sizeof(*one));
+        size_t i = 0;
+        while (pv_aead_engine_take(one, (enum pv_suite)suite, pv_aead_providers[i]) != PV_OK)
+            assert_non_null(pv_aead_providers[++i]);
+        assert_ptr_equal(e->by_suite[suite], pv_aead_providers[i]);
+        pv_aead_engine_free(one);
+        check_batches(e, (enum pv_suite)suite);
+    }
     pv_aead_engine_free(e);
 }
 
-/* A measurement reads the clock twice in each of five rounds, of two sizes. */
-static pv_ns told_now;
-static unsigned told_times, slow_until;
-
+/* Half a millisecond passes with each look at it. */
 static pv_ns told_clock(void)
 {
-    told_now += told_times++ < slow_until ? PV_MS(4) : PV_MS(2);
-    return told_now;
+    static pv_ns now;
+    return now += PV_US(500);
 }
 
-static const struct pv_aead_provider *nth_running(enum pv_suite suite, unsigned n)
+/* A round is one batch then, sealed and opened, of each of two sizes. */
+PV_TEST(a_cost_is_the_time_of_both_sizes)
 {
+    assert_ok(pv_aead_measure_cost(told_clock));
+    const uint32_t ns = (uint32_t)(2 * PV_US(500) / (2 * (pv_ns)PV_AEAD_BATCH_MAX));
+    assert_in_range(pv_aead_cost(PV_SUITE_CHACHA), ns - 1, ns);
+    assert_in_range(pv_aead_cost(PV_SUITE_AES), ns - 1, ns);
+}
+
+PV_TEST(each_library_is_named_with_its_version)
+{
+    char text[PV_AEAD_LIBRARIES_MAX];
+    pv_aead_libraries(text);
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
-        struct pv_aead_engine *e = calloc(1, sizeof(*e));
-        bool runs = pv_aead_engine_take(e, suite, pv_aead_providers[i]) == PV_OK;
-        pv_aead_engine_free(e);
-        if (runs && n-- == 0)
-            return pv_aead_providers[i];
+        assert_non_null(strstr(text, pv_aead_providers[i]->name));
+        assert_non_null(strstr(text, pv_aead_providers[i]->version()));
     }
-    return NULL;
+    assert_true(strlen(text) + 1 < sizeof(text));
 }
 
-PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
+PV_TEST(the_last_resort_says_why_it_is_used)
 {
     struct pv_aead_engine *e = NULL;
-    slow_until = 20;
-    told_times = 0;
-    assert_ok(pv_aead_choose("auto", told_clock));
-    assert_ok(pv_aead_engine_new(&e));
-    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 1));
-    assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
-    check_batches(e, PV_SUITE_CHACHA);
-    check_batches(e, PV_SUITE_AES);
+    assert_ok(pv_aead_engine_of(&e, &pv_aead_openssl));
+    assert_non_null(pv_aead_engine_why_slow(e));
     pv_aead_engine_free(e);
-
-    slow_until = UINT_MAX; /* all alike: the first */
-    assert_ok(pv_aead_choose("auto", told_clock));
+#if defined(PV_HAVE_BORINGSSL) && (defined(PV_HAVE_IPSEC_MB) || !defined(__x86_64__))
     assert_ok(pv_aead_engine_new(&e));
-    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 0));
+    assert_null(pv_aead_engine_why_slow(e));
     pv_aead_engine_free(e);
-}
-
-PV_TEST(a_library_that_is_named_does_the_suites_it_can_and_others_the_rest)
-{
-    struct pv_aead_engine *e = NULL;
-    slow_until = UINT_MAX;
-    assert_ok(pv_aead_choose("libsodium", told_clock));
-    assert_ok(pv_aead_engine_new(&e));
-    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
-    assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
-    pv_aead_engine_free(e);
-    assert_string_equal(pv_aead_library(0), pv_aead_providers[0]->name);
-    size_t n = 0;
-    while (pv_aead_providers[n] != NULL)
-        n++;
-    assert_null(pv_aead_library(n));
-}
-
-PV_TEST(a_choice_that_was_kept_is_taken_and_a_damaged_or_foreign_one_is_not)
-{
-    char text[PV_AEAD_CHOICE_MAX], bad[PV_AEAD_CHOICE_MAX];
-    struct pv_aead_engine *e = NULL;
-    slow_until = UINT_MAX;
-    assert_ok(pv_aead_choose("libsodium", told_clock));
-    uint32_t aes = pv_aead_cost(PV_SUITE_AES), chacha = pv_aead_cost(PV_SUITE_CHACHA);
-    assert_true(aes > 0 && chacha > 0);
-    pv_aead_choice_format("libsodium", text);
-    assert_ok(pv_aead_choose("openssl", told_clock));
-    assert_int_equal(pv_aead_choice_take("auto", text), PV_ERR_NOT_FOUND); /* another setting */
-    for (size_t i = 0; i < strlen(text); i++) { /* a character is another, or the end */
-        memcpy(bad, text, sizeof(bad));
-        bad[i] = '\0';
-        assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
-        bad[i] = '#';
-        assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
-    }
-    snprintf(bad, sizeof(bad), "%.400s ", text);
-    assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
-    assert_ok(pv_aead_engine_new(&e));
-    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_openssl); /* nothing changed */
-    pv_aead_engine_free(e);
-    assert_ok(pv_aead_choice_take("libsodium", text));
-    assert_int_equal(pv_aead_cost(PV_SUITE_AES), aes);
-    assert_int_equal(pv_aead_cost(PV_SUITE_CHACHA), chacha);
-    assert_ok(pv_aead_engine_new(&e));
-    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
-    pv_aead_engine_free(e);
-}
-
-PV_TEST(a_provider_that_is_slow_says_why)
-{
-    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
-        struct pv_aead_engine *e = NULL;
-        if (pv_aead_engine_of(&e, pv_aead_providers[i]) != PV_OK)
-            continue;
-        bool fast = strcmp(pv_aead_engine_name(e), "ipsec-mb") == 0;
-        assert_int_equal(pv_aead_engine_why_slow(e) == NULL, fast);
-        pv_aead_engine_free(e);
-    }
+#endif
 }

@@ -129,8 +129,6 @@ static const char WHOLE[] = "[interface]\n"
                             "[security]\n"
                             "rotate = 8w\n"
                             "pq = require\n"
-                            "[crypto]\n"
-                            "provider = libsodium\n"
                             "[log]\n"
                             "level = debug\n";
 
@@ -182,7 +180,6 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.engine.rotate_s, 56 * 86400);
-    assert_string_equal(s.provider, "libsodium");
     assert_true(s.engine.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
@@ -261,7 +258,6 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         test_given("interface address 10.0.0.1/8"),
         "[interface]\nprivate-key-file = key\n",
         "[chat]\nstore = disk\n",
-        "[crypto]\nprovider = aes\n",
         "[security]\nrotate = 30\n",
         "[security]\nrotate = 0d\n",
         "[security]\nrotate = forever\n",
