@@ -314,7 +314,7 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 /* Which packets for the TUN may be joined into super-packets; at first none. */
 void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
 
-/* The library that seals and opens: "ipsec-mb", "openssl". */
+/* The libraries that seal and open: "ipsec-mb", or of each suite "boringssl, ipsec-mb". */
 const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
 /* Why it is not the fastest; NULL: it is. */
 const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w);
