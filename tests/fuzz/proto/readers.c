@@ -19,6 +19,7 @@
 #include "proto/chat/owner.h"
 #include "proto/chat/parcel.h"
 #include "proto/chat/room.h"
+#include "proto/control/beacon.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/control/ctlpage.h"
 #include "proto/control/proof.h"
@@ -456,6 +457,23 @@ FUZZ(proof)
     check_secret(pv_view(data, len));
     check_owner(pv_view(data, len));
     check_line(pv_view(data, len));
+}
+
+/* --- beacon ---------------------------------------------------------------------------------- */
+
+/* A datagram to all hosts of the link: what is taken has each of its tags, and is written back the
+ * same. */
+FUZZ(beacon)
+{
+    struct pv_beacon b;
+    uint8_t buf[PV_BEACON_LEN];
+    must((pv_beacon_parse(pv_view(data, len), &b) == PV_OK) == (len == PV_BEACON_LEN));
+    if (len != PV_BEACON_LEN)
+        return;
+    for (size_t i = 0; i < PV_BEACON_TAGS; i++)
+        must(pv_beacon_has(&b, b.tags[i]));
+    pv_beacon_write(&b, buf);
+    must(memcmp(buf, data, len) == 0);
 }
 
 /* --- portmap --------------------------------------------------------------------------------- */
