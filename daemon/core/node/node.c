@@ -316,6 +316,15 @@ bool pv_node_leads_in(const struct pv_node *n, const struct pv_addr *addr)
            pv_prefix_contains(&ula, addr);
 }
 
+bool pv_node_is_own_range(const struct pv_node *n, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < n->given.n_own_addrs; i++) {
+        if (pv_prefix_contains(&n->given.own_addrs[i], addr))
+            return true;
+    }
+    return pv_node_leads_in(n, addr);
+}
+
 bool pv_node_has_ipv4(const struct pv_node *n)
 {
     for (size_t i = 0; i < n->host.n_links; i++) {

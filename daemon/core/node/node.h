@@ -331,6 +331,10 @@ const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct
  * that is inside. */
 bool pv_node_leads_in(const struct pv_node *n, const struct pv_addr *addr);
 
+/* Returns true if the address is of the overlay, or of a plain WireGuard node's own range: a path
+ * there would lead into the tunnel. */
+bool pv_node_is_own_range(const struct pv_node *n, const struct pv_addr *addr);
+
 /* Has this machine an address of IPv4 that leads anywhere: not a link's, a container's or an idle
  * VPN's? */
 bool pv_node_has_ipv4(const struct pv_node *n);

@@ -82,20 +82,10 @@ static const struct pv_addr *server_of(const struct pv_gatherer *g, const struct
 
 /* --- bases --------------------------------------------------------------------------------- */
 
-/* Ranges of the overlay serve as no candidates, whatever interface holds them: a path inside the
- * tunnel would carry itself. The address from which all goes to the internet is the exception, as
- * in a hotel with the same range: the way there leads by the router, and peers do not take such a
- * candidate (peer.c, take_remote()). */
-static bool is_excluded(const struct pv_node *n, const struct pv_addr *a)
-{
-    for (size_t i = 0; i < n->given.n_own_addrs; i++) {
-        if (pv_prefix_contains(&n->given.own_addrs[i], a))
-            return true;
-    }
-    return pv_node_leads_in(n, a);
-}
-
-/* (TRAVERSAL 8 rule 9) */
+/* Ranges of the overlay serve as no candidates, whatever interface holds them. The address from
+ * which all goes to the internet is the exception, as in a hotel with the same range: the way there
+ * leads by the router, and peers do not take such a candidate (peer.c, take_remote()).
+ * (TRAVERSAL 8 rule 9) */
 static bool may_be_offered(const struct pv_gatherer *g, const struct pv_link_addr *l)
 {
     const struct pv_addr *a = &l->addr.base;
@@ -106,7 +96,7 @@ static bool may_be_offered(const struct pv_gatherer *g, const struct pv_link_add
         return false;
     struct pv_addr probe = *a;
     probe.port = given->udp_port;
-    return pv_addr_is_usable_remote(&probe) && (l->source || !is_excluded(g->node, a));
+    return pv_addr_is_usable_remote(&probe) && (l->source || !pv_node_is_own_range(g->node, a));
 }
 
 static const struct base *find_base(const struct base *bases, size_t n, const struct pv_addr *a)
@@ -432,7 +422,7 @@ static void ask_servers(struct pv_gatherer *g, pv_ns now)
 static bool is_redundant(const struct pv_gatherer *g, size_t index)
 {
     const struct pv_addr *mapped = &g->bases[index].mapped;
-    if (mapped->family == PV_AF_NONE || is_excluded(g->node, mapped))
+    if (mapped->family == PV_AF_NONE || pv_node_is_own_range(g->node, mapped))
         return true;
     if (find_base(g->bases, g->n_bases, mapped) != NULL)
         return true;
@@ -477,8 +467,8 @@ static size_t add_mapped(const struct pv_gatherer *g, struct pv_ice_cand *cands,
     for (size_t i = 0; i < MAPPED && n < PV_ICE_MAX_LOCAL; i++) {
         const struct pv_addr *external = &g->mapped[i].external;
         const struct base *b = find_base(g->bases, g->n_bases, &g->mapped[i].local);
-        if (b == NULL || external->family == PV_AF_NONE || is_excluded(g->node, external) ||
-            is_listed(cands, n, external))
+        if (b == NULL || external->family == PV_AF_NONE ||
+            pv_node_is_own_range(g->node, external) || is_listed(cands, n, external))
             continue;
         cands[n++] = reflexive(g, (size_t)(b - g->bases), external, UINT16_MAX);
     }
