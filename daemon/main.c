@@ -905,6 +905,7 @@ static int run_loop(struct daemon *d, bool *ret_again)
         .notify_fd = d->notify_fd,
         .state = d->state,
         .names = !d->for_user, /* no other user believes them */
+        .beacon = !d->settings.engine.lan.beacon_off,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
         .metrics_fd = metrics,
         .supervisor = &d->supervisor,

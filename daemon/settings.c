@@ -594,6 +594,18 @@ static int take_lan_peer(struct ctx *c)
     return PV_OK;
 }
 
+static int take_beacon_exclude(struct ctx *c)
+{
+    struct pv_lan_config *lan = &c->s->engine.lan;
+    if (lan->n_excluded == PV_ENGINE_MAX_EXCLUDED)
+        return bad(c, "beacon-exclude: at most 8 are supported");
+    if (!pv_ifname_is_valid(c->value))
+        return bad(c,
+                   "beacon-exclude: expected the name of one interface; repeat the key for more");
+    snprintf(lan->excluded[lan->n_excluded++], PV_JOB_IFNAME, "%s", c->value);
+    return PV_OK;
+}
+
 static int take_metrics(struct ctx *c, const char *key)
 {
     const char *why = "";
@@ -678,6 +690,8 @@ static const struct key lan_keys[] = {
     {.name = "broadcast", .take = take_broadcast},
     {.name = "peer", .take = take_lan_peer, .repeats = true},
     {.name = "wake", .take = take_on, AT(engine.lan.wake)},
+    {.name = "beacon", .take = take_off, AT(engine.lan.beacon_off)},
+    {.name = "beacon-exclude", .take = take_beacon_exclude, .repeats = true},
 };
 static const struct key relay_keys[] = {
     {.name = "turn", .take = take_turn, .repeats = true},

@@ -22,6 +22,7 @@
 #include "daemon/core/path/gatherer.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
+#include "daemon/core/peer/beacon.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/phonetest.h"
@@ -294,6 +295,13 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
                                       struct pv_view datagram, pv_ns now)
 {
     pv_mapper_handle_router(&e->node, src, datagram, now);
+    settle(e, now);
+}
+
+void pv_engine_handle_beacon(struct pv_engine *e, const struct pv_addr *src, uint32_t ifindex,
+                             uint8_t hops, struct pv_view datagram, pv_ns now)
+{
+    pv_beacon_hear(&e->node, src, ifindex, hops, datagram, now);
     settle(e, now);
 }
 

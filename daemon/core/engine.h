@@ -88,6 +88,10 @@ void pv_engine_handle_routers(struct pv_engine *e,
  * link. */
 void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
                                       struct pv_view datagram, pv_ns now);
+/* A datagram to the beacons' group and port, by the interface ifindex, with that TTL or hop limit.
+ */
+void pv_engine_handle_beacon(struct pv_engine *e, const struct pv_addr *src, uint32_t ifindex,
+                             uint8_t hops, struct pv_view datagram, pv_ns now);
 /* The machine was suspended (BOOTTIME - MONOTONIC grew). */
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now);
 /* Takes what the result owns. */

@@ -25,6 +25,7 @@
     X(rules) \
     X(rotation) \
     X(recall) \
+    X(beacon) \
     X(presence) \
     X(statements) \
     X(owed) \

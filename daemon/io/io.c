@@ -8,6 +8,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/files/files_part.h"
+#include "daemon/io/io_beacon.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
 #include "daemon/io/io_iface.h"
@@ -136,6 +137,7 @@ static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
         fd = pv_io_sock_fd(io, tx->sock);
     struct pv_udp_out out = {.dst = tx->dst,
                              .local = tx->local,
+                             .ifindex = tx->ifindex,
                              .data = pv_view(tx->buf, tx->len),
                              .ttl = tx->ttl,
                              .opener = tx->opener};
@@ -255,6 +257,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
      * earliest. */
     pv_ns next = pv_io_streams_timeout(io->streams, now);
     next = pv_min_ns(next, pv_io_dns_timeout(io->dns, now));
+    next = pv_min_ns(next, pv_io_beacon_timeout(io->beacon, now));
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
     pv_oneshot_handle_timeout(io->metrics, now);
     next = pv_min_ns(next, pv_oneshot_next_timeout(io->metrics));
@@ -291,6 +294,8 @@ static int make_parts(struct pv_io *io)
         r = pv_io_dns_new(&io->dns, io);
     if (r >= 0)
         r = pv_io_router_new(&io->router, io);
+    if (r >= 0)
+        r = pv_io_beacon_new(&io->beacon, io);
     if (r >= 0)
         r = pv_io_jobs_new(&io->jobs, io);
     if (r >= 0)
@@ -398,6 +403,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_io_iface_free(io->iface);
     pv_io_streams_free(io->streams);
     pv_io_router_free(io->router);
+    pv_io_beacon_free(io->beacon);
     if (io->datapath != NULL)
         log_counts(io);
     pv_datapath_free(io->datapath);

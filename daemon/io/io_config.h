@@ -28,6 +28,7 @@ struct pv_io_config {
     int notify_fd;     /* of pv_helper_notify(); -1: no program is run */
     const char *state; /* directory; received files wait in files/ below it */
     bool names;        /* the helper keeps a file of them */
+    bool beacon;       /* beacons of members in the LAN are heard */
     /* Authorities that relays' certificates may be from; NULL: those of the system. */
     const char *relay_ca_file;
     int metrics_fd;                   /* listening, for Prometheus; taken; -1: none */

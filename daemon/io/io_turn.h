@@ -40,6 +40,7 @@ struct pv_io {
     struct pv_io_sock *socks; /* a list, owned */
     struct pv_io_dns *dns;
     struct pv_io_router *router;
+    struct pv_io_beacon *beacon;
     struct pv_io_jobs *jobs;
     struct pv_io_iface *iface;
     struct pv_io_files *files;

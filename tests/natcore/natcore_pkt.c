@@ -300,9 +300,9 @@ void pv_natpkt_set_quoted_dst(struct pv_natpkt *pkt, struct pv_natpkt *quoted,
     icmp_sum(pkt);
 }
 
-void pv_natpkt_hop(struct pv_natpkt *pkt)
+void pv_natpkt_set_ttl(struct pv_natpkt *pkt, uint8_t ttl)
 {
-    pkt->ttl--;
+    pkt->ttl = ttl;
     if (is_v6(pkt)) {
         pkt->data[7] = pkt->ttl;
         return;
@@ -310,6 +310,11 @@ void pv_natpkt_hop(struct pv_natpkt *pkt)
     uint8_t old[2] = {pkt->data[8], pkt->data[9]};
     pkt->data[8] = pkt->ttl;
     sum_replace(pkt->data + 10, old, pkt->data + 8, 2);
+}
+
+void pv_natpkt_hop(struct pv_natpkt *pkt)
+{
+    pv_natpkt_set_ttl(pkt, (uint8_t)(pkt->ttl - 1));
 }
 
 void pv_natpkt_answer_echo(struct pv_natpkt *pkt)

@@ -75,6 +75,8 @@ void pv_natpkt_set_quoted_dst(struct pv_natpkt *pkt, struct pv_natpkt *quoted,
  */
 void pv_natpkt_set_df(uint8_t *packet, bool df);
 
+/* Another TTL or hop limit. */
+void pv_natpkt_set_ttl(struct pv_natpkt *pkt, uint8_t ttl);
 /* One hop less; the caller has looked that ttl > 1. */
 void pv_natpkt_hop(struct pv_natpkt *pkt);
 

@@ -16,6 +16,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
+#include "daemon/core/peer/beacon.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
@@ -156,6 +157,8 @@ static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
              pv_recall_is_trying(p) ? "handshakes go to its cached address"
                                     : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&addrs[i].addr, text));
+    if (pv_beacon_state(n) == PV_BEACON_CALLING)
+        line(lines, "  beacons call it in the networks of this machine");
     if (n->common->n_in_sync > 0)
         line(lines, "  peers that are reached pass our signals on to it: %zu",
              n->common->n_in_sync);

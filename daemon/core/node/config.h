@@ -22,6 +22,7 @@
 enum {
     PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
     PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
+    PV_ENGINE_MAX_EXCLUDED = 8,                  /* names in [lan] beacon-exclude */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
     PV_ENGINE_MAX_FAULTS = 12,                   /* features that are off; 5 are no [peer] */
@@ -134,6 +135,9 @@ struct pv_lan_config {
     bool wake; /* they wake members that are not in use */
     char peers[PV_ENGINE_MAX_LAN_PEERS][PV_NAME_BUF];
     size_t n_peers;
+    bool beacon_off;                                      /* no beacons are sent or heard */
+    char excluded[PV_ENGINE_MAX_EXCLUDED][PV_JOB_IFNAME]; /* interfaces without beacons */
+    size_t n_excluded;
 };
 
 /* [traversal]: attempts at hard NATs, and what each may cost. */

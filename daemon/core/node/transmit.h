@@ -24,7 +24,8 @@ struct pv_engine_transmit {
     bool opener;          /* see struct pv_udp_out */
     struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
     struct pv_addr dst;
-    uint16_t stream; /* not 0: one message (turnframe.h) for this stream to a relay instead */
+    uint32_t ifindex; /* of a multicast dst: the interface it leaves by; else 0 */
+    uint16_t stream;  /* not 0: one message (turnframe.h) for this stream to a relay instead */
     size_t len;
     uint8_t buf[PV_ENGINE_MTU];
 };
@@ -41,6 +42,7 @@ static inline bool pv_transmit_to(struct pv_engine_transmit *tx, const struct pv
     tx->opener = false;
     tx->local = (struct pv_addr){.family = PV_AF_NONE};
     tx->dst = *dst;
+    tx->ifindex = 0;
     tx->stream = 0;
     tx->len = len;
     if (len > 0)

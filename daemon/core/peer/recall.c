@@ -495,15 +495,15 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     learn_mapped(r, p);
 }
 
-/* Is the coordinator missed? An applicant's connection is not for this network. */
-static bool is_away(const struct pv_node *n)
+/* An applicant's connection is not for this network. */
+bool pv_recall_is_away(const struct pv_node *n)
 {
     return n->up && !n->removed && n->coord_info.as_member && !n->online && pv_node_self(n) != NULL;
 }
 
 static void look_who_is_away(struct recall *r, pv_ns now)
 {
-    bool away = is_away(r->node);
+    bool away = pv_recall_is_away(r->node);
     if (away == r->away)
         return;
     r->away = away;

@@ -40,3 +40,6 @@ extern const struct pv_part pv_part_recall;
 size_t pv_recall_addrs(const struct pv_peer *p, const struct pv_recall_addr **ret_addrs);
 /* Is it being tried? */
 bool pv_recall_is_trying(const struct pv_peer *p);
+/* Returns true if the coordinator of this member is missed: it is wanted, and there is no
+ * connection. */
+bool pv_recall_is_away(const struct pv_node *n);

@@ -49,15 +49,16 @@ static void add_cmsg(struct msghdr *msg, struct control *control, int level, int
     msg->msg_controllen += CMSG_SPACE(data.len);
 }
 
-/* The interface index stays 0: with it, IPv4 takes every destination for on-link. */
-static void add_source(struct msghdr *msg, struct control *control, const struct pv_addr *local)
+/* The interface index is for multicast alone: with it, IPv4 takes every destination for on-link. */
+static void add_source(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
 {
+    const struct pv_addr *local = &out->local;
     if (local->family == PV_AF_INET) {
-        struct in_pktinfo info = {0};
+        struct in_pktinfo info = {.ipi_ifindex = (int)out->ifindex};
         memcpy(&info.ipi_spec_dst, local->ip, 4);
         add_cmsg(msg, control, IPPROTO_IP, IP_PKTINFO, pv_view(&info, sizeof(info)));
     } else if (local->family == PV_AF_INET6) {
-        struct in6_pktinfo info = {0};
+        struct in6_pktinfo info = {.ipi6_ifindex = out->ifindex};
         memcpy(&info.ipi6_addr, local->ip, 16);
         add_cmsg(msg, control, IPPROTO_IPV6, IPV6_PKTINFO, pv_view(&info, sizeof(info)));
     }
@@ -147,7 +148,7 @@ static void fill_outgoing(struct send_batch *o, size_t i, const struct pv_udp_ou
         } base = {.in = parts[k].ptr};
         o->iov[o->n_iov++] = (struct iovec){.iov_base = base.out, .iov_len = parts[k].len};
     }
-    add_source(msg, &o->controls[i], &out->local);
+    add_source(msg, &o->controls[i], out);
     add_ttl(msg, &o->controls[i], out);
     add_stop(msg, &o->controls[i], out);
     add_ecn(msg, &o->controls[i], out);

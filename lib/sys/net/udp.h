@@ -117,6 +117,7 @@ bool pv_udp_more(const struct pv_udp_receiver *rx);
 struct pv_udp_out {
     struct pv_addr dst;   /* where it shall go */
     struct pv_addr local; /* source address to use (its port is ignored); PV_AF_NONE = kernel's */
+    uint32_t ifindex;     /* of a multicast dst: the interface it leaves by, with local; else 0 */
     struct pv_view data;  /* one datagram, or a run of them (segment) */
     uint8_t ttl;          /* of the IP header; 0 = the system's default */
     bool opener;          /* over IPv4, with a TTL: the router that uses that up does not take it

@@ -515,7 +515,7 @@ struct option {
     int level, name;
 };
 
-/* Sockets of lib/sys/net have these. */
+/* Sockets of lib/sys/net and of daemon/io have these. */
 static const struct option options[] = {
     {SOL_SOCKET, SO_REUSEADDR},
     {SOL_SOCKET, SO_KEEPALIVE},
@@ -532,12 +532,14 @@ static const struct option options[] = {
     {IPPROTO_IP, IP_PKTINFO},
     {IPPROTO_IP, IP_RECVERR},
     {IPPROTO_IP, IP_RECVTOS},
+    {IPPROTO_IP, IP_RECVTTL},
     {IPPROTO_IP, IP_MTU_DISCOVER},
     {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
     {IPPROTO_IPV6, IPV6_V6ONLY},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO},
     {IPPROTO_IPV6, IPV6_RECVERR},
     {IPPROTO_IPV6, IPV6_RECVTCLASS},
+    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
     {IPPROTO_IPV6, IPV6_MTU_DISCOVER},
     {SOL_NETLINK, NETLINK_GET_STRICT_CHK},
 };

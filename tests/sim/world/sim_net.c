@@ -327,6 +327,18 @@ static bool cross_public(struct sim_net *net, struct pv_natpkt *pkt)
     return true;
 }
 
+/* To every other host of the zone: a link. The public network is none. */
+static void to_all(struct sim_net *net, unsigned zone, const struct pv_natpkt *pkt)
+{
+    for (unsigned i = 0; zone != SIM_PUBLIC && i < net->n_hosts; i++) {
+        struct sim_host *host = net->hosts[i];
+        if (host->zone != zone || !host->on || sim_host_has(host, &pkt->src, false))
+            continue;
+        sim_link_send(&host->down, pv_view(pkt->data, pkt->len), 0, net->now);
+        sim_wake(net, &host->down_wake, pv_link_next(&host->down));
+    }
+}
+
 /* A packet in a zone. from = the zone whose NAT put it here (it does not go back there), or the
  * zone itself when a host sent it or it came from above. */
 static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *data, size_t len)
@@ -334,6 +346,10 @@ static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *da
     struct pv_natpkt pkt;
     if (pv_natpkt_parse(data, len, &pkt) < 0 || (zone == SIM_PUBLIC && !cross_public(net, &pkt))) {
         net->unroutable++;
+        return;
+    }
+    if (pv_addr_is_multicast(&pkt.dst)) {
+        to_all(net, zone, &pkt);
         return;
     }
     for (unsigned i = 0; i < net->n_hosts; i++) {
@@ -397,8 +413,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
     int r = pv_natpkt_parse(buf, len, &pkt);
     assert(r == PV_OK);
     (void)r;
-    while (ttl != 0 && pkt.ttl > ttl)
-        pv_natpkt_hop(&pkt);
+    if (ttl != 0)
+        pv_natpkt_set_ttl(&pkt, ttl);
     sim_link_send(&host->up, pv_view(buf, len), 0, net->now);
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
     return true;

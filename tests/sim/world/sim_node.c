@@ -172,12 +172,13 @@ static void tell_links(struct sim_node *n)
     size_t n_addrs = n->hidden ? 0 : sim_net_addrs(n->net, n->host, addrs);
     pv_links_init(&links, PV_NODE_LINKS);
     for (size_t i = 0; i < n_addrs; i++) {
-        struct pv_link_addr link = {.ifindex = 2, .ifname = "eth0", .up = true};
+        struct pv_link_addr link = {.ifindex = SIM_IFINDEX, .ifname = "eth0", .up = true};
         link.addr.base = addrs[i];
         link.addr.bits = addrs[i].family == PV_AF_INET ? 24 : 64;
         pv_links_add(&links, &link);
     }
-    const struct pv_engine_router routers[PV_NODE_ROUTERS] = {{.addr = n->router, .ifindex = 2}};
+    const struct pv_engine_router routers[PV_NODE_ROUTERS] = {
+        {.addr = n->router, .ifindex = SIM_IFINDEX}};
     pv_engine_handle_routers(n->engine, routers, sim_node_now(n));
     pv_engine_handle_links(n->engine, &links, sim_node_now(n));
 }

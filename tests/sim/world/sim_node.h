@@ -23,6 +23,7 @@
 #include "sim_net.h"
 
 enum {
+    SIM_IFINDEX = 2,        /* of a host's one interface */
     SIM_ROUTER_PORT = 5353, /* of the socket that asks routers */
     SIM_PORT_ECHO = 7,
     SIM_PORT_SINK = 9,

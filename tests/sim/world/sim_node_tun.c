@@ -116,6 +116,10 @@ void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
         pv_engine_handle_router_datagram(n->engine, &ev->remote, ev->data, ev->now);
         return;
     }
+    if (pv_addr_is_multicast(&ev->local)) {
+        pv_engine_handle_beacon(n->engine, &ev->remote, SIM_IFINDEX, ev->ttl, ev->data, ev->now);
+        return;
+    }
     if (!sim_node_sock_of(n, ev->local.port, &sock))
         return;
     const struct pv_carrier from = {

@@ -116,6 +116,7 @@ static const char WHOLE[] = "[interface]\n"
                             "[phones]\ngateway = on\n"
                             "[lan]\n"
                             "broadcast = peers\npeer = Bob\npeer = carol\nwake = on\n"
+                            "beacon = off\nbeacon-exclude = wlan0\nbeacon-exclude = eth1\n"
                             "[relay]\n"
                             "turn = turn:192.0.2.9:3478\n"
                             "user = joe\n"
@@ -191,7 +192,9 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.lan.broadcast, PV_LAN_PEERS);
     assert_int_equal(s.engine.lan.n_peers, 2);
     assert_string_equal(s.engine.lan.peers[0], "bob");
-    assert_true(s.engine.lan.wake);
+    assert_true(s.engine.lan.wake && s.engine.lan.beacon_off);
+    assert_int_equal(s.engine.lan.n_excluded, 2);
+    assert_string_equal(s.engine.lan.excluded[1], "eth1");
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     assert_string_equal(bob->name, "bob");

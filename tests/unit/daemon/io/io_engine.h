@@ -41,6 +41,13 @@ struct pv_engine {
     struct pv_addr router_from;
     char router_got[64];
     size_t router_len;
+    struct {
+        struct pv_addr from;
+        uint32_t ifindex;
+        uint8_t hops;
+        size_t len;
+    } beacon; /* the newest that begins as this test's */
+    uint8_t beacon_begins[8];
     size_t n_links;
     unsigned n_looks; /* at the interface, and jobs about it that ended */
     struct fake_stream streams[MAX_SIDS];
@@ -166,6 +173,19 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
     e->router_len = datagram.len < sizeof(e->router_got) ? datagram.len : sizeof(e->router_got);
     memcpy(e->router_got, datagram.ptr, e->router_len);
     e->router_from = *src;
+}
+
+/* Other tests may send some meanwhile. */
+void pv_engine_handle_beacon(struct pv_engine *e, const struct pv_addr *src, uint32_t ifindex,
+                             uint8_t hops, struct pv_view datagram, pv_ns now)
+{
+    if (datagram.len < sizeof(e->beacon_begins) ||
+        memcmp(datagram.ptr, e->beacon_begins, sizeof(e->beacon_begins)) != 0)
+        return;
+    e->beacon.from = *src;
+    e->beacon.ifindex = ifindex;
+    e->beacon.hops = hops;
+    e->beacon.len = datagram.len;
 }
 
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)

@@ -129,6 +129,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .signals_fd = world->signals,
                                .notify_fd = -1,
                                .metrics_fd = -1,
+                               .beacon = true,
                                .tun_name = "pvt0",
                                .reload = reload};
     world->engine.step = step;
