@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proto/local/remedy.h"
+#include "base/remedy.h"
 
 #ifdef PV_STATIC
 int pv_pgload(const struct pv_pgplugin **ret_plugin, char ret_error[static PV_PG_ERROR_MAX])

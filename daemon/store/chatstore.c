@@ -8,13 +8,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
 #include "daemon/store/transact.h"
-#include "proto/local/remedy.h"
 #include "sys/file/file.h"
 #include "sys/proc/clock.h"
 

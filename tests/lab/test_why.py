@@ -4,7 +4,7 @@ must name the cause of each.
 
 A fault is a generator: it makes the fault, yields what is to be asked and the words that must be in
 the answer, and then does what the answer says is to do. With that the words must go. `remedy` names the rows of
-lib/proto/local/remedies.h that it carries out. Those marked `long` run with PV_LAB_LONG=1 only; PV_WHY_FAULT=NAME,...
+lib/base/remedy.h that it carries out. Those marked `long` run with PV_LAB_LONG=1 only; PV_WHY_FAULT=NAME,...
 picks some.
 """
 import json

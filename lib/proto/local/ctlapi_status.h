@@ -55,7 +55,7 @@ struct pv_ctlapi_status {
     bool deny_default;           /* what no rule allows is denied */
     uint64_t unread, queued;     /* chat */
     const char *const *problems; /* sentences */
-    const char *const *remedies; /* identifier of each one's remedy (remedies.h); NULL: none */
+    const char *const *remedies; /* identifier of each one's remedy (base/remedy.h); NULL: none */
     size_t n_problems;
     uint64_t minor; /* bit i: problem i is about names, chat or files, and packets pass */
     const char *const *drop_names; /* packets thrown away, by reason */

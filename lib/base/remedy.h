@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remedies.h - what `status`, `why`, `doctor` and errors of the coordinator tell their users to do:
+ * remedy.h - what `status`, `why`, `doctor` and errors of the coordinator tell their users to do:
  * one row for each remedy.
  *
  * A row has an identifier, which programs read in the JSON, and the text; each %s in it stands for
  * one argument of PV_DO() (remedy.h). A text that says "wait" says until when. A
  * test carries each row out: it makes the fault, does what the text says and sees the fault gone
- * (`remedy: NAME` in that test; scripts/check-docs).
+ * (`remedy: NAME` in that test; scripts/check-remedies).
  */
 #pragma once
+
+#include "base/pv.h"
 
 #define PV_REMEDIES(X)                                                                             \
     X(ask_if_removed,                                                                              \
@@ -194,3 +196,34 @@
     X(upgrade_p2pvpnd, "upgrade p2pvpnd")                                                          \
     X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")             \
     X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")
+
+#define PV_REMEDY_ENUMERATOR(name, text) PV_REMEDY_##name,
+enum pv_remedy_id {
+    PV_REMEDY_NONE,
+    PV_REMEDIES(PV_REMEDY_ENUMERATOR) PV_REMEDY_COUNT,
+};
+#undef PV_REMEDY_ENUMERATOR
+
+enum {
+    PV_REMEDY_ARGS = 3,
+    PV_REMEDY_BUF = 640, /* bytes with the NUL: one that an error says is the longest */
+};
+
+/* args: what stands for each %s of the text, borrowed. */
+struct pv_remedy {
+    enum pv_remedy_id id;
+    const char *args[PV_REMEDY_ARGS];
+};
+#define PV_DO_ARGS(name, a, b, c, ...) ((struct pv_remedy){PV_REMEDY_##name, {(a), (b), (c)}})
+/* PV_DO(ping, "bob"): the row, and an argument for each %s. */
+#define PV_DO(...) PV_DO_ARGS(__VA_ARGS__, NULL, NULL, NULL, NULL)
+/* The text alone; it lives as long as the block that it stands in. */
+#define PV_DO_STR(...) pv_remedy_write(&PV_DO(__VA_ARGS__), (char[PV_REMEDY_BUF]){0}, PV_REMEDY_BUF)
+#define PV_DO_NOTHING  ((struct pv_remedy){PV_REMEDY_NONE, {NULL, NULL, NULL}})
+
+/* The identifier, for programs: "open_udp"; NULL for NONE and what is no identifier. */
+const char *pv_remedy_id(enum pv_remedy_id id);
+/* The text of a row without %s. */
+const char *pv_remedy_text(enum pv_remedy_id id);
+/* Writes the text, as much of it as fits, with the NUL; "" for NONE. Returns dst. */
+const char *pv_remedy_write(const struct pv_remedy *r, char *dst, size_t cap);
