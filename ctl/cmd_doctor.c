@@ -192,7 +192,7 @@ static void look_at_group(struct page *p)
         put(p, "group", false, PV_DO(make_group, pv_instance_group_todo()),
             "there is no group " GROUP ": root alone may use p2pvpnd");
     else if (pv_instance_ignores_group(&p->cli->node))
-        put(p, "group", false, PV_DO(restart_for_group),
+        put(p, "group", false, PV_DO(restart_p2pvpnd),
             "p2pvpnd began before there was a group " GROUP ": root alone may use it");
     else if (geteuid() != 0 && !is_in_group(g->gr_gid))
         put(p, "group", false,
@@ -521,7 +521,7 @@ static void look_at_coordinator(struct page *p, const json_t *status)
             "%s is asked every half minute whether an admin has said yes",
             pv_json_text(c, "address", "?"));
     else if (pv_json_text(c, "remedy", NULL) != NULL)
-        put(p, "coordinator", false, PV_DO(as_p2pvpnd_says, pv_json_text(c, "remedy", "")),
+        put(p, "coordinator", false, pv_remedy_said(pv_json_text(c, "remedy", "")),
             "%s answers: %s", pv_json_text(c, "address", "?"), pv_json_text(c, "error", ""));
     else
         put(p, "coordinator", false, PV_DO(see_coordinator), "cannot reach %s: %s",

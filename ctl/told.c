@@ -31,7 +31,8 @@ static void told_words(const json_t *body, char *buf, size_t cap)
         pv_text_add(&text, "the coordinator has not answered and is told again");
     else
         pv_text_add(&text, "the coordinator refused it and is told again: %s",
-                    pv_ctlapi_error_said(word));
+                    PV_REASON_STR(((struct pv_reason){pv_ctlapi_error_said(word),
+                                                      pv_ctlapi_error_todo(word)})));
 }
 
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)

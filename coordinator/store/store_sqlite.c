@@ -406,7 +406,7 @@ const struct pv_sqlite_kind pv_coordstore_kind = {
     .application_id = 0x70327063, /* "p2pc" */
     .schema = PV_COORDSTORE_SCHEMA,
     .program = "p2pvpn-coordinator",
-    .remedy = "restore it from a backup (members repair what it lacks), or move it away",
+    .damaged = PV_REMEDY_move_store_away,
 };
 
 /* Writes why the database fails, as SQLite says it; returns a status. */

@@ -162,7 +162,7 @@ int pv_chatstore_new(struct pv_chatstore **ret_store, const char *dir, uint64_t 
     s->kind = (struct pv_sqlite_kind){.application_id = 0x70327074, /* "p2pt": talk */
                                       .schema = PV_CHATSTORE_SCHEMA,
                                       .program = "p2pvpnd",
-                                      .remedy = pv_remedy_text(PV_REMEDY_move_chat_away),
+                                      .damaged = PV_REMEDY_move_chat_away,
                                       .page = PV_STORE_PAGE};
     s->t = (struct pv_transact){.run = run_job, .ctx = s, .deletes = deletes};
     s->max_bytes = max_bytes;

@@ -255,8 +255,7 @@ static const struct pv_sqlite_kind our_kind = {
     .application_id = 0x70327076, /* "p2pv" */
     .schema = PV_STORE_SCHEMA,
     .program = "p2pvpnd",
-    .remedy =
-        "restore it from a backup, or move it away and join again (keys and messages are kept)",
+    .damaged = PV_REMEDY_move_network_away,
     .page = PV_STORE_PAGE,
 };
 

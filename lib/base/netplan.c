@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/remedy.h"
+#include "base/text.h"
+
 enum {
     LEAST4 = 8, /* bits: two shorter ones would be a default route by another name */
     LEAST6 = 16,
@@ -198,11 +201,9 @@ const char *pv_netplan_stray_remedy(const struct pv_netplan_overlap *o,
     const char *v6 = o->used.base.family == PV_AF_INET6 ? "-6 " : "";
     char range[PV_ADDR_TEXT];
     if (o->own == 0 || o->rule <= 1 || o->rule >= MAIN_RULE)
-        snprintf(ret_text, PV_NETPLAN_WAY,
-                 "remove that rule or route: `ip %srule` and `ip %sroute show table %u` show them",
-                 v6, v6, o->table);
-    else
-        snprintf(ret_text, PV_NETPLAN_WAY, "`sudo ip %srule add to %s lookup %u priority %u`", v6,
-                 pv_prefix_format(&o->used, range), o->own, o->rule - 1);
-    return ret_text;
+        return pv_remedy_write(&PV_DO(remove_ip_rule, v6, v6, PV_STR("%u", o->table)), ret_text,
+                               PV_NETPLAN_WAY);
+    return pv_remedy_write(&PV_DO(add_ip_rule, v6, pv_prefix_format(&o->used, range),
+                                  PV_STR("%u", o->own), PV_STR("%u", o->rule - 1)),
+                           ret_text, PV_NETPLAN_WAY);
 }

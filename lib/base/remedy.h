@@ -77,7 +77,6 @@
     X(join_again, "`sudo p2pvpnctl join TOKEN` brings it back, with a new token that an admin "    \
                   "makes by `sudo p2pvpnctl invite`")                                              \
     X(mend_interface, "mend that; p2pvpnd tries again every few seconds")                          \
-    X(as_it_says, "%s")                                                                            \
     X(see_status,                                                                                  \
       "see `p2pvpnctl status`; nodes that were reached before are looked for without it")          \
     X(map_here, "switch on PCP or UPnP in our router, forward a port, or use IPv6 on both sides")  \
@@ -131,6 +130,64 @@
     X(reach_to_renew,                                                                              \
       "it is renewed as soon as the coordinator is reached, and nothing else is needed")           \
     X(see_below, "see the problem below")                                                          \
+    X(port_by_flag, "give it with --port")                                                         \
+    X(other_port, "stop the program that uses it, or choose another one (port in [interface] of "  \
+                  "p2pvpnd.conf, or --port)")                                                      \
+    X(name_range, "give the network's range in [interface] range, then restart p2pvpnd")           \
+    X(load_tun_there, "load the module (modprobe tun), or pass /dev/net/tun into this container; " \
+                      "where systemd runs p2pvpnd restart it then")                                \
+    X(other_name, "stop the program that has it, or choose another one (name in [interface] of "   \
+                  "p2pvpnd.conf, or --tun)")                                                       \
+    X(allow_tun, "give p2pvpnd CAP_NET_ADMIN and access to /dev/net/tun (chmod 666 /dev/net/tun, " \
+                 "as udev does)")                                                                  \
+    X(start_with_rights,                                                                           \
+      "start it by its unit, or as root with a state directory that user p2pvpn can reach")        \
+    X(set_sysctl, "set it yourself: `sudo sysctl -w net/%s=%s`")                                   \
+    X(fewer_prefixes, "use or offer fewer")                                                        \
+    X(load_nf_tables, "`modprobe nf_tables`, of a container on its host")                          \
+    X(stop_vpn, "stop that VPN")                                                                   \
+    X(exit_off_first,                                                                              \
+      "there `sudo p2pvpnctl exit off`, and where its p2pvpnd has ended start that first")         \
+    X(public_resolver, "give members that use this exit a public name server")                     \
+    X(give_resolver, "give it one, or them one of the other family or a public one")               \
+    X(offer_prefixes, "have fewer, or offer prefixes")                                             \
+    X(leave_that_network, "leave that network")                                                    \
+    X(add_to_firewalld,                                                                            \
+      "firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload")       \
+    X(accept_in_docker,                                                                            \
+      "iptables -I DOCKER-USER -i %s -j ACCEPT; iptables -I DOCKER-USER -o %s -j ACCEPT")          \
+    X(accept_in_table, "let its chain of hook forward accept iifname %s and oifname %s")           \
+    X(look_at_marks, "write `fib saddr . mark . iif oif` in it")                                   \
+    X(remove_ip_rule,                                                                              \
+      "remove that rule or route: `ip %srule` and `ip %sroute show table %s` show them")           \
+    X(add_ip_rule, "`sudo ip %srule add to %s lookup %s priority %s`")                             \
+    X(keep_that_admin_online, "keep the machine of that admin online until they are here")         \
+    X(admin_online, "bring an admin online once, or join again with a new token")                  \
+    X(admin_online_later, "bring an admin online once if that lasts for more than a minute")       \
+    X(tell_operator, "tell its operator")                                                          \
+    X(have_it_upgraded, "have its operator upgrade p2pvpn-coordinator")                            \
+    X(set_phone_ports, "have its operator set [relay] phone-ports")                                \
+    X(other_network, "use a member in another network")                                            \
+    X(way_in, "switch PCP, NAT-PMP or UPnP on in the router, or forward this node's UDP port by "  \
+              "hand and name it: --endpoint ADDRESS:PORT, or have the coordinator's operator set " \
+              "[relay] phone-ports")                                                               \
+    X(agree_there, "say so there, and there `sudo p2pvpnctl reload`")                              \
+    X(gateway_of_root, "name a member whose p2pvpnd root starts")                                  \
+    X(other_gateway, "name another member")                                                        \
+    X(forward_port_there, "forward its UDP port by hand and name that: --endpoint ADDRESS:PORT, "  \
+                          "or have the coordinator's operator set [relay] phone-ports")            \
+    X(name_endpoint, "name that: --endpoint ADDRESS:PORT")                                         \
+    X(known_coordinator, "one that was set up anew needs the coordinator.key of before from its "  \
+                         "backup, or an admin's `sudo p2pvpnctl network coordinators add URL`")    \
+    X(hybrid_or_off, "ask its operator, or set [security] pq = on")                                \
+    X(make_token, "make a token with `sudo p2pvpnctl invite`")                                     \
+    X(give_to_root, "give it to root, or see notify in p2pvpnd(8)")                                \
+    X(keep_to_owner, "chmod go-w it")                                                              \
+    X(start_as_root, "start p2pvpnd as root")                                                      \
+    X(sysctl_as_root, "as root: sysctl %s")                                                        \
+    X(allow_in_apparmor, "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a "   \
+                         "profile with `userns,`")                                                 \
+    X(allow_namespaces, "start that with --security-opt seccomp=unconfined, or p2pvpnd as root")   \
     X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
     X(install_ip, "install iproute2")                                                              \
     X(install_ip_and_nft, "install iproute2 and nftables")                                         \
@@ -140,7 +197,7 @@
     X(free_space, "free some space: no messages and files of others are taken")                    \
     X(install_names, "`sudo p2pvpn-nss`")                                                          \
     X(make_group, "%s")                                                                            \
-    X(restart_for_group, "restart p2pvpnd")                                                        \
+    X(restart_p2pvpnd, "restart p2pvpnd")                                                          \
     X(join_group, "sudo usermod -aG p2pvpn \"$USER\", then log in again")                          \
     X(log_in_again, "log in again, or type `newgrp p2pvpn` in this terminal")                      \
     X(doctor_there, "`p2pvpnctl -n %s doctor`")                                                    \
@@ -162,14 +219,12 @@
     X(see_coordinator, "see that it runs, and that this machine's network reaches it; members "    \
                        "that are known are reached without it")                                    \
     X(give_rights, "start it by its unit, or give it the rights in OPERATIONS.md, \"Rights\"")     \
-    X(as_p2pvpnd_says, "%s")                                                                       \
     X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
                    "this coordinator (`sudo p2pvpn-coordinator url` there)")                       \
     X(ask_to_serve_again, "the machine with the root key gives it back: there `sudo p2pvpnctl "    \
                           "network coordinators add URL`, with the URL of this coordinator")       \
     X(admit_or_deny, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`")                     \
     X(admit_or_deny_each, "`sudo p2pvpnctl admit %s`, or `sudo p2pvpnctl deny %s`, and so on")     \
-    X(lead_to_tunnel, "%s")                                                                        \
     X(allow_route, "if you trust it, `sudo p2pvpnctl route allow %s %s`")                          \
     X(ask_to_allow_route, "ask for an admin's `sudo p2pvpnctl route allow %s %s`")                 \
     X(allow_internet,                                                                              \
@@ -193,7 +248,15 @@
       "masquerading; or `stun = HOST` in [traversal] with another STUN server")                    \
     X(move_chat_away,                                                                              \
       "restore it from a backup, or move chat.db* away to begin chat anew; then restart p2pvpnd")  \
-    X(upgrade_p2pvpnd, "upgrade p2pvpnd")                                                          \
+    X(move_network_away,                                                                           \
+      "restore it from a backup, or move it away and join again (keys and messages are kept)")     \
+    X(move_store_away, "restore it from a backup (members repair what it lacks), or move it away") \
+    X(move_file_away, "move it away")                                                              \
+    X(upgrade, "upgrade %s")                                                                       \
+    X(free_disk, "free some space")                                                                \
+    X(end_lock, "end that program")                                                                \
+    X(check_directory, "check owner, mode and mount of its directory")                             \
+    X(other_state, "choose another --state")                                                       \
     X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")             \
     X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")
 
@@ -205,7 +268,8 @@ enum pv_remedy_id {
 #undef PV_REMEDY_ENUMERATOR
 
 enum {
-    PV_REMEDY_ARGS = 3,
+    PV_REMEDY_ARGS = 4,
+    PV_REASON_BUF = 960,
     PV_REMEDY_BUF = 640, /* bytes with the NUL: one that an error says is the longest */
 };
 
@@ -213,17 +277,33 @@ enum {
 struct pv_remedy {
     enum pv_remedy_id id;
     const char *args[PV_REMEDY_ARGS];
+    const char *said; /* the text as an error says it, borrowed; NULL: it is made of args */
 };
-#define PV_DO_ARGS(name, a, b, c, ...) ((struct pv_remedy){PV_REMEDY_##name, {(a), (b), (c)}})
+#define PV_DO_ARGS(name, a, b, c, d, ...) \
+    ((struct pv_remedy){PV_REMEDY_##name, {(a), (b), (c), (d)}, NULL})
 /* PV_DO(ping, "bob"): the row, and an argument for each %s. */
-#define PV_DO(...) PV_DO_ARGS(__VA_ARGS__, NULL, NULL, NULL, NULL)
+#define PV_DO(...) PV_DO_ARGS(__VA_ARGS__, NULL, NULL, NULL, NULL, NULL)
 /* The text alone; it lives as long as the block that it stands in. */
 #define PV_DO_STR(...) pv_remedy_write(&PV_DO(__VA_ARGS__), (char[PV_REMEDY_BUF]){0}, PV_REMEDY_BUF)
-#define PV_DO_NOTHING  ((struct pv_remedy){PV_REMEDY_NONE, {NULL, NULL, NULL}})
+#define PV_DO_NOTHING  ((struct pv_remedy){PV_REMEDY_NONE, {NULL, NULL, NULL, NULL}, NULL})
+
+/* What is wrong, and what to do about it; todo is NONE if nothing is. */
+struct pv_reason {
+    const char *text; /* without the remedy; static */
+    struct pv_remedy todo;
+};
+/* "text: remedy", or the text alone; it lives as long as the block that it stands in. */
+#define PV_REASON_STR(reason) pv_reason_write((reason), (char[PV_REASON_BUF]){0}, PV_REASON_BUF)
 
 /* The identifier, for programs: "open_udp"; NULL for NONE and what is no identifier. */
 const char *pv_remedy_id(enum pv_remedy_id id);
 /* The text of a row without %s. */
 const char *pv_remedy_text(enum pv_remedy_id id);
+/* Writes "text: remedy", as much of it as fits, with the NUL. Returns dst. */
+const char *pv_reason_write(struct pv_reason reason, char *dst, size_t cap);
+/* The row that an error ends with ("what failed: why: ROW", or ROW alone), as it stands there.
+ * Errors are text on their way through the helper, the store and control sockets, and made of rows
+ * by PV_DO_STR(). NONE if there is no row at the end. A row that begins with %s is not found. */
+struct pv_remedy pv_remedy_said(const char *error);
 /* Writes the text, as much of it as fits, with the NUL; "" for NONE. Returns dst. */
 const char *pv_remedy_write(const struct pv_remedy *r, char *dst, size_t cap);

@@ -51,7 +51,7 @@ def places(host, program):
 
 
 @scenario
-def programs_and_devices_that_are_missing(lab):  # remedy: install_ip, install_nft, install_ip_and_nft, load_tun
+def programs_and_devices_that_are_missing(lab):  # remedy: install_ip, install_nft, install_ip_and_nft, load_tun, load_tun_there
     a = lab.host("a")
     lab.network(lab.coordinator(), [a])
     for remedy, programs in (("install_ip", ["ip"]), ("install_nft", ["nft"]), ("install_ip_and_nft", ["ip", "nft"])):
@@ -104,7 +104,7 @@ def disks_that_take_nothing(lab):  # remedy: mount_for_writing, delete_small_fil
 
 
 @scenario
-def people_and_their_group(lab):  # remedy: doctor_as_root, make_group, restart_for_group, join_group
+def people_and_their_group(lab):  # remedy: doctor_as_root, make_group, restart_p2pvpnd, join_group
     a = lab.host("a")
     alice = ["setpriv", "--reuid=1971", "--regid=1971", "--clear-groups", "--bounding-set=-all", "--"]
     a.run("sh", "-ec", "cp -a /etc /run/etc; sed -i /^p2pvpn:/d /run/etc/group /run/etc/gshadow; mount --bind /run/etc /etc")
@@ -115,9 +115,9 @@ def people_and_their_group(lab):  # remedy: doctor_as_root, make_group, restart_
     check("sudo groupadd --system p2pvpn, then sudo usermod -aG p2pvpn USER" in make and "restart p2pvpnd" in make, make)
     a.run("groupadd", "--system", "p2pvpn")
     goes(a, "make_group")
-    names(a, "restart_for_group")
+    names(a, "restart_p2pvpnd")
     a.restart_daemon()
-    goes(a, "restart_for_group")
+    goes(a, "restart_p2pvpnd")
     join = names(a, "join_group", as_user=alice)["todo"]
     check(join == 'sudo usermod -aG p2pvpn "$USER", then log in again', join)
     a.run("usermod", "-aG", "p2pvpn", "alice")

@@ -274,7 +274,7 @@ FILTER = """table inet strict {{
 
 
 @scenario
-def an_exit_works_beside_a_filter_of_the_way_back(lab):
+def an_exit_works_beside_a_filter_of_the_way_back(lab):  # remedy: look_at_marks
     """As guides for hardening have it: at the first priority, where no connection is known, and later."""
     _, _, alice, exit_, web = world(lab)
     up = Uplink(alice, web)
@@ -309,7 +309,7 @@ def an_exit_works_beside_a_filter_of_the_way_back(lab):
 def a_rule_that_takes_programs_packets_is_named(lab):
     """As strongSwan's table 220 with a default route: the daemon's own pings are answered, and programs reach nobody.
 
-    remedy: lead_to_tunnel"""
+    remedy: add_ip_rule, remove_ip_rule"""
     _, _, alice, exit_, web = world(lab)
     named = "rule 220 looks into table 220"
     for family, address, router in (("-4", exit_.addr(), f"{alice.lan.subnet4}.1"),
@@ -417,7 +417,7 @@ def other_vpn(host, *ways):
 
 
 @scenario
-def a_plan_that_is_refused_opens_no_block(lab):
+def a_plan_that_is_refused_opens_no_block(lab):  # remedy: stop_vpn
     """Another VPN stands in the way of the exit, or nft does not work: what is in force is kept, and nothing goes out
     where there is none yet."""
     _, _, alice, exit_, web = world(lab)
@@ -480,7 +480,7 @@ def a_refused_command_shuts_nothing(lab):
 
 
 @scenario
-def a_drop_by_others_at_the_exit_is_told_with_the_remedy(lab):
+def a_drop_by_others_at_the_exit_is_told_with_the_remedy(lab):  # remedy: accept_in_docker
     """Docker's rules, as iptables-nft writes them, and another VPN of alice's."""
     _, _, alice, exit_, web = world(lab)
     exit_.nft("""

@@ -409,7 +409,7 @@ signal.pause()
 
 
 @scenario
-def an_interface_that_the_system_refuses(lab):  # remedy: mend_interface, as_it_says
+def an_interface_that_the_system_refuses(lab):  # remedy: mend_interface, other_name
     a, b = lab.host("a"), lab.host("b")
     lab.network(lab.coordinator(), [a, b])
     a.wait_peer(b)
@@ -424,7 +424,7 @@ def an_interface_that_the_system_refuses(lab):  # remedy: mend_interface, as_it_
     a.stop_daemon()
     a.ip("link add p2pvpn0 type bridge")
     a.daemon()
-    todo = cause_is(a, "b", "own_interface", "as_it_says")
+    todo = cause_is(a, "b", "own_interface", "other_name")
     check(todo.startswith("stop the program that has it"), todo)
     a.ip("link del p2pvpn0")
     cause_goes(a, "b", "own_interface")

@@ -652,7 +652,7 @@ def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
     lab.network(old, [admin, nas])
     admin.wait_peer(nas)
     check("gateway = on" in admin.ctl("export", "phone", "--by", "nas", code=11).err, "nas has not agreed")
-    nas.configure("[dns]\nlisten = on\n[phones]\ngateway = on\n")
+    nas.configure("[dns]\nlisten = on\n[phones]\ngateway = on\n")  # remedy: agree_there
     nas.restart_daemon()
     admin.wait_peer(nas)
     said = admin.ctl("export", "phone", "--by", "nas")

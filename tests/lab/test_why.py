@@ -512,7 +512,7 @@ def token_revoked(w):
     yield command(w.d, "join", token), "revoked"
 
 
-@fault("alone", remedy="as_it_says")
+@fault("alone", remedy="other_name")
 def no_tun(w):
     w.c.stop_daemon()
     w.c.run("sh", "-c", "ip tuntap add dev p2pvpn0 mode tun; ip link set p2pvpn0 up")

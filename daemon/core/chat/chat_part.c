@@ -335,21 +335,6 @@ static const struct pv_stream_handler streams[] = {{
     .is_full = pv_chatlink_is_full,
 }};
 
-/* The sentence of the store has the remedy behind its last colon. */
-static void show_off(const char *off, struct pv_statuspage *st)
-{
-    const char *todo = off;
-    for (const char *at; (at = strstr(todo, ": ")) != NULL;)
-        todo = at + 2;
-    const struct pv_remedy remedy =
-        strcmp(todo, pv_remedy_text(PV_REMEDY_move_chat_away)) == 0    ? PV_DO(move_chat_away)
-        : strcmp(todo, pv_remedy_text(PV_REMEDY_upgrade_p2pvpnd)) == 0 ? PV_DO(upgrade_p2pvpnd)
-                                                                       : PV_DO(as_it_says, todo);
-    pv_statuspage_todo(
-        st, PV_STR("the network works, messages and rooms do not: %.*s", (int)(todo - off), off),
-        remedy);
-}
-
 /* A peer that has filled its room is named: the user can read or delete. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
@@ -357,7 +342,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_chatlink_counts counts = pv_chatlink_counts(c);
     const struct pv_node *node = c->cfg.owner;
     if (node->chat.off[0] != '\0')
-        show_off(node->chat.off, st);
+        pv_statuspage_problem(st, "the network works, messages and rooms do not: ", node->chat.off);
     pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
     pv_statuspage_drop(st, "chat-flood", counts.floods);
     pv_statuspage_drop(st, "chat-unproven", counts.unproven);

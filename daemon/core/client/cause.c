@@ -156,14 +156,11 @@ static bool own_down(const struct scene *s, struct pv_cause *c)
     return !s->n->up && say(c, PV_DO(up), "this machine is down");
 }
 
-/* An error of ours is "deed: reason: remedy"; one that quotes ip, or has the kernel's word alone,
- * names none. */
+/* One that quotes ip, or has the kernel's word alone, names no remedy. */
 static struct pv_remedy interface_remedy(const char *error)
 {
-    const char *reason = strstr(error, ": ");
-    const char *remedy = reason == NULL ? NULL : strstr(reason + 2, ": ");
-    return remedy == NULL || strstr(error, "says: ") != NULL ? PV_DO(mend_interface)
-                                                             : PV_DO(as_it_says, remedy + 2);
+    const struct pv_remedy said = pv_remedy_said(error);
+    return said.id == PV_REMEDY_NONE ? PV_DO(mend_interface) : said;
 }
 
 static bool own_interface(const struct scene *s, struct pv_cause *c)
@@ -193,7 +190,7 @@ static bool own_rule(const struct scene *s, struct pv_cause *c)
         if (o->table != 0 && o->own != 0 &&
             (pv_prefix_contains(&o->used, pv_peer_ip4(s->p)) ||
              pv_prefix_contains(&o->used, pv_peer_ip6(s->p))))
-            return say(c, PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)),
+            return say(c, pv_remedy_said(pv_netplan_stray_remedy(o, todo)),
                        "programs here do not reach %s: %s", s->name,
                        pv_netplan_stray_text(o, text));
     }

@@ -229,21 +229,26 @@ void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr,
     c->stagger_at = now;
 }
 
+static struct pv_reason just(const char *text)
+{
+    return (struct pv_reason){text, PV_DO_NOTHING};
+}
+
 /* Losing this event for want of memory only delays what the owner says of the state. */
-static void tell_offline(struct pv_coordclient *c, int status, const char *text)
+static void tell_offline(struct pv_coordclient *c, int status, struct pv_reason why)
 {
     struct pv_coordclient_event ev = {
-        .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .text = text};
+        .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .why = why};
     if (put_event(c, ev) != PV_OK)
         pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
 }
 
-static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
+static void fail(struct pv_coordclient *c, int status, struct pv_reason why, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_CONNECTING)
         pv_coordwait_note(&c->wait, c->round, now);
     wait_for_next(c, now);
-    tell_offline(c, status, text);
+    tell_offline(c, status, why);
 }
 
 /* Tries addr, from a free place. PV_ERR_NOMEM: not now. */
@@ -323,7 +328,7 @@ static bool only_guesses(const struct pv_coordclient *c)
     return true;
 }
 
-static const char *round_text(const struct pv_coordclient *c)
+static struct pv_reason round_text(const struct pv_coordclient *c)
 {
     bool v6 = c->last_addr.addr.family == PV_AF_INET6;
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
@@ -368,9 +373,11 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status,
-             dropped ? "the coordinator, or a proxy before it, lets this node in and closes the "
-                       "connection again and again: tell its operator"
-                     : "the connection was closed",
+             dropped
+                 ? (struct pv_reason){"the coordinator, or a proxy before it, lets this node in "
+                                      "and closes the connection again and again",
+                                      PV_DO(tell_operator)}
+                 : just("the connection was closed"),
              now);
         return;
     }
@@ -459,7 +466,7 @@ bool pv_coordclient_wants_addrs(const struct pv_coordclient *c)
 void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now)
 {
     if (pv_coordclient_wants_addrs(c))
-        fail(c, PV_ERR_NOT_FOUND, NULL, now);
+        fail(c, PV_ERR_NOT_FOUND, just(NULL), now);
 }
 
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have)
@@ -549,14 +556,14 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     if (r == PV_OK)
         r = send_msg(c, a, &msg, 0);
     if (r != PV_OK)
-        fail(c, r, "hello could not be sent", now);
+        fail(c, r, just("hello could not be sent"), now);
 }
 
 /* This address won: its handshake is done. */
 static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_ONLINE) {
-        tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
+        tell_offline(c, PV_ERR_TIMEOUT, just("the coordinator is silent, and another answers"));
         memset(c->pending, 0, sizeof(c->pending));
     }
     drop_others(c, a);
@@ -581,8 +588,8 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         !pv_control_is_hybrid(c->used->control)) {
         pv_ctl_msg_free(msg);
         fail(c, PV_ERR_REFUSED,
-             "it was hybrid (post-quantum) before and is not now: ask its operator, or set "
-             "[security] pq = on",
+             (struct pv_reason){"it was hybrid (post-quantum) before and is not now",
+                                PV_DO(hybrid_or_off)},
              now);
         return PV_OK;
     }
@@ -641,9 +648,9 @@ static int take_moved(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns no
 {
     c->to_rest = !pv_coorddetour_sent_on(&c->detour, now);
     tell_offline(c, PV_ERR_CLOSED,
-                 c->to_rest
-                     ? "coordinators send this node from one to the next: tell their operator"
-                     : "another coordinator is the home of this network now");
+                 c->to_rest ? (struct pv_reason){"coordinators send this node from one to the next",
+                                                 PV_DO(tell_operator)}
+                            : just("another coordinator is the home of this network now"));
     if (c->to_rest || !go_elsewhere(c, now))
         wait_for_next(c, now);
     return put_event(c, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
@@ -799,7 +806,7 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
         return;
     bool was_online = c->state == PV_COORDCLIENT_ONLINE;
     if (was_online)
-        fail(c, PV_ERR_CLOSED, "this node's address changed", now);
+        fail(c, PV_ERR_CLOSED, just("this node's address changed"), now);
     else
         drop_all(c);
     pv_coordwait_reset(&c->wait);
@@ -819,7 +826,7 @@ static void online_timeout(struct pv_coordclient *c, pv_ns now)
 {
     if (pv_coordpulse_is_dead(&c->pulse, now)) {
         bool kicked = c->pulse.kicked;
-        fail(c, PV_ERR_TIMEOUT, "the coordinator is silent", now);
+        fail(c, PV_ERR_TIMEOUT, just("the coordinator is silent"), now);
         /* It is our way that changed: no herd comes with us. */
         if (kicked && !pv_coordwait_is_dropped(&c->wait))
             begin_round(c, now);
@@ -851,7 +858,8 @@ void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
         begin_round(c, now);
     else if (c->state != PV_COORDCLIENT_STOPPED)
         fail(c, PV_ERR_TIMEOUT,
-             c->state == PV_COORDCLIENT_HELLO ? "the coordinator does not answer" : round_text(c),
+             c->state == PV_COORDCLIENT_HELLO ? just("the coordinator does not answer")
+                                              : round_text(c),
              now);
 }
 

@@ -36,6 +36,7 @@
 #include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "base/remedy.h"
 #include "daemon/core/coord/coorddetour.h"
 #include "daemon/core/node/streams.h"
 #include "proto/control/ctlmsg.h"
@@ -188,7 +189,7 @@ struct pv_coordclient_event {
     enum pv_ctl_type request; /* ANSWER: what was asked */
     uint64_t tag;             /* ANSWER */
     int status;               /* OFFLINE */
-    const char *text;         /* OFFLINE: a literal; NULL: by pv_coordclient_not_found() */
+    struct pv_reason why;     /* OFFLINE; the text is NULL: by pv_coordclient_not_found() */
     struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
 };
 

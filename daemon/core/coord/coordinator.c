@@ -829,14 +829,17 @@ static void look_again(struct pv_coord *c, pv_ns now)
 
 /* text: NULL when no address was found. Where it was looked for is news only before it was found.
  */
-static void not_reached(struct pv_coord *c, const char *text, pv_ns now)
+static void not_reached(struct pv_coord *c, struct pv_reason why, pv_ns now)
 {
     char tried[PV_COORDCLIENT_TRIED_BUF];
-    if (text == NULL || c->node->online) {
-        go_offline(c, text == NULL ? c->unfound : text, now);
+    if (why.text == NULL) {
+        go_offline(c, c->unfound, now);
         return;
     }
-    go_offline(c, PV_STR("%s%s", text, pv_coordclient_tried(c->node->coord, tried)), now);
+    const char *text = c->node->online
+                           ? why.text
+                           : PV_STR("%s%s", why.text, pv_coordclient_tried(c->node->coord, tried));
+    go_offline(c, PV_REASON_STR(((struct pv_reason){text, why.todo})), now);
 }
 
 /* Takes all events, in their order: each may be about what the one before it has changed. */
@@ -858,7 +861,7 @@ static void run_coordinator(void *part, pv_ns now)
             follow_home(c, &ev.msg->u.failure, now);
             break;
         case PV_COORDCLIENT_EV_OFFLINE:
-            not_reached(c, ev.text, now);
+            not_reached(c, ev.why, now);
             break;
         case PV_COORDCLIENT_EV_ANSWER:
             take_answer(c, &ev, now);

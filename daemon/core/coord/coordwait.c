@@ -100,7 +100,7 @@ static const char *no_way(bool v6, bool other)
                    "is known: is this machine's network up, and has it IPv4?";
 }
 
-const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
+static const char *round_text(enum pv_coordround round, bool v6, bool other)
 {
     switch (round) {
     case PV_COORDROUND_MUTE:
@@ -114,9 +114,7 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
          * is flooded to those whose place it gives away. */
         return "the coordinator's address closes the connection without an answer: the program "
                "there has another key than the one looked for, has no place for newcomers "
-               "now, or is no coordinator (a login page of this network?); one that was set up "
-               "anew needs the coordinator.key of before from its backup, or an admin's "
-               "`sudo p2pvpnctl network coordinators add URL`";
+               "now, or is no coordinator (a login page of this network?)";
     case PV_COORDROUND_REFUSED:
         return "the coordinator's address refuses the connection: is p2pvpn-coordinator running "
                "there? Behind a router, is the port forwarded?";
@@ -129,4 +127,11 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
         break;
     }
     return "no answer from the coordinator's address: it is off, or TCP to it is filtered";
+}
+
+struct pv_reason pv_coordround_text(enum pv_coordround round, bool v6, bool other)
+{
+    return (struct pv_reason){.text = round_text(round, v6, other),
+                              .todo = round == PV_COORDROUND_CLOSED ? PV_DO(known_coordinator)
+                                                                    : PV_DO_NOTHING};
 }

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "base/pv.h"
+#include "base/remedy.h"
 
 /* --- the round of attempts ------------------------------------------------------------------- */
 
@@ -37,9 +38,8 @@ enum pv_coordround {
 enum pv_coordround pv_coordround_worse(enum pv_coordround round, bool connected, bool heard,
                                        int status);
 
-/* v6: the address that was tried last; other: an address of the other family is known too. Static.
- */
-const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other);
+/* v6: the address that was tried last; other: an address of the other family is known too. */
+struct pv_reason pv_coordround_text(enum pv_coordround round, bool v6, bool other);
 
 /* --- the wait --------------------------------------------------------------------------------- */
 

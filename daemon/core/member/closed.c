@@ -221,17 +221,16 @@ pv_ns pv_closed_next_timeout(const struct pv_closed *c)
     return c->is ? c->look_at : PV_NEVER;
 }
 
-const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now)
+struct pv_reason pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
     pv_roster_rules(n->roster, own);
     const struct words w = hear_all(n, own, now);
     if (w.differ && !w.agree)
-        return "an admin names others: it has to be online until they are here";
+        return (struct pv_reason){"an admin names others", PV_DO(keep_that_admin_online)};
     if (!w.agree && !is_marked(c, n, own))
-        return "they are not those of the token: an admin has to be online once, or join again "
-               "with a new token";
+        return (struct pv_reason){"they are not those of the token", PV_DO(admin_online)};
     if (!c->listed)
-        return "the coordinator has not listed all: if that lasts, an admin has to be online once";
-    return "a member that names others is asked first";
+        return (struct pv_reason){"the coordinator has not listed all", PV_DO(admin_online_later)};
+    return (struct pv_reason){"a member that names others is asked first", PV_DO_NOTHING};
 }

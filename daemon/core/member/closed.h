@@ -57,5 +57,5 @@ bool pv_closed_opens(struct pv_closed *c, const struct pv_node *n, pv_ns now);
 /* Asks admins, and wakes the paths to them. */
 void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_ns now);
 pv_ns pv_closed_next_timeout(const struct pv_closed *c); /* PV_NEVER: it is open */
-/* Closed: what is missing, and what to do about it. Static. */
-const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now);
+/* Closed: what is missing, and what to do about it. */
+struct pv_reason pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now);

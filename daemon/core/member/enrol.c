@@ -866,11 +866,9 @@ static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error
     } else if (error == PV_CTL_E_NONE) {
         succeed(x, put->token);
     } else {
-        const char *text =
-            PV_STR("create: the coordinator %s%s: the network is there; make a token with "
-                   "`sudo p2pvpnctl invite`",
-                   away ? "was lost" : "said ",
-                   away ? "" : pv_ctlapi_error_said(pv_ctl_error_word(error)));
+        const char *text = PV_STR(
+            "create: the coordinator %s%s; the network is there: %s", away ? "was lost" : "said ",
+            away ? "" : pv_ctlapi_error_said(pv_ctl_error_word(error)), PV_DO_STR(make_token));
         forget(x);
         pv_ctlsrv_fail(n->ctl, handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
     }

@@ -563,13 +563,15 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         return;
     bool quiet = o->refusal == NULL || strcmp(o->refusal, "silent") == 0;
     pv_owed_told(o->node, &t);
+    const struct pv_remedy todo = quiet ? PV_DO_NOTHING : pv_ctlapi_error_todo(o->refusal);
     const char *text =
-        PV_STR("it %s%s; %zu of %zu members online lack it%s; it is told again",
+        PV_STR("it %s%s; %zu of %zu members online lack it%s; it is told again%s",
                quiet ? "does not answer" : "said ", quiet ? "" : pv_ctlapi_error_said(o->refusal),
-               t.online - t.know, t.online, t.know < t.online ? " and are told" : "");
+               t.online - t.know, t.online, t.know < t.online ? " and are told" : "",
+               todo.id == PV_REMEDY_NONE ? "" : ": ");
     char what[sizeof(o->first) + 48];
     snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);
-    pv_statuspage_problem(st, what, text);
+    pv_statuspage_todo(st, PV_STR("%s%s", what, text), todo);
 }
 
 const struct pv_part pv_part_owed = {

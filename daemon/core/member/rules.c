@@ -853,7 +853,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     /* One that waits to be admitted hears of no rules before, and nobody reaches it. */
     if (r->unknown.is && !pv_node_waits(r->node))
         pv_statuspage_problem(st, "closed, rules are not known yet, only answers come in: ",
-                              pv_closed_why(&r->unknown, r->node, now));
+                              PV_REASON_STR(pv_closed_why(&r->unknown, r->node, now)));
     if (r->cut)
         pv_statuspage_todo(st,
                            "rules name more than 64 parts of what this node carries, so it "

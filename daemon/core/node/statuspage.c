@@ -7,13 +7,15 @@
 
 #include "proto/local/ctlapi_pack.h"
 
-/* A page that is full keeps the problems it has: the parts come in the order of the engine. */
+/* A page that is full keeps the problems it has: the parts come in the order of the engine. An
+ * error that is shown as it is says itself what to do. */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why)
 {
     if (st->n_problems == PV_STATUSPAGE_MAX_PROBLEMS)
         return;
     char *text = st->problem_texts[st->n_problems];
     snprintf(text, PV_STATUSPAGE_PROBLEM_TEXT, "%s%s", what, why);
+    st->remedies[st->n_problems] = pv_remedy_id(pv_remedy_said(text).id);
     st->problems[st->n_problems++] = text;
 }
 

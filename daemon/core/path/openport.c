@@ -93,13 +93,13 @@ bool pv_openport_taken(const struct pv_node *n, bool by_phone_port, uint16_t fam
 bool pv_openport_lacks(const struct pv_node *n)
 {
     struct pv_addr addr;
-    const char *why;
+    struct pv_reason why;
     int r = pv_openport(n, &addr, &why);
     return r == PV_ERR_NOT_FOUND ||
            (r == PV_OK && (addr.family == PV_AF_INET6 || pv_openport_is_phone_port(n, &addr)));
 }
 
-int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
+int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, struct pv_reason *ret_why)
 {
     const struct pv_addr *ways[WAYS];
     const bool asked = list_ways(n, ways);
@@ -110,14 +110,14 @@ int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **
         }
     }
     if (n->ways.udp_blocked)
-        *ret_why = "UDP does not get through here: use a member in another network";
+        *ret_why = (struct pv_reason){"UDP does not get through here", PV_DO(other_network)};
     else if (asked || n->ways.gathering)
-        *ret_why = "no server has told yet from where this port is seen: try again in a moment";
+        *ret_why = (struct pv_reason){"no server has told yet from where this port is seen",
+                                      PV_DO_NOTHING};
     else
         *ret_why =
-            "this machine has no public address, its router maps no port, and the "
-            "coordinator opens no phone port: switch PCP, NAT-PMP or UPnP on in the router, or "
-            "forward this node's UDP port by hand and name it: --endpoint ADDRESS:PORT, or "
-            "have the coordinator's operator set [relay] phone-ports";
+            (struct pv_reason){"this machine has no public address, its router maps no port, and "
+                               "the coordinator opens no phone port",
+                               PV_DO(way_in)};
     return asked && !n->ways.udp_blocked ? PV_ERR_AGAIN : PV_ERR_NOT_FOUND;
 }

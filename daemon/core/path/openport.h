@@ -12,10 +12,10 @@
 /* A port that the router maps, proven from outside, or the port at a public IPv4 address of this
  * machine itself, of which a server saw no other one; else one that it maps for IPv6; else the
  * phone port at the coordinator, while it is open (node.ways.phone_port); else a public IPv6
- * address of this machine. PV_ERR_NOT_FOUND: there is none, and *ret_why says why, and what helps;
- * static. PV_ERR_AGAIN: the same, but a server is still being asked. */
+ * address of this machine. PV_ERR_NOT_FOUND: there is none, and *ret_why says why, and what helps.
+ * PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
-                              const char **ret_why);
+                              struct pv_reason *ret_why);
 /* Is this one of them, be it not the first? */
 bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr);
 /* Is it the phone port's? */

@@ -431,21 +431,23 @@ static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
 
 /* --- the phone port --------------------------------------------------------------------------- */
 
-/* Why the coordinator opens none, in words; NULL: it does, or nothing is known yet. */
-static const char *phone_port_why(const struct pv_turnc_phone_port *phone_port)
+/* Why the coordinator opens none; false: it does, or nothing is known yet. */
+static bool has_no_phone_port(const struct pv_turnc_phone_port *phone_port,
+                              struct pv_reason *ret_why)
 {
+    *ret_why = (struct pv_reason){"the relay is no p2pvpn-coordinator, and knows no phone ports",
+                                  PV_DO_NOTHING};
     if (phone_port->state == PV_TURNC_PHONE_PORT_UNSUPPORTED)
-        return "the relay is no p2pvpn-coordinator, and knows no phone ports";
-    if (phone_port->state != PV_TURNC_PHONE_PORT_REFUSED)
-        return NULL;
-    switch (phone_port->error) {
-    case PV_TURN_E_FORBIDDEN:
-        return "the coordinator gives none: its operator has to set [relay] phone-ports";
-    case PV_TURN_E_QUOTA_REACHED:
-        return "this network has as many phone ports as the coordinator's operator allows it";
-    default:
-        return "the coordinator has no phone port left, or no port for one";
-    }
+        return true;
+    if (phone_port->error == PV_TURN_E_FORBIDDEN)
+        *ret_why = (struct pv_reason){"the coordinator gives none", PV_DO(set_phone_ports)};
+    else if (phone_port->error == PV_TURN_E_QUOTA_REACHED)
+        *ret_why = (struct pv_reason){
+            "this network has as many phone ports as the coordinator's operator allows it",
+            PV_DO_NOTHING};
+    else
+        ret_why->text = "the coordinator has no phone port left, or no port for one";
+    return phone_port->state == PV_TURNC_PHONE_PORT_REFUSED;
 }
 
 /* A coordinator behind a 1:1 NAT that was not told its public address shows its own, which is of no
@@ -473,15 +475,15 @@ static void pump_phone_port(struct pv_relays *r, pv_ns now)
                 phone_port.port_lo == n->ways.phone_port.port_lo &&
                 phone_port.port_hi == n->ways.phone_port.port_hi;
     n->ways.phone_port = phone_port;
+    struct pv_reason why;
     if (same)
         return;
     pv_node_raise(n, PV_FACT_PHONE_PORT);
     if (phone_port.state == PV_TURNC_PHONE_PORT_OPEN)
         pv_log(n->log, PV_LOG_INFO, "what=\"the phone port is open\" address=%s",
                PV_ADDR_STR(&phone_port.addr));
-    else if (phone_port_why(&phone_port) != NULL)
-        pv_log(n->log, PV_LOG_WARN, "what=\"no phone port\" why=\"%s\"",
-               phone_port_why(&phone_port));
+    else if (has_no_phone_port(&phone_port, &why))
+        pv_log(n->log, PV_LOG_WARN, "what=\"no phone port\" why=\"%s\"", PV_REASON_STR(why));
 }
 
 /* --- is UDP blocked? -------------------------------------------------------------------------- */
@@ -645,8 +647,9 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
     else if (r->node->ways.udp_blocked && r->node->online)
         pv_statuspage_todo(st, "UDP is blocked, no server's answer comes in: ",
                            PV_DO(open_udp, PV_RELAYS_UDP_STR(r->node)));
-    if (phone_port_why(&r->node->ways.phone_port) != NULL)
-        pv_statuspage_problem(st, "no phone port: ", phone_port_why(&r->node->ways.phone_port));
+    struct pv_reason why;
+    if (has_no_phone_port(&r->node->ways.phone_port, &why))
+        pv_statuspage_problem(st, "no phone port: ", PV_REASON_STR(why));
     EACH_WAY(r, via)
     {
         const char *error = pv_relayway_error(r->ways[via]);

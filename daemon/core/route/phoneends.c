@@ -153,7 +153,7 @@ void pv_phoneends_restore(struct pv_phoneends *e, struct pv_view kept, pv_ns now
 static bool is_lost(const struct pv_phoneend *x, const struct pv_node *n)
 {
     struct pv_addr other;
-    const char *why;
+    struct pv_reason why;
     if (!x->here || pv_openport_leads(n, &x->at))
         return false;
     if (x->by_phone_port)
@@ -219,7 +219,7 @@ void pv_phoneends_show(const struct pv_phoneends *e, const struct pv_node *n,
 {
     char names[NAMES];
     struct pv_addr open;
-    const char *why;
+    struct pv_reason why;
     if (n->roster == NULL)
         return;
     const bool more = list_lost(e, n, now, names);
@@ -230,5 +230,5 @@ void pv_phoneends_show(const struct pv_phoneends *e, const struct pv_node *n,
     if (pv_openport(n, &open, &why) == PV_OK)
         pv_statuspage_todo(st, what, PV_DO(change_endpoint, PV_ADDR_STR(&open)));
     else
-        pv_statuspage_problem(st, what, why);
+        pv_statuspage_problem(st, what, PV_REASON_STR(why));
 }

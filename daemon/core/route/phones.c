@@ -297,23 +297,21 @@ static bool choose_gateway(struct pv_node *n, struct making *x)
 static bool refuse_word(const struct pv_node *n, const struct making *x, bool told,
                         enum pv_gatewayat_why why)
 {
-    static const char *const words[] = {
-        [PV_GATEWAYAT_UNASKED] =
-            "it is a gateway of phones of other admins with `[phones] gateway = on` in "
-            "its p2pvpnd.conf alone: say so there, and there `sudo p2pvpnctl reload`",
-        [PV_GATEWAYAT_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
-                                "member whose p2pvpnd root starts",
-        [PV_GATEWAYAT_FULL] = "it has as many phones as it can: name another member",
-        [PV_GATEWAYAT_CLOSED] = "strangers do not reach it: forward its UDP port by hand and name "
-                                "that: --endpoint ADDRESS:PORT, or have the coordinator's operator "
-                                "set [relay] phone-ports",
+    const struct pv_reason words[] = {
+        [PV_GATEWAYAT_UNASKED] = {"it is a gateway of phones of other admins with `[phones] "
+                                  "gateway = on` in its p2pvpnd.conf alone",
+                                  PV_DO(agree_there)},
+        [PV_GATEWAYAT_UNABLE] = {"its p2pvpnd has no rights (--user), and forwards nothing",
+                                 PV_DO(gateway_of_root)},
+        [PV_GATEWAYAT_FULL] = {"it has as many phones as it can", PV_DO(other_gateway)},
+        [PV_GATEWAYAT_CLOSED] = {"strangers do not reach it", PV_DO(forward_port_there)},
     };
-    const char *text = told && (size_t)why < PV_ARRAY_LEN(words) ? words[why] : NULL;
-    pv_ctlsrv_failf(n->ctl, x->handle, text != NULL ? PV_CTLAPI_REFUSED : PV_CTLAPI_TIMEOUT,
+    const bool known = told && (size_t)why < PV_ARRAY_LEN(words) && words[why].text != NULL;
+    const struct pv_reason away = {"it does not say where strangers reach it, as it is away",
+                                   PV_DO(name_endpoint)};
+    pv_ctlsrv_failf(n->ctl, x->handle, known ? PV_CTLAPI_REFUSED : PV_CTLAPI_TIMEOUT,
                     "%s: no app could reach %s: %s", x->what, x->by->name,
-                    text != NULL ? text
-                                 : "it does not say where strangers reach it, as it is away: name "
-                                   "that: --endpoint ADDRESS:PORT");
+                    PV_REASON_STR(known ? words[why] : away));
     return false;
 }
 
@@ -331,7 +329,7 @@ static void note_verdict(const struct pv_node *n, struct making *x)
 static bool find_endpoint(struct pv_node *n, struct making *x)
 {
     const struct waiting *w = &of(n)->waiting;
-    const char *why;
+    struct pv_reason why;
     if (!is_self(n, x->by)) {
         if (w->what != WAIT_MEMBER || w->handle != x->handle)
             return refuse(n, x, PV_CTLAPI_FAILED,
@@ -351,7 +349,7 @@ static bool find_endpoint(struct pv_node *n, struct making *x)
         return true;
     }
     pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE, "%s: no app could reach it: %s",
-                    x->what, why);
+                    x->what, PV_REASON_STR(why));
     return false;
 }
 
@@ -557,7 +555,7 @@ static void ask_member(struct phones *g, pv_ns now)
 static bool names_port(const struct pv_node *n, const struct making *x)
 {
     struct pv_addr at;
-    const char *why;
+    struct pv_reason why;
     if (x->req->u.phone.endpoint[0] != '\0')
         return is_named_port(n, x);
     return pv_openport(n, &at, &why) == PV_OK && pv_openport_is_phone_port(n, &at);
@@ -695,7 +693,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static bool look_for(struct phones *g, struct pv_gatewayat *c, pv_ns now)
 {
     struct pv_node *n = g->node;
-    const char *why;
+    struct pv_reason why;
     int r;
     c->why = !g->willing                     ? PV_GATEWAYAT_UNASKED
              : !can_be_gateway(n)            ? PV_GATEWAYAT_UNABLE

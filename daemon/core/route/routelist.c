@@ -467,7 +467,7 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
         pv_statuspage_todo(st,
                            PV_STR("the exit %.96s is not used: %s, and they are dropped: ", x->peer,
                                   pv_netplan_stray_text(x->stray, text)),
-                           PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(x->stray, todo)));
+                           pv_remedy_said(pv_netplan_stray_remedy(x->stray, todo)));
         return;
     }
     /* Of a guard the host's fault says whose it is. */
@@ -492,7 +492,7 @@ static void name_strays(const struct pv_node *n, struct pv_statuspage *st)
         char text[PV_NETPLAN_WAY], todo[PV_NETPLAN_WAY];
         if (o->table != 0 && o->own != 0)
             pv_statuspage_todo(st, PV_STR("%s: ", pv_netplan_stray_text(o, text)),
-                               PV_DO(lead_to_tunnel, pv_netplan_stray_remedy(o, todo)));
+                               pv_remedy_said(pv_netplan_stray_remedy(o, todo)));
     }
 }
 

@@ -331,15 +331,23 @@ static void add_doubts(unsigned doubts, json_t **out)
 const char *pv_ctlapi_error_said(const char *word)
 {
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_STORAGE)) == 0)
-        return "storage, it cannot store at present: tell its operator";
+        return "storage, it cannot store at present";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0)
-        return "full, it or the network has no room left: tell its operator";
+        return "full, it or the network has no room left";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_LIMIT)) == 0)
         return "limit, too many requests: it takes more later";
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0)
-        return "version, it is older than p2pvpn here: its operator has to upgrade "
-               "p2pvpn-coordinator";
+        return "version, it is older than p2pvpn here";
     return word;
+}
+
+struct pv_remedy pv_ctlapi_error_todo(const char *word)
+{
+    if (strcmp(word, pv_ctl_error_word(PV_CTL_E_STORAGE)) == 0 ||
+        strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0)
+        return PV_DO(tell_operator);
+    return strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0 ? PV_DO(have_it_upgraded)
+                                                                  : PV_DO_NOTHING;
 }
 
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "base/remedy.h"
 #include "base/text.h"
 #include "crypto/sign.h"
 #include "proto/local/ctlcmd.h"
@@ -125,6 +126,7 @@ struct pv_ctlapi_told {
  * this disk has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
 /* A coordinator's error word (pv_ctl_error_word()) for people, behind "said": where it has to do
- * with its room or its storage, also what it means and who can mend it. Static, or the word itself.
- */
+ * with its room or its storage, also what it means. Static, or the word itself. */
 const char *pv_ctlapi_error_said(const char *word);
+/* Who can mend it; NONE: nobody has to. */
+struct pv_remedy pv_ctlapi_error_todo(const char *word);

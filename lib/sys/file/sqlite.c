@@ -36,7 +36,7 @@ int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.80s: the database is damaged: %s", what,
-             db->path, db->kind->remedy);
+             db->path, pv_remedy_text(db->kind->damaged));
     return PV_ERR_MALFORMED;
 }
 
@@ -64,29 +64,29 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
         return pv_sqlite_damaged(db, what, ret_error);
     case SQLITE_FULL:
         snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: the disk is full: %s", what, db->path,
-                 pv_disk_has_inodes(db->path) ? "free some space"
-                                              : "no inodes are free: delete small files");
+                 pv_disk_has_inodes(db->path)
+                     ? PV_DO_STR(free_disk)
+                     : PV_STR("no inodes are free: %s", PV_DO_STR(delete_small_files)));
         return -ENOSPC;
     case SQLITE_NOMEM:
         snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: out of memory", what, db->path);
         return PV_ERR_NOMEM;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "%s %.120s: another program keeps it locked: end that program", what, db->path);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: another program keeps it locked: %s",
+                 what, db->path, PV_DO_STR(end_lock));
         return -EBUSY;
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
         if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode)) {
             snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                     "%s %.120s: a directory has the database's name: move it away", what,
-                     db->path);
+                     "%s %.120s: a directory has the database's name: %s", what, db->path,
+                     PV_DO_STR(move_file_away));
             return -EISDIR;
         }
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "%s %.120s: not writable: check owner, mode and mount of its directory", what,
-                 db->path);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: not writable: %s", what, db->path,
+                 PV_DO_STR(check_directory));
         return -EACCES;
     default:
         snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.100s: %.80s", what, db->path,
@@ -116,13 +116,13 @@ static int refuse_other(const struct pv_sqlite *s, int version,
 {
     if (version > s->kind->schema)
         snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open %.80s: written by a newer %s (schema %d; this one knows %d): upgrade %s",
-                 s->path, s->kind->program, version, s->kind->schema, s->kind->program);
+                 "open %.80s: written by a newer %s (schema %d; this one knows %d): %s", s->path,
+                 s->kind->program, version, s->kind->schema, PV_DO_STR(upgrade, s->kind->program));
     else
         snprintf(ret_error, PV_SQLITE_ERROR_MAX,
                  "open %.80s: written by another version of %s (schema %d; this one knows %d): "
-                 "move the file away",
-                 s->path, s->kind->program, version, s->kind->schema);
+                 "%s",
+                 s->path, s->kind->program, version, s->kind->schema, PV_DO_STR(move_file_away));
     return PV_ERR_UNSUPPORTED;
 }
 
@@ -137,9 +137,8 @@ static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     if (app == 0 && tables == 0)
         return PV_OK; /* new */
     if (app != s->kind->application_id) {
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open %.120s: not a database of %s: choose another --state", s->path,
-                 s->kind->program);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "open %.120s: not a database of %s: %s", s->path,
+                 s->kind->program, PV_DO_STR(other_state));
         return PV_ERR_MALFORMED;
     }
     if (version != s->kind->schema)

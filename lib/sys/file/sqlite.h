@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sqlite.h - a program's SQLite database: made and opened with care, its failures in sentences that
- * name the remedy. Statements are the caller's. One thread.
+ * end with the remedy. Statements are the caller's. One thread.
  */
 #pragma once
 
 #include <sqlite3.h>
 
 #include "base/pv.h"
+#include "base/remedy.h"
 
 enum {
     PV_SQLITE_ERROR_MAX = 240, /* bytes of a sentence, with the NUL */
@@ -15,11 +16,11 @@ enum {
 
 /* The marks of a database of this program. Constant, kept by reference. */
 struct pv_sqlite_kind {
-    int application_id;  /* PRAGMA application_id */
-    int schema;          /* PRAGMA user_version: a database of another one is refused */
-    const char *program; /* "p2pvpnd": whose it is */
-    const char *remedy;  /* what to do when it is damaged: "restore it from a backup, …" */
-    int page;            /* bytes of a page of a new database, a power of two; 0: SQLite's 4096 */
+    int application_id;        /* PRAGMA application_id */
+    int schema;                /* PRAGMA user_version: a database of another one is refused */
+    const char *program;       /* "p2pvpnd": whose it is */
+    enum pv_remedy_id damaged; /* what to do when it is damaged */
+    int page; /* bytes of a page of a new database, a power of two; 0: SQLite's 4096 */
 };
 
 struct pv_sqlite; /* opaque */

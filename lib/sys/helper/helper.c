@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/inside.h"
 #include "sys/net/unixsock.h"
@@ -134,8 +135,8 @@ static int call_locked(int fd, struct call *c)
     }
     if (n != (ssize_t)sizeof(c->reply)) {
         c->reply.n_fds = 0;
-        snprintf(c->reply.error, PV_HELPER_ERROR_MAX,
-                 "ask the privileged helper: it is gone: restart p2pvpnd");
+        snprintf(c->reply.error, PV_HELPER_ERROR_MAX, "ask the privileged helper: it is gone: %s",
+                 PV_DO_STR(restart_p2pvpnd));
         return PV_ERR_CLOSED;
     }
     take_fds(&msg, c->fds, &n_fds);

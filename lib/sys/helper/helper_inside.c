@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/hostctl.h"
@@ -24,19 +25,20 @@
 /* --- namespaces ---------------------------------------------------------------------------- */
 
 /* A switch of this machine keeps users from namespaces: which one, and who can change it. */
-static const char *remedy(int err)
+static struct pv_reason reason(int err)
 {
     if (err == EINVAL || err == ENOSYS)
-        return "this kernel has no user namespaces: start p2pvpnd as root";
+        return (struct pv_reason){"this kernel has no user namespaces", PV_DO(start_as_root)};
     if (err == ENOSPC || err == EUSERS || pv_switch_read("/proc/sys/user/max_user_namespaces") == 0)
-        return "no more are allowed: as root: sysctl user.max_user_namespaces=1000";
+        return (struct pv_reason){"no more are allowed",
+                                  PV_DO(sysctl_as_root, "user.max_user_namespaces=1000")};
     if (pv_switch_read("/proc/sys/kernel/unprivileged_userns_clone") == 0)
-        return "users may not make any: as root: sysctl kernel.unprivileged_userns_clone=1";
+        return (struct pv_reason){"users may not make any",
+                                  PV_DO(sysctl_as_root, "kernel.unprivileged_userns_clone=1")};
     if (pv_switch_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") > 0)
-        return "AppArmor keeps users from them: as root: sysctl "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or a profile with `userns,`";
-    return "not permitted, as in a container of docker's default profile: start that with "
-           "--security-opt seccomp=unconfined, or p2pvpnd as root";
+        return (struct pv_reason){"AppArmor keeps users from them", PV_DO(allow_in_apparmor)};
+    return (struct pv_reason){"not permitted, as in a container of docker's default profile",
+                              PV_DO(allow_namespaces)};
 }
 
 /* The user is who it was, and the only one. A root without CAP_SETFCAP may not say so of itself
@@ -77,7 +79,7 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
         r = map_user(uid, gid);
     if (r < 0) {
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "make a network of this user's: %s: %s",
-                 strerror(-r), remedy(-r));
+                 strerror(-r), PV_REASON_STR(reason(-r)));
         return r;
     }
     /* ping(8) without rights, as systemd allows it on most machines. Not worth a network. */
@@ -88,7 +90,7 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
     r = set_up_loopback();
     if (r < 0)
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "set up lo of this user's network: %s: %s",
-                 strerror(-r), remedy(-r));
+                 strerror(-r), PV_REASON_STR(reason(-r)));
     return r;
 }
 

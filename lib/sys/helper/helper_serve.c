@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/netplan.h"
+#include "base/remedy.h"
 #include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/hostctl.h"
@@ -125,7 +126,8 @@ static int open_udp(struct helper_server *s, const struct pv_helper_request *req
     /* A port that was kept is in the state directory, where a daemon that was taken over may have
      * written that of a name server. */
     if (s->fixed.udp_port != 0 ? port != s->fixed.udp_port : port < PORTS_OF_ROOT)
-        return fail_reply(s, -EINVAL, "open UDP port %u: below 1024: give it with --port", port);
+        return fail_reply(s, -EINVAL, "open UDP port %u: below 1024: %s", port,
+                          PV_DO_STR(port_by_flag));
     int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
     if (r >= 0) {
         group.n = n;
@@ -145,10 +147,7 @@ static int open_udp(struct helper_server *s, const struct pv_helper_request *req
     if (r < 0) {
         pv_udp_group_close(&group);
         if (r == PV_ERR_EXISTS)
-            return fail_reply(s, r,
-                              "open UDP port %u: in use: stop the program that uses it, or choose "
-                              "another one (port in [interface] of p2pvpnd.conf, or --port)",
-                              port);
+            return fail_reply(s, r, "open UDP port %u: in use: %s", port, PV_DO_STR(other_port));
         return fail_reply(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
     s->close_fds = true;
@@ -177,10 +176,8 @@ static int check_iface(struct helper_server *s, const struct pv_helper_iface *if
     bool v6 = false;
     for (size_t i = 0; i < iface->n_addrs; i++) {
         if (!pv_netplan_is_own(&iface->addrs[i], s->fixed.ranges, s->fixed.n_ranges))
-            return fail_reply(s, -EINVAL,
-                              "%s: %s is not of a private range: give the network's range in "
-                              "[interface] range, then restart p2pvpnd",
-                              what, PV_PREFIX_STR(&iface->addrs[i]));
+            return fail_reply(s, -EINVAL, "%s: %s is not of a private range: %s", what,
+                              PV_PREFIX_STR(&iface->addrs[i]), PV_DO_STR(name_range));
         v6 = v6 || iface->addrs[i].base.family == PV_AF_INET6;
     }
     for (size_t i = 0; i < iface->n_routes; i++)
@@ -214,12 +211,10 @@ static void take_host_addr(void *ctx, const struct pv_net_addr *a)
         return;
     for (size_t i = 0; i < look->iface->n_addrs && look->r >= 0; i++)
         if (pv_prefix_overlaps(&look->iface->addrs[i], &a->addr))
-            look->r = fail_reply(
-                s, PV_ERR_EXISTS,
-                "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
-                "network with another range (create --cidr)",
-                pv_prefix_format(&look->iface->addrs[i], range), s->fixed.ifname,
-                pv_prefix_format(&a->addr, other), a->ifname);
+            look->r =
+                fail_reply(s, PV_ERR_EXISTS, "use %s on %s: its range overlaps %s on %s: %s",
+                           pv_prefix_format(&look->iface->addrs[i], range), s->fixed.ifname,
+                           pv_prefix_format(&a->addr, other), a->ifname, PV_DO_STR(other_range));
     for (size_t i = 0; i < look->iface->n_routes && look->r >= 0; i++) {
         const struct pv_prefix *route = &look->iface->routes[i];
         if (route->bits < a->addr.bits || !pv_prefix_overlaps(route, &a->addr))
@@ -299,21 +294,12 @@ static int open_tun(struct helper_server *s, unsigned queues)
     if (r >= 0)
         return PV_OK;
     if (r == PV_ERR_NOT_FOUND)
-        return fail_reply(
-            s, r,
-            "open /dev/net/tun: no such device: load the module (modprobe tun), or pass "
-            "/dev/net/tun into this container; where systemd runs p2pvpnd restart it then");
+        return fail_reply(s, r, "open /dev/net/tun: no such device: %s", PV_DO_STR(load_tun_there));
     if (r == PV_ERR_EXISTS)
-        return fail_reply(s, r,
-                          "make interface %s: the name is in use: stop the program that has it, or "
-                          "choose another one (name in [interface] of p2pvpnd.conf, or --tun)",
-                          name);
+        return fail_reply(s, r, "make interface %s: the name is in use: %s", name,
+                          PV_DO_STR(other_name));
     if (r == -EPERM || r == -EACCES)
-        return fail_reply(
-            s, r,
-            "make interface %s: not permitted: p2pvpnd needs CAP_NET_ADMIN and access to "
-            "/dev/net/tun (chmod 666 /dev/net/tun, as udev does)",
-            name);
+        return fail_reply(s, r, "make interface %s: not permitted: %s", name, PV_DO_STR(allow_tun));
     return fail_reply(s, r, "make interface %s: %s", name, pv_strstatus(r));
 }
 
@@ -431,12 +417,14 @@ static int configure(struct helper_server *s, const struct pv_helper_iface *want
     if (r >= 0 && again)
         restore_networks(s, want, dev, lines);
     free(lines);
+    const struct pv_reason lacks = pv_ipcmd_reason(complaint);
     if (r == PV_ERR_NOT_FOUND)
-        return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", name);
+        return fail_reply(s, r, "set up %s: there is no ip program: %s", name,
+                          PV_DO_STR(install_ip));
     if (r < 0)
-        return fail_reply(s, r, "set up %s: ip says: %s%s", name,
+        return fail_reply(s, r, "set up %s: ip says: %s%s%s", name,
                           complaint[0] != '\0' ? complaint : pv_strstatus(r),
-                          pv_ipcmd_remedy(complaint));
+                          lacks.text[0] != '\0' ? ": " : "", PV_REASON_STR(lacks));
     return PV_OK;
 }
 

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "sys/file/file.h"
 
@@ -441,9 +442,8 @@ static void drop_advertised(struct pv_hostctl *ctl)
 static void fail_at(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int value, int status)
 {
     if (error[0] == '\0')
-        snprintf(error, PV_HOSTCTL_ERROR_MAX,
-                 "set /proc/sys/net/%s to %d: %s: set it yourself: sysctl -w net/%s=%d", key, value,
-                 pv_strstatus(status), key, value);
+        snprintf(error, PV_HOSTCTL_ERROR_MAX, "set /proc/sys/net/%s to %d: %s: %s", key, value,
+                 pv_strstatus(status), PV_DO_STR(set_sysctl, key, PV_STR("%d", value)));
 }
 
 static void fail(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int status)

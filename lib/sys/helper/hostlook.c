@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
@@ -442,12 +443,10 @@ static bool list_policies(const struct pv_netplan *plan, char own[static PV_NETW
 static bool tell_guard(const struct policies *p, char ret_remedy[static PV_NETPLAN_FAULT])
 {
     if (p->guard[0] != '\0')
-        snprintf(
-            ret_remedy, PV_NETPLAN_FAULT,
-            "use an exit: another network of this machine lets nothing out but by its own "
-            "(table %s): there `sudo p2pvpnctl exit off`, and where its p2pvpnd has ended start "
-            "that first",
-            p->guard);
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "use an exit: another network of this machine lets nothing out but by its own "
+                 "(table %s): %s",
+                 p->guard, PV_DO_STR(exit_off_first));
     return p->guard[0] != '\0';
 }
 
@@ -474,23 +473,20 @@ bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static P
         return false;
     if (p.firewalld && !mentions("inet firewalld", plan)) {
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "forward packets of members: firewalld does not let %s through: firewall-cmd "
-                 "--permanent --zone=trusted --add-interface=%s && firewall-cmd --reload",
-                 ifname, ifname);
+                 "forward packets of members: firewalld does not let %s through: %s", ifname,
+                 PV_DO_STR(add_to_firewalld, ifname));
         return true;
     }
     if (p.dropping[0] == '\0' || mentions(p.dropping, plan))
         return false;
     if (p.docker)
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "forward packets of members: docker drops what it does not know: iptables -I "
-                 "DOCKER-USER -i %s -j ACCEPT; iptables -I DOCKER-USER -o %s -j ACCEPT",
-                 ifname, ifname);
+                 "forward packets of members: docker drops what it does not know: %s",
+                 PV_DO_STR(accept_in_docker, ifname, ifname));
     else
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "forward packets of members: table %s drops what it does not know: let its chain "
-                 "of hook forward accept iifname %s and oifname %s",
-                 p.dropping, ifname, ifname);
+                 "forward packets of members: table %s drops what it does not know: %s", p.dropping,
+                 PV_DO_STR(accept_in_table, ifname, ifname));
     return true;
 }
 
@@ -514,8 +510,8 @@ static void take_reverse_line(void *ctx, const char *line)
              strstr(rule, asks) != NULL && strstr(rule, "drop") != NULL)
         snprintf(r->remedy, PV_NETPLAN_FAULT,
                  "use an exit: rule \"%.120s\" (table %s, chain %s) drops what comes for p2pvpnd, "
-                 "since it ignores the mark: write `fib saddr . mark . iif oif` in it",
-                 rule, r->table, r->chain);
+                 "since it ignores the mark: %s",
+                 rule, r->table, r->chain, PV_DO_STR(look_at_marks));
 }
 
 bool pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT])

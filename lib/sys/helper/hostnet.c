@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "sys/helper/hostctl.h"
 #include "sys/helper/hostlook.h"
@@ -276,7 +277,8 @@ static int set_table(struct pv_hostnet *net)
     char complaint[PV_IPCMD_ERROR_MAX];
     int r = pv_networds_nft(&net->plan, &net->host, net->text);
     if (r < 0) {
-        fault(net, "write rules for nft: there are too many prefixes: use or offer fewer");
+        fault(net, "write rules for nft: there are too many prefixes: %s",
+              PV_DO_STR(fewer_prefixes));
         return r;
     }
     if (strcmp(net->text, net->table_now) == 0 && (table_is_whole(net) || net->watch.nft_fd < 0))
@@ -285,15 +287,18 @@ static int set_table(struct pv_hostnet *net)
     pv_networds_table(net->plan.ifname, net->watch.table);
     watch_open_nft(&net->watch);
     r = pv_nftcmd_run(net->text, complaint);
+    const struct pv_reason lacks = pv_ipcmd_reason(complaint);
     if (r == PV_ERR_NOT_FOUND)
-        fault(net, "%s: there is no nft program: install the package nftables",
+        fault(net, "%s: there is no nft program: %s",
               net->plan.exit_block      ? "keep in what is bound to a network card"
               : net->plan.exit          ? "set up the exit"
               : net->plan.n_offered > 0 ? "set up forwarding"
-                                        : "keep out who speaks as a member beside the interface");
+                                        : "keep out who speaks as a member beside the interface",
+              PV_DO_STR(install_nft));
     else if (r < 0)
-        fault(net, "set up table inet %s: nft says: %s%s", net->watch.table,
-              complaint[0] != '\0' ? complaint : pv_strstatus(r), pv_ipcmd_remedy(complaint));
+        fault(net, "set up table inet %s: nft says: %s%s%s", net->watch.table,
+              complaint[0] != '\0' ? complaint : pv_strstatus(r), lacks.text[0] != '\0' ? ": " : "",
+              PV_REASON_STR(lacks));
     if (r < 0) {
         net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return r;
@@ -450,7 +455,8 @@ static void set_routes(struct pv_hostnet *net)
     }
     net->text[len] = '\0';
     if (len > 0 && pv_ipcmd_force(net->text) < 0)
-        fault(net, "set routes through %s: ip refused some: see `ip route show proto %d`",
+        fault(net,
+              "set routes through %s: ip refused some; `ip route show proto %d` lists the others",
               net->plan.ifname, PV_NET_PROTO_OWN);
     set_used_rules(net);
     if (stale_routes(net, n_want, n_have, ifindex) > 0)
@@ -494,9 +500,10 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
 {
     const struct pv_netplan_link *rival = pv_networds_rival(&net->host);
     if (net->host.n_uids == 0 && !net->alone) {
-        fault(net, "use an exit: p2pvpnd runs as a user of others, whose packets would go around "
-                   "it: start it by its unit, or as root with a state directory that user p2pvpn "
-                   "can reach");
+        fault(net,
+              "use an exit: p2pvpnd runs as a user of others, whose packets would go around "
+              "it: %s",
+              PV_DO_STR(start_with_rights));
         return PV_ERR_UNSUPPORTED;
     }
     /* A helper whose daemon has just ended may still be cleaning up. */
@@ -507,15 +514,14 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
     if (rival != NULL)
         fault(net,
               "use an exit: another VPN has the route %s on %s, which our own packets would "
-              "follow: stop that VPN",
-              PV_PREFIX_STR(&rival->prefix), rival->ifname);
+              "follow: %s",
+              PV_PREFIX_STR(&rival->prefix), rival->ifname, PV_DO_STR(stop_vpn));
     else if (taken < 0 && taken != PV_ERR_EXISTS)
         fault(net, "use an exit: the interface p2pvpn-exit cannot be made: %s",
               pv_strstatus(taken));
     else if (taken < 0)
-        fault(net,
-              "use an exit: another network of this machine uses one: there `sudo p2pvpnctl exit "
-              "off`, and where its p2pvpnd has ended start that first");
+        fault(net, "use an exit: another network of this machine uses one: %s",
+              PV_DO_STR(exit_off_first));
     else if (net->wanted.exit_asked && pv_hostlook_is_guarded(&net->plan, guard))
         fault(net, "%s", guard); /* of a network whose p2pvpnd has ended */
     else
@@ -619,14 +625,15 @@ static void look_at_resolvers(struct pv_hostnet *net)
     net->resolvers_at = net->plan.n_offered > 0 ? pv_clock_now() + RESOLVERS_AGAIN : PV_NEVER;
     for (size_t i = 0; i < 2; i++)
         if (exits[i] && dns[i]->family == PV_AF_NONE && dns[1 - i]->family == PV_AF_NONE)
-            fault(net, "resolve names for members that use this exit: this host's resolver is on "
-                       "the host itself: they need a public one");
+            fault(net,
+                  "resolve names for members that use this exit: this host's resolver is on "
+                  "the host itself: %s",
+                  PV_DO_STR(public_resolver));
         else if (exits[i] && dns[i]->family == PV_AF_NONE)
             fault(net,
                   "resolve names for members that use this exit and ask over %s: /etc/resolv.conf "
-                  "has no server with such an address: give it one, or them one of the other "
-                  "family or a public one",
-                  i == 0 ? "IPv4" : "IPv6");
+                  "has no server with such an address: %s",
+                  i == 0 ? "IPv4" : "IPv6", PV_DO_STR(give_resolver));
 }
 
 /* A network that is not known could not be kept from those who use the exit. */
@@ -636,10 +643,8 @@ static void close_exit(struct pv_hostnet *net)
         if (net->plan.offered[i].prefix.bits != 0)
             continue;
         net->plan.offered[i] = net->plan.offered[--net->plan.n_offered];
-        fault(net,
-              "be an exit: this host has more than %d networks, or they could not be read: have "
-              "fewer, or offer prefixes",
-              PV_NETWORDS_LINKS);
+        fault(net, "be an exit: this host has more than %d networks, or they could not be read: %s",
+              PV_NETWORDS_LINKS, PV_DO_STR(offer_prefixes));
     }
 }
 
@@ -651,10 +656,8 @@ static void leave_out_taken(struct pv_hostnet *net)
         if (overlay[i]->base.family == PV_AF_NONE ||
             pv_networds_may_be_members(&net->host, net->plan.ifname, overlay[i]))
             continue;
-        fault(net,
-              "keep members' range %s to %s: this host is in it by another interface: leave that "
-              "network",
-              PV_PREFIX_STR(overlay[i]), net->plan.ifname);
+        fault(net, "keep members' range %s to %s: this host is in it by another interface: %s",
+              PV_PREFIX_STR(overlay[i]), net->plan.ifname, PV_DO_STR(leave_that_network));
         for (size_t k = net->plan.n_offered; k-- > 0;)
             if (net->plan.offered[k].prefix.base.family == overlay[i]->base.family)
                 net->plan.offered[k] = net->plan.offered[--net->plan.n_offered];

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/procinfo.h"
 #include "sys/proc/sandbox.h"
@@ -128,16 +129,15 @@ static bool may_run(const char *path, struct stat *st, struct notify_reply *r)
         return false;
     }
     if ((st->st_mode & 0022) != 0) {
-        set_failure(r, PV_ERR_REFUSED,
-                    "notify: %.120s: others than its owner may write it: chmod go-w it", path);
+        set_failure(r, PV_ERR_REFUSED, "notify: %.120s: others than its owner may write it: %s",
+                    path, PV_DO_STR(keep_to_owner));
         return false;
     }
     /* Root's program needs nobody's rights in particular; another user's runs as that user. */
     if (getuid() != 0 && st->st_uid != 0 && st->st_uid != getuid() && !may_become()) {
         set_failure(r, PV_ERR_REFUSED,
-                    "notify: %.120s: belongs to a user that this service may not become: give it "
-                    "to root, or see notify in p2pvpnd(8)",
-                    path);
+                    "notify: %.120s: belongs to a user that this service may not become: %s", path,
+                    PV_DO_STR(give_to_root));
         return false;
     }
     if (realpath(path, real) == NULL) {
@@ -319,7 +319,8 @@ int pv_notify_run(int fd, const struct pv_notify_message *msg,
         } while (n < 0 && errno == EINTR);
     }
     if (n != (ssize_t)sizeof(r))
-        set_failure(&r, PV_ERR_CLOSED, "notify: its process is gone: restart p2pvpnd");
+        set_failure(&r, PV_ERR_CLOSED, "notify: its process is gone: %s",
+                    PV_DO_STR(restart_p2pvpnd));
     memcpy(ret_error, r.error, sizeof(r.error));
     return r.status;
 }

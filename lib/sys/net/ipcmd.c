@@ -207,13 +207,13 @@ static int run(const struct command *c, const char *lines, pv_nftcmd_line *line,
     return r;
 }
 
-const char *pv_ipcmd_remedy(const char *complaint)
+struct pv_reason pv_ipcmd_reason(const char *complaint)
 {
     if (strstr(complaint, "unrecognized option") != NULL)
-        return ": this ip is BusyBox's: install iproute2";
+        return (struct pv_reason){"this ip is BusyBox's", PV_DO(install_ip)};
     if (strstr(complaint, "not supported") != NULL)
-        return ": this kernel lacks nf_tables: `modprobe nf_tables`, of a container on its host";
-    return "";
+        return (struct pv_reason){"this kernel lacks nf_tables", PV_DO(load_nf_tables)};
+    return (struct pv_reason){"", PV_DO_NOTHING};
 }
 
 /* All lines or an error: ip stops at the first line that fails, and its complaint is returned. */

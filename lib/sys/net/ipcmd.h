@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/pv.h"
+#include "base/remedy.h"
 
 enum {
     PV_IPCMD_LINES_MAX = 163840, /* bytes of a batch; ours */
@@ -31,9 +32,9 @@ PV_MUST_CHECK int pv_ipcmd_run6(const char *lines, char ret_error[static PV_IPCM
 /* Runs all lines, whatever fails. PV_ERR_REFUSED: some have failed. */
 int pv_ipcmd_force(const char *lines);
 
-/* Returns ": WHAT TO DO" for what ip or nft says where the program or the kernel lacks something;
- * "" for anything else. */
-const char *pv_ipcmd_remedy(const char *complaint);
+/* What ip or nft says where the program or the kernel lacks something; the text is "" for anything
+ * else. */
+struct pv_reason pv_ipcmd_reason(const char *complaint);
 /* Sets what the text says, all or nothing. PV_ERR_NOT_FOUND: no nft program. Else as
  * pv_ipcmd_run(). */
 PV_MUST_CHECK int pv_nftcmd_run(const char *text, char ret_error[static PV_IPCMD_ERROR_MAX]);

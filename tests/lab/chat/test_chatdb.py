@@ -75,8 +75,8 @@ def a_newer_one_waits_for_the_upgrade(lab):
     a.stop_daemon()
     set_version(99)
     a.daemon()
-    look(a, b, "newer", "upgrade_p2pvpnd")
-    # remedy: upgrade_p2pvpnd
+    look(a, b, "newer", "upgrade")
+    # remedy: upgrade
     a.stop_daemon()
     set_version(1)
     a.daemon()
@@ -85,7 +85,7 @@ def a_newer_one_waits_for_the_upgrade(lab):
 
 
 @scenario
-def one_that_has_no_room_is_made_when_there_is_some(lab):
+def one_that_has_no_room_is_made_when_there_is_some(lab):  # remedy: free_disk
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     small_disk(a, STATE)
@@ -94,7 +94,7 @@ def one_that_has_no_room_is_made_when_there_is_some(lab):
     a.run("sh", "-c", f"rm -f {STATE}/chat.db*")
     fill(a, STATE)
     a.daemon()
-    look(a, b, "full", "as_it_says")
+    look(a, b, "full", "free_disk")
     make_room(a, STATE)
     wait("a to send", lambda: a.ctl("send", "b", "after", check_rc=False).code == 0, 40)
     wait("b to get it", lambda: "after" in b.ctl("inbox").out, 60)

@@ -56,7 +56,7 @@ def a_network_is_looked_at_and_dropped(lab):
     for words in (["status"], ["doctor"], ["invite"], ["create", coordinator.url()]):
         r = c.ctl(*words, check_rc=False)
         check(back in r.out + r.err and "cannot be reached" not in r.out + r.err, f"{words}: {r}")
-    c.ctl("network", "coordinators", "add", coordinator.url())  # remedy: serve_again, as_p2pvpnd_says
+    c.ctl("network", "coordinators", "add", coordinator.url())  # remedy: serve_again
     equal({n["id"] for n in networks(coordinator)}, {home["id"], guests["id"]}, "given back")
     c.ctl("wait")
     run(coordinator, "drop", guests["id"])

@@ -520,12 +520,17 @@ static void expect_refusal(const char *want)
     pv_file_free(after, len_after);
 }
 
+/* remedy: move_network_away */
 PV_TEST(a_file_that_is_no_database_is_refused_and_kept)
 {
     static char junk[8192];
     memset(junk, 'x', sizeof(junk));
     assert_ok(pv_file_write(db_path(), pv_view(junk, sizeof(junk)), 0600));
     expect_refusal("damaged");
+    assert_int_equal(rename(db_path(), PV_STR("%s/away", dir)), 0);
+    open_store();
+    close_store();
+    unlink(PV_STR("%s/away", dir));
 }
 
 PV_TEST(a_damaged_database_is_refused_and_kept)

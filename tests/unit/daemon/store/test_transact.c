@@ -5,8 +5,10 @@
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
-static const struct pv_sqlite_kind kind = {
-    .application_id = 1, .schema = 1, .program = "the test", .remedy = "restore it"};
+static const struct pv_sqlite_kind kind = {.application_id = 1,
+                                           .schema = 1,
+                                           .program = "the test",
+                                           .damaged = PV_REMEDY_move_network_away};
 
 static char dir[64];
 static struct pv_transact t;

@@ -89,8 +89,10 @@ void test_begin(void)
 
 PV_TEST(a_lacking_tool_or_kernel_is_told_with_its_remedy)
 {
-    assert_has(pv_ipcmd_remedy("ip: unrecognized option: batch"), "install iproute2");
-    assert_has(pv_ipcmd_remedy("Error: cache initialization failed: Operation not supported"),
-               "modprobe nf_tables");
-    assert_string_equal(pv_ipcmd_remedy("RTNETLINK answers: Operation not permitted"), "");
+    assert_int_equal(pv_ipcmd_reason("ip: unrecognized option: batch").todo.id,
+                     PV_REMEDY_install_ip);
+    assert_int_equal(
+        pv_ipcmd_reason("Error: cache initialization failed: Operation not supported").todo.id,
+        PV_REMEDY_load_nf_tables);
+    assert_string_equal(pv_ipcmd_reason("RTNETLINK answers: Operation not permitted").text, "");
 }

@@ -500,7 +500,7 @@ PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
     start(2);
     after(PV_COORDWAIT_OTHERS, "offline 0");
     after(PV_MS(300), "offline 1");
-    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection");
+    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "refuses the connection");
     char tried[PV_COORDCLIENT_TRIED_BUF];
     pv_coordclient_tried(w->client, tried);
     assert_string_equal(tried, " (tried 192.0.2.0:3478 and 1 more)");
@@ -583,7 +583,7 @@ PV_TEST(a_server_that_closes_inside_tls_too_is_left_alone_until_the_next_round)
     w->coord_dh[3] ^= 1; /* another key: it closes on whatever is sealed to ours */
     start(1);
     after(PV_MS(1), "opened 2, offline 1");
-    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "closes the connection");
+    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "closes the connection");
     after(PV_S(1), "opened 4");
 }
 
@@ -602,7 +602,7 @@ PV_TEST(a_guess_keeps_nobody_waiting_and_says_nothing)
     start_guessing();
     after(PV_COORDCLIENT_GUESS - PV_MS(1), "offline 0");
     after(PV_MS(300), "offline 1");
-    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection");
+    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "refuses the connection");
 }
 
 PV_TEST(addresses_may_come_later)
@@ -1005,7 +1005,7 @@ PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
     assert_in_range(drop(PV_MS(3400), NULL), PV_COORDWAIT_WELCOMES, 6);
     assert_in_range(drop(PV_S(1500), NULL), 25, 25 * MANY_PER_MINUTE);
     expect("dropped yes");
-    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator");
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].why.todo.id, PV_REMEDY_tell_operator);
 }
 
 PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
@@ -1018,7 +1018,7 @@ PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
     /* An end now is a restart like any other. */
     hang_up(the_stream());
     assert_true(time_to_return() <= PV_MS(1200));
-    assert_string_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "the connection was closed");
+    assert_string_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "the connection was closed");
 }
 
 /* A coordinator that stays silent after its welcome is of no more use than one that closes. */

@@ -128,9 +128,10 @@ PV_TEST(others_get_longer_with_each_refusal)
 PV_TEST(no_way_to_the_only_kind_of_address_is_said)
 {
     for (int v6 = 0; v6 < 2; v6++) {
-        assert_shows(v6 ? "IPv6" : "IPv4", pv_coordround_text(PV_COORDROUND_NO_WAY, v6, false));
-        assert_lacks(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true), "is known");
-        assert_has(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true),
+        assert_shows(v6 ? "IPv6" : "IPv4",
+                     PV_REASON_STR(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, false)));
+        assert_lacks(PV_REASON_STR(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true)), "is known");
+        assert_has(PV_REASON_STR(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true)),
                    v6 ? "has it IPv6?" : "has it IPv4?");
     }
 }
@@ -142,21 +143,23 @@ PV_TEST(a_silent_router_is_told_from_a_silent_coordinator)
                      PV_COORDROUND_UNREACHED);
     assert_int_equal(pv_coordround_worse(PV_COORDROUND_UNREACHED, false, false, PV_ERR_TIMEOUT),
                      PV_COORDROUND_UNREACHED);
-    assert_has(pv_coordround_text(PV_COORDROUND_UNREACHED, false, false), "`ip route`");
+    assert_has(PV_REASON_STR(pv_coordround_text(PV_COORDROUND_UNREACHED, false, false)),
+               "`ip route`");
 }
 
 PV_TEST(every_end_has_a_sentence_of_its_own)
 {
     for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++)
         for (int k = PV_COORDROUND_SILENT; k < i; k++)
-            assert_string_not_equal(pv_coordround_text((enum pv_coordround)i, false, false),
-                                    pv_coordround_text((enum pv_coordround)k, false, false));
+            assert_string_not_equal(
+                PV_REASON_STR(pv_coordround_text((enum pv_coordround)i, false, false)),
+                PV_REASON_STR(pv_coordround_text((enum pv_coordround)k, false, false)));
 }
 
 /* Members that have an admin go to it all the same, whatever became of the key of before. */
 PV_TEST(a_coordinator_that_was_set_up_anew_has_two_remedies)
 {
-    const char *text = pv_coordround_text(PV_COORDROUND_CLOSED, false, false);
+    const char *text = PV_REASON_STR(pv_coordround_text(PV_COORDROUND_CLOSED, false, false));
     assert_shows("text", text);
 }
 
@@ -165,6 +168,7 @@ PV_TEST(each_sentence_fits_where_it_is_kept)
 {
     for (int round = PV_COORDROUND_SILENT; round <= PV_COORDROUND_MUTE; round++)
         for (int i = 0; i < 4; i++)
-            assert_in_range(strlen(pv_coordround_text((enum pv_coordround)round, i & 1, i & 2)), 1,
-                            PV_COORD_WHY_MAX - PV_COORDCLIENT_TRIED_BUF);
+            assert_in_range(
+                strlen(PV_REASON_STR(pv_coordround_text((enum pv_coordround)round, i & 1, i & 2))),
+                1, PV_COORD_WHY_MAX - PV_COORDCLIENT_TRIED_BUF);
 }

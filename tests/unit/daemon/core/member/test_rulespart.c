@@ -322,7 +322,7 @@ static void answer(struct pv_peer *p, const uint8_t *rules, bool same)
     fake_peers_settle(&peers);
 }
 
-/* A token that was made before the rule. */
+/* A token that was made before the rule. remedy: admin_online */
 PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
 {
     const struct item it = deny_ssh();
@@ -333,7 +333,7 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
     say(it);
     pv_rules_listed(&node->node, node->now);
-    assert_true(fake_node_has_problem(node, "an admin has to be online once"));
+    assert_true(fake_node_has_problem(node, "bring an admin online once"));
     digest_of(&it, rules);
     answer(bob, rules, true);
     assert_true(is_closed());
@@ -356,6 +356,7 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     assert_false(is_closed());
 }
 
+/* remedy: keep_that_admin_online */
 PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
 {
     const struct item it = deny_ssh();
