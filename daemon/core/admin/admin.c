@@ -159,8 +159,8 @@ static bool is_online(struct admin *a, const char *what, uint64_t handle)
                         pv_remedy_text(todo));
     else if (!a->node->online)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_UNREACHABLE,
-                        "%s: the coordinator cannot be reached (%s): try again when it is back",
-                        what, why[0] != '\0' ? why : "connecting");
+                        "%s: cannot reach the coordinator: %s", what,
+                        why[0] != '\0' ? why : "this node is still connecting");
     return a->node->online;
 }
 
