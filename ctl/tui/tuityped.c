@@ -632,14 +632,25 @@ static bool use_line(struct pv_tui *t, const char *line)
     return false;
 }
 
+/* Returns true if the line is a command without a text or a file that its writer would miss. */
+static bool is_short_of_text(const char *line)
+{
+    struct pv_tui_words w;
+    const enum pv_tui_word word = pv_tui_split(line, &w);
+    return w.is_command && word != PV_TUI_W_SEND && word != PV_TUI_W_SEND_FILE;
+}
+
 static void enter(struct pv_tui *t)
 {
     char *line = pv_tuiedit_take(&t->edit);
     const bool warned = pv_tui_is_warned(t);
     t->note[0] = '\0';
     t->line_is_for_any = false;
-    /* The whole line is given back: half of it could be sent to whoever is open. */
-    if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
+    /* The whole text is given back: half of it could be sent to whoever is open. Another command
+     * that was refused is gone, as in other chats, unless it waits for a
+     * conversation to open; the key Up brings it back. */
+    if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line) &&
+        (t->opening[0] != '\0' || !is_short_of_text(line)))
         pv_tuiedit_set(&t->edit, line);
     if (warned && pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS; /* another line was typed since the question */
