@@ -162,11 +162,11 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     write_file(cli, body, file);
     show_file(cli, file);
     pv_wipe(file, sizeof(file));
-    pv_cli_note(
-        cli,
-        "%s is a phone at %s, and its gateway is %s: whoever has this file is %s; it is shown once "
-        "and kept nowhere",
-        name, pv_json_text(body, "address4", "?"), by, name);
+    pv_cli_note(cli,
+                "%s is a phone at %s, and its gateway is %s: whoever has this file can be in the "
+                "network as %s; it is "
+                "shown once and kept nowhere",
+                name, pv_json_text(body, "address4", "?"), by, name);
     pv_cli_note(cli,
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
                 "`sudo p2pvpnctl remove %s` ends it",

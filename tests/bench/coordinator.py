@@ -106,7 +106,7 @@ class Setup:
         self.load = subprocess.Popen(
             ["ip", "netns", "exec", self.link.ns[1],
              os.path.join(options.build, "bin", "bench_coordinator"), SERVER + ":3478", self.url,
-             SOURCES, str(options.nodes + options.joins + 1), str(options.networks),
+             SOURCES, str(options.nodes + 2 * options.joins + 1), str(options.networks),
              "tls" if options.tls else "tcp", *(["one"] if options.one_address else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 

@@ -257,6 +257,19 @@ static bool static_nowhere(const struct scene *s, struct pv_cause *c)
                "no endpoint is configured for %s, and it has not called us", s->name);
 }
 
+/* Its preshared key could not be read when the settings were, and the fault names the file. */
+static bool static_locked(const struct scene *s, struct pv_cause *c)
+{
+    const char *what = PV_STR("[peer %s]", s->name);
+    for (size_t i = 0; s->own->faults != NULL && i < s->own->faults->n; i++) {
+        const struct pv_fault *f = &s->own->faults->list[i];
+        if (strcmp(f->what, what) == 0)
+            return say(c, f->restart ? PV_DO(mend_and_restart) : PV_DO(mend_and_reload),
+                       "%s is off: %s", s->name, f->why);
+    }
+    return false;
+}
+
 /* WireGuard mixes the preshared key into the last step only: a wrong one shows as an answer that
  * arrives and does not open, where another key would bring no answer at all. */
 static bool static_misfit(const struct scene *s, struct pv_cause *c)
@@ -692,6 +705,7 @@ static const struct {
     RULE(ANY, own_rule),
     RULE(ANY, own_link),
 
+    RULE(STATIC, static_locked),
     RULE(STATIC, static_unresolved),
     RULE(STATIC, static_well),
     RULE(STATIC, phone_silent),

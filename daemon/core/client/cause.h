@@ -11,10 +11,11 @@
 
 /* The faults of this machine itself; texts "" = nothing. */
 struct pv_cause_own {
-    const char *coord_error;      /* why there is no connection to the coordinator */
-    const char *iface_error;      /* why the interface is not up */
-    const char *overlap;          /* another interface has an address in the network's range */
-    struct pv_prefix overlap_net; /* the part of the range whose packets go to that interface */
+    const char *coord_error;        /* why there is no connection to the coordinator */
+    const char *iface_error;        /* why the interface is not up */
+    const char *overlap;            /* another interface has an address in the network's range */
+    const struct pv_faults *faults; /* features that are off; NULL: none */
+    struct pv_prefix overlap_net;   /* the part of the range whose packets go to that interface */
 };
 
 enum {

@@ -31,7 +31,6 @@ enum {
 struct info {
     struct pv_node *node;
     const char *sandbox;                /* borrowed; NULL: nothing was told */
-    const struct pv_faults *faults;     /* the same */
     const char *stack, *stack_why;      /* as config.h has them */
     unsigned stack_restarts;            /* of lwIP's process */
     const char *directory;              /* the same */
@@ -50,7 +49,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct info *x = part;
     x->sandbox = cfg->sandbox;
-    x->faults = cfg->faults;
+    x->node->faults = cfg->faults;
     x->stack = cfg->stack;
     x->stack_why = cfg->stack_why;
     x->directory = cfg->directory;
@@ -181,7 +180,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
     st->s.stack_restarts = x->stack_restarts;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
-    show_faults(x->faults, st);
+    show_faults(n->faults, st);
     show_datapath(&x->datapath, st);
     show_closed_port(n, "messages", PV_PORTS_CHAT, x->datapath.no_chat, st);
     show_closed_port(n, "files", PV_PORTS_FILES, x->datapath.no_files, st);

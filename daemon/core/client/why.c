@@ -395,6 +395,7 @@ void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)
     const struct pv_cause_own own = {.coord_error = n->coord_info.error,
                                      .iface_error = n->iface.error,
                                      .overlap = overlap,
+                                     .faults = n->faults,
                                      .overlap_net = range};
     pv_cause_find(n, &own, p, now, ret_cause);
 }

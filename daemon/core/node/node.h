@@ -261,6 +261,7 @@ struct pv_node {
     uint32_t spread;
 
     struct pv_node_store store;
+    const struct pv_faults *faults; /* of the configuration, for status and why; NULL: none */
 
     struct {                      /* each written by the part around it */
         struct pv_chatlink *link; /* connections between members, and what goes over them */
