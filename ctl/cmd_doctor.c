@@ -592,6 +592,49 @@ static void look_at_way_out(struct page *p, const json_t *status)
     }
 }
 
+/* What /etc/hosts says goes before p2pvpn, so a program that looks for the member finds another
+ * machine. A line with the member's own address does no harm. */
+static bool hides(const json_t *peer, FILE *hosts)
+{
+    static const char blanks[] = " \t\r\n";
+    const char *name = pv_json_text(peer, "name", "");
+    char line[512], *rest = NULL;
+    bool there = false, own = false;
+    rewind(hosts);
+    while (fgets(line, sizeof(line), hosts) != NULL) {
+        line[strcspn(line, "#")] = '\0';
+        const char *address = strtok_r(line, blanks, &rest);
+        for (const char *word = address == NULL ? NULL : strtok_r(NULL, blanks, &rest);
+             word != NULL; word = strtok_r(NULL, blanks, &rest)) {
+            if (strcasecmp(word, name) != 0)
+                continue;
+            there = true;
+            own = own || strcmp(address, pv_json_text(peer, "ip4", "")) == 0 ||
+                  strcmp(address, pv_json_text(peer, "ip6", "")) == 0;
+        }
+    }
+    return there && !own;
+}
+
+static void look_at_hosts(struct page *p, const json_t *status)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_PEERS);
+    const char *network = pv_json_text(json_object_get(status, "network"), "name", "");
+    json_t *peers = NULL;
+    FILE *hosts = fopen("/etc/hosts", "re");
+    if (hosts == NULL)
+        return;
+    if (network[0] != '\0' && pv_cli_ask(p->cli, &req, &peers) == 0)
+        PV_EACH_JSON(json_object_get(peers, "peers"), peer) {
+            const char *name = pv_json_text(peer, "name", "");
+            if (name[0] != '\0' && hides(peer, hosts))
+                put(p, "names", false, PV_DO(leave_hosts, PV_STR("%.63s.%.63s.p2p", name, network)),
+                    "/etc/hosts gives the name %s to another machine than the member", name);
+        }
+    json_decref(peers);
+    fclose(hosts);
+}
+
 /* Friends may share two networks, so it is said and no fault. */
 static void look_at_shared_names(struct page *p, json_t *status)
 {
@@ -697,6 +740,8 @@ static int doctor(struct pv_cli *cli)
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
         look_at_shared_names(&p, status);
+        if (!cli->node.is_user)
+            look_at_hosts(&p, status);
         pv_cli_add_web_problem(cli, status);
         look_at_problems(&p, status);
     }

@@ -195,6 +195,7 @@
     X(mount_for_writing, "mount it for writing, or give p2pvpnd another --state")                  \
     X(delete_small_files, "delete small files that nobody needs")                                  \
     X(free_space, "free some space: no messages and files of others are taken")                    \
+    X(leave_hosts, "take that name out of /etc/hosts, or use %s")                                  \
     X(install_names, "`sudo p2pvpn-nss`")                                                          \
     X(make_group, "%s")                                                                            \
     X(restart_p2pvpnd, "restart p2pvpnd")                                                          \

@@ -255,3 +255,20 @@ def own(host):
 
 def names_own(host, remedy):
     return wait(f"{host.name} to name {remedy}", lambda: own(host).get(remedy))
+
+
+@scenario
+def a_name_that_the_hosts_file_gives_away(lab):  # remedy: leave_hosts
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_peer(b)
+    goes(a, "leave_hosts")
+    a.run("sh", "-ec", "echo 192.0.2.9 printer b >/run/hosts; mount --bind /run/hosts /etc/hosts")
+    said = names(a, "leave_hosts")
+    check("the name b to another machine" in said["text"] and said["todo"].endswith(".p2p"), said)
+    a.run("sh", "-c", f"echo {a.addr(b)} b >/run/hosts")
+    goes(a, "leave_hosts")
+    a.run("sh", "-c", "echo 192.0.2.9 B >/run/hosts")
+    names(a, "leave_hosts")
+    a.run("sh", "-c", "echo 192.0.2.9 printer >/run/hosts")
+    goes(a, "leave_hosts")

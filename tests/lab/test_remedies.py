@@ -254,6 +254,9 @@ def side_features_keep_nobody_out(lab):  # remedy: mend_and_reload, mend_and_res
     said = a.ctl("doctor", "-l", check_rc=False).out
     check("[peer side] is off" in said and "would not start again" not in said, f"doctor: {said}")
     equal(a.run(lab.bin("p2pvpnd"), "--check", check_rc=False).code, 3, "--check")
+    said = json.loads(a.ctl("why", "side", "--json", check_rc=False).out)
+    check(said["cause_code"] == "static_locked" and "/etc/p2pvpn/side.psk" in said["cause"], f"why: {said}")
+    equal(said["remedy"], "mend_and_restart", "why")
     check(not a.os_ping("10.99.0.2", timeout=4), "a peer was reached without its preshared key")
     check(not side.os_ping(a.addr(a), timeout=4), "a peer reached us without its preshared key")
 
