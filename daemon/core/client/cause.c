@@ -721,10 +721,9 @@ static const struct {
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),
     RULE(MEMBER, own_numbers),
-    RULE(INDIRECT, peer_asleep),
-
     RULE(MEMBER, pq_required),
-    RULE(MEMBER, pq_withheld),
+    RULE(MEMBER, pq_withheld), /* keys of a handshake are there, so it is not merely asleep */
+    RULE(INDIRECT, peer_asleep),
 
     RULE(DIRECT, direct_without_data),
     RULE(DIRECT, direct_narrow),
