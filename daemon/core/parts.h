@@ -35,9 +35,9 @@
     X(renewal) \
     X(ephemeral) \
     X(waiting) \
-    X(able) \
     X(rostersync) \
     X(sealkeys) \
+    X(card) \
     X(boxes) \
     X(signals) \
     X(enrol) \

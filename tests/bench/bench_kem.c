@@ -212,15 +212,15 @@ static void seal_once(const struct pv_kem *kem, const struct pv_rng *rng, struct
     };
     static uint8_t text[TEXT_LEN], box[TEXT_LEN + PV_SEALING_OVERHEAD], out[TEXT_LEN];
     static uint8_t id_seed[PV_SIGN_SEED_LEN], id_sk[PV_SIGN_SK_LEN], id_pk[PV_SIGN_PK_LEN];
-    static uint8_t cert[PV_SEALING_CERT_LEN];
+    static uint8_t ek[PV_KEM_EK_LEN];
     uint8_t ask[32], bsk[32], sender[32], psk[PV_NOISE_PSK_LEN];
     struct pv_noise_static a = {.sk = ask}, b = {.sk = bsk};
     const struct pv_view said = pv_view("bench", 5);
     pv_dh_keypair(rng, ask, a.pk);
     pv_dh_keypair(rng, bsk, b.pk);
     pv_sign_keypair(id_seed, id_sk, id_pk);
-    MUST(pv_sealing_certify(kem, id_sk, cert) == PV_OK);
-    const struct pv_sealing_to to = {.kem = kem, .ek = cert};
+    MUST(pv_sealing_key(kem, id_sk, ek) == PV_OK);
+    const struct pv_sealing_to to = {.kem = kem, .ek = ek};
     const struct pv_noise_parties parties = {.prologue = said, .local = &a, .remote = b.pk};
     double t0 = now_us();
     MUST(pv_noise_x_seal(rng, said, &a, b.pk, pv_view(text, TEXT_LEN), box) == PV_OK);

@@ -43,7 +43,7 @@ enum lie {
 };
 
 struct bytes {
-    uint8_t raw[PV_STATEMENT_SHORT_MAX];
+    uint8_t raw[PV_STATEMENT_MAX];
     size_t len;
 };
 
@@ -93,8 +93,7 @@ static bool may_carry(const struct scene *s, unsigned g, unsigned p)
 
 static bool is_about_routes(struct pv_view statement)
 {
-    return statement.len > 1 &&
-           (statement.ptr[1] == PV_ST_ROUTE || statement.ptr[1] == PV_ST_OFFERS);
+    return statement.len > 1 && (statement.ptr[1] == PV_ST_ROUTE || statement.ptr[1] == PV_ST_CARD);
 }
 
 static struct bytes copy(struct pv_view v)

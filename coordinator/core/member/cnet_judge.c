@@ -92,7 +92,7 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     const struct pv_kind *kind = pv_kind_of(st->type);
     const uint8_t *about = pv_st_subject(st);
     const struct pv_member *member = pv_roster_known(net->roster, st->signer);
-    bool itself = about != NULL && memcmp(st->signer, about, PV_SIGN_PK_LEN) == 0;
+    bool itself = about == NULL || memcmp(st->signer, about, PV_SIGN_PK_LEN) == 0;
 
     if (kind->does == PV_DOES_TAKE) /* members may know it already, to whom it counts */
         return pv_roster_would_end(net->roster, st);

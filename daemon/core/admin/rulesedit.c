@@ -887,8 +887,8 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
     const struct pv_roster_entry *e = NULL, *best = NULL;
     while ((e = pv_roster_next_route(n->roster, e)) != NULL) {
         const struct pv_st_route *r = &e->st.u.route;
-        const struct pv_st_offers *st = pv_roster_offers(n->roster, r->node);
-        struct pv_view list = st == NULL ? pv_view(NULL, 0) : st->list;
+        const struct pv_st_card *card = pv_roster_card(n->roster, r->node);
+        struct pv_view list = card == NULL ? pv_view(NULL, 0) : card->offers;
         struct pv_offer offer;
         bool offered = false;
         if (r->prefix.bits == 0 && pv_addr_is_private(&to->base))

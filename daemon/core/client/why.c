@@ -382,9 +382,6 @@ static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **line
         return;
     if (pv_sealkeys_to(n, p) != NULL)
         line(lines, "  signals and stored copies for it are post-quantum");
-    else if (pv_sealkeys_expected(n, p))
-        line(lines, "  signals and stored copies for it are not post-quantum yet: its key for that "
-                    "comes when both meet");
 }
 
 void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)

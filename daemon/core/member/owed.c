@@ -140,13 +140,6 @@ static bool is_claim_of_phone(const struct pv_node *n, const struct pv_statement
     return m != NULL && m->serial == st->u.member.serial && pv_roster_gateway(n->roster, m) != NULL;
 }
 
-/* Are these the offers that count of this node? Those of others are their own business. */
-static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
-{
-    return memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0 &&
-           pv_roster_offers(n->roster, x->st.signer) == &x->st.u.offers;
-}
-
 /* Is it a route, tag or rule of this node that takes something back, and so is in force nowhere? */
 static bool takes_back(const struct pv_node *n, const struct pv_roster_entry *x)
 {
@@ -175,8 +168,8 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return is_key_of(n, &x->st);
     case PV_OWED_PLACE:
         return is_where(n, &x->st.u.place) || is_wish(n, x);
-    case PV_OWED_OFFERS:
-        return is_offered(n, x);
+    case PV_OWED_CARD: /* those of others are their own business */
+        return memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
     case PV_OWED_ADMISSION:
         return pv_roster_admission(n->roster, x->st.u.admission.node) == x;
     }

@@ -13,12 +13,12 @@
 /* --- messages (docs/PROTOCOL-PEERS.md "Type 2: statements") ---------------------------------- */
 
 enum rosterwire_op {
-    ROSTERWIRE_HEAD = 0,       /* 32 bytes */
+    ROSTERWIRE_HEAD = 0,       /* head, cards' digest */
     ROSTERWIRE_DIGESTS = 1,    /* 256 * 4 bytes */
     ROSTERWIRE_PREFIXES = 2,   /* u8 bucket, ascending prefixes of all its statements */
     ROSTERWIRE_WANT = 3,       /* prefixes */
     ROSTERWIRE_STATEMENTS = 4, /* {u16 length, statement, u16 length, receipt or nothing} */
-    ROSTERWIRE_STATE = 5,      /* u8 answer wanted, head, members' digest */
+    ROSTERWIRE_STATE = 5,      /* u8 answer wanted, head, cards' and members' digests */
     ROSTERWIRE_RECEIPTS = 6,   /* 256 * 4 bytes: digests of statements and receipts */
 };
 
@@ -35,29 +35,35 @@ static uint32_t digest_of(struct pv_roster *roster, size_t bucket, bool receipts
                     : pv_roster_bucket_digest(roster, (uint8_t)bucket);
 }
 
-static void rosterwire_put_head(struct pv_writer *w, struct pv_roster *roster)
+static void put_heads(struct pv_writer *w, struct pv_roster *roster)
 {
-    uint8_t head[PV_STATEMENT_HASH_LEN];
+    uint8_t head[PV_STATEMENT_HASH_LEN], cards[PV_STATEMENT_HASH_LEN];
 
     pv_roster_head(roster, head);
-    pv_put_u8(w, ROSTERWIRE_HEAD);
+    pv_roster_cards(roster, cards);
     pv_put_bytes(w, head, sizeof(head));
+    pv_put_bytes(w, cards, sizeof(cards));
+}
+
+static void rosterwire_put_head(struct pv_writer *w, struct pv_roster *roster)
+{
+    pv_put_u8(w, ROSTERWIRE_HEAD);
+    put_heads(w, roster);
 }
 
 static void rosterwire_put_state(struct pv_writer *w, struct pv_roster *roster, bool want_answer)
 {
-    uint8_t head[PV_STATEMENT_HASH_LEN], members[PV_STATEMENT_HASH_LEN];
+    uint8_t members[PV_STATEMENT_HASH_LEN];
 
-    pv_roster_head(roster, head);
     pv_roster_members(roster, members);
     pv_put_u8(w, ROSTERWIRE_STATE);
     pv_put_u8(w, want_answer ? 1 : 0);
-    pv_put_bytes(w, head, sizeof(head));
+    put_heads(w, roster);
     pv_put_bytes(w, members, sizeof(members));
 }
 
-/* The digests of all buckets: of their statements, or with the receipts. All of them, in order:
- * neither numbers nor lengths have to be told. */
+/* The digests of all buckets: of their statements and cards, or with the receipts. All of them, in
+ * order: neither numbers nor lengths have to be told. */
 static void rosterwire_put_digests(struct pv_writer *w, struct pv_roster *roster, bool receipts)
 {
     pv_put_u8(w, receipts ? ROSTERWIRE_RECEIPTS : ROSTERWIRE_DIGESTS);
@@ -158,12 +164,19 @@ static bool same_statements(struct pv_rostersync *s, const struct pv_rostersync_
     return p->has_head && memcmp(own, p->head, sizeof(own)) == 0;
 }
 
-/* The same statements, and, as far as the peer has told, the same members. */
+static bool same_cards(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
+{
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    pv_roster_cards(s->roster, own);
+    return memcmp(own, p->cards, sizeof(own)) == 0;
+}
+
+/* The same statements, and, as far as the peer has told, the same cards and members. */
 static bool agrees(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
 
-    if (!same_statements(s, p))
+    if (!same_statements(s, p) || !same_cards(s, p))
         return false;
     if (!p->has_members)
         return true;
@@ -283,8 +296,8 @@ static void finish(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns 
 static void rest(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
     /* Only a peer that took part and still differs is reported: silence says nothing about its
-     * statements. */
-    if (p->silent < PV_ROSTERSYNC_SILENT)
+     * statements. One that lacks room for a card is no danger to anybody. */
+    if (p->silent < PV_ROSTERSYNC_SILENT && !(same_statements(s, p) && !same_cards(s, p)))
         tell(s, p, same_statements(s, p) ? PV_ROSTERSYNC_DIFFERS : PV_ROSTERSYNC_DISAGREES, now);
     set_state(s, p, PV_ROSTERSYNC_RESTING);
     p->due = now + (PV_ROSTERSYNC_REST << p->rests);
@@ -294,12 +307,16 @@ static void rest(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns no
     fill_places(s, now);
 }
 
-/* Their head, from wherever. */
+/* Their head, from wherever, and their cards' digest, unless it is NULL. */
 static void compare(struct pv_rostersync *s, struct pv_rostersync_peer *p, const uint8_t *head,
-                    pv_ns now)
+                    const uint8_t *cards, pv_ns now)
 {
     bool news = !p->has_head || memcmp(p->head, head, sizeof(p->head)) != 0;
 
+    if (cards != NULL) {
+        news = news || memcmp(p->cards, cards, sizeof(p->cards)) != 0;
+        memcpy(p->cards, cards, sizeof(p->cards));
+    }
     memcpy(p->head, head, sizeof(p->head));
     p->has_head = true;
     if (agrees(s, p)) {
@@ -382,6 +399,7 @@ int pv_rostersync_peer_up(struct pv_rostersync *s, struct pv_rostersync_peer *p,
         .ask_state = drive,
         .due = PV_NEVER,
     };
+    pv_roster_cards(s->roster, p->cards);
     PV_LIST_ADD(s->first, p);
     s->n_up++;
     touch(s, p, now);
@@ -404,7 +422,7 @@ void pv_rostersync_head_seen(struct pv_rostersync *s, struct pv_rostersync_peer 
         return;
     memcpy(p->members, members, sizeof(p->members));
     p->has_members = true;
-    compare(s, p, head, now);
+    compare(s, p, head, NULL, now);
 }
 
 void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now)
@@ -449,10 +467,10 @@ static void forget_members(struct pv_rostersync_peer *p, const uint8_t *head)
 static int take_head(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_view rest_of,
                      pv_ns now)
 {
-    if (rest_of.len != PV_STATEMENT_HASH_LEN)
+    if (rest_of.len != 2 * PV_STATEMENT_HASH_LEN)
         return PV_ERR_MALFORMED;
     forget_members(p, rest_of.ptr);
-    compare(s, p, rest_of.ptr, now);
+    compare(s, p, rest_of.ptr, rest_of.ptr + PV_STATEMENT_HASH_LEN, now);
     /* An answerer that had no place before shows by its head that it has one now. */
     if (p->state == PV_ROSTERSYNC_WORKING && p->drive && p->silent > 0) {
         p->work->digests = true;
@@ -519,16 +537,16 @@ static int take_digests(struct pv_rostersync *s, struct pv_rostersync_peer *p,
     return PV_OK;
 }
 
-/* Their head and members' digest, whoever asked. */
+/* Their head and digests, whoever asked. */
 static int take_state(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_view rest_of,
                       pv_ns now)
 {
-    if (rest_of.len != 1 + 2 * PV_STATEMENT_HASH_LEN)
+    if (rest_of.len != 1 + 3 * PV_STATEMENT_HASH_LEN)
         return PV_ERR_MALFORMED;
-    memcpy(p->members, rest_of.ptr + 1 + PV_STATEMENT_HASH_LEN, sizeof(p->members));
+    memcpy(p->members, rest_of.ptr + 1 + 2 * PV_STATEMENT_HASH_LEN, sizeof(p->members));
     p->has_members = true;
     p->say_state = p->say_state || rest_of.ptr[0] != 0;
-    compare(s, p, rest_of.ptr + 1, now);
+    compare(s, p, rest_of.ptr + 1, rest_of.ptr + 1 + PV_STATEMENT_HASH_LEN, now);
     return PV_OK;
 }
 
@@ -767,7 +785,7 @@ static void write_next(struct pv_rostersync *s, struct pv_rostersync_peer *p, st
         p->say_state = p->ask_state = false;
     } else if (p->work->digests) {
         p->work->digests = false;
-        rosterwire_put_digests(w, s->roster, same_statements(s, p));
+        rosterwire_put_digests(w, s->roster, same_statements(s, p) && same_cards(s, p));
     } else if (p->work->n_want > 0) {
         write_want(p->work, w);
     } else if (p->work->n_give > 0) {

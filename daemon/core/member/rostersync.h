@@ -17,8 +17,9 @@
  *   driver --- 3 wanted prefixes, 4 statements --> answerer
  *   driver <-- 4 statements ---------------------- answerer
  *
- * Beside heads go states (5: head and members' digest). Where heads agree and members differ, the
- * two hold other receipts: the driver sends digests with these (6), and the answerer exchanges all
+ * With each head goes a digest of the cards, which buckets hold, too, and beside them go states (5:
+ * with the members' digest). Where heads and cards agree and members differ, the two hold other
+ * receipts: the driver sends digests with these (6), and the answerer exchanges all
  * statements of the buckets that differ (3 and 4).
  *
  * Every message can be answered without memory of the one before. Work with a peer ends when heads
@@ -71,6 +72,7 @@ struct pv_rostersync_peer {
     enum pv_rostersync_state state;
     bool has_head;
     uint8_t head[PV_STATEMENT_HASH_LEN];    /* theirs, as seen last */
+    uint8_t cards[PV_STATEMENT_HASH_LEN];   /* their cards' digest; ours until they have told it */
     bool has_members;                       /* with that head */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* the same of their members' digest */
     bool say_head;

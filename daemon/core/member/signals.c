@@ -319,8 +319,6 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     put_roster(n, sig);
     sig->has_desc = true;
     sig->desc = *desc;
-    sig->seal = pv_sealkeys_cert_for(n, p);
-    sig->sealed = pv_sealkeys_to(n, p) != NULL;
     const struct pv_descx *x = pv_peer_descx(p);
     bool online = n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
     /* A NAT may have forgotten a path that rested, also since a check on it was answered: what is
@@ -389,7 +387,6 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
     pv_rostersync_member_head(s->node, p, sig->head, sig->members, now);
     if (sig->has_rules)
         pv_rules_named(s->node, p, sig->rules, now);
-    pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);
     if (!sig->has_desc || !s->node->up)
         return;
     pv_peer_handle_desc(p, &sig->desc, now);

@@ -43,6 +43,8 @@ struct statements {
     bool named_once; /* that was done on this connection */
     bool mends;      /* it is brought better receipts, and asked when it has them */
     bool differs;    /* the coordinator has our statements and other members, also after that */
+    uint64_t shown;  /* epoch of the log that has had this node's card; 0: none */
+    bool show;       /* the coordinator may lack that card */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while RELISTING */
     size_t n_listed, cap_listed;
 };
@@ -129,6 +131,30 @@ static void upload_missing(struct statements *s, pv_ns now)
         upload(s, put, now);
 }
 
+/* No head covers cards: a coordinator that lost its newest log (a restored backup), and one that is
+ * new, is brought this node's own. It costs little where it is known. */
+static bool may_lack_card(const struct statements *s, const struct pv_ctl_cursor *end)
+{
+    const struct pv_ctl_cursor have = pv_coord_cursor(s->node);
+    return end->epoch != s->shown || end->epoch < have.epoch ||
+           (end->epoch == have.epoch && end->n < have.n);
+}
+
+static void show_card(struct statements *s, pv_ns now)
+{
+    const struct pv_node *n = s->node;
+    const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL);
+    s->show = false;
+    while (x != NULL && !(x->st.type == PV_ST_CARD &&
+                          memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0))
+        x = pv_roster_next_entry(n->roster, x);
+    struct pv_put *put = x == NULL || x->receipt.len == 0 ? NULL : pv_put_new(1);
+    if (put == NULL)
+        return; /* there is none, or it is owed */
+    pv_put_add(put, x->st.raw);
+    upload(s, put, now);
+}
+
 /* A statement that the coordinator has with a worse receipt than this node counts as missing: it is
  * put there again, and brings the better one. */
 static void note_listed(struct statements *s, const struct pv_ctl_item *item)
@@ -202,6 +228,8 @@ static void end_pull(struct statements *s, const struct pv_ctl_statements *st, u
         return;
     }
     s->differs = other && s->relisted;
+    if (s->show)
+        show_card(s, now);
     if (st->has_head && (other || memcmp(head, st->head, sizeof(head)) != 0) && !s->relisted) {
         s->relisted = true;
         drop_listed(s);
@@ -297,6 +325,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         take_statements(s, msg, TAG_PULL, now);
     } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->coord_info.visiting) {
         s->relisted = s->differs = s->mends = s->named = s->named_once = false;
+        s->show = may_lack_card(s, &msg->u.welcome.have);
+        s->shown = msg->u.welcome.have.epoch;
         s->look_at = PV_NEVER;
         s->n_paged = 0;
         drop_listed(s);

@@ -312,7 +312,6 @@ struct pv_peer_notes {
     bool subscribed;         /* its presence was asked for on this connection */
     bool was_here;           /* online at some time since the list of coordinators is this one */
     bool there;              /* online, by the coordinator's last word on this connection */
-    bool has_sealing;        /* it has this node's sealing key */
     bool in_sync;            /* in-band messages reach it: pv_peer_set_in_sync() */
     uint32_t spread;         /* it knows what has that number (node.spread); 0 = nothing */
     uint32_t spread_told;    /* a signal about that went to it, */

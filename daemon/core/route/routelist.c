@@ -277,8 +277,8 @@ static void each_unallowed(const struct pv_node *n, unallowed_fn *fn, void *arg)
 {
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
-        const struct pv_st_offers *offers = pv_roster_offers(n->roster, m->node);
-        struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
+        const struct pv_st_card *card = pv_roster_card(n->roster, m->node);
+        struct pv_view list = card == NULL ? pv_view(NULL, 0) : card->offers;
         struct pv_offer offer;
         while (pv_offerlist_next(&list, &offer)) {
             if (!pv_routes_is_allowed(n, m->node, &offer.prefix))

@@ -93,8 +93,8 @@ bool pv_routes_is_refused(const struct pv_node *n)
 bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                           const struct pv_prefix *prefix, struct pv_offer *ret_offer)
 {
-    const struct pv_st_offers *offers = n->roster == NULL ? NULL : pv_roster_offers(n->roster, pk);
-    struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
+    const struct pv_st_card *card = n->roster == NULL ? NULL : pv_roster_card(n->roster, pk);
+    struct pv_view list = card == NULL ? pv_view(NULL, 0) : card->offers;
     while (pv_offerlist_next(&list, ret_offer)) {
         if (pv_route_compare(&ret_offer->prefix, prefix) == 0)
             return true;

@@ -7,6 +7,7 @@
 
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/rulesedit.h"
+#include "daemon/core/member/card.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/route/routes.h"
@@ -94,46 +95,22 @@ static bool is_own_range(struct pv_node *n, const char *what, const struct pv_pr
 
 /* --- offers ----------------------------------------------------------------------------------- */
 
-struct offered {
-    struct pv_offer list[PV_OFFERS_MAX];
-    size_t n;
-};
-
-/* This node's last word is read back from the roster, so there is nothing that could differ. */
-static void read_offered(const struct pv_node *n, struct offered *ret)
-{
-    const struct pv_st_offers *st = pv_roster_offers(n->roster, n->identity->sign_pk);
-    struct pv_view list = st == NULL ? pv_view(NULL, 0) : st->list;
-    ret->n = 0;
-    while (ret->n < PV_OFFERS_MAX && pv_offerlist_next(&list, &ret->list[ret->n]))
-        ret->n++;
-}
-
 /* The place of the prefix in the list; the list's end when it is not there. */
-static size_t find_offer(const struct offered *o, const struct pv_prefix *p)
+static size_t find_offer(const struct pv_card *o, const struct pv_prefix *p)
 {
     size_t i = 0;
-    while (i < o->n && pv_route_compare(&o->list[i].prefix, p) != 0)
+    while (i < o->n_offers && pv_route_compare(&o->offers[i].prefix, p) != 0)
         i++;
     return i;
 }
 
-/* The whole list is said anew: one statement, whatever was offered before. */
-static int say_offered(struct pv_node *n, const struct offered *o, pv_ns now)
-{
-    struct pv_made made;
-    int r = pv_make_offers(n->roster, n->identity->sign_sk, o->list, o->n, pv_node_wall_s(n, now),
-                           &made);
-    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
-}
-
 int pv_routesedit_say_again(struct pv_node *n, pv_ns now)
 {
-    struct offered o;
-    read_offered(n, &o);
-    for (size_t i = 0; i < o.n; i++)
-        o.list[i].flags = pv_routes_reach(n, &o.list[i]);
-    return say_offered(n, &o, now);
+    struct pv_card o;
+    pv_card_last(n, &o);
+    for (size_t i = 0; i < o.n_offers; i++)
+        o.offers[i].flags = pv_routes_reach(n, &o.offers[i]);
+    return pv_card_offer(n, &o, now);
 }
 
 /* Asked, not demanded: who is no admin offers, and another one allows. */
@@ -193,7 +170,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     static const char what[] = "route offer";
     struct pv_node *n = part;
     struct prefixes prefixes;
-    struct offered o;
+    struct pv_card o;
     int status = PV_OK;
     if (n->given.inside != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
@@ -207,7 +184,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         is_own_range(n, what, &prefixes.p[0], handle) ||
         is_going_elsewhere(n, &prefixes.p[0], handle))
         return;
-    read_offered(n, &o);
+    pv_card_last(n, &o);
     for (size_t i = 0; i < prefixes.n; i++) {
         size_t at = find_offer(&o, &prefixes.p[i]);
         if (at == PV_OFFERS_MAX) {
@@ -217,14 +194,14 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                 what, (int)PV_OFFERS_MAX);
             return;
         }
-        o.n += at == o.n ? 1 : 0;
-        o.list[at] =
+        o.n_offers += at == o.n_offers ? 1 : 0;
+        o.offers[at] =
             (struct pv_offer){.prefix = prefixes.p[i],
                               .flags = (uint8_t)((req->u.route.automatic ? PV_OFFER_AUTO : 0) |
                                                  (req->u.route.no_snat ? PV_OFFER_NO_NAT : 0))};
-        o.list[at].flags = pv_routes_reach(n, &o.list[at]);
+        o.offers[at].flags = pv_routes_reach(n, &o.offers[at]);
     }
-    status = say_offered(n, &o, now);
+    status = pv_card_offer(n, &o, now);
     for (size_t i = 0; i < prefixes.n && status == PV_OK && may_allow(n); i++)
         status = allow(n, n->identity->sign_pk, &prefixes.p[i], now);
     answer(n, what, status, handle, now);
@@ -237,17 +214,17 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
     static const char what[] = "route withdraw";
     struct pv_node *n = part;
     struct prefixes prefixes;
-    struct offered o;
+    struct pv_card o;
     size_t found = 0;
     if (!pv_node_need_network(n, what, handle) ||
         !read_prefixes(n, what, req->u.route.prefix, handle, &prefixes))
         return;
-    read_offered(n, &o);
+    pv_card_last(n, &o);
     for (size_t i = 0; i < prefixes.n; i++) {
         size_t at = find_offer(&o, &prefixes.p[i]);
-        if (at == o.n)
+        if (at == o.n_offers)
             continue;
-        o.list[at] = o.list[--o.n];
+        o.offers[at] = o.offers[--o.n_offers];
         found++;
     }
     if (found == 0) {
@@ -257,7 +234,7 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
             req->u.route.prefix);
         return;
     }
-    answer(n, what, say_offered(n, &o, now), handle, now);
+    answer(n, what, pv_card_offer(n, &o, now), handle, now);
 }
 
 /* --- permissions ------------------------------------------------------------------------------ */

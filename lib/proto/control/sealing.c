@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sealing.c - sealing keys, their certificates, and the boxes that need them. */
+/* sealing.c - sealing keys and the boxes that need them. */
 #include "proto/control/sealing.h"
 
 #include <string.h>
@@ -8,7 +8,6 @@
 #include "crypto/hash.h"
 
 static const char SEED[] = "p2pvpn sealing seed v1";
-static const char CERTIFICATE[] = "p2pvpn sealing key v1";
 static const char BOX[] = "p2pvpn sealed box v1";
 static const uint8_t MARK[PV_SEALING_MARK_LEN] = {'p', 'q', '1', 0};
 
@@ -27,25 +26,14 @@ static void seed_of(const uint8_t identity_sk[static PV_SIGN_SK_LEN],
                   NULL);
 }
 
-int pv_sealing_certify(const struct pv_kem *kem, const uint8_t identity_sk[static PV_SIGN_SK_LEN],
-                       uint8_t ret_cert[static PV_SEALING_CERT_LEN])
+int pv_sealing_key(const struct pv_kem *kem, const uint8_t identity_sk[static PV_SIGN_SK_LEN],
+                   uint8_t ret_ek[static PV_KEM_EK_LEN])
 {
     uint8_t seed[PV_KEM_SEED_LEN];
     seed_of(identity_sk, seed);
-    int r = kem->keypair(seed, ret_cert);
+    int r = kem->keypair(seed, ret_ek);
     pv_wipe(seed, sizeof(seed));
-    if (r < 0)
-        return r;
-    return pv_sign(ret_cert + PV_KEM_EK_LEN, CERTIFICATE, pv_view(ret_cert, PV_KEM_EK_LEN),
-                   pv_view(NULL, 0), identity_sk);
-}
-
-int pv_sealing_check(struct pv_view cert, const uint8_t pk[static PV_SIGN_PK_LEN])
-{
-    if (cert.len != PV_SEALING_CERT_LEN)
-        return PV_ERR_MALFORMED;
-    return pv_sign_verify(cert.ptr + PV_KEM_EK_LEN, CERTIFICATE, pv_view(cert.ptr, PV_KEM_EK_LEN),
-                          pv_view(NULL, 0), pk);
+    return r;
 }
 
 /* The caller's prologue and the hash of the ciphertext: a box whose ciphertext was exchanged is

@@ -9,8 +9,8 @@
  * The ciphertext is to the receiver's sealing key: an ML-KEM pair that follows from its identity
  * key's seed, so that it lies nowhere and is there after every restart. From the public half of the
  * identity key nobody computes that seed, with a quantum computer either: signing uses only a hash
- * of it. Others learn the sealing key from a certificate, the key signed by the identity key, which
- * anybody may pass on. No state; thread-safe.
+ * of it. Others learn the sealing key from the node's card, which the identity key signs. No state;
+ * thread-safe.
  */
 #pragma once
 
@@ -20,7 +20,6 @@
 #include "proto/wireguard/noise.h"
 
 enum {
-    PV_SEALING_CERT_LEN = PV_KEM_EK_LEN + PV_SIGN_LEN,
     PV_SEALING_MARK_LEN = 4, /* bytes by which a hybrid box is told from another, most likely */
     PV_SEALING_EXTRA = PV_SEALING_MARK_LEN + PV_KEM_CT_LEN, /* bytes more than another box */
     PV_SEALING_OVERHEAD = PV_SEALING_EXTRA + PV_NOISE_X_OVERHEAD,
@@ -32,13 +31,10 @@ struct pv_sealing_to {
     const uint8_t *ek; /* the receiver's sealing key, PV_KEM_EK_LEN bytes */
 };
 
-/* This node's certificate. PV_ERR_CRYPTO, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_sealing_certify(const struct pv_kem *kem,
-                                     const uint8_t identity_sk[static PV_SIGN_SK_LEN],
-                                     uint8_t ret_cert[static PV_SEALING_CERT_LEN]);
-/* Is it a certificate of the node with this identity key? Its first PV_KEM_EK_LEN bytes are the key
- * then. PV_ERR_MALFORMED (length), PV_ERR_AUTH, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_sealing_check(struct pv_view cert, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* The public half of this node's sealing key. PV_ERR_CRYPTO, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_sealing_key(const struct pv_kem *kem,
+                                 const uint8_t identity_sk[static PV_SIGN_SK_LEN],
+                                 uint8_t ret_ek[static PV_KEM_EK_LEN]);
 
 /* As pv_noise_xpsk_seal(), whose psk is found here, for a box of text.len + PV_SEALING_OVERHEAD
  * bytes. PV_ERR_MALFORMED: to->ek is no encapsulation key; PV_ERR_CRYPTO. */

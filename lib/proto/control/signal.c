@@ -60,10 +60,6 @@ static json_t *signal_to_json(const struct pv_signal *sig)
         pv_jsonline_set(&obj, "desc", pv_desc_to_json(&sig->desc));
     if (sig->n_chain > 0)
         pv_jsonline_set(&obj, "chain", chain_to_json(sig));
-    if (sig->seal.len > 0)
-        pv_jsonline_set(&obj, "seal", base64_json(sig->seal));
-    if (sig->sealed)
-        pv_jsonline_set(&obj, "sealed", json_true());
     return obj;
 }
 
@@ -131,20 +127,6 @@ static int read_chain(const json_t *list, uint8_t *memory, struct pv_signal *sig
     return r;
 }
 
-/* The certificate lies before the chain in memory. */
-static int read_sealing(const json_t *obj, uint8_t *memory, struct pv_signal *sig)
-{
-    const json_t *seal = json_object_get(obj, "seal");
-
-    sig->sealed = json_is_true(json_object_get(obj, "sealed"));
-    if (seal != NULL && !json_is_null(seal)) {
-        int r = take_binary(seal, PV_SEALING_CERT_LEN, &memory, &sig->seal);
-        if (r != PV_OK)
-            return r;
-    }
-    return read_chain(json_object_get(obj, "chain"), memory, sig);
-}
-
 /* The description is parsed before the chain is believed: the owner decides about both together. */
 static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
 {
@@ -170,7 +152,7 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
         sig->has_desc = true;
         sig->has_pq = r == PV_OK;
     }
-    return read_sealing(obj, parsed->memory, sig);
+    return read_chain(json_object_get(obj, "chain"), parsed->memory, sig);
 }
 
 /* The text was sealed by a node whose key we know, so limits here guard against a faulty peer more

@@ -5,7 +5,7 @@
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn signal v1" || network id ||
  *            sender's identity key || receiver's identity key
- *   payload  JSON {"seq","head","members","rules","desc","chain":[{"s","r"}],"seal","sealed"}
+ *   payload  JSON {"seq","head","members","rules","desc","chain":[{"s","r"}]}
  *
  * or a hybrid box (sealing.h) with the same prologue and payload.
  *
@@ -46,8 +46,6 @@ struct pv_signal {
     struct pv_desc_pq pq;
     size_t n_chain;
     struct pv_signal_item chain[PV_SIGNAL_CHAIN_MAX];
-    struct pv_view seal; /* certificate of the sender's sealing key (sealing.h); empty: none */
-    bool sealed;         /* the sender has the receiver's */
 };
 
 /* The payload as JSON text (no NUL). PV_ERR_NO_SPACE (cap or PV_SIGNAL_TEXT_MAX), PV_ERR_NOMEM,

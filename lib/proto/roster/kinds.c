@@ -83,14 +83,12 @@ static bool is_good_rule(const struct pv_statement *st)
             f->to.kind == PV_SELECT_ANY && f->ports.v[0].proto == PV_PORTS_PROTO_ALL);
 }
 
-static bool is_good_offers(const struct pv_statement *st)
+static bool is_good_card(const struct pv_statement *st)
 {
-    return pv_offerlist_check(st->u.offers.list) == PV_OK;
-}
-
-static bool is_good_able(const struct pv_statement *st)
-{
-    return (st->u.able.abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_SEALED | PV_ABLE_NO_IP6)) == 0;
+    const struct pv_st_card *f = &st->u.card;
+    return (f->abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_NO_IP6)) == 0 &&
+           (f->kem.len == 0 || f->kem.len == PV_KEM_EK_LEN) &&
+           pv_offerlist_check(f->offers) == PV_OK;
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -226,20 +224,13 @@ static const struct pv_kind kind_RULE = {
     .quota = PV_ROSTER_QUOTA_RULES, .by_receipt = true,
     .owed = PV_OWED_TO_ALL, .told = "the rules changed",
 };
-static const struct pv_kind kind_OFFERS = {
-    .name = "offers", .does = PV_DOES_TELL, .by = PV_BY_NODE,
-    .fields = {FIELD(U64, offers.serial), LIST(offers.list, PV_OFFERS_MAX * PV_OFFER_BYTES),
-               FIELD(U64, offers.time)},
-    .is_good = is_good_offers,
-    .subject = AT(signer), .number = AT(u.offers.serial), .time = AT(u.offers.time),
-    .quota = PV_ROSTER_QUOTA_OFFERS, .owed = PV_OWED_OFFERS, .told = "the routes changed",
-};
-static const struct pv_kind kind_ABLE = {
-    .name = "able", .does = PV_DOES_TELL, .by = PV_BY_NODE,
-    .fields = {FIELD(U64, able.serial), FIELD(U32, able.abilities), FIELD(U64, able.time)},
-    .is_good = is_good_able,
-    .subject = AT(signer), .number = AT(u.able.serial), .time = AT(u.able.time),
-    .quota = PV_ROSTER_QUOTA_ABLE, .owed = PV_OWED_NOT,
+static const struct pv_kind kind_CARD = {
+    .name = "card", .does = PV_DOES_SHOW, .by = PV_BY_NODE,
+    .fields = {FIELD(U64, card.serial), FIELD(U32, card.abilities),
+               LIST(card.offers, PV_OFFERS_MAX * PV_OFFER_BYTES), LIST(card.kem, PV_KEM_EK_LEN)},
+    .is_good = is_good_card, .is_long = true, .number = AT(u.card.serial),
+    .quota = PV_ROSTER_QUOTA_CARD, .fits_full = true,
+    .owed = PV_OWED_CARD, .told = "this node's card changed",
 };
 static const struct pv_kind no_kind = {.quota = PV_ROSTER_QUOTA_NONE, .owed = PV_OWED_NOT};
 /* clang-format on */

@@ -50,6 +50,7 @@ enum pv_does {
     PV_DOES_TAKE,      /* ends membership, an invite or another statement */
     PV_DOES_APPOINT,   /* names coordinators */
     PV_DOES_SLOT,      /* fills one of its signer's slots: u.slotted */
+    PV_DOES_SHOW,      /* shows what its signer offers and can do: a card, outside of the set */
 };
 
 /* Of a statement in a slot: who asks for it while it is in force. */
@@ -76,10 +77,9 @@ enum pv_roster_quota {
     PV_ROSTER_QUOTA_LEAVE,
     PV_ROSTER_QUOTA_COORDINATORS,
     PV_ROSTER_QUOTA_ROUTES,
-    PV_ROSTER_QUOTA_OFFERS,
     PV_ROSTER_QUOTA_TAGS,
     PV_ROSTER_QUOTA_RULES,
-    PV_ROSTER_QUOTA_ABLE,
+    PV_ROSTER_QUOTA_CARD,
     PV_ROSTER_QUOTAS,
     PV_ROSTER_QUOTA_NONE = PV_ROSTER_QUOTAS, /* statements of which there is no such limit */
 };
@@ -92,7 +92,7 @@ enum pv_owed {
     PV_OWED_CLAIM,    /* while an admin lets a phone in by it, and members are told as well */
     PV_OWED_KEY,      /* while it says the transport key of its node */
     PV_OWED_PLACE,    /* while it says where its node is */
-    PV_OWED_OFFERS,   /* while it says what this node offers */
+    PV_OWED_CARD,     /* while it is the card of this node */
     PV_OWED_ADMISSION /* while its node is let in by it */
 };
 

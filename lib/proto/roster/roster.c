@@ -72,7 +72,9 @@ int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement 
     if ((st->type == PV_ST_MEMBER && !member_fits(r, &st->u.member)) ||
         (st->type == PV_ST_PLACE && !place_fits(r, st->u.place.name, st->u.place.ip4)))
         return PV_ERR_MALFORMED;
-    return PV_OK;
+    const struct pv_roster_key *k =
+        pv_st_does(st, PV_DOES_SHOW) ? pv_roster_key(r, st->signer) : NULL;
+    return k != NULL && k->is_node && !pv_roster_keeps_card(k) ? PV_ERR_REFUSED : PV_OK;
 }
 
 /* hash: NULL when it is not known. */
@@ -235,6 +237,9 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_DOES_SLOT:
         pv_roster_add_rule(r, e);
         break;
+    case PV_DOES_SHOW:
+        pv_roster_mark(r, e->signer);
+        break;
     case PV_DOES_FOUND:
         break;
     }
@@ -242,7 +247,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
 
 /* A better statement of its kind takes its place. It leaves every list at once; claims let go of it
  * when they are settled, and then it is freed (pv_roster_poll_event). */
-static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
+void pv_roster_drop_item(struct pv_roster *r, struct pv_roster_item *e)
 {
     struct pv_roster_key *k = e->subject == NULL ? e->signer : e->subject;
 
@@ -259,7 +264,8 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
         k->n_self--;
         pv_roster_mark(r, k);
     }
-    pv_roster_mark(r, e->signer); /* it may have counted as dead */
+    if (!pv_st_does(&e->pub.st, PV_DOES_SHOW))
+        pv_roster_mark(r, e->signer); /* it may have counted as dead */
     if (e->pub.st.type == PV_ST_MEMBER && pv_roster_claims_by(k, e->signer) == 0)
         e->signer->claims--;
     PV_LIST_DEL_BY(e->signer->issued, e, prev_issued, next_issued);
@@ -328,7 +334,7 @@ static void drop_excess(struct pv_roster *r, const struct pv_roster_item *e)
 
     while (pv_kind_of(e->pub.st.type)->by_receipt &&
            (excess = pv_roster_quota_excess(r, e)) != NULL && excess != e)
-        drop_item(r, excess);
+        pv_roster_drop_item(r, excess);
 }
 
 /* A statement that we hold, perhaps with a receipt that it prefers to its own. */
@@ -483,7 +489,7 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
         return status;
     }
     if (drop != NULL)
-        drop_item(r, drop);
+        pv_roster_drop_item(r, drop);
     link_entry(r, e, subject, signer);
     take_effect(r, e);
     drop_excess(r, e);

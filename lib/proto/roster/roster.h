@@ -29,6 +29,7 @@ enum {
      * ones count no more. Of what needs a right as many proven ones besides (roster_quota.c). */
     PV_ROSTER_MAX_SELF = 8,
     PV_ROSTER_MAX_RECORDS = 64,       /* coordinators records a signer: the highest seq */
+    PV_ROSTER_MAX_CARDS = 16384,      /* ours: nodes with a card, of up to 1.6 KB each */
     PV_ROSTER_MAX_ORPHANS = 256,      /* statements waiting for their signer's; oldest dropped */
     PV_ROSTER_MAX_REPORTS = 64,       /* reports waiting to be polled; oldest dropped */
     PV_ROSTER_REST = 30 * 86400,      /* seconds: ours, pv_roster_ip4_rests() */
@@ -305,10 +306,10 @@ const struct pv_member *pv_roster_names_gateway(const struct pv_roster *r,
  * one who is gone another one may have said it again. NULL: m is no phone, or one that is carried.
  */
 const uint8_t *pv_roster_lost_gateway(const struct pv_roster *r, const struct pv_member *m);
-/* The prefixes that this node offers to carry, member or not; NULL: it never offered anything.
- * Valid until the roster's statements change. */
-const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
-                                            const uint8_t node[static PV_SIGN_PK_LEN]);
+/* The card of this node, member or not: what it offers to carry, what it can do, and its sealing
+ * key. NULL: it has shown none, or was removed. Valid until the roster's statements change. */
+const struct pv_st_card *pv_roster_card(const struct pv_roster *r,
+                                        const uint8_t node[static PV_SIGN_PK_LEN]);
 /* Where this key may say its next route, tag or rule (the type): a slot in which nothing is in
  * force. PV_ERR_LIMIT: all PV_RULE_SLOTS are taken. */
 PV_MUST_CHECK int pv_roster_free_slot(const struct pv_roster *r,
@@ -382,6 +383,8 @@ bool pv_roster_replaces(const struct pv_roster *r, const struct pv_statement *st
 size_t pv_roster_size(const struct pv_roster *r); /* statements in the set */
 /* BLAKE2b-256 over the ascending hashes of the whole set. */
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN]);
+/* BLAKE2b-256 over the ascending hashes of all cards, which the head does not cover. */
+void pv_roster_cards(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
 /* Digest of the active members as of the last settling (docs/PROTOCOL-NETWORK.md "Roster"): equal
  * heads and unequal digests mean that two nodes decide differently about the same statements. */
 void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);

@@ -280,6 +280,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         break;
     case PV_DOES_FOUND:
     case PV_DOES_APPOINT:
+    case PV_DOES_SHOW:
         break;
     }
 }

@@ -172,7 +172,7 @@ struct pv_roster_key {
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
     uint32_t n_about;                      /* statements in about */
     uint32_t claims; /* invite: different nodes with a member statement under it */
-    uint32_t n_self; /* node: member, transport, place, leave, offers and able statements of it */
+    uint32_t n_self; /* node: member, transport, place and leave statements of it */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
     uint16_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
     uint8_t rights;                    /* by its admin statements, ended or not */
@@ -249,6 +249,7 @@ struct pv_roster {
     struct pv_roster_coordinator *clock; /* the first that it names; NULL = none */
     struct pv_roster_key *admins;        /* all keys with rights but root */
     size_t size;                         /* listed statements: those that the head covers */
+    size_t n_cards;                      /* listed cards, which it does not cover */
     size_t n_dead;                       /* listed statements that the limit does not count */
     /* Most networks are small, so their statements stand in one bucket, whatever their hashes, and
      * get PV_ROSTER_BUCKETS of them when they become too many to be moved for each new one. */
@@ -260,9 +261,11 @@ struct pv_roster {
     size_t n_ends, ends_cap;             /* statements by which somebody may lose a right; places */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash of the whole set, while head_ok */
     bool head_ok;                        /* nothing has come since head was computed */
-    struct pv_roster_key **by_pk;        /* owned: active members, and some that were */
-    size_t by_pk_cap;                    /* at least as many as there are keys */
-    size_t n_by_pk, n_ordered;           /* in by_pk; the first of these ascend by key */
+    uint8_t cards[PV_STATEMENT_HASH_LEN]; /* the same of all cards */
+    bool cards_ok;
+    struct pv_roster_key **by_pk;           /* owned: active members, and some that were */
+    size_t by_pk_cap;                       /* at least as many as there are keys */
+    size_t n_by_pk, n_ordered;              /* in by_pk; the first of these ascend by key */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the active members, while members_ok */
     bool members_ok;
     uint8_t rules_digest[PV_STATEMENT_HASH_LEN]; /* of tags and rules in force, while rules_ok */
@@ -330,6 +333,8 @@ PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
                           const struct pv_statement *st);
 
+/* Takes a statement out of every list at once; it is freed when the owner has been told. */
+void pv_roster_drop_item(struct pv_roster *r, struct pv_roster_item *e);
 /* Frees a statement that is in no list any more; NULL is fine. */
 void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e);
 
@@ -447,6 +452,8 @@ void pv_roster_settle_rules(struct pv_roster *r);
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 
 void pv_roster_settle(struct pv_roster *r);
+/* May the node of this key have a card? It has neither left nor been removed. */
+bool pv_roster_keeps_card(const struct pv_roster_key *k);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
 

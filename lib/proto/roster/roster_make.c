@@ -97,41 +97,46 @@ int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t 
     return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
-int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abilities,
-                 uint64_t wall, struct pv_made *ret_made)
-{
-    struct pv_statement st = begin_statement(PV_ST_ABLE, pv_roster_network_id(r));
-
-    st.u.able.serial = pv_roster_next_serial(r, pk_of(node_sk));
-    st.u.able.abilities = abilities;
-    st.u.able.time = wall;
-    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
-}
-
 static int compare_offers(const void *a, const void *b)
 {
     return pv_route_compare(&((const struct pv_offer *)a)->prefix,
                             &((const struct pv_offer *)b)->prefix);
 }
 
-int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk, const struct pv_offer *offers,
-                   size_t n, uint64_t wall, struct pv_made *ret_made)
+void pv_card_read(const struct pv_st_card *st, struct pv_card *ret_card)
 {
-    struct pv_statement st = begin_statement(PV_ST_OFFERS, pv_roster_network_id(r));
+    memset(ret_card, 0, sizeof(*ret_card));
+    if (st == NULL)
+        return;
+    struct pv_view list = st->offers;
+    ret_card->abilities = st->abilities;
+    ret_card->kem = st->kem;
+    while (ret_card->n_offers < PV_OFFERS_MAX &&
+           pv_offerlist_next(&list, &ret_card->offers[ret_card->n_offers]))
+        ret_card->n_offers++;
+}
+
+int pv_make_card(const struct pv_roster *r, const uint8_t *node_sk, const struct pv_card *card,
+                 uint64_t wall, struct pv_made_long *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_CARD, pv_roster_network_id(r));
+    const struct pv_st_card *last = pv_roster_card(r, pk_of(node_sk));
     struct pv_offer sorted[PV_OFFERS_MAX];
     uint8_t list[PV_OFFERS_MAX * PV_OFFER_BYTES];
     struct pv_writer w = pv_writer(list, sizeof(list));
 
-    if (n > PV_OFFERS_MAX)
+    if (card->n_offers > PV_OFFERS_MAX || (last != NULL && last->serial == UINT64_MAX))
         return PV_ERR_LIMIT;
-    if (n > 0)
-        memcpy(sorted, offers, n * sizeof(sorted[0]));
-    qsort(sorted, n, sizeof(sorted[0]), compare_offers);
-    pv_offerlist_put(&w, sorted, n);
-    st.u.offers.serial = pv_roster_next_serial(r, pk_of(node_sk));
-    st.u.offers.list = pv_view(list, w.len);
-    st.u.offers.time = wall;
-    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
+    uint64_t next = last == NULL ? 1 : last->serial + 1;
+    memcpy(sorted, card->offers, sizeof(sorted));
+    qsort(sorted, card->n_offers, sizeof(sorted[0]), compare_offers);
+    pv_offerlist_put(&w, sorted, card->n_offers);
+    st.u.card = (struct pv_st_card){.serial = wall > next ? wall : next,
+                                    .abilities = card->abilities,
+                                    .offers = pv_view(list, w.len),
+                                    .kem = card->kem};
+    return pv_statement_make(&st, pv_signer_sk(node_sk), NULL, ret_made->raw, sizeof(ret_made->raw),
+                             &ret_made->len);
 }
 
 int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
@@ -428,6 +433,7 @@ int pv_make_again(const struct pv_roster *r, struct pv_signer signer, const stru
     case PV_DOES_CLAIM:
     case PV_DOES_TELL:
     case PV_DOES_ADMIT:
+    case PV_DOES_SHOW:
         return PV_ERR_UNSUPPORTED;
     }
     return status != PV_OK ? status

@@ -27,6 +27,11 @@ struct pv_made_long {
     uint8_t raw[PV_STATEMENT_MAX];
 };
 
+static inline struct pv_view pv_made_long_view(const struct pv_made_long *m)
+{
+    return pv_view(m->raw, m->len);
+}
+
 /* What `create` needs; strings are canonical already (pv_name_parse). */
 struct pv_create {
     struct pv_signer root;
@@ -88,16 +93,22 @@ PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, struct pv_signer 
 PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
                                   struct pv_made *ret_made);
 
-/* The node's abilities: enum pv_st_ability. */
-PV_MUST_CHECK int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk,
-                               uint32_t abilities, uint64_t wall, struct pv_made *ret_made);
-
-/* The prefixes that this node offers to carry from now on: all of it. Sorted and checked here.
- * PV_ERR_LIMIT: more than PV_OFFERS_MAX; PV_ERR_MALFORMED: a prefix twice, or one that nobody may
- * carry. */
-PV_MUST_CHECK int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk,
-                                 const struct pv_offer *offers, size_t n, uint64_t wall,
-                                 struct pv_made *ret_made);
+/* What a node's next card says. */
+struct pv_card {
+    uint32_t abilities; /* enum pv_st_ability */
+    struct pv_view kem; /* PV_KEM_EK_LEN bytes, or empty */
+    size_t n_offers;
+    struct pv_offer offers[PV_OFFERS_MAX]; /* in any order */
+};
+/* What a card says; NULL: one that says nothing. kem points into the statement of st. */
+void pv_card_read(const struct pv_st_card *st, struct pv_card *ret_card);
+/* The node's next card. Its serial is above that of the card that the roster has, and at least wall
+ * (Unix seconds): a node whose database was put back does not know its latest cards. PV_ERR_LIMIT:
+ * more than PV_OFFERS_MAX, or no serial follows; PV_ERR_MALFORMED: a prefix twice, or one that
+ * nobody may carry. */
+PV_MUST_CHECK int pv_make_card(const struct pv_roster *r, const uint8_t *node_sk,
+                               const struct pv_card *card, uint64_t wall,
+                               struct pv_made_long *ret_made);
 
 PV_MUST_CHECK int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
                                 const struct pv_st_route *route, struct pv_made *ret_made);

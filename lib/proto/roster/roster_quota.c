@@ -17,6 +17,8 @@
 
 static size_t places_of(enum pv_roster_quota quota)
 {
+    if (quota == PV_ROSTER_QUOTA_CARD)
+        return 1;
     return quota == PV_ROSTER_QUOTA_COORDINATORS ? PV_ROSTER_MAX_RECORDS : PV_ROSTER_MAX_SELF;
 }
 
@@ -194,6 +196,8 @@ static int find_room(const struct pv_roster *r, const struct contender *x,
     *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, x);
     if (*ret_drop != NULL)
         return PV_OK;
+    if (pv_st_does(st, PV_DOES_SHOW))
+        return r->n_cards < PV_ROSTER_MAX_CARDS ? PV_OK : PV_ERR_LIMIT;
     size_t most = most_statements(r, st);
     /* Statements that do not count any more have a limit too: somebody may go on bringing them. */
     if (r->size >= most + r->n_dead || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
@@ -268,6 +272,7 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
     case PV_DOES_CLAIM:
     case PV_DOES_APPOINT:
     case PV_DOES_SLOT:
+    case PV_DOES_SHOW:
         break;
     }
     return false;

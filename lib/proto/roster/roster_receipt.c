@@ -256,10 +256,11 @@ bool pv_roster_wants_receipt(const struct pv_roster *r,
            pv_roster_prefers(e, &parsed);
 }
 
+/* Not that of a card: two rosters with other cards and the same statements decide alike. */
 void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, bool comes)
 {
-    if (!e->listed || !pv_roster_is_ordered(e->receipt) || e->receipt->by != r->clock ||
-        e->receipt->time < r->time)
+    if (!e->listed || pv_st_does(&e->pub.st, PV_DOES_SHOW) || !pv_roster_is_ordered(e->receipt) ||
+        e->receipt->by != r->clock || e->receipt->time < r->time)
         return;
     if (!comes) {
         r->n_latest -= r->n_latest > 0 ? 1 : 0;

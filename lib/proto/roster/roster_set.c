@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_set.c - the set of statements by their hashes, and what two rosters compare: the head over
- * all statements, digests of buckets, and the digest of the members. Two rosters with one head hold
- * the same statements; with one members' digest they also decided alike.
+ * roster_set.c - statements and cards by their hashes, and what two rosters compare: the head over
+ * all statements, digests of cards and of buckets, and the digest of the members. Two rosters with
+ * one head hold the same statements; with one members' digest they also decided alike.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -151,8 +151,8 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
         if (status != PV_OK)
             return status;
     }
-    void *scratch =
-        pv_vec_room(r->scratch, r->size, &r->scratch_cap, SCRATCH_FIRST, PV_STATEMENT_HASH_LEN);
+    void *scratch = pv_vec_room(r->scratch, r->size + r->n_cards, &r->scratch_cap, SCRATCH_FIRST,
+                                PV_STATEMENT_HASH_LEN);
     if (scratch == NULL)
         return PV_ERR_NOMEM;
     r->scratch = scratch;
@@ -166,6 +166,25 @@ void pv_roster_set_done(struct pv_roster *r)
     free(r->scratch);
 }
 
+static bool is_card(const struct pv_roster_item *e)
+{
+    return pv_st_does(&e->pub.st, PV_DOES_SHOW);
+}
+
+/* Cards have a digest of their own: they are no part of the set. */
+static void count_item(struct pv_roster *r, struct pv_roster_bucket *b,
+                       const struct pv_roster_item *e, size_t by)
+{
+    b->digest_ok = false;
+    if (is_card(e)) {
+        r->n_cards += by;
+        r->cards_ok = false;
+    } else {
+        r->size += by;
+        r->head_ok = false;
+    }
+}
+
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
 {
     struct pv_roster_bucket *b = bucket_of(r, e->pub.st.hash);
@@ -174,10 +193,9 @@ void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
     memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(*b->v));
     b->v[i] = (struct pv_roster_slot){prefix_of(e->pub.st.hash, PV_ROSTER_PREFIX_LEN), e};
     b->n++;
-    r->size++;
     e->listed = true;
     pv_roster_count_time(r, e, true);
-    b->digest_ok = r->head_ok = false;
+    count_item(r, b, e, 1);
 }
 
 void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e)
@@ -187,10 +205,9 @@ void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e)
 
     b->n--;
     memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(*b->v));
-    r->size--;
     pv_roster_count_time(r, e, false);
     e->listed = false;
-    b->digest_ok = r->head_ok = false;
+    count_item(r, b, e, (size_t)-1);
 }
 
 const struct pv_roster_entry *pv_roster_find(const struct pv_roster *r,
@@ -214,10 +231,17 @@ size_t pv_roster_size(const struct pv_roster *r)
     return r->size;
 }
 
-static uint8_t *put_hashes(uint8_t *p, const struct pv_roster_slot *v, size_t n)
+static uint8_t *put_hash(uint8_t *p, const struct pv_roster_item *e)
 {
-    for (size_t i = 0; i < n; i++, p += PV_STATEMENT_HASH_LEN)
-        memcpy(p, v[i].item->pub.st.hash, PV_STATEMENT_HASH_LEN);
+    memcpy(p, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
+    return p + PV_STATEMENT_HASH_LEN;
+}
+
+/* Of statements, or of cards, in a bucket. */
+static uint8_t *put_hashes(uint8_t *p, const struct pv_roster_bucket *b, bool cards)
+{
+    for (size_t i = 0; i < b->n; i++)
+        p = is_card(b->v[i].item) == cards ? put_hash(p, b->v[i].item) : p;
     return p;
 }
 
@@ -230,16 +254,29 @@ static void hash_scratch(const struct pv_roster *r, const uint8_t *end,
     pv_blake2b(out, pv_view(r->scratch, (size_t)(end - r->scratch)), none, none);
 }
 
+/* Over all statements, or over all cards. */
+static void hash_all(const struct pv_roster *r, bool cards, uint8_t out[static PV_BLAKE2B_LEN])
+{
+    uint8_t *p = put_hashes(r->scratch, &r->few, cards);
+    for (size_t i = 0; r->buckets != NULL && i < PV_ROSTER_BUCKETS; i++)
+        p = put_hashes(p, &r->buckets[i], cards);
+    hash_scratch(r, p, out);
+}
+
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN])
 {
-    if (!r->head_ok) {
-        uint8_t *p = put_hashes(r->scratch, r->few.v, r->few.n);
-        for (size_t i = 0; r->buckets != NULL && i < PV_ROSTER_BUCKETS; i++)
-            p = put_hashes(p, r->buckets[i].v, r->buckets[i].n);
-        hash_scratch(r, p, r->head);
-        r->head_ok = true;
-    }
+    if (!r->head_ok)
+        hash_all(r, false, r->head);
+    r->head_ok = true;
     memcpy(ret_head, r->head, sizeof(r->head));
+}
+
+void pv_roster_cards(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
+{
+    if (!r->cards_ok)
+        hash_all(r, true, r->cards);
+    r->cards_ok = true;
+    memcpy(ret_digest, r->cards, sizeof(r->cards));
 }
 
 /* Of few statements it is computed anew each time. */
@@ -251,7 +288,10 @@ uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 
     if (r->buckets == NULL || !b->digest_ok) {
         uint8_t hash[PV_BLAKE2B_LEN];
-        hash_scratch(r, put_hashes(r->scratch, v, n), hash);
+        uint8_t *p = r->scratch;
+        for (size_t i = 0; i < n; i++)
+            p = put_hash(p, v[i].item);
+        hash_scratch(r, p, hash);
         b->digest = n == 0 ? 0 : pv_load_be32(hash);
         b->digest_ok = true;
     }
@@ -376,7 +416,7 @@ void pv_roster_rules_but(struct pv_roster *r, const uint8_t *but,
         size_t n = statements_of(r, (uint8_t)b, &v);
         for (size_t i = 0; i < n; i++) {
             if (is_rule(v[i].item, but))
-                p = put_hashes(p, &v[i], 1);
+                p = put_hash(p, v[i].item);
         }
     }
     hash_scratch(r, p, ret_digest);
@@ -398,8 +438,11 @@ uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket)
     size_t n = statements_of(r, bucket, &v);
     uint8_t hash[PV_BLAKE2B_LEN] = {0};
 
-    for (size_t i = 0; i < n; i++)
-        pv_blake2b(hash, pv_view(hash, sizeof(hash)),
-                   pv_view(v[i].item->pub.st.hash, PV_STATEMENT_HASH_LEN), v[i].item->pub.receipt);
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_roster_entry *e = &v[i].item->pub;
+        if (!is_card(v[i].item))
+            pv_blake2b(hash, pv_view(hash, sizeof(hash)), pv_view(e->st.hash, sizeof(e->st.hash)),
+                       e->receipt);
+    }
     return n == 0 ? 0 : pv_load_be32(hash);
 }

@@ -298,7 +298,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     const struct pv_roster_claim *transport = k->further[PV_ROSTER_BIND_TRANSPORT];
     const struct pv_roster_claim *name = k->further[PV_ROSTER_BIND_NAME];
     const struct pv_roster_claim *ip4 = k->further[PV_ROSTER_BIND_IP4];
-    const struct pv_roster_item *able = pv_roster_next_best(k, PV_ROSTER_QUOTA_ABLE, NULL);
+    const struct pv_roster_item *card = k->kept[PV_ROSTER_QUOTA_CARD];
     struct pv_member m;
 
     memset(&m, 0, sizeof(m));
@@ -314,7 +314,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     m.ip4 = pv_addr4_u32(
         pv_load_be32(pv_roster_wins(ip4) ? ip4->item->pub.st.u.place.ip4 : st->ip4), 0);
     m.ip6 = pv_addr6(st->ip6, 0);
-    m.abilities = able == NULL ? 0 : able->pub.st.u.able.abilities;
+    m.abilities = card == NULL ? 0 : card->pub.st.u.card.abilities;
     m.serial = st->serial;
     m.issued = st->issued;
     memcpy(m.admitted_by, e->signer->pk, sizeof(m.admitted_by));
@@ -322,13 +322,12 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     return m;
 }
 
-const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
-                                            const uint8_t node[static PV_SIGN_PK_LEN])
+const struct pv_st_card *pv_roster_card(const struct pv_roster *r,
+                                        const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    const struct pv_roster_item *e =
-        k == NULL ? NULL : pv_roster_next_best(k, PV_ROSTER_QUOTA_OFFERS, NULL);
-    return e == NULL ? NULL : &e->pub.st.u.offers;
+    const struct pv_roster_item *e = k == NULL ? NULL : k->kept[PV_ROSTER_QUOTA_CARD];
+    return e == NULL ? NULL : &e->pub.st.u.card;
 }
 
 /* The changes about which the owner would do something; `joined` and the derived IPv6 address do
@@ -358,6 +357,12 @@ static enum pv_member_state absent_state(const struct pv_roster_key *k)
     if (k->waits != NULL)
         return PV_MEMBER_WAITING;
     return k->why == PV_ROSTER_REFUSE_ADMITTER ? PV_MEMBER_REVOKED : PV_MEMBER_NONE;
+}
+
+bool pv_roster_keeps_card(const struct pv_roster_key *k)
+{
+    const enum pv_member_state state = absent_state(k);
+    return state != PV_MEMBER_REVOKED && state != PV_MEMBER_LEFT;
 }
 
 static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
@@ -487,6 +492,8 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
         append_active(r, k);
     k->changed = k->changed || (is && (!was || !same));
     k->member = now;
+    if (k->kept[PV_ROSTER_QUOTA_CARD] != NULL && !pv_roster_keeps_card(k))
+        pv_roster_drop_item(r, k->kept[PV_ROSTER_QUOTA_CARD]);
     report_outcome(r, k); /* by the name that it has now */
     if (is != was || (is && !same) || waits != waited)
         queue_member_event(r, k);

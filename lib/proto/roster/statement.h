@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/kem.h"
 #include "crypto/sign.h"
 #include "proto/rules/policy.h"
 
@@ -20,7 +21,7 @@ enum {
     PV_NETWORK_ID_LEN = 16,       /* bytes, first of the network record's hash */
     PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
     PV_STATEMENT_LIST_MAX = 2048, /* ours: bytes of the list in types 6 and 8 */
-    PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes of every other type */
+    PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes of every type but these and cards */
     PV_RULE_SLOTS = 1024,         /* ours: rules of one signer, and tags of one signer */
     PV_END_STAY_MAX = 10,         /* nodes in the list of type 9: what fits a short statement */
     PV_OFFERS_MAX = 16,           /* ours: prefixes that one node offers to carry */
@@ -51,8 +52,7 @@ enum {
     X(ROUTE, 16)              \
     X(TAG, 17)                \
     X(RULE, 18)               \
-    X(OFFERS, 19)             \
-    X(ABLE, 32)
+    X(CARD, 19)
 enum pv_statement_type {
 #define PV_ST_(name, number) PV_ST_##name = number,
     PV_STATEMENT_TYPES(PV_ST_)
@@ -158,15 +158,16 @@ struct pv_st_admission {
 
 enum pv_st_ability {    /* bits */
     PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL-PEERS.md */
-    PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
-    PV_ABLE_NO_IP6 = 4, /* its interface has no IPv6: names lead to its IPv4 address alone */
+    PV_ABLE_NO_IP6 = 2, /* its interface has no IPv6: names lead to its IPv4 address alone */
 };
 
-/* The abilities of a node (adr 0022): the node is the signer, its highest serial counts. */
-struct pv_st_able {
+/* The card of a node (adr 0119): what it says of itself alone. The node is the signer, and of its
+ * cards the one with the highest serial counts. It is no part of the set of statements. */
+struct pv_st_card {
     uint64_t serial;
-    uint32_t abilities; /* enum pv_st_ability */
-    uint64_t time;      /* Unix seconds */
+    uint32_t abilities;    /* enum pv_st_ability */
+    struct pv_view offers; /* prefixes it offers to carry; read with pv_offerlist_next() */
+    struct pv_view kem;    /* its sealing key (proto/control/sealing.h), PV_KEM_EK_LEN; or empty */
 };
 
 /* A signer's routes, tags and rules stand in slots: of each slot its newest statement counts, so a
@@ -195,13 +196,8 @@ enum pv_st_route_kind {
     PV_ROUTE_ALLOW = 1,
 };
 
-/* The prefixes that a node offers to carry (adr 0037): the node is the signer, its highest serial
- * counts. Alone it has no effect at anybody. */
-struct pv_st_offers {
-    uint64_t serial;
-    struct pv_view list; /* read with pv_offerlist_next() */
-    uint64_t time;       /* Unix seconds */
-};
+/* A prefix that a node offers to carry on its card (adr 0037): alone it has no effect at anybody.
+ */
 enum pv_offer_flag {     /* bits */
     PV_OFFER_AUTO = 1,   /* members use it unless they say otherwise */
     PV_OFFER_NO_NAT = 2, /* hosts of the prefix see the members' own addresses */
@@ -266,8 +262,7 @@ struct pv_statement {
         struct pv_st_route route;
         struct pv_st_tag tag;
         struct pv_st_rule rule;
-        struct pv_st_offers offers;
-        struct pv_st_able able;
+        struct pv_st_card card;
     } u;
 };
 

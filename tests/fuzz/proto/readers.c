@@ -709,7 +709,6 @@ static void compare(const struct pv_signal *a, const struct pv_signal *b)
     must(a->has_pq == b->has_pq);
     must(memcmp(a->members, b->members, sizeof(a->members)) == 0 && a->has_rules == b->has_rules);
     must(!a->has_rules || memcmp(a->rules, b->rules, sizeof(a->rules)) == 0);
-    must(pv_view_equal(a->seal, b->seal) && a->sealed == b->sealed);
     if (a->has_pq)
         must(memcmp(&a->pq, &b->pq, sizeof(a->pq)) == 0);
     if (a->has_desc && a->desc.n_cands <= PV_ICE_MAX_LOCAL) {
@@ -975,12 +974,13 @@ FUZZ(statement)
     case PV_ST_ROUTE:
         must(pv_route_is_valid(&st.u.route.prefix));
         break;
-    case PV_ST_OFFERS: {
-        struct pv_view list = st.u.offers.list;
+    case PV_ST_CARD: {
+        struct pv_view list = st.u.card.offers;
         struct pv_offer offer;
         size_t n = 0;
         while (pv_offerlist_next(&list, &offer))
             must(pv_route_is_valid(&offer.prefix) && ++n <= PV_OFFERS_MAX);
+        must(st.u.card.kem.len == 0 || st.u.card.kem.len == PV_KEM_EK_LEN);
         break;
     }
     case PV_ST_TAG:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hybrid boxes: only for their receiver, only with both secrets; and certificates of their keys. */
+/* Hybrid boxes: only for their receiver, only with both secrets. */
 #include "proto/control/hybrid.h"
 #include "proto/control/sealing.h"
 #include "tests/unit/kem_double.h"
@@ -13,7 +13,7 @@ enum {
 struct side {
     struct pv_noise_static noise;
     uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    uint8_t cert[PV_SEALING_CERT_LEN];
+    uint8_t ek[PV_KEM_EK_LEN];
 };
 
 static struct {
@@ -34,13 +34,13 @@ static struct side make_side(void)
     pv_sign_keypair(seed, s.sk, s.pk);
     pv_dh_keypair(&t.rng, sk, s.noise.pk);
     s.noise.sk = test_keep_key(sk);
-    assert_ok(pv_sealing_certify(t.kem, s.sk, s.cert));
+    assert_ok(pv_sealing_key(t.kem, s.sk, s.ek));
     return s;
 }
 
 static int seal_for(const struct side *to)
 {
-    const struct pv_sealing_to key = {.kem = t.kem, .ek = to->cert};
+    const struct pv_sealing_to key = {.kem = t.kem, .ek = to->ek};
     const struct pv_noise_parties parties = {
         .prologue = prologue, .local = &t.alice.noise, .remote = to->noise.pk};
     return pv_sealing_seal(&key, &parties, &t.rng, pv_view(t.text, TEXT_LEN), t.box);
@@ -78,9 +78,9 @@ PV_TEST(its_receiver_opens_a_box)
         assert_memory_equal(sender, t.alice.noise.pk, PV_DH_LEN);
         /* The same seed, and so the same key, each time. */
         const struct side again = t.bob;
-        uint8_t cert[PV_SEALING_CERT_LEN];
-        assert_ok(pv_sealing_certify(t.kem, again.sk, cert));
-        assert_memory_equal(cert, t.bob.cert, sizeof(cert));
+        uint8_t ek[PV_KEM_EK_LEN];
+        assert_ok(pv_sealing_key(t.kem, again.sk, ek));
+        assert_memory_equal(ek, t.bob.ek, sizeof(ek));
     }
 }
 
@@ -129,7 +129,7 @@ PV_TEST(two_boxes_are_never_alike)
 
 PV_TEST(a_bad_key_seals_nothing)
 {
-    uint8_t bad[PV_SEALING_CERT_LEN], big[250];
+    uint8_t bad[PV_KEM_EK_LEN], big[250];
     begin(&kem_double);
     memset(bad, 0xff, sizeof(bad));
     struct pv_sealing_to to = {.kem = t.kem, .ek = bad};
@@ -137,26 +137,10 @@ PV_TEST(a_bad_key_seals_nothing)
         .prologue = prologue, .local = &t.alice.noise, .remote = t.bob.noise.pk};
     const struct pv_view text = pv_view(t.text, TEXT_LEN);
     assert_int_equal(pv_sealing_seal(&to, &parties, &t.rng, text, t.box), PV_ERR_MALFORMED);
-    to.ek = t.bob.cert;
+    to.ek = t.bob.ek;
     memset(big, 1, sizeof(big));
     parties.prologue = pv_view(big, sizeof(big));
     assert_int_equal(pv_sealing_seal(&to, &parties, &t.rng, text, t.box), PV_ERR_LIMIT);
-}
-
-/* Anybody may pass a certificate on, and nobody can make one for somebody else. */
-PV_TEST(a_certificate_is_its_owners)
-{
-    uint8_t cert[PV_SEALING_CERT_LEN];
-    begin(&kem_double);
-    assert_ok(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.bob.pk));
-    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.eve.pk), PV_ERR_AUTH);
-    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert) - 1), t.bob.pk),
-                     PV_ERR_MALFORMED);
-    for (size_t i = 0; i < sizeof(cert); i += 31) {
-        memcpy(cert, t.bob.cert, sizeof(cert));
-        cert[i] ^= 1;
-        assert_int_equal(pv_sealing_check(pv_view(cert, sizeof(cert)), t.bob.pk), PV_ERR_AUTH);
-    }
 }
 
 /* --- the preshared key of two members -------------------------------------------------------- */

@@ -118,39 +118,8 @@ PV_TEST(the_fullest_description_with_an_offer_fits)
         s.chain[i] =
             (struct pv_signal_item){.statement = pv_view(statement, PV_STATEMENT_SHORT_MAX),
                                     .receipt = pv_view(receipt, sizeof(receipt))};
-    static const uint8_t cert[PV_SEALING_CERT_LEN] = {7};
-    s.seal = pv_view(cert, sizeof(cert));
-    s.sealed = true;
     assert_ok(pv_signal_write(&s, buf, sizeof(buf), &len));
     assert_in_range(len, 10000, PV_SIGNAL_HYBRID_TEXT_MAX);
-}
-
-PV_TEST(a_sealing_key_reads_back)
-{
-    struct pv_signal want = sample();
-    struct pv_signal_parsed got;
-    uint8_t cert[PV_SEALING_CERT_LEN + 1];
-    char buf[PV_SIGNAL_TEXT_MAX];
-    size_t len = 0;
-    memset(cert, 0x5a, sizeof(cert));
-    want.seal = pv_view(cert, PV_SEALING_CERT_LEN);
-    want.sealed = true;
-    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
-    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
-    assert_true(pv_view_equal(got.sig.seal, want.seal));
-    assert_true(got.sig.sealed);
-    assert_int_equal(got.sig.n_chain, 2); /* beside it in memory */
-    assert_true(pv_view_equal(got.sig.chain[1].statement, want.chain[1].statement));
-    pv_signal_parsed_done(&got);
-    want.seal.len++;
-    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
-    assert_true(pv_signal_parse(pv_view(buf, len), &got) < 0);
-    want.seal.len = 0; /* one without ML-KEM */
-    want.sealed = false;
-    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
-    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
-    assert_true(got.sig.seal.len == 0 && !got.sig.sealed);
-    pv_signal_parsed_done(&got);
 }
 
 PV_TEST(a_half_that_is_wrong_is_refused)
@@ -349,13 +318,13 @@ PV_TEST(hybrid_boxes_are_as_long_as_others_at_most)
     static uint8_t text[PV_SIGNAL_HYBRID_TEXT_MAX + 1], box[PV_SIGNAL_BOX_MAX + 1],
         out[sizeof(box)];
     uint8_t id_seed[PV_SIGN_SEED_LEN] = {4}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    uint8_t cert[PV_SEALING_CERT_LEN], psk[PV_NOISE_PSK_LEN], sender[32];
-    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    uint8_t ek[PV_KEM_EK_LEN], psk[PV_NOISE_PSK_LEN], sender[32];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = ek};
     const struct pv_noise_parties keys = {.local = &p.alice, .remote = p.bob.pk};
 
     p.rng.ctx = &p.seed;
     pv_sign_keypair(id_seed, sk, pk);
-    assert_ok(pv_sealing_certify(&kem_double, sk, cert));
+    assert_ok(pv_sealing_key(&kem_double, sk, ek));
     assert_int_equal(
         pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text)), box),
         PV_ERR_LIMIT);

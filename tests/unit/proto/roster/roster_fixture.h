@@ -277,19 +277,19 @@ static inline struct item make_route(struct world *w, const struct keys *signer,
     return make_statement(w, &st, signer);
 }
 
-/* The offer of node: 192.168.`third`.0/24, or nothing (0). */
-static inline struct item make_offering(struct world *w, const struct keys *node, uint64_t serial,
-                                        uint8_t third)
+/* The card of node, which offers 192.168.`third`.0/24, or nothing (0). */
+static inline struct item make_card(struct world *w, const struct keys *node, uint64_t serial,
+                                    uint8_t third, uint32_t abilities)
 {
-    struct pv_statement st = {.type = PV_ST_OFFERS};
+    struct pv_statement st = {.type = PV_ST_CARD};
     struct pv_offer offer = {.prefix = {.base = pv_addr4(192, 168, third, 0, 0), .bits = 24},
                              .flags = PV_OFFER_AUTO};
     uint8_t list[PV_OFFER_BYTES];
     struct pv_writer wr = pv_writer(list, sizeof(list));
     pv_offerlist_put(&wr, &offer, third != 0 ? 1 : 0);
-    st.u.offers.serial = serial;
-    st.u.offers.list = pv_view(list, wr.len);
-    st.u.offers.time = T0;
+    st.u.card.serial = serial;
+    st.u.card.abilities = abilities;
+    st.u.card.offers = pv_view(list, wr.len);
     return make_statement(w, &st, node);
 }
 

@@ -398,9 +398,7 @@ PV_TEST(nobody_is_a_phone_that_speaks_for_itself)
     assert_null(gateway_of(&t.carol));
     (void)say(make_carried(&t.w.creator, 5, &t.bob, 6, T0));
     assert_string_equal(gateway_of(&t.carol)->name, "bob");
-    struct pv_statement able = {.type = PV_ST_ABLE};
-    able.u.able = (struct pv_st_able){.serial = 9, .abilities = PV_ABLE_PQ, .time = T0};
-    (void)say(make_statement(&t.w, &able, &t.carol)); /* it has a p2pvpnd */
+    (void)say(make_card(&t.w, &t.carol, 9, 0, PV_ABLE_PQ)); /* it has a p2pvpnd */
     assert_null(gateway_of(&t.carol));
 }
 
@@ -448,21 +446,4 @@ PV_TEST(each_type_in_a_slot_comes_into_force_in_its_own_list)
         assert_null(pv_roster_next_rule(t.r, NULL));
         assert_null(pv_roster_next_route(t.r, NULL));
     }
-}
-
-PV_TEST(the_newest_offers_of_a_node_count)
-{
-    assert_null(pv_roster_offers(t.r, t.carol.pk));
-    (void)say(make_offering(&t.w, &t.carol, 7, 1));
-    struct pv_view list = pv_roster_offers(t.r, t.carol.pk)->list;
-    struct pv_offer offer;
-    assert_true(pv_offerlist_next(&list, &offer));
-    assert_int_equal(offer.prefix.base.ip[2], 1);
-    assert_int_equal(offer.flags, PV_OFFER_AUTO);
-    assert_false(pv_offerlist_next(&list, &offer));
-    assert_int_equal(pv_roster_next_serial(t.r, t.carol.pk), 8);
-    (void)say(make_offering(&t.w, &t.carol, 6, 2));
-    assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->serial, 7);
-    (void)say(make_offering(&t.w, &t.carol, 8, 0));
-    assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->list.len, 0);
 }

@@ -100,7 +100,7 @@ static size_t list_of(uint8_t *buf, size_t cap, size_t n_coords, size_t n_addrs)
 }
 
 static struct pv_statement sample_route(void);
-static struct pv_statement sample_offers(void);
+static struct pv_statement sample_card(void);
 static struct pv_statement sample_tag(void);
 static struct pv_statement sample_rule(void);
 
@@ -192,13 +192,8 @@ static struct pv_statement sample(enum pv_statement_type type)
         return sample_tag();
     case PV_ST_RULE:
         return sample_rule();
-    case PV_ST_OFFERS:
-        return sample_offers();
-    case PV_ST_ABLE:
-        st.u.able.serial = 11;
-        st.u.able.abilities = PV_ABLE_PQ;
-        st.u.able.time = 1700000009;
-        break;
+    case PV_ST_CARD:
+        return sample_card();
     case PV_ST_RECEIPT:
         fail();
     }
@@ -218,7 +213,7 @@ static struct pv_view *list_in(struct pv_statement *st)
     return st->type == PV_ST_REVOCATION     ? &st->u.revocation.stay
            : st->type == PV_ST_END          ? &st->u.end.stay
            : st->type == PV_ST_COORDINATORS ? &st->u.coordinators.list
-           : st->type == PV_ST_OFFERS       ? &st->u.offers.list
+           : st->type == PV_ST_CARD         ? &st->u.card.offers
                                             : NULL;
 }
 
@@ -238,6 +233,10 @@ PV_TEST(a_statement_made_reads_back_the_same)
         if (list_in(&got) != NULL) {
             assert_true(pv_view_equal(*list_in(&got), *list_in(&want)));
             *list_in(&got) = *list_in(&want);
+        }
+        if (type == PV_ST_CARD) {
+            assert_true(pv_view_equal(got.u.card.kem, want.u.card.kem));
+            got.u.card.kem = want.u.card.kem;
         }
         if (type == PV_ST_MEMBER)
             memcpy(want.u.member.node_sig, got.u.member.node_sig, PV_SIGN_LEN);
@@ -333,9 +332,12 @@ PV_TEST(values_just_outside_their_range_are_refused)
     st = sample(PV_ST_INVITE);
     st.u.invite.flags |= 2;
     expect_unmakeable(&st, "unknown condition");
-    st = sample(PV_ST_ABLE);
-    st.u.able.abilities |= 8;
+    st = sample(PV_ST_CARD);
+    st.u.card.abilities |= 4;
     expect_unmakeable(&st, "unknown ability");
+    st = sample(PV_ST_CARD);
+    st.u.card.kem.len--;
+    expect_unmakeable(&st, "half a sealing key");
 
     st = sample(PV_ST_MEMBER);
     st.u.member.expires = st.u.member.issued;
@@ -849,34 +851,36 @@ static struct pv_view offers_of(const struct pv_offer *offers, size_t n)
     return pv_view(list_bytes, w.len);
 }
 
-static struct pv_statement sample_offers(void)
+static struct pv_statement sample_card(void)
 {
-    struct pv_statement st = {.type = PV_ST_OFFERS};
+    static const uint8_t kem[PV_KEM_EK_LEN] = {9};
+    struct pv_statement st = {.type = PV_ST_CARD};
     const struct pv_offer offers[] = {
         {.prefix = test_prefix("0.0.0.0/0"), .flags = 0},
         {.prefix = test_prefix("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
         {.prefix = test_prefix("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | PV_OFFER_DOUBT},
     };
     memset(st.network_id, 7, sizeof(st.network_id));
-    st.u.offers.serial = 5;
-    st.u.offers.list = offers_of(offers, PV_ARRAY_LEN(offers));
-    st.u.offers.time = T0 + 1;
+    st.u.card = (struct pv_st_card){.serial = 5,
+                                    .abilities = PV_ABLE_PQ,
+                                    .offers = offers_of(offers, PV_ARRAY_LEN(offers)),
+                                    .kem = pv_view(kem, sizeof(kem))};
     return st;
 }
 
 PV_TEST(offers_are_read_one_by_one)
 {
-    struct pv_statement st = sample_offers();
+    struct pv_statement st = sample_card();
     struct pv_offer offer;
     char text[PV_ADDR_TEXT];
     static const char *const texts[] = {"0.0.0.0/0", "192.168.1.0/24", "2001:db8:1::/48"};
     static const uint8_t flags[] = {0, PV_OFFER_AUTO, PV_OFFER_NO_NAT | PV_OFFER_DOUBT};
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
-        assert_true(pv_offerlist_next(&st.u.offers.list, &offer));
+        assert_true(pv_offerlist_next(&st.u.card.offers, &offer));
         assert_string_equal(pv_prefix_format(&offer.prefix, text), texts[i]);
         assert_int_equal(offer.flags, flags[i]);
     }
-    assert_false(pv_offerlist_next(&st.u.offers.list, &offer));
+    assert_false(pv_offerlist_next(&st.u.card.offers, &offer));
 }
 
 PV_TEST(only_what_can_be_carried_is_a_route)
@@ -921,32 +925,32 @@ PV_TEST(routes_and_offers_have_one_form)
 
     const struct pv_offer a = {.prefix = test_prefix("10.0.0.0/8")};
     const struct pv_offer b = {.prefix = test_prefix("10.0.0.0/9")};
-    st = sample_offers();
-    st.u.offers.list = offers_of((const struct pv_offer[]){a, b}, 2);
+    st = sample_card();
+    st.u.card.offers = offers_of((const struct pv_offer[]){a, b}, 2);
     (void)make(&st, NULL);
-    st.u.offers.list = offers_of((const struct pv_offer[]){b, a}, 2);
+    st.u.card.offers = offers_of((const struct pv_offer[]){b, a}, 2);
     expect_unmakeable(&st, "descending");
-    st.u.offers.list = offers_of((const struct pv_offer[]){a, a}, 2);
+    st.u.card.offers = offers_of((const struct pv_offer[]){a, a}, 2);
     expect_unmakeable(&st, "the same prefix twice");
     const struct pv_offer flagged = {.prefix = test_prefix("10.0.0.0/8"), .flags = 32};
-    st.u.offers.list = offers_of(&flagged, 1);
+    st.u.card.offers = offers_of(&flagged, 1);
     expect_unmakeable(&st, "unknown flag");
-    st.u.offers.list = offers_of(&a, 1);
-    st.u.offers.list.len--;
+    st.u.card.offers = offers_of(&a, 1);
+    st.u.card.offers.len--;
     expect_unmakeable(&st, "cut");
 }
 
-PV_TEST(the_longest_list_of_offers_is_short)
+PV_TEST(the_longest_card_fits)
 {
     struct pv_offer offers[PV_OFFERS_MAX + 1];
-    struct pv_statement st = sample_offers();
+    struct pv_statement st = sample_card();
     for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
         offers[i] = (struct pv_offer){.prefix = test_prefix("2001:db8::/128")};
         offers[i].prefix.base.ip[15] = (uint8_t)i;
     }
-    st.u.offers.list = offers_of(offers, PV_OFFERS_MAX);
-    assert_true(make(&st, NULL).len <= PV_STATEMENT_SHORT_MAX);
-    st.u.offers.list = offers_of(offers, PV_OFFERS_MAX + 1);
+    st.u.card.offers = offers_of(offers, PV_OFFERS_MAX);
+    assert_int_equal(make(&st, NULL).len, 1618);
+    st.u.card.offers = offers_of(offers, PV_OFFERS_MAX + 1);
     expect_unmakeable(&st, "more");
 }
 
@@ -1021,54 +1025,6 @@ PV_TEST(the_longest_rule_is_short)
     memset(st.u.rule.from.value, 'a', 63);
     memset(st.u.rule.to.value, 'b', 63);
     assert_true(make(&st, NULL).len <= PV_STATEMENT_SHORT_MAX);
-}
-
-/* --- what a node is able to (type 32): its signer, which of several counts ------------------- */
-
-static struct pv_view able(const struct pv_roster *r, const struct keys *k, uint32_t abilities,
-                           struct pv_made *made)
-{
-    assert_ok(pv_make_able(r, k->sk, abilities, T0, made));
-    return pv_made_view(made);
-}
-
-static int add_raw(struct pv_roster *r, struct pv_view raw)
-{
-    enum pv_roster_added added;
-    int status = pv_roster_add(r, raw, pv_view(NULL, 0), &added);
-    (void)settle(r);
-    return status;
-}
-
-/* The newest counts, in whatever order they come, and eight are kept. */
-PV_TEST(the_highest_serial_counts)
-{
-    struct world w = world_make(1);
-    struct pv_roster *r = roster_of(&w);
-    struct pv_made made[12];
-    const struct keys bob = keys_of(20);
-    (void)learn(r, make_member(&w, &w.creator, &bob, "bob", 20));
-    const struct pv_member *p = pv_roster_by_name(r, "bob");
-    assert_int_equal(p->abilities, 0);
-    for (uint32_t i = 0; i < 12; i++) {
-        assert_ok(add_raw(r, able(r, &bob, i % 2, &made[i])));
-        assert_int_equal(pv_roster_by_name(r, "bob")->abilities, i % 2);
-    }
-    assert_int_equal(add_raw(r, pv_made_view(&made[0])), PV_ERR_REPLAY); /* of long ago */
-    assert_int_equal(pv_roster_by_name(r, "bob")->abilities, 1);
-    assert_int_equal(pv_roster_by_name(r, "bob")->state, PV_MEMBER_ACTIVE);
-}
-
-PV_TEST(a_key_of_no_node_says_nothing)
-{
-    struct world w = world_make(2);
-    struct pv_roster *r = roster_of(&w);
-    struct pv_made made;
-    const struct keys stranger = keys_of(21);
-    (void)add_raw(r, able(r, &w.root, PV_ABLE_PQ, &made));
-    assert_int_equal(pv_roster_by_node(r, w.creator.pk)->abilities, 0);
-    (void)add_raw(r, able(r, &stranger, PV_ABLE_PQ, &made)); /* waits for its member statement */
-    assert_null(pv_roster_by_node(r, stranger.pk));
 }
 
 /* Seeds of fuzz_statement: run by hand with PV_WRITE_CORPUS=dir for a new type. */

@@ -388,10 +388,10 @@ PV_TEST_IN(a_copy_that_was_sealed_to_a_former_key_is_opened, start, stop)
 /* With the longest text as well, whose hybrid box is longer than any other one. */
 PV_TEST_IN(a_long_hybrid_copy_to_a_former_key_is_opened, start, stop)
 {
-    uint8_t cert[PV_SEALING_CERT_LEN];
-    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    uint8_t ek[PV_KEM_EK_LEN];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = ek};
     change_key_twice();
-    assert_ok(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert));
+    assert_ok(pv_sealing_key(&kem_double, node->identity.sign_sk, ek));
     set_online(true);
     memset(sealed_text, 'x', PV_CHAT_TEXT_MAX);
     sealed_to = node->identity.others[2].pk;
@@ -411,9 +411,9 @@ PV_TEST_IN(a_long_hybrid_copy_to_a_former_key_is_opened, start, stop)
 /* A hybrid one is read by who has a KEM, and else stays for the time when this node has one. */
 PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
 {
-    uint8_t cert[PV_SEALING_CERT_LEN];
-    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
-    assert_ok(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert));
+    uint8_t ek[PV_KEM_EK_LEN];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = ek};
+    assert_ok(pv_sealing_key(&kem_double, node->identity.sign_sk, ek));
     set_online(true);
     sealed_hybrid = &to;
     hand_over(17, false);

@@ -72,11 +72,11 @@ PV_TEST(a_member_is_found_by_its_name)
 
 PV_TEST(a_member_without_ipv6_has_no_record_of_it)
 {
-    struct pv_made able;
     enum pv_roster_added added;
     const struct keys keys = keys_of(7);
-    assert_ok(pv_make_able(x.f.node.roster, keys.sk, PV_ABLE_NO_IP6, T0, &able));
-    assert_ok(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added));
+    struct item card = make_card(&x.f.world, &keys, 1, 0, PV_ABLE_NO_IP6);
+    assert_ok(
+        pv_roster_add(x.f.node.roster, pv_view(card.s.raw, card.s.len), pv_view(NULL, 0), &added));
     (void)settle(x.f.node.roster);
     assert_int_equal(answers_to(&bob, "bob.home.p2p", PV_DNS_AAAA), 0);
     assert_int_equal(answers_to(&bob, "bob.home.p2p", PV_DNS_A), 1);

@@ -304,3 +304,34 @@ PV_TEST(a_page_that_brings_nothing_ends_the_listing)
     assert_int_equal(fake_coord.n, 0);
     assert_int_equal(node.node.reports.n, 1);
 }
+
+static void come_online_at(uint64_t epoch, uint64_t n)
+{
+    struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
+    welcome.u.welcome.have = (struct pv_ctl_cursor){.epoch = epoch, .n = n};
+    node.node.online = true;
+    pv_part_statements.on_push(node.self, &welcome, node.now);
+}
+
+/* No head shows that a coordinator has lost cards. */
+PV_TEST(a_coordinator_whose_log_is_another_gets_this_nodes_card)
+{
+    struct item card = make_card(&node.world, &node.world.creator, 7, 1, 0);
+    static const struct {
+        uint64_t epoch, n;
+        bool put;
+    } rows[] = {{T0, 9, true}, {T0, 9, false}, {T0 + 1, 9, true}, {T0, 8, true}, {T0, 8, true}};
+    uint64_t have = 0, tag;
+    (void)learn(node.node.roster, card);
+    items[0] = shown(&card);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        come_online_at(rows[i].epoch, rows[i].n);
+        answer(expect_pull(have), last_page(1, 9, true));
+        have = 9;
+        struct pv_ctl_msg *msg = rows[i].put ? fake_coord_take(PV_CTL_PUT, &tag) : NULL;
+        assert_true(msg == NULL ||
+                    (msg->u.put.n == 1 && msg->u.put.items[0].statement.len == card.s.len));
+        pv_ctl_msg_free(msg);
+        assert_int_equal(fake_coord.n, 0);
+    }
+}

@@ -270,14 +270,14 @@ PV_TEST(boxes_leave_nothing)
         struct pv_rng rng = start(kems[k]);
         uint8_t asf[PV_DH_LEN], bsf[PV_DH_LEN], sender[PV_DH_LEN], psk[PV_NOISE_PSK_LEN];
         uint8_t seed[PV_SIGN_SEED_LEN] = {6}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-        uint8_t cert[PV_SEALING_CERT_LEN], box[4 + PV_SEALING_OVERHEAD], out[4];
+        uint8_t ek[PV_KEM_EK_LEN], box[4 + PV_SEALING_OVERHEAD], out[4];
         struct pv_noise_static a = {.sk = asf}, b = {.sk = bsf};
         pv_dh_keypair(&rng, asf, a.pk);
         pv_dh_keypair(&rng, bsf, b.pk);
         pv_sign_keypair(seed, sk, pk);
-        assert_ok(pv_sealing_certify(&telling, sk, cert));
-        expect_none("a certificate");
-        const struct pv_sealing_to to = {.kem = &telling, .ek = cert};
+        assert_ok(pv_sealing_key(&telling, sk, ek));
+        expect_none("a sealing key");
+        const struct pv_sealing_to to = {.kem = &telling, .ek = ek};
         const struct pv_noise_parties parties = {
             .prologue = pv_view("p", 1), .local = &a, .remote = b.pk};
         assert_ok(pv_sealing_seal(&to, &parties, &rng, pv_view("text", 4), box));

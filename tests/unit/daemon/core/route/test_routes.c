@@ -60,7 +60,7 @@ static void take_back(uint16_t number)
 /* The node says that it carries these, separated by blanks; "" = nothing. */
 static void offer_by(const struct keys *node, const char *list, uint8_t flags)
 {
-    struct pv_statement st = {.type = PV_ST_OFFERS};
+    struct pv_statement st = {.type = PV_ST_CARD};
     struct pv_offer offers[PV_OFFERS_MAX];
     uint8_t bytes[PV_OFFERS_MAX * PV_OFFER_BYTES];
     struct pv_writer w = pv_writer(bytes, sizeof(bytes));
@@ -71,9 +71,8 @@ static void offer_by(const struct keys *node, const char *list, uint8_t flags)
     for (char *one; (one = strtok_r(rest, " ", &rest)) != NULL;)
         offers[n++] = (struct pv_offer){.prefix = test_prefix(one), .flags = flags};
     pv_offerlist_put(&w, offers, n);
-    st.u.offers.serial = ++serial;
-    st.u.offers.list = pv_view(bytes, w.len);
-    st.u.offers.time = T0;
+    st.u.card.serial = ++serial;
+    st.u.card.offers = pv_view(bytes, w.len);
     told(make_statement(&x.f.world, &st, node));
 }
 
