@@ -204,10 +204,9 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
         net->unlisted = NULL;
     net->head_known = false;
     net->version++;
-    /* Few networks have any. Without memory the row stays until the next start. */
-    if (net->dropped == NULL)
-        net->dropped = malloc(PV_CNET_DROPPED * sizeof(*net->dropped));
-    if (net->dropped != NULL && net->n_dropped < PV_CNET_DROPPED)
+    /* Without memory the row stays until the next start. */
+    if (reserve_place((void **)&net->dropped, net->n_dropped, &net->dropped_cap,
+                      sizeof(*net->dropped)) == PV_OK)
         memcpy(net->dropped[net->n_dropped++], entry->st.hash, PV_STATEMENT_HASH_LEN);
 }
 

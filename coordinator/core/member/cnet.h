@@ -28,8 +28,8 @@ enum {
     PV_CNET_STRAY_RATE =
         500, /* ours: statements a second that applicants bring, looked at or not */
     PV_CNET_STRAY_BURST = 1000, /* ours: at once */
-    /* Ours: replaced statements that the store is still to be told of, with the next put; one put
-     * replaces at most as many as it has, so two of them fit. */
+    /* Ours: replaced statements of which one put tells the store. It replaces at most as many as it
+     * has itself; the cards of members who are removed together may be more, and go by and by. */
     PV_CNET_DROPPED = 2 * PV_CTL_ITEMS_MAX,
     /* Ours: seconds in which each member of a network may come back once and cost its source
      * nothing of what strangers may open from there. */
@@ -83,6 +83,7 @@ struct pv_cnet {
     struct pv_cnet *prev_going, *next_going;
     uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
+    size_t dropped_cap;
     struct pv_map invite_map;
     struct pv_cnet_invite *invites;       /* by the invite's key */
     const struct pv_roster_entry *record; /* the network's record; NULL: its row has not come yet */

@@ -286,17 +286,18 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 
 /* Statements that newer ones have replaced go with the next that are stored: were they lost on the
  * way, the next start would find them again. */
-static int add_dropped(struct pv_op *op)
+static int add_dropped(struct pv_op *op, size_t n)
 {
     struct pv_storerow row = {.n = 0};
+    size_t left = op->net->n_dropped;
     int r = PV_OK;
     memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
-    for (size_t i = 0; i < op->net->n_dropped && r == PV_OK; i++) {
-        memcpy(row.hash, op->net->dropped[i], sizeof(row.hash));
+    for (size_t i = 0; i < n && r == PV_OK; i++) {
+        memcpy(row.hash, op->net->dropped[--left], sizeof(row.hash));
         r = pv_storeop_add(op->job, &row);
     }
     if (r == PV_OK)
-        op->net->n_dropped = 0;
+        op->net->n_dropped = left;
     return r;
 }
 
@@ -329,11 +330,12 @@ static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, str
     enum pv_storeop_kind kind =
         work->msg->type == PV_CTL_REGISTER ? PV_STOREOP_REGISTER : PV_STOREOP_PUT;
     size_t n_dropped = kind == PV_STOREOP_PUT ? net->n_dropped : 0;
+    n_dropped = n_dropped < PV_CNET_DROPPED ? n_dropped : PV_CNET_DROPPED;
     int r = pv_storeop_new(kind, n_rows + n_dropped, bytes, &op->job);
     if (r == PV_OK)
         r = fill_job(reg, op, wall);
     if (r == PV_OK && n_dropped > 0)
-        r = add_dropped(op);
+        r = add_dropped(op, n_dropped);
     if (r < 0) {
         op_free(op);
         return NULL;

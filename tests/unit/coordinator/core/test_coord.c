@@ -719,3 +719,40 @@ PV_TEST(a_statement_put_again_costs_none)
     assert_int_equal(cw_put(w, alice, pv_made_view(&w->created.member)), PV_CTL_E_NONE);
     assert_int_equal(verified, 0);
 }
+
+/* --- cards ----------------------------------------------------------------------------------- */
+
+static struct pv_view card_of(const struct cw *w, const struct cw_node *node, uint64_t serial)
+{
+    struct pv_statement st = {.type = PV_ST_CARD, .u.card = {.serial = serial}};
+    return cw_sign(w, st, node->id.sk);
+}
+
+/* How many cards the whole log has. */
+static size_t count_cards(struct cw *w, struct cw_client *c)
+{
+    const struct pv_ctl_msg *page = cw_pull(w, c);
+    size_t n = 0;
+    for (size_t i = 0; i < page->u.statements.n; i++)
+        n += page->u.statements.items[i].statement.ptr[1] == PV_ST_CARD ? 1 : 0;
+    return n;
+}
+
+PV_TEST(the_log_has_the_newest_card_of_each_member)
+{
+    struct cw *w = cw_home(9);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    const struct cw_node bob = cw_invited(w, alice, "bob"), stranger = cw_node_make(w);
+    assert_int_equal(cw_put(w, alice, card_of(w, &w->alice, 5)), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, card_of(w, &bob, 5)), PV_CTL_E_NONE); /* anybody brings it */
+    assert_int_equal(cw_put(w, alice, card_of(w, &bob, 6)), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, card_of(w, &bob, 5)), PV_CTL_E_FULL); /* of before */
+    assert_int_equal(cw_put(w, alice, card_of(w, &stranger, 5)), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(count_cards(w, alice), 2);
+    cw_restart(w);
+    alice = cw_member(w, &w->alice);
+    assert_int_equal(count_cards(w, alice), 2);
+    assert_int_equal(cw_put(w, alice, cw_revocation(w, PV_REVOKE_NODE, bob.id.pk)), PV_CTL_E_NONE);
+    assert_int_equal(count_cards(w, alice), 1);
+    assert_int_equal(cw_put(w, alice, card_of(w, &bob, 7)), PV_CTL_E_NOT_ALLOWED);
+}
