@@ -380,6 +380,9 @@ bool pv_roster_replaces(const struct pv_roster *r, const struct pv_statement *st
 
 /* --- the set itself: comparing and exchanging ------------------------------------------------ */
 
+/* Cards are no part of the set: neither size nor head know them. Buckets, pv_roster_find() and
+ * pv_roster_next_entry() do. */
+
 size_t pv_roster_size(const struct pv_roster *r); /* statements in the set */
 /* BLAKE2b-256 over the ascending hashes of the whole set. */
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN]);
@@ -393,7 +396,8 @@ void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT
 /* The same but for the tags of this key; NULL: all. Computed anew each time. */
 void pv_roster_rules_but(struct pv_roster *r, const uint8_t *but,
                          uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
-/* First 4 bytes of a digest over the statements of a bucket and their receipts; 0 when empty. */
+/* First 4 bytes of a digest over the statements of a bucket and their receipts, cards excepted; 0
+ * when empty. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket);
 /* First 4 bytes of BLAKE2b-256 over the ascending hashes with this first byte; 0 when empty. */
 uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket);
@@ -405,6 +409,6 @@ const struct pv_roster_entry *pv_roster_find(const struct pv_roster *r,
                                              const uint8_t hash[static PV_STATEMENT_HASH_LEN]);
 const struct pv_roster_entry *
 pv_roster_find_prefix(const struct pv_roster *r, const uint8_t prefix[static PV_ROSTER_PREFIX_LEN]);
-/* Every statement, in order of arrival: prev = NULL for the first; NULL after the last. */
+/* Every statement and card, in order of arrival: prev = NULL for the first; NULL after the last. */
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev);
