@@ -184,9 +184,9 @@
     X(give_to_root, "give it to root, or see notify in p2pvpnd(8)")                                \
     X(keep_to_owner, "chmod go-w it")                                                              \
     X(start_as_root, "start p2pvpnd as root")                                                      \
-    X(sysctl_as_root, "as root: sysctl %s")                                                        \
     X(allow_in_apparmor, "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a "   \
                          "profile with `userns,`")                                                 \
+    X(sysctl_as_root, "as root: sysctl %s")                                                        \
     X(allow_namespaces, "start that with --security-opt seccomp=unconfined, or p2pvpnd as root")   \
     X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
     X(install_ip, "install iproute2")                                                              \
