@@ -37,6 +37,7 @@
 #include "proto/local/scrape.h"
 #include "proto/local/weblogin.h"
 #include "proto/roster/kinds.h"
+#include "proto/roster/logst.h"
 #include "proto/roster/paperkey.h"
 #include "proto/roster/statement.h"
 #include "proto/roster/token.h"
@@ -1077,6 +1078,83 @@ FUZZ(rules)
         uint16_t port = (uint16_t)(data[i] << 8 | data[i + 1]);
         check_table(lines, n, local, port);
     }
+}
+
+/* --- logst ----------------------------------------------------------------------------------- */
+
+/* Two statements with the same content, whose signers differ. */
+static void must_say_the_same(const struct pv_logst *a, const struct pv_logst *b)
+{
+    must(a->type == b->type && a->made == b->made && a->number == b->number &&
+         a->after == b->after && a->time == b->time && a->uses == b->uses &&
+         a->lifetime == b->lifetime && a->flags == b->flags && strcmp(a->name, b->name) == 0);
+    must(memcmp(a->grant, b->grant, sizeof(a->grant)) == 0 &&
+         memcmp(a->key, b->key, sizeof(a->key)) == 0 &&
+         memcmp(a->ip4, b->ip4, sizeof(a->ip4)) == 0);
+    must(a->list.len == b->list.len &&
+         (a->list.len == 0 || memcmp(a->list.ptr, b->list.ptr, a->list.len) == 0));
+}
+
+static void try_logst(struct pv_view data)
+{
+    static uint8_t again[PV_LOGST_MAX];
+    uint8_t seed[PV_SIGN_SEED_LEN] = {1}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    struct pv_logst st, made, one;
+    size_t n = 0;
+
+    if (pv_logst_decode(data, &st) != PV_OK)
+        return;
+    must(data.len <= PV_LOGST_MAX && st.raw.ptr == data.ptr && st.raw.len == data.len);
+    int verified = pv_logst_verify(&st);
+    must(verified == PV_OK || verified == PV_ERR_AUTH);
+    struct pv_view list = pv_logst_carries(st.type) ? st.list : pv_view(NULL, 0);
+    for (; pv_carried_next(&list, &one); n++)
+        must(pv_logst_is_free(one.type) && (one.list.len == 0 || one.type == PV_LOGST_ROW));
+    must(list.len == 0 && n <= PV_CARRIED_MAX);
+    if (st.type >= PV_LOGST_TYPES)
+        return;
+    pv_sign_keypair(seed, sk, pk);
+    must(pv_logst_make(&st, sk, NULL, again, sizeof(again), &n) == PV_OK && n == data.len);
+    must(pv_logst_decode(pv_view(again, n), &made) == PV_OK);
+    must_say_the_same(&st, &made);
+}
+
+static void try_head(struct pv_view data)
+{
+    uint8_t seed[PV_SIGN_SEED_LEN] = {1}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t again[PV_HEAD_LEN];
+    struct pv_head head;
+
+    if (pv_head_decode(data, &head) != PV_OK)
+        return;
+    must(data.len == PV_HEAD_LEN);
+    int verified = pv_head_verify(data);
+    must(verified == PV_OK || verified == PV_ERR_AUTH);
+    pv_sign_keypair(seed, sk, pk);
+    must(pv_head_make(&head, sk, again) == PV_OK &&
+         pv_head_verify(pv_view(again, sizeof(again))) == PV_OK);
+    memcpy(again + 18, data.ptr + 18, PV_SIGN_PK_LEN);
+    must(memcmp(again, data.ptr, PV_HEAD_LEN - PV_SIGN_LEN) == 0);
+}
+
+/* The first byte says what the others are: a statement, an entry or a head. */
+FUZZ(logst)
+{
+    static uint8_t again[PV_ENTRY_HEAD_LEN + PV_LOGST_MAX];
+    struct pv_view rest = pv_view(data + 1, len - 1);
+    struct pv_entry e;
+    size_t n;
+
+    if (len == 0)
+        return;
+    if (data[0] == 'S')
+        try_logst(rest);
+    if (data[0] == 'H')
+        try_head(rest);
+    if (data[0] != 'E' || pv_entry_decode(rest, &e) != PV_OK)
+        return;
+    must(pv_entry_encode(e.prev, e.time, e.st.raw, again, sizeof(again), &n) == PV_OK &&
+         n == rest.len && memcmp(again, rest.ptr, n) == 0);
 }
 
 /* --- weblogin -------------------------------------------------------------------------------- */
