@@ -353,7 +353,7 @@ def a_user_who_may_not_or_reaches_nobody(lab):
     says(a, "deny b", 6, "b is a member, and does not wait", "p2pvpnctl deny b TO PORTS")
     coordinator.end()
     wait("a to miss the coordinator", lambda: a.ctl("invite", check_rc=False).code == 9, timeout=40)
-    says(a, "invite", 9, "try again when it is back")
+    says(a, "invite", 9, "cannot reach the coordinator")
     for command in ABOUT_PEERS:
         says(a, command, 6, "p2pvpnctl peers")
     says(a, "rename b bert", 9, "renamed b to bert .the coordinator is away and will get it")
