@@ -383,7 +383,7 @@ MISTAKES = (
     ("another host in the URL", "c", "create HOST", 9, "no route to the coordinator's IPv4 address", "tried 198.51.101"),
     ("a key in the URL that nobody has", "c", "create NOKEY", 2, "not a coordinator URL", "copy it whole"),
     ("the key of another coordinator", "c", "create OTHER", 9, "another key than the one looked for",
-     "coordinator.key of before from its backup", "tried 198.51.100"),
+     "tried 198.51.100", "coordinator.key of before from its backup"),
     ("a token that was revoked", "c", "join REVOKED", 12, "was revoked", "ask for a new one"),
     ("a token that has expired", "c", "join EXPIRED", 12, "has expired", "ask for a new one"),
     ("a bad name", "c", "join TOKEN --name My_Laptop", 2, "a-z 0-9 and -"),
