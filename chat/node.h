@@ -70,6 +70,7 @@ struct pv_overlay_member {
     bool is_peer;            /* this node has a session, or may have one, with the machine */
     bool is_there;           /* the machine can be reached now, as `status` shows it */
     enum pv_overlay_presence presence;
+    /* The past; with query.story, else zeros. */
     uint64_t joined;                /* Unix seconds, by the coordinator's receipt; 0: none */
     uint64_t gone;                  /* LEFT, REMOVED: Unix seconds; 0: not known */
     bool by_invite;                 /* it was let in by an invite, */
@@ -96,6 +97,8 @@ struct pv_overlay_query {
     const uint8_t *key;         /* BY_KEY */
     const struct pv_addr *addr; /* BY_ADDR; its port does not count */
     const char *word;           /* all others */
+    bool story; /* the fields of the past are wanted, too: in one process this walks over all
+                   statements */
 };
 
 /* --- this node ----------------------------------------------------------------------------- */

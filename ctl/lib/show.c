@@ -409,19 +409,11 @@ void pv_show_text(FILE *out, const char *text)
     pv_show_text_from(out, text, 0, 0);
 }
 
-const char *pv_show_typist(const json_t *msg)
-{
-    const char *typist = pv_json_text(msg, "typist", "");
-    return strcmp(typist, "root") == 0    ? "root"
-           : strcmp(typist, "group") == 0 ? "a p2pvpn user"
-                                          : "somebody";
-}
-
 void pv_show_from(FILE *out, const json_t *msg)
 {
     bool unproven = pv_json_bool(msg, "unproven");
     if (unproven)
-        fprintf(out, "%s on ", pv_show_typist(msg));
+        fputs("somebody on ", out);
     pv_show_text(out, pv_json_text(msg, "from", "?"));
     fputs(unproven ? "'s machine" : "", out);
 }

@@ -84,9 +84,6 @@ void pv_show_text(FILE *out, const char *text);
  * half of it. */
 void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen);
 
-/* The author of a message that is not the daemon's own: "somebody", or by the daemon's word "root"
- * or "a p2pvpn user". */
-const char *pv_show_typist(const json_t *msg);
 /* Prints whose message it is: "bob", or "somebody on bob's machine" when it is not his daemon's. */
 void pv_show_from(FILE *out, const json_t *msg);
 /* "pi is another machine since ... (before: key:AbCd)"; key: of the machine that had the name

@@ -639,7 +639,6 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     /* Not by the name: the machine may have got another since this chat began. */
     line.outgoing = pv_json_bool(msg, "own");
     line.unproven = pv_json_bool(msg, "unproven");
-    line.typist = pv_show_typist(msg);
     line.state = state_of(pv_json_text(msg, "state", ""));
     snprintf(line.id, sizeof(line.id), "%s", pv_json_text(msg, "id", ""));
     /* The view prints the name as it is, so only a valid name, which cannot contain control
@@ -1636,14 +1635,13 @@ static void tell_found(struct pv_tui *t, const json_t *msg, const char *word)
     const char *room = pv_json_text(msg, "room", "");
     const bool unproven = pv_json_bool(msg, "unproven");
     cut_around(pv_json_text(msg, "text", ""), word, text);
-    pv_tui_notice_at(t, c,
-                     PV_STR("%s %s%s%s%s %s %s: %s",
-                            PV_TIME_STR(pv_json_real(msg, "time", 0), t->now),
-                            unproven ? pv_show_typist(msg) : "", unproven ? " on " : "",
-                            machine_of(msg, "from", "from_former", from),
-                            unproven ? "'s machine" : "", room[0] != '\0' ? "in" : "to",
-                            room[0] != '\0' ? room : machine_of(msg, "to", "to_former", to), text),
-                     0); /* its own stands in it */
+    pv_tui_notice_at(
+        t, c,
+        PV_STR("%s %s%s%s %s %s: %s", PV_TIME_STR(pv_json_real(msg, "time", 0), t->now),
+               unproven ? "somebody on " : "", machine_of(msg, "from", "from_former", from),
+               unproven ? "'s machine" : "", room[0] != '\0' ? "in" : "to",
+               room[0] != '\0' ? room : machine_of(msg, "to", "to_former", to), text),
+        0); /* its own stands in it */
 }
 
 static bool has(const json_t *msg, const char *text)

@@ -50,10 +50,9 @@ struct pv_tui_line {
                                      not say */
     bool former;                  /* that name is another machine's by now; */
     char brief[PV_KEY_SHORT_BUF]; /* in a room the key of the one that had it; "": it has it */
-    bool named;         /* in a room, by somebody else, with this node's name in it, or another
-                           word that the user looks for */
-    bool unproven;      /* typed by somebody on the machine of from, without its daemon: */
-    const char *typist; /* "somebody", "root", ...; a constant */
+    bool named;      /* in a room, by somebody else, with this node's name in it, or another
+                        word that the user looks for */
+    bool unproven;   /* typed by somebody on the machine of from, without its daemon */
     bool top, shown; /* its beginning was on the screen, and so was its end; the view sets both */
     bool hands;      /* the notice says that the name is another machine's, */
     char over[PV_CHAT_ID_TEXT_BUF]; /* above the line of a room that brought it; "": none did */

@@ -196,7 +196,7 @@ static void name_of(const struct pv_tui *t, const struct pv_tui_conv *c,
 {
     const char *name = line->outgoing ? t->me : pv_tui_conv_is_room(c) ? line->from : c->name;
     if (line->unproven)
-        snprintf(dst, cap, "%s on %s's machine", line->typist, name);
+        snprintf(dst, cap, "somebody on %s's machine", name);
     else if (line->brief[0] != '\0')
         snprintf(dst, cap, "%s (former, %s)", name, line->brief);
     else

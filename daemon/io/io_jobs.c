@@ -15,7 +15,6 @@
 #include "daemon/store/chatstore.h"
 #include "sys/helper/notify.h"
 #include "sys/net/inside.h"
-#include "sys/net/sockowner.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/worker.h"
 
@@ -207,21 +206,6 @@ static void run_portmap(void *ctx, struct work *w)
                       &w->result.portmap);
 }
 
-/* A user who may use the control socket speaks for this machine. */
-static void run_owner(void *ctx, struct work *w)
-{
-    const struct pv_job_owner *job = &w->job->u.owner;
-    uint32_t uid = UINT32_MAX;
-    int r = pv_sockowner_find(&job->local, &job->remote, 0, &uid);
-    if (r < 0)
-        result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
-    else if (uid == 0)
-        w->result.user = PV_JOB_USER_ROOT;
-    else if ((pv_inside_is_apart() && uid == geteuid()) ||
-             pv_sockowner_in_group(uid, PV_IO_GROUP, "/etc/passwd", "/etc/group"))
-        w->result.user = PV_JOB_USER_GROUP;
-}
-
 /* The function that serves a job of each kind. Those that pv_store_serves() and those of chat have
  * none: their lanes take them in batches. ctx is that of the lane. */
 static const struct handler {
@@ -236,8 +220,6 @@ static const struct handler {
     /* The helper process has no part in it, but its lane does things one by one. */
     [PV_JOB_NAMES] = {LANE_HELPER, run_names},
     [PV_JOB_PORTMAP] = {LANE_PORTMAP, run_portmap},
-    /* It waits for nobody: a name that is being resolved holds it up at most. */
-    [PV_JOB_OWNER] = {LANE_RESOLVER, run_owner},
 };
 
 bool pv_io_jobs_serve(enum pv_job_kind kind)

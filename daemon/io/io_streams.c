@@ -20,12 +20,6 @@
 enum {
     READ_MAX = 65536, /* bytes taken from a stream at a time; ours */
 };
-/* ours: so long, and for so many, our end of a chat connection stays when the other has said all:
- * who typed it is looked up there while the connection is, and nc leaves when it ends */
-#define LINGER_TIME PV_S(1)
-enum {
-    MAX_LINGERING = 64,
-};
 #define REST_TIME    PV_S(1) /* ours: without descriptors listeners rest so long */
 #define LISTEN_AGAIN PV_S(2) /* ours: between two looks whether a port that was taken is free */
 #define CLOSE_TIME \
@@ -116,20 +110,6 @@ static void remove_stream(struct pv_io_stream *st)
     resume_listeners(all);
 }
 
-/* Our end stays open for a moment, although the engine forgets the stream. False: it does not. */
-static bool linger(struct pv_io_stream *st, int status, pv_ns now)
-{
-    size_t n = 0;
-    for (const struct pv_io_stream *s = st->all->streams; s != NULL; s = s->next)
-        n += s->kind == PV_STREAM_CHAT && s->closing;
-    if (st->kind != PV_STREAM_CHAT || status != PV_ERR_CLOSED || st->closing || n >= MAX_LINGERING)
-        return false;
-    st->closing = true;
-    st->close_by = now + LINGER_TIME;
-    pv_watch_set(st->watch, 0);
-    return true;
-}
-
 /* The engine hears of it only while it knows the stream: after a close of its own it would take the
  * number for another's. */
 static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
@@ -138,8 +118,7 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
     uint32_t sid = st->sid;
     /* remove_stream() frees st, so everything that is needed later is taken first. */
     bool known = !st->closing;
-    if (!linger(st, status, now))
-        remove_stream(st);
+    remove_stream(st);
     if (known)
         pv_engine_stream_closed(all->io->engine, sid, status, now);
 }

@@ -24,7 +24,6 @@ CREATE TABLE IF NOT EXISTS chat_message (
     author BLOB,                           -- of a text in a room, whose key peer then is
     arrived_s INTEGER NOT NULL,            -- our clock when it was stored
     hidden INTEGER NOT NULL DEFAULT 0,     -- deleted, but for members of its room
-    typist INTEGER NOT NULL DEFAULT 0,     -- of plain text
     UNIQUE (peer, id, outgoing)) STRICT;
 CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq) WHERE outgoing = 1 AND state = 0;
 CREATE INDEX IF NOT EXISTS chat_inbox ON chat_message (n) WHERE outgoing = 0 AND state = 3;

@@ -22,7 +22,7 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
                "states are stored as numbers");
 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
-#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author, typist"
+#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author"
 
 /* --- statements ---------------------------------------------------------------------------- */
 
@@ -56,8 +56,6 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
     rec.time_ms = pv_column_u64(q, 6);
     /* The author is NULL outside rooms. */
     rec.in_room = pv_column_bytes(q, 8, rec.author, sizeof(rec.author));
-    rec.typist = pv_column_u64(q, 9) < PV_CHAT_TYPISTS ? (enum pv_chat_typist)pv_column_u64(q, 9)
-                                                       : PV_CHAT_SOMEBODY;
     if (with_text) {
         rec.text = strdup(text);
         if (rec.text == NULL)
@@ -113,11 +111,11 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t now_s, b
 {
     /* A message that arrives a second time, over another path or from the coordinator's copy, is
      * ignored by its id, also when it was deleted meanwhile. */
-    struct pv_query q = pv_query(
-        db, "INSERT OR IGNORE INTO chat_message"
-            " (id, peer, peer_name, outgoing, state, seq, time_ms, text, arrived_s, typist)"
-            " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10 WHERE ?4 OR NOT EXISTS"
-            " (SELECT 1 FROM chat_gone WHERE peer = ?2 AND id = ?1)");
+    struct pv_query q =
+        pv_query(db, "INSERT OR IGNORE INTO chat_message"
+                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, arrived_s)"
+                     " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE ?4 OR NOT EXISTS"
+                     " (SELECT 1 FROM chat_gone WHERE peer = ?2 AND id = ?1)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
     /* The name is stored too: the sender may be removed from the roster later, but the history
@@ -129,7 +127,6 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t now_s, b
     pv_bind_u64(&q, m->time_ms);
     pv_bind_text(&q, m->text);
     pv_bind_u64(&q, now_s);
-    pv_bind_u64(&q, m->typist);
     int r = pv_query_run(&q);
     *ret_new = sqlite3_changes(db) > 0;
     return r;

@@ -34,9 +34,8 @@ const unreadIn = talk => isFollowed(talk) ? 0 : news.get(talk)?.size || 0;
 export const unread = () => [...news.keys()].reduce((sum, talk) => sum + unreadIn(talk), 0);
 const count = m => { news.set(talkOf(m), (news.get(talkOf(m)) || new Set()).add(m.id)); };
 // The words of p2pvpnctl: of what its daemon does not vouch for, and of a name that is another machine's by now.
-const TYPIST = { root: "root", group: "a p2pvpn user" };
 const brief = key => `key:${key.slice(0, 4)}`;
-const sender = m => (m.unproven ? `${TYPIST[m.typist] || "somebody"} on ${m.from}'s machine` : m.from) + (m.from_former ? ` (former, ${brief(m.from_former)})` : "");
+const sender = m => (m.unproven ? `somebody on ${m.from}'s machine` : m.from) + (m.from_former ? ` (former, ${brief(m.from_former)})` : "");
 const changed = (name, since, key) => `${name} is another machine since ${clock(since)} (before: ${brief(key)})`;
 // The word of p2pvpnd about what is unread or on its way: the state tells on which side the name is.
 const changeOf = m => m.another_since ? changed(m.state === "unread" ? m.from : m.to, m.another_since, m.former) : null;

@@ -17,12 +17,6 @@
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
 
-enum {
-    OF_PEER = 4,         /* ours: questions of one peer */
-    QUESTION_RATE = 2,   /* ours: a second and row; */
-    QUESTION_BURST = 20, /* more are not answered */
-};
-
 bool pv_chat_may(const void *node, const uint8_t *pk)
 {
     return pv_rules_serve(node, pk, PV_SERVICE_CHAT, false).allow;
@@ -152,7 +146,6 @@ static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_
 {
     struct pv_chatlink *c = part;
     struct pv_chatlink_source source = source_of(c->cfg.owner, &who->remote);
-    source.remote = who->remote;
     return pv_chatlink_accepted(c, &source, now, ret_sid);
 }
 
@@ -188,98 +181,6 @@ static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
                             : "is the disk in order? p2pvpnd's log says more");
 }
 
-/* --- who typed -------------------------------------------------------------------------------- */
-
-static void send_owner(struct pv_node *n, const uint8_t *pk, const struct pv_proof_owner *owner)
-{
-    uint8_t body[PV_PROOF_OWNER_LEN];
-    struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
-    pv_proof_owner_build(owner, body);
-    if (p != NULL)
-        pv_peers_send(n->peers, p, PV_INBAND_OWNER, pv_view(body, sizeof(body)));
-}
-
-/* Plain text came in: the daemon of that machine is asked who types it. */
-static void ask_owner(struct pv_node *n, const struct pv_chatlink_event *ev)
-{
-    const struct pv_proof_owner question = {.ip6 = ev->status == 6, .port = (uint16_t)ev->tag};
-    send_owner(n, ev->msg.peer, &question);
-}
-
-/* A free place for a question of from; PV_CHATLINK_QUESTIONS: it has its share, or there is none.
- */
-static size_t place_for(const struct pv_chatlink *c, const struct pv_peer *from)
-{
-    size_t place = PV_CHATLINK_QUESTIONS, of_peer = 0;
-    for (size_t i = 0; i < PV_CHATLINK_QUESTIONS; i++) {
-        const struct pv_chatlink_question *q = &c->questions[i];
-        if (!q->used)
-            place = i;
-        else
-            of_peer += memcmp(q->pk, pv_peer_pk(from), sizeof(q->pk)) == 0;
-    }
-    return of_peer < OF_PEER ? place : PV_CHATLINK_QUESTIONS;
-}
-
-static const enum pv_chat_typist TYPISTS[] = {
-    [PV_JOB_USER_OTHER] = PV_CHAT_SOMEBODY,
-    [PV_JOB_USER_GROUP] = PV_CHAT_GROUP,
-    [PV_JOB_USER_ROOT] = PV_CHAT_ROOT,
-};
-
-static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_chatlink *c = wait->self;
-    struct pv_chatlink_question *q = &c->questions[wait->tag];
-    struct pv_proof_owner answer = q->owner;
-    answer.answer = true;
-    answer.typist = result->status == PV_OK ? TYPISTS[result->user] : PV_CHAT_SOMEBODY;
-    pv_log(c->cfg.log, PV_LOG_DEBUG,
-           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
-           result->error);
-    send_owner(c->cfg.owner, q->pk, &answer);
-    q->used = false;
-}
-
-/* Looks up whose the connection is that a peer asks about. Without an answer it counts as
- * anybody's, so no peer may use up what others ask for.
- */
-static void look_up(struct pv_chatlink *c, const struct pv_peer *from,
-                    const struct pv_proof_owner *owner, pv_ns now)
-{
-    const struct pv_node *n = c->cfg.owner;
-    const struct pv_member *self = pv_node_self(n);
-    const struct pv_member *other = pv_roster_by_node(n->roster, pv_peer_pk(from));
-    struct pv_bucket *row = &c->asked[pv_peer_id(from) % PV_CHATLINK_QUESTION_ROWS];
-    size_t i = place_for(c, from);
-    if (self == NULL || other == NULL || i == PV_CHATLINK_QUESTIONS ||
-        !pv_bucket_take(row, QUESTION_RATE, QUESTION_BURST, 1, now))
-        return;
-    struct pv_job *job = pv_job_new(PV_JOB_OWNER);
-    if (job == NULL)
-        return;
-    job->u.owner.local = owner->ip6 ? self->ip6 : self->ip4;
-    job->u.owner.remote = owner->ip6 ? other->ip6 : other->ip4;
-    job->u.owner.local.port = owner->port;
-    job->u.owner.remote.port = PV_CHAT_PORT;
-    c->questions[i] = (struct pv_chatlink_question){.used = true, .owner = *owner};
-    memcpy(c->questions[i].pk, pv_peer_pk(from), sizeof(c->questions[i].pk));
-    c->questions[i].used = pv_jobqueue_submit(c->cfg.jobs, job, answer_owner, c, i);
-}
-
-static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
-{
-    struct pv_chatlink *c = part;
-    const struct pv_node *n = c->cfg.owner;
-    struct pv_proof_owner owner;
-    if (pv_proof_owner_parse(body, &owner) != PV_OK || n->roster == NULL)
-        return;
-    if (owner.answer)
-        pv_chatlink_owner(c, pv_peer_pk(from), &owner, now);
-    else
-        look_up(c, from, &owner, now);
-}
-
 /* --- events ----------------------------------------------------------------------------------- */
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
@@ -307,9 +208,6 @@ static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
             break;
         pv_peer_want(p, "a message waits", now);
         pv_peers_touch(n->peers, p, now);
-        break;
-    case PV_CHATLINK_OWNER:
-        ask_owner(n, ev);
         break;
     case PV_CHATLINK_QUEUED:
         pv_copies_queued(n, ev->msg.peer);
@@ -358,8 +256,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         PV_DO(read_or_clear, name));
 }
 
-static const struct pv_inband_handler inband[] = {{PV_INBAND_OWNER, take_owner}};
-
 const struct pv_part pv_part_chat = {
     .name = "chat",
     /* what rooms and copies had chatlink store by then leaves in the same turn */
@@ -373,7 +269,5 @@ const struct pv_part pv_part_chat = {
     .next_timeout = pv_chatlink_next_timeout,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
-    .inband = inband,
-    .n_inband = PV_ARRAY_LEN(inband),
     .status = show,
 };

@@ -197,7 +197,6 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
 
 static pv_job_done job_done;
 
-/* Those of the part's questions about owners are smaller, and own nothing. */
 static void end_job(struct pv_jobwait *wait)
 {
     if (wait->done == job_done)
@@ -264,7 +263,6 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
         return r;
     }
     c->stream = PV_CHATLINK_OPEN;
-    c->remote = source->remote;
     c->last_heard = now;
     note_answer(peer);
     pv_chatlink_conn_rearm(link, c);
@@ -312,7 +310,7 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
 
 static bool has_waiting_input(const struct pv_chatlink_conn *c)
 {
-    return c->waits || c->owner_until != PV_NEVER;
+    return c->waits;
 }
 
 /* "printf hello | nc": the last line of plain text may have no newline. */
@@ -322,7 +320,7 @@ static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
 }
 
-/* The word on who typed what waits on c is there, or does not come; or c has its turn. */
+/* The input that waits on c has its turn. */
 static void release(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
     struct pv_chatlink_peer *peer = c->peer;
@@ -346,20 +344,6 @@ static void give_turns(struct pv_chatlink *link, pv_ns now)
     struct pv_chatlink_conn *c;
     while ((c = pv_chatlink_next_turn(link)) != NULL)
         release(link, c, now);
-}
-
-void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
-                       const struct pv_proof_owner *owner, pv_ns now)
-{
-    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
-    struct pv_chatlink_conn *c = peer == NULL ? NULL : peer->conns;
-    while (c != NULL && (c->owner_until == PV_NEVER || c->remote.port != owner->port ||
-                         (c->remote.family == PV_AF_INET6) != owner->ip6))
-        c = c->next_of_peer;
-    if (c == NULL)
-        return;
-    c->typist = owner->typist;
-    release(link, c, now);
 }
 
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
@@ -579,10 +563,6 @@ void pv_chatlink_handle_timeout(void *part, pv_ns now)
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
         struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
         struct pv_chatlink_peer *peer = c->peer;
-        if (c->owner_until <= now) {
-            release(link, c, now);
-            continue;
-        }
         pv_chatlink_conn_rearm(link, c);
         if (c->timer.when > now)
             continue; /* heard of meanwhile */

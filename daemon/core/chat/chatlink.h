@@ -36,7 +36,6 @@
 #include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
 #include "daemon/core/node/streams.h"
-#include "proto/chat/owner.h"
 #include "proto/control/proof.h"
 
 struct pv_linkkeys;
@@ -69,7 +68,7 @@ enum {
                                       the connection */
     PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
     PV_CHATLINK_USELESS_BURST = 1000, /* more closes its connections */
-    /* Plain text of a peer that neither root nor group p2pvpn typed, in bytes as they are stored:
+    /* Plain text of a peer, in bytes as they are stored:
      * so much a second, which is 1 MiB a day, and so much at once. More closes its connection. */
     PV_CHATLINK_PLAIN_RATE = 12,
     PV_CHATLINK_PLAIN_BURST = 1048576,
@@ -80,10 +79,9 @@ enum {
     /* A receiver that takes no more asks for this pause; the sender makes it longer each time. */
     PV_CHATLINK_LATER_MIN_S = 30,
     PV_CHATLINK_LATER_MAX_S = 600,
-    PV_CHATLINK_ACK_S = 30,      /* no acknowledgement for so long: the connection is dead */
-    PV_CHATLINK_IDLE_S = 600,    /* nothing said: closed */
-    PV_CHATLINK_JOB_S = 30,      /* a job without a result for so long has failed */
-    PV_CHATLINK_OWNER_MS = 1000, /* plain text waits so long for the word on who typed it */
+    PV_CHATLINK_ACK_S = 30,   /* no acknowledgement for so long: the connection is dead */
+    PV_CHATLINK_IDLE_S = 600, /* nothing said: closed */
+    PV_CHATLINK_JOB_S = 30,   /* a job without a result for so long has failed */
 };
 
 struct pv_chatlink_event;
@@ -213,7 +211,6 @@ struct pv_chatlink_source {
     enum pv_chatlink_who who;
     uint8_t pk[PV_SIGN_PK_LEN]; /* MEMBER */
     char name[PV_NAME_BUF];     /* MEMBER */
-    struct pv_addr remote;      /* and its port; no family: nobody is asked who typed */
 };
 /* sids are never 0 and below 2^28. PV_ERR_REFUSED (anybody but a member), PV_ERR_LIMIT,
  * PV_ERR_NOMEM: close it. */
@@ -221,10 +218,6 @@ PV_MUST_CHECK int pv_chatlink_accepted(struct pv_chatlink *link,
                                        const struct pv_chatlink_source *source, pv_ns now,
                                        uint32_t *ret_sid);
 void pv_chatlink_connected(void *link, uint32_t sid, pv_ns now);
-/* The word of pk's daemon on who opened the connection from that port of its address (the event
- * OWNER asked). */
-void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
-                       const struct pv_proof_owner *owner, pv_ns now);
 /* wall_ms: wall clock, Unix milliseconds: the time of plain text lines. */
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
                               uint64_t wall_ms, pv_ns now);
@@ -261,9 +254,7 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms */
     PV_CHATLINK_QUEUED,      /* msg.peer: a message for it was stored */
     PV_CHATLINK_NO_KEY,      /* msg.peer: what waits needs a path, on which a key is agreed */
-    PV_CHATLINK_OWNER, /* msg.peer shall be asked whose a connection is: tag is its port, status
-                          4 or 6 */
-    PV_CHATLINK_COPY,  /* tag: number of a copy that came; status 0: its message is on disk */
+    PV_CHATLINK_COPY,        /* tag: number of a copy that came; status 0: its message is on disk */
 };
 struct pv_chatlink_event {
     enum pv_chatlink_event_type type;

@@ -53,7 +53,6 @@ int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     } while (pv_chatlink_conn_find(link, link->last_sid) != NULL);
     c->sid = link->last_sid;
     c->ack_deadline = PV_NEVER;
-    c->owner_until = PV_NEVER;
 
     int r = PV_OK;
     PV_MAP_ADD(&link->conn_map, link->conns, sid, c, r);
@@ -172,8 +171,7 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
      * it. */
     bool ready = c->speaks || !c->opened;
     pv_ns silence = PV_S(ready ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
-    pv_ns next = pv_min_ns(c->last_heard + silence, c->ack_deadline);
-    pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(next, c->owner_until));
+    pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
 }
 
 bool pv_chatlink_is_full(void *part, uint32_t sid)

@@ -48,11 +48,7 @@ struct pv_chatlink_conn {
     bool asked;  /* own_nonce went out */
     uint8_t own_nonce[PV_PROOF_NONCE_LEN], peer_nonce[PV_PROOF_NONCE_LEN];
     uint8_t key_tag[PV_PROOF_TAG_LEN];
-    struct pv_addr remote; /* accepted: where it came from */
-    pv_ns owner_until;     /* who typed is asked for: input waits; PV_NEVER: not asked, or known */
-    bool owner_asked;
-    bool waits;                 /* for its share of memory, and its input with it */
-    enum pv_chat_typist typist; /* of plain text */
+    bool waits; /* for its share of memory, and its input with it */
     pv_ns last_heard;
     uint64_t last_wall_ms; /* at the last bytes */
     uint64_t refused_seq;  /* not 0: messages from there on were left for later, and none behind is
@@ -168,22 +164,8 @@ struct pv_chatlink_quiet {
     unsigned more;
 };
 
-enum {
-    PV_CHATLINK_QUESTIONS = 16,     /* ours: that are being looked up */
-    PV_CHATLINK_QUESTION_ROWS = 64, /* ours: peers share out the looks by their numbers */
-};
-
-/* A peer asks whose a connection is that came to it from here; chat_part.c's. */
-struct pv_chatlink_question {
-    bool used;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_proof_owner owner;
-};
-
 struct pv_chatlink {
     struct pv_chatlink_config cfg;
-    struct pv_chatlink_question questions[PV_CHATLINK_QUESTIONS];
-    struct pv_bucket asked[PV_CHATLINK_QUESTION_ROWS];
 
     struct pv_map peer_map, conn_map;
     struct pv_chatlink_peer *peers;
@@ -352,7 +334,7 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
                               struct pv_view bytes, pv_ns now);
 /* Gives the store the acknowledgements that have come in. */
 void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
-/* Takes the input that waited, for the word on who typed it or for its share. False when the
+/* Takes the input that waited for its share. False when the
  * connection must be closed. */
 bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
 /* One line of it. When c waits afterwards, the line was not taken, and comes again. */

@@ -281,13 +281,13 @@ static bool deny(struct pv_chatlink *link, struct pv_chatlink_conn *c,
  * shall not use up what its daemon may have stored here. */
 static bool may_type(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
 {
-    return f->kind != PV_CHAT_PLAIN || c->typist != PV_CHAT_SOMEBODY ||
+    return f->kind != PV_CHAT_PLAIN ||
            pv_bucket_take(&c->peer->plain, PV_CHATLINK_PLAIN_RATE, PV_CHATLINK_PLAIN_BURST,
                           (uint32_t)f->text_len + PV_CHATJOB_ROW_BYTES, now);
 }
 
 /* A message came: it waits for the store, or with its connection for room. False when a user
- * without rights types more than is taken, or memory is out. */
+ * of that machine types more than is taken, or memory is out. */
 static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                     const struct pv_chat_frame *f, pv_ns now)
 {
@@ -323,7 +323,6 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
          * acknowledgement. */
         pv_rng_fill(&link->cfg.rng, p->rec.id, sizeof(p->rec.id));
         p->rec.time_ms = c->last_wall_ms;
-        p->rec.typist = c->typist;
     }
     add_pending(link, peer, p, f->text_len);
     return true;
@@ -624,31 +623,10 @@ static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes, size_t 
     return true;
 }
 
-/* Does plain text begin, of which it is not known who types it? Then the daemon of that machine is
- * asked, as long as the connection is open there. */
-static bool asks_owner(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view bytes,
-                       pv_ns now)
-{
-    struct pv_chat_record none = {.outgoing = false};
-    uint8_t first = c->in_len > 0 ? (uint8_t)c->in[0] : bytes.len > 0 ? bytes.ptr[0] : '{';
-    if (c->owner_until != PV_NEVER)
-        return true;
-    if (c->owner_asked || c->speaks || c->opened || link->cfg.plain_off || first == '{' ||
-        c->remote.family == PV_AF_NONE)
-        return false;
-    c->owner_asked = true;
-    c->owner_until = now + PV_MS(PV_CHATLINK_OWNER_MS);
-    memcpy(none.peer, c->peer->pk, sizeof(none.peer));
-    pv_chatlink_tell(link, PV_CHATLINK_OWNER, c->remote.port,
-                     c->remote.family == PV_AF_INET6 ? 6 : 4, &none, now);
-    return true;
-}
-
 bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
     char *in = c->in;
     size_t len = c->in_len;
-    c->owner_until = PV_NEVER;
     pv_chatlink_conn_wait(link, c, false);
     c->in = NULL;
     c->in_len = c->in_cap = 0;
@@ -704,13 +682,6 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
 {
     if (c->waits)
         return keep_input(c, bytes, PV_CHATLINK_MAX_WAITING);
-    if (asks_owner(link, c, bytes, now)) {
-        if (keep_input(c, bytes, PV_CHAT_LINE_MAX))
-            return true;
-        /* More than waits here comes before the word does. */
-        if (!pv_chatlink_release_input(link, c, now))
-            return false;
-    }
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
         if (fills_message(c, bytes, nl == NULL ? bytes.len : (size_t)(nl - bytes.ptr))) {

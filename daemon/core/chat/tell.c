@@ -89,7 +89,6 @@ struct pv_chatjson_message pv_tell_shown(const struct pv_node *n, const struct p
         .from = from,
         .own = rec->outgoing,
         .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
-        .typist = rec->typist,
         .to = rec->outgoing || rec->in_room ? other : own_name(n),
         .room = rec->in_room ? other : NULL,
         .from_key = rec->outgoing ? NULL : key_of(rec),

@@ -57,8 +57,7 @@ struct pv_chat_record {
     bool in_room;                   /* peer is pv_room_key(), peer_name the author's name */
     uint8_t author[PV_SIGN_PK_LEN]; /* in_room */
     enum pv_chat_state state;
-    enum pv_chat_typist typist; /* incoming plain text */
-    uint64_t seq;               /* the sender's; 0 = plain text */
+    uint64_t seq;     /* the sender's; 0 = plain text */
     uint64_t time_ms; /* the sender's clock, Unix milliseconds; plain text: the receiver's */
     char *text;       /* owned; NUL-terminated, 1..PV_CHAT_TEXT_MAX bytes of UTF-8 */
 };

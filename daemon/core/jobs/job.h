@@ -34,7 +34,6 @@ enum pv_job_kind {
     PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
     PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
-    PV_JOB_OWNER,          /* worker: whose a TCP connection of this machine is */
     PV_JOB_KINDS,          /* no kind: how many there are */
 };
 
@@ -133,18 +132,6 @@ struct pv_job_iface {
     char zone[PV_NAME_BUF];
 };
 
-/* The connection from local to remote, both with ports. */
-struct pv_job_owner {
-    struct pv_addr local, remote;
-};
-
-/* The user of this machine at one end of a connection. */
-enum pv_job_user {
-    PV_JOB_USER_OTHER, /* nobody is known, or a user without rights */
-    PV_JOB_USER_GROUP, /* in the group of the control socket */
-    PV_JOB_USER_ROOT,
-};
-
 /* The owner of a request and its answer. Only the owner and the function that serves the request
  * look inside; the queue and the shell carry both. Each function frees what it gets; NULL is fine.
  */
@@ -200,7 +187,6 @@ struct pv_job {
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */
         struct pv_portmapjob portmap;
-        struct pv_job_owner owner;
     } u;
 };
 
@@ -215,7 +201,6 @@ struct pv_job_result {
     struct pv_job_answer answer;         /* OPAQUE; zeros otherwise or on failure */
     bool off;                            /* OPAQUE: all fail, the store cannot be opened */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
-    enum pv_job_user user;               /* OWNER */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
 };
 

@@ -37,15 +37,6 @@ enum pv_chat_state {
     PV_CHAT_UNREAD,
 };
 
-/* The author of plain text, by the word of the daemon on that machine. The numbers are the wire's
- * and the disk's. */
-enum pv_chat_typist {
-    PV_CHAT_SOMEBODY, /* not known, or a user who may not chat */
-    PV_CHAT_GROUP,    /* a user who is listed in the group of the control socket */
-    PV_CHAT_ROOT,
-    PV_CHAT_TYPISTS, /* how many there are */
-};
-
 /* Why a receiver takes no more messages for now; they stay queued at their sender. */
 enum pv_chat_later {
     PV_CHAT_LATER_NO,

@@ -16,9 +16,6 @@ json_t *pv_chatjson_write_message(const struct pv_chatjson_message *msg)
         msg->from, "unproven", msg->unproven, "to", msg->to, "room", msg->room, "text", msg->text,
         "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
     /* A rare field is left out where it does not apply. */
-    if (msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
-        pv_jsonline_set(&obj, "typist",
-                        json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group"));
     if (msg->own)
         pv_jsonline_set(&obj, "own", json_true());
     if (msg->from_key != NULL)

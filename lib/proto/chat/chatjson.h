@@ -19,12 +19,11 @@
 struct pv_chatjson_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
-    bool unproven; /* somebody on the machine of from typed it: its daemon does not vouch for it */
-    bool own;      /* written on this machine */
-    enum pv_chat_typist typist; /* unproven: who, by that daemon's word */
-    const char *to;             /* in a room: the room */
-    const char *room;           /* "#name"; NULL: null */
-    const uint8_t *from_key;    /* of the machine that wrote it; NULL: this one */
+    bool unproven;  /* somebody on the machine of from typed it: its daemon does not vouch for it */
+    bool own;       /* written on this machine */
+    const char *to; /* in a room: the room */
+    const char *room;        /* "#name"; NULL: null */
+    const uint8_t *from_key; /* of the machine that wrote it; NULL: this one */
     /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
     const uint8_t *from_former, *to_former;
     /* Of news only: since when (Unix seconds) the name of the other side is another machine's, and
@@ -38,8 +37,7 @@ struct pv_chatjson_message {
     bool gone;               /* it stays queued because its receiver is no member any more */
 };
 /* {"id","from","to","room","text","time","state"}, and "own" where it is true, else "from_key",
- * "typist": "root" or
- * "group" of unproven text, and "held": "full", "disk", "rules" or "gone", and "from_former" or
+ * and "held": "full", "disk", "rules" or "gone", and "from_former" or
  * "to_former": a key, and "former" (a key) with "another_since" */
 json_t *pv_chatjson_write_message(const struct pv_chatjson_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when

@@ -61,7 +61,6 @@ enum {
     X(PROBED, 8, PV_INBAND_PART_MAX, true)                     \
     X(FILE, 9, PV_INBAND_PART_MAX, true)                       \
     X(LINK, 10, PV_INBAND_PART_MAX, true)                      \
-    X(OWNER, 11, PV_INBAND_PART_MAX, true)                     \
     X(GROUPS, 12, PV_INBAND_PART_MAX, true)                    \
     X(RULES, 13, PV_INBAND_PART_MAX, true)                     \
     X(GATEWAY, 14, PV_INBAND_PART_MAX, true)                   \

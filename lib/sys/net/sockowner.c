@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -22,13 +21,12 @@
 #include "sys/net/inside.h"
 
 enum {
-    WAIT_MS = 500,      /* ours: the kernel answers at once */
-    MAX_ENTRY = 65536,  /* ours: bytes of one line of /etc/group; longer ones are not ours */
-    MAX_GROUPS = 65536, /* ours: entries that are read */
-    ESTABLISHED = 1,    /* TCP_ESTABLISHED and so on of the kernel's net/tcp_states.h */
+    WAIT_MS = 500,   /* ours: the kernel answers at once */
+    ESTABLISHED = 1, /* TCP_ESTABLISHED and so on of the kernel's net/tcp_states.h */
     FIN_WAIT1 = 4,
     FIN_WAIT2 = 5,
     CLOSE_WAIT = 8,
+    MAX_ACCOUNTS = 65536,  /* ours: entries of passwd that are read */
     FIRST_PERSON = 1000,   /* UID_MIN of login.defs(5) */
     FIRST_DYNAMIC = 61184, /* systemd's users for services, up to 65519 */
 };
@@ -141,54 +139,6 @@ int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
     return r;
 }
 
-/* --- the user ------------------------------------------------------------------------------ */
-
-/* The user's name and own group. False: it has no entry. */
-static bool find_user(uint32_t uid, const char *path, char *ret_name, size_t cap, gid_t *ret_gid)
-{
-    FILE *f = fopen(path, "re");
-    struct passwd pw, *found = NULL;
-    char entry[4096];
-    bool is_there = false;
-    for (int i = 0; f != NULL && i < MAX_GROUPS && !is_there &&
-                    fgetpwent_r(f, &pw, entry, sizeof(entry), &found) == 0;
-         i++) {
-        if (found->pw_uid != uid || strlen(found->pw_name) >= cap)
-            continue;
-        snprintf(ret_name, cap, "%s", found->pw_name);
-        *ret_gid = found->pw_gid;
-        is_there = true;
-    }
-    if (f != NULL)
-        fclose(f);
-    return is_there;
-}
-
-bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group)
-{
-    struct group gr, *found = NULL;
-    char user[256];
-    gid_t own = 0;
-    bool in = false;
-    if (!find_user(uid, passwd, user, sizeof(user), &own))
-        return false;
-    char *entry = malloc(MAX_ENTRY);
-    FILE *f = entry == NULL ? NULL : fopen(group, "re");
-    for (int i = 0;
-         f != NULL && i < MAX_GROUPS && !in && fgetgrent_r(f, &gr, entry, MAX_ENTRY, &found) == 0;
-         i++) {
-        if (strcmp(found->gr_name, name) != 0)
-            continue;
-        in = found->gr_gid == own;
-        for (char **m = found->gr_mem; !in && *m != NULL; m++)
-            in = strcmp(*m, user) == 0;
-    }
-    if (f != NULL)
-        fclose(f);
-    free(entry);
-    return in;
-}
-
 /* --- other users --------------------------------------------------------------------------- */
 
 /* Not root, a service (login.defs(5), systemd.exec(5) DynamicUser=) or nobody. */
@@ -208,7 +158,7 @@ static bool has_other_account(uint32_t uid, const char *passwd)
         r = fgetpwent_r(f, &pw, entry, sizeof(entry), &found);
         if (r == ENOENT)
             break;
-        other = r != 0 || i == MAX_GROUPS || (found->pw_uid != uid && is_person(found->pw_uid));
+        other = r != 0 || i == MAX_ACCOUNTS || (found->pw_uid != uid && is_person(found->pw_uid));
     }
     if (f != NULL)
         fclose(f);

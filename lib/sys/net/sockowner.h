@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sockowner.h - whose a connection of this machine is: the user who holds the socket, and
- * whether that user is in a group, or the only one here. Asks the kernel and reads /etc/passwd and
- * /etc/group; knows neither users of a directory service that have no process, nor groups that a
- * process has without being listed. No
- * state; thread-safe; may wait for the disk.
+ * whether that user is the only one here. Asks the kernel and reads /etc/passwd; does not know
+ * users of a directory service that have no process. No state; thread-safe; may wait for the disk.
  */
 #pragma once
 
@@ -25,6 +23,3 @@ PV_MUST_CHECK int pv_sockowner_find(const struct pv_addr *local, const struct pv
  * passwd (a file as of passwd(5)), and no process in proc, a directory as /proc. False, too, if
  * processes are hidden: by hidepid of proc(5), or since this process is in a PID namespace. */
 bool pv_sockowner_is_alone(uint32_t uid, const char *passwd, const char *proc);
-/* Is the user in the group, by its own entry or by the group's list? passwd and group are files in
- * the forms of passwd(5) and group(5). */
-bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group);

@@ -78,7 +78,6 @@ static void call_accept(void)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     uint32_t sid = 0;
     memcpy(source.pk, peer(), sizeof(source.pk));
-    source.remote = pv_addr4(10, 66, 0, 2, 1000);
     if (pv_chatlink_accepted(f.link, &source, f.now, &sid) == PV_OK)
         add_stream(sid);
 }
@@ -361,14 +360,6 @@ static void drain(void)
         pv_chat_record_done(&event.msg);
 }
 
-/* The word on who typed what came from the port of every accepted connection. */
-static void call_owner(void)
-{
-    struct pv_proof_owner owner = {.answer = true, .port = 1000};
-    owner.typist = (enum pv_chat_typist)(next() % PV_CHAT_TYPISTS);
-    pv_chatlink_owner(f.link, peer(), &owner, f.now);
-}
-
 /* A stored copy of a message of the peer. */
 static void call_copy(void)
 {
@@ -411,7 +402,7 @@ static void call_crowd(void)
 
 static void rare_step(uint8_t what)
 {
-    switch (what % 8) {
+    switch (what % 7) {
     case 0:
         (void)!pv_chatlink_want(f.link, peer(), f.now);
         break;
@@ -419,18 +410,15 @@ static void rare_step(uint8_t what)
         pv_chatlink_refuse(f.link, peer(), f.now);
         break;
     case 2:
-        call_owner();
-        break;
-    case 3:
         f.max_stored = next() % 4;
         break;
-    case 4:
+    case 3:
         call_ack(true);
         break;
-    case 5:
+    case 4:
         call_copy();
         break;
-    case 6:
+    case 5:
         call_keys();
         break;
     default:

@@ -16,7 +16,6 @@
 #include "crypto/dh.h"
 #include "crypto/hash.h"
 #include "proto/chat/chat.h"
-#include "proto/chat/owner.h"
 #include "proto/chat/parcel.h"
 #include "proto/chat/room.h"
 #include "proto/control/beacon.h"
@@ -425,19 +424,6 @@ static void check_secret(struct pv_view body)
     must(memcmp(&msg, &again, sizeof(msg)) == 0);
 }
 
-static void check_owner(struct pv_view body)
-{
-    struct pv_proof_owner msg, again;
-    uint8_t buf[PV_PROOF_OWNER_LEN];
-    if (pv_proof_owner_parse(body, &msg) != PV_OK)
-        return;
-    must(msg.typist < PV_CHAT_TYPISTS);
-    pv_proof_owner_build(&msg, buf);
-    must(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &again) == PV_OK);
-    must(msg.answer == again.answer && msg.ip6 == again.ip6 && msg.port == again.port &&
-         msg.typist == again.typist);
-}
-
 static void check_line(struct pv_view text)
 {
     struct pv_proof_line line, again;
@@ -456,7 +442,6 @@ static void check_line(struct pv_view text)
 FUZZ(proof)
 {
     check_secret(pv_view(data, len));
-    check_owner(pv_view(data, len));
     check_line(pv_view(data, len));
 }
 

@@ -112,7 +112,6 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
-    case PV_JOB_OWNER:
     case PV_JOB_KINDS:
         break;
     }
@@ -250,7 +249,6 @@ static int run(struct sim_store *s, const struct pv_job *job, const struct pv_rn
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
-    case PV_JOB_OWNER:
     case PV_JOB_KINDS:
         break;
     }

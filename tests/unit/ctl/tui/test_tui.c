@@ -1124,9 +1124,10 @@ PV_TEST(a_search_over_all_says_whose_lines_it_found)
         "{'messages':[" MESSAGE("A", "pi", "lap", "needle", "read", ",'from_former':'AbCdEf'") "," MESSAGE(
             "B", "lap", "pi", "needle", "read",
             ",'own':true,'to_former':'AbCdEf'") "," MESSAGE("C", "pi", "lap", "needle", "read",
-                                                            ",'unproven':true,'typist':'"
-                                                            "root'") "," MSG("D", "pi", "lap", "?",
-                                                                             "read") "]}");
+                                                            ",'unproven':true") "," MSG("D", "pi",
+                                                                                        "lap", "?",
+                                                                                        "read") "]"
+                                                                                                "}");
     json_object_set_new(json_array_get(json_object_get(body, "messages"), 3), "text",
                         json_string(text));
     const struct pv_tui_action a = {.kind = PV_TUI_SEARCH, .text = t->search.text};
@@ -1136,7 +1137,7 @@ PV_TEST(a_search_over_all_says_whose_lines_it_found)
     assert_int_equal(t->convs[0].n_lines, 4);
     assert_has(lines[0].text, " pi (former, key:AbCd) to lap: needle");
     assert_has(lines[1].text, " lap to pi (former, key:AbCd): needle");
-    assert_has(lines[2].text, " root on pi's machine to lap: needle");
+    assert_has(lines[2].text, " somebody on pi's machine to lap: needle");
     assert_has(lines[3].text, " pi to lap: ...\xc3\xa9");
     assert_has(lines[3].text, "\xc3\xa9Needle\xc3\xa9");
     assert_string_equal(lines[3].text + strlen(lines[3].text) - 5, "\xc3\xa9...");

@@ -81,7 +81,7 @@ static inline const struct chat_db_row *chat_db_row(sqlite3 *db, size_t k)
     r->rec.text = r->text;
     if (sqlite3_prepare_v2(db,
                            "SELECT id, peer, peer_name, text, outgoing, owed, seq, time_ms,"
-                           " typist, iif(state = 0, sent, state + 1)" /* see store_chat.c */
+                           " iif(state = 0, sent, state + 1)" /* see store_chat.c */
                            " FROM chat_message ORDER BY n LIMIT 1 OFFSET ?",
                            -1, &q, NULL) != SQLITE_OK ||
         sqlite3_bind_int64(q, 1, (int64_t)k) != SQLITE_OK)
@@ -98,8 +98,7 @@ static inline const struct chat_db_row *chat_db_row(sqlite3 *db, size_t k)
     r->owed = sqlite3_column_int(q, 5) != 0;
     r->rec.seq = (uint64_t)sqlite3_column_int64(q, 6);
     r->rec.time_ms = (uint64_t)sqlite3_column_int64(q, 7);
-    r->rec.typist = (enum pv_chat_typist)sqlite3_column_int(q, 8);
-    r->rec.state = (enum pv_chat_state)sqlite3_column_int(q, 9);
+    r->rec.state = (enum pv_chat_state)sqlite3_column_int(q, 8);
     sqlite3_finalize(q);
     return r;
 }

@@ -239,27 +239,3 @@ PV_TEST(a_user_is_alone_without_another_account_or_process)
     assert_false(pv_sockowner_is_alone(me, passwd, proc));
     assert_int_equal(test_dir_remove(dir), 0);
 }
-
-PV_TEST(a_user_is_in_a_group_by_its_entry_or_the_groups)
-{
-    char dir[64];
-    assert_non_null(test_dir_make(dir, sizeof(dir)));
-    const char *passwd = PV_STR("%s/passwd", dir);
-    const char *group = PV_STR("%s/group", dir);
-    FILE *f = fopen(passwd, "we");
-    assert_non_null(f);
-    fputs(test_given("passwd of members"), f);
-    fclose(f);
-    f = fopen(group, "we");
-    assert_non_null(f);
-    fputs(test_given("groups"), f);
-    fclose(f);
-    assert_true(pv_sockowner_in_group(1000, "p2pvpn", passwd, group));
-    assert_true(pv_sockowner_in_group(1001, "p2pvpn", passwd, group));
-    assert_false(pv_sockowner_in_group(1002, "p2pvpn", passwd, group));
-    assert_false(pv_sockowner_in_group(1003, "p2pvpn", passwd, group)); /* no part of a name */
-    assert_false(pv_sockowner_in_group(65534, "p2pvpn", passwd, group));
-    assert_false(pv_sockowner_in_group(1000, "p2pvpn", passwd, "/nowhere"));
-    assert_false(pv_sockowner_in_group(1000, "p2pvpn", "/nowhere", group));
-    assert_int_equal(test_dir_remove(dir), 0);
-}

@@ -151,14 +151,6 @@ PV_TEST(only_members_may_connect)
     assert_int_equal(accept_from(&pv_node_self(&node->node)->ip4, &sid), PV_ERR_REFUSED);
 }
 
-/* Plain text waits for the word on who typed it, which does not come. */
-static void wait_for_word(void)
-{
-    node->now += PV_MS(PV_CHATLINK_OWNER_MS);
-    pv_part_chat.handle_timeout(node->self, node->now);
-    fake_peers_settle(&chat.peers);
-}
-
 PV_TEST(a_line_that_came_is_told_once_it_is_stored)
 {
     static const char line[] = "hi there\n";
@@ -166,7 +158,6 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     watch(true);
     assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
-    wait_for_word();
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
     assert_string_equal(pv_chatjob_of(job)->msgs[0].text, "hi there");
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
@@ -188,7 +179,6 @@ PV_TEST(a_line_that_is_not_stored_is_not_told)
     watch(true);
     assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
-    wait_for_word();
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COMMIT), PV_ERR_NO_SPACE, NULL);
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
 }
@@ -202,76 +192,4 @@ PV_TEST(connections_of_a_member_that_leaves_are_closed)
     assert_ok(pv_streams_next_op(&node->node.streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(pv_sid_local(op.sid), sid);
-}
-
-/* Bob asks whose a connection is; the shell looks, and answers. */
-PV_TEST(a_peer_is_told_whose_a_connection_is)
-{
-    const struct pv_proof_owner question = {.port = 40000};
-    uint8_t body[PV_PROOF_OWNER_LEN];
-    pv_proof_owner_build(&question, body);
-    assert_int_equal(pv_part_chat.inband[0].type, PV_INBAND_OWNER);
-    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
-    struct pv_job *job = fake_node_expect(node, PV_JOB_OWNER);
-    assert_true(pv_addr_equal_ip(&job->u.owner.local, &pv_node_self(&node->node)->ip4));
-    assert_int_equal(job->u.owner.local.port, 40000);
-    assert_true(pv_addr_equal_ip(&job->u.owner.remote, pv_peer_ip4(chat.bob)));
-    assert_int_equal(job->u.owner.remote.port, PV_CHAT_PORT);
-    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .user = PV_JOB_USER_ROOT});
-    assert_null(fake_node_job(node));
-    /* A message that is no question asks for nothing. */
-    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, 3), node->now);
-    assert_null(fake_node_job(node));
-}
-
-/* Asks so often; how often it is looked up. */
-static unsigned ask_often(struct pv_peer *p, int times)
-{
-    const struct pv_proof_owner question = {.port = 40000};
-    uint8_t body[PV_PROOF_OWNER_LEN];
-    struct pv_job *job;
-    unsigned jobs = 0;
-    pv_proof_owner_build(&question, body);
-    for (int i = 0; i < times; i++)
-        pv_part_chat.inband[0].take(node->self, p, pv_view(body, sizeof(body)), node->now);
-    for (; (job = fake_node_job(node)) != NULL; jobs++)
-        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
-    return jobs;
-}
-
-/* A question that bob asks too often is not looked up, at once or one after the other; carol's
- * is. */
-PV_TEST(a_peer_that_asks_without_end_leaves_room_for_others)
-{
-    const struct pv_proof_owner question = {.port = 40000};
-    uint8_t body[PV_PROOF_OWNER_LEN];
-    struct pv_job *job;
-    assert_int_equal(ask_often(chat.bob, 50), 4);
-    unsigned jobs = 0;
-    for (int i = 0; i < 100; i++)
-        jobs += ask_often(chat.bob, 1);
-    assert_int_equal(jobs, 16);
-    assert_int_equal(ask_often(chat.carol, 1), 1); /* he has used up his own, and not hers */
-    fake_node_wait(node, PV_S(1));
-    assert_int_equal(ask_often(chat.bob, 4), 2);
-    /* Four of his wait for the shell. */
-    fake_node_wait(node, PV_S(10));
-    pv_proof_owner_build(&question, body);
-    for (int i = 0; i < 50; i++)
-        pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
-    assert_int_equal(ask_often(chat.carol, 1), 5);
-    while ((job = fake_node_job(node)) != NULL)
-        pv_job_free(job);
-}
-
-/* The part is freed behind the test: the question is smaller than a job for the store. */
-PV_TEST(a_question_may_wait_when_the_part_ends)
-{
-    const struct pv_proof_owner question = {.port = 40000};
-    uint8_t body[PV_PROOF_OWNER_LEN];
-    pv_proof_owner_build(&question, body);
-    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
-    struct pv_job *job = fake_node_job(node);
-    assert_non_null(job);
-    pv_job_free(job);
 }
