@@ -25,7 +25,7 @@
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/counts.h"
 #include "daemon/core/packets/fastpath.h"

@@ -35,7 +35,7 @@
 #include "base/pv.h"
 #include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/core/jobs/jobqueue.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "proto/control/proof.h"
 
 struct pv_linkkeys;

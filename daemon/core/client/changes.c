@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * changes.c - the part that notices what has changed and tells clients that listen (node/events.h):
- * the state of this node, its coordinator, problems, rules, who is online and how each peer is
- * reached. It compares what `status` and `why` would say now with what they said before; other
- * events are told by the parts that cause them.
+ * changes.c - the part that notices what has changed and tells clients that listen
+ * (proto/local/events.h): the state of this node, its coordinator, problems, rules, who is online
+ * and how each peer is reached. It compares what `status` and `why` would say now with what they
+ * said before; other events are told by the parts that cause them.
  *
  * The page of `status` is looked at when a fact says that it may have changed, at most once a
  * second after ten times, and at least once a minute in which anything happens; it sets no timer

@@ -38,7 +38,7 @@
 #include "base/pv.h"
 #include "base/remedy.h"
 #include "daemon/core/coord/coorddetour.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "proto/control/ctlmsg.h"
 
 enum {

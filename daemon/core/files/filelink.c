@@ -9,7 +9,7 @@
 #include "base/bucket.h"
 #include "base/bytes.h"
 #include "crypto/ct.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "daemon/core/peer/linkkeys.h"
 
 enum {

@@ -203,7 +203,7 @@ struct pv_engine_reloaded {
     const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
 };
 
-struct pv_events; /* node/events.h */
+struct pv_events; /* proto/local/events.h */
 
 struct pv_engine_config {
     struct pv_given given;

@@ -18,7 +18,7 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/control/ctlmsg.h"

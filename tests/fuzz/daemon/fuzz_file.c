@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "daemon/core/files/autoaccept.h"
 #include "daemon/core/files/filelink.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static struct pv_streams streams;

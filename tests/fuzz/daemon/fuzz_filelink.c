@@ -12,7 +12,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/files/filelink.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "tests/fuzz/fuzz_util.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Files between two machines: every step, and whoever tries to disturb it. */
 #include "daemon/core/files/filelink.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "daemon/core/peer/linkkeys.h"
 #include "tests/unit/daemon/core/peer/said.h"
 

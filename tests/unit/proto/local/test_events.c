@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/node/events.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/events.h"
 #include "tests/unit/test_util.h"
 
 #define T0 UINT64_C(1700000000000000)

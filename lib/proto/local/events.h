@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "daemon/core/node/ctlsrv.h"
+#include "proto/local/ctlsrv.h"
 
 enum {
     PV_EVENTS_KEPT = 512,      /* ours */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * streams.h - byte streams between the shell and the parts of the daemon: kinds, ids, and what the
- * shell is to do with them. One space of stream ids serves all kinds: the upper bits of an id are
- * the kind, the rest is the id that the part's own machine gave.
+ * streams.h - byte streams between a program's shell and its machines: ids, and what the shell is
+ * to do with them. One space of stream ids serves all kinds: the upper bits of an id are the kind,
+ * the rest is the id that the machine gave.
  *
  * A machine that has streams asks for what it wants where it wants it: one to be opened or closed
  * (pv_streams_open(), pv_streams_close()), and one that has bytes to be written or takes more
@@ -13,34 +13,18 @@
 #include "base/addr.h"
 #include "base/pv.h"
 
-/*
- * Every kind in one row. Enumerators are made from these rows, and test_engine_tables asks for a
- * part that takes each.
- *
- *   COORD  TCP to a coordinator, opened by the engine
- *   CHAT   TCP 2047 on the overlay, opened or accepted; bound to the TUN
- *   CTL    the unix socket, accepted
- *   FILE   TCP 2048 on the overlay, accepted; bound to the TUN
- *   SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
- */
-#define PV_STREAM_ROWS(X) X(COORD) X(CHAT) X(CTL) X(FILE) X(SCOUT)
-
-#define PV_STREAM_ENUMERATOR(name) PV_STREAM_##name,
-enum pv_stream_kind {
-    PV_STREAM_ROWS(PV_STREAM_ENUMERATOR) PV_STREAM_KINDS,
+/* Kinds are numbers of the program, below 16. */
+enum {
+    PV_STREAM_OF_CTL = 0, /* the unix socket, accepted: in every program */
 };
 
 enum {
     PV_STREAM_KIND_SHIFT = 28, /* ours: no machine has 2^28 streams in one life of the daemon */
 };
-/* Ours: the shell ends a stream of kind COORD on which data was not acknowledged by the other
- * kernel for so long. A program that pauses has its kernel answer, a NAT that forgot answers
- * nothing (adr/0088). */
-#define PV_STREAM_UNACKED    PV_S(5)
 #define PV_STREAM_LOCAL_MASK (((uint32_t)1 << PV_STREAM_KIND_SHIFT) - 1)
 
 /* The engine's id of a machine's stream, and back. */
-static inline uint32_t pv_sid(enum pv_stream_kind kind, uint32_t local)
+static inline uint32_t pv_sid(unsigned kind, uint32_t local)
 {
     return (uint32_t)kind << PV_STREAM_KIND_SHIFT | (local & PV_STREAM_LOCAL_MASK);
 }
@@ -48,18 +32,10 @@ static inline uint32_t pv_sid_local(uint32_t sid)
 {
     return sid & PV_STREAM_LOCAL_MASK;
 }
-static inline enum pv_stream_kind pv_sid_kind(uint32_t sid)
+static inline unsigned pv_sid_kind(uint32_t sid)
 {
-    return (enum pv_stream_kind)(sid >> PV_STREAM_KIND_SHIFT);
+    return sid >> PV_STREAM_KIND_SHIFT;
 }
-
-/* The other end of an accepted stream. */
-struct pv_stream_peer {
-    struct pv_addr remote; /* CHAT, FILE */
-    struct pv_addr local;  /* CHAT, FILE */
-    uint32_t uid;          /* CTL: SO_PEERCRED */
-    bool may_change;       /* CTL: root; others in the socket's group may read and chat */
-};
 
 enum pv_stream_op_type {
     PV_STREAM_OPEN,  /* connect to addr; answer by connected or closed */
@@ -68,10 +44,10 @@ enum pv_stream_op_type {
 struct pv_stream_op {
     enum pv_stream_op_type type;
     uint32_t sid;
-    enum pv_stream_kind kind;
-    struct pv_addr addr; /* OPEN: where to */
-    bool tls; /* OPEN COORD, SCOUT: inside TLS, whoever the server is; connected when that is up */
-    struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
+    unsigned kind;
+    struct pv_addr addr;  /* OPEN: where to */
+    bool tls;             /* OPEN: inside TLS, whoever the server is; connected when that is up */
+    struct pv_addr local; /* OPEN: own address to bind; PV_AF_NONE: any */
 };
 
 /* A stream's place among those that the shell shall look at, in the struct of whoever has the
@@ -97,10 +73,10 @@ PV_MUST_CHECK int pv_streams_open(struct pv_streams *s, const struct pv_stream_o
 /* One that the shell was not told of yet is not opened; else it is closed. Without memory for that
  * it stays open at the shell, where what comes of it leads nowhere, until its other end closes it.
  */
-void pv_streams_close(struct pv_streams *s, enum pv_stream_kind kind, uint32_t local);
+void pv_streams_close(struct pv_streams *s, unsigned kind, uint32_t local);
 /* Has the shell look at a stream: it has output, or became full, or is full no more. It does so
  * once, however often it is asked for until then. */
-void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, enum pv_stream_kind kind,
+void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, unsigned kind,
                      uint32_t local);
 /* The stream ends: its turn does not wait any more. */
 void pv_streams_forget(struct pv_streams *s, struct pv_stream_turn *turn);

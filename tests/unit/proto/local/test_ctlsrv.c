@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/node/ctlsrv.h"
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/ctlsrv.h"
 #include "tests/unit/proto/local/full_request.h"
 #include "tests/unit/test_util.h"
 

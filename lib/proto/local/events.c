@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* events.c - keeps the newest events, and tells clients that listen. */
-#include "daemon/core/node/events.h"
+#include "proto/local/events.h"
 
 #include <stdlib.h>
 #include <string.h>

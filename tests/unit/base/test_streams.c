@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/node/streams.h"
+#include "daemon/core/node/streamkinds.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_streams s;

@@ -4,10 +4,10 @@
  * back.
  *
  * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
- * by the part that has its command (daemon/core/client/commands.c), which answers by handle, at
- * once or later, after any number of events. A request that is refused here (malformed, not
- * permitted, too many) is answered here. Requests that last, `watch` and `wait`, get some of the
- * connections only, so that others find one soon. Needs no clock. Not thread-safe.
+ * by the part that has its command (p2pvpnd: daemon/core/client/commands.c), which answers by
+ * handle, at once or later, after any number of events. A request that is refused here (malformed,
+ * not permitted, too many) is answered here. Requests that last, `watch` and `wait`, get some of
+ * the connections only, so that others find one soon. Needs no clock. Not thread-safe.
  *
  * Requests of one connection run side by side; replies carry the request's id.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* streams.c - what machines want of their streams, until the shell takes it. */
-#include "daemon/core/node/streams.h"
+#include "base/streams.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ int pv_streams_open(struct pv_streams *s, const struct pv_stream_op *op)
     return put_op(s, op);
 }
 
-void pv_streams_close(struct pv_streams *s, enum pv_stream_kind kind, uint32_t local)
+void pv_streams_close(struct pv_streams *s, unsigned kind, uint32_t local)
 {
     for (size_t i = 0; i < s->n_ops; i++) {
         if (s->ops[i].type == PV_STREAM_OPEN && s->ops[i].sid == pv_sid(kind, local)) {
@@ -62,7 +62,7 @@ int pv_streams_next_op(struct pv_streams *s, struct pv_stream_op *ret_op)
 }
 
 /* Behind those that wait already, so that each has its turn. */
-void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, enum pv_stream_kind kind,
+void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, unsigned kind,
                      uint32_t local)
 {
     if (turn->waits)

@@ -2,7 +2,7 @@
 /* The server of the control socket: lines in, requests to the parts, answers and events back to the
  * right client. It knows nothing of what commands mean; a request is named by a handle that
  * is never used again. */
-#include "daemon/core/node/ctlsrv.h"
+#include "proto/local/ctlsrv.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 
 #include "base/list.h"
 #include "base/outbuf.h"
+#include "base/streams.h"
 #include "crypto/ct.h"
-#include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/local/remedy.h"
@@ -131,7 +131,7 @@ static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
     drop_output(srv, c);
     cancel_all(srv, c);
     if (!c->dead)
-        pv_streams_close(srv->streams, PV_STREAM_CTL, c->sid);
+        pv_streams_close(srv->streams, PV_STREAM_OF_CTL, c->sid);
     c->dead = true;
 }
 
@@ -180,7 +180,7 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
         kill_conn(srv, c);
     } else {
         srv->out_total += len;
-        pv_streams_wake(srv->streams, &c->turn, PV_STREAM_CTL, c->sid);
+        pv_streams_wake(srv->streams, &c->turn, PV_STREAM_OF_CTL, c->sid);
     }
     if (line != NULL)
         pv_wipe(line, len);
