@@ -192,7 +192,8 @@ struct pv_overlay {
     bool (*find)(const void *node, const struct pv_overlay_query *query,
                  struct pv_overlay_member *ret_member);
     /* SNAPSHOT. The member behind the one with the key `after`, this node included; NULL: the
-     * first. In no order that means something. Returns false behind the last. */
+     * first. It may lie in *ret_member. In no order that means something. Returns false behind the
+     * last. */
     bool (*next)(const void *node, const uint8_t *after, struct pv_overlay_member *ret_member);
     /* SNAPSHOT. Whether this node may use the service towards the member (to), or the member
      * towards this node, by the rules of the network and this node's [firewall]. rule, which may
@@ -230,10 +231,10 @@ struct pv_overlay {
      * collected(). One at a time. */
     void (*collect)(void *node, uint64_t after, uint64_t taken, pv_ns now);
 
-    /* REQUEST. Connects by TCP from this node's overlay address to a port of the member's, wants
-     * the member, and gives chat the connection. stream is chat's number for it, which connected()
-     * passes on. PV_ERR_NOMEM: nothing follows. */
-    int (*connect)(void *node, uint32_t stream, const uint8_t *key, uint16_t port, pv_ns now);
+    /* REQUEST. Connects by TCP from this node's overlay address to a member's, and gives chat the
+     * connection. stream is chat's number for it, which connected() passes on. PV_ERR_NOMEM:
+     * nothing follows. */
+    int (*connect)(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now);
     /* REQUEST. Runs the user's program for one message. Answered by notified(), which passes on
      * tag. Returns false if nothing follows. */
     bool (*notify)(void *node, const struct pv_overlay_notification *of, uint64_t tag, pv_ns now);
@@ -301,3 +302,8 @@ bool pv_overlay_by_word(const struct pv_overlay *o, enum pv_overlay_how how, con
 bool pv_overlay_is_in(const struct pv_overlay_member *m);
 /* Returns true if the machine left or was removed. */
 bool pv_overlay_is_former(const struct pv_overlay_member *m);
+/* Returns true if link() that answers so has written the key. */
+static inline bool pv_overlay_has_key(enum pv_overlay_link link)
+{
+    return link == PV_OVERLAY_LINK_HEARD || link == PV_OVERLAY_LINK_CONFIRMED;
+}

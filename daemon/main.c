@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "bind/shell.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
@@ -27,7 +28,6 @@
 #include "daemon/reload.h"
 #include "daemon/rights.h"
 #include "daemon/settings.h"
-#include "daemon/store/chatstore.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/keeper.h"
 #include "daemon/store/store.h"
@@ -120,6 +120,7 @@ struct daemon {
     char directory[PATH_MAX]; /* state for the user, wherever it looks from; "": not to be told */
     struct pv_store *store;
     struct pv_chatstore *chatstore;
+    struct pv_bind_shell chat;
     struct pv_engine *engine;
     struct pv_events events; /* between two engines */
     struct pv_io *io;
@@ -789,8 +790,6 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
               : s->dns               ? PV_DNS_MEMBERS
               : d->for_user          ? PV_DNS_PROGRAMS
                                      : PV_DNS_NOBODY;
-    cfg.auto_accept = s->auto_accept;
-    cfg.n_auto_accept = s->n_auto_accept;
     cfg.wall_us = pv_clock_wall_us();
     cfg.given.started = d->started;
     cfg.root_file = d->root_file;
@@ -802,7 +801,19 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     find_flag(d, cfg.given.flag);
     cfg.given.own = d->for_user;
     default_node_name(&d->rng, cfg.given.hostname);
-    int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
+    struct pv_auto_accept *accept = calloc(s->n_auto_accept + 1, sizeof(*accept));
+    const struct pv_bind_chat_config chat = {
+        .given = {.keep_s = s->chat.keep_s, .store = s->chat.store, .plain_off = s->chat.plain_off},
+        .auto_accept = accept,
+        .n_auto_accept = accept == NULL ? 0 : s->n_auto_accept};
+    for (size_t i = 0; i < chat.n_auto_accept; i++) {
+        memcpy(accept[i].name, s->auto_accept[i].name, sizeof(accept[i].name));
+        accept[i].max = s->auto_accept[i].max;
+    }
+    cfg.app = &pv_bind_chat;
+    cfg.app_config = &chat;
+    int r = accept == NULL ? PV_ERR_NOMEM : pv_engine_new(&d->engine, &cfg, pv_clock_now());
+    free(accept);
     /* The engine has its own copies. These hold preshared keys and the relays' password. */
     pv_wipe(peers, s->n_peers * sizeof(*peers));
     pv_wipe(cfg.relay_password, sizeof(cfg.relay_password));
@@ -891,11 +902,12 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 static int run_loop(struct daemon *d, bool *ret_again)
 {
     /* The loop takes it, and there may be another one (pv_engine_wants_restart()). */
+    d->chat = (struct pv_bind_shell){
+        .log = &d->log, .store = d->chatstore, .state = d->state, .ifname = d->tun};
     int metrics = d->metrics_fd < 0 ? -1 : fcntl(d->metrics_fd, F_DUPFD_CLOEXEC, 3);
     struct pv_io_config cfg = {
         .engine = d->engine,
         .store = d->store,
-        .chatstore = d->chatstore,
         .helper = d->helper,
         .log = &d->log,
         .udp = d->udp,
@@ -903,7 +915,7 @@ static int run_loop(struct daemon *d, bool *ret_again)
         .usher = d->usher,
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
-        .state = d->state,
+        .app = pv_bind_shell_app(&d->chat),
         .names = !d->for_user, /* no other user believes them */
         .beacon = !d->settings.engine.lan.beacon_off,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,

@@ -10,7 +10,6 @@
 #include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
-#include "proto/chat/file.h"
 #include "sys/helper/notify.h"
 
 /* --- values that have units ------------------------------------------------------------------ */
@@ -495,15 +494,15 @@ static int take_stun(struct ctx *c)
 
 static int take_store(struct ctx *c)
 {
-    c->s->engine.chat.store = strcmp(c->value, "coordinator") == 0;
-    if (!c->s->engine.chat.store && strcmp(c->value, "off") != 0)
+    c->s->chat.store = strcmp(c->value, "coordinator") == 0;
+    if (!c->s->chat.store && strcmp(c->value, "off") != 0)
         return bad(c, "store: expected coordinator or off");
     return PV_OK;
 }
 
 static int take_keep(struct ctx *c)
 {
-    if (!settings_age_parse(c->value, "forever", &c->s->engine.chat.keep_s))
+    if (!settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
     return PV_OK;
 }
@@ -519,7 +518,8 @@ static int take_max_size(struct ctx *c)
 {
     /* Less would leave a sender's share without room for a page of messages. */
     const uint64_t least = 16 << 20;
-    if (!settings_size_parse(c->value, PV_FILE_SIZE_MAX, &c->s->chat_max) || c->s->chat_max < least)
+    if (!settings_size_parse(c->value, PV_SETTINGS_FILE_MAX, &c->s->chat_max) ||
+        c->s->chat_max < least)
         return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
     return PV_OK;
 }
@@ -539,16 +539,17 @@ static int take_auto_accept(struct ctx *c)
         "auto-accept: expected the name of a peer or *, and perhaps the largest size of a file, "
         "such as bob 2G; repeat the key for more";
     struct pv_settings *s = c->s;
-    struct pv_auto_accept rule = {.max = PV_FILE_SIZE_MAX};
+    struct pv_settings_accept rule = {.max = PV_SETTINGS_FILE_MAX};
     size_t len = strcspn(c->value, " \t");
     const char *size = c->value + len + strspn(c->value + len, " \t");
     bool all = len == 1 && c->value[0] == '*';
     if ((!all && pv_name_parse(c->value, len, rule.name) < 0) ||
-        (*size != '\0' && !settings_size_parse(size, PV_FILE_SIZE_MAX, &rule.max)))
+        (*size != '\0' && !settings_size_parse(size, PV_SETTINGS_FILE_MAX, &rule.max)))
         return bad(c, why);
     if (s->n_auto_accept == PV_SETTINGS_MAX_RULES)
         return bad(c, "auto-accept: at most 256 are supported");
-    struct pv_auto_accept *rules = realloc(s->auto_accept, (s->n_auto_accept + 1) * sizeof(*rules));
+    struct pv_settings_accept *rules =
+        realloc(s->auto_accept, (s->n_auto_accept + 1) * sizeof(*rules));
     if (rules == NULL)
         return bad(c, "out of memory");
     s->auto_accept = rules;
@@ -674,7 +675,7 @@ static const struct key traversal_keys[] = {
 };
 static const struct key chat_keys[] = {
     {.name = "store", .take = take_store},
-    {.name = "plain", .take = take_off, AT(engine.chat.plain_off)},
+    {.name = "plain", .take = take_off, AT(chat.plain_off)},
     {.name = "keep", .take = take_keep},
     {.name = "max-size", .take = take_max_size},
     {.name = "auto-accept", .take = take_auto_accept, .repeats = true},
@@ -902,7 +903,7 @@ void pv_settings_init(struct pv_settings *s)
      * values are the other defaults. */
     *s = (struct pv_settings){.engine.given.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
-                              .engine.chat.store = true,
+                              .chat.store = true,
                               .engine.rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};
 }

@@ -36,8 +36,13 @@ struct pv_engine {
 static void settle(struct pv_engine *e, pv_ns now);
 
 #define PV_PART_POINTER(name) &pv_part_##name,
-static const struct pv_part *const parts[] = {PV_PARTS(PV_PART_POINTER)};
-_Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
+static const struct pv_part *const parts[] = {PV_PARTS_BELOW(PV_PART_POINTER)
+                                                  PV_PARTS_ABOVE(PV_PART_POINTER)};
+#define PV_PART_COUNT(name) +1
+enum {
+    BELOW = 0 PV_PARTS_BELOW(PV_PART_COUNT), /* parts before that of the program */
+};
+_Static_assert(PV_ARRAY_LEN(parts) < PV_NODE_MAX_PARTS, "every part has its place");
 
 const struct pv_node *pv_engine_node(const struct pv_engine *e)
 {
@@ -50,17 +55,26 @@ const struct pv_part *const *pv_engine_parts(size_t *ret_n)
     return parts;
 }
 
+static int make_part(struct pv_engine *e, const struct pv_part *part,
+                     const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_part_slot *slot = &e->node.parts[e->node.n_parts];
+    slot->part = part;
+    int r = pv_part_make(part, &e->node, cfg, now, &slot->self);
+    e->node.n_parts += r == PV_OK;
+    return r;
+}
+
 /* n_parts counts the parts that are there: when one cannot be made, pv_engine_free() frees exactly
  * those before it. */
 static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(parts); i++) {
-        struct pv_part_slot *slot = &e->node.parts[i];
-        slot->part = parts[i];
-        r = pv_part_make(parts[i], &e->node, cfg, now, &slot->self);
+        if (i == BELOW && cfg->app != NULL)
+            r = make_part(e, cfg->app, cfg, now);
         if (r == PV_OK)
-            e->node.n_parts = i + 1;
+            r = make_part(e, parts[i], cfg, now);
     }
     return r;
 }
@@ -493,27 +507,11 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 
 /* --- jobs ------------------------------------------------------------------------------------- */
 
-/* Rooms ask again every few seconds, so a reason is logged once. */
-static void note_chat_off(struct pv_node *n, const struct pv_job_result *result)
-{
-    const char *why = result->off ? result->error : "";
-    if (strcmp(n->chat.off, why) == 0)
-        return;
-    if (why[0] != '\0')
-        pv_log(n->log, PV_LOG_ERROR, "what=\"chat does not work\" why=\"%s\"", why);
-    else
-        pv_log(n->log, PV_LOG_INFO, "what=\"chat works again\"");
-    snprintf(n->chat.off, sizeof(n->chat.off), "%s", why);
-}
-
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
-    if (result->kind == PV_JOB_OPAQUE)
-        note_chat_off(&e->node, result);
-    if (result->status == -ENOSPC && !result->off)
+    if (result->status == -ENOSPC)
         pv_node_stored(&e->node, result);
     (void)pv_jobqueue_handle(&e->node.jobs, result, now);
-    pv_job_result_done(result);
     settle(e, now);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * engine.h - the daemon's core as one pure machine: composes the coordinator client, the roster,
- * the peers (session, ICE agent, description), the gatherer, chat and the control socket.
+ * the peers (session, ICE agent, description), the gatherer and the control socket.
  *
  * The engine routes and composes; whatever has a state of its own is a machine in a file of its
  * own. It never calls back and never blocks. The shell's turn is:
@@ -36,7 +36,7 @@
 struct pv_engine; /* opaque */
 struct pv_part;
 
-/* Every part there is, in the order in which facts are delivered and timeouts handled. For
+/* Every part of the daemon, in the order in which facts are delivered and timeouts handled. For
  * the test that names a command or a type that no part takes, or that two take. */
 const struct pv_part *const *pv_engine_parts(size_t *ret_n);
 /* The node that all parts see, for tests to look at; borrowed from e. */

@@ -9,7 +9,7 @@
 #include "daemon/core/node/part.h"
 
 /* clang-format off */
-#define PV_PARTS(X) \
+#define PV_PARTS_BELOW(X) \
     X(commands) \
     X(store) \
     X(handshakes) \
@@ -51,14 +51,9 @@
     X(phonewatch) \
     X(lan) \
     X(why) \
-    X(linkkeys) \
-    X(copies) \
-    X(rooms) \
-    X(messages) \
-    X(retention) \
-    X(chat) \
-    X(files) \
-    X(notifier) \
+    X(linkkeys)
+/* Between both is the part of the program that runs over the overlay (node/config.h). */
+#define PV_PARTS_ABOVE(X) \
     X(namesfile) \
     X(waits) \
     X(probe) \
@@ -69,4 +64,5 @@
 /* clang-format on */
 
 #define PV_PART_DECLARE(name) extern const struct pv_part pv_part_##name;
-PV_PARTS(PV_PART_DECLARE)
+PV_PARTS_BELOW(PV_PART_DECLARE)
+PV_PARTS_ABOVE(PV_PART_DECLARE)

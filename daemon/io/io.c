@@ -7,10 +7,8 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/files/files_part.h"
 #include "daemon/io/io_beacon.h"
 #include "daemon/io/io_dns.h"
-#include "daemon/io/io_files.h"
 #include "daemon/io/io_iface.h"
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/io_links.h"
@@ -195,8 +193,8 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         pv_wipe(order->u.inject.buf, order->u.inject.len);
         break;
     case PV_ORDER_PART:
-        if (order->u.part.of == &pv_part_files)
-            pv_io_file_op(io->files, order->u.part.is, now);
+        if (order->u.part.of == io->cfg.app.part)
+            io->cfg.app.order(io->cfg.app.ctx, order->u.part.is, now);
         break;
     case PV_ORDER_STREAM:
         pv_io_stream_op(io->streams, &order->u.stream, now);
@@ -258,7 +256,8 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_ns next = pv_io_streams_timeout(io->streams, now);
     next = pv_min_ns(next, pv_io_dns_timeout(io->dns, now));
     next = pv_min_ns(next, pv_io_beacon_timeout(io->beacon, now));
-    next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
+    if (io->cfg.app.part != NULL)
+        next = pv_min_ns(next, io->cfg.app.timeout(io->cfg.app.ctx, now));
     pv_oneshot_handle_timeout(io->metrics, now);
     next = pv_min_ns(next, pv_oneshot_next_timeout(io->metrics));
     next = pv_min_ns(next, pv_engine_next_timeout(io->engine));
@@ -267,6 +266,29 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, io->reclaim);
     next = pv_min_ns(next, io->leave_by);
     return more ? now : next;
+}
+
+/* --- the program over the overlay ------------------------------------------------------------ */
+
+struct pv_loop *pv_io_app_loop(struct pv_io *io)
+{
+    return io->loop;
+}
+
+void pv_io_app_report(struct pv_io *io, const void *report, pv_ns now)
+{
+    pv_io_turn_begin(io, now);
+    pv_engine_report(io->engine, io->cfg.app.part, report, now);
+}
+
+int pv_io_app_take(struct pv_io *io, uint32_t sid)
+{
+    return pv_io_stream_take(io->streams, sid);
+}
+
+void pv_io_app_pass(struct pv_io *io, uint32_t sid, int fd)
+{
+    pv_io_stream_pass(io->streams, sid, fd);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -302,8 +324,8 @@ static int make_parts(struct pv_io *io)
         r = pv_io_iface_new(&io->iface, io);
     if (r >= 0)
         r = pv_io_links_watch(io);
-    if (r >= 0)
-        r = pv_io_files_new(&io->files, io);
+    if (r >= 0 && io->cfg.app.part != NULL)
+        r = io->cfg.app.start(io->cfg.app.ctx, io);
     if (r >= 0)
         r = pv_io_metrics_serve(io);
     return r;
@@ -381,8 +403,8 @@ static void log_counts(struct pv_io *io)
            (unsigned long long)c.punts_lost);
 }
 
-/* In the reverse order of who uses whom: files give connections back to nobody, jobs may still hold
- * the TUN, and the datapath ends before the sockets it reads are closed. */
+/* In the reverse order of who uses whom: the program gives connections back to nobody, jobs may
+ * still hold the TUN, and the datapath ends before the sockets it reads are closed. */
 struct pv_io *pv_io_free(struct pv_io *io)
 {
     if (io == NULL)
@@ -393,7 +415,8 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
     pv_watch_free(io->links.watch);
-    pv_io_files_free(io->files);
+    if (io->cfg.app.part != NULL)
+        io->cfg.app.end(io->cfg.app.ctx);
     pv_io_dns_free(io->dns);
     pv_oneshot_free(io->metrics);
     if (io->cfg.metrics_fd >= 0) /* it was never served */

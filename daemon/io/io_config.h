@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
-#include "daemon/store/chatstore.h"
+#include "daemon/io/io_app.h"
 #include "daemon/store/store.h"
 #include "sys/helper/helper.h"
 #include "sys/helper/usher.h"
@@ -15,20 +15,19 @@
 #include "sys/proc/supervisor.h"
 
 struct pv_io_config {
-    struct pv_engine *engine;       /* borrowed, as all pointers and descriptors here */
-    struct pv_store *store;         /* used by the store's thread from now on */
-    struct pv_chatstore *chatstore; /* by chat's */
-    struct pv_helper *helper;       /* used by the helper's thread from now on */
+    struct pv_engine *engine; /* borrowed, as all pointers and descriptors here */
+    struct pv_store *store;   /* used by the store's thread from now on */
+    struct pv_helper *helper; /* used by the helper's thread from now on */
     const struct pv_log *log;
     struct pv_udp_group udp; /* a socket of each family for each worker */
     unsigned threads;        /* of a single worker, as in struct pv_datapath_config */
     struct pv_usher *usher;  /* control clients come from it */
     int signals_fd;          /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
-    int notify_fd;     /* of pv_helper_notify(); -1: no program is run */
-    const char *state; /* directory; received files wait in files/ below it */
-    bool names;        /* the helper keeps a file of them */
-    bool beacon;       /* beacons of members in the LAN are heard */
+    int notify_fd; /* of pv_helper_notify(); -1: no program is run */
+    struct pv_io_app app;
+    bool names;  /* the helper keeps a file of them */
+    bool beacon; /* beacons of members in the LAN are heard */
     /* Authorities that relays' certificates may be from; NULL: those of the system. */
     const char *relay_ca_file;
     int metrics_fd;                   /* listening, for Prometheus; taken; -1: none */

@@ -12,7 +12,6 @@
 #include "daemon/io/io_iface.h"
 #include "daemon/io/portmapper.h"
 #include "daemon/io/resolver.h"
-#include "daemon/store/chatstore.h"
 #include "sys/helper/notify.h"
 #include "sys/net/inside.h"
 #include "sys/proc/clock.h"
@@ -24,7 +23,6 @@
 /* The workers. The waits of one of them must not hold up the jobs of another. */
 enum lane {
     LANE_STORE,
-    LANE_CHAT,
     LANE_HELPER,
     LANE_RESOLVER,
     LANE_NOTIFIER,
@@ -85,16 +83,6 @@ static void run_store(void *ctx, void *const *items, size_t n)
     struct pv_job_result results[PV_WORKER_MAX_BATCH];
     take_jobs(items, n, jobs);
     pv_store_run(ctx, jobs, results, n);
-    put_results(items, n, results);
-}
-
-/* The network does not wait for what chat's database waits for. */
-static void run_chat(void *ctx, void *const *items, size_t n)
-{
-    struct pv_job *jobs[PV_WORKER_MAX_BATCH] = {NULL};
-    struct pv_job_result results[PV_WORKER_MAX_BATCH];
-    take_jobs(items, n, jobs);
-    pv_chatstore_run(ctx, jobs, results, n);
     put_results(items, n, results);
 }
 
@@ -206,8 +194,8 @@ static void run_portmap(void *ctx, struct work *w)
                       &w->result.portmap);
 }
 
-/* The function that serves a job of each kind. Those that pv_store_serves() and those of chat have
- * none: their lanes take them in batches. ctx is that of the lane. */
+/* The function that serves a job of each kind. Those that pv_store_serves() have none: their
+ * lane takes them in batches. ctx is that of the lane. */
 static const struct handler {
     enum lane lane;
     void (*run)(void *ctx, struct work *w);
@@ -224,8 +212,7 @@ static const struct handler {
 
 bool pv_io_jobs_serve(enum pv_job_kind kind)
 {
-    return pv_store_serves(kind) || kind == PV_JOB_OPAQUE ||
-           (kind < PV_JOB_KINDS && HANDLERS[kind].run != NULL);
+    return pv_store_serves(kind) || (kind < PV_JOB_KINDS && HANDLERS[kind].run != NULL);
 }
 
 static void run_each(void *ctx, void *const *items, size_t n)
@@ -245,7 +232,6 @@ static const struct lane_kind {
     bool may_hang; /* its threads are left alone at the end */
 } LANES[N_LANES] = {
     [LANE_STORE] = {"pv-store", 1, 8192, PV_WORKER_MAX_BATCH, run_store, false},
-    [LANE_CHAT] = {"pv-chat", 1, 8192, PV_WORKER_MAX_BATCH, run_chat, false},
     [LANE_HELPER] = {"pv-helper", 1, 64, 1, run_each, false},
     /* Two threads: a name server that does not answer must not hold up all names. */
     [LANE_RESOLVER] = {"pv-resolver", 2, 256, 1, run_each, false},
@@ -258,7 +244,6 @@ static const struct lane_kind {
 
 static void free_work(struct work *w)
 {
-    pv_job_result_done(&w->result);
     pv_job_free(w->job);
     close_dns(&w->dns);
     if (w->events >= 0)
@@ -341,9 +326,7 @@ int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns no
     struct work *w = calloc(1, sizeof(*w));
     int r = !pv_io_jobs_serve(job->kind) ? PV_ERR_UNSUPPORTED : w == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r >= 0) {
-        enum lane lane = pv_store_serves(job->kind)   ? LANE_STORE
-                         : job->kind == PV_JOB_OPAQUE ? LANE_CHAT
-                                                      : HANDLERS[job->kind].lane;
+        enum lane lane = pv_store_serves(job->kind) ? LANE_STORE : HANDLERS[job->kind].lane;
         *w = (struct work){.jobs = jobs, .job = job, .own = own, .events = -1};
         r = pv_worker_submit(jobs->lanes[lane].worker, w);
     }
@@ -390,8 +373,6 @@ int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, struct pv_io *io)
     jobs->portmap_until = jobs->resolve_until = PV_NEVER;
     int r = start_lane(jobs, LANE_STORE, io->cfg.store);
     if (r >= 0)
-        r = start_lane(jobs, LANE_CHAT, io->cfg.chatstore);
-    if (r >= 0)
         r = start_lane(jobs, LANE_PORTMAP, jobs);
     if (r >= 0)
         r = start_lane(jobs, LANE_HELPER, io->cfg.helper);
@@ -434,7 +415,6 @@ struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs)
                           memory_order_relaxed);
     /* Every job of the stores is finished, for its writes were promised. */
     finish_lane(jobs->lanes[LANE_STORE].worker);
-    finish_lane(jobs->lanes[LANE_CHAT].worker);
     finish_lane(jobs->lanes[LANE_PORTMAP].worker);
     finish_lane(jobs->lanes[LANE_RESOLVER].worker);
     finish_lane(jobs->lanes[LANE_HELPER].worker);

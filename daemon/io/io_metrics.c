@@ -23,8 +23,8 @@ void pv_io_counts_tell(struct pv_io *io)
     const struct pv_relayio_counts relay = pv_relayio_counts(io->relayio);
     c.udp_failed += io->udp.full + io->udp.too_big + io->udp.failed;
     c.not_relayed = relay.dropped + relay.overrun;
-    memcpy(c.no_chat, io->no_chat, sizeof(c.no_chat));
-    memcpy(c.no_files, io->no_files, sizeof(c.no_files));
+    _Static_assert(sizeof(c.no_app) == sizeof(io->no_app), "one of each");
+    memcpy(c.no_app, io->no_app, sizeof(c.no_app));
     for (int suite = 0; suite < PV_SUITES; suite++)
         c.aead_ns[suite] = pv_aead_cost((enum pv_suite)suite);
     pv_engine_set_datapath(io->engine, &c);

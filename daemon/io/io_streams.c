@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include "base/list.h"
-#include "daemon/core/files/files_part.h"
-#include "proto/chat/chat.h"
 #include "sys/helper/source.h"
 #include "sys/net/inside.h"
 #include "sys/net/stream.h"
@@ -212,21 +210,14 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
     }
 }
 
-/* A control client offers a file: its porter has made a source of it (taken). */
+/* A control client passes a descriptor, of which its porter has made a source (taken). */
 static void take_source(struct pv_io_streams *all, uint32_t sid, int fd, pv_ns now)
 {
-    struct pv_source_info info;
-    if (!pv_source_take(fd, &info)) {
+    const struct pv_io_app *app = &all->io->cfg.app;
+    if (app->part == NULL)
         close(fd);
-        return;
-    }
-    const struct pv_files_report report = {
-        .news = PV_FILES_PASSED,
-        .sid = sid,
-        .passed = {.handle = fd,
-                   .size = info.size,
-                   .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}}};
-    pv_engine_report(all->io->engine, &pv_part_files, &report, now);
+    else
+        app->passed(app->ctx, sid, fd, now);
 }
 
 /* The source of a file may come with a control client's bytes. */
@@ -432,7 +423,13 @@ static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
     return r == PV_OK ? pv_tls_new_client(ret_tls, all->tls_ctx, &anybody) : r;
 }
 
-/* Chat is bound to the TUN: without the interface it fails, and does not leave the host in clear.
+static bool is_app(enum pv_stream_kind kind)
+{
+    return kind == PV_STREAM_APP1 || kind == PV_STREAM_APP2;
+}
+
+/* A stream of the program is bound to the TUN: without the interface it fails, and does not leave
+ * the host in clear.
  */
 static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
 {
@@ -440,7 +437,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
     struct pv_stream_bind bind = {.local = op->local};
     struct pv_io_stream *st = NULL;
     int fd = -1;
-    if (op->kind == PV_STREAM_CHAT)
+    if (is_app(op->kind))
         bind.ifname = all->io->cfg.tun_name;
     /* TLS is made first: a connection without it would have to be closed again. */
     int r = op->tls ? make_tls(all, &tls) : PV_OK;
@@ -590,21 +587,19 @@ static int listen_one(struct pv_io_streams *all, const struct missing *m)
     return r;
 }
 
-static const char *listener_name(enum pv_stream_kind kind)
+static const char *listener_name(const struct pv_io_streams *all, enum pv_stream_kind kind)
 {
-    return kind == PV_STREAM_CHAT ? "chat" : "file";
+    return all->io->cfg.app.names[kind - PV_STREAM_APP1];
 }
 
 /* A missing capability is shown in status. */
 static void note_missing(struct pv_io_streams *all, pv_ns now)
 {
     struct pv_io *io = all->io;
-    memset(io->no_chat, 0, sizeof(io->no_chat));
-    memset(io->no_files, 0, sizeof(io->no_files));
+    memset(io->no_app, 0, sizeof(io->no_app));
     for (size_t i = 0; i < all->n_missing; i++) {
         const struct missing *m = &all->missing[i];
-        int *errors = m->kind == PV_STREAM_CHAT ? io->no_chat : io->no_files;
-        errors[m->addr.family == PV_AF_INET6] = m->error;
+        io->no_app[m->kind - PV_STREAM_APP1][m->addr.family == PV_AF_INET6] = m->error;
     }
     all->listen_at = all->n_missing > 0 ? now + LISTEN_AGAIN : PV_NEVER;
 }
@@ -619,7 +614,7 @@ static void listen_again(struct pv_io_streams *all, pv_ns now)
             all->missing[kept++] = m;
         else
             pv_log(all->io->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
-                   PV_ADDR_STR(&m.addr), listener_name(m.kind));
+                   PV_ADDR_STR(&m.addr), listener_name(all, m.kind));
     }
     all->n_missing = kept;
     note_missing(all, now);
@@ -639,7 +634,7 @@ static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, 
             continue;
         all->missing[all->n_missing++] = m;
         pv_log(all->io->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
-               PV_ADDR_STR(&m.addr), listener_name(kind), pv_strstatus(m.error));
+               PV_ADDR_STR(&m.addr), listener_name(all, kind), pv_strstatus(m.error));
     }
 }
 
@@ -648,8 +643,10 @@ void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *
     all->n_missing = 0;
     if (iface != NULL)
         memcpy(all->ifname, iface->name, sizeof(all->ifname));
-    listen_overlay(all, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
-    listen_overlay(all, PV_STREAM_FILE, PV_FILE_PORT, iface);
+    if (all->io->cfg.app.part != NULL) {
+        listen_overlay(all, PV_STREAM_APP1, all->io->cfg.app.ports[0], iface);
+        listen_overlay(all, PV_STREAM_APP2, all->io->cfg.app.ports[1], iface);
+    }
     note_missing(all, all->io->now);
 }
 
@@ -702,8 +699,8 @@ struct pv_io_streams *pv_io_streams_free(struct pv_io_streams *all)
         return NULL;
     while (all->streams != NULL)
         remove_stream(all->streams);
-    remove_listeners(all, PV_STREAM_CHAT);
-    remove_listeners(all, PV_STREAM_FILE);
+    remove_listeners(all, PV_STREAM_APP1);
+    remove_listeners(all, PV_STREAM_APP2);
     remove_listeners(all, PV_STREAM_CTL);
     pv_tls_ctx_free(all->tls_ctx);
     if (all->read_buf != NULL)

@@ -19,7 +19,8 @@ PV_MUST_CHECK int pv_io_streams_new(struct pv_io_streams **ret_all, struct pv_io
 void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now);
 /* Writes what the engine has for this stream. */
 void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now);
-/* Listens for chat and files on the addresses of the interface; NULL = on none. */
+/* Listens at the ports of the program over the overlay on the addresses of the interface; NULL = on
+ * none. */
 void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *iface);
 /* Accepts control clients from now on; those that came before have waited. */
 void pv_io_streams_serve_ctl(struct pv_io_streams *all);

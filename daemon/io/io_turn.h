@@ -43,7 +43,6 @@ struct pv_io {
     struct pv_io_beacon *beacon;
     struct pv_io_jobs *jobs;
     struct pv_io_iface *iface;
-    struct pv_io_files *files;
     struct pv_oneshot *metrics; /* NULL: nobody is served */
 
     struct pv_io_links {
@@ -53,7 +52,7 @@ struct pv_io {
         bool must;             /* what the looks that failed were to do */
     } links;
     /* The error of listening at the overlay's address of IPv4, of IPv6; 0: none (io_streams.c). */
-    int no_chat[2], no_files[2];
+    int no_app[PV_IO_APP_PORTS][2];
     pv_ns process_at; /* the process is not looked at again before (io_metrics.c) */
 
     struct pv_watch *signal_watch, *helper_watch;

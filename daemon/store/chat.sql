@@ -150,3 +150,10 @@ END;
 
 INSERT INTO chat_usage (author, peer) SELECT x'', x''
     WHERE NOT EXISTS (SELECT 1 FROM chat_usage WHERE author = x'' AND peer = x'');
+
+-- --- values ------------------------------------------------------------------------------------------
+
+-- What a part of chat keeps as a whole: rooms that users accepted, offers of files, pins of names.
+CREATE TABLE IF NOT EXISTS chat_value (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL) STRICT;

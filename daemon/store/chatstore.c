@@ -10,12 +10,12 @@
 
 #include "base/remedy.h"
 #include "base/text.h"
-#include "daemon/core/chatjobs/chatjob.h"
+#include "daemon/core/chatjobs/chatqueue.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
-#include "daemon/store/transact.h"
 #include "sys/file/file.h"
+#include "sys/file/transact.h"
 #include "sys/proc/clock.h"
 
 #define NAME      "chat.db"
@@ -88,17 +88,23 @@ static void open_file(struct pv_chatstore *s)
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
+/* The jobs of one call. */
+struct batch {
+    struct pv_chatstore *store;
+    struct pv_chatjob *const *jobs;
+    struct pv_chatqueue_result *results;
+};
+
 /* Whether others may store something is asked of the disk each time: what fills it may be another
  * program. */
-static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *result)
+static int run_job(void *ctx, size_t i)
 {
-    const struct pv_chatstore *s = ctx;
+    const struct batch *b = ctx;
+    const struct pv_chatstore *s = b->store;
     sqlite3 *db = s->t.db;
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t now_s = 0;
-    struct pv_chatjob *chat = pv_chatjob_of(job);
-    if (chat == NULL)
-        return PV_ERR_UNSUPPORTED;
+    struct pv_chatjob *chat = b->jobs[i];
     int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(db, wall_s) : PV_OK;
     if (r == PV_OK)
         r = pv_store_age_now(db, wall_s, &now_s);
@@ -106,25 +112,29 @@ static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *re
         return r;
     chat->terms = (struct pv_chatjob_terms){
         .now_s = now_s, .max_bytes = s->max_bytes, .low_disk = pv_disk_is_low(s->dir)};
-    struct pv_chatjob_result *answer = NULL;
-    r = pv_store_chat_run(db, chat, &answer);
-    result->answer = pv_chatjob_answer(answer);
-    return r;
+    return pv_store_chat_run(db, chat, &b->results[i].answer);
 }
 
-static bool deletes(const struct pv_job_result *result, bool *ret_more)
+static void drop(void *ctx, size_t i)
 {
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
-    *ret_more = *ret_more || (chat != NULL && chat->more);
-    return result->status == PV_OK && chat != NULL && chat->n_deleted > 0;
+    const struct batch *b = ctx;
+    pv_chatqueue_result_done(&b->results[i]);
 }
 
-static void fail(const struct pv_chatstore *s, struct pv_job_result *result)
+static bool deletes(void *ctx, size_t i, bool *ret_more)
+{
+    const struct batch *b = ctx;
+    const struct pv_chatjob_result *chat = pv_chatjob_result_of(&b->results[i]);
+    *ret_more = *ret_more || (chat != NULL && chat->more);
+    return chat != NULL && chat->n_deleted > 0;
+}
+
+static void fail(const struct pv_chatstore *s, struct pv_chatqueue_result *result)
 {
     _Static_assert(sizeof(result->error) >= sizeof(s->error), "an error is not cut");
     result->status = s->off;
     result->off = true;
-    pv_job_result_done(result);
+    pv_chatqueue_result_done(result);
     memcpy(result->error, s->error, sizeof(s->error));
 }
 
@@ -136,14 +146,29 @@ static void give_up(struct pv_chatstore *s)
     pv_transact_close(&s->t);
 }
 
-void pv_chatstore_run(struct pv_chatstore *store, struct pv_job *const *jobs,
-                      struct pv_job_result *results, size_t n)
+static void run_all(struct pv_chatstore *s, struct pv_chatjob *const *jobs,
+                    struct pv_chatqueue_result *results, size_t n)
 {
-    pv_transact_begin(jobs, results, n);
+    struct pv_transact_result done[PV_CHATSTORE_BATCH];
+    struct batch batch = {.store = s, .jobs = jobs, .results = results};
+    const struct pv_transact_jobs all = {
+        .n = n, .ctx = &batch, .run = run_job, .drop = drop, .deletes = deletes};
+    pv_transact(&s->t, &all, done);
+    for (size_t i = 0; i < n; i++) {
+        results[i].status = done[i].status;
+        memcpy(results[i].error, done[i].error, sizeof(results[i].error));
+    }
+}
+
+void pv_chatstore_run(struct pv_chatstore *store, struct pv_chatjob *const *jobs,
+                      struct pv_chatqueue_result *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        results[i] = (struct pv_chatqueue_result){.id = jobs[i]->number};
     open_file(store);
     const bool was_open = store->t.file != NULL;
     if (was_open)
-        pv_transact(&store->t, jobs, results, n);
+        run_all(store, jobs, results, n);
     if (was_open && store->t.is_damaged)
         give_up(store);
     /* Jobs beside the one that met the damage were done. */
@@ -164,7 +189,6 @@ int pv_chatstore_new(struct pv_chatstore **ret_store, const char *dir, uint64_t 
                                       .program = "p2pvpnd",
                                       .damaged = PV_REMEDY_move_chat_away,
                                       .page = PV_STORE_PAGE};
-    s->t = (struct pv_transact){.run = run_job, .ctx = s, .deletes = deletes};
     s->max_bytes = max_bytes;
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
     *ret_store = s;

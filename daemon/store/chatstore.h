@@ -19,10 +19,11 @@
 #pragma once
 
 #include "base/pv.h"
-#include "daemon/core/jobs/job.h"
+#include "daemon/core/chatjobs/chatqueue.h"
 
 enum {
     PV_CHATSTORE_SCHEMA = 1, /* PRAGMA user_version */
+    PV_CHATSTORE_BATCH = 64, /* jobs of one call */
 };
 
 struct pv_chatstore; /* opaque */
@@ -33,7 +34,7 @@ PV_MUST_CHECK int pv_chatstore_new(struct pv_chatstore **ret_store, const char *
                                    uint64_t max_bytes);
 struct pv_chatstore *pv_chatstore_free(struct pv_chatstore *store); /* NULL is fine; returns NULL */
 
-/* Runs n jobs of chat in order, results[i] for jobs[i] (written whole). A job that
- * fails does not undo the others. */
-void pv_chatstore_run(struct pv_chatstore *store, struct pv_job *const *jobs,
-                      struct pv_job_result *results, size_t n);
+/* Runs n jobs of chat, at most PV_CHATSTORE_BATCH, in order, results[i] for jobs[i] (written
+ * whole). A job that fails does not undo the others. */
+void pv_chatstore_run(struct pv_chatstore *store, struct pv_chatjob *const *jobs,
+                      struct pv_chatqueue_result *results, size_t n);

@@ -15,11 +15,11 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/schema.h"
-#include "daemon/store/transact.h"
 #include "proto/roster/statement.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlite.h"
 #include "sys/file/sqlquery.h"
+#include "sys/file/transact.h"
 
 /* --- addresses at which members were reached ------------------------------------------------- */
 
@@ -201,14 +201,31 @@ static bool is_of_a_file(const struct pv_job *job)
     return job->kind == PV_JOB_KEEP_ROOT || job->kind == PV_JOB_SAVE_KEYS;
 }
 
-static bool deletes(const struct pv_job_result *result, bool *ret_more)
+/* The jobs of one call. */
+struct batch {
+    struct pv_store *store;
+    struct pv_job *const *jobs;
+    struct pv_job_result *results;
+};
+
+static bool is_done(void *ctx, size_t i)
 {
-    return result->status == PV_OK && result->kind == PV_JOB_FORGET_NETWORK;
+    const struct batch *b = ctx;
+    return is_of_a_file(b->jobs[i]);
 }
 
-static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *result)
+static bool deletes(void *ctx, size_t i, bool *ret_more)
 {
-    return pv_store_serves(job->kind) ? HANDLERS[job->kind](ctx, job, result) : PV_ERR_UNSUPPORTED;
+    const struct batch *b = ctx;
+    return b->jobs[i]->kind == PV_JOB_FORGET_NETWORK;
+}
+
+static int run_job(void *ctx, size_t i)
+{
+    const struct batch *b = ctx;
+    const struct pv_job *job = b->jobs[i];
+    return pv_store_serves(job->kind) ? HANDLERS[job->kind](b->store, job, &b->results[i])
+                                      : PV_ERR_UNSUPPORTED;
 }
 
 /* Keys are deleted only after the database no longer needs them. */
@@ -240,10 +257,22 @@ static void save_keys(struct pv_store *s, struct pv_job *job, struct pv_job_resu
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n)
 {
-    pv_transact_begin(jobs, results, n);
+    struct pv_transact_result done[PV_STORE_BATCH];
+    struct batch batch = {.store = store, .jobs = jobs, .results = results};
+    const struct pv_transact_jobs all = {
+        .n = n, .ctx = &batch, .run = run_job, .is_done = is_done, .deletes = deletes};
+    for (size_t i = 0; i < n; i++)
+        results[i] = (struct pv_job_result){.id = jobs[i]->id, .kind = jobs[i]->kind};
     for (size_t i = 0; i < n; i++)
         save_keys(store, jobs[i], &results[i]);
-    pv_transact(&store->t, jobs, results, n);
+    pv_transact(&store->t, &all, done);
+    for (size_t i = 0; i < n; i++) {
+        if (is_of_a_file(jobs[i]))
+            continue;
+        _Static_assert(sizeof(results[i].error) == sizeof(done[i].error), "an error is not cut");
+        results[i].status = done[i].status;
+        memcpy(results[i].error, done[i].error, sizeof(results[i].error));
+    }
     /* Here the transaction is on disk. */
     for (size_t i = 0; i < n; i++)
         forget_keys(store, jobs[i], &results[i]);
@@ -268,8 +297,6 @@ int pv_store_open(struct pv_store **ret_store, const char *dir,
         return PV_ERR_NOMEM;
     }
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
-    s->t =
-        (struct pv_transact){.run = run_job, .ctx = s, .is_done = is_of_a_file, .deletes = deletes};
     int r = pv_transact_open(&s->t, &our_kind, dir, "p2pvpnd.db", pv_store_schema, ret_error);
     if (r < 0)
         pv_store_close(s);

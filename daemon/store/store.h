@@ -18,6 +18,7 @@ enum {
     PV_STORE_SCHEMA = 7, /* PRAGMA user_version */
     PV_STORE_MAX_STATEMENTS = 1 << 18,
     PV_STORE_MAX_META = 65536,
+    PV_STORE_BATCH = 64, /* jobs of one call */
 };
 
 struct pv_store; /* opaque */
@@ -35,8 +36,9 @@ void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper);
 
 /* Is this kind of job the store's? */
 bool pv_store_serves(enum pv_job_kind kind);
-/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secrets of KEEP_ROOT and
- * SAVE_KEYS are wiped from their jobs. A job that fails does not undo the others. */
+/* Runs n jobs, at most PV_STORE_BATCH, in order, results[i] for jobs[i] (written whole). The
+ * secrets of KEEP_ROOT and SAVE_KEYS are wiped from their jobs. A job that fails does not undo the
+ * others. */
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n);
 

@@ -528,6 +528,45 @@ static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
                              : pv_store_room_run(db, job->room, &job->terms, res);
 }
 
+static int put(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "INSERT OR REPLACE INTO chat_value(name, value) VALUES(?1, ?2)");
+    pv_bind_text(&q, job->value_name);
+    pv_bind_view(&q, pv_view(job->value, job->n_value));
+    return pv_query_run(&q);
+}
+
+/* Names that no part reads any longer are passed over there. */
+static int values(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "SELECT name, value FROM chat_value ORDER BY name");
+    size_t cap = 0;
+    int r = PV_OK;
+    while (r == PV_OK && pv_query_next(&q)) {
+        struct pv_chatjob_value *list =
+            pv_vec_room(res->values, res->n_values, &cap, 8, sizeof(*list));
+        const size_t len = (size_t)sqlite3_column_bytes(q.stmt, 1);
+        if (list == NULL || len > PV_CHATJOB_MAX_VALUE) {
+            r = list == NULL ? PV_ERR_NOMEM : PV_ERR_LIMIT;
+            break;
+        }
+        res->values = list;
+        struct pv_chatjob_value *v = &list[res->n_values];
+        *v = (struct pv_chatjob_value){.len = len, .bytes = malloc(len + 1)};
+        pv_column_text(&q, 0, v->name, sizeof(v->name));
+        if (v->bytes == NULL) {
+            r = PV_ERR_NOMEM;
+            break;
+        }
+        if (len > 0)
+            memcpy(v->bytes, sqlite3_column_blob(q.stmt, 1), len);
+        res->n_values++;
+    }
+    int end = pv_query_end(&q);
+    return r != PV_OK ? r : end;
+}
+
 /* The functions that serve each kind of job. */
 static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
                                                struct pv_chatjob_result *res) = {
@@ -548,6 +587,8 @@ static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chat
     [PV_CHATJOB_MUTED] = pv_store_muted,
     [PV_CHATJOB_CLEAR] = pv_store_clear,
     [PV_CHATJOB_PURGE] = pv_store_purge,
+    [PV_CHATJOB_PUT] = put,
+    [PV_CHATJOB_VALUES] = values,
     [PV_CHATJOB_ROOM] = room,
 };
 

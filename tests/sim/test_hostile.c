@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <sqlite3.h>
 
+#include "bind/chat.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
@@ -233,7 +234,7 @@ static size_t bad_line(struct scene *s, char *buf)
 static void send_lines(struct scene *s, unsigned n)
 {
     static char buf[PV_CHAT_LINE_MAX];
-    struct pv_chatlink *link = node_of(s->mallory)->chat.link;
+    struct pv_chatlink *link = pv_bind_chat_of(node_of(s->mallory))->link;
     const uint8_t *to = sim_node_pk(s->victim);
     sim_node_begin(s->mallory);
     (void)!pv_chatlink_want(link, to, sim_node_now(s->mallory));
@@ -316,7 +317,7 @@ static void connect_raw(struct scene *s, unsigned round)
 static bool find_room(struct scene *s)
 {
     struct pv_rooms_info info;
-    if (!pv_rooms_info(node_of(s->mallory)->chat.rooms, 0, &info))
+    if (!pv_rooms_info(pv_bind_chat_of(node_of(s->mallory))->rooms, 0, &info))
         return false;
     memcpy(s->room, info.id, sizeof(s->room));
     return true;

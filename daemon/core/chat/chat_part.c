@@ -10,160 +10,141 @@
 #include "base/text.h"
 #include "daemon/core/chat/chatlink_int.h"
 #include "daemon/core/chat/copies.h"
-#include "daemon/core/chat/hooks.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
 
-bool pv_chat_may(const void *node, const uint8_t *pk)
+bool pv_chat_may(const void *chat, const uint8_t *pk)
 {
-    return pv_rules_serve(node, pk, PV_SERVICE_CHAT, false).allow;
+    return pv_chat_admits(chat, pk, PV_OVERLAY_CHAT, false);
 }
 
-static bool admits(const void *node, const uint8_t *pk, bool to)
+static bool admits(const void *chat, const uint8_t *pk, bool to)
 {
-    return pv_rules_serve(node, pk, PV_SERVICE_CHAT, to).allow;
+    return pv_chat_admits(chat, pk, PV_OVERLAY_CHAT, to);
+}
+
+static enum pv_overlay_link pair_key(const void *chat, const uint8_t *pk, uint8_t *ret_key)
+{
+    const struct pv_chat *n = chat;
+    return n->overlay->link(n->overlay->node, pk, ret_key);
 }
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now);
 
-static struct pv_addr own_addr(const void *node, uint16_t family)
+/* rooms, copies and messages reach the machine by n->link: one connection carries the lines of all
+ * of them to a peer. */
+static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
 {
-    const struct pv_member *self = pv_node_self(node);
-    return self == NULL ? (struct pv_addr){0} : family == PV_AF_INET6 ? self->ip6 : self->ip4;
-}
-
-/* rooms, copies and messages reach the machine by node->chat.link: one connection carries the lines
- * of all of them to a peer. */
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    struct pv_chatlink_config lc = {.rng = node->rng,
-                                    .log = node->log,
-                                    .jobs = &node->jobs,
-                                    .streams = &node->streams,
-                                    .own_addr = own_addr,
-                                    .keys = node->linkkeys,
-                                    .plain_off = cfg->chat.plain_off,
+    struct pv_chat *n = part;
+    struct pv_chatlink_config lc = {.rng = n->rng,
+                                    .log = n->log,
+                                    .jobs = &n->jobs,
+                                    .streams = &n->streams,
+                                    .keys = pair_key,
+                                    .plain_off = n->given.plain_off,
                                     .admits = admits,
-                                    .lines = &node->chat.lines,
+                                    .lines = &n->lines,
                                     .tell = tell,
-                                    .owner = node};
-    memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
-    int r = pv_chatlink_new(&node->chat.link, &lc, now);
-    *ret_part = node->chat.link;
-    if (r == PV_OK)
-        node->chat.hooks = &pv_chat_hooks;
-    return r;
+                                    .owner = n};
+    memcpy(lc.own_pk, pv_chat_own(n)->key, sizeof(lc.own_pk));
+    return pv_chatlink_new(&n->link, &lc, now);
 }
 
 static void free_chat(void *part)
 {
-    struct pv_chatlink *link = part;
-    struct pv_node *node = link->cfg.owner;
-    node->chat.hooks = NULL;
-    node->chat.link = pv_chatlink_free(link);
+    struct pv_chat *n = part;
+    n->link = pv_chatlink_free(n->link);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
 
 /* Connections are made on the overlay: without the interface nobody can be reached. */
-static void look_at(struct pv_chatlink *c, const struct pv_peer *p, pv_ns now)
+static void look_at(struct pv_chat *n, const struct pv_overlay_member *m, pv_ns now)
 {
-    const struct pv_node *n = c->cfg.owner;
-    if (!pv_node_is_on_overlay(n) || pv_peer_reach(p) == PV_REACH_NO) {
-        pv_chatlink_peer_offline(c, pv_peer_pk(p), now);
+    if (!pv_chat_can_connect(n, m)) {
+        pv_chatlink_peer_offline(n->link, m->key, now);
         return;
     }
-    int r = pv_chatlink_peer_online(c, pv_peer_pk(p), pv_peer_name(p), pv_peer_ip4(p), now);
+    int r = pv_chatlink_peer_online(n->link, m->key, m->name, &m->ip4, now);
     if (r != PV_OK)
-        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", pv_peer_name(p),
+        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", m->name,
                pv_strstatus(r));
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct pv_chatlink *c = part;
-    const struct pv_node *n = c->cfg.owner;
-    if ((facts & PV_FACT_RULES) != 0)
-        pv_chatlink_rules_changed(c, now);
-    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
+    struct pv_chat *n = part;
+    struct pv_overlay_member m;
+    if ((facts & PV_OVERLAY_RULES) != 0)
+        pv_chatlink_rules_changed(n->link, now);
+    if ((facts & PV_OVERLAY_OVERLAY) == 0)
         return;
-    if (!pv_node_is_on_overlay(n))
-        pv_chatlink_interface_gone(c);
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
-        look_at(c, p, now);
+    if (!pv_chat_own(n)->on_overlay)
+        pv_chatlink_interface_gone(n->link);
+    for (bool is = pv_chat_next_node(n, NULL, &m); is; is = pv_chat_next_node(n, &m, &m))
+        look_at(n, &m, now);
 }
 
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
 {
-    struct pv_chatlink *c = part;
-    struct pv_node *n = c->cfg.owner;
-    if (!pv_peer_is_node(p))
+    struct pv_chat *n = part;
+    if (m->kind != PV_OVERLAY_MEMBER)
         return;
     /* When the coordinator is lost its word on everybody is void; that says of nobody that it is
      * away, and connections are tried as before. */
-    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
-        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
-        look_at(c, p, now);
-    if ((facts & PV_PEER_FACT_LINK) != 0)
-        pv_chatlink_peer_keyed(c, pv_peer_pk(p), now);
-    if ((facts & PV_PEER_FACT_PRESENCE) != 0)
-        pv_node_tell(n, &(struct pv_event){.chat = "presence"},
-                     pv_ctlapi_pack("{s:s, s:b}", "peer", pv_peer_name(p), "online",
-                                    pv_peer_presence(p) == PV_PRESENCE_ONLINE));
+    if (m->presence == PV_OVERLAY_UNKNOWN)
+        news &= ~(unsigned)PV_OVERLAY_NEWS_PRESENCE;
+    if ((news & (PV_OVERLAY_NEWS_PATH | PV_OVERLAY_NEWS_PRESENCE | PV_OVERLAY_NEWS_MEMBER)) != 0)
+        look_at(n, m, now);
+    if ((news & PV_OVERLAY_NEWS_LINK) != 0)
+        pv_chatlink_peer_keyed(n->link, m->key, now);
+    if ((news & PV_OVERLAY_NEWS_PRESENCE) != 0)
+        pv_chat_tell(n, &(struct pv_event){.chat = "presence"},
+                     pv_ctlapi_pack("{s:s, s:b}", "peer", m->name, "online",
+                                    m->presence == PV_OVERLAY_ONLINE),
+                     now);
+}
+
+static void on_gone(void *part, const uint8_t *key, pv_ns now)
+{
+    struct pv_chat *n = part;
+    pv_chatlink_peer_gone(n->link, key, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct pv_chat *n = part;
+    pv_chatlink_handle_timeout(n->link, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_chat *n = part;
+    return pv_chatlink_next_timeout(n->link);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
 
 /* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
-static struct pv_chatlink_source source_of(const struct pv_node *n, const struct pv_addr *remote)
+int pv_chat_part_accepted(struct pv_chat *n, const struct pv_addr *remote, uint32_t *ret_sid,
+                          pv_ns now)
 {
-    struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
-    struct pv_addr ip = *remote;
-    ip.port = 0;
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_ip(n->roster, &ip);
-    if (m != NULL) {
-        bool self = memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
-        s.who = self ? PV_CHATLINK_SELF : PV_CHATLINK_MEMBER;
-        memcpy(s.pk, m->node, sizeof(s.pk));
-        memcpy(s.name, m->name, sizeof(s.name));
-        return s;
+    const struct pv_overlay_query query = {.how = PV_OVERLAY_BY_ADDR, .addr = remote};
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_STRANGER};
+    struct pv_overlay_member m;
+    if (n->overlay->find(n->overlay->node, &query, &m)) {
+        source.who = m.kind == PV_OVERLAY_STATIC ? PV_CHATLINK_STATIC
+                     : m.is_self                 ? PV_CHATLINK_SELF
+                                                 : PV_CHATLINK_MEMBER;
+        memcpy(source.pk, m.key, sizeof(source.pk));
+        memcpy(source.name, m.name, sizeof(source.name));
     }
-    size_t n_routes;
-    const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
-    for (size_t i = 0; i < n_routes; i++) {
-        if (pv_prefix_contains(&routes[i], &ip))
-            s.who = PV_CHATLINK_STATIC;
-    }
-    return s;
-}
-
-static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
-{
-    struct pv_chatlink *c = part;
-    struct pv_chatlink_source source = source_of(c->cfg.owner, &who->remote);
-    return pv_chatlink_accepted(c, &source, now, ret_sid);
-}
-
-static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct pv_chatlink *c = part;
-    pv_chatlink_handle_bytes(c, sid, bytes, pv_node_wall_ms(c->cfg.owner, now), now);
-}
-
-static void closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    struct pv_chatlink *c = part;
-    pv_chatlink_closed(c, sid, now);
+    return pv_chatlink_accepted(n->link, &source, now, ret_sid);
 }
 
 /* --- what chatlink says ---------------------------------------------------------------------- */
 
-static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
+static void answer_failed(struct pv_chat *n, const struct pv_chatlink_event *ev)
 {
     if (pv_tell_off(n, "send", ev->tag))
         return;
@@ -185,29 +166,23 @@ static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
 {
-    struct pv_node *n = owner;
-    struct pv_peer *p;
+    struct pv_chat *n = owner;
     switch (ev->type) {
     case PV_CHATLINK_MESSAGE:
         pv_tell_message(n, &ev->msg, now);
         break;
     case PV_CHATLINK_STATE:
-        pv_tell_state(n, &ev->msg);
+        pv_tell_state(n, &ev->msg, now);
         break;
     case PV_CHATLINK_SENT:
-        p = pv_peers_by_pk(n->peers, ev->msg.peer);
-        pv_tell_sent(n, ev->tag, &ev->msg, n->up && p != NULL && pv_peer_reach(p) != PV_REACH_NO,
+        pv_tell_sent(n, ev->tag, &ev->msg, pv_chat_own(n)->up && pv_chat_is_there(n, ev->msg.peer),
                      NULL, now);
         break;
     case PV_CHATLINK_SEND_FAILED:
         answer_failed(n, ev);
         break;
     case PV_CHATLINK_NO_KEY:
-        p = pv_peers_by_pk(n->peers, ev->msg.peer);
-        if (p == NULL)
-            break;
-        pv_peer_want(p, "a message waits", now);
-        pv_peers_touch(n->peers, p, now);
+        pv_chat_want(n, ev->msg.peer, "a message waits", now);
         break;
     case PV_CHATLINK_QUEUED:
         pv_copies_queued(n, ev->msg.peer);
@@ -222,52 +197,38 @@ static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
     }
 }
 
-static const struct pv_stream_handler streams[] = {{
-    .kind = PV_STREAM_CHAT,
-    .accepted = accepted,
-    .connected = pv_chatlink_connected,
-    .bytes = take_bytes,
-    .closed = closed,
-    .out = pv_chatlink_out,
-    .wrote = pv_chatlink_wrote,
-    .is_full = pv_chatlink_is_full,
-}};
-
-/* A peer that has filled its room is named: the user can read or delete. */
-static void show(void *part, struct pv_statuspage *st, pv_ns now)
+void pv_chat_part_show_off(const char *off, const struct pv_chat_page *st)
 {
-    const struct pv_chatlink *c = part;
-    const struct pv_chatlink_counts counts = pv_chatlink_counts(c);
-    const struct pv_node *node = c->cfg.owner;
-    if (node->chat.off[0] != '\0')
-        pv_statuspage_problem(st, "the network works, messages and rooms do not: ", node->chat.off);
-    pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
-    pv_statuspage_drop(st, "chat-flood", counts.floods);
-    pv_statuspage_drop(st, "chat-unproven", counts.unproven);
-    const char *name;
-    size_t n = pv_chatlink_holding(c, &name);
-    if (n == 0)
-        return;
-    pv_statuspage_minor_todo(
-        st,
-        PV_STR("no more messages are taken for now, for what is unread or stored here, "
-               "from %s%s: ",
-               name, n > 1 ? " and others" : ""),
-        PV_DO(read_or_clear, name));
+    st->problem(st->page, "the network works, messages and rooms do not: ", off);
 }
 
-const struct pv_part pv_part_chat = {
+/* A peer that has filled its room is named: the user can read or delete. */
+static void show(void *part, const struct pv_chat_page *st, pv_ns now)
+{
+    const struct pv_chat *chat = part;
+    const struct pv_chatlink_counts counts = pv_chatlink_counts(chat->link);
+    st->drop(st->page, "chat-frame", counts.bad_frames);
+    st->drop(st->page, "chat-flood", counts.floods);
+    st->drop(st->page, "chat-unproven", counts.unproven);
+    const char *name;
+    size_t n = pv_chatlink_holding(chat->link, &name);
+    if (n == 0)
+        return;
+    st->minor_todo(st->page,
+                   PV_STR("no more messages are taken for now, for what is unread or stored here, "
+                          "from %s%s: ",
+                          name, n > 1 ? " and others" : ""),
+                   PV_DO(read_or_clear, name));
+}
+
+const struct pv_chatpart pv_chatpart_chat = {
     .name = "chat",
-    /* what rooms and copies had chatlink store by then leaves in the same turn */
-    .after = {"linkkeys", "rooms", "copies"},
-    .make = make,
+    .start = start,
     .free = free_chat,
     .on_facts = on_facts,
-    .on_peer = on_peer,
-    .on_member_gone = pv_chatlink_peer_gone,
-    .handle_timeout = pv_chatlink_handle_timeout,
-    .next_timeout = pv_chatlink_next_timeout,
-    .streams = streams,
-    .n_streams = PV_ARRAY_LEN(streams),
+    .on_member = on_member,
+    .on_gone = on_gone,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
     .status = show,
 };

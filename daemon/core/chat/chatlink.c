@@ -195,9 +195,9 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     return PV_OK;
 }
 
-static pv_job_done job_done;
+static pv_chatqueue_done_fn job_done;
 
-static void end_job(struct pv_jobwait *wait)
+static void end_job(struct pv_chatwait *wait)
 {
     if (wait->done == job_done)
         free(PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait)->acks);
@@ -212,7 +212,7 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         return NULL;
     while (link->peers != NULL)
         peer_free(link, link->peers);
-    pv_jobqueue_forget(link->cfg.jobs, link, end_job);
+    pv_chatqueue_forget(link->cfg.jobs, link, end_job);
     while (pv_fifo_take(link->cfg.lines, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
     pv_heap_done(&link->peer_timers);
@@ -513,7 +513,7 @@ static void end_charge(struct pv_chatlink *link, const struct pv_chatlink_job *j
 
 /* When nothing was heard of the job in time it counts as failed, for a peer would otherwise wait
  * for it for ever. Its contents stay in memory until the store is done with them. */
-static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct pv_chatlink *link = wait->self;
     struct pv_chatlink_job *job = PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait);
@@ -543,9 +543,8 @@ int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns
         pv_chatjob_free(job);
         return PV_ERR_LIMIT;
     }
-    struct pv_chatlink_job *entry =
-        pv_jobqueue_add(link->cfg.jobs, pv_chatjob_wrap(job), job_done, link,
-                        now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
+    struct pv_chatlink_job *entry = pv_chatqueue_add(link->cfg.jobs, job, job_done, link,
+                                                     now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
     if (entry == NULL)
         return PV_ERR_NOMEM;
     entry->kind = job->kind;

@@ -33,12 +33,11 @@
 #include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "base/streams.h"
+#include "chat/node.h"
 #include "daemon/core/chatjobs/chatjob.h"
-#include "daemon/core/jobs/jobqueue.h"
-#include "daemon/core/node/streamkinds.h"
+#include "daemon/core/chatjobs/chatqueue.h"
 #include "proto/control/proof.h"
-
-struct pv_linkkeys;
 
 enum {
     PV_CHATLINK_MAX_PEERS = 16384,
@@ -88,15 +87,14 @@ struct pv_chatlink_event;
 struct pv_chatlink_config {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
-    const struct pv_log *log;       /* borrowed; may be NULL */
-    struct pv_jobqueue *jobs;       /* borrowed: to the store. Until a job has its result, what it
-                                       carries counts as memory that is used */
-    struct pv_streams *streams;     /* borrowed: those to be opened, closed and written */
-    const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
-    bool plain_off;                 /* plain text is refused ([chat] plain = off) */
-    /* Our overlay address of that family, which a connection leaves from: the other side knows us
-     * by it. NULL: any does. */
-    struct pv_addr (*own_addr)(const void *owner, uint16_t family);
+    const struct pv_log *log;   /* borrowed; may be NULL */
+    struct pv_chatqueue *jobs;  /* borrowed: to the store. Until a job has its result, what it
+                                  carries counts as memory that is used */
+    struct pv_streams *streams; /* borrowed: those to be opened, closed and written */
+    /* The key of the pair, as struct pv_overlay's link() (chat/node.h). NULL: connections are taken
+     * unproven. */
+    enum pv_overlay_link (*keys)(const void *owner, const uint8_t *pk, uint8_t *ret_key);
+    bool plain_off; /* plain text is refused ([chat] plain = off) */
     /* May the member chat with this node (to: this node with it)? Asked for each message, and
      * before each attempt to send; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk, bool to);
@@ -140,7 +138,7 @@ void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now);
  * tied to it and hear nothing of its end. A message that was not acknowledged is sent again. */
 void pv_chatlink_interface_gone(struct pv_chatlink *link);
 
-/* Another state or key of the peer (linkkeys.h): connections that prove an older one are closed,
+/* Another state or key of the peer (chat/node.h): connections that prove an older one are closed,
  * and what waited for a key is tried at once. */
 void pv_chatlink_peer_keyed(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
 

@@ -120,17 +120,15 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 int pv_chatlink_conn_open(struct pv_chatlink *link, const struct pv_chatlink_conn *c)
 {
     struct pv_stream_op op = {
-        .type = PV_STREAM_OPEN, .sid = c->sid, .kind = PV_STREAM_CHAT, .addr = c->peer->addr};
+        .type = PV_STREAM_OPEN, .sid = c->sid, .kind = PV_CHAT_STREAM_TALK, .addr = c->peer->addr};
     /* The port is never the peer's choice. */
     op.addr.port = PV_CHAT_PORT;
-    if (link->cfg.own_addr != NULL)
-        op.local = link->cfg.own_addr(link->cfg.owner, op.addr.family);
     return pv_streams_open(link->cfg.streams, &op);
 }
 
 void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    pv_streams_close(link->cfg.streams, PV_STREAM_CHAT, c->sid);
+    pv_streams_close(link->cfg.streams, PV_CHAT_STREAM_TALK, c->sid);
     pv_chatlink_conn_free(link, c);
 }
 
@@ -150,7 +148,7 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
 /* Has the shell look at it. */
 static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    pv_streams_wake(link->cfg.streams, &c->turn, PV_STREAM_CHAT, c->sid);
+    pv_streams_wake(link->cfg.streams, &c->turn, PV_CHAT_STREAM_TALK, c->sid);
 }
 
 void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits)
@@ -301,13 +299,13 @@ static void keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newes
 
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
-    return pv_linkkeys_state(link->cfg.keys, peer->pk) == PV_LINKKEYS_NONE;
+    return pv_chatlink_key(link, peer->pk, NULL) == PV_OVERLAY_LINK_NONE;
 }
 
 bool pv_chatlink_may_open(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
-    enum pv_linkkeys_state state = pv_linkkeys_state(link->cfg.keys, peer->pk);
-    return state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED;
+    enum pv_overlay_link state = pv_chatlink_key(link, peer->pk, NULL);
+    return state == PV_OVERLAY_LINK_NONE || state == PV_OVERLAY_LINK_CONFIRMED;
 }
 
 /* The proof of both ends of c; key is the caller's, who wipes it. */
@@ -397,7 +395,7 @@ bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_chatlink_conn 
     uint8_t key[PV_PROOF_KEY_LEN];
     /* A wrong proof and one by an older key look alike; the peer opens anew when it has ours. */
     if (pv_proof_line_parse(text, &line) != PV_OK ||
-        !pv_linkkeys_key(link->cfg.keys, c->peer->pk, key))
+        !pv_overlay_has_key(pv_chatlink_key(link, c->peer->pk, key)))
         return false;
     bool asks = !c->opened && line.has_nonce;
     bool good = asks        ? answer(link, c, &line, key)
@@ -418,7 +416,7 @@ static struct pv_chatlink_conn *outdated(const struct pv_chatlink *link,
                                          const struct pv_chatlink_peer *peer)
 {
     uint8_t key[PV_PROOF_KEY_LEN], tag[PV_PROOF_TAG_LEN] = {0};
-    if (pv_linkkeys_key(link->cfg.keys, peer->pk, key))
+    if (pv_overlay_has_key(pv_chatlink_key(link, peer->pk, key)))
         pv_proof_tag(key, tag);
     pv_wipe(key, sizeof(key));
     bool open = pv_chatlink_takes_unproven(link, peer);

@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/outbuf.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/peer/linkkeys.h"
+#include "daemon/core/chatjobs/chatpart.h"
 
 struct pv_chatlink_peer;
 
@@ -146,7 +146,7 @@ struct pv_chatlink_ack {
 
 /* A store job that has no result yet. */
 struct pv_chatlink_job {
-    struct pv_jobwait wait; /* its tag: ENQUEUE: of the send */
+    struct pv_chatwait wait; /* its tag: ENQUEUE: of the send */
     enum pv_chatjob_kind kind;
     uint8_t pk[PV_SIGN_PK_LEN];
     enum pv_chat_state state;     /* MARK */
@@ -303,7 +303,14 @@ void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *
 
 /* --- proof of the other side: chatlink_conn.c ------------------------------------------------ */
 
-/* Without linkkeys nobody proves anything: connections are taken as they are. */
+/* The pair's key, and how far it is known. */
+static inline enum pv_overlay_link pv_chatlink_key(const struct pv_chatlink *link,
+                                                   const uint8_t *pk, uint8_t *ret_key)
+{
+    return link->cfg.keys == NULL ? PV_OVERLAY_LINK_NONE
+                                  : link->cfg.keys(link->cfg.owner, pk, ret_key);
+}
+/* Without keys nobody proves anything: connections are taken as they are. */
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link,
                                 const struct pv_chatlink_peer *peer);
 /* Would a connection that we open now come to carry frames? */

@@ -13,11 +13,7 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/member/boxes.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/node.h"
-#include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/peers.h"
+#include "daemon/core/chatjobs/chat.h"
 #include "proto/chat/parcel.h"
 
 enum {
@@ -44,7 +40,7 @@ enum job {
 };
 
 struct copies {
-    struct pv_node *node;
+    struct pv_chat *chat;
     bool enabled;    /* [chat] store = coordinator: own messages may wait there */
     bool refused;    /* this coordinator does not store, until the next connection */
     uint64_t forged; /* copies that do not come from their author, or are not for us */
@@ -64,103 +60,91 @@ struct copies {
     pv_ns collect_at; /* try (again) then; PV_NEVER */
 };
 
-static bool is_away(const struct pv_peer *p)
+static bool is_away(const struct pv_overlay_member *m)
 {
-    return !pv_peer_is_static(p) && pv_peer_presence(p) == PV_PRESENCE_OFFLINE &&
-           pv_peer_reach(p) == PV_REACH_NO;
+    return m->is_peer && m->presence == PV_OVERLAY_OFFLINE && !m->is_there;
 }
 
-static pv_job_done on_job;
+static pv_chatqueue_done_fn on_job;
+static void send_later(struct copies *c, enum pv_ctl_error why, pv_ns now);
+
+static bool is_online(const struct copies *c)
+{
+    return pv_chat_own(c->chat)->online;
+}
 
 static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
 {
-    return pv_jobqueue_submit(&c->node->jobs, pv_chatjob_wrap(job), on_job, c, what);
+    return pv_chatqueue_submit(&c->chat->jobs, job, on_job, c, what);
 }
 
 /* --- seals ----------------------------------------------------------------------------------- */
 
 /* The receiver would not take it: it waits until a rule goes. */
-static bool may_send(const struct copies *c, const struct pv_peer *to)
+static bool may_send(const struct copies *c, const struct pv_overlay_member *to)
 {
-    return pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow;
+    return pv_chat_admits(c->chat, to->key, PV_OVERLAY_CHAT, true);
 }
 
-static int build_parcel(const struct pv_node *n, const struct pv_chat_record *m,
+/* The parcel is for to, or (from) of from. */
+static struct pv_signal_route route_of(const struct pv_chat *n, const uint8_t *from,
+                                       const uint8_t *to)
+{
+    const struct pv_overlay_own *own = pv_chat_own(n);
+    return pv_signal_route_of(own->network, from == NULL ? own->key : from,
+                              to == NULL ? own->key : to);
+}
+
+static int build_parcel(const struct pv_chat *n, const struct pv_chat_record *m,
                         uint8_t *ret_content, size_t *ret_len)
 {
-    struct pv_signal_route route =
-        pv_signal_route_of(pv_roster_network_id(n->roster), n->identity->sign_pk, m->peer);
+    struct pv_signal_route route = route_of(n, NULL, m->peer);
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
-    const struct pv_appsigner signer = pv_node_appsigner(n);
+    const struct pv_appsigner signer = pv_chat_signer(n);
     memcpy(parcel.id, m->id, sizeof(parcel.id));
     return pv_parcel_build(&route, &signer, &parcel, ret_content, ret_len);
 }
 
-static int seal(struct copies *c, const struct pv_chat_record *m, uint8_t *ret_box, size_t *ret_len)
+/* Gives chatlink the copy, which may wait there until its author is known, or may chat. */
+static int take_copy(struct copies *c, const struct pv_overlay_copy *copy, pv_ns now)
 {
-    size_t len = 0;
-    /* A list that was asked for another peer may come late: its texts are not for this one. */
-    if (memcmp(m->peer, c->peer, sizeof(m->peer)) != 0)
-        return PV_ERR_STATE;
-    uint8_t *content = malloc(PV_PARCEL_CONTENT_MAX);
-    if (content == NULL)
-        return PV_ERR_NOMEM;
-    int r = build_parcel(c->node, m, content, &len);
-    if (r == PV_OK)
-        r = pv_boxes_seal(c->node, m->peer, pv_view(content, len), ret_box, ret_len);
-    pv_wipe(content, PV_PARCEL_CONTENT_MAX);
-    free(content);
-    return r;
-}
-
-static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
-                     pv_ns now)
-{
-    struct pv_node *n = c->node;
-    struct pv_signal_route route =
-        pv_signal_route_of(pv_roster_network_id(n->roster), from, n->identity->sign_pk);
-    const struct pv_member *m = pv_roster_known(n->roster, from);
+    struct pv_chat *n = c->chat;
+    struct pv_signal_route route = route_of(n, copy->from, NULL);
+    struct pv_overlay_member m;
     struct pv_parcel parcel;
-    /* An author who is not in the roster yet may come with the next roster: the copy stays where it
-     * is. */
-    if (m == NULL)
+    /* An author who is not in the member list yet may come with the next one: the copy stays where
+     * it is. */
+    if (!pv_chat_known(n, copy->from, &m))
         return PV_ERR_AGAIN;
-    if (m->state == PV_MEMBER_REVOKED)
+    if (m.kind == PV_OVERLAY_REMOVED)
         return PV_ERR_REFUSED;
-    if (!pv_chat_may(n, from))
+    if (!pv_chat_may(n, copy->from))
         return PV_ERR_LIMIT; /* it stays there: a rule may go */
-    uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
-    size_t len = 0;
-    int r = buf == NULL ? PV_ERR_NOMEM : pv_boxes_open(n, from, box, buf, &len);
+    int r = copy->status;
     if (r == PV_OK)
-        r = pv_parcel_parse(&route, pv_view(buf, len), &parcel);
-    if (r == PV_OK) {
-        const struct pv_chatlink_copy copy = {.pk = from,
-                                              .name = m->name,
-                                              .id = parcel.id,
-                                              .seq = parcel.seq,
-                                              .time_ms = parcel.time_ms,
-                                              .text = parcel.text,
-                                              .number = number};
-        r = pv_chatlink_take_copy(n->chat.link, &copy, now);
-    }
-    /* The text was in the clear here: it must not stay in freed memory. */
-    if (buf != NULL)
-        pv_wipe(buf, PV_PARCEL_CONTENT_MAX);
-    free(buf);
-    return r;
+        r = pv_parcel_parse(&route, copy->content, &parcel);
+    if (r != PV_OK)
+        return r;
+    const struct pv_chatlink_copy in = {.pk = copy->from,
+                                        .name = m.name,
+                                        .id = parcel.id,
+                                        .seq = parcel.seq,
+                                        .time_ms = parcel.time_ms,
+                                        .text = parcel.text,
+                                        .number = copy->number};
+    return pv_chatlink_take_copy(n->link, &in, now);
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-static void note_away(struct copies *c, const struct pv_peer *p)
+static void note_away(struct copies *c, const struct pv_overlay_member *p)
 {
     /* The coordinator that refused is not asked again on this connection. */
     if (!c->enabled || c->refused || !is_away(p) || !may_send(c, p))
         return;
     for (size_t i = 0; i < c->n_waiting; i++) {
-        if (memcmp(c->waiting[i], pv_peer_pk(p), sizeof(c->waiting[i])) == 0)
+        if (memcmp(c->waiting[i], p->key, sizeof(c->waiting[i])) == 0)
             return;
     }
     if (c->n_waiting == c->cap) {
@@ -172,7 +156,7 @@ static void note_away(struct copies *c, const struct pv_peer *p)
         c->waiting = grown;
         c->cap = cap;
     }
-    memcpy(c->waiting[c->n_waiting++], pv_peer_pk(p), sizeof(c->waiting[0]));
+    memcpy(c->waiting[c->n_waiting++], p->key, sizeof(c->waiting[0]));
 }
 
 static void stop_sending(struct copies *c)
@@ -185,15 +169,28 @@ static void stop_sending(struct copies *c)
 /* Once more, but not at once. */
 static void send_later(struct copies *c, enum pv_ctl_error why, pv_ns now)
 {
-    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
+    struct pv_overlay_member p;
+    const bool is_peer = pv_chat_peer(c->chat, c->peer, &p);
     stop_sending(c);
     /* One whose room there is full, as of a member that is away for months, holds up the others for
      * its part of that time and not for all of it. */
     pv_ns pause = SEND_RETRY / (c->n_waiting + 1);
     pause = pause > SEND_LEAST ? pause : SEND_LEAST;
     c->send_at = now + (why == PV_CTL_E_STORAGE ? STORAGE_RETRY : pause);
-    if (p != NULL)
-        note_away(c, p);
+    if (is_peer)
+        note_away(c, &p);
+}
+
+/* The message under way could not be sealed or sent. PV_ERR_REFUSED: it waits for the meeting. */
+static void fail_one(struct copies *c, int status, pv_ns now)
+{
+    if (status == PV_ERR_REFUSED) {
+        stop_sending(c);
+        return;
+    }
+    pv_log(c->chat->log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"",
+           PV_CHAT_WHO_STR(c->chat, c->peer), pv_strstatus(status));
+    send_later(c, PV_CTL_E_NONE, now);
 }
 
 static bool ask_for_list(struct copies *c)
@@ -206,56 +203,61 @@ static bool ask_for_list(struct copies *c)
     return submit(c, job, JOB_AWAY);
 }
 
-/* Seals the message under way and sends it. PV_ERR_REFUSED: it waits for the meeting. */
-static int send_one(struct copies *c, const struct pv_peer *p)
+static void go_on(struct copies *c, pv_ns now);
+
+/* Has the message under way sealed and kept; on_kept() follows. */
+static void send_one(struct copies *c, pv_ns now)
 {
     const struct pv_chat_record *m = &c->list->msgs[c->at];
-    uint8_t *box = malloc(PV_COPYBOX_MAX);
+    const struct pv_overlay *o = c->chat->overlay;
     size_t len = 0;
-    int r = box == NULL ? PV_ERR_NOMEM : seal(c, m, box, &len);
+    uint8_t *content = malloc(PV_PARCEL_CONTENT_MAX);
+    /* A list that was asked for another peer may come late: its texts are not for this one. */
+    int r = memcmp(m->peer, c->peer, sizeof(m->peer)) != 0 ? PV_ERR_STATE
+            : content == NULL                              ? PV_ERR_NOMEM
+                                                           : PV_OK;
     if (r == PV_OK)
-        r = pv_boxes_keep(c->node, m->peer, m->id, pv_view(box, len));
-    free(box);
-    if (r != PV_OK && r != PV_ERR_REFUSED)
-        pv_log(c->node->log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"",
-               pv_peer_name(p), pv_strstatus(r));
-    return r;
+        r = build_parcel(c->chat, m, content, &len);
+    if (r == PV_OK)
+        o->keep(o->node, m->peer, m->id, pv_view(content, len), now);
+    else
+        fail_one(c, r, now);
+    /* The text was in the clear here: it must not stay in freed memory. */
+    if (content != NULL)
+        pv_wipe(content, PV_PARCEL_CONTENT_MAX);
+    free(content);
 }
 
 /* The next message of the list, the next list, or the next peer. */
 static void go_on(struct copies *c, pv_ns now)
 {
-    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
-    if (p == NULL || !is_away(p)) { /* it is back: what waits goes there directly */
-        stop_sending(c);
+    struct pv_overlay_member p;
+    if (!pv_chat_peer(c->chat, c->peer, &p) || !is_away(&p)) {
+        stop_sending(c); /* it is back: what waits goes there directly */
         return;
     }
     if (c->at < c->list->n_msgs) {
-        const int r = send_one(c, p);
-        if (r == PV_ERR_REFUSED)
-            stop_sending(c);
-        else if (r != PV_OK)
-            send_later(c, PV_CTL_E_NONE, now);
+        send_one(c, now);
         return;
     }
     /* The flag is read first: stop_sending() frees the list. */
     bool more = c->list->more;
     stop_sending(c);
     if (more)
-        note_away(c, p);
+        note_away(c, &p);
 }
 
-static void take_list(struct copies *c, struct pv_job_result *result, pv_ns now)
+static void take_list(struct copies *c, struct pv_chatqueue_result *result, pv_ns now)
 {
     if (!c->sending || c->list != NULL)
         return; /* the connection ended meanwhile */
     struct pv_chatjob_result *list = pv_chatjob_result_of(result);
-    if (result->status != PV_OK || list == NULL || !c->node->online) {
+    if (result->status != PV_OK || list == NULL || !is_online(c)) {
         send_later(c, PV_CTL_E_NONE, now);
         return;
     }
     c->list = list;
-    result->answer.is = NULL;
+    result->answer = NULL;
     c->at = 0;
     go_on(c, now);
 }
@@ -264,9 +266,9 @@ static void take_recopy(struct copies *c, const struct pv_chatjob_result *counts
 {
     for (size_t i = 0; counts != NULL && i < counts->n_backlog; i++) {
         const struct pv_chat_backlog *b = &counts->backlog[i];
-        const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
-        if (b->queued > 0 && p != NULL)
-            note_away(c, p);
+        struct pv_overlay_member p;
+        if (b->queued > 0 && pv_chat_peer(c->chat, b->peer, &p))
+            note_away(c, &p);
     }
 }
 
@@ -285,20 +287,24 @@ static void note_stored(struct copies *c, const struct pv_chat_record *m)
     (void)submit(c, job, JOB_NOTED);
 }
 
-static void on_kept(void *part, enum pv_ctl_error error, pv_ns now)
+static void on_kept(void *part, int status, enum pv_ctl_error error, pv_ns now)
 {
     struct copies *c = part;
     /* An answer may come after its task ended: it must not count for another message. */
     if (!c->sending || c->list == NULL || c->at >= c->list->n_msgs)
         return;
+    if (status != PV_OK) {
+        fail_one(c, status, now);
+        return;
+    }
     if (error == PV_CTL_E_NONE) {
         note_stored(c, &c->list->msgs[c->at++]);
         go_on(c, now);
         return;
     }
-    char more[PV_NODE_MORE];
-    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_ctl_error_word(error), now, more))
-        pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
+    char more[PV_CHAT_MORE];
+    if (pv_chat_may_log(c->chat, PV_CHAT_FROM_COPIES, pv_ctl_error_word(error), now, more))
+        pv_log(c->chat->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
                pv_ctl_error_word(error), more);
     /* A coordinator that holds no copies will not change its mind on this connection. */
     if (error == PV_CTL_E_NOT_ALLOWED) {
@@ -320,17 +326,15 @@ static void collect(struct copies *c, uint64_t after, uint64_t taken, pv_ns now)
     /* The time is set before the request: a request that could not be sent is then repeated as one
      * without an answer. */
     c->collect_at = now + COLLECT_RETRY;
-    int r = pv_boxes_collect(c->node, after, taken);
-    if (r != PV_OK)
-        pv_log(c->node->log, PV_LOG_DEBUG, "what=\"copies not asked for\" why=\"%s\"",
-               pv_strstatus(r));
+    c->chat->overlay->collect(c->chat->overlay->node, after, taken, now);
 }
 
 /* As long as the rules are not known nobody may say anything here: a copy would be left there, and
  * come behind those after it. The rules tell when they are. */
 static void take_news(struct copies *c, pv_ns now)
 {
-    if (!c->enabled || c->refused || c->node->roster == NULL || !pv_rules_are_known(c->node))
+    const struct pv_overlay_own *own = pv_chat_own(c->chat);
+    if (!c->enabled || c->refused || own->standing == PV_OVERLAY_NO_NETWORK || !own->rules_known)
         return;
     if (c->collecting)
         c->again = true;
@@ -345,13 +349,13 @@ static void leave_there(struct copies *c, uint64_t number, pv_ns now)
     collect(c, number, 0, now);
 }
 
-static void on_collected(void *part, const struct pv_ctl_copy *in, enum pv_ctl_error error,
-                         pv_ns now)
+static void on_collected(void *part, const struct pv_overlay_copy *in, pv_ns now)
 {
     struct copies *c = part;
-    if (!c->collecting || c->node->roster == NULL)
+    const enum pv_ctl_error error = in->error;
+    if (!c->collecting || !pv_chat_has_network(c->chat))
         return;
-    if (in == NULL) {
+    if (error != PV_CTL_E_NONE) {
         bool never = error == PV_CTL_E_NOT_ALLOWED;
         c->refused = c->refused || never;
         c->collect_at = never                       ? PV_NEVER
@@ -359,7 +363,7 @@ static void on_collected(void *part, const struct pv_ctl_copy *in, enum pv_ctl_e
                                                     : now + COLLECT_RETRY;
         return;
     }
-    if (in->n == 0) {
+    if (in->number == 0) {
         /* A copy may have been stored behind our back after the last request: its news came while
          * we collected. */
         bool again = c->again;
@@ -370,27 +374,27 @@ static void on_collected(void *part, const struct pv_ctl_copy *in, enum pv_ctl_e
             collect(c, 0, 0, now);
         return;
     }
-    int r = open_copy(c, in->from, in->box, in->n, now);
+    int r = take_copy(c, in, now);
     if (r == PV_OK || r == PV_ERR_NOMEM)
         return; /* goes on when it is on disk, or later */
     if (r == PV_ERR_LIMIT) {
-        leave_there(c, in->n, now); /* its author sends more than is taken at a time */
+        leave_there(c, in->number, now); /* its author sends more than is taken at a time */
         return;
     }
     c->forged += r != PV_ERR_AGAIN;
     /* A forged copy is deleted there, that of an author who may become known is passed over. */
-    char more[PV_NODE_MORE];
-    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_strstatus(r), now, more))
-        pv_log(c->node->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
+    char more[PV_CHAT_MORE];
+    if (pv_chat_may_log(c->chat, PV_CHAT_FROM_COPIES, pv_strstatus(r), now, more))
+        pv_log(c->chat->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
                pv_strstatus(r), more);
-    collect(c, in->n, r == PV_ERR_AGAIN ? 0 : in->n, now);
+    collect(c, in->number, r == PV_ERR_AGAIN ? 0 : in->number, now);
 }
 
 static void take_committed(struct copies *c, uint64_t number, int status, pv_ns now)
 {
     /* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same
      * copy again. */
-    if (!c->collecting || !c->node->online)
+    if (!c->collecting || !is_online(c))
         return;
     if (status == PV_OK)
         collect(c, number, number, now);
@@ -409,17 +413,18 @@ static void go_online(struct copies *c, pv_ns now)
 
 static void go_offline(struct copies *c)
 {
-    const struct pv_peer *p = c->sending ? pv_peers_by_pk(c->node->peers, c->peer) : NULL;
+    struct pv_overlay_member p;
+    const bool was_sending = c->sending && pv_chat_peer(c->chat, c->peer, &p);
     stop_sending(c);
     c->collecting = c->again = false;
     c->collect_at = PV_NEVER;
-    if (p != NULL)
-        note_away(c, p);
+    if (was_sending)
+        note_away(c, &p);
 }
 
 static void go_on_there(struct copies *c, pv_ns now)
 {
-    if (!c->node->online || c->node->roster == NULL)
+    if (!is_online(c) || !pv_chat_has_network(c->chat))
         return; /* online without a roster: a join is being stored */
     if (c->enabled && now >= c->collect_at) {
         c->collecting = false;
@@ -433,17 +438,17 @@ static void go_on_there(struct copies *c, pv_ns now)
     while (!c->sending && c->n_waiting > 0 && now >= c->send_at) {
         memcpy(c->peer, c->waiting[0], sizeof(c->peer));
         memmove(c->waiting, c->waiting + 1, --c->n_waiting * sizeof(c->waiting[0]));
-        const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
+        struct pv_overlay_member p;
         /* The peer may be back or gone since it was put on the list: then the next one is tried at
          * once. */
-        c->sending = p != NULL && is_away(p) && ask_for_list(c);
+        c->sending = pv_chat_peer(c->chat, c->peer, &p) && is_away(&p) && ask_for_list(c);
     }
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct copies *c = part;
-    if (!c->enabled || !c->node->online || c->node->roster == NULL)
+    if (!c->enabled || !is_online(c) || !pv_chat_has_network(c->chat))
         return PV_NEVER;
     pv_ns next = pv_min_ns(c->refused ? PV_NEVER : c->collect_at, c->recopy_at);
     return pv_min_ns(next, c->n_waiting > 0 && !c->sending ? c->send_at : PV_NEVER);
@@ -451,28 +456,23 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what the part is told ------------------------------------------------------------------- */
 
-static void on_news(void *part, pv_ns now)
+static void on_copies(void *part, pv_ns now)
 {
     take_news(part, now);
 }
 
-static const struct pv_boxes_user of_boxes = {
-    .kept = on_kept, .collected = on_collected, .news = on_news};
-
-static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
 {
     struct copies *c = part;
-    c->enabled = cfg->chat.store;
+    c->enabled = c->chat->given.store;
     c->collect_at = PV_NEVER;
     c->recopy_at = now + RECOPY_FIRST;
-    pv_boxes_use(c->node, &of_boxes, c);
     return PV_OK;
 }
 
 static void free_copies(void *part)
 {
     struct copies *c = part;
-    pv_boxes_use(c->node, NULL, NULL);
     stop_sending(c);
     free(c->waiting);
 }
@@ -482,23 +482,23 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct copies *c = part;
     /* The connection may have been lost and made again since facts were last delivered: what was
      * asked on the old one has no answer any more. */
-    if ((facts & PV_FACT_OFFLINE) != 0)
+    if ((facts & PV_OVERLAY_WENT_OFF) != 0)
         go_offline(c);
-    if ((facts & PV_FACT_ONLINE) != 0 && c->node->online)
+    if ((facts & PV_OVERLAY_WENT_ON) != 0 && is_online(c))
         go_online(c, now);
-    else if ((facts & PV_FACT_RULES) != 0 && c->node->online)
+    else if ((facts & PV_OVERLAY_RULES) != 0 && is_online(c))
         take_news(c, now); /* of what was left there some may come now */
 }
 
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
 {
     struct copies *c = part;
-    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER |
-                  PV_PEER_FACT_AWAY)) != 0)
-        note_away(c, p);
+    if ((news & (PV_OVERLAY_NEWS_PATH | PV_OVERLAY_NEWS_PRESENCE | PV_OVERLAY_NEWS_MEMBER |
+                 PV_OVERLAY_NEWS_AWAY)) != 0)
+        note_away(c, m);
 }
 
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct copies *c = wait->self;
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
@@ -507,22 +507,22 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     else if (wait->tag == JOB_RECOPY)
         take_recopy(c, chat);
     else if (result->status == PV_OK && chat != NULL)
-        pv_tell_states(c->node, chat);
+        pv_tell_states(c->chat, chat, now);
 }
 
-void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now)
+void pv_copies_committed(struct pv_chat *n, uint64_t number, int status, pv_ns now)
 {
-    struct copies *c = pv_node_part(n, &pv_part_copies);
+    struct copies *c = pv_chat_part(n, &pv_chatpart_copies);
     if (c != NULL)
         take_committed(c, number, status, now);
 }
 
-void pv_copies_queued(struct pv_node *n, const uint8_t *pk)
+void pv_copies_queued(struct pv_chat *n, const uint8_t *pk)
 {
-    struct copies *c = pv_node_part(n, &pv_part_copies);
-    const struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
-    if (c != NULL && p != NULL)
-        note_away(c, p);
+    struct copies *c = pv_chat_part(n, &pv_chatpart_copies);
+    struct pv_overlay_member p;
+    if (c != NULL && pv_chat_peer(n, pk, &p))
+        note_away(c, &p);
 }
 
 static void run(void *part, pv_ns now)
@@ -530,20 +530,22 @@ static void run(void *part, pv_ns now)
     go_on_there(part, now);
 }
 
-static void show(void *part, struct pv_statuspage *st, pv_ns now)
+static void show(void *part, const struct pv_chat_page *st, pv_ns now)
 {
     const struct copies *c = part;
-    pv_statuspage_drop(st, "copy-forged", c->forged);
+    st->drop(st->page, "copy-forged", c->forged);
 }
 
-const struct pv_part pv_part_copies = {
+const struct pv_chatpart pv_chatpart_copies = {
     .name = "copies",
-    .after = {"boxes"},
-    .size = PV_PART_SIZE(struct copies),
+    .size = PV_CHATPART_SIZE(struct copies),
     .start = start,
     .free = free_copies,
     .on_facts = on_facts,
-    .on_peer = on_peer,
+    .on_member = on_member,
+    .on_kept = on_kept,
+    .on_collected = on_collected,
+    .on_copies = on_copies,
     .run = run,
     .next_timeout = next_timeout,
     .status = show,

@@ -10,12 +10,12 @@
  */
 #pragma once
 
-#include "daemon/core/node/part.h"
+#include "daemon/core/chatjobs/chatpart.h"
 
-extern const struct pv_part pv_part_copies;
+extern const struct pv_chatpart pv_chatpart_copies;
 
 /* The message of the copy that came with this number is on disk (PV_OK), or is not: status says
  * why. */
-void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now);
+void pv_copies_committed(struct pv_chat *n, uint64_t number, int status, pv_ns now);
 /* A message for the member pk was stored. */
-void pv_copies_queued(struct pv_node *n, const uint8_t *pk);
+void pv_copies_queued(struct pv_chat *n, const uint8_t *pk);

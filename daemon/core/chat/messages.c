@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * messages.c - the part that serves the commands about messages: send, inbox, history. A message to
- * a room goes to rooms, any other to chatlink; what was said comes from the store, whoever said it
- * where.
+ * messages.c - a message to a room goes to rooms, any other to chatlink; what was said comes from
+ * the store, whoever said it where.
  */
+#include "daemon/core/chat/messages.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,10 +12,6 @@
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/part.h"
-#include "daemon/core/peer/peer_show.h"
-#include "daemon/core/peer/peers.h"
 #include "proto/chat/chatjson.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
@@ -34,15 +31,16 @@ static uint64_t tag_of(uint64_t handle, enum asked what)
 
 /* --- send ------------------------------------------------------------------------------------ */
 
-static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi_request *req,
-                    const uint8_t *id, uint64_t handle, pv_ns now)
+static void send_to(struct pv_chat *n, const struct pv_overlay_member *m,
+                    const struct pv_ctlapi_request *req, const uint8_t *id, uint64_t handle,
+                    pv_ns now)
 {
-    const struct pv_chatlink_message msg = {.pk = pv_peer_pk(p),
-                                            .name = pv_peer_name(p),
+    const struct pv_chatlink_message msg = {.pk = m->key,
+                                            .name = m->name,
                                             .text = req->text,
                                             .id = id,
-                                            .wall_ms = pv_node_wall_ms(n, now)};
-    int r = pv_chatlink_send(n->chat.link, handle, &msg, now);
+                                            .wall_ms = pv_chat_wall_ms(n, now)};
+    int r = pv_chatlink_send(n->link, handle, &msg, now);
     if (r != PV_OK) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "send: %s: %s", pv_strstatus(r),
                         r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8"
@@ -50,29 +48,31 @@ static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi
         return;
     }
     /* A path is sought while the message is on its way to the disk. */
-    pv_peer_want(p, "a message waits", now);
-    pv_peers_touch(n->peers, p, now);
+    pv_chat_want(n, m->key, "a message waits", now);
 }
 
 /* "send bob ...", typed to somebody else: a client knows by the members' names that it is a text.
  * It does not know who was called so until a moment ago, and for whom the line is, then. */
-static bool is_for_another(struct pv_node *n, const char *name, uint64_t handle)
+static bool is_for_another(struct pv_chat *n, const char *name, uint64_t handle, pv_ns now)
 {
-    if (name[0] == '\0' || n->roster == NULL ||
-        (pv_peers_find(n->peers, name) == NULL && pv_node_renamed(n, name) == NULL &&
-         pv_node_former_member(n, name) == NULL))
+    struct pv_overlay_member m;
+    if (name[0] == '\0' || !pv_chat_has_network(n) ||
+        (!pv_chat_find(n, name, &m) &&
+         !pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_RENAMED, name, &m) &&
+         !pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_FORMER, name, &m)))
         return false;
-    if (pv_peer_need(n, name, "send", PV_NEEDS_NODE, handle) != NULL)
+    if (pv_chat_need(n, name, PV_OVERLAY_NEEDS_NODE, PV_CHAT_ASKER("send", handle, now), &m))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "send: %s has come meanwhile: again, if it is for %s", name, name);
     return true;
 }
 
-/* A room is no peer: the engine cannot look for whom this command is about. */
-static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+/* A room is no peer: whom this command is about cannot be looked for before it runs. */
+static void cmd_send(void *part, struct pv_ctlapi_request *req,
+                     const struct pv_overlay_member *none, uint64_t handle, pv_ns now)
 {
-    struct pv_node *n = part;
+    struct pv_chat *n = part;
+    struct pv_overlay_member m;
     uint8_t bytes[PV_CHAT_ID_LEN];
     const uint8_t *id = req->u.say.id[0] == '\0' ? NULL : bytes;
     if (id != NULL && pv_chat_id_parse(req->u.say.id, bytes) != PV_OK) {
@@ -82,9 +82,9 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     }
     /* Nothing of a machine that was removed gets anywhere; what its key said to a room never will.
      */
-    if (n->removed && !pv_node_need_network(n, "send", handle))
+    if (pv_chat_own(n)->standing == PV_OVERLAY_OUT && !pv_chat_need_network(n, "send", handle, now))
         return;
-    if (is_for_another(n, req->u.say.unless, handle))
+    if (is_for_another(n, req->u.say.unless, handle, now))
         return;
     /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
      * one is kept beside it. */
@@ -92,14 +92,13 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_rooms_part_send(n, req, id, handle, now);
         return;
     }
-    p = pv_peer_need(n, req->peer, "send", PV_NEEDS_NODE, handle);
-    if (p != NULL && req->u.say.name[0] != '\0' && strcmp(req->u.say.name, pv_peer_name(p)) != 0) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, "send: %s is called %s now",
-                        req->u.say.name, pv_peer_name(p));
+    if (!pv_chat_need(n, req->peer, PV_OVERLAY_NEEDS_NODE, PV_CHAT_ASKER("send", handle, now), &m))
         return;
-    }
-    if (p != NULL && !pv_rules_refuse(n, p, PV_SERVICE_CHAT, "send", handle))
-        send_to(n, p, req, id, handle, now);
+    if (req->u.say.name[0] != '\0' && strcmp(req->u.say.name, m.name) != 0)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, "send: %s is called %s now",
+                        req->u.say.name, m.name);
+    else if (!pv_chat_refuse(n, &m, PV_OVERLAY_CHAT, "send", handle))
+        send_to(n, &m, req, id, handle, now);
 }
 
 /* --- inbox, history -------------------------------------------------------------------------- */
@@ -132,25 +131,27 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req,
     return job;
 }
 
-static pv_job_done on_job;
+static pv_chatqueue_done_fn on_job;
 
 /* A client that began before a member was renamed has the former name, and a person may know no
  * other. Commands that change more than that something is read want the present one. */
-static const char *present_name(const struct pv_node *n, const char *name)
+static const char *present_name(const struct pv_chat *n, const char *name,
+                                struct pv_overlay_member *m)
 {
-    const struct pv_member *m = NULL;
-    if (name[0] != '#' && pv_peers_find(n->peers, name) == NULL &&
-        pv_node_former_member(n, name) == NULL)
-        m = pv_node_renamed(n, name);
-    return m == NULL ? name : m->name;
+    return name[0] != '#' && !pv_chat_find(n, name, m) &&
+                   !pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_FORMER, name, m) &&
+                   pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_RENAMED, name, m)
+               ? m->name
+               : name;
 }
 
-static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+static void cmd_list(void *part, struct pv_ctlapi_request *req,
+                     const struct pv_overlay_member *none, uint64_t handle, pv_ns now)
 {
-    struct pv_node *n = part;
+    struct pv_chat *n = part;
     uint8_t id[PV_CHAT_ID_LEN];
     struct pv_conversation of;
+    struct pv_overlay_member m;
     const enum asked what = req->cmd == PV_CTLAPI_READ                         ? ASKED_READ
                             : req->cmd == PV_CTLAPI_INBOX && !req->u.list.peek ? ASKED_INBOX
                                                                                : ASKED_LIST;
@@ -160,36 +161,34 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     const bool all = req->peer[0] == '\0';
-    if (!all && !pv_retention_conversation(n, present_name(n, req->peer),
-                                           pv_ctlapi_cmd_name(req->cmd), handle, &of))
+    if (!all && !pv_retention_conversation(n, present_name(n, req->peer, &m),
+                                           pv_ctlapi_cmd_name(req->cmd), handle, now, &of))
         return;
-    if (!pv_jobqueue_submit(&n->jobs, pv_chatjob_wrap(make_job(req, all ? NULL : &of)), on_job, n,
-                            tag_of(handle, what)))
+    if (!pv_chatqueue_submit(&n->jobs, make_job(req, all ? NULL : &of), on_job, n,
+                             tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
 /* Says so when the name of the conversation's other side was another machine's before, also where
  * nothing was said yet. Of several conversations each line says it: no member has the key of a
  * room, or zeros. */
-static void tell_change(const struct pv_node *n, json_t **list,
+static void tell_change(const struct pv_chat *n, json_t **list,
                         const struct pv_chatjob_result *result)
 {
-    struct pv_roster_former former;
-    const struct pv_member *m =
-        n->roster == NULL ? NULL : pv_roster_by_node(n->roster, result->peer);
-    if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK)
+    struct pv_overlay_member m;
+    if (pv_tell_story(n, result->peer, &m) && m.renamed_since != 0)
         pv_jsonline_set(list, "changed",
-                        pv_ctlapi_pack("{s:s, s:I, s:o, s:o}", "name", m->name, "since",
-                                       (json_int_t)former.since, "key", pv_ctlapi_key(former.node),
-                                       "now", pv_ctlapi_key(m->node)));
+                        pv_ctlapi_pack("{s:s, s:I, s:o, s:o}", "name", m.name, "since",
+                                       (json_int_t)m.renamed_since, "key", pv_ctlapi_key(m.former),
+                                       "now", pv_ctlapi_key(m.key)));
 }
 
-static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
+static json_t *shown_list(const struct pv_chat *n, const struct pv_chatjob_result *list)
 {
     json_t *out = pv_chatjson_messages(list->more, list->upto);
     for (size_t i = 0; i < list->n_msgs; i++) {
-        char room[PV_ROOMS_NAME_BUF];
-        const struct pv_chatjson_message msg = pv_tell_shown(n, &list->msgs[i], room);
+        struct pv_tell_names names;
+        const struct pv_chatjson_message msg = pv_tell_shown(n, &list->msgs[i], &names);
         pv_ctlapi_put(&out, "messages", pv_chatjson_write_message(&msg));
     }
     tell_change(n, &out, list);
@@ -197,9 +196,9 @@ static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_resul
 }
 
 /* INBOX and READ make messages read, which their senders are told; a list makes none. */
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
-    struct pv_node *n = wait->self;
+    struct pv_chat *n = wait->self;
     uint64_t handle = wait->tag >> 2;
     struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     if (result->status != PV_OK || chat == NULL) {
@@ -210,7 +209,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         const char *what = wait->tag == tag_of(handle, ASKED_READ)    ? "read"
                            : wait->tag == tag_of(handle, ASKED_INBOX) ? "inbox"
                                                                       : "history";
-        pv_retention_has_none(n, chat->word, what, handle);
+        pv_retention_has_none(n, chat->word, what, handle, now);
         return;
     }
     if (wait->tag == tag_of(handle, ASKED_READ))
@@ -221,18 +220,18 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, chat));
     if (wait->tag == tag_of(handle, ASKED_LIST))
         return;
-    pv_chatlink_read(n->chat.link, chat, now);
-    pv_tell_read(n, chat->msgs, chat->n_msgs);
+    pv_chatlink_read(n->link, chat, now);
+    pv_tell_read(n, chat->msgs, chat->n_msgs, now);
 }
 
-static const struct pv_command_handler commands[] = {
-    {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
-    {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_list},
-    {PV_CTLAPI_READ, PV_NEEDS_NOTHING, cmd_list},
-    {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_list},
+static const struct pv_chat_command commands[] = {
+    {PV_CTLAPI_SEND, PV_CHAT_NEEDS_NOTHING, cmd_send},
+    {PV_CTLAPI_INBOX, PV_CHAT_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_READ, PV_CHAT_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_HISTORY, PV_CHAT_NEEDS_NOTHING, cmd_list},
 };
 
-const struct pv_part pv_part_messages = {
+const struct pv_chatpart pv_chatpart_messages = {
     .name = "messages",
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),

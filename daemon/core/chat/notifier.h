@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * notifier.h - the part that runs a program of the user's choice for each message that comes in
- * ([chat] notify). The program runs in the shell, by PV_JOB_NOTIFY; here is only how many runs may
+ * ([chat] notify). The node runs the program; here is only how many runs may
  * wait, so that a slow program costs notifications and not memory.
  */
 #pragma once
 
-#include "daemon/core/node/part.h"
+#include "daemon/core/chatjobs/chatpart.h"
 
 enum {
     /* Ours: messages whose program has not ended; the user is not told of more by it. */
@@ -16,7 +16,7 @@ enum {
 struct pv_chatjson_message;
 struct pv_notifier; /* opaque */
 
-extern const struct pv_part pv_part_notifier;
+extern const struct pv_chatpart pv_chatpart_notifier;
 
 /* A message came in and is stored; msg->room NULL: it is to this node alone. NULL for notifier is
  * fine and does nothing. */

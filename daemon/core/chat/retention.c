@@ -7,8 +7,6 @@
 
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/peer/peer_show.h"
-#include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -34,7 +32,7 @@ struct clearing {
 };
 
 struct retention {
-    struct pv_node *node;
+    struct pv_chat *chat;
     uint64_t keep_s;
     pv_ns purge_at;
     struct clearing *clearings;
@@ -43,10 +41,10 @@ struct retention {
     bool knows_muted;
 };
 
-static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
 {
     struct retention *r = part;
-    r->keep_s = cfg->chat.keep_s;
+    r->keep_s = r->chat->given.keep_s;
     /* At the start, too: messages may have become too old while the daemon was not running. */
     r->purge_at = now;
     return PV_OK;
@@ -63,11 +61,11 @@ static void free_retention(void *part)
     free(r->muted);
 }
 
-static pv_job_done on_job;
+static pv_chatqueue_done_fn on_job;
 
 static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
 {
-    return pv_jobqueue_submit(&r->node->jobs, pv_chatjob_wrap(job), on_job, r, tag);
+    return pv_chatqueue_submit(&r->chat->jobs, job, on_job, r, tag);
 }
 
 /* --- the purge ----------------------------------------------------------------------------- */
@@ -84,11 +82,11 @@ static void purge(struct retention *r, pv_ns now)
 /* --- history clear ------------------------------------------------------------------------- */
 
 /* Of a conversation that the store still seeks nobody knows that. */
-static bool is_over(const struct pv_node *n, const struct clearing *c)
+static bool is_over(const struct pv_chat *n, const struct clearing *c)
 {
     return !c->all && !c->of.sought &&
            (c->of.name[0] == '#' ? pv_rooms_part_is_over(n, c->of.key)
-                                 : n->roster == NULL || pv_tell_is_gone(n, c->of.key));
+                                 : !pv_chat_has_network(n) || pv_tell_is_gone(n, c->of.key));
 }
 
 static bool submit_clear(struct retention *r, const struct clearing *c)
@@ -96,11 +94,11 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
-        job->gone = is_over(r->node, c);
+        job->gone = is_over(r->chat, c);
         if (c->of.sought)
             memcpy(job->word, c->of.name, sizeof(job->word));
-        if (r->node->roster != NULL)
-            memcpy(job->network, pv_roster_network_id(r->node->roster), sizeof(job->network));
+        _Static_assert((int)PV_OVERLAY_NETWORK_LEN == (int)PV_ROOM_NETWORK_LEN, "one id");
+        memcpy(job->network, pv_chat_own(r->chat)->network, sizeof(job->network));
         memcpy(job->peer, c->of.key, sizeof(job->peer));
     }
     return submit(r, job, c->handle);
@@ -115,51 +113,56 @@ static bool seek(const char *name, struct pv_conversation *ret)
     return ret->sought;
 }
 
-void pv_retention_has_none(struct pv_node *n, const char *name, const char *what, uint64_t handle)
+void pv_retention_has_none(struct pv_chat *n, const char *name, const char *what, uint64_t handle,
+                           pv_ns now)
 {
     const bool is_room = name[0] == '#';
-    if (is_room ? pv_rooms_part_need(n, name, true, what, handle) != NULL
-                : pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle) != NULL)
+    struct pv_overlay_member m;
+    if (is_room
+            ? pv_rooms_part_need(n, name, true, what, handle, now) != NULL
+            : pv_chat_need(n, name, PV_OVERLAY_NEEDS_MEMBER, PV_CHAT_ASKER(what, handle, now), &m))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s has come meanwhile: try again",
                         what, name);
 }
 
-bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
-                               uint64_t handle, struct pv_conversation *ret)
+bool pv_retention_conversation(struct pv_chat *n, const char *name, const char *what,
+                               uint64_t handle, pv_ns now, struct pv_conversation *ret)
 {
+    struct pv_overlay_member m, renamed;
     memset(ret, 0, sizeof(*ret));
     if (name[0] == '#') {
-        const uint8_t *room =
-            n->chat.rooms == NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
+        const uint8_t *room = n->rooms == NULL ? NULL : pv_rooms_find(n->rooms, name, true);
         /* The name of a room that is not known is its id's beginning. */
         if (room == NULL && strncmp(name, "#~", 2) == 0 && seek(name, ret))
             return true;
-        if (room == NULL && (room = pv_rooms_part_need(n, name, true, what, handle)) == NULL)
+        if (room == NULL && (room = pv_rooms_part_need(n, name, true, what, handle, now)) == NULL)
             return false;
         pv_room_key(room, ret->key);
-        snprintf(ret->name, sizeof(ret->name), "%s", PV_ROOM_STR(n->chat.rooms, ret->key));
+        snprintf(ret->name, sizeof(ret->name), "%s", PV_ROOM_STR(n->rooms, ret->key));
         return true;
     }
     /* A peer's words stay until they are deleted, also when it has gone, or this machine has. */
-    struct pv_peer *p = pv_peers_find(n->peers, name);
-    const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
+    const bool is_peer = pv_chat_find(n, name, &m);
+    const bool is_former =
+        !is_peer && pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_FORMER, name, &m);
     /* The lines of a member that was renamed are found by its present name alone: what waits for it
      * is none of a machine that nobody knows. */
-    if (former == NULL && p == NULL && pv_node_renamed(n, name) == NULL && seek(name, ret))
+    if (!is_peer && !is_former &&
+        !pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_RENAMED, name, &renamed) && seek(name, ret))
         return true;
-    if (former == NULL && (p == NULL || !pv_peer_is_member(p)) &&
-        (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
+    if (!is_former && (!is_peer || !pv_overlay_is_in(&m)) &&
+        !pv_chat_need(n, name, PV_OVERLAY_NEEDS_MEMBER, PV_CHAT_ASKER(what, handle, now), &m))
         return false;
-    memcpy(ret->key, former != NULL ? former->node : pv_peer_pk(p), sizeof(ret->key));
-    snprintf(ret->name, sizeof(ret->name), "%s", former != NULL ? former->name : pv_peer_name(p));
+    memcpy(ret->key, m.key, sizeof(ret->key));
+    snprintf(ret->name, sizeof(ret->name), "%s", m.name);
     return true;
 }
 
-static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
+static void cmd_clear(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
+                      uint64_t handle, pv_ns now)
 {
     struct retention *r = part;
-    struct pv_node *n = r->node;
+    struct pv_chat *n = r->chat;
     struct clearing *c = calloc(1, sizeof(*c));
     if (c == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
@@ -167,7 +170,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
-    if (!c->all && !pv_retention_conversation(n, req->peer, "history clear", handle, &c->of)) {
+    if (!c->all && !pv_retention_conversation(n, req->peer, "history clear", handle, now, &c->of)) {
         free(c);
         return;
     }
@@ -186,15 +189,15 @@ static bool take_found(struct retention *r, struct clearing *c,
 {
     memcpy(c->of.key, found->peer, sizeof(c->of.key));
     c->of.sought = false;
-    return is_over(r->node, c);
+    return is_over(r->chat, c);
 }
 
 /* One page is gone: asks for the next one, or answers. A client that has gone meanwhile wanted all
  * of it deleted all the same. */
-static void cleared(struct retention *r, uint64_t handle, const struct pv_job_result *result,
+static void cleared(struct retention *r, uint64_t handle, const struct pv_chatqueue_result *result,
                     pv_ns now)
 {
-    struct pv_node *n = r->node;
+    struct pv_chat *n = r->chat;
     struct clearing **at = &r->clearings;
     while (*at != NULL && (*at)->handle != handle)
         at = &(*at)->next;
@@ -204,7 +207,7 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
     bool ok = result->status == PV_OK && chat != NULL;
     if (ok && chat->word[0] != '\0' && c->deleted == 0) {
-        pv_retention_has_none(n, c->of.name, "history clear", handle);
+        pv_retention_has_none(n, c->of.name, "history clear", handle, now);
     } else if (ok) {
         c->deleted += chat->n_deleted;
         const bool again = c->of.sought && take_found(r, c, chat);
@@ -213,7 +216,7 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
         pv_ctlsrv_answer(n->ctl, handle,
                          pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));
         /* Texts of rooms are only hidden until it is known who lacks them. */
-        pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
+        pv_rooms_sweep(n->rooms, r->keep_s, now);
     } else {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
     }
@@ -223,9 +226,9 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
 
 /* --- who is muted ---------------------------------------------------------------------------- */
 
-bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk)
+bool pv_retention_is_muted(const struct pv_chat *n, const uint8_t *pk)
 {
-    const struct retention *r = pv_node_part(n, &pv_part_retention);
+    const struct retention *r = pv_chat_part(n, &pv_chatpart_retention);
     for (size_t i = 0; r != NULL && i < r->n_muted; i++) {
         if (memcmp(r->muted[i], pk, PV_SIGN_PK_LEN) == 0)
             return true;
@@ -233,44 +236,46 @@ bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk)
     return false;
 }
 
-/* Did this member come by the same invite as another one that was gone by then? Then it may be that
- * one, with a key of its own: nobody can tell. */
-static bool came_after(const struct pv_roster *roster, const struct pv_member *m,
-                       const uint8_t *gone)
+static bool find_story(const struct pv_chat *n, const uint8_t *key, struct pv_overlay_member *ret)
 {
-    const struct pv_member *before = pv_roster_known(roster, gone);
-    struct pv_roster_invite invite;
-    return before != NULL && before != m &&
-           (before->state == PV_MEMBER_LEFT || before->state == PV_MEMBER_REVOKED) &&
-           memcmp(before->admitted_by, m->admitted_by, sizeof(m->admitted_by)) == 0 &&
-           pv_roster_invite(roster, m->admitted_by, &invite) == PV_OK &&
-           m->joined >= pv_roster_gone(roster, gone);
+    const struct pv_overlay_query query = {.how = PV_OVERLAY_BY_KEY, .key = key, .story = true};
+    return n->overlay->find(n->overlay->node, &query, ret);
+}
+
+/* Did this member come by the same invite as another one that was gone by then? Then it may be that
+ * one, with a key of its own: nobody can tell. Both with their stories. */
+static bool came_after(const struct pv_overlay_member *m, const struct pv_overlay_member *before)
+{
+    return memcmp(before->key, m->key, sizeof(m->key)) != 0 && pv_overlay_is_former(before) &&
+           memcmp(before->by, m->by, sizeof(m->by)) == 0 && m->by_invite &&
+           m->joined >= before->gone;
 }
 
 /* Mutes or unmutes a member beside whom the user named. */
-static void mute_beside(struct retention *r, const struct pv_member *m, bool mute)
+static void mute_beside(struct retention *r, const struct pv_overlay_member *m, bool mute)
 {
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
     if (job != NULL) {
         job->mute = mute;
-        memcpy(job->peer, m->node, sizeof(job->peer));
+        memcpy(job->peer, m->key, sizeof(job->peer));
         snprintf(job->peer_name, sizeof(job->peer_name), "%s", m->name);
     }
     (void)submit(r, job, TAG_BESIDE); /* without memory: when the list is read next */
 }
 
 /* Muting somebody would be of no use if it could leave and come back by the token it has. */
-static void inherit_mute(struct retention *r, const struct pv_member *m)
+static void inherit_mute(struct retention *r, const uint8_t *key)
 {
-    const struct pv_roster *roster = r->node->roster;
-    if (m == NULL || pv_retention_is_muted(r->node, m->node))
+    struct pv_overlay_member m, muted;
+    if (r->n_muted == 0 || pv_retention_is_muted(r->chat, key) || !find_story(r->chat, key, &m) ||
+        !pv_overlay_is_in(&m))
         return;
     for (size_t i = 0; i < r->n_muted; i++) {
-        if (!came_after(roster, m, r->muted[i]))
+        if (!find_story(r->chat, r->muted[i], &muted) || !came_after(&m, &muted))
             continue;
-        pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"muted: came by the token of %s\"",
-               m->name, PV_WHO_STR(r->node, r->muted[i]));
-        mute_beside(r, m, true);
+        pv_log(r->chat->log, PV_LOG_INFO, "peer=%s what=\"muted: came by the token of %s\"", m.name,
+               PV_CHAT_WHO_STR(r->chat, r->muted[i]));
+        mute_beside(r, &m, true);
         return;
     }
 }
@@ -278,19 +283,18 @@ static void inherit_mute(struct retention *r, const struct pv_member *m)
 /* A member that is unmuted stays so: those whose place it took are not looked at any more. */
 static void unmute_former(struct retention *r, const uint8_t *pk)
 {
-    const struct pv_roster *roster = r->node->roster;
-    const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_node(roster, pk);
-    for (size_t i = 0; m != NULL && i < r->n_muted; i++) {
-        if (came_after(roster, m, r->muted[i]))
-            mute_beside(r, pv_roster_known(roster, r->muted[i]), false);
+    struct pv_overlay_member m, muted;
+    const bool is_member = find_story(r->chat, pk, &m) && pv_overlay_is_in(&m);
+    for (size_t i = 0; is_member && i < r->n_muted; i++) {
+        if (find_story(r->chat, r->muted[i], &muted) && came_after(&m, &muted))
+            mute_beside(r, &muted, false);
     }
 }
 
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
 {
-    struct retention *r = part;
-    if ((facts & PV_PEER_FACT_MEMBER) != 0 && r->node->roster != NULL && !pv_peer_is_static(p))
-        inherit_mute(r, pv_roster_by_node(r->node->roster, pv_peer_pk(p)));
+    if ((news & PV_OVERLAY_NEWS_MEMBER) != 0)
+        inherit_mute(part, m->key);
 }
 
 static void ask_for_muted(struct retention *r)
@@ -313,36 +317,44 @@ static void keep_muted(struct retention *r, const struct pv_chatjob_result *list
     r->muted = muted;
     r->n_muted = n;
     /* Members may have come while nobody looked. */
-    const struct pv_member *m =
-        r->node->roster == NULL || n == 0 ? NULL : pv_roster_next(r->node->roster, NULL);
-    for (; m != NULL; m = pv_roster_next(r->node->roster, m))
-        inherit_mute(r, m);
+    struct pv_overlay_member m;
+    const struct pv_overlay *o = r->chat->overlay;
+    for (bool is = n > 0 && o->next(o->node, NULL, &m); is; is = o->next(o->node, m.key, &m))
+        inherit_mute(r, m.key);
 }
 
-static void on_due(void *part, pv_ns now)
+static void handle_timeout(void *part, pv_ns now)
 {
     struct retention *r = part;
+    if (now < r->purge_at)
+        return;
     purge(r, now);
     if (!r->knows_muted)
         ask_for_muted(r);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct retention *r = part;
+    return r->purge_at;
 }
 
 /* --- mute ---------------------------------------------------------------------------------- */
 
 /* mute and unmute. A conversation is known by its key, so a peer that gets another name stays
  * muted, also when it is gone. */
-static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+static void cmd_mute(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
+                     uint64_t handle, pv_ns now)
 {
     struct retention *r = part;
-    struct pv_node *n = r->node;
+    struct pv_chat *n = r->chat;
     const char *what = pv_ctlapi_cmd_name(req->cmd);
     struct pv_conversation of;
-    if (!pv_retention_conversation(n, req->peer, what, handle, &of))
+    if (!pv_retention_conversation(n, req->peer, what, handle, now, &of))
         return;
     /* A machine that nobody here knows says nothing more. */
     if (of.sought) {
-        pv_retention_has_none(n, of.name, what, handle);
+        pv_retention_has_none(n, of.name, what, handle, now);
         return;
     }
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
@@ -359,31 +371,32 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }
 
-static void cmd_muted(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
+static void cmd_muted(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
+                      uint64_t handle, pv_ns now)
 {
     struct retention *r = part;
     if (!submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), handle))
-        pv_ctlsrv_fail(r->node->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+        pv_ctlsrv_fail(r->chat->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }
 
 /* A peer may have another name than when it was muted, or be gone. */
-static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_result *list)
+static json_t *muted_list(const struct pv_chat *n, const struct pv_chatjob_result *list)
 {
     json_t *out = pv_ctlapi_list("muted");
     for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
-        bool known = n->roster != NULL && pv_roster_known(n->roster, list->backlog[i].peer) != NULL;
+        struct pv_overlay_member m;
+        const bool known = pv_chat_known(n, list->backlog[i].peer, &m);
         const char *name =
-            known ? PV_WHO_STR(n, list->backlog[i].peer) : list->backlog[i].peer_name;
+            known ? PV_CHAT_WHO_STR(n, list->backlog[i].peer) : list->backlog[i].peer_name;
         pv_ctlapi_put(&out, "muted", json_string(name));
     }
     return out;
 }
 
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct retention *r = wait->self;
-    struct pv_node *n = r->node;
+    struct pv_chat *n = r->chat;
     const struct pv_chatjob_result *res =
         result->status == PV_OK ? pv_chatjob_result_of(result) : NULL;
     bool is_clearing = false;
@@ -394,7 +407,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         if (res != NULL && res->more && res->n_deleted > 0)
             purge(r, now);
         else if (res != NULL)
-            pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
+            pv_rooms_sweep(n->rooms, r->keep_s, now);
         else /* the store may work before the hour is over */
             r->purge_at = pv_min_ns(r->purge_at, now + PV_S(RETRY_S));
     } else if (wait->tag == TAG_MUTED) {
@@ -413,21 +426,21 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     }
 }
 
-static const struct pv_command_handler commands[] = {
-    {PV_CTLAPI_HISTORY_CLEAR, PV_NEEDS_NOTHING, cmd_clear},
-    {PV_CTLAPI_MUTE, PV_NEEDS_NOTHING, cmd_mute},
-    {PV_CTLAPI_UNMUTE, PV_NEEDS_NOTHING, cmd_mute},
-    {PV_CTLAPI_MUTED, PV_NEEDS_NOTHING, cmd_muted},
+static const struct pv_chat_command commands[] = {
+    {PV_CTLAPI_HISTORY_CLEAR, PV_CHAT_NEEDS_NOTHING, cmd_clear},
+    {PV_CTLAPI_MUTE, PV_CHAT_NEEDS_NOTHING, cmd_mute},
+    {PV_CTLAPI_UNMUTE, PV_CHAT_NEEDS_NOTHING, cmd_mute},
+    {PV_CTLAPI_MUTED, PV_CHAT_NEEDS_NOTHING, cmd_muted},
 };
 
-const struct pv_part pv_part_retention = {
+const struct pv_chatpart pv_chatpart_retention = {
     .name = "retention",
-    .size = PV_PART_SIZE(struct retention),
+    .size = PV_CHATPART_SIZE(struct retention),
     .start = start,
     .free = free_retention,
-    .on_peer = on_peer,
-    .due = PV_PART_DUE(struct retention, purge_at),
-    .on_due = on_due,
+    .on_member = on_member,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

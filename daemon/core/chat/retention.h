@@ -10,12 +10,12 @@
  */
 #pragma once
 
-#include "daemon/core/node/node.h"
+#include "daemon/core/chatjobs/chat.h"
 
-extern const struct pv_part pv_part_retention;
+extern const struct pv_chatpart pv_chatpart_retention;
 
 /* Is this peer muted? Not before the store has said so, after the start. */
-bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk);
+bool pv_retention_is_muted(const struct pv_chat *n, const uint8_t *pk);
 /* The conversation that a command is about. */
 struct pv_conversation {
     uint8_t key[PV_SIGN_PK_LEN];
@@ -25,7 +25,9 @@ struct pv_conversation {
 };
 /* Finds it, also that of a room that was left and of a peer that has gone. what: the command.
  * False: there is none, and nothing is to be sought; the client is told. */
-PV_MUST_CHECK bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
-                                             uint64_t handle, struct pv_conversation *ret);
+PV_MUST_CHECK bool pv_retention_conversation(struct pv_chat *n, const char *name, const char *what,
+                                             uint64_t handle, pv_ns now,
+                                             struct pv_conversation *ret);
 /* Tells the client that the store has no conversation of this name either. */
-void pv_retention_has_none(struct pv_node *n, const char *name, const char *what, uint64_t handle);
+void pv_retention_has_none(struct pv_chat *n, const char *name, const char *what, uint64_t handle,
+                           pv_ns now);

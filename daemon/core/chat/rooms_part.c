@@ -11,109 +11,122 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/saved.h"
-#include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
-#define META_MARKS "rooms-accepted" /* in the store; names came later */
+#define VALUE_MARKS "rooms-accepted" /* in the store */
 
 struct rooms_part {
-    struct pv_node *node;
-    struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
+    struct pv_chat *chat;
+    struct pv_rooms *rooms; /* owned; pv_chat.rooms is the same */
+    bool has_marks;         /* those that are kept are there */
 };
 
-static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
-static void want_peer(void *node, const uint8_t *pk, pv_ns now);
-static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now);
+static void say_line(void *chat, const uint8_t *pk, struct pv_view line, pv_ns now);
+static void want_peer(void *chat, const uint8_t *pk, pv_ns now);
+static void take_event(void *chat, const struct pv_rooms_event *ev, pv_ns now);
 
-static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+static bool find_known(const void *chat, const uint8_t *pk, struct pv_overlay_member *ret_member)
+{
+    return pv_chat_known(chat, pk, ret_member);
+}
+
+static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
 {
     struct rooms_part *r = part;
-    struct pv_rooms_config rc = {.rng = r->node->rng,
-                                 .signer = pv_node_appsigner(r->node),
-                                 .jobs = &r->node->jobs,
-                                 .log = r->node->log,
+    struct pv_rooms_config rc = {.rng = r->chat->rng,
+                                 .signer = pv_chat_signer(r->chat),
+                                 .jobs = &r->chat->jobs,
+                                 .log = r->chat->log,
+                                 .known = find_known,
                                  .admits = pv_chat_may,
                                  .say = say_line,
                                  .want = want_peer,
                                  .tell = take_event,
-                                 .owner = r->node};
-    memcpy(rc.own_pk, r->node->identity->sign_pk, sizeof(rc.own_pk));
+                                 .owner = r->chat};
+    memcpy(rc.own_pk, pv_chat_own(r->chat)->key, sizeof(rc.own_pk));
     int status = pv_rooms_new(&r->rooms, &rc);
     if (status != PV_OK)
         return status;
-    r->node->chat.rooms = r->rooms;
-    pv_rooms_set_marks(r->rooms, pv_saved_value(cfg->saved, META_MARKS));
+    r->chat->rooms = r->rooms;
     return PV_OK;
 }
 
+static void on_values(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
+{
+    struct rooms_part *r = part;
+    r->has_marks = true;
+    pv_rooms_set_marks(r->rooms, pv_chatpart_value(cfg, VALUE_MARKS));
+}
+
 /* The whole list each time. Without it users are asked once more. */
-static void save_marks(struct rooms_part *r, bool again)
+static void save_marks(struct rooms_part *r, bool again, pv_ns now)
 {
     uint8_t list[PV_ROOMS_MARKS_LEN];
+    if (!r->has_marks) /* a shorter list must not take the place of the kept one */
+        return;
     size_t len = pv_rooms_take_marks(r->rooms, again, list);
     if (len > 0)
-        (void)pv_node_put_meta(r->node, META_MARKS, pv_view(list, len));
+        pv_chat_put_value(r->chat, VALUE_MARKS, pv_view(list, len), NULL, now);
 }
 
 static void free_rooms(void *part)
 {
     struct rooms_part *r = part;
-    r->node->chat.rooms = pv_rooms_free(r->rooms);
+    r->chat->rooms = pv_rooms_free(r->rooms);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
 
-static void look_at(struct rooms_part *r, const struct pv_peer *p, pv_ns now)
+static void look_at(struct rooms_part *r, const struct pv_overlay_member *m, pv_ns now)
 {
-    const struct pv_node *n = r->node;
     /* Without the interface no connection can be made, whatever the coordinator says of
      * the peer. */
-    bool there = pv_node_is_on_overlay(n) && pv_peer_reach(p) != PV_REACH_NO;
-    int status = pv_rooms_peer_online(r->rooms, pv_peer_pk(p), there, now);
+    const bool there = pv_chat_can_connect(r->chat, m);
+    int status = pv_rooms_peer_online(r->rooms, m->key, there, now);
     if (status != PV_OK)
-        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", pv_peer_name(p),
+        pv_log(r->chat->log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", m->name,
                pv_strstatus(status));
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct rooms_part *r = part;
-    const struct pv_node *n = r->node;
-    /* The roster is borrowed: nothing calls rooms between its end and this. */
-    if ((facts & PV_FACT_RESUMED) != 0)
+    struct pv_overlay_member m;
+    if ((facts & PV_OVERLAY_RESUMED) != 0)
         pv_rooms_woke(r->rooms, now);
-    if ((facts & PV_FACT_NETWORK) != 0)
-        pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
-    if ((facts & PV_FACT_STORE) != 0)
-        save_marks(r, true);
-    if ((facts & PV_FACT_RULES) != 0)
+    if ((facts & PV_OVERLAY_NETWORK) != 0) {
+        const struct pv_overlay_own *own = pv_chat_own(r->chat);
+        pv_rooms_set_network(r->rooms, own->standing == PV_OVERLAY_NO_NETWORK ? NULL : own->network,
+                             own->key, now);
+    }
+    if ((facts & PV_CHAT_FACT_STORE) != 0)
+        save_marks(r, true, now);
+    if ((facts & PV_OVERLAY_RULES) != 0)
         pv_rooms_ask_all(r->rooms, now);
-    if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
+    if ((facts & (PV_OVERLAY_NETWORK | PV_OVERLAY_OVERLAY)) == 0)
         return;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
-        look_at(r, p, now);
+    for (bool is = pv_chat_next_node(r->chat, NULL, &m); is;
+         is = pv_chat_next_node(r->chat, &m, &m))
+        look_at(r, &m, now);
 }
 
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
 {
     /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
-    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
-        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if (pv_peer_is_node(p) &&
-        (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
-        look_at(part, p, now);
+    if (m->presence == PV_OVERLAY_UNKNOWN)
+        news &= ~(unsigned)PV_OVERLAY_NEWS_PRESENCE;
+    if (m->kind == PV_OVERLAY_MEMBER &&
+        (news & (PV_OVERLAY_NEWS_PATH | PV_OVERLAY_NEWS_PRESENCE | PV_OVERLAY_NEWS_MEMBER)) != 0)
+        look_at(part, m, now);
 }
 
-static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+static void on_gone(void *part, const uint8_t *key, pv_ns now)
 {
     struct rooms_part *r = part;
-    pv_rooms_peer_gone(r->rooms, pk);
+    pv_rooms_peer_gone(r->rooms, key);
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -121,10 +134,10 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 /* Takes the lines that came on connections; false: nothing did. */
 static bool take_lines(struct rooms_part *r, pv_ns now)
 {
-    struct pv_chatlink *link = r->node->chat.link;
+    struct pv_chatlink *link = r->chat->link;
     struct pv_chatlink_event ev;
     bool any = false;
-    while (pv_fifo_take(&r->node->chat.lines, &ev) == PV_OK) {
+    while (pv_fifo_take(&r->chat->lines, &ev) == PV_OK) {
         any = true;
         if (ev.type != PV_CHATLINK_LINE)
             pv_rooms_peer_up(r->rooms, ev.msg.peer, ev.type == PV_CHATLINK_UP, now);
@@ -136,27 +149,26 @@ static bool take_lines(struct rooms_part *r, pv_ns now)
     return any;
 }
 
-static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now)
+static void say_line(void *chat, const uint8_t *pk, struct pv_view line, pv_ns now)
 {
-    const struct pv_node *n = node;
-    int status = pv_chatlink_say(n->chat.link, pk, line);
+    const struct pv_chat *n = chat;
+    int status = pv_chatlink_say(n->link, pk, line);
     if (status != PV_OK)
         pv_log(n->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
                pv_strstatus(status));
     if (status != PV_OK && status != PV_ERR_NOT_FOUND) /* a new connection begins anew */
-        pv_rooms_unsaid(n->chat.rooms, pk, now);
+        pv_rooms_unsaid(n->rooms, pk, now);
 }
 
-static void want_peer(void *node, const uint8_t *pk, pv_ns now)
+static void want_peer(void *chat, const uint8_t *pk, pv_ns now)
 {
-    const struct pv_node *n = node;
-    struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
+    const struct pv_chat *n = chat;
+    struct pv_overlay_member m;
     /* One that a rule keeps this node from lets nothing in; what it lacks it fetches itself. */
-    if (p == NULL || !pv_rules_serve(n, pk, PV_SERVICE_CHAT, true).allow ||
-        pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
+    if (!pv_chat_peer(n, pk, &m) || !pv_chat_admits(n, pk, PV_OVERLAY_CHAT, true) ||
+        pv_chatlink_want(n->link, pk, now) != PV_OK)
         return;
-    pv_peer_want(p, "a room has news", now);
-    pv_peers_touch(n->peers, p, now);
+    pv_chat_want(n, pk, "a room has news", now);
 }
 
 /* --- what rooms say -------------------------------------------------------------------------- */
@@ -189,7 +201,7 @@ static const char *remedy(int status)
     }
 }
 
-static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
+static void answer_failed(struct pv_chat *n, const char *what, int status, uint64_t handle)
 {
     if (pv_tell_off(n, what, handle))
         return;
@@ -201,15 +213,15 @@ static void answer_failed(struct pv_node *n, const char *what, int status, uint6
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, why, remedy(status));
 }
 
-static bool is_invited_to(const struct pv_node *n, const char *name)
+static bool is_invited_to(const struct pv_chat *n, const char *name)
 {
-    const uint8_t *id = pv_rooms_find(n->chat.rooms, name, false);
+    const uint8_t *id = pv_rooms_find(n->rooms, name, false);
     struct pv_rooms_info info;
-    return id != NULL && pv_rooms_look(n->chat.rooms, id, &info) && info.invited;
+    return id != NULL && pv_rooms_look(n->rooms, id, &info) && info.invited;
 }
 
 /* A request that was refused at once. */
-static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *req, int status,
+static void answer_refused(struct pv_chat *n, const struct pv_ctlapi_request *req, int status,
                            uint64_t handle)
 {
     const char *what = pv_ctlapi_cmd_name(req->cmd);
@@ -252,11 +264,11 @@ static json_t *address_json(const uint8_t *id)
     return json_string(pv_rooms_address(id, (char[PV_ROOMS_NAME_BUF]){0}));
 }
 
-static void answer_room(const struct pv_node *n, const uint8_t *id, uint64_t handle)
+static void answer_room(const struct pv_chat *n, const uint8_t *id, uint64_t handle)
 {
     pv_ctlsrv_answer(
         n->ctl, handle,
-        pv_ctlapi_pack("{s:s, s:o}", "room", PV_ROOM_STR(n->chat.rooms, id), "id", id_json(id)));
+        pv_ctlapi_pack("{s:s, s:o}", "room", PV_ROOM_STR(n->rooms, id), "id", id_json(id)));
 }
 
 /* A change of a room. */
@@ -275,15 +287,15 @@ static const char *name_change(const struct pv_rooms_event *ev)
 }
 
 /* To listeners of chat it goes where others did it: a client that did it itself has an answer. */
-static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
+static void tell_room(struct pv_chat *n, const struct pv_rooms_event *ev, pv_ns now)
 {
     const char *what = name_change(ev);
     bool invited = strcmp(what, "invited") == 0;
     bool others = ev->type == PV_ROOMS_INVITED || ev->type == PV_ROOMS_LEFT;
-    const char *room = PV_ROOM_STR(n->chat.rooms, ev->room);
-    const char *node = PV_WHO_STR(n, ev->node);
-    const char *by = PV_WHO_STR(n, ev->by);
-    bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
+    const char *room = PV_ROOM_STR(n->rooms, ev->room);
+    const char *node = PV_CHAT_WHO_STR(n, ev->node);
+    const char *by = PV_CHAT_WHO_STR(n, ev->by);
+    bool self = memcmp(ev->node, pv_chat_own(n)->key, sizeof(ev->node)) == 0;
     const struct pv_event event = {
         .chat = others ? "room" : NULL,
         .kind = "room",
@@ -291,62 +303,65 @@ static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
         .who = room,
         .text = invited ? PV_STR("%s was invited to %s by %s", node, room, by)
                         : PV_STR("%s %s %s", node, what, room)};
-    pv_node_tell(n, &event,
+    pv_chat_tell(n, &event,
                  pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what", what, "peer",
-                                node, "by", by, "self", self));
+                                node, "by", by, "self", self),
+                 now);
     pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node, what, by);
 }
 
-static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
+static bool is_anybody_there(const struct pv_chat *n, const uint8_t *room)
 {
     struct pv_rooms_member m;
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
-        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
-        if (p != NULL && !m.has_left && pv_peer_reach(p) != PV_REACH_NO)
+    for (size_t i = 0; pv_rooms_member(n->rooms, room, i, &m); i++) {
+        if (!m.has_left && pv_chat_is_there(n, m.pk))
             return true;
     }
     return false;
 }
 
-bool pv_rooms_part_is_over(const struct pv_node *n, const uint8_t *room)
+bool pv_rooms_part_is_over(const struct pv_chat *n, const uint8_t *room)
 {
     struct pv_rooms_member m;
     size_t others = 0;
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++)
+    for (size_t i = 0; pv_rooms_member(n->rooms, room, i, &m); i++)
         others += !m.has_left && !pv_tell_is_gone(n, m.pk) &&
-                  memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0;
+                  memcmp(m.pk, pv_chat_own(n)->key, PV_SIGN_PK_LEN) != 0;
     return others == 0;
 }
 
-/* Does a rule keep all others from what this node says there? The members that one does so for are
- * added to list ([{name, rule}]; NULL: they are not asked for). */
-static struct pv_verdict verdict_of_all(const struct pv_node *n, const uint8_t *room, json_t *list)
+/* Does a rule keep all others from what this node says there? Then rule is how the last is called.
+ * The members that one does so for are added to list ([{name, rule}]; NULL: they are not asked
+ * for).
+ */
+static bool is_denied_by_all(const struct pv_chat *n, const uint8_t *room, json_t *list,
+                             char rule[static PV_OVERLAY_RULE_BUF])
 {
     struct pv_rooms_member m;
+    struct pv_overlay_member p;
     size_t others = 0, denied = 0;
-    struct pv_verdict last = {.allow = true};
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
-        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
-        if (p == NULL || m.has_left)
+    for (size_t i = 0; pv_rooms_member(n->rooms, room, i, &m); i++) {
+        char text[PV_OVERLAY_RULE_BUF];
+        if (m.has_left || !pv_chat_peer(n, m.pk, &p))
             continue;
-        const struct pv_verdict v = pv_rules_serve(n, m.pk, PV_SERVICE_CHAT, true);
         others++;
-        if (v.allow)
+        if (n->overlay->may(n->overlay->node, m.pk, PV_OVERLAY_CHAT, true, text) ==
+            PV_OVERLAY_ALLOWED)
             continue;
         denied++;
-        last = v;
+        memcpy(rule, text, sizeof(text));
         if (list != NULL)
-            json_array_append_new(list, json_pack("{s:s, s:s}", "name", pv_peer_name(p), "rule",
-                                                  PV_RULE_STR(v.rule)));
+            json_array_append_new(list, json_pack("{s:s, s:s}", "name", p.name, "rule", text));
     }
-    return denied == others ? last : (struct pv_verdict){.allow = true};
+    return others > 0 && denied == others;
 }
 
 /* For its answer. NULL: nobody is denied it, or no memory. */
-static json_t *denied_members(const struct pv_node *n, const uint8_t *room)
+static json_t *denied_members(const struct pv_chat *n, const uint8_t *room)
 {
+    char rule[PV_OVERLAY_RULE_BUF];
     json_t *list = json_array();
-    (void)verdict_of_all(n, room, list);
+    (void)is_denied_by_all(n, room, list, rule);
     if (json_array_size(list) > 0)
         return list;
     json_decref(list);
@@ -355,17 +370,17 @@ static json_t *denied_members(const struct pv_node *n, const uint8_t *room)
 
 /* The machine's event goes to the clients it concerns: an answer to the client whose request has
  * this tag, everything else to all who watch. */
-static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
+static void take_event(void *chat, const struct pv_rooms_event *ev, pv_ns now)
 {
-    struct pv_node *n = node;
+    struct pv_chat *n = chat;
     switch (ev->type) {
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
             answer_failed(n, "room", ev->status, ev->tag);
         else {
             answer_room(n, ev->room, ev->tag);
-            tell_room(n, ev);
-            pv_node_raise(n, PV_FACT_ROOMS);
+            tell_room(n, ev, now);
+            pv_chat_raise(n, PV_CHAT_FACT_ROOMS);
         }
         break;
     case PV_ROOMS_SENT:
@@ -381,13 +396,13 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
         pv_tell_message(n, &ev->msg, now);
         break;
     case PV_ROOMS_STATE:
-        pv_tell_state(n, &ev->msg);
+        pv_tell_state(n, &ev->msg, now);
         break;
     case PV_ROOMS_INVITED:
     case PV_ROOMS_LEFT:
     case PV_ROOMS_JOINED:
-        tell_room(n, ev);
-        pv_node_raise(n, PV_FACT_ROOMS);
+        tell_room(n, ev, now);
+        pv_chat_raise(n, PV_CHAT_FACT_ROOMS);
         break;
     }
 }
@@ -400,7 +415,7 @@ static void run(void *part, pv_ns now)
     do {
         (void)pv_rooms_speak(r->rooms, now);
     } while (take_lines(r, now));
-    save_marks(r, false);
+    save_marks(r, false, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -417,21 +432,21 @@ static pv_ns next_timeout(const void *part)
 
 /* --- commands -------------------------------------------------------------------------------- */
 
-const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, const char *what,
-                                  uint64_t handle)
+const uint8_t *pv_rooms_part_need(struct pv_chat *n, const char *name, bool left, const char *what,
+                                  uint64_t handle, pv_ns now)
 {
-    if (!pv_node_need_network(n, what, handle))
+    if (!pv_chat_need_network(n, what, handle, now))
         return NULL;
-    const uint8_t *id = pv_rooms_find(n->chat.rooms, name, left);
-    const uint8_t *left_id = id != NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
+    const uint8_t *id = pv_rooms_find(n->rooms, name, left);
+    const uint8_t *left_id = id != NULL ? NULL : pv_rooms_find(n->rooms, name, true);
     /* "No such room" would be wrong while the rooms are being loaded. */
-    if (!pv_rooms_are_ready(n->chat.rooms)) {
+    if (!pv_rooms_are_ready(n->rooms)) {
         if (pv_tell_off(n, what, handle))
             return NULL;
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: the rooms are not loaded yet: try again", what);
     } else if (left_id != NULL) {
-        const char *room = PV_ROOM_STR(n->chat.rooms, left_id);
+        const char *room = PV_ROOM_STR(n->rooms, left_id);
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: this node left %s: a member of it may invite it again; `p2pvpnctl "
                         "history '%s'` shows its lines",
@@ -447,15 +462,15 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
 /* Is it an invitation with a name that another room has, too, which users here are in or invited
  * to? Somebody who means that one must not join this one by what is said, or by an invitation: its
  * name is refused there, and `room_members`, by which clients find a room, gives nothing else. */
-static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
+static bool is_doubtful(const struct pv_chat *n, const uint8_t *id)
 {
     char name[PV_ROOMS_NAME_BUF];
     struct pv_rooms_info info;
     bool invited = false, other = false;
-    pv_rooms_name(n->chat.rooms, id, name);
+    pv_rooms_name(n->rooms, id, name);
     size_t len = strcspn(name, "~");
-    for (size_t i = 0; pv_rooms_info(n->chat.rooms, i, &info); i++) {
-        const char *called = PV_ROOM_STR(n->chat.rooms, info.id);
+    for (size_t i = 0; pv_rooms_info(n->rooms, i, &info); i++) {
+        const char *called = PV_ROOM_STR(n->rooms, info.id);
         bool same = memcmp(info.id, id, PV_ROOM_ID_LEN) == 0;
         invited = invited || (same && info.invited);
         other = other || (!same && !info.left && strcspn(called, "~") == len &&
@@ -466,11 +481,11 @@ static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
 
 /* A room that users here join by what they do there. typed: what they call it; name: by its address
  * they call it so; "": they saw which it is. NULL: refused. */
-static const uint8_t *need_meant(struct pv_node *n, const char *typed, const char *name,
-                                 const char *what, uint64_t handle)
+static const uint8_t *need_meant(struct pv_chat *n, const char *typed, const char *name,
+                                 const char *what, uint64_t handle, pv_ns now)
 {
-    const uint8_t *id = pv_rooms_part_need(n, typed, false, what, handle);
-    const char *called = id == NULL ? "" : PV_ROOM_STR(n->chat.rooms, id);
+    const uint8_t *id = pv_rooms_part_need(n, typed, false, what, handle, now);
+    const char *called = id == NULL ? "" : PV_ROOM_STR(n->rooms, id);
     if (id == NULL)
         return NULL;
     if (name[0] != '\0' && strcmp(name, called) != 0) {
@@ -489,52 +504,52 @@ static const uint8_t *need_meant(struct pv_node *n, const char *typed, const cha
     return id;
 }
 
-void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, const uint8_t *id,
+void pv_rooms_part_send(struct pv_chat *n, const struct pv_ctlapi_request *req, const uint8_t *id,
                         uint64_t handle, pv_ns now)
 {
-    const struct pv_rooms_say say = {.room =
-                                         need_meant(n, req->peer, req->u.say.room, "send", handle),
-                                     .text = req->text,
-                                     .id = id};
+    const struct pv_rooms_say say = {
+        .room = need_meant(n, req->peer, req->u.say.room, "send", handle, now),
+        .text = req->text,
+        .id = id};
     if (say.room == NULL)
         return;
     if (pv_rooms_part_is_over(n, say.room)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_PEER_OFFLINE,
                         "send: nobody else is in %s, and who comes later does not see it: invite "
                         "somebody first",
-                        PV_ROOM_STR(n->chat.rooms, say.room));
+                        PV_ROOM_STR(n->rooms, say.room));
         return;
     }
-    const struct pv_verdict all = verdict_of_all(n, say.room, NULL);
-    if (!all.allow) {
+    char rule[PV_OVERLAY_RULE_BUF];
+    if (is_denied_by_all(n, say.room, NULL, rule)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "send: chat from this node to all others of %s is denied by %s: `p2pvpnctl "
                         "rules` lists the rules, admins change them",
-                        PV_ROOM_STR(n->chat.rooms, say.room), PV_RULE_STR(all.rule));
+                        PV_ROOM_STR(n->rooms, say.room), rule);
         return;
     }
-    int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
+    int r = pv_rooms_say(n->rooms, handle, &say, pv_chat_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);
 }
 
 /* A machine that was removed, or left the network, keeps its place in the room's records, too. */
-static int count_members(const struct pv_node *n, const struct pv_rooms_info *info)
+static int count_members(const struct pv_chat *n, const struct pv_rooms_info *info)
 {
     struct pv_rooms_member m;
     int count = (int)info->members;
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, info->id, i, &m); i++)
+    for (size_t i = 0; pv_rooms_member(n->rooms, info->id, i, &m); i++)
         count -= count > 0 && !m.has_left && pv_tell_is_gone(n, m.pk);
     return count;
 }
 
 /* Without memory for all of them the answer says so: a part of a list would look like the whole. */
-static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+static void cmd_list(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
+                     uint64_t handle, pv_ns now)
 {
     const struct rooms_part *r = part;
     struct pv_rooms_info info;
-    if (pv_tell_off(r->node, pv_ctlapi_cmd_name(req->cmd), handle))
+    if (pv_tell_off(r->chat, pv_ctlapi_cmd_name(req->cmd), handle))
         return;
     json_t *out = pv_ctlapi_list("rooms");
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
@@ -542,75 +557,79 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                       pv_ctlapi_pack("{s:s, s:o, s:o, s:s, s:i, s:b, s:b}", "room",
                                      PV_ROOM_STR(r->rooms, info.id), "id", id_json(info.id),
                                      "address", address_json(info.id), "creator",
-                                     PV_WHO_STR(r->node, info.creator), "members",
-                                     count_members(r->node, &info), "left", info.left, "invited",
+                                     PV_CHAT_WHO_STR(r->chat, info.creator), "members",
+                                     count_members(r->chat, &info), "left", info.left, "invited",
                                      info.invited));
     }
     pv_jsonline_set(&out, "loaded", json_boolean(pv_rooms_are_ready(r->rooms)));
-    pv_ctlsrv_answer(r->node->ctl, handle, out);
+    pv_ctlsrv_answer(r->chat->ctl, handle, out);
 }
 
 /* A peer that has left keeps its place in the room's records, but is no member. Online is one
  * question for the whole daemon (pv_peer_reach()), so that `peers` and `room members` agree. */
-static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
+static json_t *shown_members(const struct pv_chat *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
     json_t *out = pv_ctlapi_pack("{s:i, s:s, s:o, s:b, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
-                                 PV_ROOM_STR(n->chat.rooms, id), "address",
+                                 PV_ROOM_STR(n->rooms, id), "address",
                                  is_doubtful(n, id) ? json_null() : address_json(id), "down",
-                                 !n->up, "members");
-    for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
-        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
-        bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+                                 !pv_chat_own(n)->up, "members");
+    for (size_t i = 0; out != NULL && pv_rooms_member(n->rooms, id, i, &m); i++) {
+        struct pv_overlay_member p;
+        char chat[PV_OVERLAY_RULE_BUF], files[PV_OVERLAY_RULE_BUF];
+        const struct pv_overlay *o = n->overlay;
         if (m.has_left)
             continue;
-        bool online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO);
-        const struct pv_verdict v = pv_rules_serve(n, m.pk, PV_SERVICE_CHAT, true);
-        const struct pv_verdict f = pv_rules_serve(n, m.pk, PV_SERVICE_FILES, true);
+        const bool self = memcmp(m.pk, pv_chat_own(n)->key, PV_SIGN_PK_LEN) == 0;
+        const bool is_peer = pv_chat_peer(n, m.pk, &p);
+        const bool may_chat =
+            !is_peer || o->may(o->node, m.pk, PV_OVERLAY_CHAT, true, chat) == PV_OVERLAY_ALLOWED;
+        const bool may_send =
+            !is_peer || o->may(o->node, m.pk, PV_OVERLAY_FILES, true, files) == PV_OVERLAY_ALLOWED;
         pv_ctlapi_put(&out, "members",
-                      pv_ctlapi_pack(
-                          "{s:s, s:o, s:b, s:b, s:b, s:I, s:s?, s:s?}", "name", PV_WHO_STR(n, m.pk),
-                          "key", pv_ctlapi_key(m.pk), "online", online, "creator", m.is_creator,
-                          "self", self, "texts", (json_int_t)m.texts, "denied",
-                          self || p == NULL || v.allow ? NULL : PV_RULE_STR(v.rule), "files_denied",
-                          self || p == NULL || f.allow ? NULL : PV_RULE_STR(f.rule)));
+                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I, s:s?, s:s?}", "name",
+                                     PV_CHAT_WHO_STR(n, m.pk), "key", pv_ctlapi_key(m.pk), "online",
+                                     self || (is_peer && p.is_there), "creator", m.is_creator,
+                                     "self", self, "texts", (json_int_t)m.texts, "denied",
+                                     may_chat ? NULL : chat, "files_denied",
+                                     may_send ? NULL : files));
     }
     return out;
 }
 
-static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                        uint64_t handle, pv_ns now)
+static void cmd_members(void *part, struct pv_ctlapi_request *req,
+                        const struct pv_overlay_member *p, uint64_t handle, pv_ns now)
 {
     struct rooms_part *r = part;
-    const uint8_t *id =
-        pv_rooms_part_need(r->node, req->u.room.name, false, pv_ctlapi_cmd_name(req->cmd), handle);
+    const uint8_t *id = pv_rooms_part_need(r->chat, req->u.room.name, false,
+                                           pv_ctlapi_cmd_name(req->cmd), handle, now);
     if (id != NULL)
-        pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
+        pv_ctlsrv_answer(r->chat->ctl, handle, shown_members(r->chat, id));
 }
 
-static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+static void cmd_accept(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
                        uint64_t handle, pv_ns now)
 {
     struct rooms_part *r = part;
-    const uint8_t *found =
-        pv_rooms_part_need(r->node, req->u.room.name, false, pv_ctlapi_cmd_name(req->cmd), handle);
+    const uint8_t *found = pv_rooms_part_need(r->chat, req->u.room.name, false,
+                                              pv_ctlapi_cmd_name(req->cmd), handle, now);
     uint8_t id[PV_ROOM_ID_LEN];
     if (found == NULL)
         return;
     memcpy(id, found, sizeof(id)); /* it lives until the next call only */
     int status = pv_rooms_accept(r->rooms, id, now);
     if (status == PV_OK)
-        answer_room(r->node, id, handle);
+        answer_room(r->chat, id, handle);
     else
-        answer_refused(r->node, req, status, handle);
+        answer_refused(r->chat, req, status, handle);
 }
 
 /* The other commands change the room: rooms answer by an event once that is stored, or refuse. */
-static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+static void cmd_change(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
                        uint64_t handle, pv_ns now)
 {
     struct rooms_part *r = part;
-    uint64_t wall = pv_node_wall_ms(r->node, now);
+    uint64_t wall = pv_chat_wall_ms(r->chat, now);
     uint8_t id[PV_ROOM_ID_LEN];
     int status;
     if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
@@ -619,63 +638,63 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
         const char *what = pv_ctlapi_cmd_name(req->cmd);
         const uint8_t *found =
             req->cmd == PV_CTLAPI_ROOM_INVITE
-                ? need_meant(r->node, req->u.room.name, "", what, handle)
-                : pv_rooms_part_need(r->node, req->u.room.name, false, what, handle);
+                ? need_meant(r->chat, req->u.room.name, "", what, handle, now)
+                : pv_rooms_part_need(r->chat, req->u.room.name, false, what, handle, now);
         if (found == NULL)
             return;
         memcpy(id, found, sizeof(id));                 /* it lives until the next call only */
         pv_rooms_name(r->rooms, id, req->u.room.name); /* for what the answer says */
         /* A member that gets nothing of ours would not hear of it either. */
-        if (p != NULL && pv_rules_refuse(r->node, p, PV_SERVICE_CHAT, "room", handle))
+        if (p != NULL && pv_chat_refuse(r->chat, p, PV_OVERLAY_CHAT, "room", handle))
             return;
-        status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, pv_peer_pk(p), wall, now)
+        status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, p->key, wall, now)
                            : pv_rooms_leave(r->rooms, handle, id, wall, now);
     }
     if (status != PV_OK)
-        answer_refused(r->node, req, status, handle);
+        answer_refused(r->chat, req, status, handle);
 }
 
-static const struct pv_command_handler commands[] = {
-    {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NETWORK, cmd_change},
-    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NODE, cmd_change},
-    {PV_CTLAPI_ROOM_ACCEPT, PV_NEEDS_NETWORK, cmd_accept},
-    {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NETWORK, cmd_change},
-    {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NETWORK, cmd_list},
-    {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NETWORK, cmd_members},
+static const struct pv_chat_command commands[] = {
+    {PV_CTLAPI_ROOM_CREATE, PV_CHAT_NEEDS_NETWORK, cmd_change},
+    {PV_CTLAPI_ROOM_INVITE, PV_CHAT_NEEDS_NODE, cmd_change},
+    {PV_CTLAPI_ROOM_ACCEPT, PV_CHAT_NEEDS_NETWORK, cmd_accept},
+    {PV_CTLAPI_ROOM_LEAVE, PV_CHAT_NEEDS_NETWORK, cmd_change},
+    {PV_CTLAPI_ROOM_LIST, PV_CHAT_NEEDS_NETWORK, cmd_list},
+    {PV_CTLAPI_ROOM_MEMBERS, PV_CHAT_NEEDS_NETWORK, cmd_members},
 };
 
-static void show(void *part, struct pv_statuspage *st, pv_ns now)
+static void show(void *part, const struct pv_chat_page *st, pv_ns now)
 {
     const struct rooms_part *r = part;
     const struct pv_rooms_counts counts = pv_rooms_counts(r->rooms);
     const uint8_t *author, *room;
     if (pv_rooms_holding(r->rooms, now, &author, &room)) {
         const char *name = PV_ROOM_STR(r->rooms, room);
-        pv_statuspage_minor_todo(
-            st,
-            PV_STR("no more lines are taken for now, for what is unread or stored here, "
-                   "of %s in %s: ",
-                   PV_WHO_STR(r->node, author), name),
-            PV_DO(read_or_clear, PV_STR("'%s'", name)));
+        st->minor_todo(st->page,
+                       PV_STR("no more lines are taken for now, for what is unread or stored here, "
+                              "of %s in %s: ",
+                              PV_CHAT_WHO_STR(r->chat, author), name),
+                       PV_DO(read_or_clear, PV_STR("'%s'", name)));
     }
     if (pv_rooms_are_full(r->rooms))
-        pv_statuspage_minor_todo(
-            st, "nobody can invite this node to another room: ", PV_DO(leave_rooms));
-    pv_statuspage_drop(st, "room-forged", counts.forged);
-    pv_statuspage_drop(st, "room-frame", counts.bad_frames);
-    pv_statuspage_drop(st, "room-stranger", counts.strangers);
-    pv_statuspage_drop(st, "room-flood", counts.floods);
-    pv_statuspage_drop(st, "room-full", counts.full);
+        st->minor_todo(st->page,
+                       "nobody can invite this node to another room: ", PV_DO(leave_rooms));
+    st->drop(st->page, "room-forged", counts.forged);
+    st->drop(st->page, "room-frame", counts.bad_frames);
+    st->drop(st->page, "room-stranger", counts.strangers);
+    st->drop(st->page, "room-flood", counts.floods);
+    st->drop(st->page, "room-full", counts.full);
 }
 
-const struct pv_part pv_part_rooms = {
+const struct pv_chatpart pv_chatpart_rooms = {
     .name = "rooms",
-    .size = PV_PART_SIZE(struct rooms_part),
+    .size = PV_CHATPART_SIZE(struct rooms_part),
     .start = start,
+    .on_values = on_values,
     .free = free_rooms,
     .on_facts = on_facts,
-    .on_peer = on_peer,
-    .on_member_gone = on_member_gone,
+    .on_member = on_member,
+    .on_gone = on_gone,
     .run = run,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* chatjob.c - who owns what in jobs of chat and their results, and how the queue carries them. */
+/* chatjob.c - who owns what in jobs of chat and their results. */
 #include "daemon/core/chatjobs/chatjob.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/chatjobs/roomjob.h"
-#include "daemon/core/jobs/jobqueue.h"
 
 struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
 {
@@ -32,6 +31,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
     records_free(job->msgs, job->n_msgs);
     free(job->ids);
     pv_roomjob_free(job->room);
+    free(job->value);
     free(job);
     return NULL;
 }
@@ -44,6 +44,9 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
     records_free(result->msgs, result->n_msgs);
     free(result->backlog);
     pv_roomjob_result_free(result->room);
+    for (size_t i = 0; i < result->n_values; i++)
+        free(result->values[i].bytes);
+    free(result->values);
     free(result);
     return NULL;
 }
@@ -66,43 +69,4 @@ void pv_chat_record_done(struct pv_chat_record *rec)
 {
     free(rec->text);
     memset(rec, 0, sizeof(*rec)); /* so that a second end does no harm */
-}
-
-/* --- on the queue of jobs ------------------------------------------------------------------ */
-
-static void free_request(void *request)
-{
-    pv_chatjob_free(request);
-}
-
-static void free_answer(void *answer)
-{
-    pv_chatjob_result_free(answer);
-}
-
-static const struct pv_job_type TYPE = {free_request, free_answer};
-
-struct pv_job *pv_chatjob_wrap(struct pv_chatjob *chat)
-{
-    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_OPAQUE);
-    if (job == NULL)
-        pv_chatjob_free(chat);
-    else
-        job->u.opaque = (struct pv_job_opaque){&TYPE, chat};
-    return job;
-}
-
-struct pv_chatjob *pv_chatjob_of(const struct pv_job *job)
-{
-    return job->kind == PV_JOB_OPAQUE && job->u.opaque.type == &TYPE ? job->u.opaque.request : NULL;
-}
-
-struct pv_job_answer pv_chatjob_answer(struct pv_chatjob_result *result)
-{
-    return (struct pv_job_answer){&TYPE, result};
-}
-
-struct pv_chatjob_result *pv_chatjob_result_of(const struct pv_job_result *result)
-{
-    return result != NULL && result->answer.type == &TYPE ? result->answer.is : NULL;
 }

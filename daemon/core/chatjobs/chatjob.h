@@ -11,7 +11,6 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
-#include "daemon/core/jobs/job.h"
 #include "proto/chat/chat.h"
 #include "proto/chat/room.h"
 
@@ -37,7 +36,9 @@ enum {
                                     member can use up what is there for all */
     PV_CHATJOB_GONE_DAYS = 30,   /* so long a deleted message is known, should it come again; copies
                                     of it are kept for 14 days at most */
-    PV_CHATJOB_MAX_PURGE = 1000, /* messages deleted by one job: others wait for the store */
+    PV_CHATJOB_VALUE_NAME = 32,  /* bytes of a value's name, with the NUL */
+    PV_CHATJOB_MAX_VALUE = 16 << 20, /* bytes of a value */
+    PV_CHATJOB_MAX_PURGE = 1000,     /* messages deleted by one job: others wait for the store */
 };
 #define PV_CHATJOB_MAX_TOTAL (UINT64_C(1) << 30) /* bytes of all messages, when nothing is set */
 
@@ -124,12 +125,18 @@ enum pv_chatjob_kind {
      * all messages are more than max_bytes, the oldest that were read, then the oldest unread ones;
      * at most PV_CHATJOB_MAX_PURGE at once. In: keep_s. Out: n_deleted, more. */
     PV_CHATJOB_PURGE,
+    /* Keep a named value of a part of chat, in place of the one that is there. In: value_name,
+     * value. */
+    PV_CHATJOB_PUT,
+    /* The named values. Out: values. */
+    PV_CHATJOB_VALUES,
     /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
     PV_CHATJOB_ROOM,
     PV_CHATJOB_KINDS, /* no kind: how many there are */
 };
 
 struct pv_chatjob {
+    uint64_t number; /* written by the queue */
     enum pv_chatjob_kind kind;
     uint8_t peer[PV_SIGN_PK_LEN]; /* all of one peer; INBOX with of_peer */
     /* The conversation is not known, as one of a network that was left, and is looked for by a
@@ -157,7 +164,17 @@ struct pv_chatjob {
     size_t n_msgs;
     uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED: owned */
     size_t n_ids;
-    struct pv_roomjob *room; /* ROOM: owned */
+    struct pv_roomjob *room;                /* ROOM: owned */
+    char value_name[PV_CHATJOB_VALUE_NAME]; /* PUT */
+    uint8_t *value;                         /* PUT: owned; n_value bytes */
+    size_t n_value;
+};
+
+/* A named value of a part. */
+struct pv_chatjob_value {
+    char name[PV_CHATJOB_VALUE_NAME];
+    uint8_t *bytes; /* owned */
+    size_t len;
 };
 
 /* The messages that one peer still has to get from this node. */
@@ -183,7 +200,9 @@ struct pv_chatjob_result {
     uint64_t unread;                 /* COUNTS */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
-    struct pv_roomjob_result *room; /* ROOM: owned */
+    struct pv_roomjob_result *room;  /* ROOM: owned */
+    struct pv_chatjob_value *values; /* VALUES: owned */
+    size_t n_values;
 };
 
 /* A zeroed job of this kind; NULL without memory. */
@@ -191,18 +210,6 @@ struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind);
 /* Frees job and what it owns; NULL is fine; returns NULL. */
 struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job);
 struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result);
-
-/* --- on the queue of jobs ------------------------------------------------------------------ */
-
-/* A job of what chat asks of the store, which is taken; NULL for NULL and without memory. */
-struct pv_job *pv_chatjob_wrap(struct pv_chatjob *chat);
-/* The request in a job; NULL: the job is of another owner. */
-struct pv_chatjob *pv_chatjob_of(const struct pv_job *job);
-/* The answer to a job that wrap() made; owns result, which may be NULL. */
-struct pv_job_answer pv_chatjob_answer(struct pv_chatjob_result *result);
-/* The result in the answer, which keeps it; NULL: the job failed, or is of another owner. Of NULL,
- * NULL. */
-struct pv_chatjob_result *pv_chatjob_result_of(const struct pv_job_result *result);
 
 /* --- messages ------------------------------------------------------------------------------ */
 

@@ -13,7 +13,7 @@
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
-#include "daemon/core/node/chathooks.h"
+#include "daemon/core/node/apphooks.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -182,8 +182,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_faults(n->faults, st);
     show_datapath(&x->datapath, st);
-    show_closed_port(n, "messages", PV_PORTS_CHAT, x->datapath.no_chat, st);
-    show_closed_port(n, "files", PV_PORTS_FILES, x->datapath.no_files, st);
+    show_closed_port(n, "messages", PV_PORTS_CHAT, x->datapath.no_app[0], st);
+    show_closed_port(n, "files", PV_PORTS_FILES, x->datapath.no_app[1], st);
     for (size_t i = 0; i < n->reports.n; i++) {
         char more[48] = "";
         if (n->reports.list[i].more > 0)
@@ -276,7 +276,7 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
 
 /* The answer lacks counts rather than coming late: people ask for the status exactly when
  * things fail. */
-static void answer_status(void *self, uint64_t handle, const struct pv_chat_counts *counts,
+static void answer_status(void *self, uint64_t handle, const struct pv_app_counts *counts,
                           pv_ns now)
 {
     struct info *x = self;
@@ -294,9 +294,9 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                       pv_ns now)
 {
     struct info *x = part;
-    if (x->node->chat.hooks == NULL)
+    if (x->node->app_hooks == NULL)
         answer_status(x, handle, NULL, now);
-    else if (!x->node->chat.hooks->count(x->node, answer_status, x, handle, now))
+    else if (!x->node->app_hooks->count(x->node, answer_status, x, handle, now))
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
 

@@ -12,7 +12,7 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/nat/udpwatch.h"
-#include "daemon/core/node/chathooks.h"
+#include "daemon/core/node/apphooks.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
@@ -418,7 +418,7 @@ static void why_cause(struct pv_peer *p, json_t **lines, pv_ns now)
 static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     char held[PV_CTLAPI_ERROR_BUF];
-    if (!pv_peer_is_static(p) && n->chat.hooks != NULL && n->chat.hooks->held(n, p, held))
+    if (!pv_peer_is_static(p) && n->app_hooks != NULL && n->app_hooks->held(n, p, held))
         note(lines, "%s", held);
 }
 

@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "daemon/core/node/config.h"
+#include "daemon/core/chatjobs/chatpart.h"
 
 struct pv_autoaccept; /* opaque */
 

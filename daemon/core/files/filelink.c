@@ -8,9 +8,9 @@
 
 #include "base/bucket.h"
 #include "base/bytes.h"
+#include "base/streams.h"
 #include "crypto/ct.h"
-#include "daemon/core/node/streamkinds.h"
-#include "daemon/core/peer/linkkeys.h"
+#include "daemon/core/chatjobs/chatpart.h"
 
 enum {
     MAX_WORDS = 8, /* notices about files that are not in the table */
@@ -215,6 +215,13 @@ static struct file *add_file(struct pv_filelink *l)
                        .changed = true};
     l->dirty = true;
     return f;
+}
+
+/* The pair's key, and how far it is known. */
+static enum pv_overlay_link pair_key(const struct pv_filelink *l, const uint8_t *pk,
+                                     uint8_t *ret_key)
+{
+    return l->cfg.keys == NULL ? PV_OVERLAY_LINK_NONE : l->cfg.keys(l->cfg.owner, pk, ret_key);
 }
 
 /* Do the rules let it move the way it goes? */
@@ -550,9 +557,10 @@ static void fetch(struct pv_filelink *l, struct file *f, pv_ns now)
  * not before the disk has it, of which pv_filelink_kept() tells. */
 static bool waits(const struct pv_filelink *l, const struct file *f)
 {
-    enum pv_linkkeys_state state = pv_linkkeys_state(l->cfg.keys, f->e.peer);
+    enum pv_overlay_link state = pair_key(l, f->e.peer, NULL);
     return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
-           file_may_move(l, f) && (state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED);
+           file_may_move(l, f) &&
+           (state == PV_OVERLAY_LINK_NONE || state == PV_OVERLAY_LINK_CONFIRMED);
 }
 
 /* Starts what may run. */
@@ -1057,7 +1065,7 @@ static struct file_conn *find_conn(struct pv_filelink *l, uint32_t sid)
     return NULL;
 }
 
-void pv_filelink_closed(void *link, uint32_t sid, int status, pv_ns now)
+void pv_filelink_closed(void *link, uint32_t sid)
 {
     struct pv_filelink *l = link;
     struct file_conn *c = find_conn(l, sid);
@@ -1131,7 +1139,7 @@ static bool check(const struct pv_filelink *l, const struct file_conn *c, bool o
                   uint8_t mac[static PV_PROOF_MAC_LEN])
 {
     uint8_t key[PV_PROOF_KEY_LEN];
-    if (!pv_linkkeys_key(l->cfg.keys, c->pk, key))
+    if (!pv_overlay_has_key(pair_key(l, c->pk, key)))
         return false;
     const struct pv_proof proof = {.key = key,
                                    .opener = c->pk,
@@ -1153,7 +1161,7 @@ static bool take_hello(struct pv_filelink *l, struct file_conn *c)
     if (!check(l, c, true, c->out + PV_PROOF_NONCE_LEN))
         return false;
     c->out_len = PV_FILE_CHALLENGE_LEN;
-    pv_streams_wake(l->cfg.streams, &c->turn, PV_STREAM_FILE, c->sid);
+    pv_streams_wake(l->cfg.streams, &c->turn, PV_CHAT_STREAM_FILE, c->sid);
     c->challenged = true;
     c->len = 0;
     c->want = PV_PROOF_MAC_LEN + PV_FILE_GET_LEN;
@@ -1169,7 +1177,7 @@ static bool take_frame(struct pv_filelink *l, struct file_conn *c, pv_ns now)
     }
     if (!c->challenged && c->want == PV_FILE_HELLO_LEN)
         return take_hello(l, c);
-    if (!c->challenged && pv_linkkeys_state(l->cfg.keys, c->pk) != PV_LINKKEYS_NONE)
+    if (!c->challenged && pair_key(l, c->pk, NULL) != PV_OVERLAY_LINK_NONE)
         return false;
     if (c->challenged && !check(l, c, false, c->buf))
         return false;
@@ -1203,7 +1211,7 @@ struct pv_view pv_filelink_out(void *link, uint32_t sid)
     return c == NULL ? pv_view(NULL, 0) : pv_view(c->out + c->out_done, c->out_len - c->out_done);
 }
 
-void pv_filelink_wrote(void *link, uint32_t sid, size_t n, pv_ns now)
+void pv_filelink_wrote(void *link, uint32_t sid, size_t n)
 {
     struct file_conn *c = find_conn(link, sid);
     if (c != NULL)
@@ -1521,7 +1529,7 @@ void pv_filelink_speak(struct pv_filelink *l, pv_ns now)
     for (size_t i = 0; i < l->n; i++) {
         struct file *f = &l->files[i];
         if (f->changed && l->cfg.tell != NULL)
-            l->cfg.tell(l->cfg.owner, f->e.number);
+            l->cfg.tell(l->cfg.owner, f->e.number, now);
         f->changed = false;
     }
 }

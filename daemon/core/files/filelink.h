@@ -32,6 +32,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "chat/node.h"
 #include "crypto/sign.h"
 #include "proto/chat/file.h"
 
@@ -99,15 +100,16 @@ enum pv_file_room {
     PV_FILE_ROOM_OPEN,
 };
 
-struct pv_linkkeys;
 struct pv_streams;
 struct pv_filelink; /* opaque */
 
 struct pv_filelink_config {
     struct pv_rng rng;
-    const struct pv_log *log;       /* borrowed; may be NULL */
-    const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
-    struct pv_streams *streams;     /* borrowed: those that have output */
+    const struct pv_log *log; /* borrowed; may be NULL */
+    /* The key of the pair, as struct pv_overlay's link() (chat/node.h). NULL: connections are taken
+     * unproven. */
+    enum pv_overlay_link (*keys)(const void *owner, const uint8_t *pk, uint8_t *ret_key);
+    struct pv_streams *streams; /* borrowed: those that have output */
     uint8_t own_pk[PV_SIGN_PK_LEN];
     struct pv_fifo *ops; /* borrowed: of struct pv_fileop, for the owner to take */
     /* May files go to the member (to), or come from it? Asked when one is offered, when it begins
@@ -120,7 +122,7 @@ struct pv_filelink_config {
      * to be sent in-band: one that cannot be is lost, as on the way. And the number of a file that
      * is new or in another state. */
     void (*send)(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now);
-    void (*tell)(void *owner, uint32_t number);
+    void (*tell)(void *owner, uint32_t number, pv_ns now);
     void *owner; /* borrowed */
 };
 
@@ -202,9 +204,9 @@ PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *
                                        uint32_t *ret_sid);
 /* Its requests come out as operations; the sid is forgotten then. */
 void pv_filelink_handle_bytes(void *link, uint32_t sid, struct pv_view bytes, pv_ns now);
-void pv_filelink_closed(void *link, uint32_t sid, int status, pv_ns now);
+void pv_filelink_closed(void *link, uint32_t sid);
 struct pv_view pv_filelink_out(void *link, uint32_t sid); /* until the next call */
-void pv_filelink_wrote(void *link, uint32_t sid, size_t n, pv_ns now);
+void pv_filelink_wrote(void *link, uint32_t sid, size_t n);
 /* Connections closed because their other end was not the peer's daemon, ever. */
 uint64_t pv_filelink_unproven(const struct pv_filelink *link);
 

@@ -12,21 +12,16 @@
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/files/autoaccept.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/saved.h"
-#include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/linkkeys.h"
-#include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/chat/chatjson.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
-#define META_FILES "files"     /* the table's name in the store */
-#define META_PINS  "file-pins" /* that of the pins of auto-accept */
+#define VALUE_FILES "files"     /* the table's name in the store */
+#define VALUE_PINS  "file-pins" /* that of the pins of auto-accept */
 
 struct files {
-    struct pv_node *node;
+    struct pv_chat *chat;
     struct pv_filelink *link;      /* owned */
     struct pv_autoaccept *rules;   /* owned; with their pins */
     struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
@@ -38,7 +33,7 @@ struct files {
 static bool may_move(const void *part, const uint8_t *pk, bool to)
 {
     const struct files *f = part;
-    return pv_rules_serve(f->node, pk, PV_SERVICE_FILES, to).allow;
+    return pv_chat_admits(f->chat, pk, PV_OVERLAY_FILES, to);
 }
 
 /* The word of a sender counts in a room that it is in: else it could put what it offers wherever it
@@ -46,7 +41,7 @@ static bool may_move(const void *part, const uint8_t *pk, bool to)
 static enum pv_file_room room_of(const void *part, const uint8_t *pk, const uint8_t *room)
 {
     const struct files *f = part;
-    const struct pv_rooms *rooms = f->node->chat.rooms;
+    const struct pv_rooms *rooms = f->chat->rooms;
     struct pv_rooms_info info;
     struct pv_rooms_member m;
     if (rooms == NULL || !pv_rooms_look(rooms, room, &info))
@@ -58,28 +53,34 @@ static enum pv_file_room room_of(const void *part, const uint8_t *pk, const uint
     return PV_FILE_ROOM_STRANGE;
 }
 
-static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now);
-static void tell_watchers(void *part, uint32_t number);
+static enum pv_overlay_link pair_key(const void *part, const uint8_t *pk, uint8_t *ret_key)
+{
+    const struct files *f = part;
+    return f->chat->overlay->link(f->chat->overlay->node, pk, ret_key);
+}
 
-static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now);
+static void tell_watchers(void *part, uint32_t number, pv_ns now);
+
+static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
 {
     struct files *f = part;
-    struct pv_filelink_config fc = {.rng = f->node->rng,
-                                    .log = f->node->log,
-                                    .keys = f->node->linkkeys,
-                                    .streams = &f->node->streams,
+    struct pv_filelink_config fc = {.rng = f->chat->rng,
+                                    .log = f->chat->log,
+                                    .keys = pair_key,
+                                    .streams = &f->chat->streams,
                                     .ops = &f->ops,
                                     .admits = may_move,
                                     .room = room_of,
                                     .send = send_notice,
                                     .tell = tell_watchers,
                                     .owner = f};
-    memcpy(fc.own_pk, f->node->identity->sign_pk, sizeof(fc.own_pk));
+    memcpy(fc.own_pk, pv_chat_own(f->chat)->key, sizeof(fc.own_pk));
     f->passed.handle = -1;
     int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
-                              pv_saved_value(cfg->saved, META_PINS), f->node->log);
+                              pv_chatpart_value(cfg, VALUE_PINS), f->chat->log);
     if (r == PV_OK)
-        r = pv_filelink_new(&f->link, &fc, pv_saved_value(cfg->saved, META_FILES));
+        r = pv_filelink_new(&f->link, &fc, pv_chatpart_value(cfg, VALUE_FILES));
     return r;
 }
 
@@ -94,157 +95,140 @@ static void free_files(void *part)
 
 /* --- peers ----------------------------------------------------------------------------------- */
 
-/* Files of up to how many bytes are taken unasked of it? Rules go by who the roster says it is, and
- * nobody else's word pins one. */
-static uint64_t auto_max(struct files *f, const struct pv_peer *p)
+/* Files of up to how many bytes are taken unasked of it? Rules go by who the member list says it
+ * is, and nobody else's word pins one. */
+static uint64_t auto_max(struct files *f, const struct pv_overlay_member *m)
 {
-    const struct pv_roster *roster = f->node->roster;
-    const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_node(roster, pv_peer_pk(p));
-    if (m == NULL)
+    if (!pv_overlay_is_in(m))
         return 0;
-    pv_autoaccept_enter(f->rules, pv_roster_network_id(roster));
-    return pv_autoaccept_max(f->rules, m->name, m->node);
+    pv_autoaccept_enter(f->rules, pv_chat_own(f->chat)->network);
+    return pv_autoaccept_max(f->rules, m->name, m->key);
 }
 
-static struct pv_filelink_peer as_peer(struct files *f, const struct pv_peer *p, bool online)
+static struct pv_filelink_peer as_peer(struct files *f, const struct pv_overlay_member *m,
+                                       bool online)
 {
-    return (struct pv_filelink_peer){.pk = pv_peer_pk(p),
-                                     .name = pv_peer_name(p),
-                                     .addr = *pv_peer_ip4(p),
+    return (struct pv_filelink_peer){.pk = m->key,
+                                     .name = m->name,
+                                     .addr = m->ip4,
                                      .online = online,
-                                     .auto_max = auto_max(f, p)};
-}
-
-/* Can its daemon be connected to? While our own interface is down nobody's can, whatever the
- * coordinator says of the peer. */
-static bool is_there(const struct files *f, const struct pv_peer *p)
-{
-    return pv_node_is_on_overlay(f->node) && pv_peer_reach(p) != PV_REACH_NO;
+                                     .auto_max = auto_max(f, m)};
 }
 
 /* Also the first look at a member, by which a rule with its name is pinned to it. */
-static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
+static void look_at(struct files *f, const struct pv_overlay_member *m, pv_ns now)
 {
-    const struct pv_filelink_peer peer = as_peer(f, p, is_there(f, p));
+    const struct pv_filelink_peer peer = as_peer(f, m, pv_chat_can_connect(f->chat, m));
     pv_filelink_set_peer(f->link, &peer, now);
 }
 
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct files *f = wait->self;
-    pv_node_stored(f->node, result);
+    pv_chat_stored(f->chat, result->status, now);
     if (result->status == PV_OK)
         pv_filelink_kept(f->link, wait->tag, now);
 }
 
 /* The whole table each time. */
-static void save(struct files *f)
+static void save(struct files *f, pv_ns now)
 {
     uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
     uint64_t number;
     if (buf == NULL) {
-        pv_node_not_stored(f->node);
+        pv_chat_stored(f->chat, PV_ERR_NOMEM, now);
         return;
     }
     size_t len = pv_filelink_save(f->link, buf, &number);
-    pv_node_put_meta_for(f->node, META_FILES, pv_view(buf, len), on_job, f, number);
+    pv_chat_put_value(f->chat, VALUE_FILES, pv_view(buf, len),
+                      &(struct pv_chat_kept){on_job, f, number}, now);
     free(buf);
 }
 
-static void save_pins(struct files *f)
+static void save_pins(struct files *f, pv_ns now)
 {
     size_t len;
     uint8_t *pins = pv_autoaccept_save(f->rules, &len);
     if (pins == NULL)
-        pv_node_not_stored(f->node);
+        pv_chat_stored(f->chat, PV_ERR_NOMEM, now);
     else
-        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len));
+        pv_chat_put_value(f->chat, VALUE_PINS, pv_view(pins, len), NULL, now);
     free(pins);
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct files *f = part;
-    if ((facts & PV_FACT_STORE) != 0) {
-        save(f);
-        save_pins(f);
+    struct pv_overlay_member m;
+    if ((facts & PV_CHAT_FACT_STORE) != 0) {
+        save(f, now);
+        save_pins(f, now);
     }
-    if ((facts & PV_FACT_RULES) != 0)
+    if ((facts & PV_OVERLAY_RULES) != 0)
         pv_filelink_rules_changed(f->link, now);
-    if ((facts & PV_FACT_ROOMS) != 0)
+    if ((facts & PV_CHAT_FACT_ROOMS) != 0)
         pv_filelink_rooms_changed(f->link);
-    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
+    if ((facts & PV_OVERLAY_OVERLAY) == 0)
         return;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(f->node->peers, p)) != NULL;)
-        look_at(f, p, now);
+    for (bool is = pv_chat_next_node(f->chat, NULL, &m); is;
+         is = pv_chat_next_node(f->chat, &m, &m))
+        look_at(f, &m, now);
 }
 
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
 {
     /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
-    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
-        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if (pv_peer_is_node(p) && (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
-                                        PV_PEER_FACT_MEMBER | PV_PEER_FACT_LINK)) != 0)
-        look_at(part, p, now);
+    if (m->presence == PV_OVERLAY_UNKNOWN)
+        news &= ~(unsigned)PV_OVERLAY_NEWS_PRESENCE;
+    if (m->kind == PV_OVERLAY_MEMBER &&
+        (news & (PV_OVERLAY_NEWS_PATH | PV_OVERLAY_NEWS_PRESENCE | PV_OVERLAY_NEWS_MEMBER |
+                 PV_OVERLAY_NEWS_LINK)) != 0)
+        look_at(part, m, now);
 }
 
-static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+static void on_gone(void *part, const uint8_t *key, pv_ns now)
 {
     struct files *f = part;
-    pv_filelink_peer_gone(f->link, pk, now);
+    pv_filelink_peer_gone(f->link, key, now);
 }
 
 /* --- notices --------------------------------------------------------------------------------- */
 
 /* A session carries it, so the peer is there, also where the coordinator has not said so. */
-static void take_notice(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+static void on_notice(void *part, const struct pv_overlay_member *from, struct pv_view body,
+                      pv_ns now)
 {
     struct files *f = part;
     const struct pv_filelink_peer peer = as_peer(f, from, true);
     pv_filelink_handle_notice(f->link, &peer, body, now);
 }
 
-/* A notice has the file's name: like the file it waits for hybrid keys where they are to come. */
-static bool may_tell(const struct pv_peer *p, pv_ns now)
-{
-    enum pv_peer_pq_state pq = pv_peer_pq(p, now).state;
-    return pv_peer_can_talk(p, now) && (pq == PV_PEER_PQ_HYBRID || pq == PV_PEER_PQ_UNABLE);
-}
-
+/* The notice is repeated when there is a path. */
 static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now)
 {
     const struct files *f = part;
-    struct pv_peer *p = pv_peers_by_pk(f->node->peers, pk);
-    if (p == NULL)
-        return;
-    if (may_tell(p, now)) {
-        pv_peers_send(f->node->peers, p, PV_INBAND_FILE, notice);
-        return;
-    }
-    pv_peer_want(p, "a file waits", now); /* the notice is repeated when there is a path */
-    pv_peers_touch(f->node->peers, p, now);
+    f->chat->overlay->notice(f->chat->overlay->node, pk, notice, now);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
 
 /* Only members fetch files; whose an address is, cryptokey routing proved (DESIGN 8). */
-static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
+int pv_files_part_accepted(struct pv_chat *n, const struct pv_addr *remote, uint32_t *ret_sid,
+                           pv_ns now)
 {
-    struct files *f = part;
-    const struct pv_node *n = f->node;
-    struct pv_addr ip = who->remote;
-    ip.port = 0;
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_ip(n->roster, &ip);
-    if (m == NULL || memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
+    struct files *f = pv_chat_part(n, &pv_chatpart_files);
+    const struct pv_overlay_query query = {.how = PV_OVERLAY_BY_ADDR, .addr = remote};
+    struct pv_overlay_member m;
+    if (f == NULL || !n->overlay->find(n->overlay->node, &query, &m) || m.is_self ||
+        m.kind == PV_OVERLAY_STATIC)
         return PV_ERR_REFUSED;
-    return pv_filelink_accepted(f->link, m->node, now, ret_sid);
+    return pv_filelink_accepted(f->link, m.key, now, ret_sid);
 }
 
-static void *link_of(void *part)
+struct pv_filelink *pv_files_part_link(const struct pv_chat *n)
 {
-    const struct files *f = part;
-    return f->link;
+    const struct files *f = pv_chat_part(n, &pv_chatpart_files);
+    return f == NULL ? NULL : f->link;
 }
 
 /* --- operations of the shell ----------------------------------------------------------------- */
@@ -252,37 +236,39 @@ static void *link_of(void *part)
 /* The pair's key as it is now: a transfer that fails by an older one is tried again. */
 static void prove(const struct files *f, struct pv_files_op *op)
 {
-    const struct pv_node *n = f->node;
+    const struct pv_chat *n = f->chat;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, op->op.number);
     struct pv_files_proof *proof = &op->proof;
     if (op->op.type != PV_FILEOP_FETCH || entry == NULL)
         return;
-    proof->wanted = pv_linkkeys_state(n->linkkeys, entry->peer) != PV_LINKKEYS_NONE;
+    const enum pv_overlay_link state = pair_key(f, entry->peer, proof->key);
+    proof->wanted = state != PV_OVERLAY_LINK_NONE;
     /* Without a key it is tried with none, which no daemon answers. */
-    if (!proof->wanted || !pv_linkkeys_key(n->linkkeys, entry->peer, proof->key))
+    if (!pv_overlay_has_key(state))
         return;
     pv_rng_fill(&n->rng, proof->nonce, sizeof(proof->nonce));
-    memcpy(proof->opener, n->identity->sign_pk, sizeof(proof->opener));
+    memcpy(proof->opener, pv_chat_own(n)->key, sizeof(proof->opener));
     memcpy(proof->acceptor, entry->peer, sizeof(proof->acceptor));
 }
 
-static bool poll_order(void *part, const void **ret_order)
+bool pv_files_part_poll(struct pv_chat *n, const struct pv_files_op **ret_op)
 {
-    struct files *f = part;
+    struct files *f = pv_chat_part(n, &pv_chatpart_files);
     struct pv_fileop op;
+    if (f == NULL)
+        return false;
     pv_wipe(&f->given, sizeof(f->given)); /* the shell has carried it out */
     if (pv_fifo_take(&f->ops, &op) != PV_OK)
         return false;
     f->given.op = op;
     if (op.sid != 0)
         f->given.op.sid =
-            pv_sid(op.type == PV_FILEOP_PASS ? PV_STREAM_CTL : PV_STREAM_FILE, op.sid);
-    const struct pv_member *self = pv_node_self(f->node);
-    if (self != NULL)
-        /* The connection leaves from our address in the network: the other side knows us by it. */
-        f->given.local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+            pv_sid(op.type == PV_FILEOP_PASS ? PV_STREAM_OF_CTL : PV_CHAT_STREAM_FILE, op.sid);
+    /* The connection leaves from our address in the network: the other side knows us by it. */
+    const struct pv_overlay_own *own = pv_chat_own(n);
+    f->given.local = op.addr.family == PV_AF_INET6 ? own->ip6 : own->ip4;
     prove(f, &f->given);
-    *ret_order = &f->given;
+    *ret_op = &f->given;
     return true;
 }
 
@@ -290,14 +276,15 @@ static void drop_passed(struct files *f)
 {
     const struct pv_fileop op = {.type = PV_FILEOP_RELEASE, .handle = f->passed.handle};
     if (op.handle >= 0 && pv_fifo_put(&f->ops, &op, sizeof(op)) != PV_OK)
-        pv_log(f->node->log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
+        pv_log(f->chat->log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
     f->passed.handle = -1;
 }
 
-static void on_report(void *part, const void *report, pv_ns now)
+void pv_files_part_report(struct pv_chat *n, const struct pv_files_report *r, pv_ns now)
 {
-    struct files *f = part;
-    const struct pv_files_report *r = report;
+    struct files *f = pv_chat_part(n, &pv_chatpart_files);
+    if (f == NULL)
+        return;
     switch (r->news) {
     case PV_FILES_PASSED:
         drop_passed(f);
@@ -343,9 +330,9 @@ static bool is_lost(const struct pv_file_entry *f)
 
 /* A file of a machine that was removed failed by that, and nobody can mend it. While this machine
  * is down nothing moves, whatever else there is, and no peer went away by that. */
-static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f)
+static const char *why_of(const struct pv_chat *n, const struct pv_file_entry *f)
 {
-    if (!n->up && !is_over(f->state) && !f->running)
+    if (!pv_chat_own(n)->up && !is_over(f->state) && !f->running)
         return "this machine is down: `sudo p2pvpnctl up` goes on with it";
     if (is_lost(f))
         return "p2pvpnd began anew: send-file offers it again";
@@ -355,18 +342,18 @@ static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f
 }
 
 /* Its room's name here; NULL: it is offered in none, or in one that is not known any more. */
-static const char *name_room(const struct pv_node *n, const struct pv_file_entry *f,
+static const char *name_room(const struct pv_chat *n, const struct pv_file_entry *f,
                              char buf[static PV_ROOMS_NAME_BUF])
 {
     struct pv_rooms_info info;
-    return n->chat.rooms != NULL && pv_rooms_look(n->chat.rooms, f->room, &info)
-               ? pv_rooms_name(n->chat.rooms, f->room, buf)
+    return n->rooms != NULL && pv_rooms_look(n->rooms, f->room, &info)
+               ? pv_rooms_name(n->rooms, f->room, buf)
                : NULL;
 }
 
 /* An offer that calls nobody to the screen: its user has muted who sends it, or the room, or has
  * not accepted that. */
-static bool is_muted(const struct pv_node *n, const struct pv_file_entry *f)
+static bool is_muted(const struct pv_chat *n, const struct pv_file_entry *f)
 {
     uint8_t room[PV_SIGN_PK_LEN];
     pv_room_key(f->room, room);
@@ -375,28 +362,30 @@ static bool is_muted(const struct pv_node *n, const struct pv_file_entry *f)
 }
 
 struct names {
-    char who[PV_NODE_WHO], room[PV_ROOMS_NAME_BUF];
+    char who[PV_CHAT_WHO], room[PV_ROOMS_NAME_BUF];
 };
 
 /* The name of its other side; another: that means another machine by now. Of one that was no member
  * ever, as in a network that was left, the name is kept with the file. */
-static const char *peer_of(const struct pv_node *n, const struct pv_file_entry *f, bool another,
-                           char who[static PV_NODE_WHO])
+static const char *peer_of(const struct pv_chat *n, const struct pv_file_entry *f, bool another,
+                           char who[static PV_CHAT_WHO])
 {
-    if (n->roster != NULL && pv_roster_known(n->roster, f->peer) != NULL)
-        return pv_node_who(n, f->peer, who);
+    struct pv_overlay_member m;
+    if (pv_chat_known(n, f->peer, &m))
+        return pv_chat_who(n, f->peer, who);
     if (!another)
         return f->peer_name;
-    snprintf(who, PV_NODE_WHO, "%s (former, %s)", f->peer_name,
+    snprintf(who, PV_CHAT_WHO, "%s (former, %s)", f->peer_name,
              PV_KEY_SHORT_STR(PV_KEY_STR(f->peer)));
     return who;
 }
 
-static struct pv_chatjson_file shown(const struct pv_node *n, const struct pv_file_entry *f,
+static struct pv_chatjson_file shown(const struct pv_chat *n, const struct pv_file_entry *f,
                                      struct names *names)
 {
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
-    const bool another = pv_tell_is_anothers(n, m != NULL ? m->name : f->peer_name, f->peer);
+    struct pv_overlay_member m;
+    const bool is_known = pv_chat_known(n, f->peer, &m);
+    const bool another = pv_tell_is_anothers(n, is_known ? m.name : f->peer_name, f->peer);
     return (struct pv_chatjson_file){
         .number = f->number,
         .id = f->id,
@@ -418,14 +407,14 @@ static struct pv_chatjson_file shown(const struct pv_node *n, const struct pv_fi
     };
 }
 
-static void tell_watchers(void *part, uint32_t number)
+static void tell_watchers(void *part, uint32_t number, pv_ns now)
 {
     const struct files *f = part;
     struct names names;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL)
         return;
-    const struct pv_chatjson_file file = shown(f->node, entry, &names);
+    const struct pv_chatjson_file file = shown(f->chat, entry, &names);
     if (file.muted) /* its offers stand in the list of files */
         return;
     const struct pv_event event = {
@@ -436,20 +425,21 @@ static void tell_watchers(void *part, uint32_t number)
         .text = PV_STR("file %s %s %s%s%s: %s", file.name, file.outgoing ? "to" : "from", file.peer,
                        file.room != NULL ? " in " : "", file.room != NULL ? file.room : "",
                        pv_file_state_name(file.state))};
-    pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
+    pv_chat_tell(f->chat, &event, pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)),
+                 now);
 }
 
 static void run(void *part, pv_ns now)
 {
     struct files *f = part;
     /* Its request was read before its connection ended, and would have taken the descriptor. */
-    if (f->passed.handle >= 0 && !pv_ctlsrv_is_open(f->node->ctl, f->passed_by))
+    if (f->passed.handle >= 0 && !pv_ctlsrv_is_open(f->chat->ctl, f->passed_by))
         drop_passed(f);
     pv_filelink_speak(f->link, now);
     if (pv_filelink_take_dirty(f->link, now))
-        save(f);
+        save(f, now);
     if (pv_autoaccept_take_dirty(f->rules))
-        save_pins(f);
+        save_pins(f, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -465,16 +455,15 @@ static pv_ns next_timeout(const void *part)
 }
 
 /* One line, whatever changed hands: names of others must not hide other problems. */
-static void show_kept_out(const struct files *f, struct pv_statuspage *st)
+static void show_kept_out(const struct files *f, const struct pv_chat_page *st)
 {
-    const struct pv_roster *roster = f->node->roster;
     const char *first = NULL, *name;
     char text[PV_NAME_BUF + 128];
     size_t n = 0;
-    for (size_t i = 0; roster != NULL && (name = pv_autoaccept_name(f->rules, i)) != NULL; i++) {
-        const struct pv_member *m = pv_roster_by_name(roster, name);
-        if (m == NULL || memcmp(m->node, f->node->identity->sign_pk, sizeof(m->node)) == 0 ||
-            !pv_autoaccept_keeps_out(f->rules, i, m->node))
+    for (size_t i = 0; (name = pv_autoaccept_name(f->rules, i)) != NULL; i++) {
+        struct pv_overlay_member m;
+        if (!pv_overlay_by_word(f->chat->overlay, PV_OVERLAY_BY_NAME, name, &m) || m.is_self ||
+            !pv_autoaccept_keeps_out(f->rules, i, m.key))
             continue;
         first = n++ == 0 ? name : first;
     }
@@ -484,15 +473,15 @@ static void show_kept_out(const struct files *f, struct pv_statuspage *st)
         snprintf(text, sizeof(text),
                  "%s and %zu more, which are other machines than before: ", first, n - 1);
     if (n > 0)
-        pv_statuspage_minor_todo(st, PV_STR("[chat] auto-accept does not hold for %s", text),
-                                 PV_DO(accept_one_by_hand));
+        st->minor_todo(st->page, PV_STR("[chat] auto-accept does not hold for %s", text),
+                       PV_DO(accept_one_by_hand));
 }
 
-static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
+static void show_status(void *part, const struct pv_chat_page *st, pv_ns now)
 {
     const struct files *f = part;
     show_kept_out(f, st);
-    pv_statuspage_drop(st, "file-unproven", pv_filelink_unproven(f->link));
+    st->drop(st->page, "file-unproven", pv_filelink_unproven(f->link));
 }
 
 /* --- commands -------------------------------------------------------------------------------- */
@@ -502,32 +491,32 @@ static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
     struct names names;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL) {
-        pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
+        pv_ctlsrv_fail(f->chat->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
         return;
     }
-    const struct pv_chatjson_file file = shown(f->node, entry, &names);
-    pv_ctlsrv_answer(f->node->ctl, handle,
+    const struct pv_chatjson_file file = shown(f->chat, entry, &names);
+    pv_ctlsrv_answer(f->chat->ctl, handle,
                      pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
 }
 
 /* False: the client was told that there is no such room. One that hands a file over again comes
  * while p2pvpnd starts, and by its id the file knows its room. */
-static bool find_room(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
-                      const uint8_t **ret_room)
+static bool find_room(struct pv_chat *n, const struct pv_ctlapi_request *req, uint64_t handle,
+                      pv_ns now, const uint8_t **ret_room)
 {
     *ret_room = NULL;
     if (req->u.file.room[0] == '\0' ||
-        (req->u.file.transfer[0] != '\0' && !pv_rooms_are_ready(n->chat.rooms)))
+        (req->u.file.transfer[0] != '\0' && !pv_rooms_are_ready(n->rooms)))
         return true;
-    *ret_room = pv_rooms_part_need(n, req->u.file.room, false, "send-file", handle);
+    *ret_room = pv_rooms_part_need(n, req->u.file.room, false, "send-file", handle, now);
     return *ret_room != NULL;
 }
 
-static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+static void cmd_send(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
+                     uint64_t handle, pv_ns now)
 {
     struct files *f = part;
-    struct pv_node *n = f->node;
+    struct pv_chat *n = f->chat;
     uint8_t id[PV_FILE_ID_LEN];
     uint32_t number;
     const uint8_t *room;
@@ -538,9 +527,9 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                        "send-file: a transfer has 22 characters, as an id of a message");
         return;
     }
-    if (!find_room(n, req, handle, &room))
+    if (!find_room(n, req, handle, now, &room))
         return; /* the next request drops the descriptor, or the connection's end */
-    if (pv_rules_refuse(n, p, PV_SERVICE_FILES, "send-file", handle))
+    if (pv_chat_refuse(n, p, PV_OVERLAY_FILES, "send-file", handle))
         return;
     /* The descriptor must have come on the connection of the request: a client cannot send the file
      * of another. */
@@ -551,10 +540,10 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     const struct pv_filelink_offer offer = {
-        .peer = as_peer(f, p, is_there(f, p)),
+        .peer = as_peer(f, p, pv_chat_can_connect(n, p)),
         .name = pv_view(req->text, strlen(req->text)),
         .size = f->passed.size,
-        .time_ms = pv_node_wall_ms(n, now),
+        .time_ms = pv_chat_wall_ms(n, now),
         .stamp = f->passed.stamp,
         .handle = f->passed.handle,
         .id = has_id ? id : NULL,
@@ -570,24 +559,23 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     f->passed.handle = -1; /* the offer's now */
-    pv_peer_want(p, "a file waits", now);
-    pv_peers_touch(n->peers, p, now);
+    pv_chat_want(n, p->key, "a file waits", now);
     answer_file(f, number, handle);
 }
 
 /* Without memory for all of them the answer says so: a part of a list would look like the whole. */
-static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
+static void cmd_list(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
+                     uint64_t handle, pv_ns now)
 {
     const struct files *f = part;
     const struct pv_file_entry *entry;
     json_t *out = pv_ctlapi_list("files");
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
         struct names names;
-        const struct pv_chatjson_file file = shown(f->node, entry, &names);
+        const struct pv_chatjson_file file = shown(f->chat, entry, &names);
         pv_ctlapi_put(&out, "files", pv_chatjson_write_file(&file));
     }
-    pv_ctlsrv_answer(f->node->ctl, handle, out);
+    pv_ctlsrv_answer(f->chat->ctl, handle, out);
 }
 
 /* Gives the client the received file: its descriptor goes out with the answer. */
@@ -600,7 +588,7 @@ static int pass(struct files *f, uint32_t number, uint64_t handle)
     if (entry->outgoing || entry->state != PV_FILE_DONE)
         return PV_ERR_STATE;
     struct pv_fileop op = {
-        .type = PV_FILEOP_PASS, .sid = pv_ctlsrv_sid(f->node->ctl, handle), .number = number};
+        .type = PV_FILEOP_PASS, .sid = pv_ctlsrv_sid(f->chat->ctl, handle), .number = number};
     memcpy(op.id, entry->id, sizeof(op.id));
     return pv_fifo_put(&f->ops, &op, sizeof(op));
 }
@@ -638,11 +626,11 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
                  : is_over(entry->state) ? "was"
                                          : "is",
                  state_words(state_of(entry)), entry->state == PV_FILE_FAILED ? ", " : "",
-                 entry->state == PV_FILE_FAILED ? why_of(f->node, entry) : "", remedy);
+                 entry->state == PV_FILE_FAILED ? why_of(f->chat, entry) : "", remedy);
     else
         snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                  (unsigned long)number, pv_strstatus(status));
-    pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_fail(f->chat->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
 /* A user who accepts a file of a machine by hand has looked at who it is: the rule with its name
@@ -650,16 +638,14 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
 static void trust(struct files *f, uint32_t number)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
-    const struct pv_roster *roster = f->node->roster;
-    const struct pv_member *m =
-        entry == NULL || roster == NULL ? NULL : pv_roster_by_node(roster, entry->peer);
-    if (m != NULL)
-        pv_autoaccept_trust(f->rules, m->name, m->node);
+    struct pv_overlay_member m;
+    if (entry != NULL && pv_chat_member(f->chat, entry->peer, &m))
+        pv_autoaccept_trust(f->rules, m.name, m.key);
 }
 
 /* The commands about one file that is known by its number. */
-static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                    pv_ns now)
+static void cmd_one(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
+                    uint64_t handle, pv_ns now)
 {
     struct files *f = part;
     int r = PV_ERR_UNSUPPORTED;
@@ -679,49 +665,30 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         answer_failed(f, req->u.file.number, r, handle);
 }
 
-static const struct pv_command_handler commands[] = {
-    {PV_CTLAPI_FILE_SEND, PV_NEEDS_NODE, cmd_send},
-    {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_list},
-    {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_one},
-    {PV_CTLAPI_FILE_STOP, PV_NEEDS_NOTHING, cmd_one},
-    {PV_CTLAPI_FILE_GET, PV_NEEDS_NOTHING, cmd_one},
-    {PV_CTLAPI_FILE_SAVED, PV_NEEDS_NOTHING, cmd_one},
+static const struct pv_chat_command commands[] = {
+    {PV_CTLAPI_FILE_SEND, PV_CHAT_NEEDS_NODE, cmd_send},
+    {PV_CTLAPI_FILES, PV_CHAT_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_FILE_ACCEPT, PV_CHAT_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_STOP, PV_CHAT_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_GET, PV_CHAT_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_SAVED, PV_CHAT_NEEDS_NOTHING, cmd_one},
 };
 
-static const struct pv_inband_handler inband[] = {{PV_INBAND_FILE, take_notice}};
-
-/* The only output here is the answer to a HELLO: whoever takes a connection over writes the rest to
- * it and closes it. */
-static const struct pv_stream_handler streams[] = {{
-    .kind = PV_STREAM_FILE,
-    .machine = link_of,
-    .accepted = accepted,
-    .bytes = pv_filelink_handle_bytes,
-    .closed = pv_filelink_closed,
-    .out = pv_filelink_out,
-    .wrote = pv_filelink_wrote,
-}};
-
-const struct pv_part pv_part_files = {
+const struct pv_chatpart pv_chatpart_files = {
     .name = "files",
-    .after = {"linkkeys"},
-    .size = PV_PART_SIZE(struct files),
+    .waits = true,
+    .size = PV_CHATPART_SIZE(struct files),
     .start = start,
     .free = free_files,
     .on_facts = on_facts,
-    .on_peer = on_peer,
-    .on_member_gone = on_member_gone,
+    .on_member = on_member,
+    .on_gone = on_gone,
     .on_stop = on_stop,
     .run = run,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .poll_order = poll_order,
-    .on_report = on_report,
+    .on_notice = on_notice,
     .status = show_status,
-    .inband = inband,
-    .n_inband = PV_ARRAY_LEN(inband),
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
-    .streams = streams,
-    .n_streams = PV_ARRAY_LEN(streams),
 };

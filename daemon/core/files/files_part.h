@@ -9,10 +9,10 @@
  */
 #pragma once
 
+#include "daemon/core/chatjobs/chat.h"
 #include "daemon/core/files/filelink.h"
-#include "daemon/core/node/part.h"
 
-extern const struct pv_part pv_part_files;
+extern const struct pv_chatpart pv_chatpart_files;
 
 /* An open descriptor of a regular file that a control client passed with its next request, and may
  * read; a RELEASE for it is owed. */
@@ -29,7 +29,7 @@ struct pv_files_proof {
     uint8_t opener[PV_SIGN_PK_LEN], acceptor[PV_SIGN_PK_LEN];
 };
 
-/* An order of this part to the shell (PV_ORDER_PART). */
+/* An operation for the shell. */
 struct pv_files_op {
     struct pv_fileop op;         /* its sid as streams of the engine have it (streams.h) */
     struct pv_addr local;        /* FETCH: own overlay address to bind */
@@ -42,7 +42,7 @@ enum pv_files_news {
     PV_FILES_DONE,     /* a transfer ended */
 };
 
-/* The shell's report to this part (pv_engine_report()). */
+/* The shell's report. */
 struct pv_files_report {
     enum pv_files_news news;
     uint32_t sid;                  /* PASSED: of the client's stream (streams.h) */
@@ -50,3 +50,12 @@ struct pv_files_report {
     uint64_t tag, done;            /* PROGRESS, DONE: of the transfer, and bytes */
     enum pv_file_why why;          /* DONE */
 };
+
+/* The next operation, valid until the next call into chat. Returns false if none waits. */
+bool pv_files_part_poll(struct pv_chat *n, const struct pv_files_op **ret_op);
+void pv_files_part_report(struct pv_chat *n, const struct pv_files_report *report, pv_ns now);
+/* Somebody connected to PV_FILE_PORT of this node. PV_ERR_REFUSED, PV_ERR_LIMIT: close it. */
+PV_MUST_CHECK int pv_files_part_accepted(struct pv_chat *n, const struct pv_addr *remote,
+                                         uint32_t *ret_sid, pv_ns now);
+/* The machine that has its streams; NULL: there is none. */
+struct pv_filelink *pv_files_part_link(const struct pv_chat *n);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* job.c - who owns what in jobs and their results: freeing one frees all below it. */
+/* job.c - who owns what in jobs: freeing one frees all below it. */
 #include "daemon/core/jobs/job.h"
 
 #include <stdio.h>
@@ -24,9 +24,6 @@ struct pv_job *pv_job_free(struct pv_job *job)
         break;
     case PV_JOB_NETPLAN:
         free(job->u.netplan);
-        break;
-    case PV_JOB_OPAQUE:
-        job->u.opaque.type->free_request(job->u.opaque.request);
         break;
     case PV_JOB_NAMES:
         free(job->u.names.bytes);
@@ -61,11 +58,4 @@ void pv_job_root_aside(const char *file, const uint8_t pk[static PV_SIGN_PK_LEN]
         MARK = 12, /* ours: characters; 72 bits of a key, so that no two keys meet in one file */
     };
     snprintf(ret_path, size, "%s.%.*s", file, MARK, PV_KEY_STR(pk));
-}
-
-void pv_job_result_done(struct pv_job_result *result)
-{
-    if (result->answer.type != NULL)
-        result->answer.type->free_answer(result->answer.is);
-    result->answer = (struct pv_job_answer){NULL, NULL};
 }

@@ -21,7 +21,7 @@
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
     PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
-    PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; and keys as forget says */
+    PV_JOB_FORGET_NETWORK, /* store: the roster; and keys as forget says */
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
     PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
     PV_JOB_KEEP_ROOT,      /* keeper: makes or takes a root key; wiped from the job after */
@@ -30,7 +30,6 @@ enum pv_job_kind {
     PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
     PV_JOB_NETPLAN,        /* helper: what the host's network shall be like; whole, idempotent */
-    PV_JOB_OPAQUE,         /* store of its owner: see struct pv_job_type */
     PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
     PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
@@ -132,24 +131,6 @@ struct pv_job_iface {
     char zone[PV_NAME_BUF];
 };
 
-/* The owner of a request and its answer. Only the owner and the function that serves the request
- * look inside; the queue and the shell carry both. Each function frees what it gets; NULL is fine.
- */
-struct pv_job_type {
-    void (*free_request)(void *request);
-    void (*free_answer)(void *answer);
-};
-
-struct pv_job_opaque {
-    const struct pv_job_type *type;
-    void *request; /* owned */
-};
-
-struct pv_job_answer {
-    const struct pv_job_type *type; /* NULL: none came */
-    void *is;                       /* owned */
-};
-
 /* The files that are deleted with a network. The root key is worth more than the node: it is
  * deleted only for a user who says so. */
 enum pv_job_forget {
@@ -183,7 +164,6 @@ struct pv_job {
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
         struct pv_netplan *netplan; /* owned */
-        struct pv_job_opaque opaque;
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */
         struct pv_portmapjob portmap;
@@ -198,8 +178,6 @@ struct pv_job_result {
     char error[PV_JOB_ERROR_MAX];
     struct pv_addr addrs[PV_JOB_MAX_ADDRS]; /* RESOLVE */
     size_t n_addrs;
-    struct pv_job_answer answer;         /* OPAQUE; zeros otherwise or on failure */
-    bool off;                            /* OPAQUE: all fail, the store cannot be opened */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
 };
@@ -211,5 +189,3 @@ void pv_job_root_aside(const char *file, const uint8_t pk[static PV_SIGN_PK_LEN]
 
 /* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */
 struct pv_job *pv_job_free(struct pv_job *job);
-/* Frees what a result owns, not the struct itself. */
-void pv_job_result_done(struct pv_job_result *result);

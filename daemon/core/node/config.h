@@ -95,12 +95,6 @@ struct pv_saved {
     size_t n_endpoints;
 };
 
-/* One auto-accept line of the configuration. */
-struct pv_auto_accept {
-    char name[PV_NAME_BUF]; /* "" = everybody */
-    uint64_t max;           /* bytes of a file */
-};
-
 /* [traversal] stun: asked for this node's address before the coordinator is. */
 struct pv_stun_server {
     char host[PV_JOB_HOST_MAX]; /* name or address; "" = none */
@@ -147,13 +141,6 @@ struct pv_hardnat_config {
     unsigned max_mappings; /* 0 = PV_HARDNAT_MAX_MAPPINGS, which is the most */
     unsigned max_pps;      /* packets a second; 0 = PV_HARDNAT_MAX_PPS, which is the most */
 };
-/* [chat] */
-struct pv_chat_config {
-    bool store;      /* store = coordinator: copies wait there for a member that is away */
-    bool plain_off;  /* plain = off: text that is not proven is refused */
-    uint64_t keep_s; /* keep: messages read are deleted then; 0: never */
-};
-
 /* Whom the name server answers. */
 enum pv_dns_for {
     PV_DNS_NOBODY,   /* there is none */
@@ -225,7 +212,10 @@ struct pv_engine_config {
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
     bool has_firewall;        /* false: whatever the rules of the network allow */
     const char *root_file;    /* where the root key is, for the user; outlives the engine */
-    struct pv_chat_config chat;
+    /* The part of the program that runs over the overlay in this process, and what only that part
+     * looks into; borrowed. NULL: there is none. */
+    const struct pv_part *app;
+    const void *app_config;
     bool key_given;      /* the transport key is of the configuration: it is not replaced */
     uint64_t rotate_s;   /* [security] rotate: age of a transport key; 0: never by itself */
     enum pv_dns_for dns; /* a name server listens on the overlay address, and for whom */
@@ -238,7 +228,5 @@ struct pv_engine_config {
     const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
     const char *directory;    /* with keys and database, absolute, UTF-8; "": not told; borrowed */
     struct pv_lan_config lan; /* [lan] */
-    const struct pv_auto_accept *auto_accept; /* borrowed during new() */
-    size_t n_auto_accept;
-    uint64_t wall_us; /* wall clock at new(), Unix microseconds */
+    uint64_t wall_us;         /* wall clock at new(), Unix microseconds */
 };

@@ -39,7 +39,6 @@ enum pv_fact {
     PV_FACT_RULES = 1u << 20,       /* the rules and tags in force (member/rules.h) */
     PV_FACT_MISSED = 1u << 22,      /* memory lacked for a statement: it has to come again */
     PV_FACT_UDP = 1u << 23,         /* node.ways.udp_blocked */
-    PV_FACT_ROOMS = 1u << 24,       /* a room was made, accepted or left, or who is in it changed */
 };
 
 /* About one peer. */

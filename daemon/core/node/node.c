@@ -404,8 +404,6 @@ static const char *const source_names[PV_FROM_COUNT] = {
     [PV_FROM_STATEMENTS] = "statements",
     [PV_FROM_COORDINATOR] = "coordinator",
     [PV_FROM_MEMBERS] = "members",
-    [PV_FROM_COPIES] = "copies",
-    [PV_FROM_NOTIFICATIONS] = "notifications",
 };
 
 /* Others can cause these lines as often as they like, so each source has a rate; what was held back
@@ -518,6 +516,14 @@ void pv_node_report_over(struct pv_node *n, enum pv_report_source source, const 
     const struct pv_report *r = find_report(n, source, text);
     if (r != NULL)
         drop_report(n, (size_t)(r - n->reports.list));
+}
+
+bool pv_node_is_in(const struct pv_node *n)
+{
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    return n->roster != NULL && !n->removed && !has_left(n) && !pv_node_is_stranger(n) &&
+           (self == NULL || (self->state != PV_MEMBER_EXPIRED && self->state != PV_MEMBER_WAITING));
 }
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)

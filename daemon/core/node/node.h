@@ -27,11 +27,9 @@
 
 struct pv_desc_nat;
 struct pv_highwater;
-struct pv_chat_hooks;
-struct pv_chatlink;
+struct pv_app_hooks;
 struct pv_coordclient;
 struct pv_linkkeys;
-struct pv_rooms;
 struct pv_engine;
 struct pv_fp_builder;
 struct pv_gatherer;
@@ -81,11 +79,9 @@ enum pv_mark {
 /* The sources of lines in the log and in `status` that nobody here asked for. Each source is
  * bounded by itself (base/repeats.h): one that has a million lines hides no other's. */
 enum pv_report_source {
-    PV_FROM_STATEMENTS,    /* statements that were refused, whoever brought them */
-    PV_FROM_COORDINATOR,   /* what it says or does */
-    PV_FROM_MEMBERS,       /* what they keep or do */
-    PV_FROM_COPIES,        /* copies of messages for us that were refused */
-    PV_FROM_NOTIFICATIONS, /* messages that were not notified of */
+    PV_FROM_STATEMENTS,  /* statements that were refused, whoever brought them */
+    PV_FROM_COORDINATOR, /* what it says or does */
+    PV_FROM_MEMBERS,     /* what they keep or do */
     PV_FROM_COUNT,
 };
 
@@ -263,15 +259,9 @@ struct pv_node {
     struct pv_node_store store;
     const struct pv_faults *faults; /* of the configuration, for status and why; NULL: none */
 
-    struct {                      /* each written by the part around it */
-        struct pv_chatlink *link; /* connections between members, and what goes over them */
-        struct pv_fifo lines;     /* of them what is for rooms (chatlink.h) */
-        struct pv_rooms *rooms;
-        const struct pv_chat_hooks *hooks; /* what it says to clients; NULL: nothing */
-        /* Why chat's database cannot be used, and what to do; "" = it can, as far as is known. Of
-         * the engine, which sees the results of all jobs. */
-        char off[PV_JOB_ERROR_MAX];
-    } chat;
+    /* Answers of the program that runs over the overlay in this process; of its part. NULL: there
+     * is none. */
+    const struct pv_app_hooks *app_hooks;
 
     struct pv_node_keys keys;
     struct pv_node_ways ways;
@@ -318,6 +308,8 @@ static inline struct pv_signer pv_node_signer(const struct pv_node *n)
 {
     return pv_signer_sk(n->identity->sign_sk);
 }
+/* Returns true if this node can act as a member. False: pv_node_need_network() says why. */
+bool pv_node_is_in(const struct pv_node *n);
 /* May connections be made and taken on the overlay? Not while its interface comes or goes, nor from
  * the moment on in which this node says goodbye. */
 bool pv_node_is_on_overlay(const struct pv_node *n);

@@ -8,13 +8,12 @@
  * Every kind in one row. Enumerators are made from these rows, and test_engine_tables asks for a
  * part that takes each.
  *
- *   COORD  TCP to a coordinator, opened by the engine
- *   CHAT   TCP 2047 on the overlay, opened or accepted; bound to the TUN
  *   CTL    the unix socket, accepted
- *   FILE   TCP 2048 on the overlay, accepted; bound to the TUN
- *   SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
+ *   APP1   TCP on the overlay, opened or accepted at the first port of the program that runs over
+ * it (part.h); bound to the TUN APP2   the same at its second port COORD  TCP to a coordinator,
+ * opened by the engine SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
  */
-#define PV_STREAM_ROWS(X) X(CTL) X(COORD) X(CHAT) X(FILE) X(SCOUT)
+#define PV_STREAM_ROWS(X) X(CTL) X(APP1) X(APP2) X(COORD) X(SCOUT)
 
 #define PV_STREAM_ENUMERATOR(name) PV_STREAM_##name,
 enum pv_stream_kind {
@@ -29,8 +28,8 @@ _Static_assert((int)PV_STREAM_CTL == (int)PV_STREAM_OF_CTL, "the control server 
 
 /* The other end of an accepted stream. */
 struct pv_stream_peer {
-    struct pv_addr remote; /* CHAT, FILE */
-    struct pv_addr local;  /* CHAT, FILE */
+    struct pv_addr remote; /* APP1, APP2 */
+    struct pv_addr local;  /* APP1, APP2 */
     uint32_t uid;          /* CTL: SO_PEERCRED */
     bool may_change;       /* CTL: root; others in the socket's group may read and chat */
 };

@@ -28,5 +28,5 @@ struct pv_datapath_counts {
     /* The control thread's own. */
     uint64_t not_relayed; /* to and from streams to relays, which were full */
     /* Why it does not listen at the overlay's address of IPv4, of IPv6, negative; 0: it does. */
-    int no_chat[2], no_files[2];
+    int no_app[2][2];
 };

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/core/node/chathooks.h"
+#include "daemon/core/node/apphooks.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
@@ -409,8 +409,8 @@ static void fail_unknown(struct pv_node *n, const char *text, const char *what, 
 {
     if (pv_peer_fail_known(n, text, what, handle))
         return;
-    if (n->chat.hooks != NULL && strncmp(what, "room", strlen("room")) != 0 &&
-        n->chat.hooks->is_room(n, text))
+    if (n->app_hooks != NULL && strncmp(what, "room", strlen("room")) != 0 &&
+        n->app_hooks->is_room(n, text))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: no peer %s, but a room: type '#%s', in a shell with the quotes", what,
                         text, text);

@@ -53,15 +53,17 @@ struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms)
     return NULL;
 }
 
-void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster,
-                          const uint8_t *own_pk, pv_ns now)
+void pv_rooms_set_network(struct pv_rooms *rooms, const uint8_t *network, const uint8_t *own_pk,
+                          pv_ns now)
 {
     rooms->now = now;
     forget_all(rooms);
-    rooms->roster = roster;
+    rooms->in_network = network != NULL;
     memcpy(rooms->cfg.own_pk, own_pk, sizeof(rooms->cfg.own_pk));
-    if (roster != NULL)
+    if (network != NULL) {
+        memcpy(rooms->network, network, sizeof(rooms->network));
         pv_rooms_ask_load(rooms);
+    }
 }
 
 bool pv_rooms_are_ready(const struct pv_rooms *rooms)
@@ -158,10 +160,8 @@ bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **r
 static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_record *rec,
                        const struct pv_room_have *base, size_t n_base)
 {
-    const struct pv_room_make make = {.network = pv_roster_network_id(rs->roster),
-                                      .signer = rs->cfg.signer,
-                                      .base = base,
-                                      .n_base = n_base};
+    const struct pv_room_make make = {
+        .network = rs->network, .signer = rs->cfg.signer, .base = base, .n_base = n_base};
     size_t len = 0;
     memcpy(rec->signer, rs->cfg.own_pk, sizeof(rec->signer));
     if (room != NULL)
@@ -443,7 +443,7 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
 {
     struct pv_heap_node *node;
     rooms->now = now;
-    if (now >= rooms->load_at && rooms->roster != NULL)
+    if (now >= rooms->load_at && rooms->in_network)
         pv_rooms_ask_load(rooms);
     while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
         struct pv_rooms_room *room = PV_CONTAINER_OF(node, struct pv_rooms_room, timer);

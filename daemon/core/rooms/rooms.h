@@ -24,10 +24,10 @@
 
 #include "base/log.h"
 #include "base/pv.h"
+#include "chat/node.h"
 #include "daemon/core/chatjobs/chatjob.h"
-#include "daemon/core/jobs/jobqueue.h"
+#include "daemon/core/chatjobs/chatqueue.h"
 #include "proto/chat/room.h"
-#include "proto/roster/roster.h"
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
@@ -59,8 +59,10 @@ struct pv_rooms_config {
     struct pv_rng rng;
     struct pv_appsigner signer; /* as the node own_pk */
     uint8_t own_pk[PV_SIGN_PK_LEN];
-    struct pv_jobqueue *jobs; /* borrowed: to the store */
-    const struct pv_log *log; /* borrowed; may be NULL */
+    struct pv_chatqueue *jobs; /* borrowed: to the store */
+    const struct pv_log *log;  /* borrowed; may be NULL */
+    /* The machine pk, whatever became of it. Returns false if nothing is known of it. */
+    bool (*known)(const void *owner, const uint8_t *pk, struct pv_overlay_member *ret_member);
     /* May the member chat with this node? The texts of one that may not wait with the others, and
      * are asked for when this may have changed (pv_rooms_ask_all()); no invitation by it is
      * followed. NULL: all may. */
@@ -80,10 +82,10 @@ struct pv_rooms; /* opaque */
 /* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg);
 struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms); /* NULL is fine; returns NULL */
-/* The network this node is in from now on, borrowed until the next call; NULL: none. own_pk: it
- * may be another one by now. Loads its rooms. */
-void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster,
-                          const uint8_t *own_pk, pv_ns now);
+/* The id of the network that this node is in from now on, PV_OVERLAY_NETWORK_LEN bytes; NULL: it is
+ * in none. own_pk: it may be another one by now. Loads its rooms. */
+void pv_rooms_set_network(struct pv_rooms *rooms, const uint8_t *network, const uint8_t *own_pk,
+                          pv_ns now);
 /* Are the rooms loaded? */
 bool pv_rooms_are_ready(const struct pv_rooms *rooms);
 

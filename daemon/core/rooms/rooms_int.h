@@ -93,7 +93,7 @@ struct pv_rooms_room {
 };
 
 struct pv_rooms_job {
-    struct pv_jobwait wait; /* its tag: has_user: of a request */
+    struct pv_chatwait wait; /* its tag: has_user: of a request */
     bool has_user;
     enum pv_roomjob_kind kind;
     uint8_t room[PV_ROOM_ID_LEN];
@@ -136,7 +136,8 @@ struct pv_rooms_peer {
 
 struct pv_rooms {
     struct pv_rooms_config cfg;
-    const struct pv_roster *roster; /* NULL: in no network */
+    bool in_network;
+    uint8_t network[PV_OVERLAY_NETWORK_LEN]; /* its id */
     bool loaded;
     pv_ns load_at; /* PV_NEVER: loaded, or under way */
     pv_ns now;     /* of the call under way */

@@ -192,8 +192,8 @@ static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
 /* Did it leave the network, or was it removed? */
 static bool is_gone(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    const struct pv_member *known = pv_roster_known(rs->roster, pk);
-    return known != NULL && (known->state == PV_MEMBER_LEFT || known->state == PV_MEMBER_REVOKED);
+    struct pv_overlay_member known;
+    return rs->cfg.known(rs->cfg.owner, pk, &known) && pv_overlay_is_former(&known);
 }
 
 static bool is_former(const struct pv_rooms *rs, const struct pv_rooms_node *m)
@@ -664,7 +664,7 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
 
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id)
 {
-    for (struct pv_jobwait *wait = rs->cfg.jobs->waits; wait != NULL; wait = wait->hh.next) {
+    for (struct pv_chatwait *wait = rs->cfg.jobs->waits; wait != NULL; wait = wait->hh.next) {
         const struct pv_rooms_job *job = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
         if (wait->self == rs && job->kind == PV_ROOMJOB_FORGET &&
             memcmp(job->room, id, sizeof(job->room)) == 0)

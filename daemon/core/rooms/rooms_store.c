@@ -20,7 +20,7 @@ enum {
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
-static pv_job_done job_done;
+static pv_chatqueue_done_fn job_done;
 
 /* Rows name their network: rooms of another one that this node was in are not found. */
 struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
@@ -32,7 +32,7 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
     if (job == NULL || job->room == NULL)
         return pv_chatjob_free(job);
     job->room->kind = kind;
-    memcpy(job->room->network, pv_roster_network_id(rs->roster), sizeof(job->room->network));
+    memcpy(job->room->network, rs->network, sizeof(job->room->network));
     if (room != NULL)
         memcpy(job->room->room, room, sizeof(job->room->room));
     return job;
@@ -40,8 +40,8 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
 
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 {
-    struct pv_rooms_job *entry = pv_jobqueue_add(rs->cfg.jobs, pv_chatjob_wrap(job), job_done, rs,
-                                                 rs->now + PV_S(JOB_S), sizeof(*entry));
+    struct pv_rooms_job *entry =
+        pv_chatqueue_add(rs->cfg.jobs, job, job_done, rs, rs->now + PV_S(JOB_S), sizeof(*entry));
     if (entry == NULL)
         return NULL;
     entry->kind = job->room->kind;
@@ -63,7 +63,7 @@ static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int
         pv_rooms_event_push(rs, &e);
 }
 
-static void give_up_job(struct pv_jobwait *wait)
+static void give_up_job(struct pv_chatwait *wait)
 {
     struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
     tell_done(wait->self, entry, PV_ERR_CLOSED);
@@ -75,7 +75,7 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
     /* A look that was begun begins anew with the rooms that are loaded. */
     rs->sweep.again = rs->sweep.again || rs->sweep.on;
     rs->sweep.on = false;
-    pv_jobqueue_forget(rs->cfg.jobs, rs, give_up_job);
+    pv_chatqueue_forget(rs->cfg.jobs, rs, give_up_job);
 }
 
 /* --- lines and events ---------------------------------------------------------------------- */
@@ -160,12 +160,13 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     if (text == NULL)
         return PV_ERR_NOMEM;
     struct pv_room_text *t = &room->batch[room->n_batch++];
-    const struct pv_member *known = pv_roster_known(rs->roster, author->pk);
+    struct pv_overlay_member known;
+    const bool is_known = rs->cfg.known(rs->cfg.owner, author->pk, &known);
     *t = (struct pv_room_text){.seq = rec->seq, .time_ms = rec->time_ms, .text = text};
     t->skips = rec->seq != author->taken + 1;
     t->own = author == room->self;
     memcpy(t->author, author->pk, sizeof(t->author));
-    snprintf(t->author_name, sizeof(t->author_name), "%s", known == NULL ? "?" : known->name);
+    snprintf(t->author_name, sizeof(t->author_name), "%s", is_known ? known.name : "?");
     memcpy(t->id, rec->hash, sizeof(t->id));
     memcpy(t->sig, sig, sizeof(t->sig));
     /* From here on the next text of this author is expected, although the store has not seen this
@@ -479,7 +480,7 @@ static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int sta
 }
 
 /* A reload or another network drops all jobs: nobody is called for those any more. */
-static void job_done(struct pv_jobwait *wait, struct pv_job_result *done, pv_ns now)
+static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *done, pv_ns now)
 {
     struct pv_rooms *rooms = wait->self;
     struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);

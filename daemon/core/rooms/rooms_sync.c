@@ -18,8 +18,8 @@ enum {
 
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    const struct pv_member *m = rs->roster == NULL ? NULL : pv_roster_known(rs->roster, pk);
-    return m != NULL && m->state == PV_MEMBER_ACTIVE;
+    struct pv_overlay_member m;
+    return rs->in_network && rs->cfg.known(rs->cfg.owner, pk, &m) && pv_overlay_is_in(&m);
 }
 
 /* A node that the roster does not name counts as revoked: nobody vouches for its key. */
@@ -31,8 +31,8 @@ bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
 
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    const struct pv_member *m = pv_roster_known(rs->roster, pk);
-    return m == NULL || m->state == PV_MEMBER_REVOKED;
+    struct pv_overlay_member m;
+    return !rs->cfg.known(rs->cfg.owner, pk, &m) || m.kind == PV_OVERLAY_REMOVED;
 }
 
 /* How far the author's log may go here. */
@@ -208,7 +208,7 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 
 void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now)
 {
-    for (size_t i = 0; rooms->roster != NULL && i < rooms->n_rooms; i++) {
+    for (size_t i = 0; rooms->in_network && i < rooms->n_rooms; i++) {
         struct pv_rooms_room *room = rooms->rooms[i];
         pv_rooms_ask(rooms, room, now);
         /* And one that this node may tell now of what it lacks is told. */
@@ -528,7 +528,7 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         rs->counts.full++;
         return PV_OK;
     }
-    int r = pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified);
+    int r = pv_room_record_parse(raw, rs->network, &verified);
     if (r < 0 && r != PV_ERR_NOMEM)
         return PV_ERR_AUTH;
     if (r == PV_OK)
@@ -555,12 +555,13 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
         if (memcmp(room->records[i].rec.hash, rec->hash, sizeof(rec->hash)) == 0)
             return PV_ERR_EXISTS;
     }
-    int r = pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified);
+    int r = pv_room_record_parse(raw, rs->network, &verified);
     if (r < 0)
         return r == PV_ERR_NOMEM ? r : PV_ERR_AUTH;
     /* Nobody we have heard of: made up, to fill the room's places, or newer than our roster; then
      * it comes again with the next list. */
-    if (rec->type == PV_ROOM_INVITE && pv_roster_known(rs->roster, rec->node) == NULL) {
+    struct pv_overlay_member m;
+    if (rec->type == PV_ROOM_INVITE && !rs->cfg.known(rs->cfg.owner, rec->node, &m)) {
         rs->counts.strangers++;
         return PV_ERR_REFUSED;
     }

@@ -10,9 +10,9 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chatjobs/chatjob.h"
-#include "daemon/core/peer/linkkeys.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/overlay_of.h"
 #include "tests/unit/slots.h"
 
 enum {
@@ -23,7 +23,7 @@ enum {
 
 static struct {
     struct pv_chatlink *link;
-    struct pv_jobqueue queue;
+    struct pv_chatqueue queue;
     struct pv_streams shell; /* what it is asked for */
     struct pv_fifo lines;
     struct pv_linkkeys *keys;
@@ -330,7 +330,7 @@ static void call_jobs(void)
 static void call_time(void)
 {
     f.now += PV_MS(next() * 200u);
-    pv_jobqueue_handle_timeout(&f.queue, f.now);
+    pv_chatqueue_handle_timeout(&f.queue, f.now);
     for (int n = 0; pv_chatlink_next_timeout(f.link) <= f.now; n++) {
         must(n <= 1000);
         pv_chatlink_handle_timeout(f.link, f.now);
@@ -493,6 +493,11 @@ static void tell(void *owner, const struct pv_chatlink_event *event, pv_ns now)
         pv_chatlink_seen(f.link, event->msg.peer, event->msg.id, now);
 }
 
+static enum pv_overlay_link key_of_pair(const void *owner, const uint8_t *pk, uint8_t *ret_key)
+{
+    return overlay_of_keys(f.keys, pk, ret_key);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct pv_chatlink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &f.rng}, .own_pk = {9}};
@@ -500,19 +505,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     f.in = pv_view(data, len);
     f.now = PV_S(10);
     must(pv_crypto_init() == PV_OK);
-    pv_jobqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
+    pv_chatqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
     cfg.jobs = &f.queue;
     cfg.streams = &f.shell;
     cfg.lines = &f.lines;
     cfg.tell = tell;
     know_peers();
-    cfg.keys = f.keys;
+    cfg.keys = key_of_pair;
     must(pv_chatlink_new(&f.link, &cfg, f.now) == PV_OK);
     for (int i = 0; i < MAX_STEPS && f.in.len > 0; i++)
         step();
     pv_chatlink_free(f.link);
     pv_streams_done(&f.shell);
-    pv_jobqueue_done(&f.queue);
+    pv_chatqueue_done(&f.queue);
     slots_clear(&f.keyed, end_peer);
     pv_linkkeys_free(f.keys);
     for (size_t i = 0; i < f.n_stored; i++)

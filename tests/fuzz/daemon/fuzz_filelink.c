@@ -159,8 +159,7 @@ static void drain(void)
         take_op(&op);
     pv_filelink_speak(w.link, w.now);
     while (pv_streams_next_turn(&w.streams, &n) == PV_OK)
-        pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len,
-                          w.now);
+        pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len);
     w.dirty |= pv_filelink_take_dirty(w.link, w.now);
 }
 
@@ -198,7 +197,7 @@ static void take_notice(void *owner, const uint8_t *pk, struct pv_view bytes, pv
     keep_id(notice.id);
 }
 
-static void take_change(void *owner, uint32_t number)
+static void take_change(void *owner, uint32_t number, pv_ns now)
 {
     must(pv_filelink_find(w.link, number) != NULL);
 }
@@ -285,7 +284,7 @@ static void connect(size_t i)
             return;
         }
     }
-    pv_filelink_closed(w.link, sid, PV_ERR_CLOSED, w.now);
+    pv_filelink_closed(w.link, sid);
 }
 
 static void say_bytes(void)
@@ -299,7 +298,7 @@ static void say_bytes(void)
     size_t n = next() % (sizeof(get) + 1);
     switch (next() % 4) {
     case 0:
-        pv_filelink_closed(w.link, *sid, PV_ERR_CLOSED, w.now);
+        pv_filelink_closed(w.link, *sid);
         *sid = 0;
         break;
     case 1:

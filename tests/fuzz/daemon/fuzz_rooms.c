@@ -21,6 +21,7 @@
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/overlay_of.h"
 #include "tests/unit/daemon/store/chat_db.h"
 
 enum {
@@ -58,7 +59,7 @@ struct job {
 
 struct node {
     struct pv_rooms *rooms;
-    struct pv_jobqueue queue;
+    struct pv_chatqueue queue;
     bool full, low_disk, slow;
     struct job jobs[JOBS]; /* while it is slow: in their order */
     size_t n_jobs;
@@ -149,20 +150,26 @@ static void take_event(void *owner, const struct pv_rooms_event *e, pv_ns now)
         (void)!pv_rooms_accept(n->rooms, e->room, now);
 }
 
+static bool find_known(const void *owner, const uint8_t *pk, struct pv_overlay_member *ret_member)
+{
+    return overlay_of_roster(once.roster, pk, ret_member);
+}
+
 static void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
                                   .jobs = &w.n[i].queue,
                                   .signer = pv_appsigner_of(once.keys[i].sk),
+                                  .known = find_known,
                                   .say = say_line,
                                   .want = want_peer,
                                   .tell = take_event,
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, once.keys[i].pk, sizeof(cfg.own_pk));
-    pv_jobqueue_init(&w.n[i].queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.queue_random},
-                     NULL);
+    pv_chatqueue_init(&w.n[i].queue,
+                      &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.queue_random}, NULL);
     must(pv_rooms_new(&w.n[i].rooms, &cfg) == PV_OK);
-    pv_rooms_set_network(w.n[i].rooms, once.roster, once.keys[i].pk, w.now);
+    pv_rooms_set_network(w.n[i].rooms, pv_roster_network_id(once.roster), once.keys[i].pk, w.now);
 }
 
 /* The whole run is one transaction, which is taken back; each job is one within it. */
@@ -190,7 +197,7 @@ static void stop(int i)
     while (n->n_jobs > 0) /* they were not done yet, or nobody heard that they were */
         pv_chatjob_free(n->jobs[--n->n_jobs].job);
     pv_rooms_free(n->rooms);
-    pv_jobqueue_done(&n->queue);
+    pv_chatqueue_done(&n->queue);
 }
 
 static int index_of(const uint8_t *pk)
@@ -294,7 +301,7 @@ static bool drain(int i)
 
 static pv_ns next_timeout(const struct node *n)
 {
-    return pv_min_ns(pv_rooms_next_timeout(n->rooms), pv_jobqueue_next_timeout(&n->queue));
+    return pv_min_ns(pv_rooms_next_timeout(n->rooms), pv_chatqueue_next_timeout(&n->queue));
 }
 
 static void pass(pv_ns duration)
@@ -312,7 +319,7 @@ static void pass(pv_ns duration)
             break;
         w.now = due > w.now ? due : w.now;
         for (int i = 0; i < NODES; i++) {
-            pv_jobqueue_handle_timeout(&w.n[i].queue, w.now);
+            pv_chatqueue_handle_timeout(&w.n[i].queue, w.now);
             if (pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
                 pv_rooms_handle_timeout(w.n[i].rooms, w.now);
         }
@@ -507,7 +514,7 @@ static void lose_network(struct node *n)
     pv_rooms_set_network(n->rooms, NULL, once.keys[n - w.n].pk, w.now);
     if (next() % 2 == 0)
         drain((int)(n - w.n));
-    pv_rooms_set_network(n->rooms, once.roster, once.keys[n - w.n].pk, w.now);
+    pv_rooms_set_network(n->rooms, pv_roster_network_id(once.roster), once.keys[n - w.n].pk, w.now);
 }
 
 static void sleep_for(pv_ns duration)

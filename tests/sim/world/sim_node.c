@@ -199,7 +199,10 @@ static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
 void sim_node_start(struct sim_node *n)
 {
     load_transport(n);
+    const struct pv_bind_chat_config chat = {.given = {.keep_s = n->chat_keep_s, .store = true}};
     struct pv_engine_config cfg = {
+        .app = &pv_bind_chat,
+        .app_config = &chat,
         .rng = n->rng,
         .given.log = n->log,
         .identity = &n->identity,
@@ -209,13 +212,11 @@ void sim_node_start(struct sim_node *n)
         .given.mtu = 1420,
         .given.udp_port = n->port,
         .has_udp6 = has_address(n, PV_AF_INET6),
-        .chat.store = true,
         /* Some processors have no AES. */
         .cost = {n->host % 2 != 0 ? 650 : 0, n->host % 2 != 0 ? 350 + n->host % 5 * 100 : 0},
         .given.kem = n->kem_less ? NULL : &kem_double,
         .given.kem_why = "this machine has no KEM",
         .given.pq = n->pq,
-        .chat.keep_s = n->chat_keep_s,
         .rotate_s = n->rotate_s,
         .wall_us = sim_node_wall_us(n),
     };
@@ -441,8 +442,10 @@ static void carry_out(struct sim_node *n, const struct pv_engine_order *order)
     case PV_ORDER_JOB:
         sim_node_take_job(n, order->u.job);
         break;
+    case PV_ORDER_PART:
+        sim_node_take_order(n, order->u.part.is);
+        break;
     case PV_ORDER_RELOAD: /* nobody asks for it here */
-    case PV_ORDER_PART:   /* nor has anybody files */
     case PV_ORDER_TYPES:
         break;
     }

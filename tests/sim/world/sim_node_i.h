@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include "bind/chat.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "proto/chat/chat.h"
 #include "proto/group/group.h"
@@ -25,7 +26,8 @@ enum {
 };
 
 struct sim_job {
-    struct pv_job *job;
+    struct pv_job *job;      /* owned; NULL: chat's */
+    struct pv_chatjob *chat; /* owned; NULL: the node's */
     pv_ns due;
 };
 
@@ -113,7 +115,7 @@ struct sim_node {
     struct pv_engine *engine; /* NULL: off */
     struct pv_fp_worker *worker;
     struct pv_fp_snapshot *snap;
-    struct sim_job jobs[SIM_MAX_JOBS];
+    struct sim_job jobs[SIM_MAX_JOBS]; /* of the node and of chat */
     size_t n_jobs;
     struct sim_link links[SIM_MAX_LINKS];
     size_t n_links;
@@ -201,6 +203,8 @@ void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_vi
 
 /* sim_node_io.c: jobs and streams. */
 void sim_node_take_job(struct sim_node *n, struct pv_job *job);
+/* An order of chat's part. */
+void sim_node_take_order(struct sim_node *n, const struct pv_bind_order *order);
 bool sim_node_run_jobs(struct sim_node *n);
 void sim_node_lose_jobs(struct sim_node *n, bool some_done);
 pv_ns sim_node_io_timeout(const struct sim_node *n);

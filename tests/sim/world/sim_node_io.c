@@ -17,45 +17,57 @@ enum {
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
-static bool is_stored(const struct pv_job *job)
+static bool is_stored(const struct sim_job *j)
 {
-    return job->kind == PV_JOB_OPAQUE || sim_store_serves(job);
+    return j->chat != NULL || sim_store_serves(j->job);
 }
 
 /* One thread does what is stored, another what the helper does, each in the order of the wishes. */
-static bool is_behind(const struct pv_job *job, const struct pv_job *before)
+static bool is_behind(const struct sim_job *j, const struct sim_job *before)
 {
-    return is_stored(job) ? is_stored(before)
-                          : job->kind == PV_JOB_NETPLAN && before->kind == PV_JOB_NETPLAN;
+    return is_stored(j) ? is_stored(before)
+                        : j->job->kind == PV_JOB_NETPLAN && before->chat == NULL &&
+                              before->job->kind == PV_JOB_NETPLAN;
 }
 
-static pv_ns due_of(struct sim_node *n, const struct pv_job *job)
+static pv_ns due_of(struct sim_node *n, const struct sim_job *j)
 {
     pv_ns due = sim_node_now(n);
-    if (job->kind == PV_JOB_IFACE_UP)
+    if (j->chat == NULL && j->job->kind == PV_JOB_IFACE_UP)
         return due + n->iface_delay;
     if (n->job_delay > 0)
         due += pv_natrng_u64(&n->gen) % n->job_delay;
     for (size_t i = 0; i < n->n_jobs; i++) {
-        if (is_behind(job, n->jobs[i].job) && n->jobs[i].due > due)
+        if (is_behind(j, &n->jobs[i]) && n->jobs[i].due > due)
             due = n->jobs[i].due;
     }
     return due;
 }
 
-void sim_node_take_job(struct sim_node *n, struct pv_job *job)
+static void queue_job(struct sim_node *n, struct sim_job j)
 {
     if (n->n_jobs == SIM_MAX_JOBS)
         abort();
-    if (job->kind == PV_JOB_IFACE_UP && !n->tun)
-        n->iface_from = sim_node_now(n);
-    pv_ns due = due_of(n, job);
+    pv_ns due = j.due = due_of(n, &j);
     size_t at = n->n_jobs;
     while (at > 0 && n->jobs[at - 1].due > due)
         at--;
     memmove(n->jobs + at + 1, n->jobs + at, (n->n_jobs - at) * sizeof(n->jobs[0]));
-    n->jobs[at] = (struct sim_job){.job = job, .due = due};
+    n->jobs[at] = j;
     n->n_jobs++;
+}
+
+void sim_node_take_job(struct sim_node *n, struct pv_job *job)
+{
+    if (job->kind == PV_JOB_IFACE_UP && !n->tun)
+        n->iface_from = sim_node_now(n);
+    queue_job(n, (struct sim_job){.job = job});
+}
+
+void sim_node_take_order(struct sim_node *n, const struct pv_bind_order *order)
+{
+    if (order->job != NULL) /* nobody has files here */
+        queue_job(n, (struct sim_job){.chat = order->job});
 }
 
 static void set_error(struct pv_job_result *res, int status, const char *text)
@@ -100,15 +112,19 @@ static void take_names(const struct pv_job_names *file)
         abort();
 }
 
-/* As daemon/store/store.c does it: what a failed job did goes back. */
-static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_job_result *res)
+/* As the store does it: what a failed job did goes back. */
+static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_chatqueue_result *res)
 {
+    *res = (struct pv_chatqueue_result){.id = job->number};
+    if (n->disk_full || sim_fault(SIM_FAULT_STORE)) {
+        res->status = -ENOSPC;
+        snprintf(res->error, sizeof(res->error), "store: disk full: free some space");
+        return;
+    }
     job->terms = (struct pv_chatjob_terms){.now_s = sim_node_wall_us(n) / 1000000};
     if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         abort();
-    struct pv_chatjob_result *answer = NULL;
-    res->status = pv_store_chat_run(n->chat, job, &answer);
-    res->answer = pv_chatjob_answer(answer);
+    res->status = pv_store_chat_run(n->chat, job, &res->answer);
     if (sqlite3_exec(n->chat, res->status < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) !=
             SQLITE_OK ||
         res->status == -EIO)
@@ -133,12 +149,6 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
 {
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
     switch (job->kind) {
-    case PV_JOB_OPAQUE:
-        if (n->disk_full || sim_fault(SIM_FAULT_STORE))
-            set_error(res, -ENOSPC, "store: disk full: free some space");
-        else
-            do_chat(n, pv_chatjob_of(job), res);
-        break;
     case PV_JOB_RESOLVE:
         resolve(n, job, res);
         break;
@@ -168,15 +178,24 @@ bool sim_node_run_jobs(struct sim_node *n)
     bool any = false;
     while (n->n_jobs > 0 && n->jobs[0].due <= sim_node_now(n)) {
         struct pv_job_result res;
-        struct pv_job *job = n->jobs[0].job;
+        const struct sim_job first = n->jobs[0];
+        struct pv_job *job = first.job;
         memmove(n->jobs, n->jobs + 1, --n->n_jobs * sizeof(n->jobs[0]));
+        any = true;
+        if (first.chat != NULL) {
+            struct pv_chatqueue_result stored;
+            do_chat(n, first.chat, &stored);
+            pv_chatjob_free(first.chat);
+            pv_engine_report(n->engine, &pv_bind_chat, &(struct pv_bind_report){.result = &stored},
+                             sim_node_now(n));
+            continue;
+        }
         do_job(n, job, &res);
         bool is_iface = job->kind == PV_JOB_IFACE_UP;
         pv_job_free(job);
         pv_engine_handle_job(n->engine, &res, sim_node_now(n));
         if (is_iface)
             sim_node_hear(n);
-        any = true;
     }
     return any;
 }
@@ -187,11 +206,16 @@ void sim_node_lose_jobs(struct sim_node *n, bool some_done)
         some_done && n->n_jobs > 0 ? pv_natrng_below(&n->gen, (uint32_t)n->n_jobs + 1) : 0;
     for (size_t i = 0; i < n->n_jobs; i++) {
         struct pv_job_result res;
-        if (i < done && is_stored(n->jobs[i].job)) {
-            do_job(n, n->jobs[i].job, &res);
-            pv_job_result_done(&res);
+        struct pv_chatqueue_result stored;
+        const struct sim_job *j = &n->jobs[i];
+        if (i < done && j->chat != NULL) {
+            do_chat(n, j->chat, &stored);
+            pv_chatqueue_result_done(&stored);
+        } else if (i < done && is_stored(j)) {
+            do_job(n, j->job, &res);
         }
-        pv_job_free(n->jobs[i].job);
+        pv_chatjob_free(j->chat);
+        pv_job_free(j->job);
     }
     n->n_jobs = 0;
     sim_node_forget_unheard(n);
@@ -388,11 +412,11 @@ static void accept_link(struct sim_node *n, const struct sim_event *ev)
     struct pv_stream_peer who = {.remote = ev->remote, .local = ev->local};
     uint32_t sid = 0;
     if (!n->tun ||
-        pv_engine_stream_accepted(n->engine, PV_STREAM_CHAT, &who, ev->now, &sid) != PV_OK) {
+        pv_engine_stream_accepted(n->engine, PV_STREAM_APP1, &who, ev->now, &sid) != PV_OK) {
         sim_net_close(n->net, ev->stream);
         return;
     }
-    struct sim_link *l = add_link(n, sid, PV_STREAM_CHAT);
+    struct sim_link *l = add_link(n, sid, PV_STREAM_APP1);
     l->state = SIM_LINK_OPEN;
     l->stream = ev->stream;
 }

@@ -80,7 +80,7 @@ static bool is_deaf(const struct sim_node *n)
 {
     bool rises = false;
     for (size_t i = 0; i < n->n_jobs; i++)
-        rises = rises || n->jobs[i].job->kind == PV_JOB_IFACE_UP;
+        rises = rises || (n->jobs[i].job != NULL && n->jobs[i].job->kind == PV_JOB_IFACE_UP);
     return rises && !n->tun && sim_node_now(n) < n->iface_from + DEAF_FOR;
 }
 

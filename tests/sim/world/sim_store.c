@@ -108,7 +108,6 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_IFACE_UP:
     case PV_JOB_IFACE_DOWN:
     case PV_JOB_NETPLAN:
-    case PV_JOB_OPAQUE:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
@@ -245,7 +244,6 @@ static int run(struct sim_store *s, const struct pv_job *job, const struct pv_rn
     case PV_JOB_IFACE_UP:
     case PV_JOB_IFACE_DOWN:
     case PV_JOB_NETPLAN:
-    case PV_JOB_OPAQUE:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:

@@ -5,7 +5,6 @@
 
 #include "daemon/reload.h"
 #include "daemon/settings.h"
-#include "proto/chat/file.h"
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
 #include "tests/unit/test_dir.h"
@@ -70,7 +69,7 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(s.workers, 1);
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
-    assert_true(s.engine.chat.store);
+    assert_true(s.chat.store);
     assert_int_equal(s.n_peers + s.engine.given.n_own_addrs, 0);
 }
 
@@ -172,7 +171,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.stun.port, 3478);
     assert_int_equal(s.engine.hardnat.max_mappings, 64);
     assert_int_equal(s.engine.hardnat.max_pps, 50);
-    assert_true(!s.engine.chat.store && s.engine.chat.plain_off);
+    assert_true(!s.chat.store && s.chat.plain_off);
     assert_int_equal(s.engine.given.pq, PV_PQ_REQUIRE);
     assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     assert_true(s.engine.has_firewall);
@@ -181,12 +180,12 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.engine.rotate_s, 56 * 86400);
-    assert_true(s.engine.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
+    assert_true(s.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
     assert_string_equal(s.auto_accept[1].name, "");
-    assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
+    assert_int_equal(s.auto_accept[1].max, PV_SETTINGS_FILE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
     assert_true(s.dns && s.engine.phones);
     assert_int_equal(s.engine.lan.broadcast, PV_LAN_PEERS);

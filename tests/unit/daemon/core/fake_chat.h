@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_chat.h - the fake node's network for parts of chat: alice (this node) with the machines
- * chatlink and rooms, and bob, a member with a transport key whose secret the test has. Connections
- * of chatlink are byte pipes in the test's hands; jobs of chatlink itself are answered by success.
+ * fake_chat.h - the fake node's network for parts of chat, bound as in the daemon (bind/chat.h):
+ * alice (this node) with the machines chatlink and rooms, and bob, a member with a transport key
+ * whose secret the test has. Connections of chatlink are byte pipes in the test's hands; jobs of
+ * chatlink itself are answered by success.
  */
 #pragma once
 
+#include "bind/chat.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/rooms/rooms.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
@@ -14,7 +16,14 @@
 
 struct fake_chat {
     struct fake_peers peers;
-    struct pv_jobqueue jobs; /* of chatlink and rooms */
+    struct pv_bind_chat_config cfg;
+    const struct pv_chatpart *parts[2]; /* under test */
+    struct pv_chat *chat;               /* from fake_chat_start() on */
+    struct pv_chatqueue jobs;           /* of chatlink and rooms, which the test makes */
+    bool makes_link, makes_rooms;
+    void (*tell)(void *chat, const struct pv_chatlink_event *ev, pv_ns now);
+    struct pv_chatjob_value values[2]; /* that parts had kept; bytes borrowed */
+    size_t n_values;
     struct pv_peer *bob, *carol;
     struct keys bob_keys, carol_keys;
     uint8_t bob_sk[32], bob_pk[32]; /* transport */
@@ -38,13 +47,16 @@ static inline struct pv_peer *fake_chat_member(struct fake_chat *c, const struct
 
 /* The part is not made yet: fake_chat_start(). links: chatlink and rooms are made here, because the
  * part under test is not the one that has them. */
-static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *part)
+static inline void fake_chat_init(struct fake_chat *c, const struct pv_chatpart *part)
 {
     struct fake_node *f = &c->peers.f;
     uint8_t pk[32];
     memset(c, 0, sizeof(*c));
-    fake_peers_init(&c->peers, part);
-    pv_jobqueue_init(&c->jobs, &f->node.rng, NULL);
+    fake_peers_init(&c->peers, &pv_bind_chat);
+    c->parts[0] = part;
+    c->cfg = (struct pv_bind_chat_config){.parts = c->parts, .n_parts = 1};
+    f->cfg.app_config = &c->cfg;
+    pv_chatqueue_init(&c->jobs, &f->node.rng, NULL);
     pv_dh_keypair(&f->node.rng, f->identity.dh_sk, f->identity.dh_pk);
     pv_wg_device_init(&c->peers.device, f->identity.dh_sk);
     fake_node_enter(f);
@@ -61,55 +73,98 @@ static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *par
 
 /* tell: of the part under test, or NULL. */
 static inline void fake_chat_make_link(struct fake_chat *c,
-                                       void (*tell)(void *node, const struct pv_chatlink_event *ev,
+                                       void (*tell)(void *chat, const struct pv_chatlink_event *ev,
                                                     pv_ns now))
 {
-    struct pv_node *n = &c->peers.f.node;
-    struct pv_chatlink_config cfg = {.rng = n->rng,
-                                     .jobs = &c->jobs,
-                                     .streams = &n->streams,
-                                     .lines = &n->chat.lines,
-                                     .tell = tell,
-                                     .owner = n};
-    memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_ok(pv_chatlink_new(&n->chat.link, &cfg, c->peers.f.now));
+    c->makes_link = true;
+    c->tell = tell;
 }
 
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
-    struct pv_node *n = &c->peers.f.node;
-    struct pv_rooms_config cfg = {
-        .rng = n->rng, .signer = pv_appsigner_of(n->identity->sign_sk), .jobs = &c->jobs};
-    memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_ok(pv_rooms_new(&n->chat.rooms, &cfg));
+    c->makes_rooms = true;
 }
 
+static inline void fake_chat_make_machines(struct fake_chat *c)
+{
+    struct pv_node *n = &c->peers.f.node;
+    struct pv_chatlink_config link = {.rng = n->rng,
+                                      .jobs = &c->jobs,
+                                      .streams = &c->chat->streams,
+                                      .lines = &c->chat->lines,
+                                      .tell = c->tell,
+                                      .owner = c->chat};
+    struct pv_rooms_config rooms = {
+        .rng = n->rng, .signer = pv_appsigner_of(n->identity->sign_sk), .jobs = &c->jobs};
+    memcpy(link.own_pk, n->identity->sign_pk, sizeof(link.own_pk));
+    memcpy(rooms.own_pk, n->identity->sign_pk, sizeof(rooms.own_pk));
+    if (c->makes_link)
+        assert_ok(pv_chatlink_new(&c->chat->link, &link, c->peers.f.now));
+    if (c->makes_rooms)
+        assert_ok(pv_rooms_new(&c->chat->rooms, &rooms));
+}
+
+/* The next job of chat's parts, which the test frees; NULL: there is none. */
+static inline struct pv_chatjob *fake_chat_any(struct fake_chat *c)
+{
+    struct pv_chatjob *job;
+    return pv_chatqueue_poll(&c->chat->jobs, &job) == PV_OK ? job : NULL;
+}
+
+/* The same of one that is there and is of this kind. */
+static inline struct pv_chatjob *fake_chat_job(struct fake_chat *c, enum pv_chatjob_kind kind)
+{
+    struct pv_chatjob *job = fake_chat_any(c);
+    assert_non_null(job);
+    assert_int_equal(job->kind, kind);
+    return job;
+}
+
+/* The job ends; result may be NULL, and is taken. */
+static inline void fake_chat_answer(struct fake_chat *c, struct pv_chatjob *job, int status,
+                                    struct pv_chatjob_result *result)
+{
+    struct pv_chatqueue_result r = {.id = job->number, .status = status, .answer = result};
+    if (result != NULL && job->word[0] == '\0') /* else the store found whose it is */
+        memcpy(result->peer, job->peer, sizeof(result->peer));
+    if (status != PV_OK)
+        memcpy(r.error, "no room", 8);
+    pv_chatjob_free(job);
+    pv_bind_chat.on_report(c->peers.f.self, &(struct pv_bind_report){.result = &r}, c->peers.f.now);
+    fake_peers_settle(&c->peers);
+}
+
+/* The part is made when the store has given the kept values. */
 static inline void fake_chat_start(struct fake_chat *c)
 {
     fake_node_start(&c->peers.f);
+    c->chat = pv_bind_chat_of(&c->peers.f.node);
+    assert_non_null(c->chat);
+    fake_chat_make_machines(c);
+    struct pv_chatjob_result *r = test_alloc(sizeof(*r));
+    r->values = test_alloc(sizeof(*r->values) * PV_ARRAY_LEN(c->values));
+    for (size_t i = 0; i < c->n_values; i++) {
+        r->values[i] = c->values[i];
+        r->values[i].bytes = test_alloc(c->values[i].len + 1);
+        if (c->values[i].len > 0)
+            memcpy(r->values[i].bytes, c->values[i].bytes, c->values[i].len);
+    }
+    r->n_values = c->n_values;
+    fake_chat_answer(c, fake_chat_job(c, PV_CHATJOB_VALUES), PV_OK, r);
     fake_peers_settle(&c->peers);
 }
 
 /* The objects that the part under test does not own are freed: links tells what the test made. */
 static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 {
-    struct pv_node *n = &c->peers.f.node;
+    if (link)
+        c->chat->link = pv_chatlink_free(c->chat->link);
+    if (rooms)
+        c->chat->rooms = pv_rooms_free(c->chat->rooms);
     fake_peers_done(&c->peers);
     c->peers.f.end = NULL;
-    if (link)
-        n->chat.link = pv_chatlink_free(n->chat.link);
-    if (rooms)
-        n->chat.rooms = pv_rooms_free(n->chat.rooms);
-    pv_jobqueue_done(&c->jobs);
+    pv_chatqueue_done(&c->jobs);
     fake_node_done(&c->peers.f);
-}
-
-/* The next job, which must be one of chat's store of this kind. */
-static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_kind kind)
-{
-    struct pv_job *job = fake_node_expect(&c->peers.f, PV_JOB_OPAQUE);
-    assert_int_equal(pv_chatjob_of(job)->kind, kind);
-    return job;
 }
 
 /* The answer to COUNTS and RECOPY when messages wait for pk alone. */
@@ -140,17 +195,4 @@ static inline struct pv_chatjob_result *fake_chat_messages(const uint8_t *peer, 
         m->text = strdup("hello");
     }
     return r;
-}
-
-/* The job ends; result may be NULL, and is taken. */
-static inline void fake_chat_answer(struct fake_chat *c, struct pv_job *job, int status,
-                                    struct pv_chatjob_result *result)
-{
-    struct pv_job_result r = {.status = status, .answer = pv_chatjob_answer(result)};
-    if (result != NULL &&
-        pv_chatjob_of(job)->word[0] == '\0') /* else the store found whose it is */
-        memcpy(result->peer, pv_chatjob_of(job)->peer, sizeof(result->peer));
-    memcpy(r.error, "no room", 8);
-    fake_node_answer(&c->peers.f, job, &r);
-    fake_peers_settle(&c->peers);
 }

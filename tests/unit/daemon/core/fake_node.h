@@ -212,7 +212,6 @@ static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
     result->kind = job->kind;
     pv_job_free(job);
     assert_true(pv_jobqueue_handle(&f->node.jobs, result, f->now));
-    pv_job_result_done(result);
     fake_node_settle(f);
 }
 

@@ -4,6 +4,7 @@
  * one that no part takes, or that two parts take: the engine would then refuse it, or give it to
  * the first. And the parts stand in an order that suits each of them.
  */
+#include "bind/chat.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/part.h"
 #include "proto/local/ctlapi_request.h"
@@ -14,7 +15,17 @@ static size_t n_parts;
 
 void test_begin(void)
 {
-    parts = pv_engine_parts(&n_parts);
+    static const struct pv_part *all[PV_NODE_MAX_PARTS];
+    const struct pv_part *const *own = pv_engine_parts(&n_parts);
+    assert_true(n_parts < PV_ARRAY_LEN(all));
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        all[n++] = own[i];
+        if (strcmp(own[i]->name, "linkkeys") == 0)
+            all[n++] = &pv_bind_chat;
+    }
+    n_parts = n;
+    parts = all;
 }
 
 static void expect_one(const char *what, const char *name, const struct pv_part *one,
@@ -118,4 +129,18 @@ PV_TEST(no_part_that_takes_commands_runs_before_they_come)
     assert_true(commands < n_parts);
     for (size_t i = 0; i < commands; i++)
         assert_true(parts[i]->run == NULL || parts[i]->n_commands == 0);
+}
+
+/* The table of the binding has what chat serves, and nothing else. */
+PV_TEST(chats_commands_are_those_of_its_part)
+{
+    enum pv_ctlapi_cmd cmd;
+    size_t n = 0;
+    for (; pv_chat_serves(n, &cmd); n++) {
+        bool found = false;
+        for (size_t k = 0; k < pv_bind_chat.n_commands; k++)
+            found = found || pv_bind_chat.commands[k].cmd == cmd;
+        assert_true(found);
+    }
+    assert_int_equal(n, pv_bind_chat.n_commands);
 }

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "daemon/core/files/files_part.h"
 #include "daemon/io/io.h"
 #include "sys/net/stream.h"
 #include "tests/unit/test_util.h"
@@ -134,17 +133,10 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
 {
 }
 
-/* Stands for the part: files themselves are not the shell's. */
-const struct pv_part pv_part_files = {.name = "files"};
-
 void pv_engine_report(struct pv_engine *e, const struct pv_part *part, const void *report,
                       pv_ns now)
 {
-    const struct pv_files_report *r = report;
-    assert_ptr_equal(part, &pv_part_files);
-    assert_int_equal(r->news, PV_FILES_PASSED);
-    e->passed++;
-    assert_int_equal(close(r->passed.handle), 0);
+    fail_msg("the program of these tests reports nothing");
 }
 
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)

@@ -14,6 +14,7 @@
 #include "crypto/ct.h"
 #include "daemon/io/resolver.h"
 #include "io_engine.h"
+#include "sys/helper/source.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/loop.h"
@@ -23,7 +24,6 @@
 struct world {
     char dir[32], socket[64];
     struct pv_store *store;
-    struct pv_chatstore *chatstore;
     struct pv_helper *helper;
     struct pv_usher *usher;
     int udp, signals;
@@ -81,7 +81,6 @@ static int setup(void **state)
     int ctl = -1;
     return pv_usher_start(&world->usher, "") | pv_helper_start(&world->helper, task) |
            helper_ready(world->helper, "pvt0") | pv_store_open(&world->store, world->dir, error) |
-           pv_chatstore_new(&world->chatstore, world->dir, 0) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
            pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_usher_open(world->usher, ctl) |
            pv_signals_open(signals, 2, &world->signals);
@@ -93,7 +92,6 @@ static int teardown(void **state)
         "s",       "p2pvpnd.db",  "p2pvpnd.db-wal", "p2pvpnd.db-shm",
         "chat.db", "chat.db-wal", "chat.db-shm"};
     pv_store_close(world->store);
-    pv_chatstore_free(world->chatstore);
     pv_helper_stop(world->helper);
     close(world->udp);
     pv_usher_stop(world->usher);
@@ -117,12 +115,43 @@ static bool reload(void *ctx, struct pv_engine_reloaded *ret_done)
     return right;
 }
 
+/* The shell of a program over the overlay that wants nothing. */
+static int app_start(void *ctx, struct pv_io *io)
+{
+    return PV_OK;
+}
+static void app_order(void *ctx, const void *order, pv_ns now)
+{
+}
+static void app_passed(void *ctx, uint32_t sid, int fd, pv_ns now)
+{
+    struct pv_source_info info;
+    world->engine.passed += pv_source_take(fd, &info);
+    close(fd);
+}
+static pv_ns app_timeout(void *ctx, pv_ns now)
+{
+    return PV_NEVER;
+}
+static void app_end(void *ctx)
+{
+}
+static const struct pv_part app_part = {.name = "app"};
+static const struct pv_io_app no_app = {.part = &app_part,
+                                        .ports = {2047, 2048},
+                                        .names = {"chat", "file"},
+                                        .start = app_start,
+                                        .order = app_order,
+                                        .passed = app_passed,
+                                        .timeout = app_timeout,
+                                        .end = app_end};
+
 static int run(bool (*step)(struct pv_engine *e, pv_ns now))
 {
     struct pv_io *io = NULL;
     struct pv_io_config cfg = {.engine = &world->engine,
                                .store = world->store,
-                               .chatstore = world->chatstore,
+                               .app = no_app,
                                .helper = world->helper,
                                .udp = {.n = 1, .fd4 = {world->udp}, .fd6 = {-1}},
                                .usher = world->usher,

@@ -483,7 +483,7 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
     case 3: /* the chat listener is there; then somebody deletes the interface */
         if (!e->streams[0].open)
             return false;
-        assert_int_equal(e->streams[0].kind, PV_STREAM_CHAT);
+        assert_int_equal(e->streams[0].kind, PV_STREAM_APP1);
         assert_int_equal(e->streams[0].who.local.port, 2047);
         close(e->client);
         e->client = -1;

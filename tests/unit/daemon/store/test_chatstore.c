@@ -39,31 +39,30 @@ static void restart(void)
 }
 
 /* A message for BOB; its sequence number. */
-static uint64_t enqueue(uint8_t number, struct pv_job_result *result)
+static uint64_t enqueue(uint8_t number, struct pv_chatqueue_result *result)
 {
-    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_ENQUEUE));
-    assert_non_null(job);
+    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_ENQUEUE);
+    assert_non_null(chat);
     struct pv_chat_record *rec = test_alloc(sizeof(*rec));
     memcpy(rec->peer, BOB, sizeof(BOB));
     rec->id[0] = number;
     rec->text = strdup("text");
     snprintf(rec->peer_name, sizeof(rec->peer_name), "bob");
-    struct pv_chatjob *chat = pv_chatjob_of(job);
     memcpy(chat->peer, BOB, sizeof(BOB));
     chat->msgs = rec;
     chat->n_msgs = 1;
-    pv_chatstore_run(store, &job, result, 1);
-    pv_job_free(job);
+    pv_chatstore_run(store, &chat, result, 1);
+    pv_chatjob_free(chat);
     assert_int_equal(result->status < 0, result->error[0] != '\0');
     const struct pv_chatjob_result *answer = pv_chatjob_result_of(result);
     uint64_t seq = answer == NULL ? 0 : answer->msgs[0].seq;
-    pv_job_result_done(result);
+    pv_chatqueue_result_done(result);
     return seq;
 }
 
 static void expect_works(uint8_t number, uint64_t seq)
 {
-    struct pv_job_result result;
+    struct pv_chatqueue_result result;
     uint64_t got = enqueue(number, &result);
     assert_string_equal(result.error, "");
     assert_false(result.off);
@@ -72,7 +71,7 @@ static void expect_works(uint8_t number, uint64_t seq)
 
 static void expect_off(int status)
 {
-    struct pv_job_result result;
+    struct pv_chatqueue_result result;
     enqueue(99, &result);
     assert_int_equal(result.status, status);
     assert_true(result.off);
@@ -164,4 +163,37 @@ PV_TEST(a_start_that_breaks_off_leaves_the_database_whole)
     assert_string_equal(after, before);
     free(before);
     free(after);
+}
+
+/* A value replaces the one of its name, and is there after a restart. */
+PV_TEST(values_of_parts_are_kept_by_name)
+{
+    static const char *const texts[] = {"old", "", "new"};
+    struct pv_chatqueue_result result;
+    struct pv_chatjob *job;
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
+        job = pv_chatjob_new(PV_CHATJOB_PUT);
+        assert_non_null(job);
+        snprintf(job->value_name, sizeof(job->value_name), i == 1 ? "b" : "a");
+        job->value = (uint8_t *)strdup(texts[i]);
+        job->n_value = strlen(texts[i]);
+        pv_chatstore_run(store, &job, &result, 1);
+        assert_ok(result.status);
+        pv_chatqueue_result_done(&result);
+        pv_chatjob_free(job);
+    }
+    restart();
+    job = pv_chatjob_new(PV_CHATJOB_VALUES);
+    assert_non_null(job);
+    pv_chatstore_run(store, &job, &result, 1);
+    assert_ok(result.status);
+    const struct pv_chatjob_result *r = pv_chatjob_result_of(&result);
+    assert_int_equal(r->n_values, 2);
+    assert_string_equal(r->values[0].name, "a");
+    assert_int_equal(r->values[0].len, 3);
+    assert_memory_equal(r->values[0].bytes, "new", 3);
+    assert_string_equal(r->values[1].name, "b");
+    assert_int_equal(r->values[1].len, 0);
+    pv_chatqueue_result_done(&result);
+    pv_chatjob_free(job);
 }

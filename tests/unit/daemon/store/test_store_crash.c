@@ -88,7 +88,7 @@ static struct pv_job *meta_job(unsigned op)
     return job;
 }
 
-static struct pv_job *message_job(unsigned op, enum pv_chatjob_kind kind)
+static struct pv_chatjob *message_job(unsigned op, enum pv_chatjob_kind kind)
 {
     struct pv_chatjob *chat = pv_chatjob_new(kind);
     assert_non_null(chat);
@@ -101,23 +101,12 @@ static struct pv_job *message_job(unsigned op, enum pv_chatjob_kind kind)
     chat->msgs[0].time_ms = op;
     chat->msgs[0].text = strdup("text");
     snprintf(chat->msgs[0].peer_name, sizeof(chat->msgs[0].peer_name), "bob");
-    struct pv_job *job = pv_chatjob_wrap(chat);
-    assert_non_null(job);
-    return job;
+    return chat;
 }
 
 static struct pv_job *job_of(unsigned op)
 {
-    switch ((enum kind)(op % N_KINDS)) {
-    case STATEMENT:
-        return statement_job(op);
-    case META:
-        return meta_job(op);
-    case ENQUEUE:
-        return message_job(op, PV_CHATJOB_ENQUEUE);
-    default:
-        return message_job(op, PV_CHATJOB_COMMIT);
-    }
+    return op % N_KINDS == STATEMENT ? statement_job(op) : meta_job(op);
 }
 
 static bool is_chat(unsigned op)
@@ -125,8 +114,16 @@ static bool is_chat(unsigned op)
     return op % N_KINDS == ENQUEUE || op % N_KINDS == COMMIT;
 }
 
-/* Those of operations first to last that are for chat, or the others, as one batch. */
-static void run_in(struct stores s, bool chat, unsigned first, unsigned last)
+static void note(unsigned op, int status, const char *error)
+{
+    if (status != PV_OK)
+        fail_msg("%u: %d %s", op, status, error);
+    if (op <= OPS)
+        answered[op] = crash.n;
+}
+
+/* Those of operations first to last that are for the network, as one batch. */
+static void run_network(struct stores s, unsigned first, unsigned last)
 {
     struct pv_job *jobs[N_KINDS];
     struct pv_job_result results[N_KINDS];
@@ -134,25 +131,42 @@ static void run_in(struct stores s, bool chat, unsigned first, unsigned last)
     size_t n = 0;
     assert_true(last - first < N_KINDS);
     for (unsigned op = first; op <= last; op++) {
-        if (is_chat(op) != chat)
+        if (is_chat(op))
             continue;
         ops[n] = op;
         jobs[n++] = job_of(op);
     }
-    if (n > 0 && chat)
-        pv_chatstore_run(s.chat, jobs, results, n);
-    else if (n > 0)
+    if (n > 0)
         pv_store_run(s.network, jobs, results, n);
     for (size_t i = 0; i < n; i++) {
-        unsigned op = ops[i];
-        if (results[i].status != PV_OK)
-            fail_msg("%u: %d %s", op, results[i].status, results[i].error);
-        if (op <= OPS)
-            answered[op] = crash.n;
-        if (op <= OPS && op % N_KINDS == ENQUEUE)
-            seqs[op] = pv_chatjob_result_of(&results[i])->msgs[0].seq;
-        pv_job_result_done(&results[i]);
+        note(ops[i], results[i].status, results[i].error);
         pv_job_free(jobs[i]);
+    }
+}
+
+/* The same of those for chat. */
+static void run_chat(struct stores s, unsigned first, unsigned last)
+{
+    struct pv_chatjob *jobs[N_KINDS];
+    struct pv_chatqueue_result results[N_KINDS];
+    unsigned ops[N_KINDS];
+    size_t n = 0;
+    assert_true(last - first < N_KINDS);
+    for (unsigned op = first; op <= last; op++) {
+        if (!is_chat(op))
+            continue;
+        ops[n] = op;
+        jobs[n++] =
+            message_job(op, op % N_KINDS == ENQUEUE ? PV_CHATJOB_ENQUEUE : PV_CHATJOB_COMMIT);
+    }
+    if (n > 0)
+        pv_chatstore_run(s.chat, jobs, results, n);
+    for (size_t i = 0; i < n; i++) {
+        note(ops[i], results[i].status, results[i].error);
+        if (ops[i] <= OPS && ops[i] % N_KINDS == ENQUEUE)
+            seqs[ops[i]] = pv_chatjob_result_of(&results[i])->msgs[0].seq;
+        pv_chatqueue_result_done(&results[i]);
+        pv_chatjob_free(jobs[i]);
     }
 }
 
@@ -160,8 +174,11 @@ static void run_in(struct stores s, bool chat, unsigned first, unsigned last)
 static void run(struct stores s, unsigned first, unsigned last)
 {
     const bool chat_first = first % 8 < 4;
-    run_in(s, chat_first, first, last);
-    run_in(s, !chat_first, first, last);
+    if (chat_first)
+        run_chat(s, first, last);
+    run_network(s, first, last);
+    if (!chat_first)
+        run_chat(s, first, last);
 }
 
 /* --- what has to be there --------------------------------------------------------------------- */
@@ -196,10 +213,10 @@ static void check_roster(struct pv_store *s, size_t cut)
 
 static void check_messages(struct pv_chatstore *s, size_t cut)
 {
-    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_HISTORY));
-    struct pv_job_result result;
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_HISTORY);
+    struct pv_chatqueue_result result;
     assert_non_null(job);
-    memcpy(pv_chatjob_of(job)->peer, BOB, sizeof(BOB));
+    memcpy(job->peer, BOB, sizeof(BOB));
     pv_chatstore_run(s, &job, &result, 1);
     assert_ok(result.status);
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(&result);
@@ -217,8 +234,8 @@ static void check_messages(struct pv_chatstore *s, size_t cut)
         if (cut >= answered[op] && (op % N_KINDS == ENQUEUE || op % N_KINDS == COMMIT))
             assert_int_equal(n, 1);
     }
-    pv_job_result_done(&result);
-    pv_job_free(job);
+    pv_chatqueue_result_done(&result);
+    pv_chatjob_free(job);
 }
 
 static void check_state(size_t cut, unsigned left)

@@ -65,32 +65,38 @@ static size_t count_texts(unsigned peer)
     return found;
 }
 
-static void run(struct pv_job *job, bool *ret_more)
+static void run(struct pv_chatjob *job, bool *ret_more)
 {
-    struct pv_job_result result;
-    if (job->kind == PV_JOB_OPAQUE)
-        pv_chatstore_run(chat, &job, &result, 1);
-    else
-        pv_store_run(store, &job, &result, 1);
+    struct pv_chatqueue_result result;
+    pv_chatstore_run(chat, &job, &result, 1);
     assert_string_equal(result.error, "");
     assert_ok(result.status);
     if (ret_more != NULL)
         *ret_more = pv_chatjob_result_of(&result)->more;
-    pv_job_result_done(&result);
+    pv_chatqueue_result_done(&result);
+    pv_chatjob_free(job);
+}
+
+static void run_network(struct pv_job *job)
+{
+    struct pv_job_result result;
+    pv_store_run(store, &job, &result, 1);
+    assert_string_equal(result.error, "");
+    assert_ok(result.status);
     pv_job_free(job);
 }
 
-static struct pv_job *chat_job(enum pv_chatjob_kind kind, unsigned peer)
+static struct pv_chatjob *chat_job(enum pv_chatjob_kind kind, unsigned peer)
 {
-    struct pv_job *job = pv_chatjob_wrap(pv_chatjob_new(kind));
+    struct pv_chatjob *job = pv_chatjob_new(kind);
     assert_non_null(job);
-    memcpy(pv_chatjob_of(job)->peer, PEERS[peer], sizeof(PEERS[peer]));
+    memcpy(job->peer, PEERS[peer], sizeof(PEERS[peer]));
     return job;
 }
 
 static void store_message(unsigned peer, unsigned number)
 {
-    struct pv_job *job = chat_job(PV_CHATJOB_COMMIT, peer);
+    struct pv_chatjob *job = chat_job(PV_CHATJOB_COMMIT, peer);
     struct pv_chat_record *rec = test_alloc(sizeof(*rec));
     memcpy(rec->peer, PEERS[peer], sizeof(rec->peer));
     memcpy(rec->id, &number, sizeof(number));
@@ -98,17 +104,17 @@ static void store_message(unsigned peer, unsigned number)
     rec->time_ms = number;
     rec->text = strdup(PV_STR(TEXT, peer));
     snprintf(rec->peer_name, sizeof(rec->peer_name), "peer%u", peer);
-    pv_chatjob_of(job)->msgs = rec;
-    pv_chatjob_of(job)->n_msgs = 1;
+    job->msgs = rec;
+    job->n_msgs = 1;
     run(job, NULL);
 }
 
 static void clear(unsigned peer, bool all)
 {
     for (bool more = true; more;) {
-        struct pv_job *job = chat_job(PV_CHATJOB_CLEAR, peer);
-        pv_chatjob_of(job)->all_peers = all;
-        pv_chatjob_of(job)->gone = true;
+        struct pv_chatjob *job = chat_job(PV_CHATJOB_CLEAR, peer);
+        job->all_peers = all;
+        job->gone = true;
         run(job, &more);
     }
 }
@@ -150,8 +156,8 @@ PV_TEST(a_network_that_is_left_leaves_nothing_in_the_log)
     job->u.put_statements.items = test_alloc(sizeof(struct pv_stored_statement));
     job->u.put_statements.items->statement = pv_view(text, strlen(text));
     job->u.put_statements.n = 1;
-    run(job, NULL);
+    run_network(job);
     assert_true(count_texts(0) > 0);
-    run(pv_job_new(PV_JOB_FORGET_NETWORK), NULL);
+    run_network(pv_job_new(PV_JOB_FORGET_NETWORK));
     assert_int_equal(count_texts(0), 0);
 }

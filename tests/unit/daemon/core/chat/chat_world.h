@@ -8,9 +8,10 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/peer/linkkeys.h"
+#include "daemon/core/chatjobs/chatpart.h"
 #include "tests/unit/counts.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/overlay_of.h"
 #include "tests/unit/daemon/core/peer/said.h"
 #include "tests/unit/daemon/store/chat_db.h"
 
@@ -55,9 +56,9 @@ struct node {
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     struct pv_addr addr;
-    bool sees_peer;           /* what it was told about the other */
-    struct pv_chatlink *link; /* NULL: killed */
-    struct pv_jobqueue queue; /* lives with link */
+    bool sees_peer;            /* what it was told about the other */
+    struct pv_chatlink *link;  /* NULL: killed */
+    struct pv_chatqueue queue; /* lives with link */
     struct pv_streams streams;
     struct pv_fifo lines;
     struct pv_linkkeys *keys; /* NULL: connections are taken unproven; lives with link */
@@ -138,6 +139,12 @@ static void take_line(void *ctx, enum pv_log_level level, const char *line)
     n->left_for_later += strncmp(line, "messages left for later: ", 25) == 0;
 }
 
+static enum pv_overlay_link key_of_pair(const void *owner, const uint8_t *pk, uint8_t *ret_key)
+{
+    const struct node *n = owner;
+    return overlay_of_keys(n->keys, pk, ret_key);
+}
+
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
@@ -156,8 +163,8 @@ static void start(int i)
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
         n->keys = said_new(&n->said, &cfg.rng, n->pk);
-    cfg.keys = n->keys;
-    pv_jobqueue_init(&n->queue, &rng, NULL);
+    cfg.keys = key_of_pair;
+    pv_chatqueue_init(&n->queue, &rng, NULL);
     assert_ok(pv_chatlink_new(&n->link, &cfg, w.now));
     n->sees_peer = false;
 }
@@ -233,7 +240,7 @@ static void kill_node(int i)
     if (n->link != NULL) {
         n->link = pv_chatlink_free(n->link);
         pv_streams_done(&n->streams);
-        pv_jobqueue_done(&n->queue);
+        pv_chatqueue_done(&n->queue);
     }
     n->keys = said_free(&n->said, n->keys);
     n->said.n = 0;
@@ -357,7 +364,7 @@ static void drain(int i)
     if (n->link == NULL)
         return;
     while (pv_streams_next_op(&n->streams, &op) == PV_OK) {
-        assert_int_equal(op.kind, PV_STREAM_CHAT);
+        assert_int_equal(op.kind, PV_CHAT_STREAM_TALK);
         if (op.type == PV_STREAM_CLOSE) {
             close_end(i, pv_sid_local(op.sid));
             continue;
@@ -441,7 +448,7 @@ static pv_ns next_event(void)
         if (n->link == NULL)
             continue;
         next = pv_min_ns(next, pv_chatlink_next_timeout(n->link));
-        next = pv_min_ns(next, pv_jobqueue_next_timeout(&n->queue));
+        next = pv_min_ns(next, pv_chatqueue_next_timeout(&n->queue));
         if (n->keys != NULL)
             next = pv_min_ns(next, pv_linkkeys_next_timeout(n->keys));
         if (n->n_jobs > 0)
@@ -487,7 +494,7 @@ static void run_for(pv_ns duration)
         for (int i = 0; i < 2; i++) {
             serve_jobs(i);
             if (w.nodes[i].link != NULL)
-                pv_jobqueue_handle_timeout(&w.nodes[i].queue, w.now);
+                pv_chatqueue_handle_timeout(&w.nodes[i].queue, w.now);
             if (w.nodes[i].link != NULL && pv_chatlink_next_timeout(w.nodes[i].link) <= w.now)
                 pv_chatlink_handle_timeout(w.nodes[i].link, w.now);
             if (w.nodes[i].keys != NULL)

@@ -9,7 +9,7 @@ static struct fake_node *const node = &chat.peers.f;
 
 void test_before_each(void)
 {
-    fake_chat_init(&chat, &pv_part_chat);
+    fake_chat_init(&chat, &pv_chatpart_chat);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
     /* Nothing is sent before chatlink knows what waits. */
@@ -39,7 +39,7 @@ static void send_to_bob(void)
 {
     const struct pv_chatlink_message msg = {
         .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
-    assert_ok(pv_chatlink_send(node->node.chat.link, 77, &msg, node->now));
+    assert_ok(pv_chatlink_send(chat.chat->link, 77, &msg, node->now));
     fake_peers_settle(&chat.peers);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 1));
@@ -57,7 +57,7 @@ PV_TEST(a_send_whose_id_is_that_of_another_text_is_refused)
     struct fake_asked asked = fake_node_ask(node, chat.client, "{\"id\":5,\"cmd\":\"status\"}\n");
     const struct pv_chatlink_message msg = {
         .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
-    assert_ok(pv_chatlink_send(node->node.chat.link, asked.handle, &msg, node->now));
+    assert_ok(pv_chatlink_send(chat.chat->link, asked.handle, &msg, node->now));
     pv_ctlapi_request_done(&asked.req);
     fake_peers_settle(&chat.peers);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_ERR_EXISTS, NULL);
@@ -139,7 +139,7 @@ static int accept_from(const struct pv_addr *ip, uint32_t *ret_sid)
 {
     struct pv_stream_peer who = {.remote = *ip};
     who.remote.port = 40000;
-    return pv_part_chat.streams[0].accepted(node->self, &who, ret_sid, node->now);
+    return pv_bind_chat.streams[0].accepted(node->self, &who, ret_sid, node->now);
 }
 
 PV_TEST(only_members_may_connect)
@@ -157,9 +157,9 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     uint32_t sid;
     watch(true);
     assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
-    pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
-    assert_string_equal(pv_chatjob_of(job)->msgs[0].text, "hi there");
+    pv_bind_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
+    assert_string_equal(job->msgs[0].text, "hi there");
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
     r->msgs[0].outgoing = false;
@@ -178,7 +178,7 @@ PV_TEST(a_line_that_is_not_stored_is_not_told)
     uint32_t sid;
     watch(true);
     assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
-    pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
+    pv_bind_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COMMIT), PV_ERR_NO_SPACE, NULL);
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
 }

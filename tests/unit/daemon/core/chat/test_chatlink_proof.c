@@ -189,7 +189,7 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
             tell_secrets(0);
             take_jobs(&w.nodes[0]);
             serve_jobs(0);
-            pv_jobqueue_handle_timeout(&w.nodes[0].queue, w.now);
+            pv_chatqueue_handle_timeout(&w.nodes[0].queue, w.now);
             if (pv_chatlink_next_timeout(link) <= w.now)
                 pv_chatlink_handle_timeout(link, w.now);
         } while (pv_streams_next_op(&w.nodes[0].streams, &op) != PV_OK ||
@@ -307,7 +307,7 @@ PV_TEST(many_connections_of_some_keep_nobody_out)
 }
 
 /* Answers what the link asks of the store at its start: nothing waits. */
-static void know_the_backlog(struct pv_jobqueue *jobs, pv_ns now)
+static void know_the_backlog(struct pv_chatqueue *jobs, pv_ns now)
 {
     struct pv_chatjob_result none = {.n_backlog = 0};
     struct pv_chatjob *job;
@@ -323,7 +323,7 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
 {
     static const char line[] = "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n";
     struct test_rng seed;
-    struct pv_jobqueue queue;
+    struct pv_chatqueue queue;
     struct pv_streams streams = {0};
     struct pv_fifo lines = {0};
     const struct pv_chatlink_config cfg = {.rng = test_rng_make(&seed, 1),
@@ -337,7 +337,7 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     struct pv_chatlink *link;
     uint32_t sid, first = 0;
     pv_ns now = PV_S(1000);
-    pv_jobqueue_init(&queue, &cfg.rng, NULL);
+    pv_chatqueue_init(&queue, &cfg.rng, NULL);
     assert_ok(pv_chatlink_new(&link, &cfg, now));
     know_the_backlog(&queue, now);
     for (unsigned i = 0; i < PV_CHATLINK_MAX_CONNS; i++, now += PV_MS(1)) {
@@ -359,6 +359,6 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     assert_int_equal(op.type, PV_STREAM_OPEN);
     assert_true(pv_addr_equal_ip(&op.addr, &addr));
     pv_chatlink_free(link);
-    pv_jobqueue_done(&queue);
+    pv_chatqueue_done(&queue);
     pv_streams_done(&streams);
 }

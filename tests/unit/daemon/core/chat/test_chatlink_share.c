@@ -33,7 +33,7 @@ static struct {
     struct test_rng rng;
     pv_ns now;
     struct pv_chatlink *link;
-    struct pv_jobqueue queue;
+    struct pv_chatqueue queue;
     struct pv_streams streams;
     struct pv_fifo lines;
     struct member members[MEMBERS];
@@ -181,7 +181,7 @@ void test_before_each(void)
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);
-    pv_jobqueue_init(&w.queue, &cfg.rng, NULL);
+    pv_chatqueue_init(&w.queue, &cfg.rng, NULL);
     cfg.own_pk[0] = 1; /* members' second byte is not 0 */
     memset(w.text, 'x', TEXT);
     assert_ok(pv_chatlink_new(&w.link, &cfg, w.now));
@@ -192,7 +192,7 @@ void test_before_each(void)
 void test_after_each(void)
 {
     w.link = pv_chatlink_free(w.link);
-    pv_jobqueue_done(&w.queue);
+    pv_chatqueue_done(&w.queue);
     pv_streams_done(&w.streams);
     for (size_t k = w.first_job; k < w.n_jobs; k++)
         pv_chatjob_free(w.jobs[k].job);
@@ -306,7 +306,7 @@ PV_TEST(a_message_at_a_store_that_does_not_answer_stays_counted)
             flood(i, 1);
         assert_true(with_the_store() <= PV_CHATLINK_MAX_UNSTORED);
         w.now += PV_S(PV_CHATLINK_JOB_S);
-        pv_jobqueue_handle_timeout(&w.queue, w.now);
+        pv_chatqueue_handle_timeout(&w.queue, w.now);
         pv_chatlink_handle_timeout(w.link, w.now);
         drain();
     }

@@ -26,13 +26,13 @@ static void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
 
 static int begin(bool store)
 {
-    fake_chat_init(&chat, &pv_part_copies);
+    fake_chat_init(&chat, &pv_chatpart_copies);
     fake_coord_init();
     assert_ok(pv_part_make(&pv_part_boxes, &node->node, &node->cfg, node->now, &boxes));
-    node->node.parts[0].part = &pv_part_copies;
+    node->node.parts[0].part = &pv_bind_chat;
     node->node.parts[1] = (struct pv_part_slot){.part = &pv_part_boxes, .self = boxes};
     node->node.n_parts = 2;
-    node->cfg.chat.store = store;
+    chat.cfg.given.store = store;
     fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
@@ -145,8 +145,8 @@ static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)
 /* The part asks the store for what waits for this peer: so many messages. */
 static void tell_waiting(const uint8_t *pk, size_t n)
 {
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    assert_memory_equal(pv_chatjob_of(job)->peer, pk, 32);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    assert_memory_equal(job->peer, pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(pk, n));
 }
 
@@ -154,7 +154,7 @@ static void tell_waiting(const uint8_t *pk, size_t n)
 static bool rests_for(pv_ns time)
 {
     fake_node_wait(node, time);
-    return fake_node_job(node) == NULL;
+    return fake_chat_any(&chat) == NULL;
 }
 
 /* Online, and bob away with n messages waiting; the list of them is with the part. */
@@ -168,8 +168,8 @@ static void have_waiting(size_t n)
 
 static void expect_noted(void)
 {
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COPIED);
-    assert_int_equal(pv_chatjob_of(job)->n_ids, 1);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_COPIED);
+    assert_int_equal(job->n_ids, 1);
     fake_chat_answer(&chat, job, PV_OK, NULL);
 }
 
@@ -228,7 +228,7 @@ PV_TEST_IN(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connecti
     have_waiting(1);
     answer_error(PV_CTL_KEEP, PV_CTL_E_NOT_ALLOWED);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
     set_online(false);
     set_online(true);
     assert_int_equal(fake_coord.n, 1); /* another coordinator, perhaps */
@@ -252,7 +252,7 @@ PV_TEST_IN(a_coordinator_that_cannot_store_now_is_asked_again_each_second, start
     for (int i = 0; i < 4; i++) {
         const struct keys *to = i % 2 == 0 ? &chat.carol_keys : &chat.bob_keys;
         answer_error(PV_CTL_KEEP, PV_CTL_E_STORAGE);
-        assert_null(fake_node_job(node));
+        assert_null(fake_chat_any(&chat));
         fake_node_wait(node, PV_S(1));
         tell_waiting(to->pk, 2);
     }
@@ -310,7 +310,7 @@ PV_TEST_IN(messages_of_another_peer_are_never_sealed_for_this_one, start, stop)
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 1));
     assert_int_equal(fake_coord.n, 0);
 }
@@ -321,7 +321,7 @@ PV_TEST_IN(a_store_that_fails_is_asked_again_later, start, stop)
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_ERR_NO_SPACE, NULL);
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
     fake_node_wait(node, PV_S(61));
     tell_waiting(chat.bob_keys.pk, 0);
 }
@@ -331,7 +331,7 @@ PV_TEST_IN(without_store_in_the_configuration_nothing_is_kept_or_collected, star
     set_online(true);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
     assert_int_equal(fake_coord.n, 0);
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
 }
 
 /* The messages that chatlink has stored are on disk, or not. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands send, inbox and history: whom they find, what the store is asked, what is shown. */
-#include "daemon/core/parts.h"
+#include "daemon/core/chat/messages.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;
@@ -8,7 +8,7 @@ static struct fake_node *const node = &chat.peers.f;
 
 void test_before_each(void)
 {
-    fake_chat_init(&chat, &pv_part_messages);
+    fake_chat_init(&chat, &pv_chatpart_messages);
     fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
@@ -84,9 +84,9 @@ PV_TEST(a_message_to_a_room_goes_to_rooms)
 PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 {
     say("{'id':1,'cmd':'inbox'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_true(pv_chatjob_of(job)->mark_read);
-    assert_false(pv_chatjob_of(job)->of_peer);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_true(job->mark_read);
+    assert_false(job->of_peer);
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
@@ -96,9 +96,9 @@ PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 
     say(test_given("inbox peer bob peek"));
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_false(pv_chatjob_of(job)->mark_read);
-    assert_true(pv_chatjob_of(job)->of_peer);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    assert_false(job->mark_read);
+    assert_true(job->of_peer);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
     assert_reply(node, chat.client, "'messages':[]");
 }
@@ -107,24 +107,24 @@ PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 PV_TEST(a_message_that_a_client_has_is_read)
 {
     say(test_given("read through"));
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_true(pv_chatjob_of(job)->mark_read && pv_chatjob_of(job)->through);
-    assert_int_equal(pv_chatjob_of(job)->id[15], 15);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_true(job->mark_read && job->through);
+    assert_int_equal(job->id[15], 15);
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "'read':2");
     say(test_given("read through 2"));
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_int_equal(pv_chatjob_of(job)->upto, 9);
+    assert_int_equal(job->upto, 9);
     r = fake_chat_messages(chat.bob_keys.pk, 0);
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "'read':0");
 
     say(test_given("inbox peek after"));
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_false(pv_chatjob_of(job)->mark_read);
-    assert_true(pv_chatjob_of(job)->after);
+    assert_false(job->mark_read);
+    assert_true(job->after);
     r = fake_chat_messages(chat.bob_keys.pk, 0);
     r->upto = 7;
     fake_chat_answer(&chat, job, PV_OK, r);
@@ -141,7 +141,7 @@ PV_TEST(clients_hear_what_another_one_has_read)
     pv_ctlapi_request_done(&asked.req);
 
     say("{'id':1,'cmd':'inbox'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 4);
     for (size_t i = 0; i < r->n_msgs; i++)
         r->msgs[i].outgoing = false;
@@ -176,16 +176,16 @@ PV_TEST(a_send_may_choose_its_id)
 PV_TEST(history_of_all_and_of_one_are_different_questions)
 {
     say("{'id':1,'cmd':'history','limit':5}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_true(pv_chatjob_of(job)->all_peers);
-    assert_int_equal(pv_chatjob_of(job)->limit, 5);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_true(job->all_peers);
+    assert_int_equal(job->limit, 5);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "'to':'bob'");
 
     say("{'id':2,'cmd':'history','peer':'carol'}");
     job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_false(pv_chatjob_of(job)->all_peers);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.carol_keys.pk, 32);
+    assert_false(job->all_peers);
+    assert_memory_equal(job->peer, chat.carol_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 0));
 }
 
@@ -194,8 +194,8 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
     say("{'id':1,'cmd':'history','peer':'bob'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
     say_and_hear(test_given("send peer bob text hello 2"), "left the network");
@@ -206,8 +206,8 @@ PV_TEST(a_conversation_is_found_by_name_also_where_this_machine_was_removed)
 {
     node->node.removed = true;
     say("{'id':1,'cmd':'history','peer':'bob'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
     say_and_hear(test_given("send peer bob text hello 2"), "this machine was removed");
@@ -221,20 +221,20 @@ PV_TEST(a_conversation_that_nobody_here_knows_is_sought)
 {
     const struct keys k = keys_of(77);
     say("{'id':1,'cmd':'history','peer':'dave'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_false(pv_chatjob_of(job)->all_peers);
-    assert_string_equal(pv_chatjob_of(job)->word, "dave");
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_false(job->all_peers);
+    assert_string_equal(job->word, "dave");
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 1));
     assert_reply(node, chat.client, "hello");
     say(test_given("read peer key AbCd through"));
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_true(pv_chatjob_of(job)->of_peer && pv_chatjob_of(job)->mark_read);
-    assert_string_equal(pv_chatjob_of(job)->word, "key:AbCd");
+    assert_true(job->of_peer && job->mark_read);
+    assert_string_equal(job->word, "key:AbCd");
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 0));
     assert_reply(node, chat.client, "'read':0");
     say("{'id':3,'cmd':'history','peer':'#~AbCd'}");
     job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_string_equal(pv_chatjob_of(job)->word, "#~AbCd");
+    assert_string_equal(job->word, "#~AbCd");
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 1));
     assert_reply(node, chat.client, "hello");
     say("{'id':4,'cmd':'inbox','peer':'dave'}");
@@ -267,15 +267,15 @@ PV_TEST(a_member_that_was_renamed_is_named)
     /* Its words as bob are found and read by both names, too: a client that began before
      * has the former one. */
     say("{'id':1,'cmd':'history','peer':'bob'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
     r->msgs[0].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "'from':'robert'");
     say(test_given("read peer bob through"));
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
     assert_reply(node, chat.client, "'read':0");
     say_and_hear(test_given("send peer bob text hello 2"), "bob is called robert now");
@@ -308,8 +308,8 @@ PV_TEST(a_name_that_changed_hands_is_said)
     assert_lacks(reply, "changed");
     /* The conversation with the new one says since when, and who it was before. */
     say("{'id':2,'cmd':'history','peer':'bob'}");
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_memory_equal(pv_chatjob_of(job)->peer, other.pk, 32);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->peer, other.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
     reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), ",\"key\":\"%s\",\"now\":\"%s\"}", key, PV_KEY_STR(other.pk));
@@ -325,7 +325,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     /* The one before by the short form of its key, as everything that names it shows it. */
     say(PV_STR("{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}", PV_KEY_SHORT_STR(key)));
     job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
-    assert_memory_equal(pv_chatjob_of(job)->peer, chat.bob_keys.pk, 32);
+    assert_memory_equal(job->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
     say("{'id':5,'cmd':'history','peer':'key:abc'}"); /* too short to be anybody */

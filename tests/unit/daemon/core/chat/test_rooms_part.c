@@ -2,7 +2,6 @@
 /* The part around rooms: network and peers, lines on chatlink's connections, commands. */
 #include <errno.h>
 
-#include "daemon/core/chat/hooks.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/peer/peer_show.h"
@@ -13,8 +12,7 @@ static struct fake_node *const node = &chat.peers.f;
 
 void test_before_each(void)
 {
-    fake_chat_init(&chat, &pv_part_rooms);
-    node->node.chat.hooks = &pv_chat_hooks;
+    fake_chat_init(&chat, &pv_chatpart_rooms);
     fake_chat_make_link(&chat, NULL);
     fake_chat_start(&chat);
 }
@@ -60,10 +58,10 @@ static void open_crew(void)
 
 PV_TEST(rooms_are_loaded_when_the_node_is_in_a_network)
 {
-    assert_false(pv_rooms_are_ready(node->node.chat.rooms));
+    assert_false(pv_rooms_are_ready(chat.chat->rooms));
     say_and_hear("{'id':1,'cmd':'room_members','room':'crew'}", "not loaded yet");
     load();
-    assert_true(pv_rooms_are_ready(node->node.chat.rooms));
+    assert_true(pv_rooms_are_ready(chat.chat->rooms));
     say_and_hear("{'id':2,'cmd':'room_members','room':'crew'}", "no room #crew");
 }
 
@@ -74,7 +72,7 @@ PV_TEST(a_node_that_left_its_network_has_no_rooms)
     node->node.roster = NULL; /* the fixture frees it */
     pv_node_raise(&node->node, PV_FACT_NETWORK);
     fake_peers_settle(&chat.peers);
-    assert_null(pv_rooms_find(node->node.chat.rooms, "crew", true));
+    assert_null(pv_rooms_find(chat.chat->rooms, "crew", true));
 }
 
 PV_TEST(a_room_is_answered_once_it_is_stored)
@@ -171,12 +169,12 @@ PV_TEST(a_client_that_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
 {
     load();
     say("{'id':1,'cmd':'room_create','room':'crew'}");
-    struct pv_job *crew = fake_chat_job(&chat, PV_CHATJOB_ROOM);
+    struct pv_chatjob *crew = fake_chat_job(&chat, PV_CHATJOB_ROOM);
     say("{'id':2,'cmd':'room_create','room':'band'}");
     fake_chat_answer(&chat, crew, PV_ERR_NO_SPACE, NULL);
     const char *reply = fake_ctl_reply(node, chat.client);
     assert_shows("reply", reply);
-    pv_job_free(fake_chat_job(&chat, PV_CHATJOB_ROOM));
+    pv_chatjob_free(fake_chat_job(&chat, PV_CHATJOB_ROOM));
 }
 
 PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
@@ -217,8 +215,8 @@ static void bob_says(const char *line)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     uint32_t sid;
     memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
-    assert_ok(pv_chatlink_accepted(node->node.chat.link, &source, node->now, &sid));
-    pv_chatlink_handle_bytes(node->node.chat.link, sid, pv_view(line, strlen(line)), 1, node->now);
+    assert_ok(pv_chatlink_accepted(chat.chat->link, &source, node->now, &sid));
+    pv_chatlink_handle_bytes(chat.chat->link, sid, pv_view(line, strlen(line)), 1, node->now);
     fake_peers_settle(&chat.peers);
 }
 
@@ -228,19 +226,19 @@ PV_TEST(a_sleep_ends_nobody_s_time)
     load();
     open_crew();
     change(test_given("room_invite room crew peer bob 2"));
-    const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.chat.rooms, "crew", false),
+    const struct pv_rooms_say text = {.room = pv_rooms_find(chat.chat->rooms, "crew", false),
                                       .text = "hello"};
     assert_ok(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)));
     const char *own = PV_KEY_STR(node->identity.sign_pk);
     /* Bob says that our log is longer, and may show a text of it within a minute. */
     bob_says(PV_STR("{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id, own, own));
-    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    assert_int_equal(pv_rooms_say(chat.chat->rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(3600);
     pv_node_raise(&node->node, PV_FACT_RESUMED);
     fake_peers_settle(&chat.peers);
-    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    assert_int_equal(pv_rooms_say(chat.chat->rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(60);
-    assert_ok(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now));
+    assert_ok(pv_rooms_say(chat.chat->rooms, 1, &text, 1, node->now));
 }
 
 PV_TEST(a_peer_that_sends_nonsense_is_cut_off)

@@ -5,7 +5,7 @@
 
 #include "daemon/core/client/info.h"
 #include "daemon/core/member/presence.h"
-#include "daemon/core/node/chathooks.h"
+#include "daemon/core/node/apphooks.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/route/phonewatch.h"
 #include "proto/local/ctlapi.h"
@@ -67,12 +67,12 @@ static void assert_answer(const char *fields, const char *text)
 
 /* The count that chat was asked for. */
 static struct {
-    pv_chat_counted *done;
+    pv_app_counted *done;
     void *self;
     uint64_t tag;
 } counting;
 
-static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now)
+static bool count(struct pv_node *n, pv_app_counted *done, void *self, uint64_t tag, pv_ns now)
 {
     counting.done = done;
     counting.self = self;
@@ -83,9 +83,9 @@ static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t
 /* Asks for `status`; chat has counted, or failed. The answer is in fake_ctl_output. */
 static void ask_status(int store_status)
 {
-    static const struct pv_chat_hooks hooks = {.count = count};
-    static const struct pv_chat_counts counts = {.unread = 4, .queued = 2};
-    x.f.node.chat.hooks = &hooks;
+    static const struct pv_app_hooks hooks = {.count = count};
+    static const struct pv_app_counts counts = {.unread = 4, .queued = 2};
+    x.f.node.app_hooks = &hooks;
     fake_client_ask(&x, client, "'cmd':'status'");
     assert_string_equal(fake_client_read(&x, client), ""); /* not before chat has counted */
     counting.done(counting.self, counting.tag, store_status == PV_OK ? &counts : NULL, x.f.now);
@@ -222,30 +222,30 @@ PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 PV_TEST(ports_that_others_have_are_told)
 {
     struct pv_datapath_counts d = {
-        .workers = 1, .threads = 1, .aead = "test", .no_chat = {PV_ERR_EXISTS, PV_ERR_EXISTS}};
+        .workers = 1, .threads = 1, .aead = "test", .no_app[0] = {PV_ERR_EXISTS, PV_ERR_EXISTS}};
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
     assert_lacks(fake_ctl_output, "2048");
-    d.no_chat[0] = d.no_chat[1] = -EADDRNOTAVAIL;
+    d.no_app[0][0] = d.no_app[0][1] = -EADDRNOTAVAIL;
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
     assert_has(fake_ctl_output, "no messages come in: listening");
     assert_lacks(fake_ctl_output, "another program");
-    d.no_chat[0] = 0;
+    d.no_app[0][0] = 0;
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("no messages come in over IPv6: ");
     x.f.node.iface.ip6 = PV_IFACE_NO_IP6;
     ask_status(PV_OK);
     assert_lacks(fake_ctl_output, "come in");
-    d.no_files[0] = d.no_files[1] = PV_ERR_EXISTS;
+    d.no_app[1][0] = d.no_app[1][1] = PV_ERR_EXISTS;
     d.aead_ns[PV_SUITE_CHACHA] = 812;
     d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("another program listens at port 2048");
     expect_status("'aead_ns':[{'suite':'chacha20-poly1305'");
     expect_status("{'suite':'aes-256-gcm','ns':262}]");
-    d.no_files[0] = d.no_files[1] = 0; /* that program has ended */
+    d.no_app[1][0] = d.no_app[1][1] = 0; /* that program has ended */
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
     assert_lacks(fake_ctl_output, "another program");

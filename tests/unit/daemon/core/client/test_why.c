@@ -6,7 +6,7 @@
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/udpwatch.h"
-#include "daemon/core/node/chathooks.h"
+#include "daemon/core/node/apphooks.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
@@ -254,10 +254,10 @@ PV_TEST(whose_nat_stands_in_the_way_is_said_with_what_would_help)
 
 PV_TEST(waiting_messages_are_told)
 {
-    static const struct pv_chat_hooks hooks = {.held = say_held};
+    static const struct pv_app_hooks hooks = {.held = say_held};
     others.held = true;
     expect_not("messages are queued"); /* chat is not there */
-    x.f.node.chat.hooks = &hooks;
+    x.f.node.app_hooks = &hooks;
     show_why();
     assert_true(said("messages are queued: bob's disk is full"));
     others.held = false;

@@ -2,7 +2,7 @@
 /* Files between two machines: every step, and whoever tries to disturb it. */
 #include "daemon/core/files/filelink.h"
 #include "daemon/core/node/streamkinds.h"
-#include "daemon/core/peer/linkkeys.h"
+#include "tests/unit/daemon/core/overlay_of.h"
 #include "tests/unit/daemon/core/peer/said.h"
 
 /* --- two machines, and everything that may go wrong between them ----------------------------- */
@@ -85,7 +85,7 @@ static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view no
     }
 }
 
-static inline void look(void *owner, uint32_t number)
+static inline void look(void *owner, uint32_t number, pv_ns now)
 {
     struct side *s = owner;
     assert_non_null(pv_filelink_find(s->link, number));
@@ -104,11 +104,17 @@ static inline void free_side(struct side *s)
     pv_fifo_clear(&s->ops);
 }
 
+static enum pv_overlay_link key_of_pair(const void *owner, const uint8_t *pk, uint8_t *ret_key)
+{
+    const struct side *s = owner;
+    return overlay_of_keys(s->keys, pk, ret_key);
+}
+
 static inline void start(int i)
 {
     struct side *s = &w.side[i];
     struct pv_filelink_config cfg = {.rng = w.rng,
-                                     .keys = s->keys,
+                                     .keys = key_of_pair,
                                      .streams = &s->streams,
                                      .ops = &s->ops,
                                      .admits = admits,

@@ -5,48 +5,56 @@
 #include "daemon/core/files/files_part.h"
 #include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_request.h"
-#include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "tests/unit/daemon/core/fake_chat.h"
 
-static struct fake_peers peers;
-static struct fake_node *const node = &peers.f;
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.peers.f;
 static struct pv_peer *bob;
 static uint32_t client;
-/* Auto-accept's pins in the store. */
-static uint8_t kept_pins[1024];
-static struct pv_saved_meta kept = {.name = "file-pins"};
+/* Auto-accept's pins in the store, or another value. */
+static uint8_t kept_bytes[4096];
+static struct pv_chatjob_value kept;
 
-/* The next job writes the pins; that ends so. */
+/* The next job writes that value; it ends so. */
+static void expect_value_saved(const char *name, int status)
+{
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_PUT);
+    assert_string_equal(job->value_name, name);
+    assert_true(job->n_value <= sizeof(kept_bytes));
+    if (status == PV_OK && strcmp(name, "file-pins") == 0) {
+        memcpy(kept_bytes, job->value, job->n_value);
+        kept = (struct pv_chatjob_value){
+            .name = "file-pins", .bytes = kept_bytes, .len = job->n_value};
+    }
+    fake_chat_answer(&chat, job, status, NULL);
+}
+
 static void expect_pins_saved(int status)
 {
-    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
-    assert_string_equal(job->u.set_meta.name, "file-pins");
-    assert_true(job->u.set_meta.len <= sizeof(kept_pins));
-    if (status == PV_OK) {
-        memcpy(kept_pins, job->u.set_meta.value, job->u.set_meta.len);
-        kept.value = pv_view(kept_pins, job->u.set_meta.len);
-    }
-    fake_node_answer(node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+    expect_value_saved("file-pins", status);
 }
 
 void test_before_each(void)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}};
-    fake_peers_init(&peers, &pv_part_files);
-    node->cfg.auto_accept = rules;
-    node->cfg.n_auto_accept = 1;
-    fake_node_enter(node);
-    fake_node_start(node);
-    node->node.iface.state = PV_IFACE_UP;
-    bob = fake_peers_member(&peers, 7, "bob", 7);
-    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    fake_chat_init(&chat, &pv_chatpart_files);
+    chat.cfg.auto_accept = rules;
+    chat.cfg.n_auto_accept = 1;
+    fake_chat_start(&chat);
+    bob = chat.bob;
+    fake_peers_presence(&chat.peers, bob, PV_PRESENCE_ONLINE);
     expect_pins_saved(PV_OK); /* the rule is bob's */
-    client = fake_ctl_open(node);
+    client = chat.client;
+}
+
+void test_after_each(void)
+{
+    fake_chat_done(&chat, false, chat.chat->rooms != NULL);
 }
 
 static void report(const struct pv_files_report *r)
 {
-    pv_part_files.on_report(node->self, r, node->now);
+    pv_bind_chat.on_report(node->self, &(struct pv_bind_report){.file = r}, node->now);
 }
 
 static void pass_descriptor(int handle)
@@ -64,10 +72,10 @@ static void end_transfer(uint64_t tag, enum pv_file_why why, uint64_t done)
 /* The next operation for the shell, if there is one. */
 static bool take_op(struct pv_files_op *ret_op)
 {
-    const void *order;
-    if (!pv_part_files.poll_order(node->self, &order))
+    const struct pv_files_op *op;
+    if (!pv_files_part_poll(chat.chat, &op))
         return false;
-    memcpy(ret_op, order, sizeof(*ret_op));
+    *ret_op = *op;
     return true;
 }
 
@@ -99,9 +107,9 @@ static void notice(struct pv_file_notice n)
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
     assert_ok(pv_file_notice_build(&n, buf, &len));
-    assert_int_equal(pv_part_files.inband[0].type, PV_INBAND_FILE);
-    pv_part_files.inband[0].take(node->self, bob, pv_view(buf, len), node->now);
-    fake_peers_settle(&peers);
+    assert_int_equal(pv_bind_chat.inband[0].type, PV_INBAND_FILE);
+    pv_bind_chat.inband[0].take(node->self, bob, pv_view(buf, len), node->now);
+    fake_peers_settle(&chat.peers);
 }
 
 static void bob_offers(uint8_t id, uint64_t size)
@@ -113,9 +121,7 @@ static void bob_offers(uint8_t id, uint64_t size)
 /* The table is kept by the next job; that ends so. */
 static void expect_saved(int status)
 {
-    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
-    assert_string_equal(job->u.set_meta.name, "files");
-    fake_node_answer(node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+    expect_value_saved("files", status);
 }
 
 PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
@@ -123,40 +129,37 @@ PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
     offer(5);
     expect_no_op(); /* the offer has it now */
     assert_answered(node, client, "{'id':2,'cmd':'files'}", "a.txt");
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     expect_saved(PV_OK);
 }
 
-static void end_retention(void)
+static void restart(bool with_rule);
+
+/* From now on the part that knows who is muted is there. */
+static void know_mutes(void)
 {
-    if (node->node.n_parts == 2)
-        pv_part_free(&pv_part_retention, node->node.parts[1].self);
-    node->node.n_parts = 1;
+    chat.parts[0] = &pv_chatpart_retention;
+    chat.parts[1] = &pv_chatpart_files;
+    chat.cfg.n_parts = 2;
+    restart(true);
 }
 
-/* The daemon's part that knows it begins anew, and the store lists pk as muted; NULL: nobody. */
+/* The store lists pk as muted; NULL: nobody. */
 static void mute(const uint8_t *pk)
 {
-    struct pv_chat_backlog muted = {.queued = 0};
-    struct pv_chatjob_result list = {.backlog = &muted, .n_backlog = pk != NULL};
-    struct pv_job *job;
-    struct pv_part_slot *slot = &node->node.parts[1];
-    end_retention();
-    assert_ok(pv_part_make(&pv_part_retention, &node->node, &node->cfg, node->now, &slot->self));
-    slot->part = &pv_part_retention;
-    node->node.n_parts = 2;
-    if (pk != NULL)
-        memcpy(muted.peer, pk, PV_SIGN_PK_LEN);
-    pv_part_handle_timeout(&pv_part_retention, slot->self,
-                           pv_part_next_timeout(&pv_part_retention, slot->self));
-    while ((job = fake_node_job(node)) != NULL) {
-        struct pv_job_result result = {.id = job->id};
-        const struct pv_chatjob *chat = pv_chatjob_of(job);
-        if (chat != NULL && chat->kind == PV_CHATJOB_MUTED)
-            result.answer = pv_chatjob_answer(&list);
-        pv_job_free(job);
-        (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
+    struct pv_chatjob *job;
+    fake_ctl_say(node, client, "{'id':99,'cmd':'mute','peer':'bob'}");
+    while ((job = fake_chat_any(&chat)) != NULL) {
+        struct pv_chatjob_result *r = test_alloc(sizeof(*r));
+        if (job->kind == PV_CHATJOB_MUTED) {
+            r->backlog = test_alloc(sizeof(*r->backlog));
+            r->n_backlog = pk != NULL;
+            if (pk != NULL)
+                memcpy(r->backlog[0].peer, pk, PV_SIGN_PK_LEN);
+        }
+        fake_chat_answer(&chat, job, PV_OK, r);
     }
+    (void)fake_ctl_reply(node, client);
 }
 
 static uint32_t watch(void)
@@ -170,6 +173,7 @@ static uint32_t watch(void)
 
 PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 {
+    know_mutes();
     uint32_t watcher = watch();
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
@@ -179,7 +183,6 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     mute(NULL);
     bob_offers(2, 5000);
     assert_reply(node, watcher, "b.txt");
-    end_retention();
 }
 
 /* --- in rooms -------------------------------------------------------------------------------- */
@@ -201,13 +204,18 @@ static void store_rooms(void)
 {
     struct pv_roomjob_result room = {0};
     struct pv_chatjob_result done = {.room = &room};
-    struct pv_job *job;
-    while ((job = fake_node_job(node)) != NULL) {
-        struct pv_job_result result = {.id = job->id, .answer = pv_chatjob_answer(&done)};
-        pv_job_free(job);
-        (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
+    struct pv_chatjob *job;
+    while (pv_chatqueue_poll(&chat.jobs, &job) == PV_OK) {
+        struct pv_chatqueue_result result = {.id = job->number, .answer = &done};
+        pv_chatjob_free(job);
+        (void)pv_chatqueue_handle(&chat.jobs, &result, node->now);
     }
-    (void)pv_rooms_speak(node->node.chat.rooms, node->now);
+    (void)pv_rooms_speak(chat.chat->rooms, node->now);
+}
+
+static bool knows_all(const void *owner, const uint8_t *pk, struct pv_overlay_member *ret_member)
+{
+    return pv_chat_known(chat.chat, pk, ret_member);
 }
 
 /* This node makes #crew. */
@@ -215,23 +223,19 @@ static void make_crew(uint8_t ret_room[static PV_ROOM_ID_LEN])
 {
     struct pv_rooms_config cfg = {.rng = node->node.rng,
                                   .signer = pv_appsigner_of(node->node.identity->sign_sk),
-                                  .jobs = &node->node.jobs,
+                                  .jobs = &chat.jobs,
+                                  .known = knows_all,
                                   .say = say_nothing,
                                   .want = want_nobody,
                                   .tell = hear_nothing};
     const uint8_t *pk = node->node.identity->sign_pk;
     memcpy(cfg.own_pk, pk, sizeof(cfg.own_pk));
-    assert_ok(pv_rooms_new(&node->node.chat.rooms, &cfg));
-    pv_rooms_set_network(node->node.chat.rooms, node->node.roster, pk, node->now);
+    assert_ok(pv_rooms_new(&chat.chat->rooms, &cfg));
+    pv_rooms_set_network(chat.chat->rooms, pv_roster_network_id(node->node.roster), pk, node->now);
     store_rooms();
-    assert_ok(pv_rooms_open(node->node.chat.rooms, 1, "crew", 1, node->now));
+    assert_ok(pv_rooms_open(chat.chat->rooms, 1, "crew", 1, node->now));
     store_rooms();
-    memcpy(ret_room, pv_rooms_find(node->node.chat.rooms, "crew", false), PV_ROOM_ID_LEN);
-}
-
-static void end_rooms(void)
-{
-    node->node.chat.rooms = pv_rooms_free(node->node.chat.rooms);
+    memcpy(ret_room, pv_rooms_find(chat.chat->rooms, "crew", false), PV_ROOM_ID_LEN);
 }
 
 static void bob_offers_in(const uint8_t *room, uint8_t id)
@@ -254,20 +258,20 @@ PV_TEST(a_room_is_believed_of_who_is_in_it)
     node->now += PV_S(60);
     bob_offers_in(nowhere, 2);
     assert_reply(node, watcher, "'room':null");
-    assert_ok(pv_rooms_invite(node->node.chat.rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
+    assert_ok(pv_rooms_invite(chat.chat->rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
     store_rooms();
     bob_offers_in(crew, 3);
     assert_reply(node, watcher, "'room':'#crew'");
     bob_offers_in(crew, 1);
     assert_reply(node, watcher, "'room':'#crew'");
-    end_rooms();
 }
 
 PV_TEST(an_offer_in_a_room_that_is_muted_or_left_is_listed_and_not_told)
 {
     uint8_t crew[PV_ROOM_ID_LEN], key[PV_SIGN_PK_LEN];
+    know_mutes();
     make_crew(crew);
-    assert_ok(pv_rooms_invite(node->node.chat.rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
+    assert_ok(pv_rooms_invite(chat.chat->rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
     store_rooms();
     uint32_t watcher = watch();
     pv_room_key(crew, key);
@@ -278,13 +282,11 @@ PV_TEST(an_offer_in_a_room_that_is_muted_or_left_is_listed_and_not_told)
     bob_offers(2, 5000); /* to this node alone */
     assert_reply(node, watcher, "b.txt");
     mute(NULL);
-    end_retention();
-    assert_ok(pv_rooms_leave(node->node.chat.rooms, 3, crew, 1, node->now));
+    assert_ok(pv_rooms_leave(chat.chat->rooms, 3, crew, 1, node->now));
     store_rooms();
     bob_offers_in(crew, 3);
     assert_lacks(fake_ctl_reply(node, watcher), "b3.txt");
     assert_answered(node, client, "{'id':3,'cmd':'files'}", "b3.txt");
-    end_rooms();
 }
 
 PV_TEST(a_file_is_sent_to_a_room_by_its_name_or_address)
@@ -300,7 +302,6 @@ PV_TEST(a_file_is_sent_to_a_room_by_its_name_or_address)
     assert_answered(node, client, PV_STR(TO_ROOM, "crew"), "'room':'#crew'");
     pass_descriptor(7); /* the same offer again */
     assert_answered(node, client, PV_STR(TO_ROOM, address), "'id':1,");
-    end_rooms();
 }
 
 PV_TEST(without_a_descriptor_there_is_no_offer)
@@ -323,10 +324,10 @@ PV_TEST(a_descriptor_goes_back_when_another_comes_or_the_client_goes)
     pass_descriptor(5);
     pass_descriptor(6);
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 5);
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     expect_no_op(); /* the client is still there */
     pv_ctlsrv_closed(node->node.ctl, client);
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 6);
 }
 
@@ -334,7 +335,7 @@ PV_TEST(a_descriptor_goes_back_when_the_daemon_ends)
 {
     offer(5);
     pass_descriptor(6);
-    pv_part_files.on_stop(node->self, node->now);
+    pv_bind_chat.on_stop(node->self, node->now);
     struct pv_files_op a, b;
     assert_true(take_op(&a));
     assert_true(take_op(&b));
@@ -377,7 +378,7 @@ PV_TEST(a_large_offer_waits_for_the_user)
     expect_no_op();
     assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':true");
     expect_no_op();
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
     fake_ctl_say(node, client, "{'id':2,'cmd':'file_get','number':1}");
@@ -392,7 +393,7 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
     report(&(struct pv_files_report){.news = PV_FILES_PROGRESS, .tag = op.op.tag, .done = 400});
     end_transfer(op.op.tag, PV_FILE_WHY_NONE, 900);
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     fake_ctl_say(node, client, "{'id':2,'cmd':'file_accept','number':1}");
     assert_shows("reply", fake_ctl_reply(node, client));
     assert_answered(node, client, "{'id':1,'cmd':'file_get','number':1}", "'ok':true");
@@ -410,8 +411,8 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
 {
     node->node.iface.state = PV_IFACE_DOWN;
     pv_node_raise(&node->node, PV_FACT_INTERFACE);
-    fake_peers_settle(&peers);
-    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    fake_peers_settle(&chat.peers);
+    fake_peers_presence(&chat.peers, bob, PV_PRESENCE_ONLINE);
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op;
@@ -419,7 +420,7 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
         end_transfer(op.op.tag, PV_FILE_WHY_LOST, 0);
     node->node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node->node, PV_FACT_INTERFACE);
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     fake_node_wait(node, PV_S(5));
     expect_op(PV_FILEOP_FETCH);
 }
@@ -446,7 +447,7 @@ PV_TEST(a_file_that_waits_for_this_machine_to_be_up_says_so)
 PV_TEST(a_member_that_leaves_takes_its_offers_along)
 {
     bob_offers(1, 5000);
-    fake_peers_leaves(&peers, bob);
+    fake_peers_leaves(&chat.peers, bob);
     expect_op(PV_FILEOP_DROP); /* nothing of it is kept */
     assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':false");
 }
@@ -460,7 +461,7 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
     end_transfer(op.op.tag, PV_FILE_WHY_NONE, 900);
     fake_node_add(node, make_leave(&node->world, &k, 1));
-    fake_peers_leaves(&peers, bob);
+    fake_peers_leaves(&chat.peers, bob);
     assert_answered(node, client, "{'id':2,'cmd':'files'}", "'bob (former, key:");
 }
 
@@ -468,10 +469,10 @@ PV_TEST(only_members_may_fetch)
 {
     uint32_t sid;
     struct pv_stream_peer who = {.remote = *pv_peer_ip4(bob)};
-    const struct pv_stream_handler *h = &pv_part_files.streams[0];
+    const struct pv_stream_handler *h = &pv_bind_chat.streams[1];
     who.remote.port = 12345;
     assert_ok(h->accepted(node->self, &who, &sid, node->now));
-    h->closed(h->machine(node->self), sid, PV_ERR_CLOSED, node->now);
+    h->closed(node->self, sid, PV_ERR_CLOSED, node->now);
     who.remote = pv_node_self(&node->node)->ip4;
     assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_ERR_REFUSED);
     who.remote = pv_addr4(192, 0, 2, 9, 1);
@@ -482,29 +483,27 @@ PV_TEST(a_table_that_could_not_be_kept_is_kept_later)
 {
     bob_offers(1, 5000);
     expect_saved(PV_ERR_NO_SPACE);
-    assert_true(node->node.store.failed);
-    fake_node_wait(node, PV_S(100));
-    assert_null(fake_node_job(node));
-    fake_node_raise(node, PV_FACT_STORE); /* of the part "store", when it is time */
+    fake_node_wait(node, PV_S(9));
+    assert_null(fake_chat_any(&chat));
+    fake_node_wait(node, PV_S(2));
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
     fake_node_wait(node, PV_S(100));
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
 }
 
 /* A file that is taken unasked waits for the disk; there is no result to wait for. */
 PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
 {
-    const size_t limit = node->node.jobs.map.limit;
-    node->node.jobs.map.limit = 0;
+    const size_t limit = chat.chat->jobs.map.limit;
+    chat.chat->jobs.map.limit = 0;
     bob_offers(1, 500);
-    assert_null(fake_node_job(node));
-    assert_true(node->node.store.failed);
-    node->node.jobs.map.limit = limit;
-    fake_node_wait(node, PV_S(100));
+    assert_null(fake_chat_any(&chat));
+    chat.chat->jobs.map.limit = limit;
     expect_no_op();
-    fake_node_raise(node, PV_FACT_STORE);
+    fake_node_wait(node, PV_S(11));
     expect_saved(PV_OK);
+    expect_pins_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
 }
 
@@ -513,19 +512,17 @@ PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
 /* Another life of the daemon, with what the store has, and with the rule for bob or without. */
 static void restart(bool with_rule)
 {
-    struct pv_job *job;
-    while ((job = fake_node_job(node)) != NULL)
-        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
-    pv_part_free(&pv_part_files, node->self);
+    struct pv_chatjob *job;
+    while ((job = fake_chat_any(&chat)) != NULL)
+        fake_chat_answer(&chat, job, PV_OK, NULL);
+    pv_part_free(&pv_bind_chat, node->self);
     node->node.n_parts = 0;
-    node->saved.meta = &kept;
-    node->saved.n_meta = 1;
-    node->cfg.n_auto_accept = with_rule ? 1 : 0;
-    fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){&pv_part_files, node->self};
-    node->node.n_parts = 1;
+    chat.values[0] = kept;
+    chat.n_values = kept.bytes != NULL;
+    chat.cfg.n_auto_accept = with_rule ? 1 : 0;
+    fake_chat_start(&chat);
     pv_node_raise(&node->node, PV_FACT_INTERFACE);
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
 }
 
 /* The machine that is bob leaves the network, and another one comes by the name. */
@@ -533,9 +530,9 @@ static void another_machine_is_bob(unsigned seed)
 {
     const struct keys k = keys_of(7);
     fake_node_add(node, make_leave(&node->world, &k, 1));
-    fake_peers_leaves(&peers, bob);
-    bob = fake_peers_member(&peers, seed, "bob", (uint16_t)seed);
-    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    fake_peers_leaves(&chat.peers, bob);
+    bob = fake_peers_member(&chat.peers, seed, "bob", (uint16_t)seed);
+    fake_peers_presence(&chat.peers, bob, PV_PRESENCE_ONLINE);
 }
 
 /* Bob offers a small file: does the rule take it? The table is written in any case. */
@@ -553,17 +550,16 @@ PV_TEST(a_file_of_another_network_is_no_members_of_that_name)
 {
     static uint8_t bytes[4096];
     bob_offers(1, 900);
-    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
-    assert_in_range(job->u.set_meta.len, 1, sizeof(bytes));
-    memcpy(bytes, job->u.set_meta.value, job->u.set_meta.len);
-    const struct pv_saved_meta files = {.name = "files",
-                                        .value = pv_view(bytes, job->u.set_meta.len)};
-    uint8_t *key = memmem(bytes, files.value.len, pv_peer_pk(bob), PV_SIGN_PK_LEN);
+    struct pv_chatjob *job = fake_chat_job(&chat, PV_CHATJOB_PUT);
+    assert_in_range(job->n_value, 1, sizeof(bytes));
+    memcpy(bytes, job->value, job->n_value);
+    const struct pv_chatjob_value files = {.name = "files", .bytes = bytes, .len = job->n_value};
+    uint8_t *key = memmem(bytes, files.len, pv_peer_pk(bob), PV_SIGN_PK_LEN);
     assert_non_null(key);
     key[0] ^= 1;
-    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
+    fake_chat_answer(&chat, job, PV_OK, NULL);
     (void)expect_op(PV_FILEOP_FETCH);
-    const struct pv_saved_meta pins = kept;
+    const struct pv_chatjob_value pins = kept;
     kept = files;
     restart(false);
     kept = pins;
@@ -574,7 +570,7 @@ PV_TEST(a_rule_does_not_hold_for_who_gets_the_name_later)
 {
     assert_false(fake_node_has_problem(node, "auto-accept"));
     another_machine_is_bob(8);
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
     expect_taken(1, false);
     fake_node_show_problems(node);
     restart(true);
@@ -588,7 +584,7 @@ PV_TEST(accepting_a_file_by_hand_makes_the_rule_hold)
     expect_taken(1, false);
     assert_true(fake_node_has_problem(node, "auto-accept"));
     assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':true");
-    fake_peers_settle(&peers);
+    fake_peers_settle(&chat.peers);
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK); /* remedy: accept_one_by_hand */
     assert_false(fake_node_has_problem(node, "auto-accept"));
@@ -612,15 +608,16 @@ PV_TEST(without_its_line_the_rule_forgets_whose_it_was)
 }
 
 /* It has a session, but the roster knows nothing of it any more. */
-PV_TEST(a_peer_that_is_no_member_pins_no_rule_and_has_none)
+PV_TEST(a_peer_that_is_no_member_pins_no_rule_and_offers_nothing)
 {
     const struct keys k = keys_of(7);
     restart(false);
     expect_pins_saved(PV_OK);
     fake_node_add(node, make_leave(&node->world, &k, 1));
     restart(true);
-    expect_taken(1, false);
-    assert_null(fake_node_job(node));
+    bob_offers(1, 900);
+    assert_null(fake_chat_any(&chat));
+    expect_no_op();
 }
 
 PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
@@ -629,10 +626,9 @@ PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
     expect_pins_saved(PV_OK);
     restart(true);
     expect_pins_saved(PV_ERR_NO_SPACE);
-    assert_true(node->node.store.failed);
-    fake_node_raise(node, PV_FACT_STORE);
+    fake_node_wait(node, PV_S(11));
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
     fake_node_wait(node, PV_S(100));
-    assert_null(fake_node_job(node));
+    assert_null(fake_chat_any(&chat));
 }

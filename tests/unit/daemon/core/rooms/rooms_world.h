@@ -11,6 +11,7 @@
 #include "daemon/core/chatjobs/roomjob.h"
 #include "daemon/core/rooms/rooms.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/overlay_of.h"
 #include "tests/unit/daemon/store/chat_db.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
@@ -26,7 +27,7 @@ enum {
 struct node {
     struct keys keys;
     struct pv_rooms *rooms;
-    struct pv_jobqueue queue;
+    struct pv_chatqueue queue;
     sqlite3 *db;
     bool full;       /* its disk */
     bool low_disk;   /* nearly */
@@ -113,6 +114,12 @@ static inline void take_event(void *owner, const struct pv_rooms_event *e, pv_ns
         n->last_status = e->status;
 }
 
+static inline bool find_known(const void *owner, const uint8_t *pk,
+                              struct pv_overlay_member *ret_member)
+{
+    return overlay_of_roster(w.roster, pk, ret_member);
+}
+
 static inline void start(int i)
 {
     static struct test_rng queue_rng;
@@ -120,22 +127,23 @@ static inline void start(int i)
     struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                   .jobs = &w.n[i].queue,
                                   .signer = pv_appsigner_of(w.n[i].keys.sk),
+                                  .known = find_known,
                                   .admits = admits,
                                   .say = say_line,
                                   .want = want_peer,
                                   .tell = take_event,
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
-    pv_jobqueue_init(&w.n[i].queue, &rng, NULL);
+    pv_chatqueue_init(&w.n[i].queue, &rng, NULL);
     assert_ok(pv_rooms_new(&w.n[i].rooms, &cfg));
     pv_rooms_set_marks(w.n[i].rooms, pv_view(w.n[i].marks, w.n[i].marks_len));
-    pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
+    pv_rooms_set_network(w.n[i].rooms, pv_roster_network_id(w.roster), w.n[i].keys.pk, w.now);
 }
 
 static inline void stop(int i)
 {
     w.n[i].rooms = pv_rooms_free(w.n[i].rooms);
-    pv_jobqueue_done(&w.n[i].queue);
+    pv_chatqueue_done(&w.n[i].queue);
 }
 
 static inline int setup(void **state)
@@ -218,7 +226,7 @@ static inline void run_for(pv_ns duration)
                 continue;
             any = drain(i) || any;
             next = pv_min_ns(next, pv_rooms_next_timeout(w.n[i].rooms));
-            next = pv_min_ns(next, pv_jobqueue_next_timeout(&w.n[i].queue));
+            next = pv_min_ns(next, pv_chatqueue_next_timeout(&w.n[i].queue));
         }
         assert_true(turns < 20000); /* somebody says things for ever */
         if (any)
@@ -228,7 +236,7 @@ static inline void run_for(pv_ns duration)
         w.now = next > w.now ? next : w.now;
         for (int i = 0; i < NODES; i++) {
             if (w.n[i].rooms != NULL)
-                pv_jobqueue_handle_timeout(&w.n[i].queue, w.now);
+                pv_chatqueue_handle_timeout(&w.n[i].queue, w.now);
             if (w.n[i].rooms != NULL && pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
                 pv_rooms_handle_timeout(w.n[i].rooms, w.now);
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Transfers of files: what the engine wants of them, done on threads of their own. */
-#include "daemon/io/io_files.h"
+/* shell.c - a thread for the store, and one for each transfer that may run. */
+#include "chat/io/shell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
-#include "daemon/io/xfer.h"
+#include "chat/io/xfer.h"
 #include "sys/file/file.h"
 #include "sys/helper/source.h"
 #include "sys/net/stream.h"
@@ -21,46 +21,48 @@ enum {
 };
 #define PROGRESS PV_MS(200) /* ours: so often the engine is told how far transfers are */
 
-struct pv_io_xfer {
-    struct pv_io_xfer *prev, *next;
+struct pv_chatshell_xfer {
+    struct pv_chatshell_xfer *prev, *next;
     struct pv_xfer x;
     bool drop; /* when it is over, what it has written goes */
 };
 
-struct pv_io_files {
-    struct pv_io *io;
+struct pv_chatshell {
+    struct pv_chatshell_config cfg;
+    struct pv_worker *stores;
+    struct pv_watch *store_watch;
     struct pv_worker *worker;
     struct pv_watch *watch;
-    struct pv_io_xfer *xfers; /* under way */
-    pv_ns tell_at;            /* when the engine is told how far they are */
-    int dir;                  /* of received files; -1: not opened yet */
+    struct pv_chatshell_xfer *xfers; /* under way */
+    pv_ns tell_at;                   /* when the engine is told how far they are */
+    int dir;                         /* of received files; -1: not opened yet */
 };
 
 /* The transfer with this tag has ended. */
-static void tell_done(struct pv_io_files *files, uint64_t tag, enum pv_file_why why, uint64_t done,
+static void tell_done(struct pv_chatshell *files, uint64_t tag, enum pv_file_why why, uint64_t done,
                       pv_ns now)
 {
     const struct pv_files_report report = {
         .news = PV_FILES_DONE, .tag = tag, .done = done, .why = why};
-    pv_engine_report(files->io->engine, &pv_part_files, &report, now);
+    files->cfg.host.file(files->cfg.host.host, &report, now);
 }
 
 static void run_transfers(void *ctx, void *const *items, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        pv_xfer_run(&((struct pv_io_xfer *)items[i])->x);
+        pv_xfer_run(&((struct pv_chatshell_xfer *)items[i])->x);
 }
 
 /* --- received files ------------------------------------------------------------------------ */
 
 /* Made with the first file: a node that gets none has no such directory. */
-static int open_dir(struct pv_io_files *files)
+static int open_dir(struct pv_chatshell *files)
 {
     char path[PATH_BUF];
     if (files->dir >= 0)
         return PV_OK;
-    if (files->io->cfg.state == NULL ||
-        snprintf(path, sizeof(path), "%s/files", files->io->cfg.state) >= (int)sizeof(path))
+    if (files->cfg.state == NULL ||
+        snprintf(path, sizeof(path), "%s/files", files->cfg.state) >= (int)sizeof(path))
         return PV_ERR_NOT_FOUND;
     int r = pv_dir_make(path, 0700);
     if (r < 0)
@@ -71,10 +73,10 @@ static int open_dir(struct pv_io_files *files)
 }
 
 /* Removes what is kept of a received file, whole or not. */
-static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
+static void drop(struct pv_chatshell *files, uint32_t number, const uint8_t *id)
 {
     char name[PV_XFER_NAME_BUF];
-    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next) {
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next) {
         if (t->x.op.type == PV_FILEOP_FETCH && t->x.op.number == number) {
             t->drop = true; /* its thread may still write */
             return;
@@ -83,13 +85,13 @@ static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
     for (int part = 0; part < 2 && open_dir(files) == PV_OK; part++) {
         pv_xfer_name(number, id, part == 1, name);
         if (unlinkat(files->dir, name, 0) != 0 && errno != ENOENT)
-            pv_log(files->io->log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"", name,
+            pv_log(files->cfg.log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"", name,
                    pv_strstatus(-errno));
     }
 }
 
 /* A client gets a descriptor for reading: it could not open a file of this directory itself. */
-static void pass(struct pv_io_files *files, const struct pv_fileop *op)
+static void pass(struct pv_chatshell *files, const struct pv_fileop *op)
 {
     char name[PV_XFER_NAME_BUF];
     int fd = -1;
@@ -97,9 +99,9 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
     if (open_dir(files) == PV_OK)
         fd = openat(files->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)
-        pv_io_stream_pass(files->io->streams, op->sid, fd);
+        files->cfg.host.pass(files->cfg.host.host, op->sid, fd);
     else /* the client sees that nothing came */
-        pv_log(files->io->log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
+        pv_log(files->cfg.log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
                pv_strstatus(-errno));
 }
 
@@ -107,12 +109,13 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 
 /* A fault before the thread has it is told to the engine at once: no transfer is left that nobody
  * runs. */
-static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
+static void start(struct pv_chatshell *files, const struct pv_files_op *op, pv_ns now)
 {
-    struct pv_io_xfer *t = calloc(1, sizeof(*t));
+    struct pv_chatshell_xfer *t = calloc(1, sizeof(*t));
     /* The stream leaves the loop: from here on a thread of its own reads and writes it. */
-    int sock =
-        op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(files->io->streams, op->op.sid) : -1;
+    int sock = op->op.type == PV_FILEOP_SERVE
+                   ? files->cfg.host.take(files->cfg.host.host, op->op.sid)
+                   : -1;
     int r = t == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         t->x = (struct pv_xfer){.op = op->op,
@@ -121,7 +124,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
                                 .cancel_fd = -1,
                                 .local = op->local,
                                 .proof = op->proof,
-                                .ifname = files->io->cfg.tun_name};
+                                .ifname = files->cfg.ifname};
         r = pv_xfer_init(&t->x);
     }
     if (r == PV_OK && op->op.type == PV_FILEOP_FETCH)
@@ -139,7 +142,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
         files->tell_at = now + PROGRESS;
         return;
     }
-    pv_log(files->io->log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
+    pv_log(files->cfg.log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
            pv_strstatus(r));
     /* pv_xfer_done() closes what t has, the socket included. */
     if (t != NULL)
@@ -154,20 +157,20 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
               0, now);
 }
 
-static void cancel(struct pv_io_files *files, uint64_t tag)
+static void cancel(struct pv_chatshell *files, uint64_t tag)
 {
-    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next)
         if (t->x.op.tag == tag)
             pv_xfer_cancel(&t->x);
 }
 
-static void answer(struct pv_io_files *files, const struct pv_fileop *op)
+static void answer(struct pv_chatshell *files, const struct pv_fileop *op)
 {
     static const uint8_t none[PV_FILE_HASH_LEN];
     uint8_t buf[PV_FILE_ANSWER_LEN];
     size_t n = 0;
     /* The engine has refused: the connection ends with its answer. */
-    int fd = pv_io_stream_take(files->io->streams, op->sid);
+    int fd = files->cfg.host.take(files->cfg.host.host, op->sid);
     if (fd < 0)
         return;
     pv_file_answer_build(op->why, 0, none, buf);
@@ -175,7 +178,7 @@ static void answer(struct pv_io_files *files, const struct pv_fileop *op)
     close(fd);
 }
 
-void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
+void pv_chatshell_file(struct pv_chatshell *files, const struct pv_files_op *op, pv_ns now)
 {
     switch (op->op.type) {
     case PV_FILEOP_FETCH:
@@ -186,7 +189,7 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
         answer(files, &op->op);
         break;
     case PV_FILEOP_CLOSE: {
-        int fd = pv_io_stream_take(files->io->streams, op->op.sid);
+        int fd = files->cfg.host.take(files->cfg.host.host, op->op.sid);
         if (fd >= 0)
             close(fd);
         break;
@@ -207,7 +210,7 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
 }
 
 /* After its thread has let go of it. */
-static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
+static void remove_xfer(struct pv_chatshell *files, struct pv_chatshell_xfer *t)
 {
     PV_LIST_DEL(files->xfers, t);
     /* Now no thread writes any more. */
@@ -219,14 +222,13 @@ static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
 
 static void on_filer(void *ctx, unsigned ready, pv_ns now)
 {
-    struct pv_io_files *files = ctx;
+    struct pv_chatshell *files = ctx;
     void *item = NULL;
-    pv_io_turn_begin(files->io, now);
     while (pv_worker_take(files->worker, &item) == PV_OK) {
-        struct pv_io_xfer *t = item;
+        struct pv_chatshell_xfer *t = item;
         uint64_t tag = t->x.op.tag, done = atomic_load(&t->x.done);
         enum pv_file_why why = t->x.why;
-        pv_log(files->io->log, PV_LOG_DEBUG, "what=\"file transfer over\" bytes=%llu why=\"%s\"",
+        pv_log(files->cfg.log, PV_LOG_DEBUG, "what=\"file transfer over\" bytes=%llu why=\"%s\"",
                (unsigned long long)done, pv_file_why_text(why));
         /* The transfer is removed before the engine is told: it may order the next one at once. */
         remove_xfer(files, t);
@@ -234,55 +236,151 @@ static void on_filer(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
+pv_ns pv_chatshell_timeout(struct pv_chatshell *files, pv_ns now)
 {
     if (files->xfers == NULL)
         return PV_NEVER;
     if (now < files->tell_at)
         return files->tell_at;
     /* The counter is read without a lock: progress may lag, it never goes back. */
-    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next) {
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next) {
         const struct pv_files_report report = {
             .news = PV_FILES_PROGRESS, .tag = t->x.op.tag, .done = atomic_load(&t->x.done)};
-        pv_engine_report(files->io->engine, &pv_part_files, &report, now);
+        files->cfg.host.file(files->cfg.host.host, &report, now);
     }
     files->tell_at = now + PROGRESS;
     return files->tell_at;
 }
 
+void pv_chatshell_passed(struct pv_chatshell *files, uint32_t sid, int fd, pv_ns now)
+{
+    struct pv_source_info info;
+    if (!pv_source_take(fd, &info)) {
+        close(fd);
+        return;
+    }
+    const struct pv_files_report report = {
+        .news = PV_FILES_PASSED,
+        .sid = sid,
+        .passed = {.handle = fd,
+                   .size = info.size,
+                   .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}}};
+    files->cfg.host.file(files->cfg.host.host, &report, now);
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
+/* A job on its way. */
+struct work {
+    struct pv_chatjob *job; /* owned */
+    struct pv_chatqueue_result result;
+};
+
+static void free_work(struct work *w)
+{
+    pv_chatqueue_result_done(&w->result);
+    pv_chatjob_free(w->job);
+    free(w);
+}
+
+/* All jobs that wait are one transaction. */
+static void run_store(void *ctx, void *const *items, size_t n)
+{
+    struct pv_chatjob *jobs[PV_CHATSTORE_BATCH] = {NULL};
+    struct pv_chatqueue_result results[PV_CHATSTORE_BATCH];
+    _Static_assert((int)PV_CHATSTORE_BATCH >= (int)PV_WORKER_MAX_BATCH, "all of a call fit");
+    for (size_t i = 0; i < n; i++)
+        jobs[i] = ((struct work *)items[i])->job;
+    pv_chatstore_run(ctx, jobs, results, n);
+    for (size_t i = 0; i < n; i++)
+        ((struct work *)items[i])->result = results[i];
+}
+
+static void on_stored(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_chatshell *files = ctx;
+    void *item = NULL;
+    while (pv_worker_take(files->stores, &item) == PV_OK) {
+        struct work *w = item;
+        files->cfg.host.result(files->cfg.host.host, &w->result, now);
+        free_work(w);
+    }
+}
+
+void pv_chatshell_job(struct pv_chatshell *files, struct pv_chatjob *job, pv_ns now)
+{
+    struct work *w = calloc(1, sizeof(*w));
+    int r = w == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r >= 0) {
+        w->job = job;
+        r = pv_worker_submit(files->stores, w);
+    }
+    if (r >= 0)
+        return;
+    /* Chat waits for every job, so one that cannot start gets its result here. */
+    struct pv_chatqueue_result result = {.id = job->number, .status = r};
+    snprintf(result.error, sizeof(result.error), "start a job: %s", pv_strstatus(r));
+    files->cfg.host.result(files->cfg.host.host, &result, now);
+    pv_chatjob_free(job);
+    free(w);
+}
+
+/* Every job is finished, for its writes were promised. */
+static void finish_store(struct pv_chatshell *files)
+{
+    void *item = NULL;
+    if (files->stores == NULL)
+        return;
+    pv_worker_finish(files->stores);
+    while (pv_worker_take(files->stores, &item) == PV_OK)
+        free_work(item);
+    pv_worker_free(files->stores);
+}
+
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* A thread for each transfer that may run: they block on disk and socket. */
-int pv_io_files_new(struct pv_io_files **ret_files, struct pv_io *io)
+int pv_chatshell_new(struct pv_chatshell **ret_files, const struct pv_chatshell_config *cfg)
 {
     const struct pv_worker_config worker = {.name = "pv-files",
                                             .threads = PV_FILELINK_MAX_RUNNING,
                                             .limit = LIMIT,
                                             .batch = 1,
                                             .run = run_transfers};
-    struct pv_io_files *files = calloc(1, sizeof(*files));
+    const struct pv_worker_config store = {.name = "pv-chat",
+                                           .threads = 1,
+                                           .limit = PV_CHATQUEUE_MAX,
+                                           .batch = PV_WORKER_MAX_BATCH,
+                                           .run = run_store,
+                                           .ctx = cfg->store};
+    struct pv_chatshell *files = calloc(1, sizeof(*files));
     if (files == NULL)
         return PV_ERR_NOMEM;
-    files->io = io;
+    files->cfg = *cfg;
     files->dir = -1;
-    int r = pv_worker_new(&files->worker, &worker);
+    int r = pv_worker_new(&files->stores, &store);
     if (r >= 0)
-        r = pv_watch_new(&files->watch, io->loop, pv_worker_fd(files->worker), PV_LOOP_READ,
+        r = pv_watch_new(&files->store_watch, cfg->loop, pv_worker_fd(files->stores), PV_LOOP_READ,
+                         on_stored, files);
+    if (r >= 0)
+        r = pv_worker_new(&files->worker, &worker);
+    if (r >= 0)
+        r = pv_watch_new(&files->watch, cfg->loop, pv_worker_fd(files->worker), PV_LOOP_READ,
                          on_filer, files);
     if (r < 0)
-        pv_io_files_free(files);
+        pv_chatshell_free(files);
     else
         *ret_files = files;
     return r;
 }
 
-struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
+struct pv_chatshell *pv_chatshell_free(struct pv_chatshell *files)
 {
     void *item = NULL;
     if (files == NULL)
         return NULL;
     /* Cancelled transfers end soon, which lets the worker finish. */
-    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next)
         pv_xfer_cancel(&t->x);
     pv_watch_free(files->watch);
     if (files->worker != NULL) {
@@ -291,6 +389,8 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
             remove_xfer(files, item);
         pv_worker_free(files->worker);
     }
+    pv_watch_free(files->store_watch);
+    finish_store(files);
     if (files->dir >= 0)
         close(files->dir);
     free(files);

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* hooks.c - what `why`, `status` and an unknown name say of chat. */
-#include "daemon/core/chat/hooks.h"
+/* asked.c - what `why`, `status` and an unknown name say of chat. */
+#include "daemon/core/chat/asked.h"
 
 #include <stdio.h>
 
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
-#include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
-#include "proto/chat/file.h"
-#include "proto/rules/ports.h"
-
-_Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,
-               "rules and the packet threads know them by these names");
 
 #define COUNTS_WAIT PV_S(2) /* ours: `status` waits for the counts of messages */
 
 /* One COUNTS job. */
 struct counting {
-    struct pv_jobwait wait;
-    const struct pv_node *node;
-    pv_chat_counted *done;
+    struct pv_chatwait wait;
+    const struct pv_chat *chat;
+    pv_asked_counted *done;
 };
 
 static const char *why_later(enum pv_chat_later held)
@@ -31,30 +25,30 @@ static const char *why_later(enum pv_chat_later held)
                : "as many as it takes from one are unread there, or stored";
 }
 
-static bool say_held(const struct pv_node *n, const struct pv_peer *p,
-                     char ret_why[static PV_CTLAPI_ERROR_BUF])
+bool pv_asked_held(const struct pv_chat *n, const struct pv_overlay_member *m,
+                   char ret_why[static PV_CTLAPI_ERROR_BUF])
 {
-    enum pv_chat_later held = pv_chatlink_held(n->chat.link, pv_peer_pk(p));
+    enum pv_chat_later held = pv_chatlink_held(n->link, m->key);
     if (held == PV_CHAT_LATER_SILENT)
         snprintf(ret_why, PV_CTLAPI_ERROR_BUF,
                  "messages are queued: %s's machine answers no chat from here: its [firewall], or "
                  "another one there, keeps it out",
-                 pv_peer_name(p));
+                 m->name);
     else if (held != PV_CHAT_LATER_NO)
         snprintf(ret_why, PV_CTLAPI_ERROR_BUF,
-                 "messages are queued: %s's machine takes no more from you for now (%s)",
-                 pv_peer_name(p), why_later(held));
+                 "messages are queued: %s's machine takes no more from you for now (%s)", m->name,
+                 why_later(held));
     return held != PV_CHAT_LATER_NO;
 }
 
-static bool is_room(const struct pv_node *n, const char *text)
+bool pv_asked_is_room(const struct pv_chat *n, const char *text)
 {
-    return n->chat.rooms != NULL && pv_rooms_find(n->chat.rooms, text, true) != NULL;
+    return n->rooms != NULL && pv_rooms_find(n->rooms, text, true) != NULL;
 }
 
 /* Messages for machines that are no longer members are left out. The history says so of each, and
  * nobody can do anything about it. */
-static uint64_t count_queued(const struct pv_node *n, const struct pv_chatjob_result *chat)
+static uint64_t count_queued(const struct pv_chat *n, const struct pv_chatjob_result *chat)
 {
     uint64_t queued = 0;
     for (size_t i = 0; i < chat->n_backlog; i++) {
@@ -64,31 +58,28 @@ static uint64_t count_queued(const struct pv_node *n, const struct pv_chatjob_re
     return queued;
 }
 
-static void take_counts(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void take_counts(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     const struct counting *c = PV_CONTAINER_OF(wait, struct counting, wait);
     if (wait->late && result != NULL)
         return; /* done was called */
     const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
-    struct pv_chat_counts counts;
+    struct pv_asked_counts counts;
     bool good = result != NULL && result->status == PV_OK && chat != NULL;
     if (good)
         counts =
-            (struct pv_chat_counts){.unread = chat->unread, .queued = count_queued(c->node, chat)};
+            (struct pv_asked_counts){.unread = chat->unread, .queued = count_queued(c->chat, chat)};
     c->done(wait->self, wait->tag, good ? &counts : NULL, now);
 }
 
-static bool count(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now)
+bool pv_asked_count(struct pv_chat *n, pv_asked_counted *done, void *self, uint64_t tag, pv_ns now)
 {
-    struct counting *c =
-        pv_jobqueue_add(&n->jobs, pv_chatjob_wrap(pv_chatjob_new(PV_CHATJOB_COUNTS)), take_counts,
-                        self, now + COUNTS_WAIT, sizeof(*c));
+    struct counting *c = pv_chatqueue_add(&n->jobs, pv_chatjob_new(PV_CHATJOB_COUNTS), take_counts,
+                                          self, now + COUNTS_WAIT, sizeof(*c));
     if (c == NULL)
         return false;
     c->wait.tag = tag;
-    c->node = n;
+    c->chat = n;
     c->done = done;
     return true;
 }
-
-const struct pv_chat_hooks pv_chat_hooks = {say_held, is_room, count};

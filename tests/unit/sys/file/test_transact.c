@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Jobs on a database: what is one transaction, and what a job that fails takes back. */
 #include "base/text.h"
-#include "daemon/store/transact.h"
+#include "sys/file/transact.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
@@ -25,28 +25,39 @@ static int make_tables(sqlite3 *db)
                : -1;
 }
 
-static const struct pv_job_type type = {free, free};
+/* The jobs of one call: names; NULL needs no database. */
+struct jobs {
+    const char *const *names;
+    void *answers[4];
+};
 
 /* Writes the job's name, and then fails if that is "half". */
-static int run_job(void *ctx, const struct pv_job *job, struct pv_job_result *result)
+static int run_job(void *ctx, size_t i)
 {
-    const char *name = job->u.set_meta.name;
-    sqlite3 *db = ((struct pv_transact *)ctx)->db;
-    assert_int_equal(sqlite3_get_autocommit(db), 0);
-    sql(db, PV_STR("INSERT INTO t VALUES('%s')", name));
-    result->answer = (struct pv_job_answer){&type, test_alloc(1)};
-    return strcmp(name, "half") == 0 ? PV_ERR_LIMIT : PV_OK;
+    struct jobs *j = ctx;
+    assert_int_equal(sqlite3_get_autocommit(t.db), 0);
+    sql(t.db, PV_STR("INSERT INTO t VALUES('%s')", j->names[i]));
+    j->answers[i] = test_alloc(1);
+    return strcmp(j->names[i], "half") == 0 ? PV_ERR_LIMIT : PV_OK;
 }
 
-static bool is_done(const struct pv_job *job)
+static void drop(void *ctx, size_t i)
 {
-    return job->kind == PV_JOB_SAVE_KEYS;
+    struct jobs *j = ctx;
+    free(j->answers[i]);
+    j->answers[i] = NULL;
+}
+
+static bool is_done(void *ctx, size_t i)
+{
+    const struct jobs *j = ctx;
+    return j->names[i] == NULL;
 }
 
 static int setup(void **state)
 {
     char error[PV_SQLITE_ERROR_MAX];
-    t = (struct pv_transact){.run = run_job, .ctx = &t, .is_done = is_done};
+    t = (struct pv_transact){.file = NULL};
     return test_dir_make(dir, sizeof(dir)) == NULL ||
            pv_transact_open(&t, &kind, dir, "t.db", make_tables, error) < 0;
 }
@@ -59,25 +70,17 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static void run(size_t n, const char *const *names, struct pv_job_result *results)
+static void run(size_t n, const char *const *names, struct pv_transact_result *results)
 {
-    struct pv_job jobs[4] = {{.kind = PV_JOB_SET_META}};
-    struct pv_job *list[4];
-    assert_true(n <= PV_ARRAY_LEN(jobs));
+    struct jobs j = {.names = names};
+    const struct pv_transact_jobs jobs = {
+        .n = n, .ctx = &j, .run = run_job, .drop = drop, .is_done = is_done};
+    assert_true(n <= PV_ARRAY_LEN(j.answers));
+    pv_transact(&t, &jobs, results);
     for (size_t i = 0; i < n; i++) {
-        list[i] = &jobs[i];
-        jobs[i] = (struct pv_job){.id = i, .kind = PV_JOB_SET_META};
-        if (names[i] == NULL)
-            jobs[i].kind = PV_JOB_SAVE_KEYS;
-        else
-            snprintf(jobs[i].u.set_meta.name, sizeof(jobs[i].u.set_meta.name), "%s", names[i]);
-    }
-    pv_transact_begin(list, results, n);
-    pv_transact(&t, list, results, n);
-    for (size_t i = 0; i < n; i++) {
-        assert_int_equal(results[i].id, i);
         assert_int_equal(results[i].status < 0, results[i].error[0] != '\0');
-        pv_job_result_done(&results[i]);
+        assert_int_equal(results[i].status < 0 || names[i] == NULL, j.answers[i] == NULL);
+        free(j.answers[i]);
     }
 }
 
@@ -93,7 +96,7 @@ static int count_rows(void)
 
 PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
 {
-    struct pv_job_result results[3];
+    struct pv_transact_result results[3];
     run(3, (const char *const[]){"a", "half", "b"}, results);
     assert_ok(results[0].status);
     assert_int_equal(results[1].status, PV_ERR_LIMIT);
@@ -103,7 +106,7 @@ PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
 
 PV_TEST(a_job_that_needs_no_database_keeps_its_result_when_the_others_fail)
 {
-    struct pv_job_result results[2];
+    struct pv_transact_result results[2];
     sql(t.db, "PRAGMA query_only = ON");
     run(2, (const char *const[]){"a", NULL}, results);
     assert_true(results[0].status < 0);

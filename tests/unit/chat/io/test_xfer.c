@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "chat/io/xfer.h"
 #include "crypto/hash.h"
-#include "daemon/io/xfer.h"
 #include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "tests/unit/test_util.h"

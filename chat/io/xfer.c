@@ -2,7 +2,7 @@
 /* One transfer of a file, both sides: asking, answering, chunks, the hash of
  * the whole at the end, and going on where a transfer was cut off.
  */
-#include "daemon/io/xfer.h"
+#include "chat/io/xfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

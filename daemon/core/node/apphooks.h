@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chathooks.h - what clients of the daemon hear of chat when they ask about a peer or the node.
+ * apphooks.h - what clients of the daemon hear of the program that runs over the overlay in this
+ * process, when they ask about a peer or the node.
  *
- * Chat fills the table and puts it into the node (daemon/core/chat/hooks.c). Without a table the
- * daemon answers without chat. Nothing else of the daemon calls chat.
+ * The program's part fills the table and puts it into the node. Without a table the daemon answers
+ * without the program. Nothing else of the daemon calls it.
  */
 #pragma once
 
@@ -14,15 +15,15 @@ struct pv_node;
 struct pv_peer;
 
 /* Messages that nobody here has read, and messages that wait for members. */
-struct pv_chat_counts {
+struct pv_app_counts {
     uint64_t unread, queued;
 };
 
 /* The messages are counted; counts is NULL if the store failed or is slow. */
-typedef void pv_chat_counted(void *self, uint64_t tag, const struct pv_chat_counts *counts,
-                             pv_ns now);
+typedef void pv_app_counted(void *self, uint64_t tag, const struct pv_app_counts *counts,
+                            pv_ns now);
 
-struct pv_chat_hooks {
+struct pv_app_hooks {
     /* Returns true if messages to the peer wait although it is there, and says why in a sentence.
      */
     bool (*held)(const struct pv_node *n, const struct pv_peer *p,
@@ -31,5 +32,5 @@ struct pv_chat_hooks {
     bool (*is_room)(const struct pv_node *n, const char *text);
     /* Counts messages and calls done once, after 2 s at the latest. Returns false if done will not
      * be called. */
-    bool (*count)(struct pv_node *n, pv_chat_counted *done, void *self, uint64_t tag, pv_ns now);
+    bool (*count)(struct pv_node *n, pv_app_counted *done, void *self, uint64_t tag, pv_ns now);
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* transact.c - a transaction for all jobs that wait, a savepoint for each. */
-#include "daemon/store/transact.h"
+#include "sys/file/transact.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -44,22 +44,19 @@ void pv_transact_forget_pages(const struct pv_transact *t)
     (void)sqlite3_db_release_memory(t->db);
 }
 
-void pv_transact_begin(struct pv_job *const *jobs, struct pv_job_result *results, size_t n)
+static bool is_done(const struct pv_transact_jobs *jobs, size_t i)
 {
-    for (size_t i = 0; i < n; i++) {
-        memset(&results[i], 0, sizeof(results[i]));
-        results[i].id = jobs[i]->id;
-        results[i].kind = jobs[i]->kind;
-    }
+    return jobs->is_done != NULL && jobs->is_done(jobs->ctx, i);
 }
 
-static bool is_done(const struct pv_transact *t, const struct pv_job *job)
+static void drop(const struct pv_transact_jobs *jobs, size_t i)
 {
-    return t->is_done != NULL && t->is_done(job);
+    if (jobs->drop != NULL)
+        jobs->drop(jobs->ctx, i);
 }
 
 /* SQLite's last failure, of the job. */
-static int explain(struct pv_transact *t, char ret_error[static PV_JOB_ERROR_MAX])
+static int explain(struct pv_transact *t, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     int r = pv_sqlite_explain(t->file, "write", ret_error);
     t->is_damaged = t->is_damaged || r == PV_ERR_MALFORMED;
@@ -67,65 +64,64 @@ static int explain(struct pv_transact *t, char ret_error[static PV_JOB_ERROR_MAX
 }
 
 /* A savepoint each: what one job did goes back alone when it fails. */
-static void run_one(struct pv_transact *t, const struct pv_job *job, struct pv_job_result *result)
+static void run_one(struct pv_transact *t, const struct pv_transact_jobs *jobs, size_t i,
+                    struct pv_transact_result *result)
 {
-    if (is_done(t, job))
+    *result = (struct pv_transact_result){.status = PV_OK};
+    if (is_done(jobs, i))
         return;
     int r = pv_sqlite_exec(t->file, "SAVEPOINT job");
     if (r >= 0)
-        r = t->run(t->ctx, job, result);
+        r = jobs->run(jobs->ctx, i);
     if (r < 0) {
         /* Statuses above -1000 are errno values, for which SQLite has the better text. */
         result->status = r > -1000 ? explain(t, result->error) : r;
         if (r <= -1000)
             snprintf(result->error, sizeof(result->error), "write %.150s: %s",
                      pv_sqlite_path(t->file), pv_strstatus(r));
-        /* The rows that the job has read go too: its caller must not see rows of a change that was
-         * taken back. */
-        pv_job_result_done(result);
+        drop(jobs, i);
         (void)!pv_sqlite_exec(t->file, "ROLLBACK TO job");
     }
     /* ROLLBACK TO leaves the savepoint open, so it is released in both cases. */
     (void)!pv_sqlite_exec(t->file, "RELEASE job");
 }
 
-/* Nothing of the batch was stored; what needs no database was. */
-static void fail_all(const struct pv_transact *t, struct pv_job *const *jobs,
-                     struct pv_job_result *results, size_t n, int status,
-                     const char error[static PV_JOB_ERROR_MAX])
+/* Nothing of the jobs from first to end was stored; what needs no database was. */
+static void fail_all(const struct pv_transact_jobs *jobs, size_t first, size_t end,
+                     const struct pv_transact_result *why, struct pv_transact_result *results)
 {
-    char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
-    memcpy(text, error, sizeof(text));
-    for (size_t i = 0; i < n; i++) {
-        if (is_done(t, jobs[i]))
+    const struct pv_transact_result failed = *why; /* may be one of the results */
+    for (size_t i = first; i < end; i++) {
+        if (is_done(jobs, i))
             continue;
-        results[i].status = status;
-        memcpy(results[i].error, text, sizeof(text));
-        pv_job_result_done(&results[i]);
+        results[i] = failed;
+        drop(jobs, i);
     }
 }
 
-/* All jobs in one transaction. A status: why nothing is stored. */
-static int run_batch(struct pv_transact *t, struct pv_job *const *jobs,
-                     struct pv_job_result *results, size_t n)
+/* The jobs from first to end in one transaction. A status: why nothing is stored. */
+static int run_batch(struct pv_transact *t, const struct pv_transact_jobs *jobs, size_t first,
+                     size_t end, struct pv_transact_result *results)
 {
-    char error[PV_JOB_ERROR_MAX];
+    struct pv_transact_result failed = {.status = PV_OK};
+    for (size_t i = first; i < end; i++)
+        results[i] = failed;
     /* IMMEDIATE takes the write lock at once: a later statement cannot fail for lack of it. */
     int r = pv_sqlite_exec(t->file, "BEGIN IMMEDIATE");
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        run_one(t, jobs[i], &results[i]);
+    for (size_t i = first; r >= 0 && i < end; i++) {
+        run_one(t, jobs, i, &results[i]);
         /* A full disk makes SQLite take back the whole transaction, not only the statement. */
         if (sqlite3_get_autocommit(t->db) != 0) {
             r = results[i].status;
-            fail_all(t, jobs, results, n, r, results[i].error);
+            fail_all(jobs, first, end, &results[i], results);
             return r;
         }
     }
     if (r >= 0)
         r = pv_sqlite_exec(t->file, "COMMIT");
     if (r < 0) {
-        r = explain(t, error);
-        fail_all(t, jobs, results, n, r, error);
+        r = failed.status = explain(t, failed.error);
+        fail_all(jobs, first, end, &failed, results);
         /* A COMMIT that failed may have left the transaction open. */
         if (sqlite3_get_autocommit(t->db) == 0)
             (void)!pv_sqlite_exec(t->file, "ROLLBACK");
@@ -133,21 +129,18 @@ static int run_batch(struct pv_transact *t, struct pv_job *const *jobs,
     return r;
 }
 
-void pv_transact(struct pv_transact *t, struct pv_job *const *jobs, struct pv_job_result *results,
-                 size_t n)
+void pv_transact(struct pv_transact *t, const struct pv_transact_jobs *jobs,
+                 struct pv_transact_result *results)
 {
-    int r = run_batch(t, jobs, results, n);
+    int r = run_batch(t, jobs, 0, jobs->n, results);
     /* On a full disk one that writes takes the answers of those with it that only read: then each
      * has a transaction of its own. A lock that another program holds is waited for once. */
-    for (size_t i = 0; r == -ENOSPC && n > 1 && i < n; i++) {
-        if (is_done(t, jobs[i]))
-            continue;
-        pv_transact_begin(&jobs[i], &results[i], 1);
-        (void)!run_batch(t, &jobs[i], &results[i], 1);
-    }
+    for (size_t i = 0; r == -ENOSPC && jobs->n > 1 && i < jobs->n; i++)
+        if (!is_done(jobs, i))
+            (void)!run_batch(t, jobs, i, i + 1, results);
     bool more = false;
-    for (size_t i = 0; t->deletes != NULL && i < n; i++)
-        if (t->deletes(&results[i], &more))
+    for (size_t i = 0; jobs->deletes != NULL && i < jobs->n; i++)
+        if (results[i].status == PV_OK && jobs->deletes(jobs->ctx, i, &more))
             t->log_has_deleted = true;
     /* SQLite overwrites what it deletes (secure_delete), but the log has what was written of it.
      * While another program reads the database the log cannot be emptied: with the next write. */
