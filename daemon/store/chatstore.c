@@ -11,7 +11,7 @@
 #include "base/remedy.h"
 #include "base/text.h"
 #include "daemon/core/chatjobs/chatqueue.h"
-#include "daemon/store/schema.h"
+#include "daemon/store/chatschema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
 #include "sys/file/file.h"
@@ -188,7 +188,7 @@ int pv_chatstore_new(struct pv_chatstore **ret_store, const char *dir, uint64_t 
                                       .schema = PV_CHATSTORE_SCHEMA,
                                       .program = "p2pvpnd",
                                       .damaged = PV_REMEDY_move_chat_away,
-                                      .page = PV_STORE_PAGE};
+                                      .page = PV_SQLITE_SMALL_PAGE};
     s->max_bytes = max_bytes;
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
     *ret_store = s;

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* schema.c - runs schema.sql and chat.sql. */
+/* schema.c - runs schema.sql. */
 #include "daemon/store/schema.h"
 
-#include "daemon/core/chatjobs/chatjob.h"
-#include "daemon/store/chat.sql.h"
 #include "daemon/store/schema.sql.h"
 #include "sys/file/sqlquery.h"
-
-_Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in their text");
 
 int pv_store_schema(sqlite3 *db)
 {
     return pv_query_status(sqlite3_exec(db, pv_schema_sql, NULL, NULL, NULL));
-}
-
-int pv_chat_schema(sqlite3 *db)
-{
-    return pv_query_status(sqlite3_exec(db, pv_chat_sql, NULL, NULL, NULL));
 }

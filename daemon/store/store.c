@@ -285,7 +285,7 @@ static const struct pv_sqlite_kind our_kind = {
     .schema = PV_STORE_SCHEMA,
     .program = "p2pvpnd",
     .damaged = PV_REMEDY_move_network_away,
-    .page = PV_STORE_PAGE,
+    .page = PV_SQLITE_SMALL_PAGE,
 };
 
 int pv_store_open(struct pv_store **ret_store, const char *dir,

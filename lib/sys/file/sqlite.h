@@ -12,6 +12,9 @@
 
 enum {
     PV_SQLITE_ERROR_MAX = 240, /* bytes of a sentence, with the NUL */
+    /* Bytes of a small page. Each row that comes alone changes a page of its table and one of each
+     * index, and each page is written whole. */
+    PV_SQLITE_SMALL_PAGE = 512,
 };
 
 /* The marks of a database of this program. Constant, kept by reference. */

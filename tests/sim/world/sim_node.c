@@ -13,7 +13,7 @@
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/store/schema.h"
+#include "daemon/store/chatschema.h"
 #include "daemon/store/store_chat.h"
 #include "sim_node_i.h"
 #include "tests/unit/kem_double.h"

@@ -12,7 +12,7 @@
 
 #include <sqlite3.h>
 
-#include "daemon/store/schema.h"
+#include "daemon/store/chatschema.h"
 #include "daemon/store/store_chat.h"
 
 static inline sqlite3 *chat_db_open(void)

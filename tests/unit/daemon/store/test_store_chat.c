@@ -5,7 +5,7 @@
 
 #include "base/ageclock.h"
 #include "daemon/core/chatjobs/roomjob.h"
-#include "daemon/store/schema.h"
+#include "daemon/store/chatschema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
 #include "tests/unit/daemon/store/chat_db.h"
