@@ -8,13 +8,13 @@
 
 #include "base/list.h"
 #include "bind/overlay.h"
-#include "daemon/core/chat/asked.h"
+#include "chat/core/talk/asked.h"
+#include "chat/proto/chat.h"
+#include "chat/proto/file.h"
 #include "daemon/core/node/apphooks.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/chat/chat.h"
-#include "proto/chat/file.h"
 #include "proto/rules/ports.h"
 
 _Static_assert((int)PV_CHAT_PORT == (int)PV_PORTS_CHAT && (int)PV_FILE_PORT == (int)PV_PORTS_FILES,

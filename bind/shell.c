@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "proto/chat/chat.h"
-#include "proto/chat/file.h"
+#include "chat/proto/chat.h"
+#include "chat/proto/file.h"
 
 static void report_result(void *host, struct pv_chatqueue_result *result, pv_ns now)
 {

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "ctl/chat/chatcmds.h"
+#include "chat/ctl/chatcmds.h"
 #include "ctl/lib/args.h"
 
 const struct pv_command *const pv_commands[] = {

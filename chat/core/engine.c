@@ -8,18 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chat/core/files/files_part.h"
+#include "chat/core/talk/chat_part.h"
+#include "chat/core/talk/chatlink.h"
+#include "chat/core/talk/copies.h"
+#include "chat/core/talk/messages.h"
+#include "chat/core/talk/notifier.h"
+#include "chat/core/talk/retention.h"
+#include "chat/core/talk/rooms_part.h"
+#include "chat/core/talk/tell.h"
+#include "chat/proto/chat.h"
+#include "chat/proto/file.h"
 #include "crypto/ct.h"
-#include "daemon/core/chat/chat_part.h"
-#include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/copies.h"
-#include "daemon/core/chat/messages.h"
-#include "daemon/core/chat/notifier.h"
-#include "daemon/core/chat/retention.h"
-#include "daemon/core/chat/rooms_part.h"
-#include "daemon/core/chat/tell.h"
-#include "daemon/core/files/files_part.h"
-#include "proto/chat/chat.h"
-#include "proto/chat/file.h"
 #include "proto/local/ctlapi_request.h"
 
 enum {

@@ -20,10 +20,10 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/streams.h"
+#include "chat/core/base/chat.h"
+#include "chat/core/files/files_part.h"
+#include "chat/core/talk/asked.h"
 #include "chat/node.h"
-#include "daemon/core/chat/asked.h"
-#include "daemon/core/chatjobs/chat.h"
-#include "daemon/core/files/files_part.h"
 
 struct pv_chat_config {
     struct pv_rng rng;

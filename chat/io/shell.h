@@ -6,8 +6,8 @@
 #pragma once
 
 #include "base/log.h"
-#include "daemon/core/files/files_part.h"
-#include "daemon/store/chatstore.h"
+#include "chat/core/files/files_part.h"
+#include "chat/store/chatstore.h"
 #include "sys/proc/loop.h"
 
 struct pv_chatshell; /* opaque */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xfer.h - one transfer of a file over TCP (lib/proto/chat/file.h), from its first frame to its
+ * xfer.h - one transfer of a file over TCP (chat/proto/file.h), from its first frame to its
  * last.
  *
  * Blocks: a worker's thread runs it. The control thread may read done and call pv_xfer_cancel()
@@ -12,7 +12,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "daemon/core/files/files_part.h"
+#include "chat/core/files/files_part.h"
 
 enum {
     PV_XFER_NAME_BUF = 48, /* of a kept file, and the NUL */

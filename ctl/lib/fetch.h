@@ -6,7 +6,7 @@
 #pragma once
 
 #include "base/pv.h"
-#include "proto/chat/file.h"
+#include "chat/proto/file.h"
 
 /* Opens a regular file, as the user whose rights count: *ret_fd is the caller's. name: the last
  * part of its path, as UTF-8, which names on disk need not be (path_resolution(7)); size in bytes.

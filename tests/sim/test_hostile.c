@@ -12,12 +12,12 @@
 #include <sqlite3.h>
 
 #include "bind/chat.h"
-#include "daemon/core/chat/chatlink.h"
+#include "chat/core/rooms/rooms.h"
+#include "chat/core/talk/chatlink.h"
+#include "chat/proto/file.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/rooms/rooms.h"
-#include "proto/chat/file.h"
 #include "proto/ip/inband.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"

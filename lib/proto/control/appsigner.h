@@ -10,8 +10,8 @@
 #include "crypto/sign.h"
 
 enum pv_appsigner_domain {
-    PV_APPSIGNER_PARCEL, /* a message for a member that is away (proto/chat/parcel.h) */
-    PV_APPSIGNER_ROOM,   /* a record of a room (proto/chat/room.h) */
+    PV_APPSIGNER_PARCEL, /* a message for a member that is away (chat/proto/parcel.h) */
+    PV_APPSIGNER_ROOM,   /* a record of a room (chat/proto/room.h) */
 };
 
 struct pv_appsigner {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * copybox.h - the sealed box of what waits at the coordinator for a member that is away
- * (docs/PROTOCOL-PEERS.md "Stored copies"). The content is a parcel (proto/chat/parcel.h).
+ * (docs/PROTOCOL-PEERS.md "Stored copies"). The content is a parcel (chat/proto/parcel.h).
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn store v1" || network id ||
  *            sender's identity key || receiver's identity key

@@ -21,8 +21,8 @@ enum {
     PV_PORTS_TCP = 6,
     PV_PORTS_UDP = 17,
     PV_PORTS_ICMP6 = 58,     /* ICMPv6 as packets have it; in sets it is PV_PORTS_ICMP */
-    PV_PORTS_CHAT = 2047,    /* TCP: this program's own chat, proto/chat/chat.h */
-    PV_PORTS_FILES = 2048,   /* TCP: and its files, proto/chat/file.h */
+    PV_PORTS_CHAT = 2047,    /* TCP: this program's own chat, chat/proto/chat.h */
+    PV_PORTS_FILES = 2048,   /* TCP: and its files, chat/proto/file.h */
     PV_PORTS_PING = 8,       /* ICMP type of an echo request, RFC 792 */
     PV_PORTS_PING6 = 128,    /* the same of ICMPv6, RFC 4443 s4.1 */
     PV_PORTS_OF_ICMP6 = 256, /* ours: all other ICMPv6 types lie this much higher */

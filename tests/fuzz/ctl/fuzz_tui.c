@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "chat/screen/tuiview.h"
+#include "chat/screen/tuiwords.h"
 #include "ctl/lib/show.h"
-#include "ctl/tui/tuiview.h"
-#include "ctl/tui/tuiwords.h"
 #include "tests/fuzz/fuzz_util.h"
 
 enum {

@@ -7,12 +7,12 @@
  */
 #include <stdio.h>
 
+#include "chat/core/base/chatjob.h"
+#include "chat/core/talk/chatlink.h"
 #include "crypto/ct.h"
-#include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chatjobs/chatjob.h"
 #include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/daemon/core/chat_jobs.h"
-#include "tests/unit/daemon/core/overlay_of.h"
+#include "tests/unit/chat/chat_jobs.h"
+#include "tests/unit/chat/overlay_of.h"
 #include "tests/unit/slots.h"
 
 enum {

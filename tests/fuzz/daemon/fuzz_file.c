@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/core/files/autoaccept.h"
-#include "daemon/core/files/filelink.h"
+#include "chat/core/files/autoaccept.h"
+#include "chat/core/files/filelink.h"
 #include "daemon/core/node/streamkinds.h"
 #include "tests/fuzz/fuzz_util.h"
 

@@ -10,8 +10,8 @@
  */
 #include <stdio.h>
 
+#include "chat/core/files/filelink.h"
 #include "crypto/ct.h"
-#include "daemon/core/files/filelink.h"
 #include "daemon/core/node/streamkinds.h"
 #include "tests/fuzz/fuzz_util.h"
 

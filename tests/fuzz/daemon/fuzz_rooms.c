@@ -13,16 +13,16 @@
 
 #include <sqlite3.h>
 
+#include "chat/core/rooms/rooms.h"
+#include "chat/proto/room.h"
+#include "chat/store/store_chat.h"
 #include "crypto/ct.h"
-#include "daemon/core/rooms/rooms.h"
 #include "daemon/store/schema.h"
-#include "daemon/store/store_chat.h"
-#include "proto/chat/room.h"
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/daemon/core/chat_jobs.h"
-#include "tests/unit/daemon/core/overlay_of.h"
-#include "tests/unit/daemon/store/chat_db.h"
+#include "tests/unit/chat/chat_jobs.h"
+#include "tests/unit/chat/overlay_of.h"
+#include "tests/unit/chat/store/chat_db.h"
 
 enum {
     ANNA = 0,

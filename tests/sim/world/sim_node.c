@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chat/store/chatschema.h"
+#include "chat/store/store_chat.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/store/chatschema.h"
-#include "daemon/store/store_chat.h"
 #include "sim_node_i.h"
 #include "tests/unit/kem_double.h"
 

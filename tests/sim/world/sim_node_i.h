@@ -5,8 +5,8 @@
 #include <sqlite3.h>
 
 #include "bind/chat.h"
+#include "chat/proto/chat.h"
 #include "daemon/core/packets/fp_builder.h"
-#include "proto/chat/chat.h"
 #include "proto/group/group.h"
 #include "proto/stun/turnframe.h"
 #include "sim_faults.h"

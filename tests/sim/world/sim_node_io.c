@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/names.h"
-#include "daemon/store/store_chat.h"
+#include "chat/store/store_chat.h"
 #include "sim_node_i.h"
 #include "tests/natcore/natcore_pkt.h"
 

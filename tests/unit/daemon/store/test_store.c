@@ -12,8 +12,8 @@
 
 #include <sqlite3.h>
 
+#include "chat/core/base/chatjob.h"
 #include "crypto/ct.h"
-#include "daemon/core/chatjobs/chatjob.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
 #include "sys/file/file.h"

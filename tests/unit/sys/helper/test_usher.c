@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "proto/chat/room.h"
+#include "chat/proto/room.h"
 #include "sys/helper/source.h"
 #include "sys/helper/usher.h"
 #include "sys/net/stream.h"

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* roomjob.c - who owns what in jobs of rooms and their results. */
+#include "chat/core/base/roomjob.h"
+
+#include <stdlib.h>
+
+/* Lists that were filled in part are freed too: what was not reached is NULL. */
+void pv_room_raws_free(struct pv_room_raw *raws, size_t n)
+{
+    for (size_t i = 0; raws != NULL && i < n; i++)
+        free(raws[i].bytes);
+    free(raws);
+}
+
+void pv_room_texts_free(struct pv_room_text *texts, size_t n)
+{
+    for (size_t i = 0; texts != NULL && i < n; i++)
+        free(texts[i].text);
+    free(texts);
+}
+
+struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    pv_room_raws_free(job->records, job->n_records);
+    free(job->forget);
+    pv_room_texts_free(job->texts, job->n_texts);
+    free(job);
+    return NULL;
+}
+
+struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    for (size_t i = 0; i < result->n_rooms; i++)
+        pv_room_raws_free(result->rooms[i].records, result->rooms[i].n_records);
+    free(result->rooms);
+    pv_room_texts_free(result->texts, result->n_texts);
+    free(result);
+    return NULL;
+}

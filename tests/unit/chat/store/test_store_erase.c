@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Deleted text is in no file of the daemon's databases while these are open. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "chat/core/base/chatjob.h"
+#include "chat/store/chatstore.h"
+#include "daemon/store/store.h"
+#include "tests/unit/test_dir.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MESSAGES = 400, /* of each peer */
+};
+
+#define TEXT "the words of peer %u in a line that is long enough to be found in a page"
+
+static const uint8_t PEERS[2][PV_SIGN_PK_LEN] = {{0xb0}, {0xca}};
+
+static char dir[64];
+static struct pv_store *store;
+static struct pv_chatstore *chat;
+
+static int setup(void **state)
+{
+    char error[PV_JOB_ERROR_MAX] = "";
+    return test_dir_make(dir, sizeof(dir)) == NULL || pv_store_open(&store, dir, error) < 0 ||
+           pv_chatstore_new(&chat, dir, 0) < 0;
+}
+
+static int teardown(void **state)
+{
+    store = pv_store_close(store);
+    chat = pv_chatstore_free(chat);
+    return test_dir_remove(dir);
+}
+
+PV_TEST_WORLD(setup, teardown);
+
+/* How often the peer's text stands in the databases' files. */
+static size_t count_texts(unsigned peer)
+{
+    const char *text = PV_STR(TEXT, peer);
+    size_t found = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        size_t len = 0, cap = 1 << 24;
+        int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
+        char *bytes = test_alloc(cap);
+        ssize_t n;
+        while (fd >= 0 && e->d_name[0] != '.' && (n = read(fd, bytes + len, cap - len)) > 0)
+            len += (size_t)n;
+        for (const char *at = bytes, *end = bytes + len;
+             (at = memmem(at, (size_t)(end - at), text, strlen(text))) != NULL; at++)
+            found++;
+        free(bytes);
+        close(fd);
+    }
+    closedir(d);
+    return found;
+}
+
+static void run(struct pv_chatjob *job, bool *ret_more)
+{
+    struct pv_chatqueue_result result;
+    pv_chatstore_run(chat, &job, &result, 1);
+    assert_string_equal(result.error, "");
+    assert_ok(result.status);
+    if (ret_more != NULL)
+        *ret_more = pv_chatjob_result_of(&result)->more;
+    pv_chatqueue_result_done(&result);
+    pv_chatjob_free(job);
+}
+
+static void run_network(struct pv_job *job)
+{
+    struct pv_job_result result;
+    pv_store_run(store, &job, &result, 1);
+    assert_string_equal(result.error, "");
+    assert_ok(result.status);
+    pv_job_free(job);
+}
+
+static struct pv_chatjob *chat_job(enum pv_chatjob_kind kind, unsigned peer)
+{
+    struct pv_chatjob *job = pv_chatjob_new(kind);
+    assert_non_null(job);
+    memcpy(job->peer, PEERS[peer], sizeof(PEERS[peer]));
+    return job;
+}
+
+static void store_message(unsigned peer, unsigned number)
+{
+    struct pv_chatjob *job = chat_job(PV_CHATJOB_COMMIT, peer);
+    struct pv_chat_record *rec = test_alloc(sizeof(*rec));
+    memcpy(rec->peer, PEERS[peer], sizeof(rec->peer));
+    memcpy(rec->id, &number, sizeof(number));
+    rec->seq = number + 1;
+    rec->time_ms = number;
+    rec->text = strdup(PV_STR(TEXT, peer));
+    snprintf(rec->peer_name, sizeof(rec->peer_name), "peer%u", peer);
+    job->msgs = rec;
+    job->n_msgs = 1;
+    run(job, NULL);
+}
+
+static void clear(unsigned peer, bool all)
+{
+    for (bool more = true; more;) {
+        struct pv_chatjob *job = chat_job(PV_CHATJOB_CLEAR, peer);
+        job->all_peers = all;
+        job->gone = true;
+        run(job, &more);
+    }
+}
+
+PV_TEST(a_history_that_is_cleared_is_on_the_disk_no_longer)
+{
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        store_message(0, i);
+        store_message(1, i);
+    }
+    assert_true(count_texts(0) >= MESSAGES && count_texts(1) >= MESSAGES);
+    clear(0, false);
+    assert_int_equal(count_texts(0), 0);
+    assert_int_equal(count_texts(1), MESSAGES); /* once: nor is it in the log */
+    clear(1, true);
+    assert_int_equal(count_texts(1), 0);
+}
+
+/* An administrator's sqlite3, which reads what was there, keeps the log from being emptied. */
+PV_TEST(a_log_that_a_reader_keeps_is_emptied_with_the_next_write)
+{
+    sqlite3 *reader = NULL;
+    store_message(0, 0);
+    assert_int_equal(sqlite3_open(PV_STR("%s/chat.db", dir), &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM chat_message", NULL, NULL, NULL),
+                     SQLITE_OK);
+    clear(0, false);
+    assert_true(count_texts(0) > 0);
+    sqlite3_close(reader);
+    store_message(1, 0);
+    assert_int_equal(count_texts(0), 0);
+}
+
+PV_TEST(a_network_that_is_left_leaves_nothing_in_the_log)
+{
+    const char *text = PV_STR(TEXT, 0);
+    struct pv_job *job = pv_job_new(PV_JOB_PUT_STATEMENTS);
+    assert_non_null(job);
+    job->u.put_statements.items = test_alloc(sizeof(struct pv_stored_statement));
+    job->u.put_statements.items->statement = pv_view(text, strlen(text));
+    job->u.put_statements.n = 1;
+    run_network(job);
+    assert_true(count_texts(0) > 0);
+    run_network(pv_job_new(PV_JOB_FORGET_NETWORK));
+    assert_int_equal(count_texts(0), 0);
+}
