@@ -60,15 +60,11 @@ static const struct pv_overlay_own *own(const void *node)
 
 /* --- members ------------------------------------------------------------------------------- */
 
-static enum pv_overlay_kind kind_of(const struct pv_node *n, const struct pv_member *m,
-                                    const struct pv_peer *p)
+static enum pv_overlay_kind kind_of(const struct pv_member *m, const struct pv_peer *p)
 {
     switch (m->state) {
     case PV_MEMBER_ACTIVE:
-        /* One that nobody carries any more has no p2pvpnd all the same. */
-        return p != NULL && (!pv_peer_is_node(p) || pv_roster_lost_gateway(n->roster, m) != NULL)
-                   ? PV_OVERLAY_PHONE
-                   : PV_OVERLAY_MEMBER;
+        return p != NULL && !pv_peer_is_node(p) ? PV_OVERLAY_PHONE : PV_OVERLAY_MEMBER;
     case PV_MEMBER_LEFT:
         return PV_OVERLAY_LEFT;
     case PV_MEMBER_REVOKED:
@@ -113,7 +109,7 @@ static void fill(const struct pv_node *n, const struct pv_member *m, bool story,
 {
     const struct pv_peer *p =
         m->state == PV_MEMBER_ACTIVE ? pv_peers_by_pk(n->peers, m->node) : NULL;
-    *ret = (struct pv_overlay_member){.kind = kind_of(n, m, p), .ip4 = m->ip4, .ip6 = m->ip6};
+    *ret = (struct pv_overlay_member){.kind = kind_of(m, p), .ip4 = m->ip4, .ip6 = m->ip6};
     memcpy(ret->key, m->node, sizeof(ret->key));
     memcpy(ret->name, m->name, sizeof(ret->name));
     ret->is_self = memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
@@ -177,6 +173,11 @@ static bool find(const void *node, const struct pv_overlay_query *q,
     *ret_member = (struct pv_overlay_member){.kind = PV_OVERLAY_NONE};
     if (m != NULL) {
         fill(n, m, q->story, ret_member);
+        /* A phone that nobody carries any more has no p2pvpnd all the same. That is looked for
+         * where a user names it, since it walks over all routes. */
+        if (q->how == PV_OVERLAY_BY_WORD && ret_member->is_peer &&
+            pv_roster_lost_gateway(n->roster, m) != NULL)
+            ret_member->kind = PV_OVERLAY_PHONE;
         return true;
     }
     if (q->how == PV_OVERLAY_BY_ADDR) {
