@@ -367,13 +367,17 @@ static void let_go(struct pv_fold *f, struct pv_claim **slot)
     struct pv_claim *c = *slot;
     if (c == NULL)
         return;
+    *slot = NULL;
+    if (c->what[0] != 'i' && !f->marked) { /* behind a mark it may come back */
+        drop(f, (struct rec *)c, REC_CLAIM);
+        return;
+    }
     touch(f, c, REC_CLAIM);
     if (c->what[0] == 'i') {
         c->last = c->holder;
         c->freed = f->now.time;
     }
     c->holder = NULL;
-    *slot = NULL;
 }
 
 /* Gives k this claim in place of the one it held. */
