@@ -179,6 +179,34 @@ PV_TEST_IN(closes_an_invite_with_the_office_of_its_admin, start, NULL)
     assert_true(!naive_now.m[10].is && naive_now.m[11].is && !naive_now.m[11].waits);
 }
 
+/* Root names gateways until one is a member; D, number 4, goes to another address and back. */
+PV_TEST_IN(carries_a_phone_and_lets_members_say_so_much, start, NULL)
+{
+    begin();
+    struct naive_st x = {.kind = PV_LOGST_INVITE, .grant = -1, .about = -1, .uses = 1};
+    x.until = 9 * DAY;
+    x.tkey = INVITE_KEYS + 1;
+    int inv = say(x, NULL);
+    both(inv);
+    x = (struct naive_st){.kind = PV_LOGST_JOIN, .by = INVITE_KEYS + 1, .grant = inv, .flags = 1};
+    x.about = x.name = x.addr = x.tkey = 10;
+    both(say(x, NULL));
+    for (int gateway = 12; gateway > 2; gateway -= 2) {
+        x = (struct naive_st){.kind = PV_LOGST_ROW, .grant = -1, .about = -1, .tkey = 10};
+        x.gateway = gateway;
+        x.flags = PV_ROW_PHONE;
+        both(say(x, NULL));
+    }
+    assert_int_equal(naive_carrier(&naive_now, 10), 6);
+    for (int i = 1; i <= NAIVE_OWN + 2; i++) {
+        x = (struct naive_st){.kind = PV_LOGST_PLACE, .by = 4, .grant = -1, .about = 4, .num = i};
+        x.name = 4;
+        x.addr = i % 2 == 0 ? 4 : 20;
+        both(say(x, NULL));
+    }
+    assert_int_equal(naive_now.m[4].num, NAIVE_OWN);
+}
+
 static unsigned worlds(unsigned most)
 {
     const char *n = getenv("PV_LOG_WORLDS");
