@@ -7,8 +7,8 @@
  * are bound alike: chat's end has a struct pv_overlay, the daemon's end a struct pv_overlay_told.
  * So each function is of one of three sorts:
  *
- *   SNAPSHOT  Answered at once. In one process the daemon's own tables answer. Over a socket chat's
- *             end answers from a copy, which the daemon keeps up to date.
+ *   SNAPSHOT  Answered at once, by the daemon's own tables. Over a socket chat's end asks
+ *             and waits for the answer (nodecall.h); the daemon never waits for chat.
  *   MESSAGE   No answer. A message that cannot be sent is lost, and chat sends it again.
  *   REQUEST   Answered later by a function of struct pv_overlay_told, which may also be called
  *             before the request returns. A connection to the daemon that ends answers nothing:
