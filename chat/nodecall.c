@@ -16,7 +16,7 @@ enum {
 #else
     KNOWN_MAX = 16384, /* ours: answers that are remembered; more than members of a large network */
 #endif
-    QUERY_MAX = 1 + 2 + PV_CTLAPI_PEER_BUF, /* bytes of a query on the wire */
+    QUERY_MAX = 2 + 2 + PV_CTLAPI_PEER_BUF, /* bytes of a query on the wire */
     NEWS_MAX = 4096,                        /* ours: frames that wait for run() */
 };
 /* Ours: so long an answer is taken for the present one although the node told of no change. */
@@ -263,7 +263,7 @@ static bool find(const void *node, const struct pv_overlay_query *query,
 /* Members as find() knows them, so that they can be listed while the node is away. */
 static bool is_listed(const struct known *k)
 {
-    return k->query[0] == PV_OVERLAY_BY_KEY && k->found &&
+    return k->query[0] == PV_OVERLAY_BY_KEY && k->query[1] == 0 && k->found &&
            (k->member.kind == PV_OVERLAY_MEMBER || k->member.kind == PV_OVERLAY_PHONE);
 }
 
@@ -471,13 +471,12 @@ static void collect(void *node, uint64_t after, uint64_t taken, pv_ns now)
     (void)send(c, PV_NODEWIRE_COLLECT, &w);
 }
 
-static int connect(void *node, uint32_t stream, const uint8_t *key, uint16_t port, pv_ns now)
+static int connect(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now)
 {
     struct pv_nodecall *c = node;
     struct pv_writer w = begin(c);
     pv_put_u32(&w, stream);
-    pv_put_bytes(&w, key, PV_SIGN_PK_LEN);
-    pv_put_u16(&w, port);
+    pv_nodewire_put_addr(&w, to);
     return send(c, PV_NODEWIRE_CONNECT, &w);
 }
 

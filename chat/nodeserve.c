@@ -215,15 +215,12 @@ static void send_connected(struct pv_nodeserve *s, uint32_t stream, int status, 
 static bool do_connect(struct pv_nodeserve *s, struct pv_reader *r, pv_ns now)
 {
     const struct pv_overlay *o = &s->cfg.overlay;
-    uint8_t key[PV_SIGN_PK_LEN];
+    struct pv_addr to;
     uint32_t stream = pv_get_u32(r);
-    pv_get_copy(r, key, sizeof(key));
-    uint16_t port = pv_get_u16(r);
-    if (!is_whole(r))
+    pv_nodewire_get_addr(r, &to);
+    if (!is_whole(r) || (to.port != s->cfg.ports[0] && to.port != s->cfg.ports[1]))
         return false;
-    if (port != s->cfg.ports[0] && port != s->cfg.ports[1])
-        return false;
-    int status = o->connect(o->node, stream, key, port, now);
+    int status = o->connect(o->node, stream, &to, now);
     if (status != PV_OK)
         send_connected(s, stream, status, -1);
     return true;

@@ -178,6 +178,7 @@ void pv_nodewire_get_member(struct pv_reader *r, struct pv_overlay_member *ret_m
 void pv_nodewire_put_query(struct pv_writer *w, const struct pv_overlay_query *query)
 {
     pv_put_u8(w, (uint8_t)query->how);
+    pv_put_u8(w, query->story);
     if (query->how == PV_OVERLAY_BY_KEY) {
         pv_put_bytes(w, query->key, PV_SIGN_PK_LEN);
     } else if (query->how == PV_OVERLAY_BY_ADDR) {
@@ -193,6 +194,7 @@ void pv_nodewire_get_query(struct pv_reader *r, struct pv_nodewire_query *ret_qu
     struct pv_nodewire_query *q = ret_query;
     *q = (struct pv_nodewire_query){0};
     q->query.how = (enum pv_overlay_how)pv_nodewire_get_enum(r, PV_OVERLAY_BY_RENAMED + 1);
+    q->query.story = pv_nodewire_get_bool(r);
     if (q->query.how == PV_OVERLAY_BY_KEY)
         pv_get_copy(r, q->key, sizeof(q->key));
     else if (q->query.how == PV_OVERLAY_BY_ADDR)

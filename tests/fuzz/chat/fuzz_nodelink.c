@@ -88,9 +88,9 @@ static void collect(void *node, uint64_t after, uint64_t taken, pv_ns now)
 {
 }
 
-static int connect(void *node, uint32_t stream, const uint8_t *key, uint16_t port, pv_ns now)
+static int connect(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now)
 {
-    must(port == 2047 || port == 2048);
+    must(to->port == 2047 || to->port == 2048);
     struct pv_overlay_told told = pv_nodeserve_told(serve);
     open_fds++;
     told.connected(told.chat, stream, PV_OK, 7, now);

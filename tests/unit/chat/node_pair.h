@@ -174,11 +174,10 @@ static inline void np_collect(void *node, uint64_t after, uint64_t taken, pv_ns 
     snprintf(p->did, sizeof(p->did), "collect %d %d", (int)after, (int)taken);
 }
 
-static inline int np_connect(void *node, uint32_t stream, const uint8_t *key, uint16_t port,
-                             pv_ns now)
+static inline int np_connect(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now)
 {
     struct node_pair *p = np_of(node);
-    snprintf(p->did, sizeof(p->did), "connect %u %02x %u", stream, key[0], port);
+    snprintf(p->did, sizeof(p->did), "connect %u %s", stream, PV_ADDR_STR(to));
     return p->answers;
 }
 

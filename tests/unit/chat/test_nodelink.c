@@ -133,6 +133,7 @@ PV_TEST(carries_requests_and_news)
     struct pv_overlay_told told = pv_nodeserve_told(p->serve);
     static uint8_t content[16481];
     const uint8_t key[PV_SIGN_PK_LEN] = {0xab}, id[PV_CTL_KEY_LEN] = {0xcd};
+    const struct pv_addr to = pv_addr4(10, 0, 0, 9, NP_PORT);
     np_connect_both(p);
     assert_string_equal(p->told, PV_STR("own %x me", PV_OVERLAY_NETWORK | PV_OVERLAY_OVERLAY |
                                                          PV_OVERLAY_WENT_ON | PV_OVERLAY_RULES));
@@ -152,8 +153,7 @@ PV_TEST(carries_requests_and_news)
     DOES(o->notice(o->node, key, pv_view(content, 1200), p->now), "notice ab 1200");
     DOES(o->keep(o->node, key, id, pv_view(content, sizeof(content)), p->now), "keep ab cd 16481");
     DOES(o->collect(o->node, 7, 6, p->now), "collect 7 6");
-    DOES(assert_int_equal(o->connect(o->node, 9, key, NP_PORT, p->now), PV_OK),
-         "connect 9 ab 2047");
+    DOES(assert_int_equal(o->connect(o->node, 9, &to, p->now), PV_OK), "connect 9 10.0.0.9:2047");
     const struct pv_overlay_notification of = {
         .from = "a", .to = "b", .room = "", .id = "i", .text = "hi", .time_ms = 5};
     DOES(assert_true(o->notify(o->node, &of, 4, p->now)), "notify a b  i hi 5 4");
@@ -267,16 +267,16 @@ PV_TEST(obeys_no_wrong_frame)
         {PV_NODEWIRE_N_REQUESTS, false, {0}, 0},
         {PV_NODEWIRE_OWN, false, {0}, 0},
         {255, false, {0}, 0},
-        {PV_NODEWIRE_MAY, false, {[32] = 2}, 34},                    /* service */
-        {PV_NODEWIRE_MAY, false, {[33] = 2}, 34},                    /* to */
-        {PV_NODEWIRE_MAY, false, {0}, 33},                           /* short */
-        {PV_NODEWIRE_MAY, false, {0}, 35},                           /* long */
-        {PV_NODEWIRE_SIGN, false, {2}, 5},                           /* a domain that is none */
-        {PV_NODEWIRE_FIND, false, {99}, 33},                         /* how */
-        {PV_NODEWIRE_FIND, false, {PV_OVERLAY_BY_WORD, 0, 1}, 4},    /* NUL in a word */
-        {PV_NODEWIRE_CONNECT, false, {[36] = 0, [37] = 22}, 38},     /* port 22 */
-        {PV_NODEWIRE_NOTICE, false, {[32] = 0x04, [33] = 0xb1}, 60}, /* longer than its frame */
-        {PV_NODEWIRE_COLLECT, true, {0}, 16},                        /* a descriptor */
+        {PV_NODEWIRE_MAY, false, {[32] = 2}, 34},                        /* service */
+        {PV_NODEWIRE_MAY, false, {[33] = 2}, 34},                        /* to */
+        {PV_NODEWIRE_MAY, false, {0}, 33},                               /* short */
+        {PV_NODEWIRE_MAY, false, {0}, 35},                               /* long */
+        {PV_NODEWIRE_SIGN, false, {2}, 5},                               /* a domain that is none */
+        {PV_NODEWIRE_FIND, false, {99}, 34},                             /* how */
+        {PV_NODEWIRE_FIND, false, {PV_OVERLAY_BY_WORD, 0, 0, 1}, 5},     /* NUL in a word */
+        {PV_NODEWIRE_CONNECT, false, {[4] = 4, 10, 0, 0, 9, 0, 22}, 11}, /* port 22 */
+        {PV_NODEWIRE_NOTICE, false, {[32] = 0x04, [33] = 0xb1}, 60},     /* longer than its frame */
+        {PV_NODEWIRE_COLLECT, true, {0}, 16},                            /* a descriptor */
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(wrong); i++) {
         struct node_pair *p = np_new(8);
