@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/linewait.h"
 #include "base/ring.h"
+#include "proto/stun/linewait.h"
 #include "proto/stun/turnframe.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"

@@ -9,9 +9,9 @@
  */
 #pragma once
 
-#include "base/linewait.h"
 #include "base/pv.h"
 #include "coordinator/core/turn/stuns.h"
+#include "proto/stun/linewait.h"
 
 enum {
     PV_STUNCONN_MESSAGE_MAX = 2052,    /* ours: bytes of a message; UDP takes 2048 of data */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/nat64.h"
 #include "base/text.h"
+#include "proto/stun/nat64.h"
 
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
 {

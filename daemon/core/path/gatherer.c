@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/nat64.h"
 #include "base/text.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/stun/nat64.h"
 #include "proto/stun/stunc.h"
 
 enum {

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nat64.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordclient.h"
@@ -18,6 +17,7 @@
 #include "daemon/core/path/gatherer.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/stun/nat64.h"
 
 enum {
     MEMBERS = 0, /* number of the coordinator's relay, where peers have virtual addresses */

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/bucket.h"
-#include "base/nat64.h"
 #include "crypto/ct.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/stun/nat64.h"
 #include "proto/stun/turn.h"
 #include "proto/wireguard/wgmsg.h"
 

@@ -11,9 +11,9 @@
 #pragma once
 
 #include "base/bucket.h"
-#include "base/nat64.h"
 #include "proto/ice/ice.h"
 #include "proto/ice/rhythm.h"
+#include "proto/stun/nat64.h"
 #include "proto/stun/stun.h"
 
 enum {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "base/nat64.h"
+#include "proto/stun/nat64.h"
 #include "sim_net_i.h"
 #include "tests/natcore/natcore_pkt.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nat64.h"
+#include "proto/stun/nat64.h"
 #include "sim_net.h"
 #include "sim_net_i.h"
 

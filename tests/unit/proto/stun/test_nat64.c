@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/nat64.h"
+#include "proto/stun/nat64.h"
 #include "tests/unit/test_util.h"
 
 /* RFC 6052 s2.4: 192.0.2.33 by prefixes of each length. */

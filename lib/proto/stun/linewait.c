@@ -4,7 +4,7 @@
  * something waits is its speed; a line with nothing waiting is not the slow part and gets the
  * largest limit.
  */
-#include "base/linewait.h"
+#include "proto/stun/linewait.h"
 
 /* Between bounds: less than the smallest would cut the bursts that one system call brings, more
  * than the largest would let a request wait behind them. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Addresses of IPv4 in prefixes of IPv6. */
-#include "base/nat64.h"
+#include "proto/stun/nat64.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/linewait.h"
+#include "proto/stun/linewait.h"
 #include "tests/unit/test_util.h"
 
 /* A line of so many bytes a second, always full, written to every 5 ms for a second. */
