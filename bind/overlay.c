@@ -360,6 +360,11 @@ static int connect_to(void *node, uint32_t stream, const struct pv_addr *to, pv_
 {
     const struct pv_bind_overlay *b = node;
     const struct pv_member *self = pv_node_self(b->node);
+    const struct pv_overlay_query query = {.how = PV_OVERLAY_BY_ADDR, .addr = to};
+    struct pv_overlay_member m;
+    /* A chat that is captured must not reach whatever lies behind the interface. */
+    if (!find(node, &query, &m) || !m.is_peer)
+        return PV_ERR_NOT_FOUND;
     struct pv_stream_op op = {.type = PV_STREAM_OPEN,
                               .sid = pv_sid_local(stream),
                               .kind = b->kinds[pv_sid_kind(stream)],

@@ -232,8 +232,8 @@ struct pv_overlay {
     void (*collect)(void *node, uint64_t after, uint64_t taken, pv_ns now);
 
     /* REQUEST. Connects by TCP from this node's overlay address to a member's, and gives chat the
-     * connection. stream is chat's number for it, which connected() passes on. PV_ERR_NOMEM:
-     * nothing follows. */
+     * connection. stream is chat's number for it, which connected() passes on.
+     * PV_ERR_NOT_FOUND (no member has the address), PV_ERR_NOMEM: nothing follows. */
     int (*connect)(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now);
     /* REQUEST. Runs the user's program for one message. Answered by notified(), which passes on
      * tag. Returns false if nothing follows. */

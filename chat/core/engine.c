@@ -540,8 +540,9 @@ int pv_chat_next_close(struct pv_chat *c, uint32_t *ret_sid, pv_ns now)
         *ret_sid = op.sid;
         if (op.type == PV_STREAM_CLOSE)
             return PV_OK;
-        if (o->connect(o->node, op.sid, &op.addr, now) != PV_OK)
-            on_connected(c, op.sid, PV_ERR_NOMEM, -1, now);
+        int r = o->connect(o->node, op.sid, &op.addr, now);
+        if (r != PV_OK)
+            on_connected(c, op.sid, r, -1, now);
     }
     return PV_ERR_AGAIN;
 }
