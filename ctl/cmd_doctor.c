@@ -502,12 +502,27 @@ static void look_at_block(struct page *p, const json_t *status)
         runs ? "" : ", whose p2pvpnd does not run,");
 }
 
+/* Returns true if the HTTP proxy on the way keeps this machine from its coordinator: then that has
+ * no check of its own. */
+static bool look_at_proxy(struct page *p, const json_t *coordinator)
+{
+    const json_t *proxy = json_object_get(coordinator, "proxy");
+    const char *todo = pv_json_text(proxy, "remedy", NULL);
+    if (!json_is_object(proxy))
+        return false;
+    if (todo != NULL)
+        put(p, "proxy", false, pv_remedy_said(todo), "%s", pv_json_text(proxy, "text", ""));
+    else
+        put(p, "proxy", true, PV_DO_NOTHING, "%s", pv_json_text(proxy, "text", ""));
+    return todo != NULL && !pv_json_bool(coordinator, "connected");
+}
+
 static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
     double rtt = pv_json_real(c, "rtt_ms", -1); /* not yet measured: below 0 */
     /* A node that is down does not connect, and that is no fault. */
-    if (!json_is_object(c) || pv_json_is(status, "state", "down"))
+    if (!json_is_object(c) || pv_json_is(status, "state", "down") || look_at_proxy(p, c))
         return;
     if (pv_json_bool(c, "connected"))
         put(p, "coordinator", true, PV_DO_NOTHING, "%s%s%s", pv_json_text(c, "address", "?"),

@@ -919,6 +919,7 @@ static int run_loop(struct daemon *d, bool *ret_again)
         .names = !d->for_user, /* no other user believes them */
         .beacon = !d->settings.engine.lan.beacon_off,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
+        .proxy_login = &d->settings.proxy_login,
         .metrics_fd = metrics,
         .supervisor = &d->supervisor,
         .metrics_local = pv_addr_is_loopback(&d->settings.metrics.listen),

@@ -85,10 +85,12 @@ static void name_changed(const struct pv_settings *now, const struct pv_settings
     bool kept = false;
     bool psk = secrets_differ(now, old);
     bool password = strcmp(now->engine.relay_password, old->engine.relay_password) != 0;
+    bool login = strcmp(now->proxy_login.password, old->proxy_login.password) != 0;
     for (size_t i = 0; i < PV_SETTINGS_MAX_KEYS && pv_settings_key(i, key, &kept); i++) {
         bool differs = now->said[i] != old->said[i] ||
                        (psk && strcmp(key, "[peer] preshared-key-file") == 0) ||
-                       (password && strcmp(key, "[relay] password-file") == 0);
+                       (password && strcmp(key, "[relay] password-file") == 0) ||
+                       (login && strcmp(key, "[coordinator] proxy-password-file") == 0);
         if (differs && !kept)
             add_key(changed, key);
     }
@@ -141,5 +143,6 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
     pv_settings_done(s);
     *s = now; /* with what it owns */
     pv_wipe(now.engine.relay_password, sizeof(now.engine.relay_password));
+    pv_wipe(&now.proxy_login, sizeof(now.proxy_login));
     return PV_OK;
 }

@@ -477,6 +477,26 @@ static int take_relay_user(struct ctx *c)
     return PV_OK;
 }
 
+static int take_proxy(struct ctx *c)
+{
+    const char *why = "";
+    int r = pv_proxyset_parse(c->value, &c->s->engine.given.proxy, &why);
+    return r < 0 ? bad(c, why) : PV_OK;
+}
+
+/* RFC 7617 s2: the first colon begins the password, and a control character breaks the request. */
+static int take_proxy_user(struct ctx *c)
+{
+    size_t len = strlen(c->value);
+    bool ok = len > 0 && len <= PV_CONNECT_USER_MAX && strchr(c->value, ':') == NULL;
+    for (size_t i = 0; ok && i < len; i++)
+        ok = (unsigned char)c->value[i] >= ' ' && c->value[i] != 0x7f;
+    if (!ok)
+        return bad(c, "proxy-user: expected 1 to 128 characters without a colon");
+    snprintf(c->s->proxy_login.user, sizeof(c->s->proxy_login.user), "%s", c->value);
+    return PV_OK;
+}
+
 static int take_level(struct ctx *c)
 {
     if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
@@ -700,6 +720,11 @@ static const struct key relay_keys[] = {
     {.name = "password-file", .take = take_path, AT(relay_password_file)},
     {.name = "ca-file", .take = take_path, .reload = KEPT, AT(relay_ca_file)},
 };
+static const struct key coordinator_keys[] = {
+    {.name = "proxy", .take = take_proxy},
+    {.name = "proxy-user", .take = take_proxy_user},
+    {.name = "proxy-password-file", .take = take_path, AT(proxy_password_file)},
+};
 static const struct key metrics_keys[] = {
     {.name = "listen", .take = take_metrics_listen, .reload = KEPT},
     {.name = "allow-remote", .take = take_metrics_remote, .reload = KEPT},
@@ -736,6 +761,7 @@ static const struct section sections[] = {
     {"phones", phones_keys, PV_ARRAY_LEN(phones_keys)},
     {"lan", lan_keys, PV_ARRAY_LEN(lan_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
+    {"coordinator", coordinator_keys, PV_ARRAY_LEN(coordinator_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"web", web_keys, PV_ARRAY_LEN(web_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
@@ -916,6 +942,7 @@ void pv_settings_done(struct pv_settings *s)
     free(s->peers);
     free(s->auto_accept);
     pv_wipe(s->engine.relay_password, sizeof(s->engine.relay_password));
+    pv_wipe(&s->proxy_login, sizeof(s->proxy_login));
     pv_settings_init(s);
 }
 
@@ -938,6 +965,15 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
         (s->engine.relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
                  "%s: [relay] turn needs user and password-file beside it", file);
+        return PV_ERR_MALFORMED;
+    }
+    const bool user = s->proxy_login.user[0] != '\0',
+               file_of_it = s->proxy_password_file[0] != '\0';
+    if (r >= 0 && (user != file_of_it || (user && s->engine.given.proxy.host[0] == '\0'))) {
+        snprintf(
+            ret_error, PV_SETTINGS_ERROR_MAX,
+            "%s: [coordinator] proxy-user and proxy-password-file stand together, beside proxy",
+            file);
         return PV_ERR_MALFORMED;
     }
     if (r >= 0 && s->engine.lan.broadcast == PV_LAN_PEERS && s->engine.lan.n_peers == 0) {

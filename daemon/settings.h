@@ -29,6 +29,8 @@ enum {
 #define PV_FAULT_RELAY_CA "[relay] turn by TLS"
 #define PV_FAULT_NOTIFY   "[chat] notify"
 #define PV_FAULT_METRICS  "[metrics]"
+#define PV_FAULT_PROXY    "[coordinator] proxy-password-file"
+#define PV_FAULT_ENV      "https_proxy"
 
 struct pv_settings_peer {
     struct pv_static_peer peer;
@@ -66,6 +68,8 @@ struct pv_settings {
     } chat;              /* [chat] */
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
+    char proxy_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
+    struct pv_connect_login proxy_login;            /* a secret */
     struct pv_scrapeset metrics;                    /* [metrics] */
     enum pv_log_level log_level;
     bool for_user;                    /* of p2pvpnd --user: the caller's, for what errors advise */
@@ -98,9 +102,10 @@ PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
 PV_MUST_CHECK int pv_settings_read_key(const struct pv_settings *s, const char *file,
                                        uint8_t ret_key[static PV_DH_LEN],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
-/* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
- * file and the program of [chat] notify can be used. Writes s->faults anew: a fault
- * keeps nobody out of the network. */
+/* Reads the preshared keys of all peers into them, the relays' password and the proxy's; sees
+ * whether the CA file and the program of [chat] notify can be used. For a user without a proxy in
+ * the file, takes the proxy of the environment. Writes s->faults anew: a fault keeps nobody out of
+ * the network. */
 void pv_settings_load_keys(struct pv_settings *s);
 /* Adds a fault that is no [peer]; those have places of their own. */
 void pv_settings_add_fault(struct pv_settings *s, struct pv_fault fault);

@@ -3,10 +3,12 @@
  * it names. A mistake in a file is told with the file's name. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crypto/ct.h"
 #include "daemon/settings.h"
 #include "sys/file/file.h"
 #include "sys/net/tls.h"
@@ -76,11 +78,12 @@ int pv_settings_read_key(const struct pv_settings *s, const char *file,
     return r;
 }
 
-/* The password of the relays: one line of at most 128 printable characters. */
+/* The password of the relays, or of a proxy: one line of at most 128 printable characters. */
 static int read_password(const struct pv_settings *s, const char *file,
                          char ret_password[static PV_TURNC_TEXT_MAX + 1],
                          char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
+    _Static_assert((int)PV_CONNECT_USER_MAX == (int)PV_TURNC_TEXT_MAX, "both take what is read");
     char *text = NULL;
     size_t len = 0;
     int r = pv_file_read(file, 1024, &text, &len);
@@ -174,6 +177,49 @@ static void load_preshared_key(struct pv_settings *s, struct pv_settings_peer *p
         add_file_fault(s, PV_STR("[peer %s]", p->peer.name), error);
 }
 
+/* As curl: the name in lower case counts, also when it says nothing, before the other. */
+static const char *of_environment(const char *lower, const char *upper)
+{
+    const char *value = getenv(lower);
+    value = value == NULL ? getenv(upper) : value;
+    return value == NULL ? "" : value;
+}
+
+/* No text of the variable is repeated: it may hold a password. */
+static void take_environment(struct pv_settings *s)
+{
+    struct pv_proxyset *set = &s->engine.given.proxy;
+    const char *url = of_environment("https_proxy", "HTTPS_PROXY");
+    if (url[0] == '\0')
+        return;
+    int r = pv_proxyset_parse_env(url, set, &s->proxy_login);
+    if (r < 0)
+        add_file_fault(s, PV_FAULT_ENV,
+                       r == PV_ERR_UNSUPPORTED
+                           ? "https_proxy of the environment is not used: it begins not by http://"
+                           : "https_proxy of the environment is not used: expected "
+                             "http://USER:PASSWORD@HOST:PORT, without user and password if the "
+                             "proxy wants none");
+    else
+        snprintf(set->except, sizeof(set->except), "%s", of_environment("no_proxy", "NO_PROXY"));
+}
+
+static void load_proxy(struct pv_settings *s)
+{
+    char error[PV_SETTINGS_ERROR_MAX];
+    struct pv_proxyset *set = &s->engine.given.proxy;
+    if (set->host[0] == '\0' && s->for_user)
+        take_environment(s);
+    if (s->proxy_password_file[0] == '\0')
+        return;
+    set->has_login =
+        read_password(s, s->proxy_password_file, s->proxy_login.password, error) == PV_OK;
+    if (set->has_login)
+        return;
+    add_file_fault(s, PV_FAULT_PROXY, error);
+    pv_wipe(&s->proxy_login, sizeof(s->proxy_login));
+}
+
 void pv_settings_load_keys(struct pv_settings *s)
 {
     char error[PV_SETTINGS_ERROR_MAX];
@@ -181,6 +227,7 @@ void pv_settings_load_keys(struct pv_settings *s)
     if (s->relay_password_file[0] != '\0' &&
         read_password(s, s->relay_password_file, s->engine.relay_password, error) < 0)
         add_file_fault(s, PV_FAULT_RELAY, error);
+    load_proxy(s);
     if (s->relay_ca_file[0] != '\0' && check_ca_file(s->relay_ca_file, error) < 0)
         add_file_fault(s, PV_FAULT_RELAY_CA, error);
     if (check_notify(s, error) < 0) {

@@ -568,6 +568,16 @@ void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
     settle(e, now);
 }
 
+void pv_engine_stream_proxied(struct pv_engine *e, uint32_t sid,
+                              const struct pv_connect_answer *answer, pv_ns now)
+{
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
+    if (h != NULL && h->proxied != NULL)
+        h->proxied(machine, pv_sid_local(sid), answer, now);
+    settle(e, now);
+}
+
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
     void *machine = NULL;

@@ -117,6 +117,9 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
 PV_MUST_CHECK int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
                                             const struct pv_stream_peer *who, pv_ns now,
                                             uint32_t *ret_sid);
+/* One that goes through an HTTP proxy: the proxy has the request, or has answered. */
+void pv_engine_stream_proxied(struct pv_engine *e, uint32_t sid,
+                              const struct pv_connect_answer *answer, pv_ns now);
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now);
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now);
 /* The stream is gone: status PV_ERR_CLOSED, or why (-errno, PV_ERR_TIMEOUT). */

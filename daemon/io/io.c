@@ -298,7 +298,7 @@ static int start_threads(struct pv_io *io)
 {
     struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads, .deaf = true};
     /* The relays' thread is first: lanes use it from their first packet on. */
-    int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
+    int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file, io->cfg.proxy_login);
     dp.relayio = io->relayio;
     if (r >= 0)
         r = pv_net_monitor_new(&io->monitor);

@@ -30,6 +30,8 @@ struct pv_io_config {
     bool beacon; /* beacons of members in the LAN are heard */
     /* Authorities that relays' certificates may be from; NULL: those of the system. */
     const char *relay_ca_file;
+    /* Sent to the HTTP proxy on the way to coordinators; without a user nothing is. */
+    const struct pv_connect_login *proxy_login;
     int metrics_fd;                   /* listening, for Prometheus; taken; -1: none */
     bool metrics_local;               /* it serves this machine only */
     struct pv_supervisor *supervisor; /* is told when this loop is ready; NULL: nobody */

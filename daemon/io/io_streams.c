@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "daemon/packets/viaproxy.h"
 #include "sys/helper/source.h"
 #include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"
 #include "sys/net/tls.h"
 #include "sys/net/unixsock.h"
+
+_Static_assert((int)PV_STREAM_TO_BUF == (int)PV_CONNECT_AT_BUF, "both name a proxy's target");
 
 enum {
     READ_MAX = 65536, /* bytes taken from a stream at a time; ours */
@@ -23,6 +26,20 @@ enum {
 #define CLOSE_TIME \
     PV_S(5) /* ours: for writing out what is left of a stream the engine has closed */
 
+/*
+ *   TCP    --connected-->                   PROXY, TLS or OPEN, whichever comes first
+ *   PROXY  --it opens the way-->            TLS or OPEN
+ *   TLS    --handshake done-->              OPEN
+ *   OPEN   --the engine closes it-->        CLOSING
+ */
+enum stage {
+    STAGE_TCP,     /* is connecting */
+    STAGE_PROXY,   /* asks an HTTP proxy */
+    STAGE_TLS,     /* shakes hands */
+    STAGE_OPEN,    /* the engine's bytes */
+    STAGE_CLOSING, /* the engine no longer knows it; tail is written, then it ends */
+};
+
 struct pv_io_stream {
     struct pv_io_streams *all;
     struct pv_io_stream *prev, *next;
@@ -30,12 +47,11 @@ struct pv_io_stream {
     enum pv_stream_kind kind;
     int fd;
     struct pv_watch *watch;
-    bool connecting;    /* TLS included */
-    struct pv_tls *tls; /* NULL = plain */
-    bool tls_begun;     /* TCP is up */
-    bool closing;       /* the engine no longer knows it; tail is written, then it ends */
-    pv_ns close_by;
-    int pass_fd; /* CTL: goes out with the next byte; -1: none */
+    enum stage stage;
+    struct pv_viaproxy *via; /* NULL: there is no proxy on the way, or it has opened that */
+    struct pv_tls *tls;      /* NULL = plain */
+    pv_ns close_by;          /* CLOSING */
+    int pass_fd;             /* CTL: goes out with the next byte; -1: none */
     uint8_t *tail;
     size_t tail_len, tail_done;
 };
@@ -91,7 +107,8 @@ static void remove_stream(struct pv_io_stream *st)
     /* The watch goes before the descriptor is closed: epoll would report a number that another
      * file may have by then. */
     pv_watch_free(st->watch);
-    if (st->tls != NULL && !st->connecting) {
+    pv_viaproxy_free(st->via);
+    if (st->tls != NULL && st->stage >= STAGE_OPEN) {
         pv_tls_close(st->tls);
         (void)!pv_streamtls_flush(st->tls, st->fd);
     }
@@ -115,7 +132,7 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
     struct pv_io_streams *all = st->all;
     uint32_t sid = st->sid;
     /* remove_stream() frees st, so everything that is needed later is taken first. */
-    bool known = !st->closing;
+    bool known = st->stage != STAGE_CLOSING;
     remove_stream(st);
     if (known)
         pv_engine_stream_closed(all->io->engine, sid, status, now);
@@ -271,16 +288,51 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
     if (!pv_tls_is_ready(st->tls))
         return;
-    st->connecting = false;
+    st->stage = STAGE_OPEN;
     pv_engine_stream_connected(st->all->io->engine, st->sid, now);
+}
+
+/* Nothing is left on the way to the server but TLS, which begins at once: TLS clients speak first,
+ * and nobody would wake this stream. rest: what the server has said already. */
+static void begin_talk(struct pv_io_stream *st, struct pv_view rest, pv_ns now)
+{
+    if (st->tls == NULL) {
+        st->stage = STAGE_OPEN;
+        pv_watch_set(st->watch, PV_LOOP_READ);
+        pv_engine_stream_connected(st->all->io->engine, st->sid, now);
+        return;
+    }
+    st->stage = STAGE_TLS;
+    int r = rest.len > 0 ? pv_tls_handle_bytes(st->tls, rest) : PV_OK;
+    if (r < 0)
+        fail_stream(st, r, now);
+    else
+        shake_hands(st, now);
+}
+
+/* The proxy takes its turns until it has answered. */
+static void ask_proxy(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_io_streams *all = st->all;
+    struct pv_view rest = pv_view(NULL, 0);
+    int r = pv_viaproxy_turn(st->via, st->fd, all->read_buf, READ_MAX, &rest);
+    const struct pv_connect_answer answer = pv_viaproxy_answer(st->via);
+    if (r == PV_ERR_AGAIN) {
+        bool full = pv_viaproxy_is_full(st->via);
+        pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
+        return;
+    }
+    st->via = pv_viaproxy_free(st->via); /* it holds the password */
+    pv_engine_stream_proxied(all->io->engine, st->sid, &answer, now);
+    if (r < 0)
+        fail_stream(st, r, now);
+    else
+        begin_talk(st, rest, now);
 }
 
 static void finish_connect(struct pv_io_stream *st, pv_ns now)
 {
-    if (st->tls_begun) {
-        shake_hands(st, now);
-        return;
-    }
+    static const struct pv_connect_answer asked = {.state = PV_CONNECT_ASKED};
     int r = pv_stream_connected(st->fd);
     if (r == PV_ERR_AGAIN)
         return;
@@ -290,33 +342,41 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
         fail_stream(st, r, now);
         return;
     }
-    if (st->tls != NULL) {
-        /* The handshake begins at once: TLS clients speak first, and nobody would wake this
-         * stream. */
-        st->tls_begun = true;
-        shake_hands(st, now);
+    if (st->via == NULL) {
+        begin_talk(st, pv_view(NULL, 0), now);
         return;
     }
-    st->connecting = false;
-    pv_watch_set(st->watch, PV_LOOP_READ);
-    pv_engine_stream_connected(st->all->io->engine, st->sid, now);
+    st->stage = STAGE_PROXY;
+    pv_engine_stream_proxied(st->all->io->engine, st->sid, &asked, now);
+    ask_proxy(st, now);
 }
 
 static void on_stream(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_stream *st = ctx;
     pv_io_turn_begin(st->all->io, now);
-    /* Bytes that TLS has read meanwhile are of no interest any more. */
-    if (st->closing)
-        write_tail(st, now);
-    else if (st->connecting)
+    switch (st->stage) {
+    case STAGE_TCP:
         finish_connect(st, now);
-    else if ((ready & PV_LOOP_READ) != 0) {
+        break;
+    case STAGE_PROXY:
+        ask_proxy(st, now);
+        break;
+    case STAGE_TLS:
+        shake_hands(st, now);
+        break;
+    case STAGE_CLOSING: /* bytes that TLS has read meanwhile are of no interest any more */
+        write_tail(st, now);
+        break;
+    case STAGE_OPEN:
+        if ((ready & PV_LOOP_READ) == 0) {
+            write_out(st, now);
+            break;
+        }
         if (st->kind == PV_STREAM_CTL)
             pv_io_counts_tell(st->all->io);
         read_in(st, now); /* what can be written now as well is reported again in the next turn */
-    } else
-        write_out(st, now);
+    }
 }
 
 /* --- streams come -------------------------------------------------------------------------- */
@@ -328,7 +388,8 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
     struct pv_io_stream *st = calloc(1, sizeof(*st));
     int r = PV_ERR_NOMEM;
     if (st != NULL) {
-        *st = (struct pv_io_stream){.all = all, .kind = kind, .fd = fd, .pass_fd = -1};
+        *st = (struct pv_io_stream){
+            .all = all, .kind = kind, .fd = fd, .stage = STAGE_OPEN, .pass_fd = -1};
         r = pv_watch_new(&st->watch, all->io->loop, fd, events, on_stream, st);
     }
     /* fd is this function's also when it fails, so that no caller can forget it. */
@@ -434,6 +495,7 @@ static bool is_app(enum pv_stream_kind kind)
 static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
 {
     struct pv_tls *tls = NULL;
+    struct pv_viaproxy *via = NULL;
     struct pv_stream_bind bind = {.local = op->local};
     struct pv_io_stream *st = NULL;
     int fd = -1;
@@ -441,25 +503,29 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
         bind.ifname = all->io->cfg.tun_name;
     /* TLS is made first: a connection without it would have to be closed again. */
     int r = op->tls ? make_tls(all, &tls) : PV_OK;
+    if (r >= 0 && op->to[0] != '\0')
+        r = pv_viaproxy_new(&via, op->to, all->io->cfg.proxy_login);
     if (r >= 0)
         r = pv_stream_connect(&op->addr, &bind, &fd);
     if (r >= 0)
         r = add_stream(all, op->kind, fd, PV_LOOP_WRITE, &st);
     if (r < 0) {
+        pv_viaproxy_free(via);
         pv_tls_free(tls);
         pv_engine_stream_closed(all->io->engine, op->sid, r, now);
         return;
     }
     st->sid = op->sid;
     st->tls = tls;
-    st->connecting = true;
+    st->via = via;
+    st->stage = STAGE_TCP;
 }
 
 static struct pv_io_stream *find_stream(struct pv_io_streams *all, uint32_t sid)
 {
     for (struct pv_io_stream *st = all->streams; st != NULL; st = st->next)
         /* A closing stream has lost its number, which the engine may give out again. */
-        if (st->sid == sid && !st->closing)
+        if (st->sid == sid && st->stage != STAGE_CLOSING)
             return st;
     return NULL;
 }
@@ -489,13 +555,13 @@ static void close_stream(struct pv_io_streams *all, uint32_t sid, pv_ns now)
     struct pv_io_stream *st = find_stream(all, sid);
     if (st == NULL)
         return;
-    int r = st->connecting ? PV_OK : take_tail(st, now);
-    st->closing = true;
-    st->close_by = now + CLOSE_TIME;
-    if (r < 0 || st->connecting)
+    if (st->stage != STAGE_OPEN || take_tail(st, now) < 0) {
         remove_stream(st);
-    else
-        write_tail(st, now);
+        return;
+    }
+    st->stage = STAGE_CLOSING;
+    st->close_by = now + CLOSE_TIME;
+    write_tail(st, now);
 }
 
 void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
@@ -509,7 +575,7 @@ void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, p
 void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now)
 {
     struct pv_io_stream *st = find_stream(all, sid);
-    if (st != NULL && !st->connecting)
+    if (st != NULL && st->stage == STAGE_OPEN)
         write_out(st, now);
 }
 
@@ -660,7 +726,7 @@ pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
     for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
         /* remove_stream() frees st, so its successor is taken first. */
         after = st->next;
-        if (!st->closing)
+        if (st->stage != STAGE_CLOSING)
             continue;
         if (st->close_by <= now)
             remove_stream(st);

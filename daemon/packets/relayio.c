@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/ring.h"
+#include "crypto/ct.h"
+#include "daemon/packets/viaproxy.h"
 #include "proto/stun/linewait.h"
 #include "proto/stun/turnframe.h"
 #include "sys/net/stream.h"
@@ -47,11 +49,23 @@ struct record {
     uint16_t stream;
 };
 
+/*
+ *   TCP    --connected-->         PROXY, TLS or OPEN, whichever comes first
+ *   PROXY  --it opens the way-->  TLS or OPEN
+ *   TLS    --handshake done-->    OPEN, which control is told
+ */
+enum stage {
+    STAGE_TCP,
+    STAGE_PROXY,
+    STAGE_TLS,
+    STAGE_OPEN,
+};
+
 struct conn {
     uint16_t stream; /* 0 = free */
     int fd;
-    bool connecting;
-    bool told; /* control knows that it is connected */
+    enum stage stage;
+    struct pv_viaproxy *via; /* NULL: no proxy is on the way, or it has opened that */
     struct pv_tls *tls;
     struct pv_turnframe *in; /* owned */
     uint8_t *out;            /* owned, PV_RELAYIO_UNSENT bytes: out_at..out_len wait */
@@ -72,6 +86,7 @@ struct pv_relayio {
     /* the thread's */
     struct conn conns[PV_RELAYIO_STREAMS];
     bool held_up;                  /* the last drain left what control has ordered in its ring */
+    struct pv_connect_login login; /* for proxies; wiped */
     char ca_why[PV_TLS_ERROR_MAX]; /* why the CA file cannot be used; "": it can */
     struct pv_tls_ctx *tls_ctx;    /* without a CA file: made with the first stream that needs it */
     uint8_t *read_buf;             /* READ_MAX */
@@ -115,6 +130,7 @@ static void forget(struct conn *c)
 {
     if (c->fd >= 0)
         close(c->fd);
+    pv_viaproxy_free(c->via);
     pv_tls_free(c->tls);
     free(c->in);
     free(c->out);
@@ -169,8 +185,9 @@ static int write_out(struct conn *c)
 
 static bool wants_to_write(const struct conn *c)
 {
-    return c->connecting || c->out_at < c->out_len ||
-           (c->tls != NULL && pv_tls_out(c->tls).len > 0);
+    return c->stage == STAGE_TCP || c->out_at < c->out_len ||
+           (c->stage == STAGE_PROXY && pv_viaproxy_is_full(c->via)) ||
+           (c->stage >= STAGE_TLS && c->tls != NULL && pv_tls_out(c->tls).len > 0);
 }
 
 /* Data finds as much room as the line is worth, control's messages find what is left: a request
@@ -181,7 +198,7 @@ static void send_message(struct pv_relayio *io, enum pv_relayio_sender sender, u
     struct conn *c = find(io, stream);
     size_t padding = pv_turnframe_padding(message.len), whole = message.len + padding;
     /* Before control knows of the connection nobody may expect a message to arrive. */
-    if (c == NULL || !c->told) {
+    if (c == NULL || c->stage != STAGE_OPEN) {
         add(&io->dropped, 1);
         return;
     }
@@ -232,8 +249,8 @@ static int take_tls(struct pv_relayio *io, struct conn *c, struct pv_view data)
     if (r == PV_ERR_AGAIN)
         r = PV_OK;
     /* The certificate is checked by now: before that no message may enter the stream. */
-    if (r == PV_OK && !c->told && pv_tls_is_ready(c->tls)) {
-        c->told = true;
+    if (r == PV_OK && c->stage == STAGE_TLS && pv_tls_is_ready(c->tls)) {
+        c->stage = STAGE_OPEN;
         tell_control(io, c->stream, true, "");
     }
     return r;
@@ -305,13 +322,15 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relaystr
         if (r != PV_OK)
             return r;
     }
-    int r = pv_stream_connect(&to->addr, &anywhere, &c->fd);
+    int r = to->to[0] == '\0' ? PV_OK : pv_viaproxy_new(&c->via, to->to, &io->login);
+    if (r == PV_OK)
+        r = pv_stream_connect(to->to[0] == '\0' ? &to->addr : &to->via, &anywhere, &c->fd);
     if (r < 0)
         return r;
     /* Bytes that wait in the kernel cannot be dropped any more, and they delay every packet
      * behind them. */
     pv_stream_set_shallow(c->fd);
-    c->connecting = true;
+    c->stage = STAGE_TCP;
     return PV_OK;
 }
 
@@ -335,14 +354,54 @@ static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_
 /* Waiting bytes are written as far as it goes. */
 static void close_stream(struct conn *c)
 {
-    if (!c->connecting)
+    if (c->stage >= STAGE_TLS)
         (void)!write_out(c);
     /* close_notify (RFC 8446, section 6.1) tells the relay that nobody has cut the stream short. */
-    if (c->tls != NULL && !c->connecting) {
+    if (c->tls != NULL && c->stage >= STAGE_TLS) {
         pv_tls_close(c->tls);
         (void)!write_tls(c);
     }
     forget(c);
+}
+
+/* Nothing is left on the way to the relay but TLS. rest: what the relay has said already. */
+static int begin_talk(struct pv_relayio *io, struct conn *c, struct pv_view rest)
+{
+    if (c->tls != NULL) {
+        c->stage = STAGE_TLS;
+        return rest.len > 0 ? take_tls(io, c, rest) : PV_OK;
+    }
+    c->stage = STAGE_OPEN;
+    tell_control(io, c->stream, true, "");
+    return take_messages(io, c, rest);
+}
+
+/* The reason of a proxy that opens no way: it names no proxy, since `status` names that beside. */
+static void tell_refusal(struct pv_relayio *io, struct conn *c)
+{
+    const struct pv_connect_answer answer = pv_viaproxy_answer(c->via);
+    const struct pv_connect_about about = {
+        .proxy = "on the way", .to = "the relay", .has_login = io->login.user[0] != '\0'};
+    char why[PV_CONNECT_WHY_MAX];
+    tell_control(io, c->stream, false, pv_connect_why(&answer, &about, why));
+    forget(c);
+}
+
+static void ask_proxy(struct pv_relayio *io, struct conn *c)
+{
+    struct pv_view rest = pv_view(NULL, 0);
+    int r = pv_viaproxy_turn(c->via, c->fd, io->read_buf, READ_MAX, &rest);
+    if (r == PV_ERR_AGAIN)
+        return;
+    if (r < 0) {
+        tell_refusal(io, c);
+        return;
+    }
+    c->via = pv_viaproxy_free(c->via); /* it holds the password */
+    r = begin_talk(io, c, rest);
+    pv_event_raise(io->rx_fd);
+    if (r < 0)
+        fail_conn(io, c, r);
 }
 
 static void connected(struct pv_relayio *io, struct conn *c)
@@ -354,11 +413,12 @@ static void connected(struct pv_relayio *io, struct conn *c)
         fail_conn(io, c, r);
         return;
     }
-    c->connecting = false;
-    if (c->tls == NULL) {
-        c->told = true;
-        tell_control(io, c->stream, true, "");
+    if (c->via != NULL) {
+        c->stage = STAGE_PROXY;
+        ask_proxy(io, c);
+        return;
     }
+    (void)!begin_talk(io, c, pv_view(NULL, 0)); /* it fails by bytes alone, and there are none */
 }
 
 /* --- the thread ---------------------------------------------------------------------------- */
@@ -415,9 +475,12 @@ static bool drain(struct pv_relayio *io)
 static void serve(struct pv_relayio *io, struct conn *c, short ready)
 {
     int r = PV_OK;
-    if (c->connecting) {
-        if (ready != 0)
-            connected(io, c);
+    if (c->stage == STAGE_TCP) {
+        connected(io, c);
+        return;
+    }
+    if (c->stage == STAGE_PROXY) {
+        ask_proxy(io, c);
         return;
     }
     if ((ready & (POLLIN | POLLHUP | POLLERR)) != 0)
@@ -439,7 +502,7 @@ static void turn(struct pv_relayio *io, bool more)
     for (size_t i = 0; i < PV_RELAYIO_STREAMS; i++) {
         const struct conn *c = &io->conns[i];
         short events =
-            (short)(c->connecting ? POLLOUT : POLLIN | (wants_to_write(c) ? POLLOUT : 0));
+            (short)(c->stage == STAGE_TCP ? POLLOUT : POLLIN | (wants_to_write(c) ? POLLOUT : 0));
         fds[1 + i] = (struct pollfd){.fd = c->stream == 0 ? -1 : c->fd, .events = events};
     }
     int sleep_ms = more ? 0 : io->held_up ? HOLD_UP_MS : -1;
@@ -483,12 +546,15 @@ static int start_thread(struct pv_relayio *io)
     return PV_OK;
 }
 
-int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca_file)
+int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca_file,
+                   const struct pv_connect_login *login)
 {
     struct pv_relayio *io = calloc(1, sizeof(*io));
     if (io == NULL)
         return PV_ERR_NOMEM;
     io->wake_fd = io->rx_fd = io->event_fd = -1;
+    if (login != NULL)
+        io->login = *login;
     for (size_t i = 0; i < PV_RELAYIO_STREAMS; i++)
         io->conns[i].fd = -1;
     io->read_buf = malloc(READ_MAX);
@@ -543,6 +609,7 @@ struct pv_relayio *pv_relayio_free(struct pv_relayio *io)
     }
     free(io->read_buf);
     free(io->clear_buf);
+    pv_wipe(&io->login, sizeof(io->login));
     free(io);
     return NULL;
 }

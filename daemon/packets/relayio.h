@@ -15,6 +15,7 @@
 #include "base/pv.h"
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/relay/relayway.h"
+#include "proto/local/connect.h"
 
 enum {
     PV_RELAYIO_STREAMS = 16,        /* open at once; the engine has one or two a relay */
@@ -27,10 +28,10 @@ struct pv_relayio; /* opaque */
 
 /* Starts the thread. tx_lanes: 1..PV_FP_MAX_WORKERS lanes send. ca_file: PEM certificates of the
  * authorities that are trusted, where a name is what a server is known by; NULL: the system's.
- * If the file cannot be used, each stream that needs it is closed with the reason. PV_ERR_NOMEM,
- * -errno. */
-PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes,
-                                 const char *ca_file);
+ * If the file cannot be used, each stream that needs it is closed with the reason. login: for HTTP
+ * proxies, copied; NULL: none. PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca_file,
+                                 const struct pv_connect_login *login);
 /* Writes what is there as far as the kernel takes it, closes all streams, ends the thread. NULL is
  * fine; returns NULL. */
 struct pv_relayio *pv_relayio_free(struct pv_relayio *io);

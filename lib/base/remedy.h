@@ -259,7 +259,19 @@
     X(check_directory, "check owner, mode and mount of its directory")                             \
     X(other_state, "choose another --state")                                                       \
     X(read_or_clear, "read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`")             \
-    X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")
+    X(install_postgres, "`sudo apt install p2pvpn-coordinator-postgres`")                          \
+    X(proxy_login, "set proxy-user and proxy-password-file in [coordinator] of p2pvpnd.conf, "     \
+                   "then `sudo p2pvpnctl reload`")                                                 \
+    X(proxy_login_again, "correct proxy-user and the file of proxy-password-file in "              \
+                         "[coordinator] of p2pvpnd.conf, then `sudo p2pvpnctl reload`")            \
+    X(proxy_basic, "ask its operator to take Basic, or to let everybody connect to %s")            \
+    X(proxy_allow, "ask its operator to allow CONNECT to %s, or the coordinator's operator to "    \
+                   "let it listen on port 443 too (`tls-listen`)")                                 \
+    X(proxy_reach, "see that the coordinator runs, and that the proxy may reach %s")               \
+    X(proxy_start, "see that a proxy runs at %s and takes connections of this machine; "           \
+                   "p2pvpnd tries again by itself")                                                \
+    X(proxy_correct, "correct proxy in [coordinator] of p2pvpnd.conf, then "                       \
+                     "`sudo p2pvpnctl reload`")
 
 #define PV_REMEDY_ENUMERATOR(name, text) PV_REMEDY_##name,
 enum pv_remedy_id {

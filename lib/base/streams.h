@@ -20,6 +20,7 @@ enum {
 
 enum {
     PV_STREAM_KIND_SHIFT = 28, /* ours: no machine has 2^28 streams in one life of the daemon */
+    PV_STREAM_TO_BUF = 264,    /* "HOST:PORT" with the longest name (253), and the NUL */
 };
 #define PV_STREAM_LOCAL_MASK (((uint32_t)1 << PV_STREAM_KIND_SHIFT) - 1)
 
@@ -45,7 +46,8 @@ struct pv_stream_op {
     enum pv_stream_op_type type;
     uint32_t sid;
     unsigned kind;
-    struct pv_addr addr;  /* OPEN: where to */
+    struct pv_addr addr;       /* OPEN: where to; with `to` the address of an HTTP proxy */
+    char to[PV_STREAM_TO_BUF]; /* OPEN: "HOST:PORT" that the proxy is asked for; "": no proxy */
     bool tls;             /* OPEN: inside TLS, whoever the server is; connected when that is up */
     struct pv_addr local; /* OPEN: own address to bind; PV_AF_NONE: any */
 };

@@ -357,7 +357,9 @@ static bool peer_unasked(const struct scene *s, struct pv_cause *c)
     return error[0] == '\0'
                ? say(c, PV_DO(see_status),
                      "the coordinator is being connected, so %s cannot be asked yet", s->name)
-               : say(c, PV_DO(see_status),
+               : say(c,
+                     s->own->coord_todo.id != PV_REMEDY_NONE ? s->own->coord_todo
+                                                             : PV_DO(see_status),
                      "cannot reach the coordinator (%s), so %s cannot be asked", error, s->name);
 }
 

@@ -12,6 +12,7 @@
 /* The faults of this machine itself; texts "" = nothing. */
 struct pv_cause_own {
     const char *coord_error;        /* why there is no connection to the coordinator */
+    struct pv_remedy coord_todo;    /* what to do about it; NONE: nothing in particular */
     const char *iface_error;        /* why the interface is not up */
     const char *overlap;            /* another interface has an address in the network's range */
     const struct pv_faults *faults; /* features that are off; NULL: none */

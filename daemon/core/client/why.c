@@ -356,8 +356,10 @@ static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **l
     const char *where =
         pv_peers_udp_elsewhere(n->peers) ? "closed at the coordinator" : "blocked here";
     if (pv_relayway_is_on(r))
-        line(lines, "  UDP is %s: everything goes through %s on %u", where,
-             pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port);
+        line(lines, "  UDP is %s: everything goes through %s on %u%s%s", where,
+             pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port,
+             pv_relayway_stream_to(r)->to[0] != '\0' ? ", through the HTTP proxy " : "",
+             pv_relayway_stream_to(r)->to[0] != '\0' ? n->coord_info.proxy_at : "");
     else
         line(lines, "  UDP is %s, and the coordinator offers no relay", where);
 }
@@ -389,7 +391,10 @@ void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)
     const struct pv_node *n = pv_peer_node(p);
     struct pv_prefix range = {.bits = 0};
     const char *overlap = pv_membership_overlap(n, &range);
+    struct pv_remedy proxy;
+    const bool kept = pv_node_is_kept_by_proxy(n, &proxy);
     const struct pv_cause_own own = {.coord_error = n->coord_info.error,
+                                     .coord_todo = kept ? proxy : PV_DO_NOTHING,
                                      .iface_error = n->iface.error,
                                      .overlap = overlap,
                                      .faults = n->faults,

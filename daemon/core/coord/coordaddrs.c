@@ -54,7 +54,7 @@ static void insert(struct pv_coordaddrs *a, const struct pv_coordclient_addr *ad
     size_t at = 0;
     for (size_t i = 0; i < a->n_addrs; i++) {
         struct pv_coordclient_addr *x = &a->addrs[i];
-        if (x->tls == addr->tls && pv_addr_equal(&x->addr, &addr->addr)) {
+        if (pv_coordclient_addr_is(x, addr)) {
             x->guess = x->guess && addr->guess;
             return;
         }
@@ -88,6 +88,7 @@ enum said {
     SAID_PLAIN,
     SAID_TLS,
     SAID_BY_ITSELF, /* where it speaks TLS; no record and no token says so */
+    SAID_PROXY,     /* no place of it: the proxy that leads to those */
 };
 
 /* Only what stands in the record or a token may lead near this node; what a coordinator says of
@@ -107,22 +108,105 @@ static void add(struct pv_coordaddrs *a, const struct pv_addr *addr, enum said s
         add_addr(a, addr, said != SAID_PLAIN);
 }
 
-/* Numeric addresses are used as they are, or as a NAT64 leads there, which a DNS64 would say of a
- * name; names are asked for and come later. */
+/* --- through a proxy -------------------------------------------------------------------------- */
+
+static bool is_proxied(const struct pv_node *n, const struct pv_hostport *host)
+{
+    const struct pv_proxyset *proxy = &n->given.proxy;
+    return proxy->host[0] != '\0' && !pv_proxyset_is_except(proxy->except, host->host);
+}
+
+/* Always inside TLS: every coordinator speaks it on all its ports, and proxies let little else
+ * through. Many connect to port 443 alone, so that is tried as well. */
+static void add_proxied(struct pv_coordaddrs *a, const struct pv_hostport *host, enum said said,
+                        const struct pv_addr *via)
+{
+    struct pv_coordclient_addr x = {.via = *via, .tls = true};
+    bool is_ip = pv_addr_parse_ip(host->host, &x.addr) == PV_OK;
+    x.addr.port = host->port;
+    if (is_ip && said == SAID_BY_ITSELF && !may_be_there(a, &x.addr))
+        return;
+    if (!is_ip)
+        snprintf(x.name, sizeof(x.name), "%s", host->host);
+    insert(a, &x);
+    x.addr.port = HTTPS;
+    x.guess = true;
+    insert(a, &x);
+}
+
+static void take_proxy(struct pv_coordaddrs *a, const struct pv_node *n, const struct pv_addr *via)
+{
+    for (size_t i = 0; i < a->n_hosts; i++)
+        if (is_proxied(n, &a->hosts[i]))
+            add_proxied(a, &a->hosts[i], SAID_TLS, via);
+    for (size_t i = 0; a->with_learnt && i < a->n_tls_hosts; i++)
+        if (is_proxied(n, &a->tls_hosts[i]))
+            add_proxied(a, &a->tls_hosts[i], SAID_BY_ITSELF, via);
+}
+
+/* One address of each family: more would crowd out places of the coordinator. */
+static void take_proxies(struct pv_coordaddrs *a, const struct pv_node *n,
+                         const struct pv_job_result *result)
+{
+    uint16_t family = PV_AF_NONE;
+    a->proxy_unfound = result->status != PV_OK || result->n_addrs == 0;
+    for (size_t i = 0; result->status == PV_OK && i < result->n_addrs; i++) {
+        if (result->addrs[i].family == family)
+            continue;
+        take_proxy(a, n, &result->addrs[i]);
+        if (family != PV_AF_NONE)
+            return;
+        family = result->addrs[i].family;
+    }
+}
+
+/* --- where they are --------------------------------------------------------------------------- */
+
+/* A numeric address as it is, or as a NAT64 leads there, which a DNS64 would say of a name. */
+static bool is_numeric(const struct pv_node *n, const char *host, uint16_t port,
+                       struct pv_addr *ret_addr)
+{
+    if (pv_addr_parse_ip(host, ret_addr) != PV_OK)
+        return false;
+    ret_addr->port = port;
+    if (!pv_addr_is_private(ret_addr) && pv_addr_is_usable_remote(ret_addr))
+        *ret_addr = pv_nat64_make(&n->ways.nat64, ret_addr);
+    return true;
+}
+
+static uint64_t tag_of(const struct pv_coordaddrs *a, enum said said)
+{
+    return (uint64_t)a->generation << SAID_BITS | said;
+}
+
+/* Names are asked for and come later. */
 static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_hostport *host,
                       enum said said, pv_job_done *done, void *self)
 {
     struct pv_addr addr;
-    if (pv_addr_parse_ip(host->host, &addr) == PV_OK) {
-        addr.port = host->port;
-        if (!pv_addr_is_private(&addr) && pv_addr_is_usable_remote(&addr))
-            addr = pv_nat64_make(&n->ways.nat64, &addr);
-        add(a, &addr, said);
+    if (is_proxied(n, host))
         return;
-    }
-    if (pv_jobqueue_resolve(&n->jobs, host->host, host->port, done, self,
-                            (uint64_t)a->generation << SAID_BITS | said))
-        a->n_asking++;
+    if (is_numeric(n, host->host, host->port, &addr))
+        add(a, &addr, said);
+    else
+        a->n_asking +=
+            pv_jobqueue_resolve(&n->jobs, host->host, host->port, done, self, tag_of(a, said));
+}
+
+static void find_proxy(struct pv_coordaddrs *a, struct pv_node *n, pv_job_done *done, void *self)
+{
+    const struct pv_proxyset *proxy = &n->given.proxy;
+    struct pv_addr addr;
+    bool wanted = false;
+    for (size_t i = 0; i < a->n_hosts; i++)
+        wanted = wanted || is_proxied(n, &a->hosts[i]);
+    if (!wanted)
+        return;
+    if (is_numeric(n, proxy->host, proxy->port, &addr))
+        take_proxy(a, n, &addr);
+    else
+        a->n_asking += pv_jobqueue_resolve(&n->jobs, proxy->host, proxy->port, done, self,
+                                           tag_of(a, SAID_PROXY));
 }
 
 static void find_learnt(struct pv_coordaddrs *a, struct pv_node *n, pv_job_done *done, void *self)
@@ -141,11 +225,12 @@ void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_le
         return;
     a->n_addrs = 0;
     a->guessing = !with_learnt;
-    a->owes_learnt = with_learnt;
+    a->owes_learnt = a->with_learnt = with_learnt;
     for (size_t i = 0; i < a->n_hosts; i++)
         a->guessing = a->guessing && !a->hosts[i].tls;
     for (size_t i = 0; i < a->n_hosts; i++)
         find_host(a, n, &a->hosts[i], a->hosts[i].tls ? SAID_TLS : SAID_PLAIN, done, self);
+    find_proxy(a, n, done, self);
     if (a->n_addrs > 0 || a->n_asking == 0)
         find_learnt(a, n, done, self);
 }
@@ -156,9 +241,12 @@ bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, const struct
 {
     if ((uint32_t)(wait->tag >> SAID_BITS) != a->generation || a->n_asking == 0)
         return false;
+    const enum said said = (enum said)(wait->tag & ((1 << SAID_BITS) - 1));
     a->n_asking--;
-    for (size_t i = 0; result->status == PV_OK && i < result->n_addrs; i++)
-        add(a, &result->addrs[i], (enum said)(wait->tag & ((1 << SAID_BITS) - 1)));
+    if (said == SAID_PROXY)
+        take_proxies(a, n, result);
+    for (size_t i = 0; said != SAID_PROXY && result->status == PV_OK && i < result->n_addrs; i++)
+        add(a, &result->addrs[i], said);
     find_learnt(a, n, wait->done, wait->self);
     return true;
 }

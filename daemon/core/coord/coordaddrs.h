@@ -4,7 +4,7 @@
  * them, the places where it once said that it speaks TLS, and the addresses that both stand for.
  *
  * Names are looked up by jobs of the owner, which hands the results back. Numeric addresses are
- * there at once.
+ * there at once. Through an HTTP proxy only the proxy's name is looked up: it looks up the others.
  */
 #pragma once
 
@@ -28,6 +28,8 @@ struct pv_coordaddrs {
     uint32_t generation; /* of the hosts: what is looked up for former ones is not taken */
     size_t n_asking;     /* lookups of these hosts' names that are under way */
     bool owes_learnt;    /* tls_hosts are looked for once something is known of hosts */
+    bool with_learnt;    /* tls_hosts are looked for, through a proxy too */
+    bool proxy_unfound;  /* the proxy's name was looked up, and has no address */
 };
 
 /* The names of the hosts; addrs is empty until pv_coordaddrs_find(). */

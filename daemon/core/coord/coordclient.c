@@ -21,7 +21,8 @@ struct attempt {
     struct pv_coordclient_addr addr;
     struct pv_control *control;
     bool connected;
-    bool heard; /* bytes came back */
+    bool heard;                     /* bytes came back */
+    struct pv_connect_answer proxy; /* of the proxy on the way; NONE: it is not reached yet */
     struct pv_stream_turn turn;
 };
 
@@ -45,7 +46,8 @@ struct pv_coordclient {
     uint32_t next_sid;
     size_t next_addr; /* of this round */
     enum pv_coordround round;
-    pv_ns stagger_at; /* start the next address */
+    struct pv_coordclient_proxy proxy; /* what proxies said in this round */
+    pv_ns stagger_at;                  /* start the next address */
     /* One that has refused while others are silent, to be tried again; without a family: none. */
     struct pv_coordclient_addr again;
     struct attempt *used; /* HELLO, ONLINE */
@@ -110,6 +112,71 @@ static void wake(struct pv_coordclient *c, struct attempt *a)
 {
     if (a->connected)
         pv_streams_wake(c->cfg.streams, &a->turn, c->cfg.kind, a->sid);
+}
+
+static bool is_nowhere(const struct pv_coordclient_addr *addr)
+{
+    return addr->addr.family == PV_AF_NONE && addr->name[0] == '\0';
+}
+
+/* --- proxies ---------------------------------------------------------------------------------- */
+
+/* "HOST:PORT", as a proxy is asked for it. */
+static const char *place_text(const struct pv_coordclient_addr *addr,
+                              char buf[static PV_CONNECT_AT_BUF])
+{
+    char ip[PV_ADDR_TEXT];
+    const char *host = addr->name[0] != '\0' ? addr->name : pv_addr_format_ip(&addr->addr, ip);
+    return pv_proxyset_at(host, addr->addr.port, buf);
+}
+
+/* A way that is open leads to the coordinator, whatever other proxies say. Else the later state
+ * says more (connect.h). A guessed port says the least, unless the answer is about who asks. */
+static unsigned weight(enum pv_connect_state state, bool guess)
+{
+    if (state == PV_CONNECT_OPEN)
+        return 3 * PV_CONNECT_LOGIN;
+    return (guess && state < PV_CONNECT_SCHEME ? 0u : PV_CONNECT_LOGIN) + (unsigned)state;
+}
+
+static void note_proxy(struct pv_coordclient *c, const struct attempt *a)
+{
+    struct pv_coordclient_proxy *p = &c->proxy;
+    if (a->addr.via.family == PV_AF_NONE || a->proxy.state == PV_CONNECT_NONE ||
+        weight(a->proxy.state, a->addr.guess) <= weight(p->answer.state, p->guess))
+        return;
+    p->answer = a->proxy;
+    p->guess = a->addr.guess;
+    place_text(&a->addr, p->to);
+}
+
+/* An attempt ends before its proxy has opened the way. late: nobody waits for it any longer. */
+static void give_up_proxy(struct pv_coordclient *c, struct attempt *a, bool late)
+{
+    if (a->proxy.state == PV_CONNECT_NONE)
+        a->proxy.state = PV_CONNECT_DOWN;
+    else if (a->proxy.state == PV_CONNECT_ASKED)
+        a->proxy.state = late ? PV_CONNECT_SILENT : PV_CONNECT_CLOSED;
+    note_proxy(c, a);
+}
+
+/* The round has ended for want of time. */
+static void give_up_proxies(struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid != 0)
+            give_up_proxy(c, &c->attempts[i], true);
+}
+
+void pv_coordclient_proxied(void *client, uint32_t sid, const struct pv_connect_answer *answer,
+                            pv_ns now)
+{
+    struct pv_coordclient *c = client;
+    struct attempt *a = find(c, sid);
+    if (a == NULL)
+        return;
+    a->proxy = *answer;
+    note_proxy(c, a);
 }
 
 /* All but this one; NULL: all. */
@@ -181,6 +248,7 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
      * none. */
     c->state = PV_COORDCLIENT_CONNECTING;
     c->round = PV_COORDROUND_SILENT;
+    c->proxy = (struct pv_coordclient_proxy){.guess = true};
     c->again = (struct pv_coordclient_addr){0};
     c->next_addr = 0;
     c->stagger_at = c->n_addrs > 0 ? now : PV_NEVER;
@@ -261,11 +329,15 @@ static int begin_attempt(struct pv_coordclient *c, struct attempt *a,
     /* Numbers of streams go round before one comes again: a late close of an old stream must not
      * end a new one. */
     c->next_sid = c->next_sid % PV_STREAM_LOCAL_MASK + 1;
-    const struct pv_stream_op op = {.type = PV_STREAM_OPEN,
-                                    .sid = c->next_sid,
-                                    .kind = c->cfg.kind,
-                                    .addr = addr->addr,
-                                    .tls = addr->tls};
+    struct pv_stream_op op = {.type = PV_STREAM_OPEN,
+                              .sid = c->next_sid,
+                              .kind = c->cfg.kind,
+                              .addr = addr->addr,
+                              .tls = addr->tls};
+    if (addr->via.family != PV_AF_NONE) {
+        op.addr = addr->via;
+        place_text(addr, op.to);
+    }
     r = pv_streams_open(c->cfg.streams, &op);
     if (r != PV_OK) {
         a->control = pv_control_free(a->control);
@@ -282,7 +354,7 @@ static void plan_next(struct pv_coordclient *c, pv_ns now)
 {
     if (c->next_addr < c->n_addrs)
         c->stagger_at = now + PV_COORDCLIENT_STAGGER;
-    else if (c->again.addr.family != PV_AF_NONE)
+    else if (!is_nowhere(&c->again))
         c->stagger_at = now + pv_coordwait_pause(&c->wait, &c->cfg.rng, now);
     else
         c->stagger_at = PV_NEVER;
@@ -306,7 +378,7 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
         addr = c->addrs[c->next_addr++];
     else
         c->again = (struct pv_coordclient_addr){0};
-    if (addr.addr.family == PV_AF_NONE)
+    if (is_nowhere(&addr))
         return;
     plan_next(c, now);
     if (begin_attempt(c, &c->attempts[at], &addr) != PV_OK)
@@ -330,6 +402,8 @@ static bool only_guesses(const struct pv_coordclient *c)
 
 static struct pv_reason round_text(const struct pv_coordclient *c)
 {
+    if (c->proxy.answer.state > PV_CONNECT_OPEN)
+        return (struct pv_reason){"the HTTP proxy opens no way to the coordinator", PV_DO_NOTHING};
     bool v6 = c->last_addr.addr.family == PV_AF_INET6;
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].connected && !c->attempts[i].addr.guess)
@@ -370,6 +444,11 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
     bool dropped = c->state == PV_COORDCLIENT_ONLINE && pv_coordwait_is_dropped(&c->wait);
     bool connected = a->connected, heard = a->heard, guess = a->addr.guess;
     struct pv_coordclient_addr place = a->addr;
+    /* Behind a proxy the coordinator took the connection, whether TLS came about or not. */
+    if (a->proxy.state == PV_CONNECT_OPEN)
+        connected = true;
+    else if (place.via.family != PV_AF_NONE)
+        give_up_proxy(c, a, false);
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status,
@@ -389,7 +468,8 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
         size_t left = c->next_addr < c->n_addrs ? c->n_addrs - c->next_addr : 0;
         c->deadline = pv_coordwait_others(&c->wait, c->round, c->deadline,
                                           now + left * PV_COORDCLIENT_STAGGER);
-        if (only_guesses(c))
+        /* Behind a proxy a guessed port is as good as any, and far away. */
+        if (place.via.family == PV_AF_NONE && only_guesses(c))
             c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     }
     if (any_runs(c)) {
@@ -486,7 +566,7 @@ void pv_coordclient_stop(struct pv_coordclient *c)
     c->deadline = c->stagger_at = PV_NEVER;
 }
 
-/* --- requests ------------------------------------------------------------------------------ */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_msg *msg,
                     uint64_t tag)
@@ -856,11 +936,14 @@ void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
         return;
     if (c->state == PV_COORDCLIENT_WAITING)
         begin_round(c, now);
-    else if (c->state != PV_COORDCLIENT_STOPPED)
+    else if (c->state != PV_COORDCLIENT_STOPPED) {
+        if (c->state == PV_COORDCLIENT_CONNECTING)
+            give_up_proxies(c);
         fail(c, PV_ERR_TIMEOUT,
              c->state == PV_COORDCLIENT_HELLO ? just("the coordinator does not answer")
                                               : round_text(c),
              now);
+    }
 }
 
 pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c)
@@ -882,12 +965,29 @@ const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
     return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
 }
 
+const struct pv_addr *pv_coordclient_via(const struct pv_coordclient *c)
+{
+    return &c->last_addr.via;
+}
+
+const char *pv_coordclient_place(const struct pv_coordclient *c, char buf[static PV_CONNECT_AT_BUF])
+{
+    buf[0] = '\0';
+    return is_nowhere(&c->last_addr) ? buf : place_text(&c->last_addr, buf);
+}
+
+const struct pv_coordclient_proxy *pv_coordclient_proxy(const struct pv_coordclient *c)
+{
+    return &c->proxy;
+}
+
 /* Guesses were not given by anybody, and TLS goes to the same machine. A private address may be one
  * of another LAN, and mean nothing here. */
 const char *pv_coordclient_tried(const struct pv_coordclient *c,
                                  char buf[static PV_COORDCLIENT_TRIED_BUF])
 {
-    const struct pv_addr *named = NULL;
+    const struct pv_coordclient_addr *named = NULL;
+    char place[PV_CONNECT_AT_BUF];
     size_t n = 0;
     buf[0] = '\0';
     for (size_t i = 0; c != NULL && i < c->n_addrs; i++) {
@@ -895,11 +995,11 @@ const char *pv_coordclient_tried(const struct pv_coordclient *c,
         if (a->guess || (a->tls && n > 0))
             continue;
         n++;
-        if (named == NULL || (pv_addr_is_private(named) && !pv_addr_is_private(&a->addr)))
-            named = &a->addr;
+        if (named == NULL || (pv_addr_is_private(&named->addr) && !pv_addr_is_private(&a->addr)))
+            named = a;
     }
     if (named != NULL)
-        snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", PV_ADDR_STR(named));
+        snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", place_text(named, place));
     if (n > 1) {
         size_t len = strlen(buf) - 1;
         snprintf(buf + len, PV_COORDCLIENT_TRIED_BUF - len, " and %zu more)", n - 1);

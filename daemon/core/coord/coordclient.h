@@ -144,10 +144,22 @@ const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
 /* " (tried 198.51.100.7:3478 and 2 more)": where it is looked for, by a public address if there is
  * one; "" while that is not known, and of NULL. Returns buf. */
 enum {
-    PV_COORDCLIENT_TRIED_BUF = PV_ADDR_TEXT + 32,
+    PV_COORDCLIENT_TRIED_BUF = PV_CONNECT_AT_BUF + 32,
 };
 const char *pv_coordclient_tried(const struct pv_coordclient *c,
                                  char buf[static PV_COORDCLIENT_TRIED_BUF]);
+/* The address of the HTTP proxy on the way of the connection in use or tried last; PV_AF_NONE:
+ * none. And "HOST:PORT" of the coordinator there, "" before the first attempt. */
+const struct pv_addr *pv_coordclient_via(const struct pv_coordclient *c);
+const char *pv_coordclient_place(const struct pv_coordclient *c,
+                                 char buf[static PV_CONNECT_AT_BUF]);
+/* The most telling answer of proxies in the last round of attempts. */
+struct pv_coordclient_proxy {
+    struct pv_connect_answer answer; /* OPEN: one opened the way, in this round */
+    bool guess;                      /* what it was asked for is a guess */
+    char to[PV_CONNECT_AT_BUF];      /* what it was asked for */
+};
+const struct pv_coordclient_proxy *pv_coordclient_proxy(const struct pv_coordclient *c);
 /* Did so many connections in a row end soon after their welcome that it waits longer and longer? */
 bool pv_coordclient_is_dropped(const struct pv_coordclient *c);
 bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
@@ -195,6 +207,8 @@ struct pv_coordclient_event {
 
 /* --- streams (TCP), as node/part.h has them; sids are never 0 and below 2^28 ------------------ */
 
+void pv_coordclient_proxied(void *client, uint32_t sid, const struct pv_connect_answer *answer,
+                            pv_ns now);
 void pv_coordclient_connected(void *client, uint32_t sid, pv_ns now);
 void pv_coordclient_handle_bytes(void *client, uint32_t sid, struct pv_view bytes, pv_ns now);
 void pv_coordclient_closed(void *client, uint32_t sid, int status, pv_ns now);

@@ -4,6 +4,13 @@
 
 #include <string.h>
 
+bool pv_coordclient_addr_is(const struct pv_coordclient_addr *a,
+                            const struct pv_coordclient_addr *b)
+{
+    return a->tls == b->tls && pv_addr_equal(&a->addr, &b->addr) &&
+           pv_addr_equal(&a->via, &b->via) && strcmp(a->name, b->name) == 0;
+}
+
 void pv_coorddetour_end(struct pv_coorddetour *d)
 {
     d->n_away = d->n_to = 0;
@@ -38,6 +45,7 @@ bool pv_coorddetour_leave(struct pv_coorddetour *d, const struct pv_coordclient_
     if (d->n_away == PV_COORDDETOUR_HOPS)
         return false;
     d->away[d->n_away++] = *from;
+    d->via = from->via;
     d->n_to = 0;
     return true;
 }
@@ -70,10 +78,10 @@ static void move(struct pv_coordclient_addr *addrs, size_t from, size_t to)
 
 /* n: it is not in the list. */
 static size_t find(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
-                   const struct pv_addr *addr, bool tls)
+                   const struct pv_coordclient_addr *addr)
 {
     size_t i = from;
-    while (i < n && (addrs[i].tls != tls || !pv_addr_equal(&addrs[i].addr, addr)))
+    while (i < n && !pv_coordclient_addr_is(&addrs[i], addr))
         i++;
     return i < n ? i : n;
 }
@@ -83,28 +91,35 @@ void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclien
                             size_t *n, size_t cap, size_t from)
 {
     for (size_t k = 0; k < d->n_away; k++) {
-        size_t i = find(addrs, *n, from, &d->away[k].addr, d->away[k].tls);
+        size_t i = find(addrs, *n, from, &d->away[k]);
         if (i < *n)
             move(addrs, i, *n - 1);
     }
     for (size_t k = d->n_to; k-- > 0;) {
-        size_t i = find(addrs, *n, from, &d->to[k], false);
+        const struct pv_coordclient_addr home = {
+            .addr = d->to[k], .via = d->via, .tls = d->via.family != PV_AF_NONE};
+        size_t i = find(addrs, *n, from, &home);
         i = i < cap ? i : cap - 1;
         if (i < from)
             return; /* every place was tried */
         if (i == *n)
             ++*n;
-        addrs[i] = (struct pv_coordclient_addr){.addr = d->to[k]};
+        addrs[i] = home;
         move(addrs, i, from);
     }
 }
 
 /* One port is one program, with TLS or without: so both are left out. */
+static bool is_one_port(const struct pv_coordclient_addr *a, const struct pv_coordclient_addr *b)
+{
+    return pv_addr_equal(&a->addr, &b->addr) && strcmp(a->name, b->name) == 0;
+}
+
 size_t pv_coorddetour_other(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
                             const struct pv_coordclient_addr *used)
 {
     size_t i = from;
-    while (i < n && (addrs[i].guess || pv_addr_equal(&addrs[i].addr, &used->addr)))
+    while (i < n && (addrs[i].guess || is_one_port(&addrs[i], used)))
         i++;
     return i;
 }

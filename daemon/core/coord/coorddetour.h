@@ -8,10 +8,15 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "proto/local/proxyset.h"
 
 /* Where a coordinator may be reached. */
 struct pv_coordclient_addr {
     struct pv_addr addr;
+    /* Through an HTTP proxy: the proxy's address, and the name that it is asked for, which it looks
+     * up itself: then addr has the port alone. PV_AF_NONE: directly; "": addr is asked for. */
+    struct pv_addr via;
+    char name[PV_PROXYSET_HOST_BUF];
     bool tls; /* inside TLS, which proves nothing: the handshake inside does */
     /* Nobody said that it is there: its failure says nothing about the coordinator, and when all
      * others have failed it gets PV_COORDCLIENT_GUESS more. */
@@ -28,11 +33,16 @@ enum {
 struct pv_coorddetour {
     struct pv_coordclient_addr away[PV_COORDDETOUR_HOPS];
     size_t n_away;
+    struct pv_addr via; /* the proxy by which the last of them was reached */
     struct pv_addr to[PV_COORDDETOUR_MAX];
     size_t n_to;
     pv_ns arrived_at; /* of the connection in use */
     unsigned sent_on; /* such connections that ended by "moved", since one lasted */
 };
+
+/* Returns true if both are one place, reached in one way. */
+bool pv_coordclient_addr_is(const struct pv_coordclient_addr *a,
+                            const struct pv_coordclient_addr *b);
 
 /* The word about the home counts no more: it is found, or looked for later. */
 void pv_coorddetour_end(struct pv_coorddetour *d);

@@ -59,6 +59,21 @@ static void show_unknown(const struct pv_node *n, struct pv_statuspage *st, pv_n
                        todo);
 }
 
+/* `status`, and doctor by it. */
+static void show_proxy(const struct pv_node *n, struct pv_statuspage *st)
+{
+    const struct pv_connect_about about = pv_node_about_proxy(n);
+    const struct pv_connect_answer *a = &n->coord_info.proxy;
+    const struct pv_remedy todo = pv_connect_todo(a, &about);
+    if (n->coord_info.via.family == PV_AF_NONE && a->state == PV_CONNECT_NONE)
+        return;
+    st->s.proxy = n->coord_info.proxy_at;
+    st->s.proxy_state = pv_connect_word(a->state);
+    st->s.proxy_text = pv_connect_why(a, &about, st->proxy_text);
+    if (todo.id != PV_REMEDY_NONE)
+        st->s.proxy_remedy = pv_remedy_write(&todo, st->proxy_todo, sizeof(st->proxy_todo));
+}
+
 static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statuspage *st,
                           pv_ns now)
 {
@@ -70,7 +85,11 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
         !pv_node_is_stranger(n) && !pv_node_was_left(n) && !n->online && !unknown &&
         n->coord_info.error[0] != '\0') {
         const enum pv_remedy_id todo = pv_node_unserved(n);
-        if (todo != PV_REMEDY_NONE)
+        struct pv_remedy proxy;
+        if (pv_node_is_kept_by_proxy(n, &proxy))
+            pv_statuspage_todo(
+                st, PV_STR("cannot reach the coordinator: %s: ", n->coord_info.error), proxy);
+        else if (todo != PV_REMEDY_NONE)
             pv_statuspage_todo(st, "the coordinator does not serve this network: ",
                                (struct pv_remedy){.id = todo});
         else
@@ -127,6 +146,7 @@ static void coordshow_status(const struct pv_node *n, const struct pv_coordaddrs
         st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(n->coord) / 1e6;
     if (n->online)
         st->pq.coordinator = n->coord_info.keys == PV_COORD_HYBRID ? "hybrid" : "classical";
+    show_proxy(n, st);
     show_problems(n, has_kem, st, now);
 }
 
@@ -252,6 +272,8 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                              .events = &c->events};
     c->has_kem = cc.kem != NULL;
     c->require = cfg->given.pq == PV_PQ_REQUIRE && c->has_kem;
+    if (cfg->given.proxy.host[0] != '\0')
+        pv_proxyset_at(cfg->given.proxy.host, cfg->given.proxy.port, c->node->coord_info.proxy_at);
     return pv_coordclient_new(&c->node->coord, &cc);
 }
 
@@ -559,6 +581,8 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     struct pv_coord *c = wait->self;
     for (size_t i = 0; i < result->n_addrs; i++)
         add_server(c->node, &result->addrs[i]);
+    if (c->node->coord_info.n_asking > 0)
+        c->node->coord_info.n_asking--;
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
@@ -568,14 +592,15 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
 static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
 {
     struct pv_node *n = c->node;
-    n->coord_info.n_servers = 0;
+    n->coord_info.n_servers = n->coord_info.n_asking = 0;
     for (size_t i = 0; i < w->n_stun; i++) {
         struct pv_addr addr;
         struct pv_hostport hp;
         if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
             add_server(n, &addr);
         else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
-            (void)pv_jobqueue_resolve(&c->node->jobs, hp.host, hp.port, take_stun, c, 0);
+            n->coord_info.n_asking +=
+                pv_jobqueue_resolve(&c->node->jobs, hp.host, hp.port, take_stun, c, 0);
     }
     /* The address that works for TCP is the best guess when it names none. */
     if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
@@ -634,6 +659,25 @@ static void push_to_all(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns 
     }
 }
 
+/* While another round of attempts runs, the last one's result is what is known. */
+static void show_way(const struct pv_coord *c)
+{
+    struct pv_coord_info *info = &c->node->coord_info;
+    const struct pv_coordclient_proxy *said = pv_coordclient_proxy(c->node->coord);
+    info->via = *pv_coordclient_via(c->node->coord);
+    if (c->addrs.proxy_unfound && c->addrs.n_addrs == 0) {
+        info->proxy = (struct pv_connect_answer){.state = PV_CONNECT_UNFOUND};
+    } else if (info->via.family == PV_AF_NONE) {
+        info->proxy = (struct pv_connect_answer){.state = PV_CONNECT_NONE};
+    } else if (said->answer.state == PV_CONNECT_OPEN) {
+        info->proxy = said->answer;
+        pv_coordclient_place(c->node->coord, info->proxy_to);
+    } else if (said->answer.state > PV_CONNECT_ASKED || info->proxy.state <= PV_CONNECT_ASKED) {
+        info->proxy = said->answer;
+        memcpy(info->proxy_to, said->to, sizeof(info->proxy_to));
+    }
+}
+
 /* The facts about the connection that others may know without its client: kept in step after every
  * call. */
 static void show_connection(struct pv_coord *c, pv_ns now)
@@ -642,6 +686,7 @@ static void show_connection(struct pv_coord *c, pv_ns now)
     const struct pv_addr *used = pv_coordclient_addr(c->node->coord);
     info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
     info->tls = pv_coordclient_is_tls(c->node->coord);
+    show_way(c);
     c->node->coord_info.rtt = pv_coordclient_rtt(c->node->coord);
     c->node->coord_info.clock =
         (struct pv_wall){.us = pv_coordclient_time_us(c->node->coord, now), .at = now};
@@ -831,7 +876,14 @@ static void look_again(struct pv_coord *c, pv_ns now)
  */
 static void not_reached(struct pv_coord *c, struct pv_reason why, pv_ns now)
 {
-    char tried[PV_COORDCLIENT_TRIED_BUF];
+    char tried[PV_COORDCLIENT_TRIED_BUF], said[PV_CONNECT_WHY_MAX];
+    struct pv_remedy todo;
+    show_way(c);
+    const struct pv_connect_about about = pv_node_about_proxy(c->node);
+    if (pv_node_is_kept_by_proxy(c->node, &todo)) {
+        go_offline(c, pv_connect_why(&c->node->coord_info.proxy, &about, said), now);
+        return;
+    }
     if (why.text == NULL) {
         go_offline(c, c->unfound, now);
         return;
@@ -928,6 +980,7 @@ static void *client_of(void *part)
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_COORD,
     .machine = client_of,
+    .proxied = pv_coordclient_proxied,
     .connected = pv_coordclient_connected,
     .bytes = pv_coordclient_handle_bytes,
     .closed = pv_coordclient_closed,

@@ -1081,6 +1081,21 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     pv_coord_disconnect(x->node);
 }
 
+/* Does the HTTP proxy on the way not let an applicant through? Writes what it says and what to do.
+ * One that is being asked is silent by now: the answer would come later than anybody waits. */
+static bool is_kept_by_proxy(const struct pv_node *n, char *text, size_t cap)
+{
+    struct pv_connect_answer a = n->coord_info.proxy;
+    const struct pv_connect_about about = pv_node_about_proxy(n);
+    char why[PV_CONNECT_WHY_MAX], todo[PV_REMEDY_BUF];
+    if (n->coord_info.via.family != PV_AF_NONE && a.state <= PV_CONNECT_ASKED)
+        a.state = a.state == PV_CONNECT_ASKED ? PV_CONNECT_SILENT : PV_CONNECT_DOWN;
+    const struct pv_remedy remedy = pv_connect_todo(&a, &about);
+    snprintf(text, cap, "%s: %s", pv_connect_why(&a, &about, why),
+             pv_remedy_write(&remedy, todo, sizeof(todo)));
+    return remedy.id != PV_REMEDY_NONE;
+}
+
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_enrol *x = part;
@@ -1096,9 +1111,12 @@ static void handle_timeout(void *part, pv_ns now)
         succeed(x, NULL);
     if (!is_applicant(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
         return;
+    char proxy[PV_CONNECT_WHY_MAX + PV_REMEDY_BUF];
     const char *why = PV_STR(
         "%s%s", x->why,
         strstr(x->why, "(tried ") != NULL ? "" : pv_coordclient_tried(x->node->coord, tried));
+    if (is_kept_by_proxy(x->node, proxy, sizeof(proxy)))
+        why = proxy;
     const struct pv_refusal *f = pv_refusal_find(x->unknown);
     if (f != NULL)
         fail(x, f->code, now, f->why, f->remedy);

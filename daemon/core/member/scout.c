@@ -840,6 +840,7 @@ static void *client_of(void *part)
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_SCOUT,
     .machine = client_of,
+    .proxied = pv_coordclient_proxied,
     .connected = pv_coordclient_connected,
     .bytes = pv_coordclient_handle_bytes,
     .closed = pv_coordclient_closed,

@@ -15,6 +15,7 @@
 #include "crypto/sign.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/packets/fastpath.h"
+#include "proto/local/proxyset.h"
 #include "proto/roster/statement.h"
 #include "proto/rules/ports.h"
 #include "proto/stun/turnc.h"
@@ -25,7 +26,7 @@ enum {
     PV_ENGINE_MAX_EXCLUDED = 8,                  /* names in [lan] beacon-exclude */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
-    PV_ENGINE_MAX_FAULTS = 12,                   /* features that are off; 5 are no [peer] */
+    PV_ENGINE_MAX_FAULTS = 13,                   /* features that are off; 6 are no [peer] */
     PV_FAULT_WHAT = PV_NAME_BUF + 16,            /* "[peer NAME]", with the NUL */
     PV_FAULT_WHY = 448,                          /* with the NUL; status adds a remedy */
     PV_ENGINE_FLAG = 16,                         /* "-n work", with the NUL */
@@ -167,6 +168,7 @@ struct pv_given {
     const struct pv_kem *kem;   /* for post-quantum sessions; borrowed; NULL: there is none */
     const char *kem_why;        /* why there is none; borrowed */
     enum pv_pq_policy pq;
+    struct pv_proxyset proxy; /* the way to coordinators; its user and password are the shell's */
 };
 
 /* A feature that is off because something that its settings name cannot be used, such as a file. */

@@ -140,6 +140,20 @@ unsigned pv_node_told_in(pv_ns since, pv_ns now)
     return now >= until ? 0 : (unsigned)((until - now + PV_S(1) - 1) / PV_S(1));
 }
 
+struct pv_connect_about pv_node_about_proxy(const struct pv_node *n)
+{
+    return (struct pv_connect_about){.proxy = n->coord_info.proxy_at,
+                                     .to = n->coord_info.proxy_to,
+                                     .has_login = n->given.proxy.has_login};
+}
+
+bool pv_node_is_kept_by_proxy(const struct pv_node *n, struct pv_remedy *ret_todo)
+{
+    const struct pv_connect_about about = pv_node_about_proxy(n);
+    *ret_todo = pv_connect_todo(&n->coord_info.proxy, &about);
+    return !n->online && ret_todo->id != PV_REMEDY_NONE;
+}
+
 enum pv_remedy_id pv_node_unserved(const struct pv_node *n)
 {
     if (n->roster == NULL || n->online || !n->coord_info.unserved)

@@ -20,6 +20,7 @@
 #include "daemon/core/node/part.h"
 #include "proto/control/appsigner.h"
 #include "proto/ice/ice.h"
+#include "proto/local/connect.h"
 #include "proto/local/ctlsrv.h"
 #include "proto/local/events.h"
 #include "proto/local/remedy.h"
@@ -138,8 +139,14 @@ struct pv_coord_info {
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
     struct pv_addr addr;        /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                   /* is it inside TLS? */
-    enum pv_coord_keys keys;    /* of the connection */
-    bool has_pin;               /* of its certificate, as its welcome says */
+    /* Through an HTTP proxy: */
+    struct pv_connect_answer proxy;   /* what the proxy said last; NONE: there is none */
+    struct pv_addr via;               /* its address, on the way to addr; PV_AF_NONE: none */
+    char proxy_at[PV_CONNECT_AT_BUF]; /* "HOST:PORT" of the settings; "": none */
+    char proxy_to[PV_CONNECT_AT_BUF]; /* what it is asked for */
+    size_t n_asking;                  /* names of servers that are being looked up */
+    enum pv_coord_keys keys;          /* of the connection */
+    bool has_pin;                     /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];
     bool handed_over; /* the one before it gave the network away, and goes on
                          relaying for a moment */
@@ -346,6 +353,11 @@ bool pv_node_is_stranger(const struct pv_node *n);
 /* Does the coordinator let this node in no more, as an admin removed or denied it? Its word in a
  * sentence; no statement here says so (that is `removed`), and members may not know. NULL: no. */
 const char *pv_node_denied(const struct pv_node *n);
+/* Returns the proxy of the settings and the place it is asked for; borrows texts of n. */
+struct pv_connect_about pv_node_about_proxy(const struct pv_node *n);
+/* Returns true if that proxy keeps this node from its coordinator, and what to do about it, which
+ * borrows texts of n. coord_info.error says what the proxy answers. */
+PV_MUST_CHECK bool pv_node_is_kept_by_proxy(const struct pv_node *n, struct pv_remedy *ret_todo);
 /* Returns what to do if the coordinator has lost this network, because its state was lost or an
  * operator dropped it: it takes the network in again only when an admin gives it. NONE: it has not,
  * or that is not known. */

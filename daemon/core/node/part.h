@@ -23,6 +23,7 @@
 #include "daemon/core/packets/fastpath.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/ip/inband.h"
+#include "proto/local/connect.h"
 #include "proto/local/ctlcmd.h"
 
 struct pv_ctlapi_request;
@@ -65,6 +66,9 @@ struct pv_stream_handler {
     void *(*machine)(void *part);
     /* PV_ERR_LIMIT, PV_ERR_REFUSED: the shell closes it. NULL: none of this kind is accepted. */
     int (*accepted)(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now);
+    /* Of one that goes through an HTTP proxy: it has the request (ASKED), or has answered. closed()
+     * follows an answer that opens no way. NULL: none of this kind does. */
+    void (*proxied)(void *machine, uint32_t sid, const struct pv_connect_answer *answer, pv_ns now);
     void (*connected)(void *machine, uint32_t sid, pv_ns now);
     void (*bytes)(void *machine, uint32_t sid, struct pv_view bytes, pv_ns now);
     void (*closed)(void *machine, uint32_t sid, int status, pv_ns now);

@@ -10,6 +10,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/packets/fastpath.h"
+#include "proto/local/connect.h"
 #include "proto/local/ctlapi_status.h"
 #include "proto/local/ctlcmd.h"
 #include "proto/local/remedy.h"
@@ -65,6 +66,8 @@ struct pv_statuspage {
     struct pv_addr publics[PV_STATUSPAGE_MAX_PUBLIC];
     char coordinator[PV_HOSTPORT_BUF];
     char coordinator_todo[PV_REMEDY_BUF];
+    char proxy_text[PV_CONNECT_WHY_MAX];
+    char proxy_todo[PV_REMEDY_BUF];
     char relay[PV_ADDR_TEXT];
 
     struct pv_statuspage_pq pq;

@@ -221,8 +221,13 @@ const char *pv_relays_udp(const struct pv_node *n, char buf[static PV_RELAYS_UDP
 static struct pv_relaystream_to stream_target(const struct pv_coord_info *info)
 {
     struct pv_relaystream_to to = {.addr = info->addr};
-    if (info->addr.family == PV_AF_NONE)
+    _Static_assert((int)PV_RELAYSTREAM_TO_BUF == (int)PV_CONNECT_AT_BUF, "a place is not cut");
+    if (info->via.family != PV_AF_NONE) {
+        to.via = info->via;
+        memcpy(to.to, info->proxy_to, sizeof(to.to));
+    } else if (info->addr.family == PV_AF_NONE) {
         return to;
+    }
     to.tls = info->tls;
     to.pinned = to.tls && info->has_pin;
     memcpy(to.pin, info->pin, sizeof(to.pin));
@@ -239,6 +244,15 @@ static void tell_fast_path(struct pv_relays *r, uint16_t via)
                "what=\"relay not changed in the fast path: out of memory\"");
 }
 
+/* Behind a proxy this node may know no address of its coordinator: the name is the proxy's to look
+ * up. The relay is reached by its stream then, and stands under the address that means none
+ * (RFC 7600 s4.5). */
+static bool is_only_named(const struct pv_node *n)
+{
+    const struct pv_coord_info *info = &n->coord_info;
+    return info->via.family != PV_AF_NONE && info->n_servers == 0 && info->n_asking == 0;
+}
+
 /* The offer is used as soon as a server's address is known. At another server every channel is
  * void, also where only its key is another: peers have other addresses there. Each comes back when
  * its peer is touched, to packet threads that know the new server by then: with the old one they
@@ -248,11 +262,13 @@ static void start_members(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     struct pv_relayway *way = r->ways[MEMBERS];
-    const struct pv_addr server = choose_server(n);
+    const bool named = is_only_named(n);
+    const struct pv_addr server = named ? pv_addr4(192, 0, 0, 8, 3478) : choose_server(n);
     if (server.family == PV_AF_NONE || !is_up(n))
         return;
     /* Also without an offer: the watch needs a server to ask, not a relay. */
-    pv_udpwatch_start(&r->udp, now);
+    if (!named)
+        pv_udpwatch_start(&r->udp, now);
     if (!r->has_offer)
         return;
     bool held = n->coord_info.handed_over && pv_relayway_can_hold(way);
@@ -261,7 +277,7 @@ static void start_members(struct pv_relays *r, pv_ns now)
         drop_channels(r, now);
     memcpy(r->channels_of, n->coord_info.pk, sizeof(r->channels_of));
     struct pv_relayway_config cfg = {
-        .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info), .held = held};
+        .turn = r->offer, .udp = !named, .to = stream_target(&n->coord_info), .held = held};
     cfg.turn.server = server;
     int status = pv_relayway_start(way, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));

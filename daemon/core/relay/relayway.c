@@ -313,7 +313,7 @@ struct pv_relayway *pv_relayway_free(struct pv_relayway *r)
 
 static bool has_stream(const struct pv_relayway *r)
 {
-    return r->cfg.to.addr.family != PV_AF_NONE;
+    return r->cfg.to.addr.family != PV_AF_NONE || r->cfg.to.to[0] != '\0';
 }
 
 /* UDP is preferred wherever it gets through: in a stream one lost segment holds up all packets
@@ -405,7 +405,7 @@ static void use_address(struct pv_relayway *r, pv_ns now)
 {
     r->cfg.turn.server = *pv_relayaddrs_now(&r->addrs);
     r->cfg.turn.sends = pv_relayaddrs_is_hasty(&r->addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
-    if (has_stream(r))
+    if (has_stream(r) && r->cfg.to.to[0] == '\0')
         r->cfg.to.addr = r->cfg.turn.server;
     pv_turnc_reach(r->turnc, &r->cfg.turn.server, r->cfg.turn.sends, now);
 }
@@ -473,8 +473,9 @@ static void leave_server(struct pv_relayway *r, const struct pv_relayway_config 
     if (!r->on || pv_addr_equal(&to->turn.server, &r->cfg.turn.server))
         return;
     bool held = to->held && pv_relayway_can_hold(r);
-    bool elsewhere =
-        r->stream.state != RELAYSTREAM_CLOSED && !pv_addr_equal(&to->to.addr, &r->stream.to.addr);
+    bool elsewhere = r->stream.state != RELAYSTREAM_CLOSED &&
+                     (!pv_addr_equal(&to->to.addr, &r->stream.to.addr) ||
+                      strcmp(to->to.to, r->stream.to.to) != 0);
     uint16_t stream = held && r->by_stream ? r->stream.number : 0;
     end_hold(r);
     if (held)

@@ -50,13 +50,18 @@ enum {
     PV_RELAYWAY_ERROR_MAX = 256,   /* bytes of a sentence for people, NUL included */
     PV_RELAYSTREAM_PIN_LEN = 32,   /* bytes of SHA-256 */
     PV_RELAYSTREAM_HOST_MAX = 256, /* bytes, NUL included */
+    PV_RELAYSTREAM_TO_BUF = 264,   /* bytes, as PV_CONNECT_AT_BUF of proto/local/connect.h */
     PV_RELAYUSES_MAX = 256,        /* peers at a stock server at once, ours; the oldest gives way */
     PV_RELAYWAY_HASTE_SENDS = 3,   /* of an Allocate, 1.75 s, while another address waits; ours */
 };
 
 /* Where a connection goes. */
 struct pv_relaystream_to {
-    struct pv_addr addr; /* PV_AF_NONE: there is none */
+    struct pv_addr addr; /* PV_AF_NONE: there is none, or only a proxy's */
+    /* Through an HTTP proxy at the address via, which is asked for to, "HOST:PORT". "": directly.
+     */
+    struct pv_addr via;
+    char to[PV_RELAYSTREAM_TO_BUF];
     bool tls;
     bool pinned; /* TLS: the server must have the key with the hash pin */
     uint8_t pin[PV_RELAYSTREAM_PIN_LEN];

@@ -208,6 +208,14 @@ static json_t *interface_json(const struct pv_ctlapi_status *s)
                           (int)s->udp_port);
 }
 
+static json_t *proxy_json(const struct pv_ctlapi_status *s)
+{
+    if (s->proxy == NULL)
+        return json_null();
+    return pv_ctlapi_pack("{s:s, s:s, s:s, s:o}", "address", s->proxy, "state", s->proxy_state,
+                          "text", s->proxy_text, "remedy", or_null(s->proxy_remedy));
+}
+
 /* The node stays useful without its coordinator, so status says since when it is away and how many
  * peers are reached nevertheless. */
 static json_t *coordinator_json(const struct pv_ctlapi_status *s)
@@ -215,11 +223,11 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
     if (s->coordinator == NULL)
         return json_null();
     return pv_ctlapi_pack(
-        "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
+        "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
         s->connected, "connected_ms", pv_ctlapi_real(s->connected_ms), "rtt_ms",
         pv_ctlapi_real(s->coordinator_rtt_ms), "error", or_null(s->coordinator_error), "remedy",
-        or_null(s->coordinator_remedy), "away_since", u64_or_null(s->away_since_s),
-        "reached_without", (int)s->reached_without);
+        or_null(s->coordinator_remedy), "proxy", proxy_json(s), "away_since",
+        u64_or_null(s->away_since_s), "reached_without", (int)s->reached_without);
 }
 
 static json_t *relay_json(const struct pv_ctlapi_status *s)

@@ -35,10 +35,14 @@ struct pv_ctlapi_status {
     const char *directory;   /* the daemon's state; NULL: null */
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
-    double connected_ms;                     /* for how long; < 0: null */
-    double coordinator_rtt_ms;               /* < 0: null */
-    const char *coordinator_error;           /* NULL: null */
-    const char *coordinator_remedy;          /* it answers, and this is to be done; NULL: null */
+    double connected_ms;            /* for how long; < 0: null */
+    double coordinator_rtt_ms;      /* < 0: null */
+    const char *coordinator_error;  /* NULL: null */
+    const char *coordinator_remedy; /* it answers, and this is to be done; NULL: null */
+    const char *proxy; /* HTTP proxy on the way there, "HOST:PORT"; NULL: null, as those below */
+    const char *proxy_state;                 /* pv_connect_word() */
+    const char *proxy_text;                  /* what it says */
+    const char *proxy_remedy;                /* NULL: null */
     uint64_t away_since_s;                   /* not connected since then; 0: null */
     unsigned reached_without;                /* peers with a path meanwhile */
     const char *relay;                       /* its address; NULL: "relay" is null */

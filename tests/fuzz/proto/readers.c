@@ -30,9 +30,11 @@
 #include "proto/ip/ippkt.h"
 #include "proto/ip/phoneseen.h"
 #include "proto/ip/porttest.h"
+#include "proto/local/connect.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/local/dns.h"
 #include "proto/local/proxy.h"
+#include "proto/local/proxyset.h"
 #include "proto/local/scrape.h"
 #include "proto/local/weblogin.h"
 #include "proto/roster/kinds.h"
@@ -1334,6 +1336,73 @@ FUZZ(turnframe)
     uint64_t whole = cut(stream, len, &bad);
     must(cut(stream, (size_t)data[0] + 1, &other) == whole && other == bad);
     must(cut_by_server(stream, &other) == whole);
+}
+
+/* --- connect --------------------------------------------------------------------------------- */
+
+/* A proxy's answer: the same in pieces as at once, and no byte behind its head is taken. The first
+ * byte says how long a piece is; 0: a URL of the environment and a list of hosts follow. */
+
+static void must_hear_the_same(struct pv_view in, size_t piece)
+{
+    struct pv_connect whole, cut;
+    size_t used = 0, step = 0;
+    pv_connect_begin(&whole);
+    pv_connect_begin(&cut);
+    size_t all = pv_connect_hear(&whole, in);
+    must(all <= in.len && all <= PV_CONNECT_HEAD_MAX);
+    must(all == in.len || whole.answer.state != PV_CONNECT_ASKED);
+    for (size_t n = 0; n < in.len; n += step) {
+        step = in.len - n < piece ? in.len - n : piece;
+        used += pv_connect_hear(&cut, pv_view(in.ptr + n, step));
+    }
+    must(used == all);
+    pv_connect_end(&whole);
+    pv_connect_end(&cut);
+    must(memcmp(&whole.answer, &cut.answer, sizeof(cut.answer)) == 0);
+    must(whole.answer.state != PV_CONNECT_ASKED && whole.answer.status < 600);
+    must(whole.answer.state != PV_CONNECT_OPEN || in.ptr[all - 1] == '\n');
+}
+
+/* A URL that is accepted makes a request of one head. */
+static void must_ask(const struct pv_proxyset *set, const struct pv_connect_login *login)
+{
+    uint8_t ask[PV_CONNECT_ASK_MAX];
+    char at[PV_CONNECT_AT_BUF];
+    must(set->host[0] != '\0' && set->port != 0 && set->has_login == (login->user[0] != '\0'));
+    size_t n = pv_connect_ask(pv_proxyset_at(set->host, set->port, at), login, ask);
+    must(n < sizeof(ask) && memcmp(ask, "CONNECT ", 8) == 0);
+    must(memmem(ask, n, "\r\n\r\n", 4) == ask + n - 4);
+    for (size_t i = 0; i < n; i++)
+        must(ask[i] == '\r' || ask[i] == '\n' || (ask[i] >= ' ' && ask[i] <= '~'));
+}
+
+FUZZ(connect)
+{
+    static char text[8192];
+    struct pv_view in = pv_view(data, len);
+    struct pv_proxyset set;
+    struct pv_connect_login login;
+    const char *why;
+    size_t piece = fuzz_next(&in);
+    if (piece != 0) {
+        must_hear_the_same(in, piece);
+        return;
+    }
+    if (in.len >= sizeof(text))
+        return;
+    memcpy(text, in.ptr, in.len);
+    text[in.len] = '\0';
+    char *list = strchr(text, ' ');
+    if (list != NULL)
+        *list++ = '\0';
+    if (pv_proxyset_parse_env(text, &set, &login) == PV_OK) {
+        must_ask(&set, &login);
+        if (list != NULL)
+            (void)pv_proxyset_is_except(list, set.host);
+    }
+    if (pv_proxyset_parse(text, &set, &why) == PV_OK)
+        must(!set.has_login && set.host[0] != '\0' && set.port != 0);
 }
 
 /* --- proxy ----------------------------------------------------------------------------------- */

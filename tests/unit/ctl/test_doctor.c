@@ -79,6 +79,30 @@ PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
         fail_msg("%s is not looked at", names[n]);
 }
 
+#define PROXIED(connected, error, proxy)                                                        \
+    OK_V1("'state':'up','network':{'name':'home'},'coordinator':{'address':'203.0.113.7:3478'," \
+          "'connected':" connected ",'error':" error ",'proxy':" proxy "},'problems':[]")
+
+/* One that opens no way is the fault, and the coordinator behind it is not looked at. */
+PV_TEST(the_proxy_has_a_line)
+{
+    answers("status", PROXIED("true", "null",
+                              "{'address':'proxy:3128','state':'open','text':'the HTTP proxy "
+                              "proxy:3128 connects to 203.0.113.7:443','remedy':null}"));
+    (void)RUN("doctor", "-l");
+    assert_has(t.out, "connects to 203.0.113.7:443");
+    assert_has(t.out, "203.0.113.7:3478");
+    answers("status", PROXIED("false", "'no'",
+                              "{'address':'proxy:3128','state':'login','text':'the HTTP proxy "
+                              "proxy:3128 wants a user','remedy':'set proxy-user and "
+                              "proxy-password-file in [coordinator] of p2pvpnd.conf, then "
+                              "`sudo p2pvpnctl reload`'}"));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_has(t.out, "wants a user");
+    assert_has(t.out, "to do: set proxy-user");
+    assert_lacks(t.out, "cannot reach");
+}
+
 /* p2pvpnd gives its socket to the group once, when it begins. */
 PV_TEST(a_group_that_came_after_p2pvpnd_wants_a_restart)
 {

@@ -121,6 +121,10 @@ static const char WHOLE[] = "[interface]\n"
                             "user = joe\n"
                             "password-file = @/password\n"
                             "ca-file = @/ca.pem\n"
+                            "[coordinator]\n"
+                            "proxy = http://proxy.example:3128\n"
+                            "proxy-user = ann\n"
+                            "proxy-password-file = @/secret\n"
                             "[metrics]\n"
                             "listen = 192.0.2.1:9586\n"
                             "allow-remote = on\n"
@@ -178,6 +182,10 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(PV_PORTS_STR(&s.engine.firewall), "ping,tcp/22");
     assert_string_equal(s.engine.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
+    assert_string_equal(s.engine.given.proxy.host, "proxy.example");
+    assert_int_equal(s.engine.given.proxy.port, 3128);
+    assert_string_equal(s.proxy_login.user, "ann");
+    assert_string_equal(s.proxy_password_file, "/etc/p2pvpn/secret");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.engine.rotate_s, 56 * 86400);
     assert_true(s.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
@@ -626,6 +634,90 @@ PV_TEST(a_feature_that_was_off_keeps_no_reload_back)
     unlink(path);
 }
 
+/* The file's proxy counts before that of the environment, which is a user's alone. */
+PV_TEST(the_proxy_of_the_environment_is_a_users)
+{
+    static const struct {
+        const char *lower, *upper, *conf;
+        bool for_user;
+        const char *host, *user;
+    } rows[] = {
+        {"http://joe:pw@low:1", "http://up:1", "", true, "low", "joe"},
+        {NULL, "http://up:1", "", true, "up", ""},
+        {"", "http://up:1", "", true, "", ""},
+        {"http://low:1", NULL, "", false, "", ""},
+        {"http://low:1", NULL, "[coordinator]\nproxy = http://file:1\n", true, "file", ""},
+        {"socks5://joe:pw@low:1", NULL, "", true, "", ""},
+    };
+    make_path();
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        unsetenv("https_proxy");
+        unsetenv("HTTPS_PROXY");
+        if (rows[i].lower != NULL)
+            setenv("https_proxy", rows[i].lower, 1);
+        if (rows[i].upper != NULL)
+            setenv("HTTPS_PROXY", rows[i].upper, 1);
+        setenv("no_proxy", "localhost,.example", 1);
+        pv_settings_done(&s);
+        s.for_user = rows[i].for_user;
+        write_conf(path, rows[i].conf);
+        assert_ok(pv_settings_load(&s, path, error));
+        pv_settings_load_keys(&s);
+        assert_string_equal(s.engine.given.proxy.host, rows[i].host);
+        assert_string_equal(s.proxy_login.user, rows[i].user);
+        assert_int_equal(s.engine.given.proxy.has_login, rows[i].user[0] != '\0');
+        if (i < 2)
+            assert_string_equal(s.engine.given.proxy.except, "localhost,.example");
+        assert_int_equal(pv_settings_has_fault(&s, PV_FAULT_ENV), i == 5);
+        if (i == 5)
+            assert_null(strstr(s.faults.list[0].why, "joe"));
+    }
+    unsetenv("https_proxy");
+    unsetenv("no_proxy");
+    unlink(path);
+}
+
+PV_TEST(a_proxys_password_is_read_from_its_file)
+{
+    char conf[512];
+    make_path();
+    snprintf(conf, sizeof(conf),
+             "[coordinator]\nproxy = http://p:1\nproxy-user = joe\nproxy-password-file = %s.pw\n",
+             path);
+    write_conf(path, conf);
+    assert_ok(pv_settings_load(&s, path, error));
+    pv_settings_load_keys(&s);
+    assert_true(pv_settings_has_fault(&s, PV_FAULT_PROXY));
+    assert_false(s.engine.given.proxy.has_login);
+    write_conf(PV_STR("%s.pw", path), "opensesame\n");
+    pv_settings_done(&s);
+    assert_ok(pv_settings_load(&s, path, error));
+    pv_settings_load_keys(&s);
+    assert_int_equal(s.faults.n, 0);
+    assert_true(s.engine.given.proxy.has_login);
+    assert_string_equal(s.proxy_login.password, "opensesame");
+    unlink(PV_STR("%s.pw", path));
+    unlink(path);
+}
+
+PV_TEST(refuses_half_a_proxy)
+{
+    static const char *const bad[] = {
+        "[coordinator]\nproxy = http://p:1\nproxy-user = joe\n",
+        "[coordinator]\nproxy = http://p:1\nproxy-password-file = /x\n",
+        "[coordinator]\nproxy-user = joe\nproxy-password-file = /x\n",
+        "[coordinator]\nproxy = http://p:1\nproxy-user = j:e\nproxy-password-file = /x\n",
+        "[coordinator]\nproxy = http://joe:pw@p:1\n",
+        "[coordinator]\nproxy = p:1\n",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        pv_settings_done(&s);
+        assert_int_equal(parse(bad[i]), PV_ERR_MALFORMED);
+        assert_has(error, "proxy");
+        assert_null(strstr(error, "pw@"));
+    }
+}
+
 PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
 {
     struct pv_reload_keys keys;
@@ -662,6 +754,7 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
     write_in(dir, "conf", conf);
     write_in(dir, "psk", KEY_A);
     write_in(dir, "password", "secret");
+    write_in(dir, "secret", "opensesame");
     write_in(dir, "ca.pem", made.cert);
     snprintf(file, sizeof(file), "%s/conf", dir);
     int r = pv_reload_settings(&s, file, false, error, &keys);

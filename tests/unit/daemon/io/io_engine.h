@@ -20,6 +20,7 @@ enum {
 
 struct fake_stream {
     bool open, connected, closed, writable, full;
+    struct pv_connect_answer proxy;
     int status;
     enum pv_stream_kind kind;
     struct pv_stream_peer who;
@@ -238,6 +239,12 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
     *ret_sid = e->next_sid++;
     e->streams[*ret_sid] = (struct fake_stream){.open = true, .kind = kind, .who = *who};
     return PV_OK;
+}
+
+void pv_engine_stream_proxied(struct pv_engine *e, uint32_t sid,
+                              const struct pv_connect_answer *answer, pv_ns now)
+{
+    e->streams[sid].proxy = *answer;
 }
 
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)

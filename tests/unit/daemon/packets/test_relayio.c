@@ -49,7 +49,7 @@ static int make_world(void **state)
     assert_ok(pv_tls_ctx_new_server(&w->ctx, w->cert, w->key, w->error));
     assert_ok(pv_stream_listen(&any, NULL, &w->listener));
     assert_ok(pv_stream_local(w->listener, &w->addr));
-    assert_ok(pv_relayio_new(&w->io, 1, NULL));
+    assert_ok(pv_relayio_new(&w->io, 1, NULL, NULL));
     return 0;
 }
 
@@ -334,6 +334,58 @@ PV_TEST(a_close_finds_room_in_a_full_ring)
     while (read(w->server, &byte, 1) == 1);
 }
 
+/* A proxy's side of the connection: what it is asked, and what it answers. */
+static void answer_as_proxy(const struct pv_connect_login *login, bool tls, const char *answer,
+                            struct pv_view behind)
+{
+    struct pv_relaystream_to to = {.via = w->addr, .to = "coord.example:443", .tls = tls};
+    pv_relayio_free(w->io);
+    w->io = NULL;
+    assert_ok(pv_relayio_new(&w->io, 1, NULL, login));
+    open_to(&to);
+    accept_it();
+    while (w->n_got < 4 || memcmp(w->got + w->n_got - 4, "\r\n\r\n", 4) != 0)
+        serve_until(w->n_got + 1);
+    assert_memory_equal(w->got, "CONNECT coord.example:443 HTTP/1.1\r\n", 36);
+    const char *field = "Proxy-Authorization: Basic am9lOnNlY3JldA==\r\n";
+    assert_int_equal(memmem(w->got, w->n_got, field, strlen(field)) != NULL, login != NULL);
+    w->n_got = 0;
+    uint8_t both[128];
+    size_t len = strlen(answer);
+    memcpy(both, answer, len);
+    if (behind.len > 0)
+        memcpy(both + len, behind.ptr, behind.len);
+    say(both, len + behind.len);
+}
+
+/* The relay's first message comes in the segment of the proxy's answer. */
+PV_TEST(a_proxy_opens_the_way_to_a_relay)
+{
+    static const struct pv_connect_login login = {"joe", "secret"};
+    answer_as_proxy(&login, false, "HTTP/1.1 200 OK\r\nVia: x\r\n\r\n",
+                    pv_view(BINDING, sizeof(BINDING)));
+    next_event();
+    expect_message(BINDING, 20);
+    converse();
+}
+
+PV_TEST(tls_goes_through_a_proxy)
+{
+    answer_as_proxy(NULL, true, "HTTP/1.1 200 OK\r\n\r\n", pv_view(NULL, 0));
+    assert_ok(pv_tls_new_server(&w->tls, w->ctx));
+    next_event();
+    converse();
+}
+
+PV_TEST(a_proxy_that_opens_no_way_is_an_event_with_words)
+{
+    answer_as_proxy(NULL, true, "HTTP/1.1 403 Forbidden\r\n", pv_view(NULL, 0));
+    next_event();
+    assert_false(w->ev.connected);
+    assert_string_equal(w->ev.why, "the HTTP proxy on the way does not allow connections to the "
+                                   "relay (it answers 403)");
+}
+
 PV_TEST(tls_carries_the_same)
 {
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
@@ -374,7 +426,7 @@ PV_TEST(a_name_needs_a_certificate_of_an_authority)
         struct pv_relaystream_to to = {.addr = w->addr, .tls = true};
         snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
         pv_relayio_free(w->io);
-        assert_ok(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL));
+        assert_ok(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL, NULL));
         open_to(&to);
         accept_it();
         assert_ok(pv_tls_new_server(&w->tls, w->ctx));
@@ -388,7 +440,7 @@ PV_TEST(a_name_needs_a_certificate_of_an_authority)
     pv_relayio_free(w->io);
     w->io = NULL;
     /* Without the file the system's authorities do not stand in for it. */
-    assert_ok(pv_relayio_new(&w->io, 1, "/nonexistent"));
+    assert_ok(pv_relayio_new(&w->io, 1, "/nonexistent", NULL));
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .host = "turn.example"};
     open_to(&to);
     next_event();

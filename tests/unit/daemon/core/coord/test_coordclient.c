@@ -39,7 +39,10 @@ struct world {
     uint8_t sign_sk[PV_SIGN_SK_LEN], sign_pk[PV_SIGN_PK_LEN];
     uint8_t dh_sk[32], dh_pk[32];
     uint8_t coord_sk[PV_SIGN_SK_LEN], coord_pk[PV_SIGN_PK_LEN], coord_dh[32];
-    enum behaviour behaviours[8]; /* by the last byte of the address */
+    enum behaviour behaviours[8];     /* by the last byte of the address */
+    struct pv_connect_answer proxy;   /* of each proxy; ASKED: it never answers */
+    char asked[4][PV_CONNECT_AT_BUF]; /* what proxies were asked for, the first ones */
+    size_t n_asked;
     struct pv_coordclient *client;
     struct pv_streams shell; /* what it is asked for */
     struct pv_fifo events;
@@ -176,6 +179,25 @@ static inline void serve(struct stream *s, struct pv_view text)
     w->requester = s;
 }
 
+/* The proxy at the stream's address answers, where there is one; false: it opens no way. */
+static inline bool is_let_through(const struct pv_stream_op *op)
+{
+    const struct pv_connect_answer asked = {.state = PV_CONNECT_ASKED};
+    if (op->to[0] == '\0')
+        return true;
+    if (w->n_asked < PV_ARRAY_LEN(w->asked))
+        memcpy(w->asked[w->n_asked++], op->to, sizeof(op->to));
+    pv_coordclient_proxied(w->client, op->sid, &asked, w->now);
+    if (w->proxy.state == PV_CONNECT_ASKED)
+        return false;
+    pv_coordclient_proxied(w->client, op->sid, &w->proxy, w->now);
+    if (w->proxy.state == PV_CONNECT_OPEN)
+        return true;
+    *by_sid(op->sid) = (struct stream){.sid = 0};
+    pv_coordclient_closed(w->client, op->sid, PV_ERR_REFUSED, w->now);
+    return false;
+}
+
 static inline void open_stream(const struct pv_stream_op *op)
 {
     enum behaviour b = w->behaviours[op->addr.ip[3]];
@@ -190,7 +212,7 @@ static inline void open_stream(const struct pv_stream_op *op)
         s = w->streams[i].sid == 0 ? &w->streams[i] : NULL;
     assert_non_null(s);
     *s = (struct stream){.sid = op->sid, .addr = op->addr, .tls = op->tls};
-    if (b == HANGS || b == PAUSES)
+    if (b == HANGS || b == PAUSES || !is_let_through(op))
         return;
     assert_ok(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng));
     s->open = true;
@@ -603,6 +625,82 @@ PV_TEST(a_guess_keeps_nobody_waiting_and_says_nothing)
     after(PV_COORDCLIENT_GUESS - PV_MS(1), "offline 0");
     after(PV_MS(300), "offline 1");
     assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "refuses the connection");
+}
+
+/* A name that the proxy looks up, and port 443 beside it. */
+static void start_proxied(enum pv_connect_state state, unsigned status)
+{
+    struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
+    struct pv_coordclient_addr addrs[] = {
+        {.addr = {.port = 3478}, .via = addr_of(0), .name = "coord.example", .tls = true},
+        {.addr = {.port = 443},
+         .via = addr_of(0),
+         .name = "coord.example",
+         .tls = true,
+         .guess = true}};
+    w->proxy = (struct pv_connect_answer){.state = state, .status = status};
+    memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
+    assert_ok(pv_coordclient_start(w->client, &target, addrs, PV_ARRAY_LEN(addrs), w->now));
+}
+
+PV_TEST(a_proxy_is_asked_for_the_name)
+{
+    char place[PV_CONNECT_AT_BUF], tried[PV_COORDCLIENT_TRIED_BUF];
+    start_proxied(PV_CONNECT_OPEN, 200);
+    after(PV_MS(1), "online 1, tls yes, at 255");
+    assert_string_equal(w->asked[0], "coord.example:3478");
+    assert_int_equal(the_stream()->addr.ip[3], 0);
+    const struct pv_addr proxy = addr_of(0);
+    assert_true(pv_addr_equal(pv_coordclient_via(w->client), &proxy));
+    assert_string_equal(pv_coordclient_place(w->client, place), "coord.example:3478");
+    assert_string_equal(pv_coordclient_tried(w->client, tried), " (tried coord.example:3478)");
+    assert_int_equal(pv_coordclient_proxy(w->client)->answer.state, PV_CONNECT_OPEN);
+}
+
+/* The answer about the named port counts, and not the one about the guess. */
+PV_TEST(a_proxy_that_opens_no_way_is_told)
+{
+    static const struct {
+        enum pv_connect_state answer, told;
+    } rows[] = {
+        {PV_CONNECT_REFUSED, PV_CONNECT_REFUSED}, {PV_CONNECT_UNREACHED, PV_CONNECT_UNREACHED},
+        {PV_CONNECT_LOGIN, PV_CONNECT_LOGIN},     {PV_CONNECT_STRANGE, PV_CONNECT_STRANGE},
+        {PV_CONNECT_CLOSED, PV_CONNECT_CLOSED},   {PV_CONNECT_ASKED, PV_CONNECT_SILENT},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        w->n_asked = 0;
+        start_proxied(rows[i].answer, 599);
+        pass(PV_COORDCLIENT_CONNECT + PV_MS(1));
+        const struct pv_coordclient_proxy *proxy = pv_coordclient_proxy(w->client);
+        assert_true(w->n_asked >= 2);
+        assert_string_equal(w->asked[0], "coord.example:3478");
+        assert_string_equal(w->asked[1], "coord.example:443");
+        if (pv_coordclient_state(w->client) == PV_COORDCLIENT_WAITING) {
+            assert_int_equal(proxy->answer.state, rows[i].told);
+            assert_string_equal(proxy->to, "coord.example:3478");
+        }
+        assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "the HTTP proxy opens no way");
+    }
+}
+
+PV_TEST(a_proxy_that_is_not_reached_is_told)
+{
+    w->behaviours[0] = REFUSES;
+    start_proxied(PV_CONNECT_OPEN, 200);
+    after(PV_MS(1), "offline 1, state waiting");
+    assert_int_equal(pv_coordclient_proxy(w->client)->answer.state, PV_CONNECT_DOWN);
+    w->behaviours[0] = SERVES;
+    after(PV_S(5), "online 1");
+}
+
+/* It says yes, and behind it nobody has the coordinator's key. */
+PV_TEST(behind_an_open_proxy_the_fault_is_the_coordinators)
+{
+    w->coord_dh[3] ^= 1;
+    start_proxied(PV_CONNECT_OPEN, 200);
+    after(PV_MS(1), "offline 1");
+    assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].why.text, "closes the connection");
+    assert_int_equal(pv_coordclient_proxy(w->client)->answer.state, PV_CONNECT_OPEN);
 }
 
 PV_TEST(addresses_may_come_later)

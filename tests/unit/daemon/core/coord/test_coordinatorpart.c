@@ -890,3 +890,63 @@ PV_TEST_IN(a_name_being_looked_up_is_not_asked_again, coordpart_start, coordpart
     }
     pv_job_free(job);
 }
+
+/* --- an HTTP proxy ------------------------------------------------------------------------------
+ */
+
+static void use_proxy(const char *except)
+{
+    struct pv_proxyset *proxy = &node.node.given.proxy;
+    *proxy = (struct pv_proxyset){.host = "proxy.example", .port = 3128};
+    snprintf(proxy->except, sizeof(proxy->except), "%s", except);
+}
+
+/* The proxy looks the coordinator's name up, and may connect to port 443 alone. */
+PV_TEST_IN(through_a_proxy_only_the_proxys_name_is_looked_up, coordpart_start, coordpart_stop)
+{
+    struct pv_job_result found = {
+        .addrs = {pv_addr4(192, 0, 2, 50, 3128), pv_addr4(192, 0, 2, 51, 3128)}, .n_addrs = 2};
+    fake_node_start(&node);
+    use_proxy("");
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    assert_false(next_open(&op));
+    fake_node_answer(&node, expect_resolve("proxy.example"), &found);
+    assert_true(next_open(&op));
+    assert_string_equal(PV_ADDR_STR(&op.addr), "192.0.2.50:3128");
+    assert_string_equal(op.to, "coord.example:3478");
+    assert_true(op.tls);
+    fake_node_wait(&node, PV_COORDCLIENT_STAGGER);
+    assert_true(next_open(&op));
+    assert_string_equal(op.to, "coord.example:443");
+    assert_string_equal(PV_ADDR_STR(&op.addr), "192.0.2.50:3128");
+}
+
+PV_TEST_IN(a_host_of_no_proxy_is_reached_directly, coordpart_start, coordpart_stop)
+{
+    struct pv_job_result found = {.addrs = {pv_addr4(192, 0, 2, 9, 3478)}, .n_addrs = 1};
+    fake_node_start(&node);
+    use_proxy("localhost,.example");
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    fake_node_answer(&node, expect_resolve("coord.example"), &found);
+    assert_true(next_open(&op));
+    assert_string_equal(op.to, "");
+    assert_false(op.tls);
+}
+
+PV_TEST_IN(a_proxy_that_is_not_found_is_told, coordpart_start, coordpart_stop)
+{
+    struct pv_remedy todo;
+    fake_node_start(&node);
+    use_proxy("");
+    pv_proxyset_at("proxy.example", 3128, node.node.coord_info.proxy_at);
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    fake_node_answer(&node, expect_resolve("proxy.example"),
+                     &(struct pv_job_result){.status = PV_ERR_NOT_FOUND, .error = "no such name"});
+    assert_string_equal(node.node.coord_info.error, "the HTTP proxy proxy.example:3128 is not "
+                                                    "found: its name has no address");
+    assert_true(pv_node_is_kept_by_proxy(&node.node, &todo));
+    assert_int_equal(todo.id, PV_REMEDY_proxy_correct);
+}
