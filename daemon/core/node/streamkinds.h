@@ -9,9 +9,11 @@
  * part that takes each.
  *
  *   CTL    the unix socket, accepted
- *   APP1   TCP on the overlay, opened or accepted at the first port of the program that runs over
- * it (part.h); bound to the TUN APP2   the same at its second port COORD  TCP to a coordinator,
- * opened by the engine SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
+ *   APP1   TCP on the overlay at the first port of the program that runs over it (part.h); opened
+ *          or accepted, and bound to the TUN
+ *   APP2   the same at its second port
+ *   COORD  TCP to a coordinator, opened by the engine
+ *   SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
  */
 #define PV_STREAM_ROWS(X) X(CTL) X(APP1) X(APP2) X(COORD) X(SCOUT)
 

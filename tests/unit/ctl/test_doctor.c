@@ -46,7 +46,7 @@ PV_TEST(doctor_asks_for_status_and_rules)
 {
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
-    assert_asked("'cmd':'status'", "'cmd':'rules'", "'cmd':'ip'");
+    assert_asked("'cmd':'status'", "'cmd':'rules'", "'cmd':'ip'", "'cmd':'peers'");
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 

@@ -194,7 +194,7 @@ exit $1
             fifo, sleep = os.path.join(tree, "fifo"), os.path.join(tree, "sleep")
             os.mkfifo(fifo)
             with open(sleep, "w", encoding="utf-8") as f:
-                f.write(f'#!/bin/sh\necho >>{tree}/looks\n[ "$(wc -l <{tree}/looks)" -ne 120 ] || echo end >{fifo}\n')
+                f.write(f'#!/bin/sh\nuntil grep -q 3/9 {log}; do :; done\necho >>{tree}/looks\n[ "$(wc -l <{tree}/looks)" -ne 120 ] || echo end >{fifo}\n')
             os.chmod(sleep, 0o755)
             r = subprocess.run([os.path.join(ROOT, "scripts/quietly"), log, ninja, fifo], capture_output=True, text=True,
                                timeout=60, stdin=subprocess.DEVNULL, check=False,

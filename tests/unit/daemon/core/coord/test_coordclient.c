@@ -108,6 +108,15 @@ static inline struct world *world_make(void)
     return w;
 }
 
+/* The next operation, with the client's own id of the stream. */
+static inline int next_op(struct pv_stream_op *ret_op)
+{
+    int r = pv_streams_next_op(&w->shell, ret_op);
+    if (r == PV_OK)
+        ret_op->sid = pv_sid_local(ret_op->sid);
+    return r;
+}
+
 static inline struct stream *by_sid(uint32_t sid)
 {
     for (size_t i = 0; i < MAX_STREAMS; i++) {
@@ -292,7 +301,7 @@ static inline void pump(void)
         struct pv_stream_op op;
         struct pv_coordclient_event ev;
         moved = false;
-        while (pv_streams_next_op(&w->shell, &op) == PV_OK) {
+        while (next_op(&op) == PV_OK) {
             moved = true;
             struct stream *s = by_sid(op.sid);
             if (op.type == PV_STREAM_OPEN) {
@@ -580,13 +589,13 @@ PV_TEST(where_it_is_closed_without_a_byte_tls_is_tried_at_once)
     w->behaviours[1] = HANGS;
     start(2);
     pv_coordclient_handle_timeout(w->client, w->now);
-    assert_ok(pv_streams_next_op(&w->shell, &op));
+    assert_ok(next_op(&op));
     assert_false(op.tls);
     open_stream(&op);
     assert_true(to_server(by_sid(op.sid)));
     assert_null(by_sid(op.sid)); /* closed */
     pv_coordclient_handle_timeout(w->client, w->now);
-    assert_ok(pv_streams_next_op(&w->shell, &op));
+    assert_ok(next_op(&op));
     assert_true(op.tls);
     assert_int_equal(op.addr.ip[3], 0);
     assert_int_equal(op.addr.port, 3478);
@@ -736,12 +745,12 @@ PV_TEST(a_stream_that_was_never_opened_is_not_closed)
         assert_ok(pv_coordclient_start(w->client, &target, &a, 1, w->now));
         pv_coordclient_handle_timeout(w->client, w->now);
     }
-    assert_ok(pv_streams_next_op(&w->shell, &op));
+    assert_ok(next_op(&op));
     assert_int_equal(op.type, PV_STREAM_OPEN);
     pv_coordclient_stop(w->client);
-    assert_ok(pv_streams_next_op(&w->shell, &op));
+    assert_ok(next_op(&op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
-    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_ERR_AGAIN);
+    assert_int_equal(next_op(&op), PV_ERR_AGAIN);
 }
 
 PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)

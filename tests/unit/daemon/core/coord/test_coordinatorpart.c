@@ -57,11 +57,20 @@ static inline void start_at(const char *host, enum pv_ctl_role role)
     connect_as(role);
 }
 
+/* The next operation, with the client's own id of the stream. */
+static inline int next_op(struct pv_stream_op *ret_op)
+{
+    int r = pv_streams_next_op(&node.node.streams, ret_op);
+    if (r == PV_OK)
+        ret_op->sid = pv_sid_local(ret_op->sid);
+    return r;
+}
+
 /* The next address that is tried; false: none is. */
 static inline bool next_open(struct pv_stream_op *ret_op)
 {
     fake_node_wait(&node, PV_MS(1));
-    if (pv_streams_next_op(&node.node.streams, ret_op) != PV_OK)
+    if (next_op(ret_op) != PV_OK)
         return false;
     assert_int_equal(ret_op->kind, PV_STREAM_COORD);
     return ret_op->type == PV_STREAM_OPEN;
@@ -94,7 +103,7 @@ static inline void wait_open(struct pv_stream_op *ret_op)
     bool open = false;
     for (int i = 0; i < 620 && !open; i++) {
         fake_node_wait(&node, PV_MS(50));
-        while (!open && pv_streams_next_op(&node.node.streams, ret_op) == PV_OK)
+        while (!open && next_op(ret_op) == PV_OK)
             open = ret_op->type == PV_STREAM_OPEN;
     }
     assert_true(open);
