@@ -75,16 +75,44 @@ int pv_b64url_encode(struct pv_view src, char *dst, size_t cap)
     return PV_OK;
 }
 
-int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap, size_t *ret_len)
+static int decode_into(const char *text, size_t text_len, const char *alphabet, uint8_t *dst,
+                       size_t cap, size_t *ret_len)
 {
     size_t len = text_len / 4 * 3 + text_len % 4 * 6 / 8;
     if (len > cap)
         return PV_ERR_NO_SPACE;
-    int r = decode64(text, text_len, B64URL, dst);
+    int r = decode64(text, text_len, alphabet, dst);
     if (r < 0)
         return r;
     *ret_len = len;
     return PV_OK;
+}
+
+int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap, size_t *ret_len)
+{
+    return decode_into(text, text_len, B64URL, dst, cap, ret_len);
+}
+
+int pv_b64_encode(struct pv_view src, char *dst, size_t cap)
+{
+    const size_t len = PV_B64_LEN(src.len), whole = (src.len + 2) / 3 * 4;
+    if (src.len > SIZE_MAX / 8 || cap < whole + 1)
+        return PV_ERR_NO_SPACE;
+    encode64(src, B64STD, dst);
+    memset(dst + len, '=', whole - len);
+    dst[whole] = '\0';
+    return PV_OK;
+}
+
+/* The padding is of one length, so that a text has no second form. */
+int pv_b64_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap, size_t *ret_len)
+{
+    size_t len = text_len;
+    if (text_len % 4 != 0)
+        return PV_ERR_MALFORMED;
+    while (len > 0 && text_len - len < 2 && text[len - 1] == '=')
+        len--;
+    return decode_into(text, len, B64STD, dst, cap, ret_len);
 }
 
 /* Fails never: the buffer has the size of every key. So callers may use it inside a log call. */

@@ -26,6 +26,11 @@ PV_MUST_CHECK int pv_b64url_encode(struct pv_view src, char *dst, size_t cap);
 /* Strict: no padding, no other characters, unused bits zero. PV_ERR_MALFORMED, PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap,
                                    size_t *ret_len);
+/* Base64 with padding (RFC 4648 s4): encode needs room for (src.len + 2) / 3 * 4 characters and a
+ * NUL, decode is as strict. The same errors. */
+PV_MUST_CHECK int pv_b64_encode(struct pv_view src, char *dst, size_t cap);
+PV_MUST_CHECK int pv_b64_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap,
+                                size_t *ret_len);
 /* A 32-byte key in base64url; never fails. Returns buf. */
 const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static PV_KEY_TEXT_BUF]);
 #define PV_KEY_STR(key) pv_key_format(key, (char[PV_KEY_TEXT_BUF]){0})

@@ -26,7 +26,7 @@ enum {
     PV_CTL_TEXT_MAX = 61424,     /* bytes of one JSON message: 60 KiB less the AEAD tag */
     PV_CTL_DEPTH_MAX = 8,        /* nested objects and lists; ours need 4 */
     PV_CTL_VALUES_MAX = 4096,    /* commas and opening brackets in one message (jsonline.h) */
-    PV_CTL_STATEMENT_MAX = 4096, /* bytes; a revocation or coordinators record is below 2.3 KiB */
+    PV_CTL_STATEMENT_MAX = 4096, /* bytes; a card is below 2.6 KiB */
     PV_CTL_RECEIPT_MAX = 256,    /* bytes; a receipt has 170 */
     PV_CTL_ITEMS_MAX = 128,      /* statements in one message */
     PV_CTL_APPLICANT_ITEMS = 9,  /* of an applicant: its own word, behind what it rests on */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "proto/roster/sshkeys.h"
 
 /* --- what fields say together ---------------------------------------------------------------- */
 
@@ -88,7 +89,7 @@ static bool is_good_card(const struct pv_statement *st)
     const struct pv_st_card *f = &st->u.card;
     return (f->abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_NO_IP6)) == 0 &&
            (f->kem.len == 0 || f->kem.len == PV_KEM_EK_LEN) &&
-           pv_offerlist_check(f->offers) == PV_OK;
+           pv_offerlist_check(f->offers) == PV_OK && pv_sshkeys_check(f->hostkeys) == PV_OK;
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -227,7 +228,8 @@ static const struct pv_kind kind_RULE = {
 static const struct pv_kind kind_CARD = {
     .name = "card", .does = PV_DOES_SHOW, .by = PV_BY_NODE,
     .fields = {FIELD(U64, card.serial), FIELD(U32, card.abilities),
-               LIST(card.offers, PV_OFFERS_MAX * PV_OFFER_BYTES), LIST(card.kem, PV_KEM_EK_LEN)},
+               LIST(card.offers, PV_OFFERS_MAX * PV_OFFER_BYTES), LIST(card.kem, PV_KEM_EK_LEN),
+               LIST(card.hostkeys, PV_SSHKEYS_MAX)},
     .is_good = is_good_card, .is_long = true, .number = AT(u.card.serial),
     .quota = PV_ROSTER_QUOTA_CARD, .fits_full = true,
     .owed = PV_OWED_CARD, .told = "this node's card changed",

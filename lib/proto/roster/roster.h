@@ -29,7 +29,7 @@ enum {
      * ones count no more. Of what needs a right as many proven ones besides (roster_quota.c). */
     PV_ROSTER_MAX_SELF = 8,
     PV_ROSTER_MAX_RECORDS = 64,       /* coordinators records a signer: the highest seq */
-    PV_ROSTER_MAX_CARDS = 16384,      /* ours: nodes with a card, of up to 1.6 KB each */
+    PV_ROSTER_MAX_CARDS = 16384,      /* ours: nodes with a card, of up to 2.6 KB each */
     PV_ROSTER_MAX_ORPHANS = 256,      /* statements waiting for their signer's; oldest dropped */
     PV_ROSTER_MAX_REPORTS = 64,       /* reports waiting to be polled; oldest dropped */
     PV_ROSTER_REST = 30 * 86400,      /* seconds: ours, pv_roster_ip4_rests() */
@@ -306,8 +306,9 @@ const struct pv_member *pv_roster_names_gateway(const struct pv_roster *r,
  * one who is gone another one may have said it again. NULL: m is no phone, or one that is carried.
  */
 const uint8_t *pv_roster_lost_gateway(const struct pv_roster *r, const struct pv_member *m);
-/* The card of this node, member or not: what it offers to carry, what it can do, and its sealing
- * key. NULL: it has shown none, or was removed. Valid until the roster's statements change. */
+/* The card of this node, member or not: what it offers to carry, what it can do, its sealing key
+ * and the host keys of its sshd. NULL: it has shown none, or was removed. Valid until the roster's
+ * statements change. */
 const struct pv_st_card *pv_roster_card(const struct pv_roster *r,
                                         const uint8_t node[static PV_SIGN_PK_LEN]);
 /* Where this key may say its next route, tag or rule (the type): a slot in which nothing is in

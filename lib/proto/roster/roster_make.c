@@ -111,6 +111,7 @@ void pv_card_read(const struct pv_st_card *st, struct pv_card *ret_card)
     struct pv_view list = st->offers;
     ret_card->abilities = st->abilities;
     ret_card->kem = st->kem;
+    ret_card->hostkeys = st->hostkeys;
     while (ret_card->n_offers < PV_OFFERS_MAX &&
            pv_offerlist_next(&list, &ret_card->offers[ret_card->n_offers]))
         ret_card->n_offers++;
@@ -134,7 +135,8 @@ int pv_make_card(const struct pv_roster *r, const uint8_t *node_sk, const struct
     st.u.card = (struct pv_st_card){.serial = wall > next ? wall : next,
                                     .abilities = card->abilities,
                                     .offers = pv_view(list, w.len),
-                                    .kem = card->kem};
+                                    .kem = card->kem,
+                                    .hostkeys = card->hostkeys};
     return pv_statement_make(&st, pv_signer_sk(node_sk), NULL, ret_made->raw, sizeof(ret_made->raw),
                              &ret_made->len);
 }

@@ -40,6 +40,7 @@
 #include "proto/roster/kinds.h"
 #include "proto/roster/logst.h"
 #include "proto/roster/paperkey.h"
+#include "proto/roster/sshkeys.h"
 #include "proto/roster/statement.h"
 #include "proto/roster/token.h"
 #include "proto/rules/flow.h"
@@ -969,6 +970,7 @@ FUZZ(statement)
         while (pv_offerlist_next(&list, &offer))
             must(pv_route_is_valid(&offer.prefix) && ++n <= PV_OFFERS_MAX);
         must(st.u.card.kem.len == 0 || st.u.card.kem.len == PV_KEM_EK_LEN);
+        must(pv_sshkeys_check(st.u.card.hostkeys) == PV_OK);
         break;
     }
     case PV_ST_TAG:
@@ -987,6 +989,27 @@ FUZZ(statement)
     default:
         break;
     }
+}
+
+/* --- sshkeys --------------------------------------------------------------------------------- */
+
+/* Any file of public keys: what is kept has the one form, and its lines have nothing in them but a
+ * type and base64, and read back as the same. */
+FUZZ(sshkeys)
+{
+    struct pv_sshkeys keys = {.len = 0}, again = {.len = 0};
+    struct pv_view list, key;
+    if (pv_sshkeys_check(pv_view(data, len)) == PV_OK)
+        must(len <= PV_SSHKEYS_MAX);
+    (void)pv_sshkeys_read(&keys, pv_view(data, len));
+    list = pv_sshkeys_view(&keys);
+    must(pv_sshkeys_check(list) == PV_OK);
+    while (pv_sshkeys_next(&list, &key)) {
+        const char *line = PV_SSHKEY_STR(key);
+        must(pv_sshkey_kind_of(key) != PV_SSHKEY_NONE && strpbrk(line, "\n\r\t\",*?!@") == NULL);
+        must(pv_sshkeys_read(&again, pv_view(line, strlen(line))) == 0);
+    }
+    must(pv_view_equal(pv_sshkeys_view(&keys), pv_sshkeys_view(&again)));
 }
 
 /* --- rules ----------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 /* The coordinator's core from end to end: create, invite, join, the store. */
 #include "coord_world.h"
 #include "proto/control/ctlmsg_words.h"
+#include "tests/unit/proto/roster/longest_card.h"
 
 /* --- create and join ------------------------------------------------------------------------- */
 
@@ -736,6 +737,19 @@ static size_t count_cards(struct cw *w, struct cw_client *c)
     for (size_t i = 0; i < page->u.statements.n; i++)
         n += page->u.statements.items[i].statement.ptr[1] == PV_ST_CARD ? 1 : 0;
     return n;
+}
+
+/* Put, stored, read again and told to a member. */
+PV_TEST(the_longest_card_is_kept)
+{
+    struct cw *w = cw_home(10);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    const struct pv_statement st = {.type = PV_ST_CARD, .u.card = longest_card()};
+    assert_int_equal(cw_put(w, alice, cw_sign(w, st, w->alice.id.sk)), PV_CTL_E_NONE);
+    assert_int_equal(count_cards(w, alice), 1);
+    cw_restart(w);
+    alice = cw_member(w, &w->alice);
+    assert_int_equal(count_cards(w, alice), 1);
 }
 
 PV_TEST(the_log_has_the_newest_card_of_each_member)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/roster/kinds.h"
+#include "proto/roster/sshkeys.h"
+#include "tests/unit/proto/roster/longest_card.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
 /* --- making and reading statements ----------------------------------------------------------- */
@@ -237,6 +239,8 @@ PV_TEST(a_statement_made_reads_back_the_same)
         if (type == PV_ST_CARD) {
             assert_true(pv_view_equal(got.u.card.kem, want.u.card.kem));
             got.u.card.kem = want.u.card.kem;
+            assert_true(pv_view_equal(got.u.card.hostkeys, want.u.card.hostkeys));
+            got.u.card.hostkeys = want.u.card.hostkeys;
         }
         if (type == PV_ST_MEMBER)
             memcpy(want.u.member.node_sig, got.u.member.node_sig, PV_SIGN_LEN);
@@ -338,6 +342,9 @@ PV_TEST(values_just_outside_their_range_are_refused)
     st = sample(PV_ST_CARD);
     st.u.card.kem.len--;
     expect_unmakeable(&st, "half a sealing key");
+    st = sample(PV_ST_CARD);
+    st.u.card.hostkeys.len--;
+    expect_unmakeable(&st, "half a host key");
 
     st = sample(PV_ST_MEMBER);
     st.u.member.expires = st.u.member.issued;
@@ -418,7 +425,7 @@ PV_TEST(stay_lists_are_ascending_and_bounded)
     for (size_t i = 0; i <= 64; i++)
         memset(test_stay + 32 * i, (int)i + 1, 32);
     st.u.revocation.stay = pv_view(test_stay, PV_STATEMENT_LIST_MAX);
-    assert_int_equal(make(&st, NULL).len, PV_STATEMENT_MAX);
+    assert_int_equal(make(&st, NULL).len, 2205);
     st.u.revocation.stay.len += 32;
     expect_unmakeable(&st, "65 nodes");
     st.u.revocation.stay.len = 33;
@@ -851,6 +858,16 @@ static struct pv_view offers_of(const struct pv_offer *offers, size_t n)
     return pv_view(list_bytes, w.len);
 }
 
+static struct pv_view sample_hostkeys(void)
+{
+    static const char line[] =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIYvH9vbTs6dZ14MLFQ2kTZWdI57QZJFOQPaIiiOVdZG\n";
+    static struct pv_sshkeys keys;
+    keys.len = 0;
+    assert_int_equal(pv_sshkeys_read(&keys, pv_view(line, strlen(line))), 0);
+    return pv_sshkeys_view(&keys);
+}
+
 static struct pv_statement sample_card(void)
 {
     static const uint8_t kem[PV_KEM_EK_LEN] = {9};
@@ -864,7 +881,8 @@ static struct pv_statement sample_card(void)
     st.u.card = (struct pv_st_card){.serial = 5,
                                     .abilities = PV_ABLE_PQ,
                                     .offers = offers_of(offers, PV_ARRAY_LEN(offers)),
-                                    .kem = pv_view(kem, sizeof(kem))};
+                                    .kem = pv_view(kem, sizeof(kem)),
+                                    .hostkeys = sample_hostkeys()};
     return st;
 }
 
@@ -942,16 +960,27 @@ PV_TEST(routes_and_offers_have_one_form)
 
 PV_TEST(the_longest_card_fits)
 {
+    struct pv_statement st = sample_card();
+    st.u.card = longest_card();
+    /* No five keys fill the bound. */
+    const size_t unused = PV_SSHKEYS_MAX - st.u.card.hostkeys.len;
+    assert_int_equal(make(&st, NULL).len, PV_STATEMENT_MAX - unused);
+}
+
+PV_TEST(a_card_with_more_offers_or_keys_is_refused)
+{
+    static uint8_t keys[PV_SSHKEYS_MAX + 1];
     struct pv_offer offers[PV_OFFERS_MAX + 1];
     struct pv_statement st = sample_card();
     for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
         offers[i] = (struct pv_offer){.prefix = test_prefix("2001:db8::/128")};
         offers[i].prefix.base.ip[15] = (uint8_t)i;
     }
-    st.u.card.offers = offers_of(offers, PV_OFFERS_MAX);
-    assert_int_equal(make(&st, NULL).len, 1618);
     st.u.card.offers = offers_of(offers, PV_OFFERS_MAX + 1);
-    expect_unmakeable(&st, "more");
+    expect_unmakeable(&st, "more offers");
+    st = sample_card();
+    st.u.card.hostkeys = pv_view(keys, sizeof(keys));
+    expect_unmakeable(&st, "more keys");
 }
 
 /* --- tags (type 17) and rules (type 18) ------------------------------------------------------ */

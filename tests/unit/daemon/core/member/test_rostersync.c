@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rosters that differ, a network that loses, delays and doubles, virtual time. */
 #include "daemon/core/member/rostersync.h"
+#include "tests/unit/proto/roster/longest_card.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
 enum {
@@ -409,6 +410,19 @@ PV_TEST(the_newest_cards_reach_a_member_with_the_same_head)
         assert_int_equal(net->nodes[0].disagrees + net->nodes[1].disagrees, 0);
         test_end(net);
     }
+}
+
+PV_TEST(the_longest_card_reaches_a_member)
+{
+    struct net *net = net_make(2, 10);
+    struct pv_statement st = {.type = PV_ST_CARD, .u.card = longest_card()};
+    struct item card = make_statement(&net->w, &st, &net->w.creator);
+    add(net->nodes[0].roster, &card);
+    connect_all(net);
+    (void)run(net, PV_S(30));
+    assert_true(same_cards(net));
+    assert_true(pv_view_equal(pv_roster_card(net->nodes[1].roster, net->w.creator.pk)->hostkeys,
+                              st.u.card.hostkeys));
 }
 
 /* A card that the other one refuses is nobody's fault: each rests, and says nothing. */

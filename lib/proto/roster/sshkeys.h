@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sshkeys.h - the public host keys of one sshd, as a list on a card and as the lines of
+ * OpenSSH's files (docs/PROTOCOL-NETWORK.md "Statements").
+ *
+ * A list has one form: at most one key of each kind, in the order of enum pv_sshkey_kind, each as
+ * u16 length and the bytes of RFC 4253 s6.6. No comment and no option of a line survives, so no
+ * text of a node reaches a file of another one's. No I/O, no allocation. Any thread.
+ * Fuzz target: fuzz_sshkeys.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/pv.h"
+#include "base/text.h"
+
+/* The kinds, best first: the order of OpenSSH's own preference among them. */
+enum pv_sshkey_kind {
+    PV_SSHKEY_NONE, /* no key that is announced */
+    PV_SSHKEY_ED25519,
+    PV_SSHKEY_P256,
+    PV_SSHKEY_P384,
+    PV_SSHKEY_P521,
+    PV_SSHKEY_RSA,
+    PV_SSHKEY_KINDS,
+};
+
+enum {
+    PV_SSHKEY_MAX = 535,   /* bytes of a key: RSA with 4,096 bits and an exponent of 3 bytes */
+    PV_SSHKEYS_MAX = 1024, /* bytes of a list: 1,008 with the longest key of each kind */
+    /* Characters of "ssh-rsa AAAA…", with the NUL. */
+    PV_SSHKEY_LINE_BUF = 20 + (PV_SSHKEY_MAX + 2) / 3 * 4 + 1,
+};
+
+/* Returns the kind of a key in its binary form (RFC 4253 s6.6, RFC 5656 s3.1, RFC 8709 s4).
+ * PV_SSHKEY_NONE: another kind, an RSA key of fewer than 2,048 or more than 4,096 bits, or bytes
+ * that OpenSSH would not write so. Whether a point is on its curve is not checked: OpenSSH does. */
+enum pv_sshkey_kind pv_sshkey_kind_of(struct pv_view key);
+
+/* PV_ERR_MALFORMED unless the list has the one form. The empty list has. */
+PV_MUST_CHECK int pv_sshkeys_check(struct pv_view list);
+/* Takes the next key off a list that was checked; false at the end. Borrows from the list. */
+bool pv_sshkeys_next(struct pv_view *list, struct pv_view *ret_key);
+
+/* A list under construction. */
+struct pv_sshkeys {
+    uint8_t list[PV_SSHKEYS_MAX];
+    size_t len;
+};
+static inline struct pv_view pv_sshkeys_view(const struct pv_sshkeys *k)
+{
+    return pv_view(k->list, k->len);
+}
+/*
+ * Reads lines "TYPE BASE64 COMMENT" (sshd(8) "AUTHORIZED_KEYS FILE FORMAT", without options) and
+ * adds their keys to the list in *keys, which has the one form before and after. Empty lines and
+ * comments are skipped. Of two keys of one kind the first one stays. Returns the number of lines
+ * that hold no key of a kind that is announced: an unknown type, an option, half a key.
+ */
+size_t pv_sshkeys_read(struct pv_sshkeys *keys, struct pv_view text);
+
+/* Writes "TYPE BASE64", without a newline, for a key of a list that was checked. Returns buf. */
+const char *pv_sshkey_format(struct pv_view key, char buf[static PV_SSHKEY_LINE_BUF]);
+#define PV_SSHKEY_STR(key) pv_sshkey_format(key, (char[PV_SSHKEY_LINE_BUF]){0})
