@@ -35,6 +35,7 @@
     X(renewal) \
     X(ephemeral) \
     X(waiting) \
+    X(hostkeys) \
     X(rostersync) \
     X(sealkeys) \
     X(card) \

@@ -12,6 +12,7 @@
 #include "daemon/io/io_iface.h"
 #include "daemon/io/portmapper.h"
 #include "daemon/io/resolver.h"
+#include "daemon/io/sshdkeys.h"
 #include "sys/helper/notify.h"
 #include "sys/net/inside.h"
 #include "sys/proc/clock.h"
@@ -53,6 +54,7 @@ struct work {
     struct pv_tun tun;        /* IFACE_UP */
     struct pv_io_dns_fds dns; /* IFACE_UP */
     int events;               /* NETPLAN: of the helper's answers; -1: given before */
+    char *hostkeys;           /* HOSTKEYS: what the result shows; owned */
 };
 
 static void result_error(struct pv_job_result *result, int status, const char *what,
@@ -194,6 +196,13 @@ static void run_portmap(void *ctx, struct work *w)
                       &w->result.portmap);
 }
 
+static void run_hostkeys(void *ctx, struct work *w)
+{
+    size_t len = 0;
+    w->result.status = pv_sshdkeys_read("/etc/ssh", &w->hostkeys, &len);
+    w->result.hostkeys = pv_view(w->hostkeys, len);
+}
+
 /* The function that serves a job of each kind. Those that pv_store_serves() have none: their
  * lane takes them in batches. ctx is that of the lane. */
 static const struct handler {
@@ -208,6 +217,8 @@ static const struct handler {
     /* The helper process has no part in it, but its lane does things one by one. */
     [PV_JOB_NAMES] = {LANE_HELPER, run_names},
     [PV_JOB_PORTMAP] = {LANE_PORTMAP, run_portmap},
+    /* It waits for nobody: a name that is being resolved holds it up at most. */
+    [PV_JOB_HOSTKEYS] = {LANE_RESOLVER, run_hostkeys},
 };
 
 bool pv_io_jobs_serve(enum pv_job_kind kind)
@@ -248,6 +259,7 @@ static void free_work(struct work *w)
     close_dns(&w->dns);
     if (w->events >= 0)
         close(w->events);
+    free(w->hostkeys);
     free(w);
 }
 

@@ -42,6 +42,7 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_DOWN:
     case PV_JOB_PORTMAP:
+    case PV_JOB_HOSTKEYS:
     case PV_JOB_KINDS:
         break;
     }

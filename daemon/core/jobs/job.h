@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/bytes.h"
 #include "base/netplan.h"
 #include "base/pv.h"
 #include "base/text.h"
@@ -33,6 +34,7 @@ enum pv_job_kind {
     PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
     PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
+    PV_JOB_HOSTKEYS,       /* worker: the public host keys of this machine's sshd */
     PV_JOB_KINDS,          /* no kind: how many there are */
 };
 
@@ -45,6 +47,7 @@ enum {
     PV_JOB_NETWORK_LEN = 16,    /* bytes of a network id, PV_NETWORK_ID_LEN */
     PV_JOB_NOTIFY_ID = 24,      /* bytes of a message's id as text, with the NUL */
     PV_JOB_MARK_LEN = 16,       /* bytes of a stored statement's mark */
+    PV_JOB_HOSTKEYS_MAX = 4096, /* bytes of HOSTKEYS: each file has one line, of RSA below 1,000 */
     PV_JOB_KEYS = 4,            /* transport keys of one node: in use, to come, and of before */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
     PV_IFACE_MAX_PREFIXES = 64, /* addresses, and routes, of one interface */
@@ -180,6 +183,7 @@ struct pv_job_result {
     size_t n_addrs;
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
+    struct pv_view hostkeys;             /* HOSTKEYS: the lines of sshd's files; borrowed */
 };
 
 /* Where a root key of an earlier network stays: beside file, in which it was. Another key has

@@ -7,6 +7,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/roster/sshkeys.h"
 
 #define AGAIN PV_S(60) /* ours: between two cards, should the first one change nothing */
 
@@ -17,6 +18,8 @@ struct card {
     uint32_t said;    /* abilities, the last time */
     bool has_offered; /* the user changed the offers in this life, to these */
     struct pv_card offered;
+    bool has_hostkeys; /* the part hostkeys knows these */
+    struct pv_sshkeys hostkeys;
 };
 
 static struct card *of(const struct pv_node *n)
@@ -62,7 +65,10 @@ static int say(struct pv_node *n, const struct pv_card *card, pv_ns now)
 /* What the card should say, next to what it says. */
 static struct pv_card wanted(const struct pv_node *n, const struct pv_card *last)
 {
+    const struct card *x = of(n);
     struct pv_card card = *last;
+    if (x != NULL && x->has_hostkeys)
+        card.hostkeys = pv_sshkeys_view(&x->hostkeys);
     card.abilities = abilities_of(n, last->abilities);
     card.kem = pv_sealkeys_own(n);
     return card;
@@ -81,6 +87,19 @@ int pv_card_offer(struct pv_node *n, const struct pv_card *offers, pv_ns now)
         pv_card_last(n, &x->offered); /* in order */
     }
     return r;
+}
+
+void pv_card_set_hostkeys(struct pv_node *n, struct pv_view keys, pv_ns now)
+{
+    struct card *x = of(n);
+    if (x == NULL || keys.len > sizeof(x->hostkeys.list) ||
+        (x->has_hostkeys && pv_view_equal(pv_sshkeys_view(&x->hostkeys), keys)))
+        return;
+    x->has_hostkeys = true;
+    x->hostkeys.len = keys.len;
+    if (keys.len > 0)
+        memcpy(x->hostkeys.list, keys.ptr, keys.len);
+    x->look_at = x->not_before = now; /* the card before it had other keys */
 }
 
 static bool same_offers(const struct pv_card *a, const struct pv_card *b)
@@ -105,7 +124,7 @@ static void look(struct card *x, pv_ns now)
     if (x->has_offered)
         take_offers(&card, &x->offered);
     if (card.abilities == last.abilities && pv_view_equal(card.kem, last.kem) &&
-        same_offers(&card, &last))
+        pv_view_equal(card.hostkeys, last.hostkeys) && same_offers(&card, &last))
         return;
     /* A card that was refused, or did not reach the roster, would be refused again at once. */
     if (now < x->not_before && x->said == card.abilities) {
@@ -116,9 +135,9 @@ static void look(struct card *x, pv_ns now)
     x->said = card.abilities;
     int r = say(n, &card, now);
     pv_log(n->log, r == PV_OK ? PV_LOG_INFO : PV_LOG_WARN,
-           "what=\"card %s\" post-quantum=%s ipv6=%s%s%s", r == PV_OK ? "shown" : "not shown",
-           (card.abilities & PV_ABLE_PQ) != 0 ? "yes" : "no",
-           (card.abilities & PV_ABLE_NO_IP6) != 0 ? "no" : "yes",
+           "what=\"card %s\" post-quantum=%s ipv6=%s host-key-bytes=%zu%s%s",
+           r == PV_OK ? "shown" : "not shown", (card.abilities & PV_ABLE_PQ) != 0 ? "yes" : "no",
+           (card.abilities & PV_ABLE_NO_IP6) != 0 ? "no" : "yes", card.hostkeys.len,
            r == PV_OK ? "" : " why=", r == PV_OK ? "" : pv_strstatus(r));
     if (r != PV_OK)
         x->look_at = x->not_before;

@@ -64,7 +64,7 @@ struct pv_part_slot {
     void *self;
 };
 enum {
-    PV_NODE_MAX_PARTS = 56,                       /* ours: more than there are */
+    PV_NODE_MAX_PARTS = 57,                       /* ours: more than there are */
     PV_NODE_REPORTS = 16,                         /* ours: newest kept, shown by `status` */
     PV_NODE_SOURCE_REPORTS = PV_NODE_REPORTS / 2, /* ours: of one source */
 };

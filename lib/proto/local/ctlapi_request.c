@@ -130,6 +130,7 @@ static const struct request_field {
     {"everything", G_PHONE, F_BOOL, AT(u.phone.everything), 0, 0, 0},
     {"block", G_ROUTE, F_BOOL, AT(u.route.block), 0, 0, 0},
     {"seen", G_WATCH, F_BOOL, AT(u.watch.seen), 0, 0, 0},
+    {"keys", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"file", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"addresses", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"number", G_RULE, F_U32, AT(u.rule.number), 0, 1, UINT32_MAX},

@@ -125,6 +125,10 @@ enum pv_ctlapi_code {
     /* a packet of peer, or without one of any member, is tried on this host; or one to an address */ \
     X(PROBE, "probe", ANY, "what port ", "peer to ") \
     X(TRACE, "trace", ANY, "peer ", "") \
+    /* of a member, by a name or address that it has now */ \
+    X(SSH_KNOWN_HOSTS, "ssh_known_hosts", ANY, "peer ", "") \
+    /* keys: lines of OpenSSH, or "none"; without: those that this machine's sshd has */ \
+    X(SSH_ANNOUNCE, "ssh_announce", ROOT, "", "keys ") \
     X(LOG, "log", ROOT, "level ", "") \
     X(RELOAD, "reload", ROOT, "", "") \
     /* with a descriptor of the file (SCM_RIGHTS) */ \

@@ -161,6 +161,8 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
     case PV_JOB_NETPLAN: /* the simulator's hosts have no routing table: it notes what was wanted */
         n->netplan = *job->u.netplan;
         break;
+    case PV_JOB_HOSTKEYS: /* there is no sshd */
+        break;
     case PV_JOB_PORTMAP: /* no router here speaks NAT-PMP or UPnP */
         res->portmap.status = PV_ERR_TIMEOUT;
         break;

@@ -111,6 +111,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_HOSTKEYS:
     case PV_JOB_KINDS:
         break;
     }
@@ -247,6 +248,7 @@ static int run(struct sim_store *s, const struct pv_job *job, const struct pv_rn
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_HOSTKEYS:
     case PV_JOB_KINDS:
         break;
     }

@@ -4,6 +4,7 @@
 #include "daemon/core/member/membership.h"
 #include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "tests/unit/proto/roster/longest_card.h"
 
 static struct fake_peers x;
 
@@ -144,6 +145,31 @@ PV_TEST(a_node_whose_database_was_put_back_goes_above_its_own_card)
     assert_int_equal(own()->serial, T0 + 2000001);
     pv_card_last(&x.f.node, &got);
     assert_int_equal(pv_route_compare(&got.offers[0].prefix, &card.offers[0].prefix), 0);
+}
+
+/* sshd's files are read after the first card: nobody waits a minute for the keys. */
+PV_TEST(host_keys_are_shown_at_once_and_above_a_card_without_them)
+{
+    const struct pv_view keys = longest_hostkeys();
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    assert_int_equal(own()->hostkeys.len, 0);
+    for (int i = 0; i < 3; i++) {
+        pv_card_set_hostkeys(&x.f.node, keys, x.f.now);
+        fake_node_settle(&x.f);
+    }
+    assert_int_equal(fake_membership.given, 2);
+    assert_true(pv_view_equal(own()->hostkeys, keys));
+    assert_int_equal(said(), PV_ABLE_PQ);
+    hear_of_own(T0 + 1000000, 3);
+    fake_node_wait(&x.f, PV_S(61));
+    assert_int_equal(own()->serial, T0 + 1000001);
+    assert_true(pv_view_equal(own()->hostkeys, keys));
+    pv_card_set_hostkeys(&x.f.node, pv_view(NULL, 0), x.f.now);
+    fake_node_settle(&x.f);
+    assert_int_equal(own()->hostkeys.len, 0);
+    assert_true(own()->offers.len > 0); /* of the other life, which this one does not touch */
 }
 
 /* A member's signed word counts for its peer, whatever its descriptions say. */
