@@ -82,6 +82,14 @@ pv_install(coordinator ${pv_doc}/p2pvpn-coordinator docs/OPERATIONS.md docs/PROT
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf
     dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
 
+# ssh reads it from /etc, whatever the prefix is: a package has it there, as a conffile. CPack takes no absolute path
+# without DESTDIR.
+if(PV_PACKAGE)
+    pv_install(node ../etc/ssh/ssh_config.d dist/ssh/p2pvpn.conf)
+else()
+    pv_install(node ${pv_doc}/p2pvpn/examples/ssh dist/ssh/p2pvpn.conf)
+endif()
+
 # The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being
 # made) and as root it runs dist/setup.
 install(CODE "set(setup \"\${CMAKE_INSTALL_PREFIX}/lib/p2pvpn/setup\")

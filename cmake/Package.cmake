@@ -31,7 +31,7 @@ macro(pv_package component name depends summary text)
     set(CPACK_DEBIAN_${upper}_PACKAGE_RECOMMENDS "${ARGN}")
     set(control "")
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/deb/${component})
-    foreach(script preinst postinst prerm postrm triggers)
+    foreach(script preinst postinst prerm postrm triggers conffiles)
         if(EXISTS ${PROJECT_SOURCE_DIR}/dist/deb/${component}-${script})
             file(COPY_FILE ${PROJECT_SOURCE_DIR}/dist/deb/${component}-${script}
                  ${CMAKE_BINARY_DIR}/deb/${component}/${script} ONLY_IF_DIFFERENT)

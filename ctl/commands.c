@@ -8,11 +8,19 @@
 #include "ctl/lib/args.h"
 
 const struct pv_command *const pv_commands[] = {
-    pv_cmds_network,  pv_cmds_invite, pv_cmds_export,    pv_cmds_root,       pv_cmds_coordinators,
-    pv_cmds_rules,    pv_cmds_routes, pv_cmds_networks,  pv_cmds_run,        pv_cmds_forward,
-    pv_cmds_pipe,     pv_cmds_web,    pv_cmds_node,      pv_cmds_status,     pv_cmds_info,
-    pv_cmds_past,     pv_cmds_ping,   pv_cmds_chat,      pv_cmds_files,      pv_cmds_room,
-    pv_cmds_netcheck, pv_cmds_doctor, pv_cmds_bugreport, pv_cmds_completion, NULL,
+    pv_cmds_network,      pv_cmds_invite,
+    pv_cmds_export,       pv_cmds_root,
+    pv_cmds_coordinators, pv_cmds_rules,
+    pv_cmds_routes,       pv_cmds_networks,
+    pv_cmds_run,          pv_cmds_forward,
+    pv_cmds_pipe,         pv_cmds_ssh,
+    pv_cmds_web,          pv_cmds_node,
+    pv_cmds_status,       pv_cmds_info,
+    pv_cmds_past,         pv_cmds_ping,
+    pv_cmds_chat,         pv_cmds_files,
+    pv_cmds_room,         pv_cmds_netcheck,
+    pv_cmds_doctor,       pv_cmds_bugreport,
+    pv_cmds_completion,   NULL,
 };
 
 /* The word of the first chat program on this network, which fingers know, and a plural. */

@@ -22,6 +22,7 @@ extern const struct pv_command pv_cmds_networks[];
 extern const struct pv_command pv_cmds_run[];
 extern const struct pv_command pv_cmds_forward[];
 extern const struct pv_command pv_cmds_pipe[];
+extern const struct pv_command pv_cmds_ssh[];
 extern const struct pv_command pv_cmds_web[];
 extern const struct pv_command pv_cmds_rules[];
 extern const struct pv_command pv_cmds_routes[];

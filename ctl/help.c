@@ -9,7 +9,7 @@
 /* The most used come first. A test finds a command that is in none, and a name of none. */
 const struct pv_help_group pv_help_groups[] = {
     {"every day", "status peers web ping ip up down networks run"},
-    {"connections", "nc forward socks serve pipe"},
+    {"connections", "nc forward socks serve pipe ssh"},
     {"chat and files", "chat send inbox history room mute unmute send-file files"},
     {"members",
      "create join invite export admit deny rename leave remove admin address node network "

@@ -185,15 +185,21 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
 int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd, pv_ns patience,
                   json_t **ret_body)
 {
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
+    return pv_client_ask_for(socket, own, &req, patience, ret_body);
+}
+
+int pv_client_ask_for(const char *socket, bool own, struct pv_ctlapi_request *req, pv_ns patience,
+                      json_t **ret_body)
+{
     struct pv_client client = {.fd = -1, .own = own};
     struct pv_ctlapi_reply reply;
     pv_ns deadline = pv_clock_now() + patience;
     int r = pv_client_open(&client, socket);
     if (r < 0)
         return r;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    req.id = 1;
-    r = pv_client_send(&client, &req, deadline);
+    req->id = 1;
+    r = pv_client_send(&client, req, deadline);
     if (r == PV_OK)
         r = pv_client_next(&client, deadline, &reply);
     if (r == PV_OK) {

@@ -47,3 +47,6 @@ PV_MUST_CHECK int pv_client_next(struct pv_client *c, pv_ns deadline,
  * above. */
 PV_MUST_CHECK int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd,
                                 pv_ns patience, json_t **ret_body);
+/* The same with fields; sets req->id. */
+PV_MUST_CHECK int pv_client_ask_for(const char *socket, bool own, struct pv_ctlapi_request *req,
+                                    pv_ns patience, json_t **ret_body);

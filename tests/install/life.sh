@@ -85,7 +85,7 @@ nobody_runs || fail "installing has started something"
 getent group p2pvpn >/dev/null || fail "no group p2pvpn"
 getent passwd p2pvpn-coordinator >/dev/null || fail "no user p2pvpn-coordinator"
 grep -q '^hosts: .*files p2pvpn \[TRYAGAIN=return\]' /etc/nsswitch.conf || fail "names are not in nsswitch.conf"
-for file in /usr/bin/p2pvpnctl /usr/lib/systemd/system/p2pvpnd.service \
+for file in /usr/bin/p2pvpnctl /usr/lib/systemd/system/p2pvpnd.service /etc/ssh/ssh_config.d/p2pvpn.conf \
     /usr/lib/systemd/user/p2pvpnd.service /usr/lib/systemd/user/p2pvpn-serve@.service /usr/share/man/man1/p2pvpnctl.1.gz \
     /usr/share/man/man5/p2pvpnd.conf.5.gz /usr/share/man/man5/coordinator.conf.5.gz \
     /usr/share/bash-completion/completions/p2pvpnctl /usr/share/zsh/vendor-completions/_p2pvpnctl; do
