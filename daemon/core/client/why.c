@@ -182,8 +182,10 @@ static void no_path_words(const struct pv_node *n, const struct pv_peer *p,
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s cannot be asked yet: the coordinator is being connected", name);
     else if (!n->online)
-        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s cannot be asked: cannot reach the coordinator (%s)",
-                 name, n->coord_info.error);
+        /* A long name of a host is cut, the sentence before it is not. */
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s cannot be asked: cannot reach the coordinator (%.390s)", name,
+                 n->coord_info.error);
     else if (pv_peer_state(p) == PV_PEER_IDLE)
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", name, name);

@@ -105,7 +105,8 @@ struct pv_told {
 };
 
 enum {
-    PV_COORD_WHY_MAX = 440, /* bytes of a sentence about it, and of where it was looked for */
+    /* Bytes of a sentence about it, and of where it was looked for. */
+    PV_COORD_WHY_MAX = 360 + PV_CONNECT_AT_BUF + 32,
 };
 
 /* As what this node stands with the coordinator, as far as that has said. */

@@ -27,7 +27,7 @@ struct sim_world {
     size_t n_routers;
     char *tokens[SIM_WORLD_TOKENS]; /* owned */
     size_t n_tokens;
-    char why[512]; /* what went wrong last, for the test's message */
+    char why[1024]; /* what went wrong last, for the test's message */
 };
 
 /* The world that there is: from one sim_world_init() to the next, or to the end of the test. */
