@@ -51,8 +51,8 @@ static bool is_self(const struct pv_node *n, const uint8_t *pk)
     return memcmp(pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
 }
 
-/* As commands take it: both default routes have one word. */
-static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_TEXT])
+/* As commands take it, in text or not: both default routes have one word. */
+PV_MUST_CHECK static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_TEXT])
 {
     return p->bits == 0 ? "default" : pv_prefix_format(p, text);
 }
@@ -436,10 +436,10 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
 {
     struct naming *x = arg;
     const struct pv_member *m = pv_roster_known(x->n->roster, pk);
-    char word[PV_ADDR_TEXT];
+    char text[PV_ADDR_TEXT];
     if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
         return;
-    word_of(&offer->prefix, word);
+    const char *word = word_of(&offer->prefix, text);
     pv_statuspage_todo(x->st,
                        PV_STR("%s offers to carry %s, which no admin has allowed: ", m->name,
                               PV_PREFIX_STR(&offer->prefix)),

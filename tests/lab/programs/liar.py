@@ -45,7 +45,7 @@ history clear pi --yes|mute|mute pi|mute #crew|unmute pi|chat pi --lines|send-fi
 files|files accept 1|files refuse 1|files withdraw 1|files get 1 -o OUT|room create crew|room invite crew pi
 nc pi 22|nc -u pi 53|forward 18022 pi:22|socks|serve 18080 80|serve list|serve remove 18080
 room accept crew|room leave crew|room list|room members crew|doctor|bugreport -o REPORT|bugreport --redact -o REPORT
-run true
+run true|ssh known-hosts pi|ssh announce|ssh announce --none
 """
 # They ask no daemon: help, a script, and what strangers on the internet answer.
 ALONE = {"completion", "netcheck", "stun", "join", "pipe", "web"}
@@ -55,8 +55,8 @@ ENDLESS = {"forward", "socks", "serve", "run"}  # they refuse --timeout
 def keys_of_answers():
     """The fields that sources read from answers: names of texts, of numbers, of flags, and of what may be anything."""
     found = {"text": set(), "real": set(), "bool": set(), "get": set()}
-    for path in glob.glob(TREE + "/ctl/**/*.c", recursive=True) + glob.glob(TREE + "/coordinator/*.c") + \
-            glob.glob(TREE + "/coordinator/core/report.c"):
+    for path in glob.glob(TREE + "/ctl/**/*.c", recursive=True) + glob.glob(TREE + "/chat/*/*.c") + \
+            glob.glob(TREE + "/coordinator/*.c") + glob.glob(TREE + "/coordinator/core/report.c"):
         with open(path, encoding="utf-8") as f:
             source = f.read()
         for kind, key in re.findall(r'(?:pv_json|json_object|_|\b)_?(text|real|bool|get|text_at|number_at)\('
