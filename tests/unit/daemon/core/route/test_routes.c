@@ -285,6 +285,12 @@ PV_TEST(a_route_not_to_be_taken_over_is_not)
     assert_null(goes_to("10.66.7.7"));
 }
 
+PV_TEST(an_offered_way_out_is_named_by_its_word)
+{
+    offer(BOB, "0.0.0.0/0", PV_OFFER_AUTO);
+    assert_true(fake_node_has_problem(&x.f, "`sudo p2pvpnctl route allow bob default`"));
+}
+
 PV_TEST(this_node_carries_what_it_may)
 {
     offer_by(&x.f.world.creator, "172.16.0.0/12 192.168.1.0/24", PV_OFFER_NO_NAT);
