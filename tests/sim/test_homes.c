@@ -484,6 +484,7 @@ static void take_ops(struct world *w, struct person *p)
 {
     struct pv_stream_op op;
     while (pv_streams_next_op(&p->streams, &op) == PV_OK) {
+        op.sid = pv_sid_local(op.sid); /* the client's own id */
         size_t k = 0;
         if (op.type == PV_STREAM_OPEN) {
             while (k < PIPES && w->pipes[k].p != NULL)

@@ -69,8 +69,11 @@ static bool take_status_line(struct pv_connect *c, const char *line, size_t len)
     for (size_t i = 0; i < 3; i++)
         if (d[i] < '0' || d[i] > '9')
             return false;
-    c->status = (unsigned)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
-    return c->status >= 100 && c->status < 600;
+    unsigned status = (unsigned)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
+    if (status < 100 || status >= 600)
+        return false;
+    c->status = status;
+    return true;
 }
 
 /* A list may name several schemes with their parameters in one field (RFC 9110 s11.6.1). The word

@@ -131,6 +131,7 @@ static void drain(void)
     struct pv_coordclient_event ev;
     uint32_t sid;
     while (pv_streams_next_op(&w.shell, &op) == PV_OK) {
+        op.sid = pv_sid_local(op.sid); /* the client's own id */
         struct stream *s = op.type == PV_STREAM_OPEN ? NULL : by_sid(op.sid);
         if (op.type == PV_STREAM_OPEN)
             open_stream(op.sid);
@@ -138,7 +139,7 @@ static void drain(void)
             drop(s);
     }
     while (pv_streams_next_turn(&w.shell, &sid) == PV_OK)
-        must(sid != 0);
+        must(pv_sid_local(sid) != 0);
     while (pv_fifo_take(&w.events, &ev) == PV_OK)
         take_event(&ev);
 }
