@@ -90,8 +90,8 @@ static void remove_link(struct bind *b, struct link *l)
     free(l);
 }
 
-/* Has the shell look at those that chat names. A stream that has no place yet gets one; without
- * memory the shell looks at it with the next bytes. */
+/* Has the shell look at the streams that chat names. A stream that has no place yet gets one;
+ * without memory the shell looks at it with the next bytes. */
 static void carry_streams(struct bind *b, pv_ns now)
 {
     struct pv_streams *streams = &b->node->streams;

@@ -173,8 +173,8 @@ static bool find(const void *node, const struct pv_overlay_query *q,
     *ret_member = (struct pv_overlay_member){.kind = PV_OVERLAY_NONE};
     if (m != NULL) {
         fill(n, m, q->story, ret_member);
-        /* A phone that nobody carries any more has no p2pvpnd all the same. That is looked for
-         * where a user names it, since it walks over all routes. */
+        /* A phone that has lost its gateway still has no p2pvpnd. Only a user's word is checked
+         * for it, because the check walks over all routes. */
         if (q->how == PV_OVERLAY_BY_WORD && ret_member->is_peer &&
             pv_roster_lost_gateway(n->roster, m) != NULL)
             ret_member->kind = PV_OVERLAY_PHONE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * overlay.h - the node's side of chat/node.h: answers by the daemon's own tables, and does what
- * chat asks for. Knows no more of chat than that header.
+ * chat asks for. It knows nothing of chat but that header.
  */
 #pragma once
 

@@ -3,8 +3,8 @@
  * nodecall.h - chat's end of the socket to the node: a struct pv_overlay whose functions ask the
  * node by frames, and the frames that the node sends, given to a struct pv_overlay_told.
  *
- * FIND, NEXT, MAY, LINK and SIGN wait for their answer: the node answers from its tables, about
- * 30 us later, and never waits for chat. So each answer is the node's present one. What find()
+ * FIND, NEXT, MAY, LINK and SIGN wait for their answer: the node answers from its tables and never
+ * waits for chat. So each answer is the node's present one. What find()
  * answered is remembered: it is good until the node tells of a change, and for VALID at most; and
  * it is what is known while the node is away, so that people keep their names and messages can be
  * written to them.

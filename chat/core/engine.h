@@ -73,7 +73,7 @@ struct pv_view pv_chat_stream_out(struct pv_chat *c, uint32_t sid); /* until the
 void pv_chat_stream_wrote(struct pv_chat *c, uint32_t sid, size_t n, pv_ns now);
 bool pv_chat_stream_is_full(const struct pv_chat *c, uint32_t sid);
 /* The next stream to be closed, once what it has is written; or to be looked at, since it has
- * output, or is full, or is full no longer. PV_ERR_AGAIN. Connects those that are to be opened. */
+ * output, became full, or has room again. PV_ERR_AGAIN. Connects the streams that are to open. */
 PV_MUST_CHECK int pv_chat_next_close(struct pv_chat *c, uint32_t *ret_sid, pv_ns now);
 PV_MUST_CHECK int pv_chat_next_look(struct pv_chat *c, uint32_t *ret_sid);
 

@@ -23,7 +23,7 @@
 struct pv_chatlink;
 struct pv_rooms;
 
-/* Parts of chat look again: a set of these bits, behind those of enum pv_overlay_fact. */
+/* What changed in chat itself: a set of these bits, above the bits of enum pv_overlay_fact. */
 enum pv_chat_fact {
     PV_CHAT_FACT_ROOMS = 1u << 16, /* a room was made, accepted or left, or who is in it changed */
     PV_CHAT_FACT_STORE = 1u << 17, /* a write failed: write again all that is to be kept */
@@ -62,7 +62,7 @@ struct pv_chat {
 
     /* each written by the part around it */
     struct pv_chatlink *link; /* connections between members, and what goes over them */
-    struct pv_fifo lines;     /* of them those that are for rooms (chatlink.h) */
+    struct pv_fifo lines;     /* lines that came for rooms (chatlink.h) */
     struct pv_rooms *rooms;
 
     unsigned facts; /* not delivered yet */
@@ -101,8 +101,8 @@ bool pv_chat_member(const struct pv_chat *c, const uint8_t *key,
 /* The same of one that this node can have to do with. */
 bool pv_chat_peer(const struct pv_chat *c, const uint8_t *key,
                   struct pv_overlay_member *ret_member);
-/* The member with a p2pvpnd, other than this node, behind `after`; NULL: the first. False: there is
- * no more. after and ret_member may be the same. */
+/* Finds the member with a p2pvpnd, other than this node, behind `after`; NULL: the first. Returns
+ * false behind the last. after and ret_member may be the same. */
 bool pv_chat_next_node(const struct pv_chat *c, const struct pv_overlay_member *after,
                        struct pv_overlay_member *ret_member);
 /* Returns true if the machine with this key can be reached now. */
@@ -112,7 +112,7 @@ static inline bool pv_chat_can_connect(const struct pv_chat *c, const struct pv_
 {
     return pv_chat_own(c)->on_overlay && m->is_there;
 }
-/* May the member use the service of this node, or (to) this node the member's? */
+/* Returns true if the member may use the service of this node, or (to) this node the member's. */
 static inline bool pv_chat_admits(const struct pv_chat *c, const uint8_t *key,
                                   enum pv_overlay_service service, bool to)
 {
@@ -136,8 +136,8 @@ const char *pv_chat_who(const struct pv_chat *c, const uint8_t *key, char buf[st
 
 /* --- clients ------------------------------------------------------------------------------- */
 
-/* Does this node lack a network, or is it no member? Then the request is answered, and the result
- * is false. what: the command, which begins the sentence. */
+/* Returns true if this node is a member. Otherwise answers the request with the reason. what: the
+ * command, which begins the sentence. */
 bool pv_chat_need_network(const struct pv_chat *c, const char *what, uint64_t handle, pv_ns now);
 /* A request that is to be answered. */
 struct pv_chat_asker {
@@ -152,7 +152,7 @@ bool pv_chat_need(const struct pv_chat *c, const char *word, enum pv_overlay_nee
                   const struct pv_chat_asker *asker, struct pv_overlay_member *ret_member);
 /* A peer of this node, static ones too, that a user's word means. */
 bool pv_chat_find(const struct pv_chat *c, const char *word, struct pv_overlay_member *ret_member);
-/* Is this node's user kept from the service? Then the request is answered with the rule. */
+/* Returns true if a rule keeps this node from the service, and then answers the request with it. */
 bool pv_chat_refuse(const struct pv_chat *c, const struct pv_overlay_member *m,
                     enum pv_overlay_service service, const char *what, uint64_t handle);
 /* Something happens now: tells clients that listen, and takes body. */

@@ -80,8 +80,7 @@ bool pv_chatqueue_submit(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chat
  * false. */
 void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqueue_done_fn *done,
                        void *self, pv_ns deadline, size_t size);
-/* self is not called any more. Its jobs are done all the same; end, if not NULL, frees what its
- * waits own. */
+/* Calls self no longer. Its jobs are still done; end, if not NULL, frees what its waits own. */
 void pv_chatqueue_forget(struct pv_chatqueue *q, const void *self,
                          void (*end)(struct pv_chatwait *wait));
 

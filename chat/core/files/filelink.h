@@ -109,7 +109,7 @@ struct pv_filelink_config {
     /* The key of the pair, as struct pv_overlay's link() (chat/node.h). NULL: connections are taken
      * unproven. */
     enum pv_overlay_link (*keys)(const void *owner, const uint8_t *pk, uint8_t *ret_key);
-    struct pv_streams *streams; /* borrowed: those that have output */
+    struct pv_streams *streams; /* borrowed: streams that have output */
     uint8_t own_pk[PV_SIGN_PK_LEN];
     struct pv_fifo *ops; /* borrowed: of struct pv_fileop, for the owner to take */
     /* May files go to the member (to), or come from it? Asked when one is offered, when it begins

@@ -18,7 +18,7 @@
 #include "proto/local/ctlapi_request.h"
 
 #define VALUE_FILES "files"     /* the table's name in the store */
-#define VALUE_PINS  "file-pins" /* that of the pins of auto-accept */
+#define VALUE_PINS  "file-pins" /* the pins of auto-accept */
 
 struct files {
     struct pv_chat *chat;
