@@ -592,51 +592,95 @@ void pv_peer_set_phone_presence(struct pv_peer *p, bool online, pv_ns now)
     pv_trace_add(&p->trace, now, "presence: %s", online ? "online" : "offline");
 }
 
+static const char *presence_name(enum pv_presence presence)
+{
+    switch (presence) {
+    case PV_PRESENCE_UNKNOWN:
+        return "unknown";
+    case PV_PRESENCE_ONLINE:
+        return "online";
+    case PV_PRESENCE_OFFLINE:
+        return "offline";
+    }
+    return "";
+}
+
+/* What `status` and the packet threads are told. */
+static void show_presence(struct pv_peer *p, bool changed, pv_ns now)
+{
+    bool offline = p->presence == PV_PRESENCE_OFFLINE;
+    if (pv_fp_builder_set_offline(p->node->fp, p->id, offline) != PV_OK)
+        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
+               p->name);
+    if (!changed)
+        return;
+    p->news |= PV_PEER_FACT_PRESENCE;
+    pv_trace_add(&p->trace, now, "presence: %s", presence_name(p->presence));
+}
+
+/* The coordinator says that it is offline; was_online: it said otherwise before. A path that
+ * answers outweighs that word. A suspect path and that word agree: the peer is gone. A path that
+ * rests is checked, because the peer may have died before it had keys to say goodbye. */
+static void is_offline(struct pv_peer *p, bool was_online, pv_ns now)
+{
+    if (p->ice != NULL)
+        pv_ice_set_present(p->ice, false, now);
+    if (p->path_state == PV_PATH_STATE_SUSPECT)
+        pv_peer_goodbye(p, now);
+    else if (was_online && p->ice != NULL && pv_ice_state(p->ice) != PV_ICE_DORMANT &&
+             pv_peer_has_path(p))
+        pv_ice_kick(p->ice, now);
+}
+
+/* It connected anew. Where it restarted, its keys and credentials are gone: it answers our
+ * description with a new gen and a handshake. Where it did not, it only acknowledges. */
+static void came_online(struct pv_peer *p, pv_ns now)
+{
+    switch (p->state) {
+    case PV_PEER_UP:
+        pv_descx_repeat(&p->descx);
+        break;
+    case PV_PEER_REACHING:
+        pv_descx_kick(&p->descx);
+        break;
+    case PV_PEER_IDLE:
+    case PV_PEER_FAILED:
+        if (pv_peer_is_wanted(p, now))
+            reach(p, "it came online", now);
+        break;
+    }
+}
+
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now)
 {
     if (p->is_static)
         return; /* it has no p2pvpnd that the coordinator could know of */
-    bool came = presence == PV_PRESENCE_ONLINE &&
-                (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
-    bool changed = presence != p->presence;
-    bool went = presence == PV_PRESENCE_OFFLINE && p->presence == PV_PRESENCE_ONLINE;
-    if (changed && p->presence == PV_PRESENCE_ONLINE)
-        p->gone_us = pv_node_wall_us(p->node, now);
-    if (presence == PV_PRESENCE_OFFLINE && since_us != 0)
-        p->gone_us = since_us;
+    enum pv_presence before = p->presence;
+    bool was_online = before == PV_PRESENCE_ONLINE;
+    bool same_hello = was_online && since_us == p->since_us;
     p->presence = presence;
-    p->news |= changed ? PV_PEER_FACT_PRESENCE : 0;
-    if (presence == PV_PRESENCE_ONLINE)
+    switch (presence) {
+    case PV_PRESENCE_UNKNOWN:
+        if (was_online)
+            p->gone_us = pv_node_wall_us(p->node, now);
+        break;
+    case PV_PRESENCE_ONLINE:
         p->since_us = since_us;
-    if (pv_fp_builder_set_offline(p->node->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
-        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
-               p->name);
-    if (changed)
-        pv_trace_add(&p->trace, now, "presence: %s",
-                     presence == PV_PRESENCE_ONLINE    ? "online"
-                     : presence == PV_PRESENCE_OFFLINE ? "offline"
-                                                       : "unknown");
+        break;
+    case PV_PRESENCE_OFFLINE:
+        if (since_us != 0)
+            p->gone_us = since_us;
+        else if (was_online)
+            p->gone_us = pv_node_wall_us(p->node, now);
+        break;
+    }
+    show_presence(p, presence != before, now);
     update_reach(p, now);
-    if (presence == PV_PRESENCE_OFFLINE && p->ice != NULL)
-        pv_ice_set_present(p->ice, false, now);
-    /* Suspect and offline agree: it is gone. A path that answers outweighs the coordinator's word,
-     * so a path that rests is asked: its peer may have died before it had keys to say goodbye. */
-    if (presence == PV_PRESENCE_OFFLINE && p->path_state == PV_PATH_STATE_SUSPECT)
-        pv_peer_goodbye(p, now);
-    else if (went && p->ice != NULL && pv_ice_state(p->ice) != PV_ICE_DORMANT &&
-             pv_peer_has_path(p))
-        pv_ice_kick(p->ice, now);
-    if (!came)
-        return;
-    /* It connected anew. Where it restarted, its keys and credentials are gone: it answers our
-     * description with a new gen and a handshake. Where it did not, it only acknowledges. */
-    if (p->state == PV_PEER_UP)
-        pv_descx_repeat(&p->descx);
-    else if (p->state == PV_PEER_REACHING)
-        pv_descx_kick(&p->descx);
-    else if (pv_peer_is_wanted(p, now))
-        reach(p, "it came online", now);
+    if (presence == PV_PRESENCE_OFFLINE)
+        is_offline(p, was_online, now);
+    else if (presence == PV_PRESENCE_ONLINE && !same_hello)
+        came_online(p, now);
 }
 
 void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now)
@@ -670,68 +714,103 @@ static void take_back(struct pv_peer *p, pv_ns now)
     p->left_at = 0;
 }
 
-void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+/* Is there reason and room to read it? Where not, it counts as lost, and the sender repeats it. */
+static bool reads_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
-    const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
     if (!pv_peer_is_node(p))
-        return; /* whoever has the file of a phone can sign as it */
+        return false; /* whoever has the file of a phone can sign as it */
     if (p->left_at != 0 && desc->gen == p->descx.theirs.gen)
-        return; /* of the life that ended */
-    bool replaces = p->descx.theirs.gen != 0;
+        return false; /* of the life that ended */
     if (p->remote == NULL)
         p->remote = calloc(1, sizeof(*p->remote));
-    if (p->remote == NULL)
-        return; /* as if it were lost: it comes again */
-    if (!pv_peer_pq_affords(p, desc, now))
-        return; /* likewise */
-    enum pv_descx_verdict v =
-        pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
-    if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
-        p->chain_known = true;
-    /* Even a repetition shows that it is there. */
-    if (v == PV_DESCX_DUPLICATE && p->chain_known && p->ice != NULL)
-        pv_ice_set_present(p->ice, true, now);
-    if (v == PV_DESCX_DUPLICATE)
-        pv_peer_pq_again(p, desc, now);
-    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
-        return;
+    return p->remote != NULL && pv_peer_pq_affords(p, desc, now);
+}
 
-    take_back(p, now);
-    /* Whole descriptions replace each other, so none that was lost has to be made up for. */
+/* A repetition of the one that we have shows that it is there. */
+static void repeats_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    if (p->chain_known && p->ice != NULL)
+        pv_ice_set_present(p->ice, true, now);
+    pv_peer_pq_again(p, desc, now);
+}
+
+/* Whole descriptions replace each other, so none that was lost has to be made up for. */
+static void keep_desc(struct pv_peer *p, const struct pv_desc *desc)
+{
     *p->remote = *desc;
     p->remote->pq = NULL; /* it is not kept */
     pv_peer_prune_relays(p->remote, p->pk);
-    if (v == PV_DESCX_NEW_GEN)
-        pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
+}
+
+/* It wants a path to us, or a better one: both sides have to send. */
+static void answer_desc(struct pv_peer *p, pv_ns now)
+{
     if (pv_peer_rests(p, now)) /* it may have found the path dead, and our NAT may be the reason */
         p->due |= PV_PEER_DUE_NAT_DOUBT;
-    if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
+    if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL)
         pv_peer_begin(p, "it wants to reach us", now);
-        if (p->ice == NULL)
-            return;
-    } else if (pv_peer_is_relayed(p)) {
-        pv_ice_try_others(p->ice, now); /* it tries to leave the relay: both have to send */
-    } else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+    else if (pv_peer_is_relayed(p))
+        pv_ice_try_others(p->ice, now);
+    else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT)
         pv_ice_kick(p->ice, now);
-    }
-    /* The first gen we hear of is the life our messages went to. */
-    if (v == PV_DESCX_NEW_GEN && replaces) {
-        pv_session_peer_new_gen(p->session);
-        /* Where it restarted it knows our keys no more: packets wait for others, or the first ones
-         * would be lost. Without memory they are, as on the network. In-band messages do not ask
-         * for keys, as packets do, so they are asked for here. */
-        (void)!pv_fp_builder_send_with(p->node->fp, p->id, 0);
-        pv_session_want(p->session, now);
-    }
+}
+
+/* It began anew after messages of ours went to an earlier life of it. Where it restarted it knows
+ * our keys no more: packets wait for others, or the first ones would be lost. Without memory they
+ * are, as on the network. In-band messages do not ask for keys, as packets do, so they are asked
+ * for here. */
+static void doubt_keys(struct pv_peer *p, pv_ns now)
+{
+    pv_session_peer_new_gen(p->session);
+    (void)!pv_fp_builder_send_with(p->node->fp, p->id, 0);
+    pv_session_want(p->session, now);
+}
+
+/* Candidates, suite and handshake message of what was kept. */
+static void use_desc(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now)
+{
     take_remote(p, now);
     pv_ice_set_present(p->ice, true, now);
     pv_session_set_suite(p->session, pv_peer_suite(p), now);
-    pv_peer_pq_take(p, desc, v == PV_DESCX_NEW_GEN, now);
+    pv_peer_pq_take(p, desc, new_gen, now);
     if (desc->wg_len > 0)
         pv_peer_take_wg(p, desc, now);
     else
         want_keys(p, now);
     pv_peer_check_trial(p, now);
+}
+
+void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    if (!reads_desc(p, desc, now))
+        return;
+    bool is_first = p->descx.theirs.gen == 0;
+    enum pv_descx_verdict v =
+        pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev},
+                         (struct pv_descx_id){desc->re_gen, desc->re_rev});
+    if (p->descx.own.gen != 0 && desc->re_gen == p->descx.own.gen)
+        p->chain_known = true;
+    switch (v) {
+    case PV_DESCX_STALE:
+        return;
+    case PV_DESCX_DUPLICATE:
+        repeats_desc(p, desc, now);
+        return;
+    case PV_DESCX_NEW_REV:
+    case PV_DESCX_NEW_GEN:
+        break;
+    }
+    bool new_gen = v == PV_DESCX_NEW_GEN;
+    take_back(p, now);
+    keep_desc(p, desc);
+    if (new_gen)
+        pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
+    answer_desc(p, now);
+    if (p->ice == NULL)
+        return; /* out of memory: the next one begins again */
+    if (new_gen && !is_first)
+        doubt_keys(p, now);
+    use_desc(p, desc, new_gen, now);
 }
 
 /* --- datagrams in ---------------------------------------------------------------------------- */
