@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "chat/ctl/chatmsg.h"
 #include "chat/proto/chat.h"
-#include "chat/screen/tuiwords.h"
+#include "chat/screen/model/tuiwords.h"
 #include "sys/proc/clock.h"
 
 enum {

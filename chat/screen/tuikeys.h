@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "chat/screen/tuimodel.h"
+#include "chat/screen/model/tuimodel.h"
 
 /* So long after the one before a character belongs to the same sequence: a person who presses the
  * escape key and goes on typing takes longer. */

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "chat/screen/tuimodel.h"
+#include "chat/screen/model/tuimodel.h"
 
 enum {
     PV_TUI_MIN_ROWS = 5,

@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "chat/screen/model/tuiwords.h"
 #include "chat/screen/tuiview.h"
-#include "chat/screen/tuiwords.h"
 #include "ctl/lib/show.h"
 #include "tests/fuzz/fuzz_util.h"
 

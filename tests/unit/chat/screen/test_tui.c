@@ -6,10 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chat/screen/model/tuiwords.h"
 #include "chat/screen/tuilink.h"
 #include "chat/screen/tuiterm.h"
 #include "chat/screen/tuiview.h"
-#include "chat/screen/tuiwords.h"
 #include "sys/file/file.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
-#include "chat/screen/tuimodel.h"
+#include "chat/screen/model/tuimodel.h"
 
 /* Where in the line the argument of a command begins, which the line starts with; 0: it does not.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The input line: text in UTF-8 with a cursor that moves by characters, and the lines before it. */
-#include "chat/screen/tuiedit.h"
+#include "chat/screen/model/tuiedit.h"
 
 #include <stdlib.h>
 #include <string.h>

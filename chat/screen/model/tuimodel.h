@@ -11,9 +11,9 @@
 #include <jansson.h>
 
 #include "base/text.h"
-#include "chat/screen/tuiedit.h"
-#include "chat/screen/tuisettings.h"
-#include "chat/screen/tuiwords.h"
+#include "chat/screen/model/tuiedit.h"
+#include "chat/screen/model/tuisettings.h"
+#include "chat/screen/model/tuiwords.h"
 #include "ctl/lib/show.h"
 #include "proto/local/ctlapi_request.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Words that are typed as commands, and what Tab makes of their beginnings. */
-#include "chat/screen/tuiwords.h"
+#include "chat/screen/model/tuiwords.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "chat/screen/tuiedit.h"
+#include "chat/screen/model/tuiedit.h"
 
 static const struct {
     const char *name;

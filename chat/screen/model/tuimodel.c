@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tuimodel.c - the chat's knowledge: conversations, their lines, who is there; and what it wants
  * asked. Pure: no terminal and no socket, so that a test can type and answer. */
-#include "chat/screen/tuimodel.h"
+#include "chat/screen/model/tuimodel.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

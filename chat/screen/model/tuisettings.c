@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A user's settings of the terminal chat: the table of keys. */
-#include "chat/screen/tuisettings.h"
+#include "chat/screen/model/tuisettings.h"
 
 #include <stddef.h>
 #include <stdio.h>
