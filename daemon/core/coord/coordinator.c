@@ -687,6 +687,7 @@ static void show_connection(struct pv_coord *c, pv_ns now)
     info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
     info->tls = pv_coordclient_is_tls(c->node->coord);
     show_way(c);
+    c->node->coord_info.heard_at = pv_coordclient_heard_at(c->node->coord);
     c->node->coord_info.rtt = pv_coordclient_rtt(c->node->coord);
     c->node->coord_info.clock =
         (struct pv_wall){.us = pv_coordclient_time_us(c->node->coord, now), .at = now};
@@ -930,9 +931,16 @@ static void run_coordinator(void *part, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_coord *c = part;
+    struct pv_coordclient *coord = c->node->coord;
+    /* Without this the connection would wait for its timeout. */
+    if ((facts & PV_FACT_ADDRESS_GONE) != 0)
+        pv_coordclient_moved(coord, now);
+    /* A NAT that forgot us forgot the coordinator, too. */
+    if ((facts & PV_FACT_MOVED) != 0)
+        pv_coordclient_remapped(coord, now);
     /* A relay's silence may be that of the coordinator's machine. */
-    if ((facts & PV_FACT_NAT_DOUBT) != 0)
-        pv_coordclient_doubt(c->node->coord, now);
+    if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_UDP_DOUBT)) != 0)
+        pv_coordclient_doubt(coord, now);
     /* Not how far the log was read: that follows what membership stores, and comes with it. */
     if ((facts & PV_FACT_STORE) != 0) {
         save_tls_hosts(c);

@@ -137,6 +137,7 @@ struct pv_coord_info {
     bool keys_twice;     /* another machine connected with this identity, ever */
     uint64_t connects;   /* as a member, ever */
     pv_ns connected_at;  /* as a member, the last time */
+    pv_ns heard_at;      /* something came by the present connection last; 0: never */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
     struct pv_addr addr;        /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                   /* is it inside TLS? */

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
@@ -158,7 +157,7 @@ static void note_left_out(struct pv_gatherer *g, size_t left_out)
 
 /* Could the connection to the coordinator leave from it? It leaves from a source address of the way
  * out, where there was one. Those of containers come and go all the time, and must not end it: it
- * has to prove itself anyhow when addresses change (pv_coordclient_kick()). */
+ * has to prove itself anyhow when addresses change (coord/coordinator.c). */
 static bool may_have_connection(const struct pv_gatherer *g, const struct base *b)
 {
     bool known = false;
@@ -728,11 +727,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_gatherer *g = part;
     struct pv_node *n = g->node;
-    /* An address that is gone takes the coordinator's connection with it, which would otherwise
-     * wait for its timeout. */
     if ((facts & (PV_FACT_LINKS | PV_FACT_INTERFACE | PV_FACT_NETWORK)) != 0 && rebuild(g, now) &&
         (facts & PV_FACT_LINKS) != 0)
-        pv_coordclient_moved(n->coord, now);
+        pv_node_raise(n, PV_FACT_ADDRESS_GONE);
     if ((facts & PV_FACT_LINKS) != 0)
         ask_all(g, now); /* the way out may have changed although the addresses did not */
     if ((facts & PV_FACT_SERVERS) != 0)
@@ -757,7 +754,6 @@ static void run(void *part, pv_ns now)
     if (!g->changed)
         return;
     g->changed = false;
-    pv_coordclient_remapped(g->node->coord, now); /* a NAT that forgot us forgot it, too */
     pv_node_raise(g->node, PV_FACT_MOVED);
     pv_candidates_compose(g->node, now);
 }

@@ -11,7 +11,6 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/gatherer.h"
@@ -534,7 +533,7 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
      * that would be due soon anyway: no packet is sent for this alone. */
     if (pv_udpwatch_take_ask(&r->udp)) {
         pv_gatherer_refresh(n->ways.gatherer, now);
-        pv_coordclient_doubt(n->coord, now);
+        pv_node_raise(n, PV_FACT_UDP_DOUBT);
     }
     if (!pv_udpwatch_take_changed(&r->udp))
         return;
@@ -565,7 +564,7 @@ static void run(void *part, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_relays *r = part;
-    pv_udpwatch_handle_timeout(&r->udp, pv_coordclient_heard_at(r->node->coord), now);
+    pv_udpwatch_handle_timeout(&r->udp, r->node->coord_info.heard_at, now);
     pv_turnservers_handle_timeout(&r->servers, now);
     EACH_WAY(r, via)
     pv_relayway_handle_timeout(r->ways[via], now);

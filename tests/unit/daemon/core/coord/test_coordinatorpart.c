@@ -717,6 +717,20 @@ PV_TEST_IN(a_user_who_switched_it_off_offers_nothing, start, stop_server)
     assert_int_equal(node.node.coord_info.keys, PV_COORD_CLASSICAL);
 }
 
+/* It would wait for its timeout otherwise. */
+PV_TEST_IN(a_connection_from_an_address_that_is_gone_ends, start, stop_server)
+{
+    start_with(PV_PQ_ON);
+    meet_again(false);
+    assert_true(node.node.online);
+    assert_int_not_equal(node.node.coord_info.heard_at, 0);
+    fake_node_raise(&node, PV_FACT_MOVED);
+    assert_true(node.node.online); /* another mapping is no reason: it is only asked */
+    fake_node_raise(&node, PV_FACT_ADDRESS_GONE);
+    assert_false(node.node.online);
+    assert_int_equal(node.node.coord_info.heard_at, 0);
+}
+
 /* Its last word is known until the next connection has ended. */
 PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that finds this node's own addresses and keeps the list of them: all kinds, whole each
  * time. */
-#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/path/gatherer.h"
 #include "proto/stun/stun.h"
@@ -9,15 +8,11 @@
 
 static struct fake_peers x;
 static struct pv_stunroute route;
-static struct pv_fifo events;
 static bool has_news;
 
 void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_gatherer);
-    const struct pv_coordclient_config cc = {
-        .rng = x.f.node.rng, .streams = &x.f.node.streams, .events = &events};
-    assert_ok(pv_coordclient_new(&x.f.node.coord, &cc));
     memset(&route, 0, sizeof(route));
     has_news = false;
     x.f.node.ways.stunroute = &route;
@@ -29,7 +24,6 @@ void test_before_each(void)
 void test_after_each(void)
 {
     fake_node_done(&x.f);
-    pv_coordclient_free(x.f.node.coord);
 }
 
 /* --- the machine, its servers and its NAT ----------------------------------------------------- */
@@ -190,6 +184,9 @@ PV_TEST(addresses_of_the_machine_are_listed_and_told)
     x.f.part->on_facts(x.f.self, PV_FACT_LINKS, x.f.now); /* the same again */
     x.f.part->run(x.f.self, x.f.now);
     assert_int_equal(x.f.node.facts, 0);
+    x.f.node.host.links[0].addr.base = pv_addr4(192, 168, 1, 21, 0);
+    x.f.part->on_facts(x.f.self, PV_FACT_LINKS, x.f.now);
+    assert_true((x.f.node.facts & PV_FACT_ADDRESS_GONE) != 0);
 }
 
 PV_TEST(addresses_of_the_overlay_are_no_candidates)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that keeps relays ready: the coordinator's offer, channels of peers in use, and the way
  * when UDP is blocked. The server is played here. */
-#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
@@ -16,33 +15,10 @@ static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 
 static struct pv_addr phone_port; /* that the server gives; PV_AF_NONE: it knows no phone ports */
 
 static struct pv_addr mapped; /* where the server sees this node */
-static pv_ns heard_at;        /* the coordinator, by TCP; PV_NEVER: all the time */
-static unsigned n_doubts;
-
-/* Stand in for coordclient.c. */
-void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
-{
-}
-
-void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now)
-{
-}
-
-pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c)
-{
-    return pv_min_ns(heard_at, x.f.now);
-}
-
-void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
-{
-    n_doubts++;
-}
 
 void test_before_each(void)
 {
     memset(&route, 0, sizeof(route));
-    n_doubts = 0;
-    heard_at = PV_NEVER;
     mapped = pv_addr4(198, 51, 100, 1, 40000);
     phone_port = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
@@ -53,6 +29,7 @@ void test_before_each(void)
     n->coord_info.servers[0] = server;
     n->coord_info.n_servers = 1;
     n->coord_info.addr = server;
+    n->coord_info.heard_at = PV_NEVER; /* by TCP, all the time */
     /* so that what the relay sees of this node is a candidate */
     n->host.links[0] = (struct pv_link_addr){
         .ifname = "eth0", .ifindex = 2, .up = true, .addr = {pv_addr4(192, 168, 1, 20, 0), 24}};
@@ -593,15 +570,14 @@ PV_TEST(a_coordinator_that_is_gone_does_not_block_udp)
 {
     welcome(true);
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
-    heard_at = x.f.now;
-    n_doubts = 0;
+    x.f.node.coord_info.heard_at = x.f.now;
     x.f.now += PV_MS(1);
     fake_node_raise(&x.f, PV_FACT_NAT_DOUBT);
-    assert_int_equal(n_doubts, 1); /* it is asked by TCP as well */
+    assert_true((x.f.node.facts & PV_FACT_UDP_DOUBT) != 0); /* it is asked by TCP as well */
     for (unsigned i = 0; i < 20; i++)
         fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
     assert_false(x.f.node.ways.udp_blocked);
-    heard_at = PV_NEVER;
+    x.f.node.coord_info.heard_at = PV_NEVER;
     fake_node_wait(&x.f, 2 * PV_UDPWATCH_VERDICT);
     assert_true(x.f.node.ways.udp_blocked);
 }
