@@ -79,7 +79,8 @@ static int start_threads(struct pv_datapath *dp)
     return PV_OK;
 }
 
-/* That this process may run on; those of a machine of more than cpu_set_t has room for are many. */
+/* Processors that this process may run on. If the machine has more than cpu_set_t has room for,
+ * they are many. */
 static int processors(void)
 {
     cpu_set_t set;
@@ -123,7 +124,7 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp)
         return NULL;
     if (dp->running)
         stop_threads(dp, dp->n_lanes);
-    /* The threads have ended by now: nothing below is shared any more. */
+    /* The threads have ended by now: nothing below is shared any longer. */
     for (unsigned i = 0; i < dp->n_lanes; i++)
         pv_lane_done(&dp->lanes[i]);
     pv_qsbr_free(dp->qsbr);

@@ -48,18 +48,18 @@ PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tu
 /* Reads the sockets of the port from now on, or leaves what comes in them. */
 void pv_datapath_hear(struct pv_datapath *dp, bool hears);
 
-/* The other IPv4 sockets packets are carried on, all of them; more than PV_SOCKSET_MAX are ignored.
- * They are the caller's, who may close those that were taken out when this returns; the threads go
- * on meanwhile. */
+/* Sets all other IPv4 sockets that carry packets; more than PV_SOCKSET_MAX are ignored. The
+ * sockets are the caller's, who may close removed sockets when this returns. The threads go on
+ * meanwhile. */
 void pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_sockset_sock *socks, size_t n);
 
-/* True once after the TUN disappeared (ip link del): nothing goes through it any more. */
+/* Returns true once after the TUN disappeared (ip link del): nothing passes it any longer. */
 bool pv_datapath_tun_is_gone(struct pv_datapath *dp);
 
 /* Takes the snapshot and wakes the threads. PV_ERR_NOMEM: it was freed, the old one stays. */
 PV_MUST_CHECK int pv_datapath_publish(struct pv_datapath *dp, struct pv_fp_snapshot *snap);
-/* Frees snapshots no thread can see any more. Returns when to call again: PV_NEVER when none is
- * left. */
+/* Frees snapshots that no thread can see any longer. Returns when to call again: PV_NEVER if none
+ * is left. */
 pv_ns pv_datapath_reclaim(struct pv_datapath *dp, pv_ns now);
 
 /* One control packet to a peer: in-band, or empty for a keepalive. PV_ERR_NO_SPACE: dropped, too

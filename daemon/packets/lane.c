@@ -215,8 +215,8 @@ static bool stream_round(struct pv_lane *lane, pv_ns now)
     return rx_copies(lane, &c, now);
 }
 
-/* Takes the datagrams that worker 0 received for us; worker 0: those that control received
- * (pv_datapath_hand). */
+/* Takes the datagrams that worker 0 received for this worker. Worker 0 takes those that control
+ * received (pv_datapath_hand). */
 static bool handed_round(struct pv_lane *lane, pv_ns now)
 {
     struct copies c = {.n = 0};

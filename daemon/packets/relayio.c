@@ -100,8 +100,9 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 
 /* --- events -------------------------------------------------------------------------------- */
 
-/* Is there room for all that open streams may still say (each that it is connected, and that it has
- * ended), for one that cannot be opened, and for what the end of the ring leaves unused? */
+/* Returns true if there is room for all events that may still come: for each open stream that it is
+ * connected and that it has ended, for one stream that cannot be opened, and for what the end of
+ * the ring leaves unused. */
 static bool has_event_room(const struct pv_relayio *io)
 {
     const size_t events = 2 * PV_RELAYIO_STREAMS + 1;
@@ -137,7 +138,7 @@ static void forget(struct conn *c)
     *c = (struct conn){.fd = -1};
 }
 
-/* The reason of TLS says more than that of the socket under it. */
+/* The reason of TLS says more than the reason of the socket under it. */
 static void fail_conn(struct pv_relayio *io, struct conn *c, int status)
 {
     const char *why = c->tls != NULL ? pv_tls_error(c->tls) : "";
@@ -327,8 +328,8 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relaystr
         r = pv_stream_connect(to->to[0] == '\0' ? &to->addr : &to->via, &anywhere, &c->fd);
     if (r < 0)
         return r;
-    /* Bytes that wait in the kernel cannot be dropped any more, and they delay every packet
-     * behind them. */
+    /* Bytes that wait in the kernel can no longer be dropped, and they delay every packet behind
+     * them. */
     pv_stream_set_shallow(c->fd);
     c->stage = STAGE_TCP;
     return PV_OK;
@@ -441,9 +442,9 @@ static void take_record(struct pv_relayio *io, enum pv_relayio_sender sender, st
     }
 }
 
-/* Control has not taken its events for long: what it orders waits until it has, or an event of a
- * stream could find no room and control would believe for ever what is no longer so. At the end
- * nobody asks for events any more. */
+/* Control has not taken its events for long. Its orders wait until it has, or an event of a stream
+ * could find no room and control would keep a wrong picture for ever. At the end nobody asks for
+ * events. */
 static bool is_held_up(struct pv_relayio *io, size_t sender)
 {
     bool held_up =
@@ -625,8 +626,8 @@ static int push(struct pv_relayio *io, enum pv_relayio_sender sender, struct rec
     return r;
 }
 
-/* Would a CLOSE of every stream still fit behind a record with so many bytes? The record may also
- * leave that many unused at the end of the ring. */
+/* Returns true if a CLOSE of every stream still fits behind a record of so many bytes. The record
+ * may also leave as many bytes unused at the end of the ring. */
 static bool leaves_close_room(const struct pv_relayio *io, size_t bytes)
 {
     return pv_ring_room(io->to[PV_RELAYIO_CONTROL]) >=

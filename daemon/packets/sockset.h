@@ -35,7 +35,7 @@ struct pv_sockset {
 
 void pv_sockset_enter(struct pv_sockset *set, unsigned thread);
 void pv_sockset_leave(struct pv_sockset *set, unsigned thread);
-/* The descriptor of an id; -1: it is not among them (any more). Inside only. */
+/* Returns the descriptor of an id, or -1 if the set has no such socket. Inside only. */
 int pv_sockset_fd(const struct pv_sockset *set, uint16_t id);
 /* The socket in place i of PV_SOCKSET_MAX; false: nothing. Inside only. */
 bool pv_sockset_at(const struct pv_sockset *set, size_t i, struct pv_sockset_sock *ret_sock);

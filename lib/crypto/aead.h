@@ -27,7 +27,8 @@ enum pv_suite {
     PV_SUITES,
 };
 const char *pv_suite_name(enum pv_suite suite); /* "chacha20-poly1305", "aes-256-gcm" */
-/* Has this processor instructions for AES-GCM? Without them it is slow, and leaks by its timing. */
+/* Returns true if this processor has instructions for AES-GCM. Without them AES-GCM is slow and
+ * leaks by its timing. */
 bool pv_suite_aes_is_fast(void);
 
 /* One-shot ChaCha20-Poly1305 with WireGuard's/Noise's nonce from counter. ct has pt.len + 16 bytes
@@ -84,9 +85,9 @@ PV_MUST_CHECK int pv_aead_measure_cost(pv_ns (*clock)(void));
 /* ns that sealing or opening a packet of 1,420 and one of 100 bytes take together with the library
  * that engines use; 0: not measured. */
 uint32_t pv_aead_cost(enum pv_suite suite);
-/* Bytes of such packets that the library of this number, from 0 on, seals and opens in a second; 0:
- * it does not do that suite here. PV_ERR_NOT_FOUND: this build has no more libraries; PV_ERR_NOMEM.
- */
+/* Bytes of such packets that library number index (from 0 on) seals and opens in a second; 0 if the
+ * library does not do that suite here. PV_ERR_NOT_FOUND: this build has no more libraries;
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_aead_measure(size_t index, enum pv_suite suite, size_t packet,
                                   pv_ns (*clock)(void), const char **ret_name, double *ret_rate);
 

@@ -2,8 +2,8 @@
 /*
  * aead_choose.c - names the libraries that work on batches, makes engines of the first that can,
  * and measures what a packet costs. Apart from aead_engine.c, so that the benchmark's build without
- * encryption (tests/bench/aead_none.c) can stand in its place; nothing that is shipped contains
- * that one.
+ * encryption can replace this file by tests/bench/aead_none.c. No shipped program contains
+ * aead_none.c.
  */
 #include <stdio.h>
 #include <stdlib.h>

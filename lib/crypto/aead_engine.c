@@ -67,8 +67,9 @@ static void seal_known(const struct pv_aead *key, uint8_t *ct, uint64_t counter,
         pv_aead_seal(ct, key->key, counter, pv_view(NULL, 0), pt);
 }
 
-/* Does the engine seal as the other library does, open that again, and refuse a changed packet? The
- * last matters most: an engine that never checks the tag would pass the first two. */
+/* Checks that the engine seals as the other library does, opens that again, and refuses a changed
+ * packet. The last check matters most: an engine that never checks the tag would pass the first
+ * two. */
 static bool passes_one_trial(struct pv_aead_engine *e, struct pv_aead *key, size_t len)
 {
     uint8_t data[TRIAL_MAX + PV_AEAD_TAG_LEN], plain[TRIAL_MAX], want[sizeof(data)];

@@ -12,7 +12,7 @@ void pv_dh_keypair(const struct pv_rng *rng, uint8_t ret_sk[static PV_DH_LEN],
                    uint8_t ret_pk[static PV_DH_LEN])
 {
     pv_rng_fill(rng, ret_sk, PV_DH_LEN);
-    ret_sk[0] &= 248; /* clamped here, so that stored keys look like those of wg (RFC 7748 s5) */
+    ret_sk[0] &= 248; /* clamped here, so that stored keys look like keys of wg (RFC 7748 s5) */
     ret_sk[31] = (uint8_t)((ret_sk[31] & 127) | 64);
     pv_dh_public(ret_sk, ret_pk);
 }

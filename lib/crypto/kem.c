@@ -113,7 +113,7 @@ static int decapsulate(const uint8_t seed[static PV_KEM_SEED_LEN], struct pv_vie
     return ok ? PV_OK : PV_ERR_CRYPTO;
 }
 
-/* The library that runs may be another one than that of the build, or configured without it. */
+/* At run time the library may be another one than at build time, or configured without it. */
 static bool is_given(void)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, NAME, NULL);

@@ -69,8 +69,8 @@ extern const struct pv_aead_provider pv_aead_ipsec_mb;
  * or failed its test, and nothing changed. */
 PV_MUST_CHECK int pv_aead_engine_take(struct pv_aead_engine *engine, enum pv_suite suite,
                                       const struct pv_aead_provider *provider);
-/* An engine of this provider, or of the first that can for a suite that this one refuses.
- * PV_ERR_NOMEM; PV_ERR_CRYPTO: it refuses all suites. */
+/* An engine of this provider. For a suite that the provider refuses: an engine of the first
+ * provider that can do the suite. PV_ERR_NOMEM; PV_ERR_CRYPTO: it refuses all suites. */
 PV_MUST_CHECK int pv_aead_engine_of(struct pv_aead_engine **ret_engine,
                                     const struct pv_aead_provider *provider);
 

@@ -14,7 +14,7 @@
 enum {
     OUT = PV_HARDNAT_MAX_MAPPINGS, /* packets due at once */
     /* Questions to servers by place: each sample, the first socket to the second server, and two of
-     * the second socket: an answer from another port, and the question to that one. */
+     * the second socket (an answer from another port, and the question to that port). */
     ASK_SECOND = PV_HARDNAT_SAMPLES,
     ASK_CHANGE,
     ASK_EARLY,
@@ -29,7 +29,7 @@ enum {
 _Static_assert((int)FIRST_OPENS + 2 * (int)OPENS <= (int)PV_HARDNAT_SAMPLES,
                "a socket for each way out");
 
-/* Does a packet that comes in early take the port? */
+/* what a packet that comes in early does to the port */
 enum early {
     EARLY_OPEN,    /* not looked at yet */
     EARLY_WAITING, /* until such a packet must have come */
@@ -632,8 +632,8 @@ static void send_paced(struct pv_hardnat *h, pv_ns now)
 
 /* --- an attempt ------------------------------------------------------------------------------- */
 
-/* May this plan run here? Not when the user switched its kind off; the other side then finds this
- * node not ready. */
+/* Returns true if this plan may run here: the user has not switched its kind off. Otherwise the
+ * other side finds this node not ready. */
 static bool is_allowed(const struct pv_hardnat *h, const struct pv_hardnat_plan *plan)
 {
     bool sequential =
@@ -714,7 +714,7 @@ static unsigned first_sockets(const struct pv_hardnat_plan *plan)
     return plan->sockets;
 }
 
-/* The mappings that one attempt may make. */
+/* The number of mappings that one attempt may make. */
 static unsigned may_make(const struct pv_hardnat *h)
 {
     return h->limit == 0 ? h->cfg.max_mappings : least(h->cfg.max_mappings, h->limit);
@@ -740,7 +740,8 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     /* A socket that finds an opening is kept. */
     unsigned left = h->n_kept == PV_HARDNAT_KEPT ? h->used : may_make(h);
     left -= h->used;
-    if (h->used > 0) /* those that measured have a mapping to the server and get one to the peer */
+    if (h->used >
+        0) /* sockets that measured have a mapping to the server and get one to the peer */
         left -= least(left, PV_HARDNAT_SAMPLES);
     h->plan = pv_hardnat_plan(&h->nat, &target->nat, target->loose, left);
     if (wants_short_ttl(h) && left > 0) /* looking for routers takes one */

@@ -49,8 +49,8 @@ enum pv_hardnat_method {
     PV_HARDNAT_MEET,       /* block x block or sequential: all sockets aim at one port of the other,
                               which each side gets with the chance sockets / size of its block */
     PV_HARDNAT_BIRTHDAY,   /* sockets x random ports */
-    PV_HARDNAT_FRESH,      /* neither is hard: a fresh socket of each, whose ports both announced,
-                              where packets that came early have taken those of the main sockets */
+    PV_HARDNAT_FRESH, /* neither is hard: a fresh socket of each side, whose port both announced,
+                         because early packets have taken the ports of the main sockets */
 };
 const char *pv_hardnat_method_name(enum pv_hardnat_method method);
 
@@ -80,8 +80,8 @@ enum {
 };
 /* The samples' verdict on the NAT; "unknown" where they do not say it. */
 struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples);
-/* Does a socket keep its port towards its first destination, and gets another one towards others?
- */
+/* Returns true if a socket keeps its port towards its first destination and gets another port
+ * towards others. */
 bool pv_hardnat_keeps_first(const struct pv_hardnat_samples *samples);
 
 enum pv_hardnat_phase {
@@ -120,7 +120,7 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
 /* Ends the attempt. keep: a socket of it that carries a path now, 0 = none; it stays open until
  * pv_hardnat_release(). */
 void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep);
-/* A kept socket carries nothing any more. */
+/* A kept socket no longer carries a path. */
 void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock);
 /* The network changed: what was measured is void. */
 void pv_hardnat_forget(struct pv_hardnat *h);

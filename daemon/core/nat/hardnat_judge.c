@@ -136,7 +136,7 @@ static void judge_block(const struct series *s, struct pv_desc_nat *nat)
     nat->hi = (uint16_t)(hi + more < UINT16_MAX ? hi + more : UINT16_MAX);
 }
 
-/* Do most sockets keep their port? */
+/* Returns true if most sockets keep their port. */
 static bool is_preserving(const struct pv_hardnat_samples *s)
 {
     size_t n = 0, kept = 0;

@@ -35,7 +35,7 @@ struct pv_udpwatch { /* zeroed at first: idle */
 /* There is somebody to ask, and TCP reached him: from now on UDP's silence means something. Asks.
  * Repeating is harmless. */
 void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now);
-/* Nobody to ask any more: not blocked, as far as we know. */
+/* There is no server to ask any longer: counts as not blocked. */
 void pv_udpwatch_stop(struct pv_udpwatch *w);
 /* The network changed, or a path became suspect: asks. */
 void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now);

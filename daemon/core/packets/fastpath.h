@@ -157,8 +157,8 @@ struct pv_fp_live {
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
 
-/* Was the path heard once, and not for PV_FP_SURE_FOR, or, as talk begins after a rest, not in the
- * second before? A NAT may have forgotten it. */
+/* Returns true if the path was heard once, and not for PV_FP_SURE_FOR (when talk begins after a
+ * rest: not in the second before). A NAT may have forgotten such a path. */
 bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now);
 /* Control: the path in use was shown to live then. An earlier time than before changes nothing. */
 void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at);
@@ -188,8 +188,8 @@ struct pv_fp_datagram {
     size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
     uint8_t ecn;    /* the outer IP header's ECN field, RFC 3168 s5 */
     bool handed;    /* it is what another worker handed over (struct pv_fp_handed) */
-    bool congested; /* the first of those merged met congestion, whatever ecn says: the queue here
-                     * stands for too long (fp_codel.h) */
+    bool congested; /* the first of the merged packets met congestion, whatever ecn says: the queue
+                       here stands for too long (fp_codel.h) */
 };
 
 /* --- results out --------------------------------------------------------------------------- */

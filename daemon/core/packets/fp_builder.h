@@ -67,11 +67,11 @@ struct pv_fp_key_init {
 /* How a TURN server's messages reach this node. */
 struct pv_fp_relay_way {
     struct pv_addr server;
-    bool udp;               /* as datagrams from server */
-    uint16_t stream;        /* through the stream of this number; 0 = none */
-    struct pv_addr former;  /* the server before this one still sends datagrams, in channels of the
-                               same numbers; PV_AF_NONE: there is none */
-    uint16_t former_stream; /* it sends through this one, too; 0 = none */
+    bool udp;              /* as datagrams from server */
+    uint16_t stream;       /* through the stream of this number; 0 = none */
+    struct pv_addr former; /* the former server, which still sends datagrams in channels of the same
+                              numbers; PV_AF_NONE: there is none */
+    uint16_t former_stream; /* the former server also sends through this stream; 0 = none */
 };
 
 struct pv_fp_builder; /* opaque */
@@ -106,8 +106,9 @@ PV_MUST_CHECK int pv_fp_builder_set_spare(struct pv_fp_builder *b, uint32_t peer
  * PV_ERR_MALFORMED, PV_ERR_LIMIT, PV_ERR_NOMEM: the peer has no routes then. */
 PV_MUST_CHECK int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer,
                                            const struct pv_prefix *routes, size_t n);
-/* The peer's packets go to and come from that one, which carries it (adr 0090); it keeps addresses
- * and rules of its own. 0: by itself. While there is no peer `by` nothing goes. PV_ERR_NOMEM. */
+/* The peer's packets pass the peer `by`, which carries it (adr 0090). The peer keeps addresses and
+ * rules of its own. by 0: its packets pass nobody. If there is no peer `by`, nothing passes.
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_by(struct pv_fp_builder *b, uint32_t peer, uint32_t by);
 /* Where to send; NULL = no path. mtu: the largest UDP payload the path carries, bytes (the header
  * of a channel included), 0 = not known: all that the TUN's MTU allows fits. PV_ERR_NOMEM. */
@@ -149,7 +150,7 @@ struct pv_fp_doubt {
 PV_MUST_CHECK int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules,
                                           const struct pv_fp_doubt *doubt,
                                           const struct pv_rng *rng);
-/* No peer has rules any more. */
+/* No peer has rules any longer. */
 void pv_fp_builder_drop_guard(struct pv_fp_builder *b);
 /* Packets that this rule (1..n_rules, PV_RULE_DEFAULT, PV_RULE_LOCAL, _UNSEEN) kept out since the
  * guard was set; 0 without one. */
@@ -164,16 +165,16 @@ struct pv_fp_carried {
     bool taken; /* set by the builder: it is in, nobody else has that prefix */
     uint32_t ids[PV_FP_GATEWAYS];
 };
-/* All such prefixes, and those that this node carries for members; replaces the former. The longest
- * prefix counts, members' addresses among them. A prefix that is somebody's already (a static
- * peer's, the network's own range, given twice) is left out, see taken. Ids of peers that are gone
- * do no harm. PV_ERR_LIMIT, PV_ERR_NOMEM: nothing changed. */
+/* Sets all prefixes that members carry for this node and that this node carries for members;
+ * replaces the former. The longest prefix counts, members' addresses among them. A prefix that is
+ * somebody's already (a static peer's, the network's own range, given twice) is left out, see
+ * taken. Ids of peers that are gone do no harm. PV_ERR_LIMIT, PV_ERR_NOMEM: nothing changed. */
 PV_MUST_CHECK int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *carried,
                                             size_t n, const struct pv_prefix *here, size_t n_here,
                                             const struct pv_rng *rng);
 
-/* Is what this peer sends to find programs (PV_GROUP_DISCOVERY) taken? At first it is.
- * PV_ERR_NOMEM. */
+/* Sets whether packets that this peer sends to find programs (PV_GROUP_DISCOVERY) are taken; at
+ * first they are. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_take_discovery(struct pv_fp_builder *b, uint32_t peer, bool takes);
 
 /* A group, and who gets what this node sends to it. */
@@ -203,8 +204,9 @@ PV_MUST_CHECK int pv_fp_builder_send_with(struct pv_fp_builder *b, uint32_t peer
 /* Forget the keys of this index (nothing happens when there are none). PV_ERR_NOMEM: they stay. */
 PV_MUST_CHECK int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer,
                                             uint32_t local_index);
-/* Does the datagram, of which at least 16 bytes are here, begin as one of the last that were sealed
- * for this peer? Nobody can know who has not seen it. */
+/* Returns true if the datagram, of which at least 16 bytes are here, begins as one of the last
+ * datagrams sealed for this peer. Only somebody who has seen that datagram can know its
+ * beginning. */
 bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram);
 /* A receiver index of no keys here: random, low byte = the owning rx worker, neither 0 nor, in
  * either byte order, the STUN cookie (DESIGN 5, 7). Handshakes still under way are the caller's to
@@ -216,9 +218,10 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
  * it. */
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
 
-/* The TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart; NULL = none, and no
- * channels. Another server than before has no channels, unless that one is its `former`; another
- * way to the same one keeps them. PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing changed. */
+/* Sets the TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart. NULL: no server,
+ * and no channels. Another server than before has no channels, unless the old server is its
+ * `former`. Another way to the same server keeps them. PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing
+ * changed. */
 PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
                                           const struct pv_fp_relay_way *way);
 /* Whose datagrams come in this channel (0x4000 to 0x4FFF); NULL = nobody's. PV_ERR_STATE: there is
@@ -226,7 +229,7 @@ PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
 PV_MUST_CHECK int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t channel,
                                             const struct pv_addr *peer);
 
-/* Did anything change since the last snapshot? */
+/* Returns true if anything changed since the last snapshot. */
 bool pv_fp_builder_changed(const struct pv_fp_builder *b);
 /* The state now, for publishing. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_snap);

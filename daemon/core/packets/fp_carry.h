@@ -14,11 +14,11 @@
  * goes already, else the first. */
 const struct pv_fp_peer *pv_fp_carry_to(const struct pv_fp_snapshot *snap,
                                         const struct pv_ippkt *ip, pv_ns now);
-/* Does the peer carry this address? */
+/* Returns true if the peer carries this address. */
 bool pv_fp_carries(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                    uint8_t version, const uint8_t *ip);
-/* May this packet come from that peer, whose address its source is not? Of several gateways the
- * flow stays with the one by which it came. */
+/* Returns true if this packet, whose source is not the peer's own address, may come from the peer.
+ * With several gateways, a flow stays with the gateway by which it came. */
 bool pv_fp_carry_admits(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                         const struct pv_ippkt *ip, pv_ns now);
 /* May a packet of that peer go on from this node: to a prefix or one of its phones, or as a

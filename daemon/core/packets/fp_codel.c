@@ -22,8 +22,8 @@ static pv_ns control_law(pv_ns t, uint32_t count)
     return t + (PV_FP_CODEL_INTERVAL << 10) / square_root((uint64_t)count << 20);
 }
 
-/* Was the target missed for a whole interval? (RFC 8289 s5.5, dodequeue.) One packet below the
- * target ends it: a burst that drains within the interval is no standing queue. */
+/* Returns true if the target was missed for a whole interval (RFC 8289 s5.5, dodequeue). One packet
+ * below the target ends that: a burst that drains within the interval is no standing queue. */
 static bool stands(struct pv_fp_codel *c, pv_ns waited, pv_ns now)
 {
     if (waited < PV_FP_CODEL_TARGET) {

@@ -12,11 +12,11 @@
 
 #include "base/pv.h"
 
-/* RFC 8289 s4.2 and s4.3 take the target for 5 to 10 % of the interval, and the interval for a
- * round trip that most flows stay below: 5 and 100 ms at the edge of the Internet. This is no
- * bottleneck link but a processor that is too slow for its neighbour, where round trips are those
- * of a LAN and 2 ms are the limit (docs/adr/0011). Flows with longer round trips just keep to it
- * a little less well. */
+/* RFC 8289 s4.2 and s4.3 take 5 to 10 % of the interval for the target, and for the interval a
+ * round trip that most flows stay below: 5 and 100 ms at the edge of the internet. Here the
+ * bottleneck is no link but a processor that is too slow for its neighbour. Round trips are those
+ * of a LAN, and 2 ms are the limit (docs/adr/0011). Flows with longer round trips keep to the
+ * target a little less well. */
 #define PV_FP_CODEL_TARGET   PV_MS(2)
 #define PV_FP_CODEL_INTERVAL PV_MS(20)
 
@@ -34,5 +34,6 @@ struct pv_fp_codel {
     bool signalling;
 };
 
-/* A packet leaves the queue after waiting so long. True: this one tells its sender. */
+/* A packet leaves the queue after waiting so long. Returns true if this packet has to tell its
+ * sender. */
 bool pv_fp_codel_leaves(struct pv_fp_codel *c, pv_ns waited, pv_ns now);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Fair queueing between the TUN and tx (RFC 8290): fixed places for packets, a queue for each flow,
- * flows in deficit round robin, and CoDel on those that have to wait. */
+ * flows in deficit round robin, and CoDel on flows that have to wait. */
 #include "daemon/core/packets/fp_fair.h"
 
 #include <stdlib.h>
@@ -18,7 +18,8 @@ enum {
 
 /* A packet that waits, or a free place. */
 struct place {
-    uint16_t next; /* of the same flow, of those popped, or free */
+    uint16_t
+        next; /* the next place of the same flow, of the popped places, or of the free places */
     uint16_t head;
     uint32_t len;
     struct pv_offload offload;
@@ -218,7 +219,8 @@ static struct flow *next_flow(struct pv_fp_fair *f, struct list **ret_list)
     }
 }
 
-/* A flow whose packets stand too long is told so: this one is marked, or else lost. */
+/* A flow whose packets stand too long is told so: this packet is marked, or lost if it cannot be
+ * marked. */
 static void take_stock(struct pv_fp_fair *f, const struct place *p, struct pv_fp_packet *packet,
                        pv_ns now)
 {

@@ -25,8 +25,9 @@ enum {
 static const pv_ns waits[] = {PV_MS(100), PV_MS(60),  PV_MS(60),  PV_MS(80),
                               PV_MS(100), PV_MS(200), PV_MS(300), PV_MS(300)};
 
-/* Does a packet or an answer of then show that the path lives now? For a peer that begins to talk
- * only when it was just before: a NAT that ends bindings at some age may have ended one since. */
+/* Returns true if a packet or an answer at that time shows that the path lives now. If a peer
+ * begins to talk, only an answer shortly before counts: a NAT that ends bindings at some age may
+ * have ended one since. */
 static bool shows_life(pv_ns at, pv_ns woken, pv_ns now)
 {
     return now < at + PV_FP_SURE_FOR && (now >= woken + WAKING || at + JUST > woken);
@@ -103,7 +104,7 @@ static void send_by_spare(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
         send_by(w, peer, &peer->spare, msg, ecn);
 }
 
-/* A few of each peer, so that one that is away leaves room for the others. */
+/* Keeps a few packets of each peer, so that a peer that is away leaves room for the others. */
 static void keep(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_view msg,
                  uint8_t ecn, bool doubted, pv_ns now)
 {

@@ -12,13 +12,13 @@
 
 #include "daemon/core/packets/fp_worker.h"
 
-/* Is what leaves for this member now among the first packets after silence or a rest? Asked before
- * it counts as sent. */
+/* Returns true if a packet that leaves for this member now is among the first after silence or a
+ * rest. Call it before the packet counts as sent. */
 bool pv_fp_first_is_due(const struct pv_fp_peer *peer, pv_ns now);
 /* The send added last is one of these. */
 void pv_fp_first_mark(struct pv_fp_worker *w);
-/* All sends are sealed: those that were marked are kept, and go by the spare way, too, where the
- * path is silent. */
+/* All sends are sealed. Marked packets are kept, and also leave by the spare way if the path is
+ * silent. */
 void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
 /* Sends again what is due and still not heard of; before it, snap may be NULL. */
 void pv_fp_first_repeat(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);

@@ -33,7 +33,7 @@ static bool piece_is_known(const struct pv_flowtable *t, const struct pv_flow *f
     return pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, f->piece), now_s);
 }
 
-/* Does it answer what this node asked all, from a port that no service has? */
+/* Returns true if the packet answers what this node asked all, from a port that no service has. */
 static bool answers_all(const struct pv_flowtable *t, const struct pv_flow *f, uint32_t now_s)
 {
     bool ping = f->proto == PV_PORTS_ICMP && f->kind == PV_FLOW_ANSWER;
@@ -183,10 +183,10 @@ bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     return true;
 }
 
-/* May a flow that nobody has seen before be one that the peer began? A connection whose SYN was not
- * seen, after a restart above all, is our own when its port is one that this machine chose; of
- * others that may be older than the first rule, or than this daemon, or were forgotten among many
- * of this peer, too. An echo request is always our own. */
+/* Returns true if an unknown flow may be one that the peer began. Above all after a restart, a
+ * connection whose SYN was not seen is our own if its port is one that this machine chose. Other
+ * flows may be older than the first rule or than this daemon, or were forgotten among many of this
+ * peer. An echo request is always our own. */
 static bool is_doubtful(const struct pv_fp_guard *guard, const struct pv_fp_peer *peer,
                         const struct pv_flow *f, pv_ns now)
 {

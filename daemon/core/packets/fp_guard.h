@@ -23,12 +23,14 @@ struct pv_fp_ahead;
 bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                       const struct pv_fp_peer *peer, struct pv_view packet,
                       const struct pv_fp_ahead *last, struct pv_fp_ahead *ret_ahead);
-/* May it enter? If not it is counted as dropped, and its rule is told once. */
+/* Returns true if the packet may enter. If not, it is counted as dropped, and its rule is told
+ * once. */
 bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                         const struct pv_fp_peer *peer, const struct pv_fp_ahead *a, pv_ns now);
 
-/* May a packet leave for peer, a phone with rules about what this node sends? That of a member was
- * judged when it came in; that of others, of a network behind this node too, counts as its own. */
+/* Returns true if a packet may leave for peer, a phone with rules about what this node sends. A
+ * member's packet was judged when it came in. Packets of others, also of a network behind this
+ * node, count as this node's own. */
 bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                           const struct pv_ippkt *ip, pv_ns now);
 /* A packet leaves for peer, which has rules; for a phone's addresses the phone, whoever carries

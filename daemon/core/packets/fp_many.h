@@ -29,7 +29,7 @@ bool pv_fp_send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
 
 /* The group of such a destination. */
 struct pv_group pv_fp_group_of(uint8_t version, const uint8_t *dst);
-/* Is it discovery, which counts as no use of the peer? */
+/* Returns true if the packet is discovery, which does not count as use of the peer. */
 bool pv_fp_is_quiet(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip);
 
 /* --- fp_tx.c, for fp_many.c ----------------------------------------------------------------- */

@@ -136,8 +136,8 @@ static uint16_t take_block(struct pv_fp_queue *q)
     return b;
 }
 
-/* A packet is in two lists: that of its peer, in order, and that of all, by age, from whose end
- * room is made. */
+/* A packet is in two lists: the list of its peer, in order, and the list of all packets, by age,
+ * from whose end room is made. */
 void pv_fp_queue_push(struct pv_fp_queue *q, uint32_t peer, struct pv_view packet, pv_ns now)
 {
     uint16_t first = 0, last = 0;

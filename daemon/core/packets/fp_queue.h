@@ -21,13 +21,14 @@ PV_MUST_CHECK int pv_fp_queue_new(struct pv_fp_queue **ret_queue);
 struct pv_fp_queue *pv_fp_queue_free(struct pv_fp_queue *q); /* NULL is fine; returns NULL */
 
 size_t pv_fp_queue_len(const struct pv_fp_queue *q); /* packets in all (tests) */
-/* Does this peer have packets waiting? */
+/* Returns true if packets of this peer wait. */
 bool pv_fp_queue_has(const struct pv_fp_queue *q, uint32_t peer);
-/* Would one more packet of len bytes keep this peer, and all together, within the limits? */
+/* Returns true if one more packet of len bytes keeps this peer, and all together, within the
+ * limits. */
 bool pv_fp_queue_fits_peer(const struct pv_fp_queue *q, uint32_t peer, size_t len);
 bool pv_fp_queue_fits_all(const struct pv_fp_queue *q, size_t len);
 
-/* The limit for all together is that of n queues, of which this is one; at first 1. */
+/* Divides the limit for all packets by n, the number of queues of which this is one; at first 1. */
 void pv_fp_queue_share(struct pv_fp_queue *q, unsigned n);
 
 /* Appends a copy. It must fit, and 0 < packet.len <= PV_FP_INNER_MAX. */

@@ -68,9 +68,9 @@ static bool is_of_one_link(const struct pv_ippkt *ip, const struct pv_fp_target 
            (to->many ? pv_ippkt_is_housekeeping(ip) : pv_groupmsg_is(ip));
 }
 
-/* Kernels believe an error whoever sends it, and make packets to a third one smaller by it: a peer
- * speaks of those only that went to itself. One in fragments, which no kernel makes, hides what it
- * quotes. */
+/* Kernels believe an error whoever sends it, and make packets to a third node smaller because of
+ * it. So a peer may report only packets that went to itself. An error in fragments, which no kernel
+ * makes, hides what it quotes. */
 static bool is_about_others(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                             const struct pv_ippkt *ip)
 {
@@ -116,9 +116,10 @@ static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
     pv_joiner_add(&w->writes, ip, packet);
 }
 
-/* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses and what it carries only.
- * A packet of a member must also be for this node or what this one carries, since members do not
- * route for each other unasked; a phone's may be for any member. */
+/* Cryptokey routing (whitepaper s2): a peer sends only from its own addresses and from prefixes
+ * that it carries. A member's packet must also be for this node or for a prefix that this node
+ * carries, because members do not route for each other unasked. A phone's packet may be for any
+ * member. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, const struct pv_fp_ahead *read,
                            uint8_t *packet, size_t len, pv_ns now)

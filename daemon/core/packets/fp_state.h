@@ -194,11 +194,11 @@ PV_MUST_CHECK int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slo
                                    struct pv_fp_index **ret_copy);
 
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes);
-/* Is that what is carried already? Then taken of each is as it was. */
+/* Returns true if these prefixes are already installed; then copies each entry's `taken` mark. */
 bool pv_fp_routes_carry_same(const struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
                              const struct pv_prefix *here, size_t n_here);
-/* Puts it in place of what was there, in routes that nobody else holds. PV_ERR_NOMEM, PV_ERR_LIMIT:
- * they are of no use any more. */
+/* Replaces the carried prefixes, in routes that nobody else holds. PV_ERR_NOMEM, PV_ERR_LIMIT: the
+ * routes are of no use any longer. */
 PV_MUST_CHECK int pv_fp_routes_carry(struct pv_fp_routes *r, struct pv_fp_carried *carried,
                                      size_t n, const struct pv_prefix *here, size_t n_here,
                                      const struct pv_rng *rng);
@@ -217,8 +217,8 @@ struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
 struct pv_fp_regions *pv_fp_regions_new(const struct pv_fp_region *list, size_t n);
 struct pv_fp_regions *pv_fp_regions_unref(struct pv_fp_regions *regions);
 
-/* Room to count what n_rules rules deny; flows: those of the former guard, or NULL. PV_ERR_NOMEM.
- */
+/* Makes room to count what n_rules rules deny. flows: the flows of the former guard, or NULL.
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules,
                                   const struct pv_rng *rng, struct pv_fp_guard **ret_guard);
 struct pv_fp_guard *pv_fp_guard_unref(struct pv_fp_guard *guard);

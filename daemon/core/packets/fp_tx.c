@@ -156,9 +156,10 @@ static bool can_seal(const struct pv_fp_worker *w, const struct pv_fp_peer *peer
                peer->send->reject_count;
 }
 
-/* Nobody answers probes at the other end of a static peer's path. Over IPv4 its datagrams go
- * without DF, as those of WireGuard in the kernel: no path, however silent its routers, swallows
- * them. Over IPv6, where only the sender can cut, those do that are known not to fit. */
+/* At the other end of a static peer's path nobody answers probes. Over IPv4 its datagrams leave
+ * without DF, as WireGuard in the kernel sends them: so no path swallows them, however silent
+ * its routers are. Over IPv6 only the sender can cut, so datagrams that are known not to fit are
+ * cut. */
 static bool may_be_cut(const struct pv_fp_peer *peer, size_t len)
 {
     return peer->kind != PV_FP_MEMBER && (peer->path.remote.family == PV_AF_INET ||
@@ -309,7 +310,7 @@ static void drop_expired(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     }
 }
 
-/* A peer's own packets give way first, so that one peer that does not answer cannot push out the
+/* A peer's own packets give way first, so that a peer that does not answer cannot push out the
  * packets for all others. */
 static void wait_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                      const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
@@ -345,7 +346,7 @@ static bool is_of_daemons(const struct pv_ippkt *ip)
            dst == PV_PORTS_FILES;
 }
 
-/* May this packet go under the keys in use? */
+/* Returns true if this packet may leave under the keys in use. */
 static bool is_allowed(const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
 {
     if (peer->strict == PV_FP_STRICT_NONE || peer->send->hybrid)
@@ -353,8 +354,8 @@ static bool is_allowed(const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
     return peer->strict == PV_FP_STRICT_OWN && !is_of_daemons(ip);
 }
 
-/* May the oldest packet that waits? The others wait behind it, since they came before these keys.
- */
+/* Returns true if the oldest waiting packet may leave. The others wait behind it, because they came
+ * before these keys. */
 static bool may_front(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len)
 {
     struct pv_ippkt ip;
@@ -413,7 +414,7 @@ static bool send_waiting_large(struct pv_fp_worker *w, const struct pv_fp_snapsh
     return true;
 }
 
-/* One packet of those that wait. False: no room for it. */
+/* Sends one waiting packet. Returns false if there is no room for it. */
 static bool send_waiting_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                              const struct pv_fp_peer *peer, size_t len, pv_ns now)
 {
@@ -542,7 +543,8 @@ static bool read_packet(const struct pv_fp_packet *packet, struct pv_fp_inner *r
            pv_cutter_largest(&ret_in->cut) <= PV_FP_INNER_MAX;
 }
 
-/* Is it of the probe under way? Then control gets it, and no member does. */
+/* Returns true if the packet belongs to the probe under way. Then control gets it, and no member
+ * does. */
 static bool takes_probe(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                         const struct pv_ippkt *ip)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which address of a TURN server is asked next: those of its name in order, and the one to which a
- * server redirected us (300 Try Alternate, RFC 8489 s10). */
+/* Which address of a TURN server is asked next: the addresses of its name in order, and the address
+ * to which a server redirected us (300 Try Alternate, RFC 8489 s10). */
 #include "daemon/core/relay/relayaddrs.h"
 
 #include <string.h>
@@ -19,8 +19,8 @@ bool pv_relayaddrs_set(struct pv_relayaddrs *a, const struct pv_addr *list, size
         return false;
     memcpy(a->list, list, n * sizeof(*list));
     a->n = n;
-    /* A new list begins a new round, at the present address if that one is in it: an allocation
-     * there may be alive. */
+    /* A new list begins a new round, at the present address if the list has it: an allocation there
+     * may be alive. */
     a->at = a->silent = 0;
     a->away = nowhere;
     for (size_t i = 0; i < n; i++) {
@@ -63,8 +63,8 @@ bool pv_relayaddrs_are_silent(const struct pv_relayaddrs *a)
     return a->silent >= a->n;
 }
 
-/* Notes that addr is being asked. False: it was, not long ago, or there is no more room. Two
- * servers that redirect to each other must not send us to and fro (RFC 8489 s10). */
+/* Notes that addr is being asked. Returns false if it was asked not long ago, or if there is no
+ * more room. Two servers that redirect to each other must not send us to and fro (RFC 8489 s10). */
 static bool note_asked(struct pv_relayaddrs *a, const struct pv_addr *addr, pv_ns now)
 {
     size_t free_one = PV_RELAYADDRS_ASKED;

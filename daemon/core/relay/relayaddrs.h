@@ -34,7 +34,7 @@ struct pv_relayaddrs {
 bool pv_relayaddrs_set(struct pv_relayaddrs *a, const struct pv_addr *list, size_t n);
 /* The present one; PV_AF_NONE: there is none. */
 const struct pv_addr *pv_relayaddrs_now(const struct pv_relayaddrs *a);
-/* Does another one wait that has not been tried in vain? */
+/* Returns true if another address waits that has not been tried in vain. */
 bool pv_relayaddrs_is_hasty(const struct pv_relayaddrs *a);
 /* The present one does not answer: the next is the present one. True: it should be tried at once;
  * false: all of them are silent. */

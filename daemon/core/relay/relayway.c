@@ -102,7 +102,7 @@ enum relaystream_state {
 
 struct relaystream {
     struct pv_rng rng;
-    uint16_t via; /* the relay's number, which those of its streams carry */
+    uint16_t via; /* the relay's number; sockets of its streams have it too */
     enum relaystream_state state;
     uint16_t number; /* 0 when CLOSED */
     struct pv_relaystream_to to;
@@ -135,8 +135,8 @@ static void relaystream_open(struct relaystream *s, const struct pv_relaystream_
     uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + s->via);
     if (s->state != RELAYSTREAM_CLOSED || now < s->retry_at)
         return;
-    /* Its close must find room, and that of one given away: a stream that nobody closes would stay
-     * open for ever. */
+    /* There must be room for this stream's close and for the close of a stream given away: a stream
+     * that nobody closes would stay open for ever. */
     if (s->n_ops + 2 >= RELAYSTREAM_OPS_MAX ||
         !push_op(s, &(struct pv_relaystream_op){.open = true, .stream = stream, .to = *to}))
         return;
@@ -265,7 +265,7 @@ struct pv_relayway {
     enum pv_relayway_way way;
     bool by_stream;     /* what the TURN client says goes by the stream */
     uint16_t sock;      /* else from this socket; */
-    uint16_t data_sock; /* data from this one, until it follows */
+    uint16_t data_sock; /* data comes from this socket until the server follows */
     struct relayhold hold;
 
     bool blocked;
@@ -346,8 +346,8 @@ static void without_stream(struct pv_relayway *r)
     if (!r->by_stream)
         return;
     r->by_stream = false;
-    /* Our coordinator keeps a member's allocation for its next connection; a stock server forgets
-     * it with this one. */
+    /* Our coordinator keeps a member's allocation for its next connection. A stock server forgets
+     * the allocation with this connection. */
     if (r->cfg.turn.permissions || !r->cfg.udp) {
         pv_turnc_stop(r->turnc);
         r->running = false;
@@ -532,7 +532,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
     r->on = r->running = r->by_stream = false;
     r->keep_at = PV_NEVER;
     r->relayed = (struct pv_addr){.family = PV_AF_NONE};
-    /* It holds the password of a static user, or that of the last welcome. */
+    /* It holds the password of a static user, or the password of the last welcome. */
     pv_wipe(&r->cfg, sizeof(r->cfg));
 }
 

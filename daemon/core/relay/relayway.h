@@ -79,7 +79,7 @@ struct pv_relaystream_op {
 
 struct pv_relayway_config {
     struct pv_turnc_config turn; /* server: the address for UDP; names the server in any case */
-    /* Other addresses of the server, for when that one does not answer. */
+    /* Other addresses of the server, for when addr does not answer. */
     struct pv_addr others[PV_RELAYADDRS_MAX - 1];
     size_t n_others;
     bool udp;                    /* datagrams may be used */
@@ -124,7 +124,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now);
 /* The server's name has these addresses now (n > 0). One that is used and not among them stays
  * until it is silent. */
 void pv_relayway_set_addrs(struct pv_relayway *r, const struct pv_addr *list, size_t n, pv_ns now);
-/* Does UDP get through here at all? */
+/* Tells whether UDP is blocked here. */
 void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now);
 /* Datagrams leave from that socket (id; 0 = the main one) from now on: the allocation is moved
  * there, and data follows behind the request that moves it, so that nothing of it comes to the

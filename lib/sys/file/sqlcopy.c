@@ -14,8 +14,7 @@
 #include "sys/file/file.h"
 #include "sys/file/sqlquery.h"
 
-/* Otherwise SQLite would take the companion files of an unfinished copy for those of the next
- * copy. */
+/* Otherwise SQLite would use the companion files of an unfinished copy for the next copy. */
 static void remove_part(const char *part)
 {
     static const char *const ends[] = {"", "-journal", "-wal", "-shm"};

@@ -133,8 +133,8 @@ void pv_transact(struct pv_transact *t, const struct pv_transact_jobs *jobs,
                  struct pv_transact_result *results)
 {
     int r = run_batch(t, jobs, 0, jobs->n, results);
-    /* On a full disk one that writes takes the answers of those with it that only read: then each
-     * has a transaction of its own. A lock that another program holds is waited for once. */
+    /* On a full disk a job that writes would fail the jobs beside it that only read. So each job
+     * gets a transaction of its own then. A lock of another program is waited for once. */
     for (size_t i = 0; r == -ENOSPC && jobs->n > 1 && i < jobs->n; i++)
         if (!is_done(jobs, i))
             (void)!run_batch(t, jobs, i, i + 1, results);

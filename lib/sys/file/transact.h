@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transact.h - jobs on a database: those that wait together are one transaction, so that a power
- * cut leaves each done or not done and one fsync serves many. One thread at a time for each
- * database.
+ * transact.h - jobs on a database. Jobs that wait together are one transaction, so that a power cut
+ * leaves each done or not done and one fsync serves many. One thread at a time for each database.
  */
 #pragma once
 
@@ -48,8 +47,8 @@ PV_MUST_CHECK int pv_transact_open(struct pv_transact *t, const struct pv_sqlite
                                    char ret_error[static PV_SQLITE_ERROR_MAX]);
 void pv_transact_close(struct pv_transact *t); /* also without a database */
 
-/* Runs the jobs in order, and writes results[i] of job i; PV_OK of those that need no database. A
- * job that fails does not undo the others. */
+/* Runs the jobs in order, and writes results[i] of job i; PV_OK if job i needs no database. A job
+ * that fails does not undo the others. */
 void pv_transact(struct pv_transact *t, const struct pv_transact_jobs *jobs,
                  struct pv_transact_result *results);
 

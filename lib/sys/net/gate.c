@@ -139,9 +139,9 @@ const char *pv_gate_name(const struct pv_gate *g, char buf[static PV_ADDR_TEXT])
 
 /* --- who comes in -------------------------------------------------------------------------- */
 
-/* A program of this machine comes to the gate for members, too, as the kernel routes it, and by an
- * address of this machine. None of those is a member's: the kernel takes no packet from elsewhere
- * under an address of its own. */
+/* A program of this machine reaches the gate for members, too, because the kernel routes it there.
+ * It comes from an address of this machine, and no member has such an address: the kernel takes no
+ * packet from elsewhere under an address of its own. */
 static bool is_of_this_machine(const struct pv_addr *from)
 {
     struct sockaddr_storage ss;

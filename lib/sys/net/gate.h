@@ -44,7 +44,8 @@ PV_MUST_CHECK int pv_gate_open(struct pv_gate *g, const char *where, bool udp,
  * alone. PV_ERR_EXISTS: the port is in use. -errno. */
 PV_MUST_CHECK int pv_gate_open_overlay(struct pv_gate *g, const struct pv_addr *at,
                                        const char *ifname, bool udp);
-/* Is it where that would open one? Not when the interface was made anew since. */
+/* Returns true if the gate is where pv_gate_open() would open it now. False after the interface was
+ * made anew. */
 bool pv_gate_stands(const struct pv_gate *g, const struct pv_addr *at);
 /* Also removes the socket's file. */
 void pv_gate_close(struct pv_gate *g);

@@ -48,9 +48,9 @@ void pv_inside_use(int giver);
 /* As pv_inside_use(), and the giver is lwIP. strict: what all connections shall be. Any thread may
  * give the next giver, after lwIP's process was started again. */
 void pv_inside_use_stack(int giver, bool strict);
-/* Is it in another network? */
+/* Returns true if the inside is a network namespace of its own. */
 bool pv_inside_is_apart(void);
-/* Is it lwIP's? Then there are no sockets of it, but what pv_inside_ask() gets. */
+/* Returns true if the inside is lwIP. Then it has no sockets except what pv_inside_ask() gets. */
 bool pv_inside_is_stack(void);
 /* As socket(2): the descriptor, or -1 and errno. ENETDOWN: the giver has ended, or did not
  * answer for 3 s: it ends then. It is waited for, since it does nothing else. EAFNOSUPPORT: lwIP's.

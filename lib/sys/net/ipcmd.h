@@ -20,7 +20,8 @@ enum {
     PV_NFTCMD_LINE_MAX = 512, /* bytes of a line that is listed; what follows is cut off */
 };
 
-/* Is there an ip program for these? And an nft program? Callable by anybody. */
+/* Returns true if there is an ip program for these functions, or an nft program. Anybody may call
+ * them. */
 bool pv_ipcmd_is_there(void);
 bool pv_nftcmd_is_there(void);
 

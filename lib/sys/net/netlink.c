@@ -201,7 +201,7 @@ static const struct pv_net_link *find_link(struct net_picture *pic, uint32_t ind
     return NULL;
 }
 
-/* Addresses that are not usable yet (tentative) or any more (deprecated, duplicate) are in the
+/* Addresses that are not usable yet (tentative) or no longer (deprecated, duplicate) are in the
  * picture as down, so that their change is noticed. */
 static void read_addr(struct net_picture *pic, struct pv_view body)
 {

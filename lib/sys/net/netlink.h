@@ -62,8 +62,8 @@ int pv_net_monitor_fd(const struct pv_net_monitor *mon); /* watch for reading */
 void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now);
 /* When the next look is due; PV_NEVER when nothing happened. */
 pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon);
-/* Is a look due? Then it is counted as done. *ret_rerouted: a default route changed too, so the
- * world may look different even though the addresses are the same. */
+/* Returns true if a look is due, and counts it as done. *ret_rerouted: a default route changed too,
+ * so the world may look different even though the addresses are the same. */
 bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_rerouted);
 /* The same of our own interface, link, addresses and routes: we or somebody else changed it. */
 pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon);

@@ -105,8 +105,8 @@ static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
     return true;
 }
 
-/* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. False: it is none of
- * those that pv_net_routes() tells. */
+/* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. Returns false if
+ * pv_net_routes() does not tell such a route. */
 static bool read_route(uint16_t type, struct pv_view body, struct pv_net_route *ret_route)
 {
     struct rtmsg rtm;
@@ -268,7 +268,7 @@ static bool read_rule(uint16_t type, struct pv_view body, struct rule *ret_rule)
 }
 
 struct rule_dump {
-    uint8_t proto;  /* counts those of this protocol; 0: none */
+    uint8_t proto;  /* counts routes of this protocol; 0: none */
     uint32_t table; /* looks for the first that looks into this table */
     size_t n;       /* found */
     uint32_t first; /* its priority */

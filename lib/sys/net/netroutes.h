@@ -39,8 +39,8 @@ struct pv_net_route_query {
 };
 
 typedef void pv_net_take_route(void *ctx, const struct pv_net_route *route);
-/* Gives every route of both families to take, in the kernel's order; those of the kernel for its
- * own addresses, and of caches, are left out. -errno: some may have been given. */
+/* Gives every route of both families to take, in the kernel's order. Leaves out routes that the
+ * kernel made for its own addresses, and routes of caches. -errno: some may have been given. */
 PV_MUST_CHECK int pv_net_each_route(const struct pv_net_route_query *query, pv_net_take_route *take,
                                     void *ctx);
 /* The same as a list, of at most cap routes. *ret_n = cap: there may be more. -errno. */

@@ -51,8 +51,8 @@ static int wait_for_resolvectl(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_REFUSED;
 }
 
-/* With default signals: the helper ignores those that end the daemon, and a child would inherit
- * that. */
+/* With default signals: the helper ignores the signals that end the daemon, and a child would
+ * inherit that. */
 static int run_resolvectl(const char *path, char **argv)
 {
     char env0[] = "LC_ALL=C";

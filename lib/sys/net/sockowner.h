@@ -19,7 +19,8 @@ enum {
  * PV_ERR_NOT_FOUND, PV_ERR_UNSUPPORTED (no such question in this kernel), -errno. */
 PV_MUST_CHECK int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
                                     unsigned flags, uint32_t *ret_uid);
-/* Returns true if the machine has no user but this one, root and those of services: no account in
- * passwd (a file as of passwd(5)), and no process in proc, a directory as /proc. False, too, if
- * processes are hidden: by hidepid of proc(5), or since this process is in a PID namespace. */
+/* Returns true if the machine has no user except this one, root and users of services: no account
+ * in passwd (a file as of passwd(5)), and no process in proc (a directory as /proc). Also returns
+ * false if processes are hidden, by hidepid of proc(5) or because this process is in a PID
+ * namespace. */
 bool pv_sockowner_is_alone(uint32_t uid, const char *passwd, const char *proc);

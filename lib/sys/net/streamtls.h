@@ -11,8 +11,8 @@
 #include "base/pv.h"
 #include "sys/net/tls.h"
 
-/* Bytes for the program; call until PV_ERR_AGAIN, for more may wait than the descriptor shows.
- * PV_ERR_CLOSED, -errno, and those of pv_tls_read(). */
+/* Bytes for the program. Call it until PV_ERR_AGAIN, because more may wait than the descriptor
+ * shows. PV_ERR_CLOSED, -errno, and the errors of pv_tls_read(). */
 PV_MUST_CHECK int pv_streamtls_read(struct pv_tls *tls, int fd, void *buf, size_t cap,
                                     size_t *ret_n);
 /* Takes at least one byte of data. PV_ERR_AGAIN: the wire is full or the handshake is not done. */
@@ -21,5 +21,5 @@ PV_MUST_CHECK int pv_streamtls_write(struct pv_tls *tls, int fd, struct pv_view 
 /* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: the kernel takes no more now;
  * -errno. */
 PV_MUST_CHECK int pv_streamtls_flush(struct pv_tls *tls, int fd);
-/* Has TLS something to say that is not written yet? */
+/* Returns true if TLS has bytes that are not written yet. */
 bool pv_streamtls_is_full(const struct pv_tls *tls);

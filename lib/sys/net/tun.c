@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tun.c - the TUN device: opening its queues, offloads, packets in and out. The interface is
- * created here and configured by ipcmd; whoever holds a queue's descriptor needs no rights any
- * more.
+ * created here and configured by ipcmd. Whoever holds a queue's descriptor no longer needs rights.
  */
 #include "sys/net/tun.h"
 

@@ -13,7 +13,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_UDP_BATCH = 64,        /* ours: datagrams that one system call takes or gives at most */
+    PV_UDP_BATCH = 64, /* ours: maximum number of datagrams that one system call takes or gives */
     PV_UDP_SOCKBUF = 8 << 20, /* bytes of buffer asked for, PERFORMANCE "UDP sockets": the default
                                  holds 256 datagrams */
     PV_UDP_GROUP_MAX = 8,     /* ours: sockets that receive for one port */

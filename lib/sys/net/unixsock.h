@@ -23,12 +23,12 @@ struct pv_unix_cred {
  * -errno.
  */
 PV_MUST_CHECK int pv_unix_listen(const char *path, const char *group, int *ret_fd);
-/* Does a living process listen there? Waits for nobody. PV_ERR_NOT_FOUND: nothing has that name.
- * -ENOTSOCK: something else has it. Else -errno. */
+/* *ret_served: true if a living process listens there. Waits for nobody. PV_ERR_NOT_FOUND: nothing
+ * has that name. -ENOTSOCK: something else has it. Else -errno. */
 PV_MUST_CHECK int pv_unix_is_served(const char *path, bool *ret_served);
 /* PV_ERR_AGAIN: nobody waits. PV_ERR_LIMIT: out of descriptors, see pv_stream_accept(). */
 PV_MUST_CHECK int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred);
-/* The process that listened at the other end of a connection that this one made. -errno. */
+/* The process that listened at the other end of a connection made by this process. -errno. */
 PV_MUST_CHECK int pv_unix_peer(int fd, struct pv_unix_cred *ret_cred);
 /* Connects; the descriptor is blocking. PV_ERR_NOT_FOUND: no such socket or nobody listens.
  * -EACCES: not allowed. Else -errno. */
@@ -37,9 +37,9 @@ PV_MUST_CHECK int pv_unix_connect(const char *path, int *ret_fd);
 /* As pv_stream_read(). *ret_passed: a descriptor that came with these bytes, the caller's, or -1.
  * Of several the first is kept. */
 PV_MUST_CHECK int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed);
-/* Is err that the user of this process has more descriptors on their way through sockets, in all
- * its processes, than this one may have open (unix(7), ETOOMANYREFS)? Others read theirs soon: it
- * has slept for 10 ms then. */
+/* Returns true if err is ETOOMANYREFS (unix(7)): in all its processes the user has more descriptors
+ * on their way through sockets than this process may have open. Others read theirs soon, so the
+ * function has slept for 10 ms then. */
 bool pv_unix_wait_refs(int err);
 /* As pv_stream_write(), and the descriptor pass (unless -1) goes with the first byte; it stays the
  * caller's. PV_ERR_AGAIN also after pv_unix_wait_refs(). */

@@ -18,6 +18,6 @@ void pv_procinfo_read(struct pv_metrics_process *ret_process);
 PV_MUST_CHECK int pv_procinfo_watch_parent(pid_t parent, int *ret_fd);
 
 /* Gives back the pages of the program and its libraries that cannot have been written: code,
- * constants. The kernel has them in its cache, and those that are used come back one by one
- * (adr/0098). A debugger's breakpoints in them are gone. */
+ * constants. The kernel has them in its cache, and pages that are used come back one by one
+ * (adr/0098). Breakpoints that a debugger set there are gone. */
 void pv_pages_drop_code(void);

@@ -49,11 +49,11 @@ PV_MUST_CHECK int pv_sandbox_find_user(const char *name, struct pv_sandbox_user 
  */
 PV_MUST_CHECK int pv_sandbox_spare_user(const char *name, struct pv_sandbox_user *ret_user);
 /*
- * Becomes this user, with its group and no others, and keeps only these capabilities (bits 1 <<
- * CAP_..., those of them that it has) in every set that an exec could give back; user NULL: stays
- * who it is, and programs that it runs have them too. Not dumpable afterwards, but in sanitizer
- * builds, whose leak check must look. -errno: nothing or only part of it is in force, so the caller
- * must end.
+ * Becomes this user, with its group and no others. Keeps only these capabilities (bits 1 <<
+ * CAP_..., if it has them) in every set that an exec could give back. user NULL: stays the same
+ * user, and programs that it runs keep the capabilities too. Afterwards the process is not
+ * dumpable, except in sanitizer builds, whose leak check must look. -errno: nothing or only a part
+ * is in force, so the caller must end.
  */
 PV_MUST_CHECK int pv_sandbox_become(const struct pv_sandbox_user *user, uint64_t caps);
 /* From now on no exec gives rights. Both of the lists below need it. -errno. */
@@ -113,8 +113,8 @@ PV_MUST_CHECK int pv_sandbox_files(const struct pv_sandbox_path *paths, size_t n
 enum {
     PV_SANDBOX_CALLS_RUN = 1 << 0,   /* memory, threads, time, waiting, open descriptors */
     PV_SANDBOX_CALLS_FILES = 1 << 1, /* files by name: open, rename, remove, ... */
-    /* IPv4, IPv6, route and diag netlink sockets, and pairs of connected ones, no others; of their
-     * options those that lib/sys/net sets. */
+    /* IPv4, IPv6, route and diag netlink sockets, and pairs of connected sockets, no others; of
+     * socket options those that lib/sys/net sets. */
     PV_SANDBOX_CALLS_SOCKETS = 1 << 2,
     PV_SANDBOX_CALLS_SPAWN = 1 << 3,     /* fork, exec, wait, signals to others */
     PV_SANDBOX_CALLS_NETFILTER = 1 << 4, /* netlink sockets of netfilter */
