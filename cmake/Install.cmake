@@ -74,11 +74,14 @@ install(FILES ${completions}/fish DESTINATION ${share}/${fish} RENAME p2pvpnctl.
 
 pv_install(coordinator ${share}/bash-completion/completions dist/completion/p2pvpn-coordinator)
 
-pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md docs/PROTOCOL.md docs/PROTOCOL-NETWORK.md
+pv_install(node ${pv_doc}/p2pvpn README.md docs/SECURITY.md docs/PROTOCOL.md docs/PROTOCOL-NETWORK.md
     docs/PROTOCOL-COORDINATOR.md docs/PROTOCOL-PEERS.md docs/PROTOCOL-LOCAL.md docs/GLOSSARY.md)
+file(GLOB guide CONFIGURE_DEPENDS docs/guide/*.md)
+pv_install(node ${pv_doc}/p2pvpn/guide ${guide})
+pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/guide ${guide})
 pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf
     dist/examples/notify-desktop dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
-pv_install(coordinator ${pv_doc}/p2pvpn-coordinator docs/OPERATIONS.md docs/PROTOCOL-COORDINATOR.md)
+pv_install(coordinator ${pv_doc}/p2pvpn-coordinator docs/PROTOCOL-COORDINATOR.md)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf
     dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
 
@@ -87,7 +90,10 @@ pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coord
 if(PV_PACKAGE)
     pv_install(node ../etc/ssh/ssh_config.d dist/ssh/p2pvpn.conf)
 else()
-    pv_install(node ${pv_doc}/p2pvpn/examples/ssh dist/ssh/p2pvpn.conf)
+    file(GLOB guide CONFIGURE_DEPENDS docs/guide/*.md)
+pv_install(node ${pv_doc}/p2pvpn/guide ${guide})
+pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/guide ${guide})
+pv_install(node ${pv_doc}/p2pvpn/examples/ssh dist/ssh/p2pvpn.conf)
 endif()
 
 # The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being

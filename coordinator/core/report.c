@@ -452,7 +452,7 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     return l.cut ? PV_ERR_NO_SPACE : PV_OK;
 }
 
-/* --- metrics (docs/OPERATIONS.md "Metrics") --------------------------------------------------- */
+/* --- metrics (docs/guide/metrics.md) ---------------------------------------------------------- */
 
 /* Missing numbers are 0, and reasons and limits that this program does not know are shown all the
  * same. */

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""README's own command lines, typed into bare machines, and some of OPERATIONS.
+"""README's own command lines, typed into bare machines, and some of the guide.
 
 usage: tests/install/readme.py [SUITE]      as root; SUITE: bookworm (default) or trixie
 
 Each machine is a minimal Debian with sudo and a user. On the first one the packages are built from a clone and
 installed, on the next one they are installed from copies; then the coordinator, `create`, `join` and `ping`, all as
-README has it. The repository is made and used as OPERATIONS says, and lists that were changed after they were signed
-must be refused. With more machines (server is 198.51.100.7, as in README) follow the lines of eleven tasks of
-OPERATIONS: rights, rules, files, names, machines that leave, wait, are guests or were stolen, a coordinator restored
+README has it. The repository is made and used as the guide says, and lists that were changed after they were signed
+must be refused. With more machines (server is 198.51.100.7, as in README) follow the lines of eleven tasks
+of the guide: rights, rules, files, names, machines that leave, wait, are guests or were stolen, a coordinator restored
 from a backup, one that moves, one at home. `other`, a Debian 11 if the mirror has it, gets the static program by the
 lines that check it, and joins them. An example (the URL, the token) is replaced by what the line before printed.
 PV_WITHOUT is handed on (scripts/libraries).
@@ -92,7 +92,8 @@ def lines_between(path, start, end):
     with open(os.path.join(ROOT, path), encoding="utf-8") as f:
         text = f.read()
     begin = text.index(start)
-    part = text[begin:text.index(end, begin + len(start))]
+    stop = text.find(end, begin + len(start))
+    part = text[begin:stop if stop >= 0 else len(text)]
     return [m.group(1) for m in re.finditer(r"(?m)^    (\S.*?)(?:   +\S.*)?$", part)]
 
 
@@ -168,7 +169,7 @@ def install(machine, lines, url, suite, page):
         line = pick(lines, pattern).replace(EXAMPLE, url)
         shown = line.replace("/12.", "/$(. /etc/os-release; echo $VERSION_ID).")
         if shown not in page and "coordinator" not in line:
-            raise Failure(f"the repository's page does not have the line of OPERATIONS: {shown}")
+            raise Failure(f"the repository's page does not have the line of the guide: {shown}")
         own = line.replace("/12.", "/13.") if suite == "trixie" else line
         machine.type(own.replace("apt install", "apt install -y"), timeout=600)
 
@@ -274,40 +275,40 @@ def join_by_one_file(lines, laptop, other):
         raise Failure("the message of the static program did not arrive")
 
 
-def task(title, *replaced):
-    """The commands of one task of OPERATIONS."""
-    lines = lines_between("docs/OPERATIONS.md", f"### {title}\n", "\n##")
+def task(page, title, *replaced):
+    """The commands of one task of the guide."""
+    lines = lines_between(f"docs/guide/{page}.md", f"# {title}\n", "\n##")
     for old, new in replaced:
         lines = [line.replace(old, new) for line in lines]
     return lines
 
 
 def members(laptop, pi):
-    """Some of what OPERATIONS says to type, with the names of these machines."""
-    lines = task("Give a second person rights", ("desktop", "pi"))
+    """Some of what the guide says to type, with the names of these machines."""
+    lines = task("members", "Give a second person rights", ("desktop", "pi"))
     laptop.type(pick(lines, "admin grant"))
     laptop.type("p2pvpnctl wait --online --peer pi && p2pvpnctl peers | grep -w pi | grep -q admin")
     laptop.type(pick(lines, "admin revoke"))
 
-    lines = task("Say who may reach what", ("toms-laptop", "pi"), ("gameserver", "laptop"))
+    lines = task("rules", "Rules", ("toms-laptop", "pi"), ("gameserver", "laptop"))
     for pattern in (r"ctl tag pi", r"allow tag:guest", r"deny tag:guest"):
         laptop.type(pick(lines, pattern))
     laptop.type("p2pvpnctl can pi laptop:udp/27015 && ! p2pvpnctl can pi laptop:22")
     laptop.type("sudo p2pvpnctl rules remove 2 && sudo p2pvpnctl rules remove 1")
 
-    lines = task("Send files", ("photo.jpg", "/etc/os-release"), ("pi$ ", "sudo "))
+    lines = task("chat", "Send files", ("photo.jpg", "/etc/os-release"), ("pi$ ", "sudo "))
     laptop.type(pick(lines, "send-file").replace("send-file", "send-file --no-wait"))
     pi.type("for n in $(seq 50); do sudo p2pvpnctl files | grep -q os-release && break; sleep 0.1; done")
     pi.type(pick(lines, "files accept"), cwd="/home/me")
     pi.type("cmp os-release /etc/os-release", cwd="/home/me")
 
-    lines = task("Rename a machine, or replace it")
+    lines = task("members", "Rename a machine, or replace it")
     pi.type(pick(lines, "rename garage"))
     pi.type(pick(lines, "address set"))
     laptop.type("p2pvpnctl wait --online --peer garage && getent hosts garage")
 
-    pi.type(pick(task("Take a machine out"), "leave --forget"))
-    lines = task("Decide on each machine that joins")
+    pi.type(pick(task("members", "Take a machine out"), "leave --forget"))
+    lines = task("members", "Decide on each machine that joins")
     token = token_in(laptop.type(pick(lines, "invite --approve")))
     pi.type(f"sudo p2pvpnctl join {token} --name toms-laptop")
     laptop.type("for n in $(seq 100); do p2pvpnctl peers | grep -q toms-laptop && break; sleep 0.1; done")
@@ -330,7 +331,7 @@ def refused(machine, line, words):
 
 
 def guest_for_a_time(laptop, guest):
-    joins(laptop, guest, "guest", pick(task("Invite a machine for a time"), "member-for"))
+    joins(laptop, guest, "guest", pick(task("members", "Invite a machine for a time"), "member-for"))
     # 90 days, and the moments since.
     laptop.type("p2pvpnctl peers --json | grep -qE '\"expires\":[0-9]{10}' && p2pvpnctl peers --long | grep guest")
     if "renewed while this node is used" not in guest.type("sudo p2pvpnctl status -l"):
@@ -338,7 +339,7 @@ def guest_for_a_time(laptop, guest):
 
 
 def stolen(laptop, phone, other):
-    lines = task("A machine was stolen", ("desktop$ ", ""))
+    lines = task("keys", "A machine was stolen", ("desktop$ ", ""))
     token = joins(laptop, phone, "phone", "sudo p2pvpnctl invite --uses 5")
     other.type("sudo p2pvpnctl leave --forget")
     joins(laptop, other, "pi", "sudo p2pvpnctl invite --uses 5")
@@ -383,7 +384,7 @@ BACK = "for n in $(seq 600); do p2pvpnctl status | grep -q 'coordinator .*, conn
 
 
 def backup_and_restore(server, laptop, phone):
-    lines = task("Backup and restore")
+    lines = task("backup", "Backup and restore")
     at_every_boot(server, "[coordinator]", "public = 198.51.100.7")
     laptop.type(BACK)
     before = server.type("p2pvpn-coordinator url --public 198.51.100.7", user="root")
@@ -407,7 +408,7 @@ def backup_and_restore(server, laptop, phone):
 
 
 def coordinator_moves(server, second, laptop, phone):
-    lines = task("Move the coordinator")
+    lines = task("backup", "Move the coordinator")
     in_net(second, "ip", "addr", "add", "203.0.113.9/24", "dev", "eth0")
     at_every_boot(second, "[coordinator]", "public = 203.0.113.9")
     url = re.search(r"p2pvpn://[^\s']+", second.type("p2pvpn-coordinator url", user="root")).group(0)
@@ -424,7 +425,7 @@ def coordinator_moves(server, second, laptop, phone):
 
 def coordinator_at_home(router, nas, laptop, friend):
     """nas and laptop stand behind the router, friend on the public network."""
-    lines = task("Run the coordinator at home")
+    lines = task("coordinator", "Run the coordinator at home")
     for machine, at in ((nas, "3"), (laptop, "20")):
         plug(machine, router, "eth0", f"192.168.1.{at}/24")
         in_net(machine, "ip", "route", "add", "default", "via", "192.168.1.1")
@@ -494,7 +495,7 @@ def run(suite, work, machines):
         return machines[-1]
     base = bare(suite)
     lines = lines_between("README.md", "## Your own network", "## Every day")
-    guide = lines_between("docs/OPERATIONS.md", "### Make an apt repository\n", "\n### ")
+    guide = lines_between("docs/guide/repository.md", "# Make an apt repository\n", "\n## ")
     builder = machine("builder", base, True)
     served = os.path.join(work, "builder/upper/home/me/release")
     url = serve(served)

@@ -312,7 +312,7 @@ check)
     as_carol systemctl --user start p2pvpnd@work.service || fail "a user has no second network"
     as_carol p2pvpnctl networks >/run/out/networks
     has /run/out/networks '^work '
-    # A message stands on the desktop of whoever owns the program, as OPERATIONS says, with no right left out in the unit.
+    # A message stands on the desktop of whoever owns the program, as the guide says, with no right left out in the unit.
     install -D -m 644 -t /run/units/p2pvpnd.service.d /run/notify-as-owner.conf
     install -o carol -m 755 /run/notify-desktop /usr/local/bin/p2pvpn-notify
     printf '#!/bin/sh\nprintf "%%s|" "$(id -un)" "$@" | nc -NU "${DBUS_SESSION_BUS_ADDRESS#unix:path=}"\n' \

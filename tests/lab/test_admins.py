@@ -104,9 +104,9 @@ def on_terminal(host, *argv, answers=()):
 
 
 def steps(title):
-    """The commands of a section of OPERATIONS.md: (machine, words of the command)."""
-    text = (pathlib.Path(__file__).parents[2] / "docs/OPERATIONS.md").read_text()
-    section = text.split(f"### {title}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    """The commands of a section of docs/guide/keys.md: (machine, words of the command)."""
+    text = (pathlib.Path(__file__).parents[2] / "docs/guide/keys.md").read_text()
+    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
     found = re.findall(r"^    (\w+)[#$] (?:sudo )?p2pvpnctl (.*?)(?:  +.*)?$", section, re.M)
     check(found, f"no commands below {title}")
     return [(machine, command.split()) for machine, command in found]
@@ -117,7 +117,7 @@ PASSPHRASE = "correct horse battery staple"
 
 @scenario
 def the_owners_laptop_is_lost(lab):
-    """As OPERATIONS.md has it, command by command."""
+    """As the guide has it, command by command."""
     coordinator = lab.coordinator()
     hosts = {n: lab.host(n) for n in ("laptop", "desktop", "server", "laptop2")}
     lab.network(coordinator, [hosts[n] for n in ("laptop", "desktop", "server")])
@@ -155,7 +155,7 @@ def the_owners_laptop_is_lost(lab):
 
 @scenario
 def a_machine_was_stolen(lab):
-    """As OPERATIONS.md has it, command by command."""
+    """As the guide has it, command by command."""
     coordinator = lab.coordinator()
     hosts = {n: lab.host(n) for n in ("desktop", "phone", "pi")}
     lab.network(coordinator, list(hosts.values()))

@@ -164,7 +164,7 @@ def a_daemon_that_is_not_as_it_should_be(lab):  # remedy: restart, give_rights, 
     a.stop_daemon()
     a.p2pvpnd = a.start("python3", "-c", BOX, lab.bin("p2pvpnd"), name="p2pvpnd")
     a.wait_daemon()
-    check("OPERATIONS.md" in names(a, "give_rights")["todo"], doctor(a))
+    check("guide/rights.md" in names(a, "give_rights")["todo"], doctor(a))
     a.restart_daemon()
     goes(a, "give_rights")
     # Somebody sets the interface down.

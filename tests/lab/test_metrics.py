@@ -201,7 +201,7 @@ def alerts_and_dashboard_ask_for_what_the_programs_have(lab):
         for name, labels in re.findall(r"^(\w+)\{([^}]*)\}", page, re.M):
             family = name if name in families else re.sub("_(bucket|sum|count)$", "", name)
             families[family] |= set(re.findall(r'(\w+)="', labels))
-    # Families that have no sample here: of static users, rules and a pair of NATs (OPERATIONS, Metrics).
+    # Families that have no sample here: of static users, rules and a pair of NATs (docs/guide/metrics.md).
     families["p2pvpn_coordinator_relay_user_bytes_total"] |= {"user"}
     families["p2pvpn_rules_denied_total"] |= {"rule"}
     families["p2pvpn_path_attempts_total"] |= {"result", "nat", "peer_nat"}

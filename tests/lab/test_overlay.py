@@ -238,7 +238,7 @@ def the_kernel_answers_our_questions(lab):
 
 
 def avahi(h):
-    """avahi-daemon as OPERATIONS says: it leaves tunnels out unless it is told to use them."""
+    """avahi-daemon as the guide says: it leaves tunnels out unless it is told to use them."""
     if shutil.which("avahi-daemon") is None or shutil.which("dbus-daemon") is None:
         raise Skip("there is no avahi: scripts/deps installs it")
     h.run("sh", "-c", "mkdir -p /run/dbus /run/avahi-daemon; cat >/run/avahi.conf",

@@ -7,7 +7,7 @@ import time
 
 from lab import pause, check, equal, pause, scenario, wait
 
-OPERATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/OPERATIONS.md")
+RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/guide/rules.md")
 
 GAME = 27015
 
@@ -96,7 +96,7 @@ def rules_at(host, n, default):
 
 @scenario
 def guests_reach_the_game_server_only(lab):
-    """As OPERATIONS.md has it, typed by an admin."""
+    """As the guide has it, typed by an admin."""
     admin, server, guest = network(lab, "admin", "gameserver", "toms-laptop")
     guest.wait_direct(server)
     for h in (admin, server, guest):
@@ -109,7 +109,7 @@ def guests_reach_the_game_server_only(lab):
     for address in both(guest, admin):
         equal(gets(guest, address, 8080), "admin", "without rules a guest reaches the admin, which says")
 
-    with open(OPERATIONS, encoding="utf-8") as f:
+    with open(RULES, encoding="utf-8") as f:
         page = re.search(r"Guests may only\s+reach the game server\*:\n\n((?: +sudo p2pvpnctl .*\n)+)", f.read())
     for line in page.group(1).split("\n")[:-1]:
         admin.ctl(*re.split(r"\s{3,}", line.strip())[0].split()[2:])  # not what it says beside
@@ -319,12 +319,12 @@ def services_go_the_way_that_can_says(lab):
         equal(b.ctl("can", "b", f"g:{service}").code, 0, f"can b g:{service}")
     # The sender is told the rule; the other way all arrives, by b's connections.
     g.ctl("room", "create", "other")
-    for words in (("send", "b", "no"), ("send-file", "b", OPERATIONS), ("ping", "b"), ("room", "invite", "other", "b")):
+    for words in (("send", "b", "no"), ("send-file", "b", RULES), ("ping", "b"), ("room", "invite", "other", "b")):
         r = g.ctl(*words, code=11)
         check("rule 1" in r.err, f"{words[0]} does not name the rule: {r.err!r}")
     b.ctl("send", "g", "to g")
     wait("b's message", lambda: ("b", "to g") in lines_of(g, "b"))
-    b.ctl("send-file", "g", OPERATIONS)
+    b.ctl("send-file", "g", RULES)
     wait("b's file", lambda: [f["state"] for f in g.json("files")["files"]] == ["done"])
     b.ctl("ping", "g", "-c", "1")
     equal(gets(b, b.addr(g), 7000), "g", "b reaches g's port")
@@ -358,7 +358,7 @@ def services_go_the_way_that_can_says(lab):
     a.ctl("rules", "remove", "1")
     a.ctl("deny", "g", "any", "files")
     wait("g to know the other rule", lambda: "files" in g.ctl("rules").out)
-    r = g.ctl("send-file", "#crew", OPERATIONS, code=11)
+    r = g.ctl("send-file", "#crew", RULES, code=11)
     check("files from this node to all who are there are denied by rule 1" in r.err, f"said: {r.err}")
     check(all("offers" not in text for _, text in lines_of(a, "#crew")), "a file that nobody gets is announced")
     a.ctl("rules", "remove", "1")
@@ -371,7 +371,7 @@ def services_go_the_way_that_can_says(lab):
     b.run("sed", "-i", "/^.firewall/,$d", "/etc/p2pvpn/p2pvpnd.conf")
     b.ctl("reload")
     wait("b to have it", lambda: ("a", "to a closed b") in lines_of(b, "#crew"), 40)
-    g.ctl("send-file", "b", OPERATIONS)
+    g.ctl("send-file", "b", RULES)
     wait("g's file", lambda: "in" in [f["direction"] for f in b.json("files")["files"]])
 
     # G cannot know what only b's own [firewall] says: b answers.
@@ -383,9 +383,9 @@ def services_go_the_way_that_can_says(lab):
     wait("b's message", lambda: ("b", "still") in lines_of(g, "b"))
     g.ctl("send", "b", "kept out")
     wait("g to be told", lambda: "denies it chat" in g.ctl("why", "b", "-l").out)
-    r = g.ctl("send-file", "b", OPERATIONS, code=11)
+    r = g.ctl("send-file", "b", RULES, code=11)
     check("denies it" in r.err, f"send-file does not say why: {r.err!r}")
-    b.ctl("send-file", "g", OPERATIONS)
+    b.ctl("send-file", "g", RULES)
     wait("b's second file", lambda: [f["state"] for f in g.json("files")["files"]
                                      if f["direction"] == "in"] == ["done"] * 2)
     check(("g", "kept out") not in lines_of(b), "[firewall] lets chat in")
@@ -414,7 +414,7 @@ def a_rule_that_comes_later_is_why_lines_and_files_wait(lab):
     """They were said and offered before: they wait for the rule, untried, and it is named on both ends."""
     a, b, g = network(lab, "a", "b", "g")
     b.wait_direct(g)
-    g.ctl("send-file", "--no-wait", "b", OPERATIONS)
+    g.ctl("send-file", "--no-wait", "b", RULES)
     wait("b to hear of it", lambda: [f["state"] for f in b.json("files")["files"]] == ["offered"])
     g.ctl("down")
     g.ctl("send", "b", "hello")

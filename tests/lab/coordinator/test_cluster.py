@@ -196,7 +196,7 @@ def unread(host, node):
 
 @scenario
 def a_second_coordinator_as_operations_says(lab):
-    """The commands of OPERATIONS.md under "A second coordinator", on a coordinator with a network; and back."""
+    """The commands of docs/guide/cluster.md, on a coordinator with a network; and back."""
     operate = lab.bin("p2pvpn-coordinator")
     conf, secret, state = "/etc/p2pvpn/coordinator.conf", "/etc/p2pvpn/pgpass", "/var/lib/p2pvpn-coordinator"
     one, two, a, b = (lab.host(name) for name in ("one", "two", "a", "b"))

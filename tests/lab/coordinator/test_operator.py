@@ -97,7 +97,7 @@ def a_new_secret_shuts_out_the_old_url(lab):
 
 @scenario
 def a_lost_coordinator_comes_back_from_its_backup(lab):
-    """docs/OPERATIONS.md, "Backup and restore"."""
+    """docs/guide/backup.md, "Backup and restore"."""
     coordinator = lab.coordinator()
     host = coordinator.host
     a, b, c = (lab.host(n) for n in "abc")
@@ -463,7 +463,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
 
 @scenario(whole="half a minute of waiting")
 def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
-    """docs/OPERATIONS.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
+    """docs/guide/coordinator.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
     coordinator, outer, laptop, pi, friend = at_home(lab, False)
     r = laptop.ctl("create", outer, check_rc=False)
     check(r.code == 9 and "refuses the connection" in r.err, f"create by the public address from inside: {r}")

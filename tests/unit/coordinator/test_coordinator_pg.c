@@ -18,7 +18,7 @@ static void write_config(const char *conninfo)
     test_write(config, text);
 }
 
-/* The second has the keys of the first, as OPERATIONS.md says. */
+/* The second has the keys of the first, as docs/guide/cluster.md says. */
 static void copy_key(const char *name)
 {
     char key[256];

@@ -219,9 +219,9 @@ class Docs(unittest.TestCase):
                 self.assertEqual([p.split(": ", 1)[1] for p in found], said)
 
     def test_a_link_to_a_heading_that_is_not_there_is_named(self):
-        said = self.problems("docs/OPERATIONS.md", "## Every day", "## Each day", "check_paths")
-        self.assertIn("OPERATIONS.md: a link leads to no heading: #every-day", said)
-        self.assertNotIn("OPERATIONS.md: a link leads to no heading: #set-up", said)
+        said = self.problems("docs/guide/trouble.md", "## Dropped packets", "## Lost packets", "check_paths")
+        self.assertIn("trouble.md: a link leads to no heading: #dropped-packets", said)
+        self.assertNotIn("trouble.md: a link leads to no heading: #two-machines-do-not-meet", said)
 
     def test_a_title_of_another_piece_of_a_document_names_the_piece(self):
         found = self.problems("docs/PROTOCOL-PEERS.md", 'PROTOCOL-COORDINATOR "Signals"', '"Signals"', "check_references")
@@ -235,20 +235,20 @@ class Docs(unittest.TestCase):
 
     def test_a_command_for_root_is_typed_with_sudo(self):
         for page, old in (("README.md", "sudo p2pvpnctl join p2pvpn-… --name pi"),
-                          ("docs/OPERATIONS.md", "sudo p2pvpnctl -n work join p2pvpn"),
+                          ("docs/guide/network.md", "sudo p2pvpnctl -n work join p2pvpn"),
                           ("ctl/cmd_rules.c", "sudo p2pvpnctl rules default deny")):
             with self.subTest(old):
                 said = self.problems(page, old, old.replace("sudo ", ""), "check_sudo")
                 self.assertEqual(len(said), 1, said)
                 self.assertIn("is for root: write sudo before it", said[0])
         # Everybody may read the list; and without root there is nobody to ask.
-        self.assertEqual(self.problems("docs/OPERATIONS.md", "sudo p2pvpnctl invite list", "p2pvpnctl invite list",
+        self.assertEqual(self.problems("docs/guide/keys.md", "sudo p2pvpnctl invite list", "p2pvpnctl invite list",
                                        "check_sudo"), [])
 
     def test_a_manual_names_documents_that_its_package_has(self):
-        page, old = "docs/man/p2pvpnd.conf.5", "/usr/share/doc/p2pvpn/OPERATIONS.md"
+        page, old = "docs/man/p2pvpnd.conf.5", "/usr/share/doc/p2pvpn/guide/README.md"
         for new, said in (("/usr/share/doc/p2pvpn/TESTING.md", ["the package p2pvpn has no TESTING.md"]),
-                          ("docs/OPERATIONS.md", ["docs/ is nowhere when it is installed: say /usr/share/doc/p2pvpn"])):
+                          ("docs/guide/rights.md", ["docs/ is nowhere when it is installed: say /usr/share/doc/p2pvpn"])):
             with self.subTest(new):
                 self.assertEqual([p.split(": ", 1)[1] for p in self.problems(page, old, new, "check_packed")], said)
 
