@@ -19,7 +19,7 @@ struct question {
     struct pv_addr local; /* the address that it asked */
     uint16_t id;          /* towards the resolver; in bytes, too */
     uint16_t phone_id;
-    struct pv_dns_reply reply; /* its resolvers; of those, the next is number n_asked */
+    struct pv_dns_reply reply; /* its resolvers; number n_asked is the next one */
     size_t n_asked;
     uint64_t number; /* in the order in which they came */
     size_t len;

@@ -30,7 +30,7 @@ struct conn {
     struct pv_addr src;
     int fd, to; /* of the client, of the resolver; -1: none */
     struct pv_watch *watch, *to_watch;
-    struct pv_dns_reply reply; /* its resolvers; of those, the next is number n_asked */
+    struct pv_dns_reply reply; /* its resolvers; number n_asked is the next one */
     size_t n_asked;
     uint16_t phone_id;
     size_t n_in, question; /* bytes of in; of them the first message, with its length */

@@ -140,7 +140,7 @@ static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
                              .ttl = tx->ttl,
                              .opener = tx->opener};
     if (tx->sock != 0 && tx->ttl != 0)
-        pv_io_sock_errors(io, tx->sock); /* a send would drop those of the one before */
+        pv_io_sock_errors(io, tx->sock); /* a send would drop the errors of the datagram before */
     if (tx->stream != 0)
         (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx->stream, out.data);
     else if (fd >= 0)
@@ -293,7 +293,7 @@ void pv_io_app_pass(struct pv_io *io, uint32_t sid, int fd)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-/* The threads beside this one, and what parts share. */
+/* Starts the other threads, and what parts share. */
 static int start_threads(struct pv_io *io)
 {
     struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads, .deaf = true};

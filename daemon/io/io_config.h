@@ -28,7 +28,7 @@ struct pv_io_config {
     struct pv_io_app app;
     bool names;  /* the helper keeps a file of them */
     bool beacon; /* beacons of members in the LAN are heard */
-    /* Authorities that relays' certificates may be from; NULL: those of the system. */
+    /* Authorities of relays' certificates; NULL: the system's. */
     const char *relay_ca_file;
     /* Sent to the HTTP proxy on the way to coordinators; without a user nothing is. */
     const struct pv_connect_login *proxy_login;

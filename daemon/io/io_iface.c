@@ -99,7 +99,7 @@ static int look_at(const struct pv_job_iface *iface, struct had *ret_had)
     size_t n = 0;
     r = routes == NULL ? PV_ERR_NOMEM : pv_net_routes(&own, routes, OWN_ROUTES, &n);
     if (r >= 0 && n == OWN_ROUTES)
-        r = PV_ERR_LIMIT; /* ours may be among those that were cut off */
+        r = PV_ERR_LIMIT; /* our interface may be among those that were cut off */
     if (r >= 0) {
         ret_had->nets = reached(iface->addrs, iface->n_addrs, routes, n);
         ret_had->routes = reached(iface->routes, iface->n_routes, routes, n);

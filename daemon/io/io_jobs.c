@@ -203,8 +203,8 @@ static void run_hostkeys(void *ctx, struct work *w)
     w->result.hostkeys = pv_view(w->hostkeys, len);
 }
 
-/* The function that serves a job of each kind. Those that pv_store_serves() have none: their
- * lane takes them in batches. ctx is that of the lane. */
+/* The function that serves a job of each kind. Kinds that pv_store_serves() have none: their lane
+ * takes them in batches. ctx is the lane's. */
 static const struct handler {
     enum lane lane;
     void (*run)(void *ctx, struct work *w);

@@ -35,7 +35,7 @@ PV_MUST_CHECK int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, struct pv_io *io)
 /* Takes the job; its result reaches the engine later, or, when no thread takes it (then the status
  * is negative), at once. own: the engine hears nothing of it. */
 int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns now);
-/* Does somebody serve jobs of this kind? Of every kind, says a test. */
+/* Returns true if somebody serves jobs of this kind. A test checks that for every kind. */
 bool pv_io_jobs_serve(enum pv_job_kind kind);
 /* Runs what is queued to the end, but what may hang (resolver, notifier); results are dropped. NULL
  * is fine; returns NULL. */

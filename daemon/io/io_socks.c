@@ -118,7 +118,7 @@ static void open_sock(struct pv_io *io, uint16_t id, uint16_t port, pv_ns now)
     pv_engine_sock_opened(io->engine, id, local.port, now);
 }
 
-/* The datapath carries those that are not watched here. */
+/* Tells the datapath the sockets that are not watched here. */
 static void tell_datapath(struct pv_io *io)
 {
     struct pv_sockset_sock adopted[PV_SOCKSET_MAX];

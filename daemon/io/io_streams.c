@@ -365,7 +365,7 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
     case STAGE_TLS:
         shake_hands(st, now);
         break;
-    case STAGE_CLOSING: /* bytes that TLS has read meanwhile are of no interest any more */
+    case STAGE_CLOSING: /* bytes that TLS has read meanwhile are of no interest */
         write_tail(st, now);
         break;
     case STAGE_OPEN:
@@ -447,8 +447,8 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     if (r == PV_ERR_LIMIT) {
         pv_log(all->io->log, PV_LOG_WARN,
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
-        /* The descriptor that is missing comes back with some stream's end (remove_stream()), or
-         * with that of something else. */
+        /* The missing descriptor comes back when a stream (remove_stream()) or something else
+         * ends. */
         pv_watch_set(l->watch, 0);
         all->resume_at = now + REST_TIME;
     }

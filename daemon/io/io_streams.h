@@ -22,7 +22,7 @@ void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now);
 /* Listens at the ports of the program over the overlay on the addresses of the interface; NULL = on
  * none. */
 void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *iface);
-/* Accepts control clients from now on; those that came before have waited. */
+/* Accepts control clients from now on. Earlier clients have waited. */
 void pv_io_streams_serve_ctl(struct pv_io_streams *all);
 /* Ends streams that could not be written out in time; when to call again. */
 pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now);

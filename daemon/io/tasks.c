@@ -18,7 +18,7 @@ static int read_answer(int fd, pv_ns deadline, const _Atomic pv_ns *until, uint8
     while (have < len) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         pv_ns now = pv_clock_now();
-        /* Two limits: that of the task, and the end of the daemon, which sets *until. */
+        /* Two limits: the task's, and the end of the daemon, which sets *until. */
         if (now >= deadline || now >= atomic_load_explicit(until, memory_order_relaxed))
             return PV_ERR_TIMEOUT;
         if (poll(&p, 1, SLICE_MS) <= 0)

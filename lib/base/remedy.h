@@ -219,7 +219,8 @@
     X(exit_off_there, "there `sudo p2pvpnctl exit off`")                                           \
     X(see_coordinator, "see that it runs, and that this machine's network reaches it; members "    \
                        "that are known are reached without it")                                    \
-    X(give_rights, "start it by its unit, or give it the rights in guide/rights.md, \"Rights of p2pvpnd\"")     \
+    X(give_rights,                                                                                 \
+      "start it by its unit, or give it the rights in guide/rights.md, \"Rights of p2pvpnd\"")     \
     X(serve_again, "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL of " \
                    "this coordinator (`sudo p2pvpn-coordinator url` there)")                       \
     X(ask_to_serve_again, "the machine with the root key gives it back: there `sudo p2pvpnctl "    \

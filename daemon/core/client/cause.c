@@ -109,7 +109,8 @@ static unsigned families(const struct pv_ice_cand *cands, size_t n)
     return kinds;
 }
 
-/* Has a host address of theirs the first 24 bits of one of ours? Candidates carry no prefix. */
+/* Returns true if a host address of theirs has the first 24 bits of one of ours. Candidates carry
+ * no prefix. */
 static bool share_lan(const struct scene *s)
 {
     for (size_t i = 0; i < s->n->ways.n_locals; i++) {
@@ -649,7 +650,7 @@ static bool nat_unmeasured(const struct scene *s, struct pv_cause *c)
 
 static bool nat_filtered(const struct scene *s, struct pv_cause *c)
 {
-    /* The rules before this one speak of symmetric NATs: by now a firewall is the likeliest. */
+    /* The rules above are about symmetric NATs. At this place a firewall is the likeliest cause. */
     return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers &&
            say(c, PV_DO(look_at_firewalls),
                "UDP between here and %s is dropped on the way, though both reach the "

@@ -116,7 +116,7 @@ static const char *skip_amount(const char *text, const char *at)
     return at;
 }
 
-/* Do both name the same problem? Amounts in it may grow. */
+/* Returns true if both name the same problem. Amounts in it may grow. */
 static bool is_same(const char *a, const char *b)
 {
     const char *x = a;
@@ -363,7 +363,7 @@ static pv_ns next_timeout(const void *part)
                      c->doubts ? c->looks.last + LOOK_LATER : PV_NEVER);
 }
 
-/* Followers hear of what the other parts did, too: this one runs as the last. */
+/* This part runs last, so followers also hear of what the other parts did. */
 static void run(void *part, pv_ns now)
 {
     struct changes *c = part;

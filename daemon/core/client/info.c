@@ -115,7 +115,7 @@ static void show_datapath(const struct pv_datapath_counts *d, struct pv_statuspa
         pv_statuspage_put(st, PV_STATUS_DATAPATH, shown);
     else
         json_decref(shown);
-    /* Of all packets, also those of nobody and of peers that have gone. */
+    /* Of all packets, also packets of nobody and of former peers. */
     for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
         pv_statuspage_drop(st, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r]);
     pv_statuspage_drop(st, "not-received", d->udp_not_received);
@@ -450,7 +450,7 @@ static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         x->asking[x->n_asking++] = handle;
 }
 
-/* False: nobody waits under this handle, or not any more. */
+/* Returns false if nobody waits under this handle. */
 static bool stop_asking(struct info *x, uint64_t handle)
 {
     for (size_t i = 0; i < x->n_asking; i++) {
@@ -472,7 +472,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     }
 }
 
-/* A coordinator that has gone answers nothing any more: what is known has to do. */
+/* A coordinator that has gone answers nothing, so the answer is made of what is known. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct info *x = part;

@@ -105,8 +105,8 @@ static void look(const struct namesfile *f, struct news *ret_news)
     }
 }
 
-/* Are those who came since few, and did nobody else change? Where everybody is few, one file is
- * simpler. */
+/* Returns true if few members came since and nobody else changed. If there are few members in all,
+ * one file is simpler. */
 static bool is_small(const struct namesfile *f, const struct news *news)
 {
     return f->whole != NULL && news->left == f->n_whole && f->n_whole > PV_NAMESFILE_RECENT &&
@@ -161,8 +161,8 @@ static int fill(const struct pv_roster *roster, const struct pv_member *const *m
     return PV_OK;
 }
 
-/* The files are not known any more: everything is written again later. The resolver reads names
- * from them, and would miss members until the next change of the roster. */
+/* The content of the files is unknown now, so everything is written again later. The resolver reads
+ * names from them, and would miss members until the next change of the roster. */
 static void failed(struct namesfile *f, const char *why, pv_ns now)
 {
     pv_log(f->node->log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", why);
@@ -217,7 +217,7 @@ static void run(void *part, pv_ns now)
     struct namesfile *f = part;
     const struct pv_node *node = f->node;
     struct news news;
-    /* A node that was removed knows nobody any more; one that is down does. */
+    /* A removed node knows nobody. A node that is down does. */
     size_t n = pv_node_self(node) != NULL ? pv_roster_count(node->roster) : 0;
     if (now < next_timeout(f))
         return;

@@ -43,7 +43,7 @@ static uint8_t pack(uint64_t v)
     return (uint8_t)(below ? low - 1 : low);
 }
 
-/* Small losses matter most: the scale is that of the root. */
+/* Small losses matter most, so the scale is the square root's. */
 static double lost(unsigned code)
 {
     return (double)(code * code) / (LOSS_STEPS * LOSS_STEPS);
@@ -154,7 +154,7 @@ void pv_series_add(struct pv_series *s, uint64_t minute, const struct pv_series_
     pack_row(row, s->minutes[minute % PV_SERIES_MINUTES]);
 }
 
-/* Every row has a place that others had before: those of a time that is not kept are unknown. */
+/* Every row has a place that earlier rows had. A row of a time that is not kept is unknown. */
 struct pv_series_row pv_series_minute(const struct pv_series *s, uint64_t minute)
 {
     static const uint8_t unknown[4];

@@ -42,8 +42,8 @@ struct pv_series {
  * that was there is left out; where the clock was set back by more than an hour all begins anew. */
 void pv_series_add(struct pv_series *s, uint64_t minute, const struct pv_series_row *row);
 
-/* The row of that minute, or of that hour (Unix seconds / 3600), which is over; path
- * PV_SERIES_UNKNOWN: it is not known, or not any more. */
+/* Returns the row of that minute, or of that hour (Unix seconds / 3600), which is over. path
+ * PV_SERIES_UNKNOWN: the row is not known, or no longer kept. */
 struct pv_series_row pv_series_minute(const struct pv_series *s, uint64_t minute);
 struct pv_series_row pv_series_hour(const struct pv_series *s, uint64_t hour);
 

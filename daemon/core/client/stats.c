@@ -63,8 +63,8 @@ static struct entry *find(struct stats *s, enum kind kind, const uint8_t *key)
     return NULL;
 }
 
-/* A new one, in a free place or in that of the peer that was used longest ago, if that is an hour;
- * NULL: it has to wait. */
+/* Returns a new entry, in a free place, or in the place of the peer that was used longest ago if
+ * that is an hour. NULL: it has to wait. */
 static struct entry *take(struct stats *s, enum kind kind, const uint8_t *key, uint64_t minute)
 {
     struct entry *e = &s->entries[0];

@@ -110,7 +110,8 @@ static void expire_echoes(struct waits *ws, struct wait *w, pv_ns now)
     }
 }
 
-/* Has every echo been answered or lost? Then the client is told how many, and the ping is over. */
+/* Returns true if every echo was answered or lost. Then the client is told how many, and the ping
+ * is over. */
 static bool sum_up(struct waits *ws, const struct wait *w)
 {
     if (w->ended < w->count)
@@ -121,8 +122,9 @@ static bool sum_up(struct waits *ws, const struct wait *w)
     return true;
 }
 
-/* Is the ping over? Then its client has been answered. Else the next echo leaves when it is due: at
- * once where in-band messages reach the peer, or as soon as a path is found within the patience. */
+/* Returns true if the ping is over and its client has been answered. Otherwise the next echo leaves
+ * when it is due: at once if in-band messages reach the peer, or as soon as a path is found within
+ * the patience. */
 static bool run_ping(struct waits *ws, struct wait *w, pv_ns now)
 {
     struct pv_ctlsrv *ctl = ws->node->ctl;
@@ -196,7 +198,8 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
 
 /* --- wait ------------------------------------------------------------------------------------- */
 
-/* Is what `wait` asked for true now? A peer that is waited for is wanted as long. */
+/* Returns true if what `wait` asked for is true now. While a client waits for a peer, the peer is
+ * wanted. */
 static bool wait_is_over(struct waits *ws, const struct wait *w, pv_ns now)
 {
     const struct pv_node *n = ws->node;

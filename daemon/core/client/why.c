@@ -47,7 +47,7 @@ static void note(json_t **lines, const char *fmt, ...)
     pv_ctlapi_put(lines, "notes", json_string(text));
 }
 
-/* Could somebody who records the packets read them later with a quantum computer? */
+/* Says whether somebody who records the packets could read them later with a quantum computer. */
 static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
 {
     const struct pv_node *n = pv_peer_node(p);
@@ -206,7 +206,7 @@ void pv_why_reached(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_
         no_path_words(n, p, buf);
 }
 
-/* Is the peer reached, and how well? One sentence, without the cause, which stands below it. */
+/* Says in one sentence whether the peer is reached and how well. The cause stands below it. */
 static void headline(struct pv_peer *p, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
 {
     const struct pv_node *n = pv_peer_node(p);

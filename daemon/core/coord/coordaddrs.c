@@ -48,7 +48,8 @@ static unsigned rank(const struct pv_coordclient_addr *addr)
     return addr->guess ? 2 : addr->tls ? 1 : 0;
 }
 
-/* Before those that are tried later. An address that is known already is no guess any more. */
+/* Inserts the address before addresses that are tried later. An address that is known already is no
+ * longer a guess. */
 static void insert(struct pv_coordaddrs *a, const struct pv_coordclient_addr *addr)
 {
     size_t at = 0;

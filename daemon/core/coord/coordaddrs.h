@@ -34,7 +34,7 @@ struct pv_coordaddrs {
 
 /* The names of the hosts; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
-/* And these, behind those that are there, as far as there is room. */
+/* Adds these hosts behind the present ones, as far as there is room. */
 void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* Looks for all of them anew: those known at once are in addrs; jobs bring the others, whose
  * results done hands to pv_coordaddrs_take(), and while some are under way nothing is asked again.
@@ -43,7 +43,7 @@ void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
  * else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         pv_job_done *done, void *self);
-/* The result of a lookup. False: it was about hosts that are not looked for any more. */
+/* Takes the result of a lookup. Returns false if its hosts are no longer looked up. */
 PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n,
                                       const struct pv_jobwait *wait,
                                       const struct pv_job_result *result);

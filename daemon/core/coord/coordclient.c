@@ -179,7 +179,7 @@ void pv_coordclient_proxied(void *client, uint32_t sid, const struct pv_connect_
     note_proxy(c, a);
 }
 
-/* All but this one; NULL: all. */
+/* Drops all attempts except a; NULL: all. */
 static void drop_others(struct pv_coordclient *c, const struct attempt *a)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
@@ -388,7 +388,7 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
     pv_coorddetour_tried(&c->detour, &addr.addr);
 }
 
-/* Do all that still run, and those that follow, go to guessed addresses? */
+/* Returns true if all running attempts, and all that follow, go to guessed addresses. */
 static bool only_guesses(const struct pv_coordclient *c)
 {
     for (size_t i = c->next_addr; i < c->n_addrs; i++)
@@ -498,7 +498,8 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     drop_all(c);
     c->target = *target;
     memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
-    /* The former coordinator's word of a home, or of another machine, is not about this one. */
+    /* What the former coordinator said about a home, or about another machine, does not apply to
+     * this coordinator. */
     pv_coorddetour_end(&c->detour);
     c->to_rest = false;
     pv_coordwait_reset(&c->wait);
@@ -602,7 +603,7 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
     return r;
 }
 
-/* Is there an address that could be tried beside the connection in use? */
+/* Returns true if an address could be tried beside the connection in use. */
 static bool has_others(const struct pv_coordclient *c)
 {
     return pv_coorddetour_other(c->addrs, c->n_addrs, 0, &c->used->addr) < c->n_addrs;
@@ -690,7 +691,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
     return put_event(c, ev);
 }
 
-/* An answer to a request that nobody waits for any more is dropped. */
+/* An answer to a request that nobody waits for is dropped. */
 static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pending p = take_pending(c, msg->id);

@@ -58,8 +58,8 @@ struct pv_coordclient_config {
     const struct pv_kem *kem;   /* offered for hybrid keys (control.h); NULL: none */
     struct pv_streams *streams; /* borrowed: what is opened, closed and written, */
     enum pv_stream_kind kind;   /* of which kind */
-    /* Borrowed: of struct pv_coordclient_event, oldest first, for the owner to take; those that
-     * wait are freed with the client. */
+    /* borrowed; events of struct pv_coordclient_event, oldest first, for the owner to take. Events
+     * that wait are freed with the client. */
     struct pv_fifo *events;
 };
 
@@ -105,7 +105,7 @@ PV_MUST_CHECK int pv_coordclient_turn(struct pv_coordclient *c,
  * none. */
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
                               size_t n, pv_ns now);
-/* Does it stand still for want of an address? */
+/* Returns true if the client stands still because it has no address. */
 bool pv_coordclient_wants_addrs(const struct pv_coordclient *c);
 /* No address was found: the client waits as after a round that failed, and then wants addresses
  * again (event OFFLINE without a text). Nothing where it wants none. */
@@ -160,9 +160,11 @@ struct pv_coordclient_proxy {
     char to[PV_CONNECT_AT_BUF];      /* what it was asked for */
 };
 const struct pv_coordclient_proxy *pv_coordclient_proxy(const struct pv_coordclient *c);
-/* Did so many connections in a row end soon after their welcome that it waits longer and longer? */
+/* Returns true if so many connections in a row ended soon after their welcome that the client waits
+ * longer and longer. */
 bool pv_coordclient_is_dropped(const struct pv_coordclient *c);
-bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
+/* Returns true if that connection is inside TLS. */
+bool pv_coordclient_is_tls(const struct pv_coordclient *c);
 /* ONLINE: does ML-KEM take part in its keys? */
 bool pv_coordclient_is_hybrid(const struct pv_coordclient *c);
 /* As must_hybrid of the target, from the next attempt on. */
@@ -192,7 +194,7 @@ enum pv_coordclient_event_type {
     PV_COORDCLIENT_EV_ONLINE,  /* msg: the welcome */
     PV_COORDCLIENT_EV_REFUSED, /* msg: the error that answered hello; it tries again later */
     PV_COORDCLIENT_EV_AWAY,    /* msg: error or bye "moved"; it tries other addresses now */
-    PV_COORDCLIENT_EV_OFFLINE, /* status, text: why; nothing that was asked is answered any more */
+    PV_COORDCLIENT_EV_OFFLINE, /* status, text: why; requests under way get no answer */
     PV_COORDCLIENT_EV_ANSWER,  /* request, tag, msg: an answer of its type, or PV_CTL_ERROR */
     PV_COORDCLIENT_EV_PUSH,    /* msg */
 };

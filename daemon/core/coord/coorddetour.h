@@ -44,17 +44,17 @@ struct pv_coorddetour {
 bool pv_coordclient_addr_is(const struct pv_coordclient_addr *a,
                             const struct pv_coordclient_addr *b);
 
-/* The word about the home counts no more: it is found, or looked for later. */
+/* Forgets what was said about the home: it is found, or looked for later. */
 void pv_coorddetour_end(struct pv_coorddetour *d);
 void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now);
-/* Is the connection in use PV_COORDDETOUR_LASTS old? */
+/* Returns true if the connection in use is PV_COORDDETOUR_LASTS old. */
 bool pv_coorddetour_has_lasted(const struct pv_coorddetour *d, pv_ns now);
 /* The connection in use ends by "moved". False: so many have in a row that it makes no sense to go
  * on at once. Coordinators in turn, or one that lies, could else have all their members knock
  * without a pause, here or wherever they are sent. */
 PV_MUST_CHECK bool pv_coorddetour_sent_on(struct pv_coorddetour *d, pv_ns now);
-/* This one said that the home is elsewhere; what was said before of where counts no more. False: so
- * many have that it makes no sense to go on. */
+/* This coordinator said that the home is elsewhere; earlier words about the place no longer count.
+ * Returns false if so many coordinators said it that it makes no sense to go on. */
 PV_MUST_CHECK bool pv_coorddetour_leave(struct pv_coorddetour *d,
                                         const struct pv_coordclient_addr *from);
 /* The home is there. False: so much is known already. */

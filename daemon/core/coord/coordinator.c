@@ -235,7 +235,7 @@ struct pv_coord {
     size_t at;                           /* place in it of the one that is tried or used */
     struct pv_coordclient_target target; /* that one */
     struct pv_coordaddrs addrs;          /* of that one */
-    struct pv_ctl_cursor cursor;         /* in the log of that one */
+    struct pv_ctl_cursor cursor;         /* in that coordinator's log */
     bool cursor_moved;                   /* the store has another one */
     struct coordpq were_hybrid;
     bool has_kem;
@@ -420,8 +420,8 @@ static size_t place_of(struct pv_view list, const uint8_t *pk)
     return NOWHERE;
 }
 
-/* Does the new list put no other before the one in use than the old one did? Those were away when
- * this one was taken. */
+/* Returns true if the new list puts no coordinator before the one in use that the old list did not.
+ * Those of the old list were away when this one was taken. */
 static bool keeps_place(const struct pv_coord *c, struct pv_view list, size_t *ret_at)
 {
     struct pv_coordinator named;
@@ -586,9 +586,7 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
-/* The list replaces the one before: a server that the coordinator does not name any more is not
- * used.
- */
+/* The list replaces the former list: a server that the coordinator no longer names is not used. */
 static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
 {
     struct pv_node *n = c->node;
@@ -704,8 +702,8 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     /* The network was left while this welcome waited to be taken. */
     if (n->coord_info.as_member && n->roster == NULL)
         return;
-    /* An applicant only enrols: it stays offline, so that no other part takes its connection for
-     * that of the network. */
+    /* An applicant only enrols. It stays offline, so that no other part mistakes its connection for
+     * the network's. */
     note_hybrid(c, pv_coordclient_is_hybrid(n->coord));
     if (n->coord_info.as_member) {
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
@@ -938,7 +936,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     /* A NAT that forgot us forgot the coordinator, too. */
     if ((facts & PV_FACT_MOVED) != 0)
         pv_coordclient_remapped(coord, now);
-    /* A relay's silence may be that of the coordinator's machine. */
+    /* A relay may be silent because the coordinator's machine is. */
     if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_UDP_DOUBT)) != 0)
         pv_coordclient_doubt(coord, now);
     /* Not how far the log was read: that follows what membership stores, and comes with it. */

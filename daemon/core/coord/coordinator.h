@@ -50,7 +50,7 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
  * coordinator it changes over at once, but to one that was away when the one in use was taken; new
  * addresses of the one in use are for its next attempt. */
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now);
-/* May a connection to this coordinator only be hybrid? */
+/* Returns true if a connection to this coordinator must be hybrid. */
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* One that stands before the one in use lets members in again: goes back to it. */
 void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);

@@ -24,7 +24,7 @@ struct pv_coordpulse {
     pv_ns ping_at;      /* the next ping, however much comes in: the coordinator must hear of us */
     pv_ns heard_at;     /* when something came last */
     pv_ns must_hear_by; /* dead after that */
-    pv_ns look_at;      /* other addresses are worth a look; PV_NEVER: not, or not any more */
+    pv_ns look_at;      /* other addresses are worth a look then; PV_NEVER: never */
     pv_ns pinged_at;    /* when the last ping left; 0 = none is out */
     unsigned n_out;     /* pings that are out */
     bool kicked;        /* must_hear_by was shortened: the network changed */

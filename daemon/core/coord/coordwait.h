@@ -67,14 +67,16 @@ void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns n
 void pv_coordwait_welcome(struct pv_coordwait *w);
 /* A connection has lasted, or there is reason to begin anew. */
 void pv_coordwait_reset(struct pv_coordwait *w);
-/* Were so many connections in a row welcome, of which none has lasted? Haste makes that worse. */
+/* Returns true if so many connections in a row were welcome and none has lasted. Haste makes that
+ * worse. */
 bool pv_coordwait_is_dropped(const struct pv_coordwait *w);
 /* The pause after the failures so far. */
 pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng, pv_ns now);
-/* The end of a round that lasts until deadline, after one of its addresses has failed. One that
- * refuses answers at once: where a firewall swallows the others, as in a hotel, a round would take
- * all its time while the coordinator is long back. They get PV_COORDWAIT_OTHERS once the last
- * has begun, twice that after each failure, for those that are far away. */
+/* Returns the end of a round that lasts until deadline, after one of its addresses has failed. An
+ * address that refuses answers at once. If a firewall swallows packets to the others, as in a
+ * hotel, the round would use all its time although the coordinator is long back. So the others get
+ * PV_COORDWAIT_OTHERS after the last one has begun, and twice that after each failure, for
+ * coordinators that are far away. */
 pv_ns pv_coordwait_others(const struct pv_coordwait *w, enum pv_coordround round, pv_ns deadline,
                           pv_ns last_begins);
 /* Two machines with one key would push each other out for ever: take turns slowly. */

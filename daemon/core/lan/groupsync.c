@@ -10,7 +10,7 @@
 struct pv_groupsync {
     struct pv_groupsync_peer *peers; /* in the order in which they joined */
     size_t n_peers;
-    struct pv_groupsync_peer *tells; /* those that are to be told, first come first served */
+    struct pv_groupsync_peer *tells; /* peers to be told, first come first served */
     struct pv_heap timers;
     struct pv_grouptell_version own;
     struct pv_group groups[PV_GROUPTELL_MAX];

@@ -416,7 +416,7 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what is shown --------------------------------------------------------------------------- */
 
-/* Is the i-th name another machine's than the one that it means? */
+/* Returns true if the i-th name now belongs to another machine than the one it means. */
 static bool is_anothers(const struct lan *l, size_t i)
 {
     const struct pv_member *m = pv_roster_by_name(l->node->roster, pv_pins_name(l->chosen, i));

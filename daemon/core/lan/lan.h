@@ -16,7 +16,8 @@
 #include "daemon/core/node/part.h"
 
 enum {
-    PV_LAN_ONLINE = 32,   /* members online, this one with them, up to which discovery is on */
+    PV_LAN_ONLINE =
+        32, /* maximum number of members online, with this node, at which discovery is on */
     PV_LAN_PAIRS = 65536, /* ours: of a group and somebody who wants it */
 };
 #define PV_LAN_SETTLE PV_MS(100) /* ours: changes are collected before the list is made anew */

@@ -122,8 +122,8 @@ static void take_result(struct bindings *b, pv_ns now)
            r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
 }
 
-/* The measured life is void. A value from another NAT may be too long for this one, so until it is
- * measured the default holds. */
+/* The measured life is void. A value from another NAT may be too long for the present NAT, so until
+ * it is measured the default holds. */
 static void begin_anew(struct bindings *b, pv_ns now)
 {
     close_sockets(b);

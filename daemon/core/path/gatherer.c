@@ -155,9 +155,10 @@ static void note_left_out(struct pv_gatherer *g, size_t left_out)
     g->left_out = left_out;
 }
 
-/* Could the connection to the coordinator leave from it? It leaves from a source address of the way
- * out, where there was one. Those of containers come and go all the time, and must not end it: it
- * has to prove itself anyhow when addresses change (coord/coordinator.c). */
+/* Returns true if the connection to the coordinator may leave from the base. It leaves from a
+ * source address of the way out, if there was one. Addresses of containers come and go all the time
+ * and must not end it: the connection has to prove itself anyhow when addresses change
+ * (coord/coordinator.c). */
 static bool may_have_connection(const struct pv_gatherer *g, const struct base *b)
 {
     bool known = false;
@@ -190,7 +191,8 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
         if (old != NULL)
             b = *old;
         b.rank = 2 * pv_link_rank(link) + (link->source ? 0 : 1);
-        /* Another interface leads out from now on, a VPN's: the mapping was made by this one. */
+        /* Another interface leads out from now on, such as a VPN's. The mapping was made by the
+         * former interface. */
         if (b.way_out && !link->way_out && b.mapped.family != PV_AF_NONE) {
             b.mapped.family = PV_AF_NONE;
             g->changed = true;
@@ -363,7 +365,8 @@ void pv_gatherer_note_mapped(struct pv_gatherer *g, const struct pv_addr *server
     g->changed = true;
 }
 
-/* Is a server being asked, for the first time, for an address of ours that is not known at all? */
+/* Returns true if a server is being asked, for the first time, for an address of ours that is not
+ * known at all. */
 static bool is_asking(const struct pv_gatherer *g)
 {
     for (size_t i = 0; i < g->n_bases; i++) {
@@ -831,7 +834,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     struct pv_gatherer *g = part;
     const struct pv_node *n = g->node;
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
-    /* That list has neither relayed addresses nor those that only peers told. */
+    /* That list has no relayed addresses, and no addresses that only peers told. */
     size_t count = list_own(g, cands);
     st->s.public_addrs = st->publics;
     for (size_t i = 0; i < count && st->s.n_public < PV_STATUSPAGE_MAX_PUBLIC; i++) {

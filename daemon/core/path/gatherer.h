@@ -25,8 +25,8 @@ extern const struct pv_part pv_part_gatherer;
 
 /* --- what others learn ----------------------------------------------------------------------- */
 
-/* From now on the IPv4 addresses are those of this socket and port: what the servers see of the
- * former one holds no more. */
+/* Sets the socket and port of the IPv4 addresses. What servers saw of the former socket no longer
+ * holds. */
 void pv_gatherer_set_socket(struct pv_gatherer *g, uint16_t sock, uint16_t port, pv_ns now);
 /* node.ways.binding_lifetime is another: so long between refreshes from now on. */
 void pv_gatherer_lifetime_changed(struct pv_gatherer *g, pv_ns now);
@@ -50,10 +50,11 @@ void pv_candidates_compose(struct pv_node *n, pv_ns now);
 /* Since when the server of this family owes an answer to every address of ours that asks it;
  * PV_NEVER: one of them has its answer, or none asks. */
 pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family);
-/* Is that an address of the machine itself, or where a server sees one? */
+/* Returns true if addr is an address of the machine itself, or an address at which a server sees
+ * one. */
 bool pv_gatherer_is_seen_at(const struct pv_gatherer *g, const struct pv_addr *addr);
-/* Does nobody tell this node an address at which others could reach it, since the coordinator that
- * it asks is on its side of the NAT, in its own LAN? */
+/* Returns true if nobody tells this node an address at which others could reach it, because the
+ * coordinator that it asks is in its own LAN, on its side of the NAT. */
 bool pv_candidates_are_unseen(const struct pv_node *n);
 /* Where a server with a public address sees this node: at a private address of none of its
  * networks, as something in between hides addresses. NULL: it does not. */

@@ -218,7 +218,7 @@ static struct line *line_of(struct mapper *m, uint16_t family)
 
 /* --- asking and giving back ---------------------------------------------------------------- */
 
-/* Is there anybody to ask, and any need to? */
+/* Returns true if there is a router to ask, and a need to ask it. */
 static bool is_useful(const struct mapper *m, const struct line *l)
 {
     if (m->off || !m->wanted || l->router.family != l->family || l->local.family != l->family ||
@@ -320,7 +320,7 @@ static void give_back(struct mapper *m, struct line *l, pv_ns now)
         queue_job(m, l, true, now);
 }
 
-/* Nothing is held or asked any more; what can be given back is. */
+/* Stops asking, and gives back what can be given back. */
 static void stop(struct mapper *m, struct line *l, pv_ns now)
 {
     if (l->state != PV_MAPPER_OFF && l->state != PV_MAPPER_WAITING)

@@ -9,7 +9,8 @@ enum {
     PHONE_PORT = 3, /* of these */
 };
 
-/* Did a server see the port at this base (RFC 8445 s4) elsewhere? Then a NAT is between. */
+/* Returns true if a server saw the port at this base (RFC 8445 s4) elsewhere. Then a NAT is
+ * between. */
 static bool is_seen_elsewhere(const struct pv_node *n, size_t base)
 {
     for (size_t i = 0; i < n->ways.n_locals; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * openport.h - the address at which strangers reach this node's UDP port: those who know no more
- * than that address, as the app of a phone (docs/PROTOCOL-NETWORK.md "Roster").
+ * openport.h - the address at which strangers reach this node's UDP port: hosts that know only this
+ * address, as the app of a phone does (docs/PROTOCOL-NETWORK.md "Roster").
  *
  * It looks at what others found out and keeps nothing. Control thread only.
  */
@@ -16,13 +16,13 @@
  * PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
                               struct pv_reason *ret_why);
-/* Is this one of them, be it not the first? */
+/* Returns true if addr is one of these addresses, the first or another. */
 bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr);
-/* Is it the phone port's? */
+/* Returns true if addr is the phone port's address. */
 bool pv_openport_is_phone_port(const struct pv_node *n, const struct pv_addr *addr);
 /* The one by which a stranger came: by the phone port, or from an address of that family. False: by
  * none that this node knows of, such as a port that was forwarded by hand. */
 bool pv_openport_taken(const struct pv_node *n, bool by_phone_port, uint16_t family,
                        struct pv_addr *ret_addr);
-/* Does nothing lead here for sure but a phone port, be it open or not? */
+/* Returns true if only a phone port, open or not, certainly leads here. */
 bool pv_openport_lacks(const struct pv_node *n);

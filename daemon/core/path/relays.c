@@ -81,8 +81,8 @@ const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
     return &of(n)->udp;
 }
 
-/* May relays be used at all? They serve a member that is up: the coordinator gives credentials to
- * members only, and a node that is down shall send nothing. */
+/* Returns true if relays may be used. They serve a member that is up: the coordinator gives
+ * credentials to members only, and a node that is down sends nothing. */
 static bool is_up(const struct pv_node *n)
 {
     return n->up && pv_node_self(n) != NULL;
@@ -90,7 +90,7 @@ static bool is_up(const struct pv_node *n)
 
 /* --- channels --------------------------------------------------------------------------------- */
 
-/* The peer looks at its path again last, when it finds no channel any more. */
+/* Comes last: the peer then looks at its path again and finds no channel. */
 static void drop_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     const struct pv_addr *addr = pv_peer_channel(p);
@@ -323,8 +323,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     start_members(r, now);
 }
 
-/* STUN does not see us where the relay did any more. Only the allocation's own Refresh from the
- * present address moves it there. Candidates do not say it: some are guesses. */
+/* STUN no longer sees this node where the relay did. Only the allocation's own Refresh from the
+ * present address moves it there. Candidates do not tell: some are guesses. */
 static void check_mapped(struct pv_relays *r, pv_ns now)
 {
     if (r->mapped.family != PV_AF_NONE &&
@@ -405,8 +405,8 @@ static void take_event(void *part, uint16_t via, const struct pv_relayway_event 
                                 &t->mapped);
 }
 
-/* Does the list of our candidates say what is so about this relay? Composing candidates sends a
- * description to every peer in use, so it is done only when the relayed address is another. */
+/* Returns true if the list of our candidates is right about this relay. Composing candidates sends
+ * a description to every peer in use, so it is done only when the relayed address has changed. */
 static bool is_offered(const struct pv_relays *r, uint16_t via)
 {
     const struct pv_node *n = r->node;

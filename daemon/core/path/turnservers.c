@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* turnservers.c - looks up the addresses of the configured TURN servers, and begins with each at
- * those that were found. */
+/* turnservers.c - looks up the addresses of the configured TURN servers, and begins with each
+ * server at the addresses found. */
 #include "daemon/core/path/turnservers.h"
 
 #include <stdio.h>

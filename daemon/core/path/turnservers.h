@@ -22,7 +22,7 @@ struct pv_turnserver {
 
 struct pv_turnservers {
     struct pv_node *node;
-    struct pv_relayway **relays; /* borrowed; that of list[i] is relays[i + 1] */
+    struct pv_relayway **relays; /* borrowed; relays[i + 1] belongs to list[i] */
     struct pv_turnserver list[PV_ENGINE_MAX_RELAYS];
     size_t n;
     char user[PV_TURNC_TEXT_MAX + 1];
@@ -34,7 +34,7 @@ PV_MUST_CHECK int pv_turnservers_init(struct pv_turnservers *t, struct pv_node *
                                       const struct pv_engine_config *cfg,
                                       struct pv_relayway **relays);
 
-/* Looks up those that are not in use yet. */
+/* Looks up servers that are not in use yet. */
 void pv_turnservers_start(struct pv_turnservers *t, pv_ns now);
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now);
 void pv_turnservers_handle_timeout(struct pv_turnservers *t, pv_ns now);

@@ -601,8 +601,8 @@ PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
 
 /* --- rights ---------------------------------------------------------------------------------- */
 
-/* The rights that docs/guide/cluster.md tells to grant are enough for all that a coordinator does with
- * tables that are there. */
+/* The rights that docs/guide/cluster.md tells to grant are enough for all that a coordinator does
+ * with tables that are there. */
 PV_TEST(least_rights_are_enough)
 {
     char error[PV_PG_ERROR_MAX] = "";
