@@ -61,12 +61,15 @@ macro(pv_package component name depends summary text)
     endif()
 endmacro()
 
+# Loaded when they are needed (docs/adr/0127). The number of miniupnpc's interface is that of Debian's package.
+file(STRINGS ${MINIUPNPC_INCLUDEDIR}/miniupnpc/miniupnpc.h upnp_api REGEX "define MINIUPNPC_API_VERSION")
+string(REGEX MATCH "[0-9]+$" upnp_api "${upnp_api}")
 pv_package(node p2pvpn "iproute2, passwd"
     "peer-to-peer virtual LAN with chat and files, by direct encrypted paths"
     "p2pvpnd gives this machine an address in a private network, finds direct paths\n\
 to the other members through the NATs between them, and keeps their messages\n\
 and files. p2pvpnctl manages it. Installing starts and joins nothing."
-    nftables)
+    "nftables, libminiupnpc${upnp_api}, libqrencode4")
 pv_package(coordinator p2pvpn-coordinator "passwd"
     "meeting point and relay of p2pvpn networks"
     "One server with a public address on which nodes of p2pvpn networks meet; it is\n\

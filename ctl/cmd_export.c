@@ -205,7 +205,8 @@ static int check_qr(struct pv_cli *cli, const char *qr)
     }
     if (!pv_qr_is_there())
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "no QR code: this p2pvpnctl was built without libqrencode");
+                           "no QR code: libqrencode.so.4 is not installed, or this p2pvpnctl is "
+                           "static: install libqrencode4");
     int fd = open(qr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
     if (fd < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "write %s: %s: name another file", qr,

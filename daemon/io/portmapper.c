@@ -3,15 +3,17 @@
  * the task and distrusts what it says. */
 #include "daemon/io/portmapper.h"
 
-#include <miniupnpc/miniupnpc.h>
-#include <miniupnpc/upnpcommands.h>
-#include <natpmp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/io/tasks.h"
+#include "daemon/io/upnplib.h"
+#include "proto/stun/natpmp.h"
+#include "proto/stun/portmap.h"
+#include "sys/net/sockaddr.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -20,7 +22,8 @@ enum {
     ONLY_PERMANENT = 725,      /* it cannot end a mapping by itself */
     PERMANENT_LIFETIME = 3600, /* seconds: asked for again then all the same */
 };
-#define NATPMP_TIME PV_S(3) /* requests at 0, 250, 750, 1750 ms (RFC 6886 s3.1) */
+#define NATPMP_TIME  PV_S(3) /* requests at 0, 250, 750, 1750 ms (RFC 6886 s3.1) */
+#define NATPMP_FIRST PV_MS(250)
 
 static void refuse(struct pv_portmapjob_result *r, int status, const char *why)
 {
@@ -30,103 +33,94 @@ static void refuse(struct pv_portmapjob_result *r, int status, const char *why)
 
 /* --- NAT-PMP ------------------------------------------------------------------------------- */
 
-static in_addr_t in_addr_of(const struct pv_addr *a)
+/* One datagram. PV_ERR_AGAIN: none came in time, or another one. */
+static int natpmp_read(int fd, uint8_t opcode, int ms, struct pv_natpmp_answer *ret_answer)
 {
-    in_addr_t ip;
-    memcpy(&ip, a->ip, sizeof(ip));
-    return ip;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    uint8_t buf[PV_NATPMP_MAX + 1];
+    if (poll(&p, 1, ms) <= 0)
+        return PV_ERR_AGAIN;
+    ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n < 0) /* ICMP says that nobody is there */
+        return PV_ERR_TIMEOUT;
+    /* The answer to an earlier request may come twice. */
+    return pv_natpmp_decode(pv_view(buf, (size_t)n), ret_answer) == PV_OK &&
+                   ret_answer->opcode == opcode
+               ? PV_OK
+               : PV_ERR_AGAIN;
 }
 
-static int natpmp_status(int e, struct pv_portmapjob_result *r)
+/* Sends a request until it is answered. RFC 6886 s3.1 goes on for two minutes. */
+static int natpmp_ask(int fd, struct pv_view request, pv_ns until,
+                      struct pv_natpmp_answer *ret_answer)
 {
-    switch (e) {
-    case NATPMP_ERR_NOGATEWAYSUPPORT: /* ICMP said so, or nobody answered */
+    pv_ns now = pv_clock_now();
+    for (pv_ns wait = NATPMP_FIRST; now < until; wait *= 2) {
+        const pv_ns end = pv_min_ns(now + wait, until);
+        if (send(fd, request.ptr, request.len, MSG_NOSIGNAL) < 0)
+            return PV_ERR_TIMEOUT;
+        for (; now < end; now = pv_clock_now()) {
+            int r = natpmp_read(fd, request.ptr[1], pv_poll_ms(end, now), ret_answer);
+            if (r != PV_ERR_AGAIN)
+                return r;
+        }
+    }
+    return PV_ERR_TIMEOUT;
+}
+
+static bool natpmp_is_granted(int status, const struct pv_natpmp_answer *a,
+                              struct pv_portmapjob_result *r)
+{
+    if (status < 0)
         refuse(r, PV_ERR_TIMEOUT, "no answer");
-        break;
-    case NATPMP_ERR_NOTAUTHORIZED:
-        refuse(r, PV_ERR_REFUSED, "it does not allow it");
-        break;
-    case NATPMP_ERR_NETWORKFAILURE:
-        refuse(r, PV_ERR_REFUSED, "it has no outer address now");
-        break;
-    case NATPMP_ERR_OUTOFRESOURCES:
-        refuse(r, PV_ERR_REFUSED, "it has no room now");
-        break;
-    case NATPMP_ERR_UNSUPPORTEDVERSION:
-    case NATPMP_ERR_UNSUPPORTEDOPCODE:
-        refuse(r, PV_ERR_UNSUPPORTED, "not spoken there");
-        break;
-    default:
-        refuse(r, PV_ERR_REFUSED, "the request could not be made");
-        break;
-    }
-    return r->status;
-}
-
-/* Waits for the answer to what was sent. */
-static int natpmp_wait(natpmp_t *n, natpmpresp_t *answer, pv_ns until,
-                       struct pv_portmapjob_result *r)
-{
-    for (;;) {
-        struct timeval tv;
-        struct pollfd p = {.fd = n->s, .events = POLLIN};
-        int e = getnatpmprequesttimeout(n, &tv);
-        if (e < 0)
-            return natpmp_status(e, r);
-        /* "+ 1" rounds up: a wait of 0 ms before the timeout would spin. */
-        int ms = (int)(tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1);
-        (void)!poll(&p, 1, ms < 0 ? 0 : ms);
-        e = readnatpmpresponseorretry(n, answer);
-        if (e == 0)
-            return PV_OK;
-        if (e != NATPMP_TRYAGAIN)
-            return natpmp_status(e, r);
-        /* The library itself would go on for two minutes (RFC 6886, section 3.1). */
-        if (pv_clock_now() >= until)
-            return natpmp_status(NATPMP_ERR_NOGATEWAYSUPPORT, r);
-    }
+    else if (a->code == PV_NATPMP_UNSUPP_VERSION || a->code == PV_NATPMP_UNSUPP_OPCODE)
+        refuse(r, PV_ERR_UNSUPPORTED, pv_natpmp_code_text(a->code));
+    else if (a->code != PV_NATPMP_SUCCESS)
+        refuse(r, PV_ERR_REFUSED, pv_natpmp_code_text(a->code));
+    return r->status == PV_OK;
 }
 
 /* The outer address is asked for first: a mapping is worth nothing without it. */
-static int natpmp_map(natpmp_t *n, const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
+static void natpmp_map(int fd, const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
 {
-    natpmpresp_t answer;
-    pv_ns until = pv_clock_now() + NATPMP_TIME;
-    uint32_t lifetime = job->release ? 0 : job->lifetime;
-    if (sendpublicaddressrequest(n) < 0)
-        return natpmp_status(NATPMP_ERR_SENDERR, r);
-    int e = natpmp_wait(n, &answer, until, r);
-    if (e < 0)
-        return e;
+    uint8_t address[PV_NATPMP_ADDRESS_LEN], map[PV_NATPMP_MAP_LEN];
+    struct pv_natpmp_answer a;
+    const pv_ns until = pv_clock_now() + NATPMP_TIME;
+    pv_natpmp_write_address(address);
+    int status = natpmp_ask(fd, pv_view(address, sizeof(address)), until, &a);
+    if (!natpmp_is_granted(status, &a, r))
+        return;
     /* 0.0.0.0 stands for a router that has no connection now. */
-    if (answer.pnu.publicaddress.addr.s_addr != 0)
-        r->external = pv_addr4_u32(ntohl(answer.pnu.publicaddress.addr.s_addr), 0);
-    /* A port that is given back is named 0 outside (RFC 6886 s3.4). */
-    if (sendnewportmappingrequest(n, NATPMP_PROTOCOL_UDP, job->local.port,
-                                  job->release ? 0 : job->external_port, lifetime) < 0)
-        return natpmp_status(NATPMP_ERR_SENDERR, r);
-    do { /* the answer to the first request may come twice */
-        e = natpmp_wait(n, &answer, until, r);
-    } while (e == PV_OK && answer.type != NATPMP_RESPTYPE_UDPPORTMAPPING);
-    if (e < 0)
-        return e;
-    r->external_port = answer.pnu.newportmapping.mappedpublicport;
-    r->lifetime = answer.pnu.newportmapping.lifetime;
-    r->epoch = answer.epoch;
-    return PV_OK;
-}
-
-static void run_natpmp(const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
-{
-    natpmp_t n;
-    /* The router is given: the library would otherwise look for it in the routing table. */
-    int e = initnatpmp(&n, 1, in_addr_of(&job->router));
-    if (e < 0) {
-        natpmp_status(e, r);
+    if (!pv_addr_is_unspecified(&a.external))
+        r->external = a.external;
+    pv_natpmp_write_map(map, job->local.port, job->release ? 0 : job->external_port,
+                        job->release ? 0 : job->lifetime);
+    status = natpmp_ask(fd, pv_view(map, sizeof(map)), until, &a);
+    if (!natpmp_is_granted(status, &a, r))
+        return;
+    if (a.internal_port != job->local.port) {
+        refuse(r, PV_ERR_REFUSED, "its answer makes no sense");
         return;
     }
-    r->status = natpmp_map(&n, job, r);
-    closenatpmp(&n);
+    r->external_port = a.external_port;
+    r->lifetime = a.lifetime;
+    r->epoch = a.epoch;
+}
+
+/* Connected: the kernel passes on what comes from the router's port alone. */
+static void run_natpmp(const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
+{
+    struct sockaddr_storage ss;
+    struct pv_addr router = job->router;
+    router.port = PV_PORTMAP_PORT;
+    const socklen_t len = pv_sockaddr_from(&router, &ss);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&ss, len) == 0)
+        natpmp_map(fd, job, r);
+    else
+        refuse(r, PV_ERR_REFUSED, "the request could not be made");
+    if (fd >= 0)
+        close(fd);
 }
 
 /* --- UPnP ---------------------------------------------------------------------------------- */
@@ -152,37 +146,38 @@ bool pv_portmapper_may_ask(const struct pv_portmapjob *job, const char *url)
 }
 
 /* The device at that URL, if it is a gateway. */
-static bool read_device(const struct pv_portmapjob *job, const char *url, struct UPNPUrls *urls,
-                        struct IGDdatas *data)
+static bool read_device(const struct pv_upnplib *lib, const struct pv_portmapjob *job,
+                        const char *url, struct UPNPUrls *urls, struct IGDdatas *data)
 {
     char lan[PV_ADDR_TEXT] = "";
     if (!pv_portmapper_may_ask(job, url) ||
-        UPNP_GetIGDFromUrl(url, urls, data, lan, sizeof(lan)) != 1)
+        lib->UPNP_GetIGDFromUrl(url, urls, data, lan, sizeof(lan)) != 1)
         return false;
     /* The description was the device's own word, so its control URL is judged again. */
     if (data->first.servicetype[0] != '\0' && pv_portmapper_may_ask(job, urls->controlURL))
         return true;
-    FreeUPNPUrls(urls);
+    lib->FreeUPNPUrls(urls);
     return false;
 }
 
 /* The gateway: where it was, or the first that answers. */
 /* The URL that answered last is asked first: a search by multicast takes SEARCH_MS, and its answers
  * may be anybody's. */
-static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
-                        struct IGDdatas *data, struct pv_portmapjob_result *r)
+static bool find_device(const struct pv_upnplib *lib, const struct pv_portmapjob *job,
+                        struct UPNPUrls *urls, struct IGDdatas *data,
+                        struct pv_portmapjob_result *r)
 {
     int error = 0;
     bool found = false;
-    if (job->url[0] != '\0' && read_device(job, job->url, urls, data)) {
+    if (job->url[0] != '\0' && read_device(lib, job, job->url, urls, data)) {
         memcpy(r->url, job->url, sizeof(r->url));
         return true;
     }
     struct UPNPDev *list =
-        upnpDiscoverDevice("urn:schemas-upnp-org:device:InternetGatewayDevice:1", SEARCH_MS,
-                           PV_IP_STR(&job->local), NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
+        lib->upnpDiscoverDevice("urn:schemas-upnp-org:device:InternetGatewayDevice:1", SEARCH_MS,
+                                PV_IP_STR(&job->local), NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
     for (const struct UPNPDev *d = list; d != NULL && !found; d = d->pNext) {
-        found = read_device(job, d->descURL, urls, data);
+        found = read_device(lib, job, d->descURL, urls, data);
         /* A URL that is too long is used but not kept. */
         if (found && strlen(d->descURL) < sizeof(r->url))
             memcpy(r->url, d->descURL, strlen(d->descURL) + 1);
@@ -191,7 +186,7 @@ static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
         refuse(r, PV_ERR_TIMEOUT, "no answer");
     else if (!found)
         refuse(r, PV_ERR_REFUSED, "no gateway among the devices that answer");
-    freeUPNPDevlist(list);
+    lib->freeUPNPDevlist(list);
     return found;
 }
 
@@ -214,8 +209,9 @@ static void upnp_failed(int e, struct pv_portmapjob_result *r)
 
 /* Routers that know only permanent mappings get one, and it is renewed as if it ended: the daemon
  * may be gone tomorrow, and then its release is the only end. */
-static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *urls,
-                     const struct IGDdatas *data, struct pv_portmapjob_result *r)
+static void upnp_map(const struct pv_upnplib *lib, const struct pv_portmapjob *job,
+                     const struct UPNPUrls *urls, const struct IGDdatas *data,
+                     struct pv_portmapjob_result *r)
 {
     char outer[8], inner[8], ip[64] = "";
     const char *url = urls->controlURL, *service = data->first.servicetype;
@@ -224,16 +220,16 @@ static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *url
     const char *lease = PV_STR("%u", job->lifetime);
     const char *local = PV_IP_STR(&job->local);
     if (job->release) {
-        int e = UPNP_DeletePortMapping(url, service, outer, "UDP", NULL);
+        int e = lib->UPNP_DeletePortMapping(url, service, outer, "UDP", NULL);
         if (e != UPNPCOMMAND_SUCCESS)
             upnp_failed(e, r);
         return;
     }
-    int e = UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, lease);
+    int e = lib->UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, lease);
     r->lifetime = job->lifetime;
     if (e == ONLY_PERMANENT) {
         /* Lease "0" means for ever. */
-        e = UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, "0");
+        e = lib->UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, "0");
         r->lifetime = PERMANENT_LIFETIME;
     }
     if (e != UPNPCOMMAND_SUCCESS) {
@@ -242,7 +238,7 @@ static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *url
     }
     r->external_port = job->external_port;
     /* Its text has room for 15 characters and the NUL in every version of the library. */
-    if (UPNP_GetExternalIPAddress(url, service, ip) != UPNPCOMMAND_SUCCESS ||
+    if (lib->UPNP_GetExternalIPAddress(url, service, ip) != UPNPCOMMAND_SUCCESS ||
         pv_addr_parse_ip(ip, &r->external) < 0)
         r->external.family = PV_AF_NONE;
 }
@@ -251,12 +247,17 @@ static void run_upnp(const struct pv_portmapjob *job, struct pv_portmapjob_resul
 {
     struct UPNPUrls urls;
     struct IGDdatas data;
+    const struct pv_upnplib *lib = pv_upnplib_load();
+    if (lib == NULL) {
+        refuse(r, PV_ERR_NOT_FOUND, PV_UPNPLIB_FILE " is not installed");
+        return;
+    }
     memset(&urls, 0, sizeof(urls));
     memset(&data, 0, sizeof(data));
-    if (!find_device(job, &urls, &data, r))
+    if (!find_device(lib, job, &urls, &data, r))
         return;
-    upnp_map(job, &urls, &data, r);
-    FreeUPNPUrls(&urls);
+    upnp_map(lib, job, &urls, &data, r);
+    lib->FreeUPNPUrls(&urls);
 }
 
 /* --- the task and its caller --------------------------------------------------------------- */

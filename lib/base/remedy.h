@@ -189,6 +189,7 @@
     X(sysctl_as_root, "as root: sysctl %s")                                                        \
     X(allow_namespaces, "start that with --security-opt seccomp=unconfined, or p2pvpnd as root")   \
     X(load_tun, "modprobe tun, or pass /dev/net/tun into this container")                          \
+    X(install_library, "install the package of that library; nothing else waits for it")           \
     X(install_ip, "install iproute2")                                                              \
     X(install_ip_and_nft, "install iproute2 and nftables")                                         \
     X(install_nft, "install nftables")                                                             \

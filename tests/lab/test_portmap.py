@@ -335,3 +335,42 @@ def a_phone_comes_by_a_port_that_the_router_maps(lab):
     router.reboot()
     wait("the phone to be back after the router's restart", lambda: phone.pings(alice.addr()), 60)
     check(not any("(phone)" in p for p in nas.json("status")["problems"]), "its file is as right as before")
+
+
+LIBRARIES = {"p2pvpnd": ("libminiupnpc.so", "libnatpmp.so"), "p2pvpnctl": ("libqrencode.so",)}
+
+
+def take_libraries(host, program):
+    """The files of these libraries become empty for this host. Returns how to give them back."""
+    found = [line.split()[0] for line in host.run("ldconfig", "-p").out.splitlines()
+             if line.split() and line.split()[0].startswith(LIBRARIES[program])]
+    paths = {line.split(" => ")[1] for line in host.run("ldconfig", "-p").out.splitlines()
+             if " => " in line and line.split()[0] in found}
+    for path in paths:
+        host.run("mount", "--bind", "/dev/null", path)
+    check(paths, f"no library of {LIBRARIES[program]}")
+    return lambda: [host.run("umount", path) for path in paths]
+
+
+@scenario
+def a_missing_library_keeps_nobody_out(lab):  # remedy: install_library
+    """Without miniupnpc the node joins, maps its port by NAT-PMP, and says where UPnP alone would help what is missing;
+    without libqrencode p2pvpnctl does all but draw codes. With the library back UPnP maps the port."""
+    coordinator = lab.coordinator()
+    pmp, upnp = Router(lab, "pmp", upnp=False), Router(lab, "upnp", pmp=False)
+    pmp.ns.nft(NO_PCP)
+    a, b = lab.host("a", pmp.lan), lab.host("b", upnp.lan)
+    back = [take_libraries(host, program) for host in (a, b) for program in LIBRARIES]
+    lab.network(coordinator, [a, b])
+    wait_mapped(a, "NAT-PMP")
+    a.wait_peer(b)
+    wait("the missing library to be named", lambda: "UPnP" in str(b.json("status")["problems"]), timeout=60)
+    said = next(p for p in b.json("status")["problems"] if "UPnP" in p)
+    check("libminiupnpc.so" in said and "install the package of that library" in said, said)
+    check("libminiupnpc.so" in b.ctl("doctor", check_rc=False).out, "doctor")
+    r = a.ctl("export", "--qr=/run/code.svg", "phone", check_rc=False)
+    check(r.code != 0 and "libqrencode" in r.err, f"a code without the library: {r}")
+    for give in back:
+        give()
+    wait_mapped(b, "UPnP")
+    check("UPnP" not in str(b.json("status")["problems"]), "the problem stays")

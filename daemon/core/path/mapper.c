@@ -15,6 +15,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/gatherer.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/stun/natpmp.h"
 #include "proto/stun/portmap.h"
 #include "proto/stun/stun.h"
 #include "proto/stun/stunc.h"
@@ -130,8 +131,6 @@ enum {
     LIFETIME_MIN = 30,    /* seconds: no renewal is more frequent than every 15 s */
     UPNP_LIFETIME = 3600, /* seconds; IGD:2 allows a week, a lost daemon's should end */
     REASON = 96,
-    NATPMP_RESPONSE = 12, /* bytes, RFC 6886 s3.2.1 */
-    NATPMP_ANNOUNCE = 128,
     SENT_MAX = 128, /* bytes of a datagram to a router or a server */
 };
 /* Ours: longer than a NAT keeps what nobody has answered (30 s in Linux, 60 s in pf); or the last
@@ -159,6 +158,7 @@ struct line {
     pv_ns expires, renew_at;     /* of what a job got; PCP looks after itself */
     char url[PV_PORTMAPJOB_URL]; /* of the UPnP device */
     char failed[PV_MAPPER_PROTOCOLS][REASON];
+    bool lacks_upnp;            /* the library that speaks it, when it was needed last */
     char reason[PV_MAPPER_WHY]; /* WAITING, CHECKING: more than failed[] says */
 
     struct mapcheck check;
@@ -302,6 +302,7 @@ static void begin(struct mapper *m, struct line *l, pv_ns now)
     l->healed = 0;
     l->reason[0] = '\0';
     memset(l->failed, 0, sizeof(l->failed));
+    l->lacks_upnp = false;
     ask(m, l, now);
 }
 
@@ -519,6 +520,7 @@ static void job_failed(struct mapper *m, struct line *l, const struct pv_portmap
     }
     const char *error = result->error[0] != '\0' ? result->error : "it does not work";
     snprintf(l->failed[l->protocol], REASON, "%.*s", REASON - 1, silent ? "no answer" : error);
+    l->lacks_upnp = result->status == PV_ERR_NOT_FOUND;
     if (l->protocol == PV_MAPPER_UPNP)
         l->url[0] = '\0'; /* the device may have moved */
     next_protocol(m, l, now);
@@ -696,10 +698,11 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 /* NAT-PMP tells everybody when its state or outer address is new (RFC 6886 s3.2.1). */
 static void take_natpmp_announcement(struct line *l, struct pv_view d, pv_ns now)
 {
-    if (d.len != NATPMP_RESPONSE || d.ptr[0] != 0 || d.ptr[1] != NATPMP_ANNOUNCE ||
-        pv_load_be16(d.ptr + 2) != 0)
+    struct pv_natpmp_answer a;
+    if (pv_natpmp_decode(d, &a) != PV_OK || a.opcode != PV_NATPMP_ADDRESS ||
+        a.code != PV_NATPMP_SUCCESS)
         return;
-    bool same = pv_portmap_epoch_take(&l->natpmp, pv_load_be32(d.ptr + 4), now);
+    bool same = pv_portmap_epoch_take(&l->natpmp, a.epoch, now);
     if (l->protocol == PV_MAPPER_NATPMP && !same && l->renew_at != PV_NEVER)
         l->renew_at = now;
     check_soon(l, now);
@@ -968,6 +971,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                                      v.why[0] != '\0' ? v.why : NULL));
     }
     pv_statuspage_put(st, PV_STATUS_PORT_MAPPINGS, list);
+    if (m->lines[0].lacks_upnp)
+        pv_statuspage_minor_todo(st,
+                                 PV_STR("the router is not asked by UPnP for a way in: %s: ",
+                                        m->lines[0].failed[PV_MAPPER_UPNP]),
+                                 PV_DO(install_library));
 }
 
 /* Only a mapping that was proven from outside counts, not one that a router merely claims. */

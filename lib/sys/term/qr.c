@@ -9,6 +9,7 @@
 #include "crypto/ct.h"
 
 #ifdef PV_HAVE_QRENCODE
+#include <dlfcn.h>
 #include <qrencode.h>
 
 enum {
@@ -16,6 +17,33 @@ enum {
     SVG_PIXELS = 8,
     QUIET = 2, /* light modules around the code; the standard's 4 would not fit every terminal */
 };
+
+/* libqrencode, loaded when a code is to be drawn (adr/0127): p2pvpnctl joins networks without it.
+ */
+static struct {
+    __typeof__(&QRcode_encodeString) encode;
+    __typeof__(&QRcode_free) free;
+} lib;
+
+static bool load(void)
+{
+    void *object = lib.free == NULL ? dlopen("libqrencode.so.4", RTLD_NOW | RTLD_LOCAL) : NULL;
+    void *encode = object != NULL ? dlsym(object, "QRcode_encodeString") : NULL;
+    void *free_code = object != NULL ? dlsym(object, "QRcode_free") : NULL;
+    if (encode != NULL && free_code != NULL) {
+        /* C has no cast from a pointer to an object to one to a function. */
+        memcpy(&lib.encode, &encode, sizeof(encode));
+        memcpy(&lib.free, &free_code, sizeof(free_code));
+    }
+    return lib.free != NULL;
+}
+
+/* The code of a text, by bytes, the densest that is asked for here. NULL: it is too long, or the
+ * library is not installed. */
+static QRcode *encode(const char *text)
+{
+    return load() ? lib.encode(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1) : NULL;
+}
 
 /* Returns true if this module is dark. Modules around the code are light. */
 static bool is_dark(const QRcode *code, int x, int y)
@@ -39,10 +67,9 @@ static void draw(const QRcode *code, FILE *out)
 
 bool pv_qr_is_there(void)
 {
-    return true;
+    return load();
 }
 
-/* Bytes are the densest that a code is asked for here, whatever they are. */
 struct pv_qr_size pv_qr_size(size_t len)
 {
     struct pv_qr_size size = {.columns = 0};
@@ -51,12 +78,13 @@ struct pv_qr_size pv_qr_size(size_t len)
         return size;
     memset(any, 'x', len);
     any[len] = '\0';
-    QRcode *code = QRcode_encodeString(any, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    QRcode *code = encode(any);
     if (code != NULL) {
         size.columns = (unsigned)code->width + 2 * QUIET;
         size.lines = (size.columns + 1) / 2;
     }
-    QRcode_free(code);
+    if (code != NULL)
+        lib.free(code);
     free(any);
     return size;
 }
@@ -64,7 +92,7 @@ struct pv_qr_size pv_qr_size(size_t len)
 /* Runs of dark modules, one path for all of them: small, and without gaps between neighbours. */
 bool pv_qr_write_svg(const char *text, FILE *out)
 {
-    QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    QRcode *code = encode(text);
     if (code == NULL)
         return false;
     int side = code->width + 2 * SVG_QUIET;
@@ -84,20 +112,20 @@ bool pv_qr_write_svg(const char *text, FILE *out)
     }
     fprintf(out, "\"/>\n</svg>\n");
     pv_wipe(code->data, (size_t)code->width * (size_t)code->width);
-    QRcode_free(code);
+    lib.free(code);
     return fflush(out) == 0 && ferror(out) == 0;
 }
 
 bool pv_qr_print(const char *text, unsigned columns, FILE *out)
 {
-    QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    QRcode *code = encode(text);
     if (code == NULL)
         return false;
     bool fits = (unsigned)code->width + 2 * QUIET <= columns;
     if (fits)
         draw(code, out);
     pv_wipe(code->data, (size_t)code->width * (size_t)code->width);
-    QRcode_free(code);
+    lib.free(code);
     return fits;
 }
 #else

@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Returns true if this was built with libqrencode. */
+/* Returns true if this was built for libqrencode, and that is installed. */
 bool pv_qr_is_there(void);
 /* Draws the text with block characters (UTF-8) if that takes at most so many columns. False: it
- * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
+ * does not fit, or libqrencode is missing. The text may be a secret: what is
  * made of it is wiped. */
 bool pv_qr_print(const char *text, unsigned columns, FILE *out);
 /* The room that the code of a text of so many bytes takes on a terminal; 0: no code holds so many.
@@ -18,7 +18,7 @@ struct pv_qr_size {
     unsigned columns, lines;
 };
 struct pv_qr_size pv_qr_size(size_t len);
-/* Writes the code as a picture (SVG). False: that failed, or libqrencode was missing. */
+/* Writes the code as a picture (SVG). False: that failed, or libqrencode is missing. */
 bool pv_qr_write_svg(const char *text, FILE *out);
 /* Returns true if the environment (LC_ALL, LC_CTYPE, LANG) says that text is UTF-8. */
 bool pv_term_is_utf8(void);

@@ -45,6 +45,7 @@
 #include "proto/roster/token.h"
 #include "proto/rules/flow.h"
 #include "proto/rules/policy.h"
+#include "proto/stun/natpmp.h"
 #include "proto/stun/portmap.h"
 #include "proto/stun/routercheck.h"
 #include "proto/stun/turnframe.h"
@@ -509,6 +510,21 @@ FUZZ(portmap)
         (void)!pv_portmap_poll_transmit(&p, buf);
         pv_portmap_handle_timeout(&p, pv_portmap_next_timeout(&p));
     }
+}
+
+/* --- natpmp ---------------------------------------------------------------------------------- */
+
+/* What a NAT-PMP router says: an error has no content, and nothing is larger than an answer. */
+FUZZ(natpmp)
+{
+    struct pv_natpmp_answer a;
+    if (pv_natpmp_decode(pv_view(data, len), &a) != PV_OK)
+        return;
+    must(len <= PV_NATPMP_MAX && a.opcode <= PV_NATPMP_MAP_UDP);
+    must(a.code == PV_NATPMP_SUCCESS || (a.lifetime == 0 && a.external_port == 0));
+    must((a.opcode == PV_NATPMP_ADDRESS && a.code == PV_NATPMP_SUCCESS) ==
+         (a.external.family == PV_AF_INET));
+    must(pv_natpmp_code_text(a.code)[0] != '\0');
 }
 
 /* --- noise ----------------------------------------------------------------------------------- */
