@@ -432,8 +432,7 @@ static void look_at_routes(struct page *p, const char *ifname)
         struct pv_hostprobe probe;
         struct pv_prefix prefix;
         const char *text = pv_json_text(r, "prefix", "");
-        if (!pv_json_is(r, "state", "used") || n++ >= TRIED ||
-            pv_prefix_parse(text, &prefix) != PV_OK)
+        if (!pv_hostprobe_is_in_place(r) || n++ >= TRIED || pv_prefix_parse(text, &prefix) != PV_OK)
             continue;
         pv_hostprobe_reach(p->cli, &prefix, &probe);
         if (probe.is == PV_HOSTPROBE_OUT)
@@ -659,8 +658,16 @@ static void look_at_shared_names(struct page *p, json_t *status)
         put(p, "names", true, PV_DO_NOTHING, "%s", text);
 }
 
+static bool has_bad(const struct page *p, const char *name)
+{
+    PV_EACH_JSON(p->checks, check)
+        if (pv_json_is(check, "name", name) && !pv_json_bool(check, "well"))
+            return true;
+    return false;
+}
+
 /* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. That
- * of the coordinator stands in its own check. */
+ * of the coordinator stands in its own check, and what sends here in that of the firewall. */
 static void look_at_problems(struct page *p, const json_t *status)
 {
     const char *away = pv_json_text(json_object_get(status, "coordinator"), "error", NULL);
@@ -668,6 +675,8 @@ static void look_at_problems(struct page *p, const json_t *status)
     PV_EACH_JSON(json_object_get(status, "problems"), problem) {
         const char *text = pv_json_string(problem);
         if (away != NULL && strncmp(text, "cannot reach the coordinator: ", 30) == 0)
+            continue;
+        if (strstr(text, "p2pvpnctl doctor") != NULL && has_bad(p, "firewall"))
             continue;
         /* A problem is a sentence and has no kind, so the word in it has to do. */
         bool of_clock = strstr(text, "clock") != NULL;

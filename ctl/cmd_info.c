@@ -353,9 +353,9 @@ static int print_why(struct pv_cli *cli, const json_t *body)
     else
         PV_EACH_JSON(lines, line)
             pv_cli_say(cli, "%s", pv_json_string(line));
-    /* Of what does not leave here the other machine has heard nothing. */
+    /* What is lost here says nothing of the other machine. */
     enum pv_hostprobe_is here = try_here(cli, cli->args.word[0]);
-    if (may_carry(body) && here != PV_HOSTPROBE_OUT && here != PV_HOSTPROBE_REPLY)
+    if (may_carry(body) && here <= PV_HOSTPROBE_OPEN)
         try_programs(cli, cli->args.word[0], here);
     return 0;
 }

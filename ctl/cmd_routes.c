@@ -17,10 +17,6 @@ enum {
     EXIT_BLOCK = 1,
 };
 
-enum {
-    TRIED = 8, /* rows that a packet is tried of */
-};
-
 /* --- the list ------------------------------------------------------------------------------ */
 
 /* Green works, yellow wants somebody to look, the rest is a choice. */
@@ -47,27 +43,12 @@ static void route_row(struct pv_table *t, const json_t *r)
                          pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : ""));
 }
 
-/* Says "used" only of what a packet proves. Returns true if one to the whole internet is lost. */
-static bool try_routes(struct pv_cli *cli, const json_t *list)
+/* Sends packets first, so that the list says "used" of what they prove. */
+static int try_routes(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    size_t n = 0;
-    bool lost = false;
-    PV_EACH_JSON(list, r) {
-        struct pv_hostprobe probe;
-        struct pv_prefix prefix;
-        if (!pv_json_is(r, "state", "used") || n++ >= TRIED ||
-            pv_prefix_parse(pv_json_text(r, "prefix", ""), &prefix) != PV_OK)
-            continue;
-        pv_hostprobe_reach(cli, &prefix, &probe);
-        if (probe.is != PV_HOSTPROBE_OUT)
-            continue;
-        lost = lost || prefix.bits == 0;
-        json_object_set_new(r, "state", json_string("dropped"));
-        json_object_set_new(r, "why",
-                            json_string("this machine drops what programs send there: "
-                                        "`sudo p2pvpnctl doctor` says by what"));
-    }
-    return lost;
+    (void)req;
+    pv_hostprobe_routes(cli);
+    return 0;
 }
 
 /* A line each, to be copied as it stands: a cell would cut it. */
@@ -81,8 +62,8 @@ static void print_commands(struct pv_cli *cli, const json_t *list)
     }
 }
 
-/* Nothing is said where no exit is used, as on most machines. lost: a packet did not go there. */
-static void print_exit(struct pv_cli *cli, const json_t *x, bool lost)
+/* Nothing is said where no exit is used, as on most machines. */
+static void print_exit(struct pv_cli *cli, const json_t *x)
 {
     if (json_is_null(x) || x == NULL)
         return;
@@ -93,15 +74,11 @@ static void print_exit(struct pv_cli *cli, const json_t *x, bool lost)
                                          : "no exit node is used");
         return;
     }
-    if (pv_json_bool(x, "down")) {
-        fprintf(cli->out, "exit node: %s, not used while this machine is down\n",
-                pv_json_text(x, "peer", "?"));
+    if (pv_json_bool(x, "down")) { /* nothing is blocked then */
+        fprintf(cli->out, "exit node: %s%s\n", pv_json_text(x, "peer", "?"), pv_cli_exit_words(x));
         return;
     }
-    fprintf(cli->out, "exit node: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
-            lost || pv_json_bool(x, "beside") ? ", which packets of this machine do not go by"
-            : pv_json_bool(x, "works")        ? ""
-                                              : ", which does not answer",
+    fprintf(cli->out, "exit node: %s%s%s%s\n", pv_json_text(x, "peer", "?"), pv_cli_exit_words(x),
             pv_json_bool(x, "lan") ? "; networks of this machine are reached directly" : "",
             pv_json_bool(x, "block") ? "; without it nothing goes out" : "");
 }
@@ -131,7 +108,6 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     int code = 0;
     if (cli->quiet)
         return 0;
-    const bool lost = try_routes(cli, list);
     if (json_array_size(list) > 0)
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, route_row);
     else
@@ -139,7 +115,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_commands(cli, list);
-    print_exit(cli, json_object_get(body, "exit"), lost);
+    print_exit(cli, json_object_get(body, "exit"));
     print_use(cli, body);
     if (fault != NULL)
         fprintf(cli->out, "%s\n", fault);
@@ -267,8 +243,8 @@ static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 
 /* Any user may see the list: one that does not reach a network asks here first. */
 static const struct pv_verb route_verbs[] = {
-    {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
-    {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
+    {"", 0, 0, PV_CTLAPI_ROUTES, try_routes, .print = print_routes},
+    {"list", 1, 1, PV_CTLAPI_ROUTES, try_routes, .print = print_routes},
     {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = offer, .options = true},
     {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = withdraw},
     {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = allow},
@@ -334,7 +310,6 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     int code = 0;
     if (cli->quiet)
         return 0;
-    const bool lost = try_routes(cli, json_object_get(body, "routes"));
     PV_EACH_JSON(json_object_get(body, "routes"), route) {
         const char *prefix = pv_json_text(route, "prefix", "");
         if (strcmp(prefix, "0.0.0.0/0") != 0 && strcmp(prefix, "::/0") != 0)
@@ -345,7 +320,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     }
     if (n > 0)
         code = pv_cli_print_table(cli, &t);
-    print_exit(cli, x, lost);
+    print_exit(cli, x);
     if (json_is_null(x) || x == NULL)
         fprintf(cli->out, "No exit node in use%s.%s\n",
                 if_nametoindex(PV_NETPLAN_EXIT_LOCK) == 0
@@ -360,7 +335,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
 /* Without a word it shows what there is: it was `down` once, which ends --block and lets everything
  * out in the clear. */
 static const struct pv_verb exit_verbs[] = {
-    {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_exits},
+    {"", 0, 0, PV_CTLAPI_ROUTES, try_routes, .print = print_exits},
     {"use", 2, 2, PV_CTLAPI_EXIT_USE, fill_exit, .ask = exit_use, .options = true},
     {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .done = "no exit node in use"},
     {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = exit_offer},

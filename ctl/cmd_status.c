@@ -5,6 +5,8 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/hostprobe.h"
+#include "ctl/told.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -253,20 +255,22 @@ static void show_exit(struct pv_table *t, const json_t *x)
     if (!json_is_object(x))
         return;
     bool works = pv_json_bool(x, "works");
-    pv_table_fact(t, "exit", works ? PV_GREEN : PV_YELLOW, "%s%s", pv_json_text(x, "peer", "?"),
-                  works                        ? ""
-                  : pv_json_bool(x, "down")    ? ", not used while this machine is down"
-                  : pv_json_bool(x, "refused") ? ", which this machine cannot use"
-                  : pv_json_bool(x, "beside")  ? ", which packets of this machine do not go by"
-                                               : ", which does not answer");
+    bool used = works && pv_json_bool(x, "used") && !pv_json_bool(x, "dropped");
+    pv_table_fact(t, "exit", used ? PV_GREEN : PV_YELLOW, "%s%s", pv_json_text(x, "peer", "?"),
+                  pv_cli_exit_words(x));
 }
 
 /* Without routes nothing is said of them. */
 static void show_routes(struct pv_table *t, const json_t *routes)
 {
     double used = pv_json_real(routes, "used", 0), carried = pv_json_real(routes, "carried", 0);
-    if (used > 0 || carried > 0)
-        pv_table_fact(t, "routes", PV_PLAIN, "%.0f used, %.0f carried for members", used, carried);
+    double ready = pv_json_real(routes, "ready", 0);
+    char text[64] = "";
+    if (ready > 0)
+        snprintf(text, sizeof(text), "%.0f in place, not used by a packet yet, ", ready);
+    if (used > 0 || ready > 0 || carried > 0)
+        pv_table_fact(t, "routes", PV_PLAIN, "%.0f used, %s%.0f carried for members", used, text,
+                      carried);
     show_exit(t, json_object_get(routes, "exit"));
 }
 
@@ -551,10 +555,17 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     return code;
 }
 
+/* Is a route in place? Then packets of this user show whether it is used. */
+static bool has_routes(const json_t *routes)
+{
+    return pv_json_real(routes, "ready", 0) + pv_json_real(routes, "used", 0) > 0 ||
+           pv_json_bool(json_object_get(routes, "exit"), "works");
+}
+
 /* --watch asks again on the same connection; the screen is cleared only where there is one. */
 static int status(struct pv_cli *cli)
 {
-    bool watch = cli->args.value[0] != NULL;
+    bool watch = cli->args.value[0] != NULL, tried = false;
     int code = watch ? pv_cli_endless(cli, "status --watch") : 0;
     if (code != 0)
         return code;
@@ -567,6 +578,15 @@ static int status(struct pv_cli *cli)
         if (watch && cli->screen.colour)
             /* ECMA-48: CUP moves the cursor home, ED 2 erases the screen. */
             fputs("\033[H\033[2J", cli->out);
+        if (!tried && has_routes(json_object_get(body, "routes"))) {
+            json_decref(body);
+            body = NULL;
+            pv_hostprobe_routes(cli);
+            code = pv_cli_ask(cli, &req, &body);
+            if (code != 0)
+                break;
+        }
+        tried = true;
         pv_cli_add_shared_names(body);
         pv_cli_add_web_problem(cli, body);
         if (cli->json)

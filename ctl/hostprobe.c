@@ -18,6 +18,8 @@
 enum {
     WAIT_MS = 500, /* ours: this host's kernel answers in microseconds */
     OUT_UDP = 2,   /* the row of packets */
+    TRIED = 8,     /* routes that a packet is tried of */
+    LOST = 3,      /* of these; each takes a second */
 };
 
 static const struct packet {
@@ -240,6 +242,33 @@ void pv_hostprobe_reach(struct pv_cli *cli, const struct pv_prefix *prefix,
         .is = is, .beyond = true, .packet = OUT_UDP, .here = here, .there = to};
     ret_probe->tried[f] = true;
     ret_probe->lost[f][0] = ret_probe->lost[f][1] = is == PV_HOSTPROBE_OUT;
+}
+
+bool pv_hostprobe_is_in_place(const json_t *route)
+{
+    return pv_json_is(route, "state", "used") || pv_json_is(route, "state", "ready") ||
+           pv_json_is(route, "state", "dropped");
+}
+
+void pv_hostprobe_routes(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
+    json_t *body = NULL;
+    size_t n = 0, lost = 0;
+    pv_cli_hush(cli, true);
+    const int code = pv_cli_ask(cli, &req, &body);
+    pv_cli_hush(cli, false);
+    PV_EACH_JSON(code == 0 ? json_object_get(body, "routes") : NULL, r) {
+        struct pv_hostprobe probe;
+        struct pv_prefix prefix;
+        if (!pv_hostprobe_is_in_place(r) || n == TRIED || lost == LOST ||
+            pv_prefix_parse(pv_json_text(r, "prefix", ""), &prefix) != PV_OK)
+            continue;
+        n++;
+        pv_hostprobe_reach(cli, &prefix, &probe);
+        lost += probe.is == PV_HOSTPROBE_OUT ? 1 : 0;
+    }
+    json_decref(body);
 }
 
 void pv_hostprobe_again(struct pv_cli *cli, const struct pv_hostprobe *probe)

@@ -43,6 +43,11 @@ void pv_hostprobe_run(struct pv_cli *cli, const char *peer, struct pv_hostprobe 
  * tunnel. UDP alone; nobody answers it. */
 void pv_hostprobe_reach(struct pv_cli *cli, const struct pv_prefix *prefix,
                         struct pv_hostprobe *ret_probe);
+/* Returns true if packets to this row of `routes` are led to a member that is alive. */
+bool pv_hostprobe_is_in_place(const json_t *route);
+/* Tries the prefixes that are used, the first ones of many; p2pvpnd notes what became of each
+ * packet. Says nothing. */
+void pv_hostprobe_routes(struct pv_cli *cli);
 /* Tries the one that did not arrive once more. */
 void pv_hostprobe_again(struct pv_cli *cli, const struct pv_hostprobe *probe);
 /* The packets in words, "what members begin by UDP"; member: its name, or "members". Returns buf.

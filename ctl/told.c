@@ -51,6 +51,17 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
             pv_json_text(body, "disk", "unknown"));
 }
 
+const char *pv_cli_exit_words(const json_t *exit)
+{
+    return pv_json_bool(exit, "down")      ? ", not used while this machine is down"
+           : pv_json_bool(exit, "refused") ? ", which this machine cannot use"
+           : pv_json_bool(exit, "dropped") || pv_json_bool(exit, "beside")
+               ? ", which packets of this machine do not go by"
+           : !pv_json_bool(exit, "works") ? ", which does not answer"
+           : pv_json_bool(exit, "used")   ? ""
+                                          : ", in place, not used by a packet yet";
+}
+
 bool pv_cli_is_read(const struct pv_cli *cli)
 {
     return !cli->quiet && cli->screen.width > 0;
@@ -72,7 +83,8 @@ bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
     if (utf8 && built && pv_qr_print(text, columns, out))
         return true;
     if (!built)
-        pv_cli_note(cli, "no QR code: this p2pvpnctl was built without libqrencode");
+        pv_cli_note(cli, "no QR code: libqrencode.so.4 is not installed, or this p2pvpnctl is "
+                         "static: install libqrencode4");
     else if (!utf8)
         pv_cli_note(cli, "no QR code: it needs a UTF-8 locale: set LC_ALL=C.UTF-8");
     else

@@ -9,6 +9,9 @@
 
 /* Does a person read the answer, on a screen? A script reads a pipe, or says --quiet. */
 bool pv_cli_is_read(const struct pv_cli *cli);
+/* What is to be said of the exit node behind its name, from `exit` of status or routes; "": packets
+ * go by it. */
+const char *pv_cli_exit_words(const json_t *exit);
 /* The line to paste on the machine that is to join; for a script the token alone. Returns 0. */
 int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
 /* A QR code of a text that may be secret, in at most so many columns. False:

@@ -272,6 +272,8 @@ void pv_engine_set_stack(struct pv_engine *e, unsigned pid, unsigned restarts)
 
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
 {
+    if (host->changes != e->node.host.plan.changes)
+        e->node.host.changed_at = now;
     e->node.host.plan = *host;
     pv_node_raise(&e->node, PV_FACT_HOSTNET);
     settle(e, now);

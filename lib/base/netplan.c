@@ -157,7 +157,8 @@ bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_ne
 {
     bool same = a->n_lan == b->n_lan && a->n_overlaps == b->n_overlaps &&
                 a->exit_refused == b->exit_refused && a->guarded == b->guarded &&
-                a->blocked == b->blocked && strcmp(a->fault, b->fault) == 0;
+                a->blocked == b->blocked && a->changes == b->changes &&
+                strcmp(a->fault, b->fault) == 0;
     for (size_t i = 0; same && i < a->n_lan; i++)
         same = is_same_link(&a->lan[i], &b->lan[i]);
     for (size_t i = 0; same && i < a->n_overlaps; i++)
@@ -187,10 +188,10 @@ const char *pv_netplan_stray_text(const struct pv_netplan_overlap *o,
                                   char ret_text[static PV_NETPLAN_WAY])
 {
     char range[PV_ADDR_TEXT];
-    snprintf(ret_text, PV_NETPLAN_WAY,
-             "programs' packets to %s leave by %s: rule %u looks into table %u",
+    snprintf(ret_text, PV_NETPLAN_WAY, "programs' packets to %s %s%s: rule %u looks into table %u",
              o->used.bits == 0 ? "the internet" : pv_prefix_format(&o->used, range),
-             o->other.ifname, o->rule, o->table);
+             o->other.ifname[0] != '\0' ? "leave by " : "are refused", o->other.ifname, o->rule,
+             o->table);
     return ret_text;
 }
 

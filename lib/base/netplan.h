@@ -86,7 +86,8 @@ struct pv_netplan_overlap {
      * first. */
     bool taken;
     uint32_t table; /* routing table whose route leads the packets there; 0: not looked up */
-    uint32_t rule;  /* the first policy rule that looks into it */
+    uint32_t rule;  /* the first policy rule that looks into it; other.ifname is "" if the
+                       route there refuses them */
     uint32_t own;   /* routing table that leads them to our interface; 0: the exit's */
 };
 
@@ -99,9 +100,12 @@ struct pv_netplan_host {
     size_t n_overlaps;
     /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
+    /* Counts the changes of routes, rules and tables of netfilter on this host while it uses
+     * routes: packets that were seen before say nothing of those after. */
+    uint32_t changes;
     bool exit_refused; /* the exit cannot be used (fault says why); it is tried again */
     bool guarded;      /* traffic may leave only by another network's exit (fault says whose) */
-    bool blocked; /* another program's table seems to drop forwarded packets (fault says whose) */
+    bool blocked;      /* another program's table drops forwarded packets (fault says whose) */
     /* The first name servers that this host's programs ask, also ones on the host itself; unused
      * entries are PV_AF_NONE. Port 0. Filled in if prefixes are offered to members. */
     struct pv_addr resolvers[PV_NETPLAN_RESOLVERS];

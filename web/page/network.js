@@ -142,7 +142,7 @@ export function network(main) {
     const r = data.routes, can = state.status?.self?.admin;
     return el("section", { class: "card" }, el("h2", {}, "Routes and exit nodes"), r.fault && el("p", {}, r.fault),
       r.named?.length > 0 && el("p", { class: "quiet" }, `Set on this machine: ${r.named.map(x => `${x.what} is ${x.use ? "used" : "not used"}`).join(", ")}.`),
-      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Exit node: ", el("b", {}, r.exit.peer), r.exit.works ? "." : r.exit.down ? ", once p2pvpn is up on this machine." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? "; this machine blocks all other traffic" : ""}.` : ", which does not answer."),
+      r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Exit node: ", el("b", {}, r.exit.peer), r.exit.dropped || r.exit.beside ? ", which packets of this machine do not go by." : r.exit.works ? r.exit.used ? "." : ", in place, not used by a packet yet." : r.exit.down ? ", once p2pvpn is up on this machine." : r.exit.refused ? `, which this machine cannot use${r.exit.block ? "; this machine blocks all other traffic" : ""}.` : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit node in use.", "exit_off", {}) }, "Stop")) : null,
       table(["Prefix", "Through", "State", ""], r.routes.map(x => [isAll(x) ? `all ${x.prefix === "::/0" ? "IPv6" : "IPv4"}` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
         el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, `Allowed ${x.prefix} through ${x.peer}.`, "route_allow", { peer: x.key, prefix: x.prefix }) }, "Allow"),

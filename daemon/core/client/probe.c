@@ -7,6 +7,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/route/routes.h"
 #include "proto/ip/ipprobe.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
@@ -28,6 +29,7 @@ struct probe {
     enum state state;
     uint64_t handle; /* ctl */
     bool comes_in;   /* the member begins */
+    bool beyond;     /* it goes to an address behind members */
     struct pv_ipprobe packets;
     uint32_t seq;        /* of what the member begins */
     pv_ns due, again_at; /* the end of the state; PV_NEVER: it is not repeated */
@@ -65,9 +67,11 @@ static void begin(struct probe *pr)
 }
 
 /* seen: "packet", "refusal" or "nothing". */
-static void answer(struct probe *pr, const char *seen)
+static void answer(struct probe *pr, const char *seen, pv_ns now)
 {
     pv_ctlsrv_answer(pr->node->ctl, pr->handle, pv_ctlapi_pack("{s:s}", "seen", seen));
+    if (pr->beyond)
+        pv_routes_tried(pr->node, &pr->packets.there, strcmp(seen, "packet") == 0, now);
     end(pr);
 }
 
@@ -76,7 +80,6 @@ void pv_probe_take(struct pv_node *n, struct pv_view packet, pv_ns now)
     struct probe *pr = pv_node_part(n, &pv_part_probe);
     struct pv_ippkt ip;
     uint32_t seq;
-    (void)now;
     if (pr == NULL || pr->state != WAITING || pv_ippkt_parse(packet, &ip) != PV_OK)
         return;
     enum pv_ipprobe_is is = pv_ipprobe_read(&pr->packets, &ip, &seq);
@@ -88,7 +91,7 @@ void pv_probe_take(struct pv_node *n, struct pv_view packet, pv_ns now)
         send_in(pr, PV_IPPROBE_REFUSE, seq);
     else if (is == PV_IPPROBE_PACKET && pr->packets.proto == PV_IP_PROTO_TCP)
         send_in(pr, PV_IPPROBE_END, pr->seq);
-    answer(pr, is == PV_IPPROBE_PACKET ? "packet" : "refusal");
+    answer(pr, is == PV_IPPROBE_PACKET ? "packet" : "refusal", now);
 }
 
 /* The client hears by an event when its socket may send. */
@@ -104,7 +107,7 @@ static void run(void *part, pv_ns now)
                                        (int)pr->packets.there.port));
         begin(pr);
     } else if (pr->state == WAITING && pr->due <= now) {
-        answer(pr, "nothing");
+        answer(pr, "nothing", now);
     } else if (pr->state == WAITING && pr->again_at <= now) {
         pr->again_at = PV_NEVER;
         begin(pr);
@@ -201,6 +204,7 @@ static void do_probe(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     pr->packets.there.port = (uint16_t)(LOW_PORT + pv_rng_u32(&n->rng) % (65536 - LOW_PORT));
     pr->packets.proto = kind->proto;
     pr->comes_in = kind->comes_in;
+    pr->beyond = req->u.probe.to[0] != '\0';
     pr->seq = pv_rng_u32(&n->rng);
     pr->handle = handle;
     pr->state = SETTLING;

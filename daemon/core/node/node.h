@@ -174,6 +174,7 @@ struct pv_node_host {
     size_t left_out; /* further addresses, which had no place there */
     bool is_known;   /* the shell has told of them */
     struct pv_netplan_host plan;
+    pv_ns changed_at; /* routes, rules or tables of the host, as plan.changes counts them */
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
 };
 

@@ -134,6 +134,9 @@ static int copy_routes(const struct pv_fp_routes *routes, struct pv_fp_routes **
     copy->flows = routes->flows;
     if (copy->flows != NULL)
         copy->flows->refs++;
+    copy->marks = routes->marks;
+    if (copy->marks != NULL)
+        copy->marks->refs++;
     *ret_copy = copy;
     return PV_OK;
 }
@@ -403,6 +406,17 @@ int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *car
     b->routes = routes;
     b->changed = true;
     return PV_OK;
+}
+
+pv_ns pv_fp_builder_gone_at(const struct pv_fp_builder *b, const struct pv_prefix *prefix)
+{
+    const struct pv_fp_routes *r = b->routes;
+    for (size_t i = 0; i < r->n_carried; i++) {
+        if (r->carried[i].taken && r->carried[i].prefix.bits == prefix->bits &&
+            pv_addr_equal_ip(&r->carried[i].prefix.base, &prefix->base))
+            return atomic_load_explicit(&r->marks->gone[i], memory_order_relaxed);
+    }
+    return 0;
 }
 
 /* Stricter than pv_carrier_same(): another channel, stream or relay of ours is the same path, and

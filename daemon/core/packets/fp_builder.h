@@ -159,6 +159,7 @@ uint64_t pv_fp_builder_denied(const struct pv_fp_builder *b, uint16_t rule);
 /* A prefix that peers carry for this node, and which of them: the first n_live, in this order, are
  * sent to, all may send from it. Flows stay with the one that they began with while it is among the
  * n_live; without any the first is sent to. */
+#define PV_FP_MARK PV_MS(10) /* ours: a prefix's mark is written so often at most */
 struct pv_fp_carried {
     struct pv_prefix prefix;
     uint8_t n, n_live;
@@ -172,6 +173,10 @@ struct pv_fp_carried {
 PV_MUST_CHECK int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *carried,
                                             size_t n, const struct pv_prefix *here, size_t n_here,
                                             const struct pv_rng *rng);
+
+/* Returns when the kernel last sent a packet into the interface for this prefix, to within
+ * PV_FP_MARK of it, since the list of carried prefixes was last changed; 0: none. */
+pv_ns pv_fp_builder_gone_at(const struct pv_fp_builder *b, const struct pv_prefix *prefix);
 
 /* Sets whether packets that this peer sends to find programs (PV_GROUP_DISCOVERY) are taken; at
  * first they are. PV_ERR_NOMEM. */

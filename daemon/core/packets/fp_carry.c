@@ -20,6 +20,22 @@ static const struct pv_fp_carried *carried_of(const struct pv_fp_snapshot *snap,
                                                                        : &snap->routes->carried[i];
 }
 
+/* Seldom, since all workers share the line. */
+static void mark(const struct pv_fp_snapshot *snap, const struct pv_fp_carried *c, pv_ns now)
+{
+    _Atomic pv_ns *gone = &snap->routes->marks->gone[c - snap->routes->carried];
+    if (now - atomic_load_explicit(gone, memory_order_relaxed) >= PV_FP_MARK)
+        atomic_store_explicit(gone, now, memory_order_relaxed);
+}
+
+void pv_fp_carry_mark(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip, pv_ns now)
+{
+    const struct pv_fp_carried *c =
+        carried_of(snap, pv_fp_snapshot_owner(snap, ip->version, ip->dst));
+    if (c != NULL)
+        mark(snap, c, now);
+}
+
 static struct pv_flowspot spot_of(const struct pv_flowtable *t, struct pv_flow *f, bool piece,
                                   uint32_t id)
 {
@@ -80,6 +96,7 @@ const struct pv_fp_peer *pv_fp_carry_to(const struct pv_fp_snapshot *snap,
     struct pv_flow f;
     if (c == NULL || c->n == 0)
         return NULL;
+    mark(snap, c, now);
     if (c->n == 1)
         return pv_fp_snapshot_peer(snap, c->ids[0]);
     pv_flow_read(ip, false, &f);

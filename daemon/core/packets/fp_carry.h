@@ -14,6 +14,8 @@
  * goes already, else the first. */
 const struct pv_fp_peer *pv_fp_carry_to(const struct pv_fp_snapshot *snap,
                                         const struct pv_ippkt *ip, pv_ns now);
+/* Notes that the kernel sent this packet into the interface, if a peer carries its destination. */
+void pv_fp_carry_mark(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip, pv_ns now);
 /* Returns true if the peer carries this address. */
 bool pv_fp_carries(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                    uint8_t version, const uint8_t *ip);

@@ -53,11 +53,19 @@ struct pv_fp_live_ref *pv_fp_live_unref(struct pv_fp_live_ref *live)
 
 static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows);
 
+static struct pv_fp_marks *marks_unref(struct pv_fp_marks *marks)
+{
+    if (marks != NULL && --marks->refs == 0)
+        free(marks);
+    return NULL;
+}
+
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes)
 {
     if (routes != NULL && --routes->refs == 0) {
         pv_cryptokey_free(routes->table);
         flows_unref(routes->flows);
+        marks_unref(routes->marks);
         free(routes);
     }
     return NULL;
@@ -395,11 +403,27 @@ static void take_out_carried(struct pv_fp_routes *r)
         pv_cryptokey_remove(r->table, &r->here[i], PV_FP_OWNER_HERE);
 }
 
+/* No packet has gone by the list as it is now. A worker that still reads the former list marks the
+ * former marks. */
+static int renew_marks(struct pv_fp_routes *r, size_t n)
+{
+    struct pv_fp_marks *marks = n == 0 ? NULL : calloc(1, sizeof(*marks));
+    if (n > 0 && marks == NULL)
+        return PV_ERR_NOMEM;
+    if (marks != NULL)
+        marks->refs = 1;
+    marks_unref(r->marks);
+    r->marks = marks;
+    return PV_OK;
+}
+
 /* A prefix of somebody else stays so, and has no entry in the table. */
 int pv_fp_routes_carry(struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
                        const struct pv_prefix *here, size_t n_here, const struct pv_rng *rng)
 {
     int status = need_flows(r, carried, n, rng);
+    if (status == PV_OK)
+        status = renew_marks(r, n);
     if (status != PV_OK)
         return status;
     take_out_carried(r);

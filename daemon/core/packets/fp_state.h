@@ -83,10 +83,17 @@ enum {
     PV_FP_OWNER_CARRIED = 2, /* and above: peers do, carried[owner - this] */
 };
 
+/* When the kernel last sent a packet into the interface for each prefix that peers carry. */
+struct pv_fp_marks {
+    unsigned refs;                         /* control */
+    _Atomic pv_ns gone[PV_FP_MAX_CARRIED]; /* workers; 0: none yet */
+};
+
 struct pv_fp_routes {
     unsigned refs;
     struct pv_cryptokey *table;
     struct pv_fp_flows *flows; /* by which carrier a flow goes; NULL: no prefix has several */
+    struct pv_fp_marks *marks; /* by the place in carried; NULL: nothing is carried */
     size_t n_carried, n_here;
     struct pv_fp_carried carried[PV_FP_MAX_CARRIED];
     struct pv_prefix here[PV_FP_MAX_HERE];

@@ -546,12 +546,13 @@ static bool read_packet(const struct pv_fp_packet *packet, struct pv_fp_inner *r
 /* Returns true if the packet belongs to the probe under way. Then control gets it, and no member
  * does. */
 static bool takes_probe(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_ippkt *ip)
+                        const struct pv_ippkt *ip, pv_ns now)
 {
     uint32_t seq;
     if (snap->probe.there.family == PV_AF_NONE ||
         pv_ipprobe_read(&snap->probe, ip, &seq) == PV_IPPROBE_OTHER)
         return false;
+    pv_fp_carry_mark(snap, ip, now);
     pv_fp_worker_punt(w, PV_FP_PUNT_PROBE, 0)->bytes = ip->whole;
     return true;
 }
@@ -565,7 +566,7 @@ static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INNER);
         return true;
     }
-    if (snap != NULL && takes_probe(w, snap, &in.ip))
+    if (snap != NULL && takes_probe(w, snap, &in.ip, now))
         return true;
     if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst))
         return pv_fp_send_to_many(w, snap, &in, now);

@@ -114,6 +114,16 @@ static struct denial denied_there(const struct pv_node *n, const uint8_t *pk,
                            .rule = v.allow ? d.rule : v.rule};
 }
 
+/* The words for each proof. The peer's name stands behind those of PROVEN. */
+static const struct {
+    const char *state, *why;
+} proofs[] = {
+    [PV_ROUTE_UNPROVEN] = {"ready", "in place, not used by a packet yet"},
+    [PV_ROUTE_PROVEN] = {"used", "packets go by "},
+    [PV_ROUTE_DROPPED] = {"dropped", "in place, but this machine drops what programs send there: "
+                                     "`sudo p2pvpnctl doctor` says by what"},
+};
+
 /* A prefix that is used, at one of those who carry it. */
 static void say_used(struct row *row, const struct pv_node *n, const struct pv_route *route,
                      const struct pv_peer *p, uint8_t flags)
@@ -122,13 +132,13 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
     const struct pv_peer *front = pv_peers_by_id(n->peers, route->gateways.front);
     bool alive = g != NULL && pv_gateway_is_alive(g);
     if (alive && is_in_front(route, p)) {
-        row->state = "used";
+        const enum pv_route_proof proof = pv_routes_proof(n, route);
         const struct denial x = denied_there(n, pv_peer_pk(p), &route->prefix);
-        if (x.what == NULL)
-            snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
-        else
-            snprintf(row->why, sizeof(row->why), "packets go by %s; %s denied by %s", row->peer,
-                     x.what, PV_RULE_STR(x.rule));
+        struct pv_text why = pv_text_in(row->why, sizeof(row->why));
+        pv_text_add(&why, "%s%s", proofs[proof].why, proof == PV_ROUTE_PROVEN ? row->peer : "");
+        row->state = proofs[proof].state;
+        if (x.what != NULL)
+            pv_text_add(&why, "; %s denied by %s", x.what, PV_RULE_STR(x.rule));
     } else if (alive) {
         row->state = "standby";
         snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
@@ -336,7 +346,8 @@ static void list_unoffered(struct listing *l)
 struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
-    bool works;           /* packets go by it now */
+    bool works;           /* it is in place, and answers */
+    bool used, dropped;   /* packets showed that it is used, or that this host drops them */
     struct denial denied; /* of what goes by it */
     bool down;            /* none do before this machine is up again, and nothing is blocked */
     bool refused;         /* the host cannot use it until a try succeeds, */
@@ -349,9 +360,10 @@ static json_t *exit_json(const struct exit *x)
 {
     if (x->peer == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan",
-                          x->lan, "block", x->block, "works", x->works, "down", x->down, "refused",
-                          x->refused, "guarded", x->guarded, "beside", x->stray != NULL);
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer,
+                          "lan", x->lan, "block", x->block, "works", x->works, "used", x->used,
+                          "dropped", x->dropped, "down", x->down, "refused", x->refused, "guarded",
+                          x->guarded, "beside", x->stray != NULL);
 }
 
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
@@ -375,8 +387,13 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
             x.stray = stray;
             continue;
         }
+        bool alive = false;
         for (size_t k = 0; k < all[i].gateways.n; k++)
-            x.works = x.works || pv_gateway_is_alive(&all[i].gateways.g[k]);
+            alive = alive || pv_gateway_is_alive(&all[i].gateways.g[k]);
+        const enum pv_route_proof proof = pv_routes_proof(n, &all[i]);
+        x.works = x.works || alive;
+        x.used = x.used || (alive && proof == PV_ROUTE_PROVEN);
+        x.dropped = x.dropped || (alive && proof == PV_ROUTE_DROPPED);
         const struct denial d = denied_there(n, use->exit_pk, &all[i].prefix);
         if (d.what != NULL)
             x.denied = d;
@@ -496,6 +513,21 @@ static void name_strays(const struct pv_node *n, struct pv_statuspage *st)
     }
 }
 
+/* A program's packet that was lost on this host: the next one is too, as a rule. */
+static void name_dropped(const struct pv_node *n, const struct pv_route *route,
+                         struct pv_statuspage *st)
+{
+    char range[PV_ADDR_TEXT];
+    if (route->why != PV_ROUTE_USED || pv_routes_proof(n, route) != PV_ROUTE_DROPPED)
+        return;
+    const char *to = route->prefix.bits != 0 ? pv_prefix_format(&route->prefix, range)
+                     : route->prefix.base.family == PV_AF_INET6
+                         ? "the internet by the exit over IPv6"
+                         : "the internet by the exit over IPv4";
+    pv_statuspage_todo(st, PV_STR("this machine drops what programs send to %s: ", to),
+                       PV_DO(doctor_as_root));
+}
+
 /* The prefixes that others carry now, or nobody does. */
 static void name_away(const struct pv_node *n, const struct pv_route *route,
                       struct pv_statuspage *st)
@@ -521,18 +553,23 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     if (n->roster == NULL)
         return;
     const bool takes_part = pv_node_takes_part(n);
-    int used = 0, carried = 0;
+    int used = 0, ready = 0, carried = 0;
     char who[PV_NODE_WHO];
     const struct exit exit = show_exit(n, who);
     for (size_t i = 0; i < n_routes; i++) {
-        used += takes_part && all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
+        const bool counts = takes_part && all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0;
+        const bool proven = counts && pv_routes_proof(n, &all[i]) == PV_ROUTE_PROVEN;
+        used += proven ? 1 : 0;
+        ready += counts && !proven ? 1 : 0;
         carried += takes_part && all[i].why == PV_ROUTE_HERE ? 1 : 0;
-        if (takes_part)
+        if (takes_part) {
             name_away(n, &all[i], st);
+            name_dropped(n, &all[i], st);
+        }
     }
     pv_statuspage_put(st, PV_STATUS_ROUTES,
-                      pv_ctlapi_pack("{s:i, s:i, s:o}", "used", used, "carried", carried, "exit",
-                                     exit_json(&exit)));
+                      pv_ctlapi_pack("{s:i, s:i, s:i, s:o}", "used", used, "ready", ready,
+                                     "carried", carried, "exit", exit_json(&exit)));
     name_exit(&exit, st);
     if (takes_part)
         name_strays(n, st);

@@ -78,6 +78,30 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
     return &of(n)->use;
 }
 
+enum pv_route_proof pv_routes_proof(const struct pv_node *n, const struct pv_route *route)
+{
+    const pv_ns gone = pv_fp_builder_gone_at(n->fp, &route->prefix);
+    const pv_ns changed = n->host.changed_at;
+    if (route->lost_at > changed && gone < route->lost_at + PV_ROUTE_LOST)
+        return PV_ROUTE_DROPPED;
+    return gone > changed ? PV_ROUTE_PROVEN : PV_ROUTE_UNPROVEN;
+}
+
+/* By the longest prefix, as the kernel and the packet threads choose. */
+void pv_routes_tried(struct pv_node *n, const struct pv_addr *to, bool came, pv_ns now)
+{
+    struct pv_routes *r = of(n);
+    struct pv_route *best = NULL;
+    for (size_t i = 0; i < r->n; i++) {
+        struct pv_route *route = &r->all[i];
+        if (route->why == PV_ROUTE_USED && pv_prefix_contains(&route->prefix, to) &&
+            (best == NULL || route->prefix.bits > best->prefix.bits))
+            best = route;
+    }
+    if (best != NULL)
+        best->lost_at = came ? 0 : now;
+}
+
 bool pv_routes_is_refused(const struct pv_node *n)
 {
     const struct pv_routes *r = of(n);
@@ -193,8 +217,10 @@ static void keep_known(const struct pv_routes *r, struct pv_route *all, size_t n
 {
     for (size_t i = 0; i < n; i++) {
         const struct pv_route *old = find_route(r->all, r->n, &all[i].prefix);
-        if (old != NULL)
+        if (old != NULL) {
             all[i].gateways = old->gateways;
+            all[i].lost_at = old->lost_at;
+        }
     }
 }
 
@@ -969,7 +995,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_routes *r = part;
     pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
-                   "Prefixes that go by members, default routes excepted.", r->plan.n_used);
+                   "Prefixes with a route by members, default routes excepted.", r->plan.n_used);
     pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
                    "Prefixes that this node carries for members.", r->n_here);
 }

@@ -35,6 +35,15 @@ enum pv_route_why {
     PV_ROUTE_TOO_MANY,   /* PV_NETPLAN_USED are used already */
 };
 
+/* What packets have shown of a prefix that is used, since the host's routes and rules changed. */
+enum pv_route_proof {
+    PV_ROUTE_UNPROVEN, /* no packet has come into the interface for it */
+    PV_ROUTE_PROVEN,   /* one has */
+    PV_ROUTE_DROPPED,  /* a program sent one on purpose, and it did not come */
+};
+/* ours: packets of other programs do not outweigh a lost one for so long */
+#define PV_ROUTE_LOST PV_S(10)
+
 /* A member that carries the prefix with an admin's permission. */
 struct pv_route_gateway {
     uint8_t pk[PV_SIGN_PK_LEN];
@@ -50,11 +59,16 @@ struct pv_route {
     struct pv_route_gateway by[PV_GATEWAYS_MAX];
     size_t n;
     struct pv_gateways gateways; /* of those that are wanted */
+    pv_ns lost_at;               /* a probe to it was lost; 0: none was, or a later one passed */
 };
 
 /* All of them in order; valid until the next call into the part. */
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n);
 const struct pv_routeuse *pv_routes_use(const struct pv_node *n);
+enum pv_route_proof pv_routes_proof(const struct pv_node *n, const struct pv_route *route);
+/* Notes whether a program's packet to this address, which was sent to try it, came into the
+ * interface. */
+void pv_routes_tried(struct pv_node *n, const struct pv_addr *to, bool came, pv_ns now);
 /* Did the host refuse the exit that the user chose? Nothing goes by it then; where nothing may go
  * around it nothing goes out. */
 bool pv_routes_is_refused(const struct pv_node *n);

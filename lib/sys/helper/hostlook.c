@@ -315,18 +315,63 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
 
 /* --- where a program's packets go ------------------------------------------------------------ */
 
+enum way_is {
+    WAY_UNKNOWN, /* the kernel was not asked */
+    WAY_FOUND,
+    WAY_REFUSED, /* there is none: a route may say so, or the address is this host's */
+};
+
+static enum way_is ask_way(const struct pv_addr *to, const struct pv_net_sender *program,
+                           struct pv_net_way *ret_way)
+{
+    int r = pv_net_way(to, program, ret_way);
+    return r >= 0 ? WAY_FOUND : r == PV_ERR_NOT_FOUND ? WAY_REFUSED : WAY_UNKNOWN;
+}
+
 /* A member's address, or one in a used prefix: the first may be this host. */
-static bool find_way(const struct pv_addr *a, const struct pv_prefix *range,
-                     const struct pv_networds_host *host, struct pv_net_way *ret_way)
+static enum way_is find_way(const struct pv_addr *a, const struct pv_prefix *range,
+                            const struct pv_networds_host *host, struct pv_net_way *ret_way)
 {
     struct pv_net_sender program = {.uid = PROGRAM};
     for (size_t i = 0; i < host->n_uids; i++)
         program.uid += host->uids[i] == program.uid;
     if (a != NULL)
-        return pv_net_way(a, &program, ret_way) >= 0;
+        return ask_way(a, &program, ret_way);
     const struct pv_addr first = pv_netplan_sample(range, 1), second = pv_netplan_sample(range, 2);
-    return pv_net_way(&first, &program, ret_way) >= 0 ||
-           pv_net_way(&second, &program, ret_way) >= 0;
+    const enum way_is is = ask_way(&first, &program, ret_way);
+    return is == WAY_FOUND ? is : ask_way(&second, &program, ret_way);
+}
+
+/* The table of a route that refuses packets to the address, and that a rule looks into; 0: none is
+ * found. */
+static uint32_t refusing_table(const struct pv_addr *to)
+{
+    const struct pv_net_route_query query = {.table = 0};
+    struct pv_net_route *routes = calloc(ROUTES, sizeof(*routes));
+    uint32_t table = 0, rule;
+    size_t n = 0;
+    if (routes == NULL || pv_net_routes(&query, routes, ROUTES, &n) < 0)
+        n = 0;
+    for (size_t i = 0; i < n && table == 0; i++) {
+        const struct pv_net_route *r = &routes[i];
+        if (r->type == PV_NET_ROUTE_UNREACHABLE && r->proto != PV_NET_PROTO_OWN &&
+            r->dst.base.family == to->family && pv_prefix_contains(&r->dst, to) &&
+            pv_net_rule_of(to->family, r->table, &rule) >= 0)
+            table = r->table;
+    }
+    free(routes);
+    return table;
+}
+
+static bool is_said(const struct pv_netplan_host *said, const struct pv_prefix *range,
+                    const char *ifname)
+{
+    for (size_t i = 0; i < said->n_overlaps; i++)
+        if (said->overlaps[i].table != 0 && said->overlaps[i].used.bits <= range->bits &&
+            pv_prefix_overlaps(range, &said->overlaps[i].used) &&
+            strcmp(said->overlaps[i].other.ifname, ifname) == 0)
+            return true;
+    return false;
 }
 
 /* own: the table that leads to our interface; 0: it is the exit's, and a is asked about. */
@@ -334,20 +379,18 @@ static void look_at_way(const char *ifname, const struct pv_networds_host *host,
                         const struct pv_prefix *range, uint32_t own, struct pv_netplan_host *said)
 {
     const struct pv_addr far = pv_net_far(range->base.family);
+    const struct pv_addr to = own == 0 ? far : pv_netplan_sample(range, 2);
     struct pv_netplan_overlap o = {.used = *range, .taken = true, .own = own};
     struct pv_net_way way;
-    char name[IF_NAMESIZE];
-    if (said->n_overlaps == PV_NETPLAN_OVERLAPS ||
-        !find_way(own == 0 ? &far : NULL, range, host, &way) ||
-        if_indextoname(way.ifindex, name) == NULL || strcmp(name, ifname) == 0 ||
-        pv_net_rule_of(range->base.family, way.table, &o.rule) < 0)
+    char name[IF_NAMESIZE] = "";
+    const enum way_is is = find_way(own == 0 ? &far : NULL, range, host, &way);
+    if (said->n_overlaps == PV_NETPLAN_OVERLAPS || is == WAY_UNKNOWN ||
+        (is == WAY_FOUND && if_indextoname(way.ifindex, name) == NULL) || strcmp(name, ifname) == 0)
         return;
-    for (size_t i = 0; i < said->n_overlaps; i++) /* that is said already */
-        if (said->overlaps[i].table != 0 && said->overlaps[i].used.bits <= range->bits &&
-            pv_prefix_overlaps(range, &said->overlaps[i].used) &&
-            strcmp(said->overlaps[i].other.ifname, name) == 0)
-            return;
-    o.table = way.table;
+    o.table = is == WAY_REFUSED ? refusing_table(&to) : way.table;
+    if (o.table == 0 || is_said(said, range, name) ||
+        pv_net_rule_of(range->base.family, o.table, &o.rule) < 0)
+        return;
     o.other.prefix = *range;
     snprintf(o.other.ifname, sizeof(o.other.ifname), "%s", name);
     said->overlaps[said->n_overlaps++] = o;
@@ -369,7 +412,9 @@ void pv_hostlook_ways(const struct pv_netplan *plan, const struct pv_networds_ho
             look_at_way(plan->ifname, host, &all[i], 0, ret_said);
 }
 
-/* --- policies of others -------------------------------------------------------------------- */
+/* --- who drops ----------------------------------------------------------------------------- */
+
+/* Names for what packets have shown (hostcount.h), and the guards of other networks of ours. */
 
 struct policies {
     char table[80];    /* the one whose chains are being listed: "ip filter" */
@@ -399,38 +444,6 @@ static void take_chain_line(void *ctx, const char *line)
         snprintf(p->dropping, sizeof(p->dropping), "%s", p->table);
 }
 
-struct mention {
-    const struct pv_netplan *plan;
-    bool found;
-};
-
-/* "p2pvpn0", or "p2p*", or members' addresses. */
-static void take_rule_line(void *ctx, const char *line)
-{
-    struct mention *m = ctx;
-    char text[PV_ADDR_TEXT + PV_NETPLAN_IFNAME];
-    const struct pv_prefix *overlay[] = {&m->plan->overlay4, &m->plan->overlay6};
-    int len = (int)strlen(m->plan->ifname);
-    for (int n = 1; n <= len; n++) {
-        snprintf(text, sizeof(text), "\"%.*s%s\"", n, m->plan->ifname, n < len ? "*" : "");
-        m->found = m->found || strstr(line, text) != NULL;
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
-        if (overlay[i]->base.family != PV_AF_NONE)
-            m->found = m->found || strstr(line, pv_prefix_format(overlay[i], text)) != NULL;
-}
-
-/* Somebody has thought of our interface there: then it is theirs to say what passes. */
-static bool mentions(const char *table, const struct pv_netplan *plan)
-{
-    char family[16], name[64];
-    struct mention m = {.plan = plan};
-    if (sscanf(table, "%15s %63s", family, name) != 2)
-        return true;
-    const char *const words[] = {"table", family, name};
-    return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_rule_line, &m) < 0 || m.found;
-}
-
 static bool list_policies(const struct pv_netplan *plan, char own[static PV_NETWORDS_NAME],
                           struct policies *ret)
 {
@@ -457,37 +470,29 @@ bool pv_hostlook_is_guarded(const struct pv_netplan *plan, char ret_remedy[stati
     return list_policies(plan, own, &p) && tell_guard(&p, ret_remedy);
 }
 
-bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT],
-                         bool *ret_guarded)
+void pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT])
 {
     const char *ifname = plan->ifname;
     char own[PV_NETWORDS_NAME];
     struct policies p;
-    *ret_guarded = false;
     if (!list_policies(plan, own, &p))
-        return false;
-    *ret_guarded = plan->exit && tell_guard(&p, ret_remedy);
-    if (*ret_guarded)
-        return true;
-    if (plan->n_offered == 0)
-        return false;
-    if (p.firewalld && !mentions("inet firewalld", plan)) {
-        snprintf(ret_remedy, PV_NETPLAN_FAULT,
-                 "forward packets of members: firewalld does not let %s through: %s", ifname,
-                 PV_DO_STR(add_to_firewalld, ifname));
-        return true;
-    }
-    if (p.dropping[0] == '\0' || mentions(p.dropping, plan))
-        return false;
+        p = (struct policies){.own = own};
     if (p.docker)
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
                  "forward packets of members: docker drops what it does not know: %s",
                  PV_DO_STR(accept_in_docker, ifname, ifname));
-    else
+    else if (p.firewalld)
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "forward packets of members: firewalld does not let %s through: %s", ifname,
+                 PV_DO_STR(add_to_firewalld, ifname));
+    else if (p.dropping[0] != '\0')
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
                  "forward packets of members: table %s drops what it does not know: %s", p.dropping,
                  PV_DO_STR(accept_in_table, ifname, ifname));
-    return true;
+    else
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "forward packets of members: a firewall of this host drops them: %s",
+                 PV_DO_STR(accept_in_table, ifname, ifname));
 }
 
 /* Of `nft list ruleset`. */
@@ -514,11 +519,14 @@ static void take_reverse_line(void *ctx, const char *line)
                  rule, r->table, r->chain, PV_DO_STR(look_at_marks));
 }
 
-bool pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT])
+void pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT])
 {
     static const char *const words[] = {"ruleset"};
     struct reverse r = {.remedy = ret_remedy};
     ret_remedy[0] = '\0';
-    return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_reverse_line, &r) == PV_OK &&
-           ret_remedy[0] != '\0';
+    if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_reverse_line, &r) != PV_OK ||
+        ret_remedy[0] == '\0')
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "use an exit: this host drops what comes for p2pvpnd: %s",
+                 PV_DO_STR(look_at_kernel));
 }

@@ -23,13 +23,10 @@ void pv_hostlook_ways(const struct pv_netplan *plan, const struct pv_networds_ho
 /* Does the table of another network of this machine let nothing out but by its own exit? */
 bool pv_hostlook_is_guarded(const struct pv_netplan *plan,
                             char ret_remedy[static PV_NETPLAN_FAULT]);
-/* Does a table of somebody else drop what the plan lets pass: all that is forwarded and not
- * accepted there, or all that does not go by another network's exit (*ret_guarded)? ret_remedy:
- * whose it is and what to do.
- */
-bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT],
-                         bool *ret_guarded);
-/* While an exit is used: does a rule of somebody else ask for a packet's way back without its mark?
- * It drops what comes for the daemon by the uplink, since the way back of all else is the exit.
- * ret_remedy: which rule, and what to do. */
-bool pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT]);
+/* Names what drops members' packets that are forwarded, after the counters have shown that
+ * something does: docker, firewalld, a table whose policy drops, or a firewall. ret_remedy: whose
+ * it is and what to do. */
+void pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT]);
+/* The same of what comes for the daemon while an exit is used: the rule that asks for a packet's
+ * way back without its mark, as the way back of all else is the exit, or nothing in particular. */
+void pv_hostlook_reverse(char ret_remedy[static PV_NETPLAN_FAULT]);

@@ -24,6 +24,7 @@
 
 #include "base/remedy.h"
 #include "base/text.h"
+#include "sys/helper/hostcount.h"
 #include "sys/helper/hostctl.h"
 #include "sys/helper/hostlook.h"
 #include "sys/helper/networds.h"
@@ -207,6 +208,9 @@ enum {
 /* Listing others' tables costs a process each: a host that makes containers all day has large ones.
  */
 #define POLICIES_AGAIN PV_S(2)
+/* Packets that others drop are looked at so soon after a change, and then less often. */
+#define COUNT_FIRST PV_MS(500)
+#define COUNT_LAST  PV_S(16)
 /* Nothing tells of a program that is installed, or of a kernel's module. */
 #define TABLE_AGAIN PV_S(10)
 #define AGAIN_EXIT  PV_S(10)
@@ -227,14 +231,17 @@ struct pv_hostnet {
     char rules_now[2][PV_NETWORDS_RULES]; /* of IPv4 and IPv6 */
     char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
     int table_rules;                      /* how many the watch had counted then */
-    char forbids[PV_NETPLAN_FAULT];       /* what others drop, as it was seen last; "": nothing */
-    char reverse[PV_NETPLAN_FAULT];       /* what of others drops our packets beside an exit */
-    bool guarded;                         /* it is another network's exit that does */
-    pv_ns forbids_at;                     /* when */
+    struct pv_hostcount count;            /* of packets that others drop */
+    pv_ns count_at, count_wait;           /* when that is looked at, and then again */
+    char forbids[PV_NETPLAN_FAULT];       /* who drops members' packets; "": nobody */
+    char reverse[PV_NETPLAN_FAULT];       /* who drops our packets beside an exit */
+    char guard[PV_NETPLAN_FAULT];         /* which network's exit lets nothing out; "": none */
+    pv_ns guard_at;                       /* when that was looked at */
     pv_ns resolvers_at;                   /* to be read next; PV_NEVER: nobody asks them */
     pv_ns again;                          /* not before */
     pv_ns due;                            /* PV_NEVER: nothing */
     struct pv_netplan_host said;          /* the answer */
+    uint32_t changes;                     /* as said.changes */
     struct pv_netplan_host told;          /* the one that was handed out last */
     bool has_told;                        /* one was */
     /* Memory of one look; too large for a stack. */
@@ -256,6 +263,22 @@ static void fault(struct pv_hostnet *net, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(net->said.fault, sizeof(net->said.fault), fmt, ap);
     va_end(ap);
+}
+
+/* --- packets that others drop --------------------------------------------------------------- */
+
+static bool counts(const struct pv_hostnet *net)
+{
+    return net->table_now[0] != '\0' && (net->plan.n_offered > 0 || net->plan.exit);
+}
+
+/* Rules of others are new, or our counters are: looks soon. */
+static void count_anew(struct pv_hostnet *net, bool anew)
+{
+    pv_hostcount_reset(&net->count, anew);
+    net->forbids[0] = net->reverse[0] = '\0';
+    net->count_wait = COUNT_FIRST;
+    net->count_at = pv_clock_now() + (anew ? net->count_wait : 0);
 }
 
 /* --- netfilter ----------------------------------------------------------------------------- */
@@ -306,6 +329,7 @@ static int set_table(struct pv_hostnet *net)
     settle(net);
     memcpy(net->table_now, net->text, sizeof(net->table_now));
     net->table_rules = net->watch.rules;
+    count_anew(net, true);
     if (net->watch.nft_fd >= 0 && !net->watch.has_table)
         net->due = net->again; /* flushed in between */
     return PV_OK;
@@ -591,23 +615,49 @@ static void set_switches(struct pv_hostnet *net)
         fault(net, "%s", error);
 }
 
-/* No accept of ours lets pass what others forbid: the user has to. */
-static void look_at_policies(struct pv_hostnet *net, bool at_once)
+/* Another network of this machine may have left its guard, which lets nothing out. */
+static void look_at_guard(struct pv_hostnet *net, bool at_once)
 {
-    pv_ns now = pv_clock_now(), next = net->forbids_at + POLICIES_AGAIN;
-    const bool looks = net->plan.n_offered > 0 || net->plan.exit;
-    if (looks && !at_once && now < next) {
+    pv_ns now = pv_clock_now(), next = net->guard_at + POLICIES_AGAIN;
+    if (net->plan.exit && !at_once && now < next) {
         net->due = pv_min_ns(net->due, next);
-    } else if (looks) {
-        net->forbids_at = now;
-        if (!pv_hostlook_forbids(&net->plan, net->forbids, &net->guarded))
-            net->forbids[0] = '\0';
-        if (!net->plan.exit || !pv_hostlook_reverse(net->reverse))
-            net->reverse[0] = '\0';
+    } else if (net->plan.exit) {
+        net->guard_at = now;
+        if (!pv_hostlook_is_guarded(&net->plan, net->guard))
+            net->guard[0] = '\0';
     }
-    net->said.guarded = looks && net->guarded;
+    net->said.guarded = net->plan.exit && net->guard[0] != '\0';
+    if (net->said.guarded)
+        fault(net, "%s", net->guard);
+}
+
+/* No accept of ours lets pass what others forbid: the user has to. What packets have shown gets a
+ * name. */
+static void look_at_counts(struct pv_hostnet *net, pv_ns now)
+{
+    net->count_at = now + net->count_wait;
+    net->count_wait = pv_min_ns(2 * net->count_wait, COUNT_LAST);
+    if (!pv_hostcount_look(&net->count, net->watch.table))
+        return;
+    net->forbids[0] = net->reverse[0] = '\0';
+    if (pv_hostcount_loses_members(&net->count))
+        pv_hostlook_forbids(&net->plan, net->forbids);
+    if (pv_hostcount_loses_own(&net->count))
+        pv_hostlook_reverse(net->reverse);
+    net->due = now;
+}
+
+/* What of others drops packets. */
+static void tell_drops(struct pv_hostnet *net)
+{
+    if (!counts(net)) {
+        net->count_at = PV_NEVER;
+        net->forbids[0] = net->reverse[0] = '\0';
+    } else if (net->count_at == PV_NEVER) {
+        count_anew(net, false);
+    }
     net->said.blocked = net->plan.n_offered > 0 && net->forbids[0] != '\0';
-    if (looks && net->forbids[0] != '\0')
+    if (net->said.blocked)
         fault(net, "%s", net->forbids);
     if (net->plan.exit && net->reverse[0] != '\0')
         fault(net, "%s", net->reverse);
@@ -770,6 +820,7 @@ static int apply(struct pv_hostnet *net, bool patient)
     int r = PV_OK;
     net->shut = false;
     memset(&net->said, 0, sizeof(net->said));
+    net->said.changes = net->changes;
     net->plan = net->wanted;
     take_slot(net);
     pv_hostlook_networks(net->wanted.ifname, &net->host);
@@ -797,7 +848,8 @@ static int apply(struct pv_hostnet *net, bool patient)
     drop_former(net);
     if (!has_any(&net->plan) && net->ctl.n == 0 && net->ctl.former[0] == '\0')
         pv_hostctl_forget(&net->ctl);
-    look_at_policies(net, patient);
+    look_at_guard(net, patient);
+    tell_drops(net);
     look_at_resolvers(net);
     pv_hostlook_tell(&net->wanted, &net->host, &net->said);
     if (net->host.has_iface && net->host.own_up)
@@ -880,17 +932,23 @@ void pv_hostnet_poll(const struct pv_hostnet *net, struct pollfd ret_fds[static 
 
 int pv_hostnet_timeout(const struct pv_hostnet *net, pv_ns now)
 {
-    return pv_poll_ms(pv_min_ns(net->due, net->resolvers_at), now);
+    return pv_poll_ms(pv_min_ns(net->due, pv_min_ns(net->resolvers_at, net->count_at)), now);
 }
 
 /* A table that was flushed is set again at once; all else waits until it is quiet. */
 void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
 {
     if (watch_read(&net->watch, now)) {
+        if (net->plan.exit || net->plan.n_used > 0)
+            net->changes++;
+        if (net->watch.others && counts(net))
+            count_anew(net, false);
         bool flushed = net->table_now[0] != '\0' && !table_is_whole(net);
         pv_ns at = flushed ? now : pv_min_ns(net->watch.last + QUIET, net->watch.first + LATEST);
         net->due = at < net->again ? net->again : at;
     }
+    if (now >= net->count_at)
+        look_at_counts(net, now);
     if (now >= net->resolvers_at) {
         net->resolvers_at = now + RESOLVERS_AGAIN;
         if (pv_hostlook_resolvers(&net->host))
@@ -921,7 +979,7 @@ int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *
     if (net == NULL)
         return PV_ERR_NOMEM;
     net->watch.route_fd = net->watch.nft_fd = -1;
-    net->due = net->resolvers_at = PV_NEVER;
+    net->due = net->resolvers_at = net->count_at = PV_NEVER;
     net->alone = cfg->alone;
     net->host.n_uids = cfg->n_uids;
     memcpy(net->host.uids, cfg->uids, sizeof(net->host.uids));

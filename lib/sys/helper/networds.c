@@ -783,6 +783,48 @@ static void add_guard(struct pv_text *w, const struct pv_netplan *plan,
     pv_text_add(w, "  counter drop\n }\n");
 }
 
+/* A packet that passed our own rules is counted, and again behind the last rule of others; of what
+ * comes for the daemon all that reached this host is. See hostcount.h. */
+static void add_counters(struct pv_text *w, const struct pv_netplan *plan,
+                         const struct pv_networds_host *host)
+{
+    static const struct {
+        const char *place, *hook, *priority;
+    } chains[] = {{"first", "forward", "-4"}, {"last", "forward", "2147483647"}};
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    static const char *const own[][3] = {{"first", "prerouting", "raw - 95"},
+                                         {"last", "input", "2147483647"}};
+    for (size_t k = 0; k < PV_ARRAY_LEN(chains) && plan->n_offered > 0; k++) {
+        for (int v = 4; v <= 6; v += 2)
+            pv_text_add(w, " counter in%d_%s { }\n counter out%d_%s { }\n", v, chains[k].place, v,
+                        chains[k].place);
+        pv_text_add(w, " chain passed_%s {\n  type filter hook %s priority %s; policy accept;\n",
+                    chains[k].place, chains[k].hook, chains[k].priority);
+        for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+            if (overlay[i]->base.family != PV_AF_NONE)
+                pv_text_add(w,
+                            "  iifname \"%s\" %s saddr %s counter name \"in%d_%s\"\n"
+                            "  oifname \"%s\" %s daddr %s counter name \"out%d_%s\"\n",
+                            plan->ifname, ip_of(overlay[i]), PV_PREFIX_STR(overlay[i]),
+                            is_v6(overlay[i]) ? 6 : 4, chains[k].place, plan->ifname,
+                            ip_of(overlay[i]), PV_PREFIX_STR(overlay[i]), is_v6(overlay[i]) ? 6 : 4,
+                            chains[k].place);
+        pv_text_add(w, " }\n");
+    }
+    for (size_t k = 0; k < PV_ARRAY_LEN(own) && plan->exit && host->udp_port != 0; k++) {
+        for (int v = 4; v <= 6; v += 2)
+            pv_text_add(w, " counter own%d_%s { }\n", v, own[k][0]);
+        pv_text_add(w, " chain came_%s {\n  type filter hook %s priority %s; policy accept;\n",
+                    own[k][0], own[k][1], own[k][2]);
+        for (int v = 4; v <= 6; v += 2)
+            pv_text_add(w,
+                        "  iifname != \"%s\" meta nfproto ipv%d fib daddr type local udp dport %u "
+                        "counter name \"own%d_%s\"\n",
+                        plan->ifname, v, host->udp_port, v, own[k][0]);
+        pv_text_add(w, " }\n");
+    }
+}
+
 int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host *host,
                     char ret_text[static PV_NETWORDS_TEXT])
 {
@@ -806,6 +848,7 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
         add_reroute(&w, plan, host);
         add_guard(&w, plan, host);
     }
+    add_counters(&w, plan, host);
     pv_text_add(&w, "}\n");
     return w.cut ? PV_ERR_LIMIT : PV_OK;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Faults of the host itself: p2pvpnd names each by the row of the remedy, and doing what the row says ends it."""
-from exitlab import through, use, world
+from exitlab import seen_as, through, use, world
 from lab import check, equal, scenario, wait
 from remedylab import commands, gone, problem, reload_with, remedy_of, run
 
@@ -79,6 +79,8 @@ def a_table_that_forwards_only_what_it_knows(lab):  # remedy: accept_in_table
     _, _, alice, exit_, web = world(lab)
     exit_.nft("table inet strict {\nchain forward {\ntype filter hook forward priority filter; policy drop;\n}\n}")
     use(alice)
+    for _ in range(4):
+        equal(seen_as(alice, web), None, "dropped by that table: alice")
     said = named(exit_, "drops what it does not know", "accept_in_table")
     check(f"accept iifname {exit_.tun} and oifname {exit_.tun}" in said, said)
     for end in ("iifname", "oifname"):
