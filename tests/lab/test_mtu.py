@@ -2,7 +2,8 @@
 """Paths narrower than the link, with routers that drop what does not fit and say nothing."""
 import shutil
 
-from lab import LONG, SLOW, Skip, Stopwatch, check, copy, equal, pause, scenario, ssh_login, wait
+from lab import LONG, SLOW, Coordinator, Skip, Stopwatch, check, copy, equal, pause, scenario, ssh_login, wait
+from turnlab import by
 
 
 def pair(lab, *settings, others=("profile=address-restricted",)):
@@ -112,6 +113,30 @@ def a_link_of_1280_over_ipv6(lab):
     wait("1280 bytes to pass", lambda: fits(a, six, 1280) and fits(a, address, 1280))
     check(not fits(a, six, 1296), "what does not fit passed")
     copy(a, address, "/run/again")
+
+
+@scenario
+def a_stream_here_and_ipv6_there(lab):
+    """A full datagram of the stream's would be one of 1,504 bytes behind the relay."""
+    host = lab.host("coord")
+    coordinator = Coordinator(lab, host, args=["--public", host.ip6])
+    a = lab.host("a", lab.lan("east", "profile=port-restricted", "delay=5ms", "udp=off"))
+    b = lab.host("b", ipv4=False)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    address, six = a.addr(b), a.addr(b, 6)
+    check(a.os_ping(address, timeout=10), "a does not reach b")
+    wait("a to use a stream", lambda: by(a, "tcp"))
+    wait("b to use UDP", lambda: by(b, "udp"))
+    check("[" in b.path(a)["via"], f"b's way to the relay is {b.path(a)}")
+    for _ in range(4):  # none vanishes: each is answered, or the kernel says that it is too large
+        r = a.run("ping", "-n", "-c", "1", "-W", "3", "-s", "1392", "-M", "do", address, check_rc=False)
+        check("1 received" in r.out or "too long" in r.out + r.err or "needed" in r.out, f"a packet vanished: {r.out}")
+    ssh_login(a, b, address, also=(six,))
+    copy(a, address)
+    wait("1416 bytes to pass", lambda: fits(a, address, 1416) and fits(a, six, 1416))
+    check(not fits(a, address, 1420), "what does not fit passed")
+    wait("the path's size to be told", lambda: a.path(b)["mtu"] == b.path(a)["mtu"] == 1416)
 
 
 @scenario(long="its parts are in the simulator and in unit tests")

@@ -153,6 +153,7 @@ struct pv_fp_live {
     _Atomic bool told_active;               /* ACTIVE was punted; cleared by re-arming */
     _Atomic pv_ns last_asked;  /* written by control: a client's question went or came in-band */
     _Atomic pv_ns told_denied; /* when DENIED was punted last */
+    _Atomic pv_ns too_big_at; /* written by tx: a packet was too large for the path, and not sent */
     _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };

@@ -282,11 +282,16 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
     pv_joiner_add_plain(&w->writes, pv_view(pv_fp_take_arena(w, len), len));
 }
 
-/* The packet in w->whole does not fit, and its sender is told. */
+/* The packet in w->whole does not fit, and its sender is told. Control looks whether the path
+ * carries more by now: whoever sends only such packets sends nothing else that would have it look.
+ */
 static void answer_too_big(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len,
                            pv_ns now)
 {
     struct pv_ippkt ip;
+    struct pv_fp_live *live = &peer->live->live;
+    pv_fp_set(&live->too_big_at, now);
+    pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
     if (pv_ippkt_parse(pv_view(w->whole, len), &ip) == PV_OK)
         answer(w, &ip, PV_IPPKT_TOO_BIG, pv_fp_told_mtu(peer), now);
 }

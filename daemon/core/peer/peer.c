@@ -368,21 +368,21 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_
         p->direct_at = now;
     struct pv_mtu *m = pv_peer_mtu_of(p);
     if (path != NULL) {
-        /* A new path has an MTU of its own: the probing begins again. */
-        if (!had || !pv_carrier_same(&p->path, path)) {
+        bool same = had && pv_carrier_same(&p->path, path);
+        if (!same)
             p->path_since = now;
-            if (m != NULL)
-                pv_mtu_stop(m);
-        }
+        /* A new path, or another way to its relay, has an MTU of its own: the probing begins again.
+         */
+        if (m != NULL && (!same || far_relay != p->relay.far || p->path.kind != path->kind ||
+                          pv_carrier_dst(&p->path)->family != pv_carrier_dst(path)->family))
+            pv_mtu_stop(m);
         p->path = *path;
-        if (path->kind == PV_CARRIER_STREAM && m != NULL)
-            pv_mtu_stop(m); /* no probing, DESIGN 7 */
     }
     p->relay.far = far_relay;
     p->path_state = path == NULL ? PV_PATH_STATE_NONE : PV_PATH_STATE_GOOD;
     p->relay.chosen = false;
     plan_leaving(p, now);
-    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, m == NULL ? 0 : m->current);
+    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(p);
     if (pv_fp_builder_set_path(p->node->fp, p->id, path, mtu) != PV_OK)
         pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     /* A packet that waits for a path may have been reported while this one was on its way. */

@@ -311,6 +311,6 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
                      struct pv_carrier *ret_carrier);
 /* Relay candidates that are not this node's virtual address go: data is sent there unproven. */
 void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static PV_SIGN_PK_LEN]);
-/* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
- * message, 0 = not known. */
-uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);
+/* The largest UDP payload that p's path carries, bytes; 0 = as large as there are. A relayed path
+ * that has not been probed is taken to have the narrowest of the ways to a relay. */
+uint16_t pv_peer_path_mtu(const struct pv_peer *p);

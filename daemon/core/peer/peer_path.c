@@ -12,9 +12,9 @@
 #include "proto/stun/turn.h"
 
 enum {
-    ETHERNET = 1500, /* bytes; what a path to a relay is taken to carry */
-    UDP4 = 28,       /* bytes of IPv4 and UDP header */
-    UDP6 = 48,
+    ETHERNET = 1500, /* bytes; what either part of a relayed path is taken to carry */
+    UDP4 = 28,       /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
+    UDP6 = 48,       /* bytes of IPv6 and UDP header, RFC 8200 */
 };
 
 const char *pv_peer_state_name(enum pv_peer_state state)
@@ -73,16 +73,29 @@ void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static PV_SIGN_
     desc->n_cands = n;
 }
 
-uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
+/* We do not know how the other side reaches the relay: it may do so by UDP over IPv6, in a channel,
+ * where we have a stream or IPv4. So the narrowest way counts until probes have shown more. */
+static uint16_t taken_message(const struct pv_peer *p)
 {
-    if (path->kind == PV_CARRIER_STREAM)
-        return 0; /* TCP cuts and joins as it must, DESIGN 7 */
-    if (path->kind != PV_CARRIER_CHANNEL)
-        return probed;
-    /* Probes measure our message; the channel's header comes on top of it. */
-    if (probed != 0)
-        return (uint16_t)(probed + PV_TURN_CHANNEL_HEADER);
-    return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;
+    return pv_peer_is_relayed(p) ? ETHERNET - UDP6 - PV_TURN_CHANNEL_HEADER : 0;
+}
+
+/* The largest transport message that the path carries; 0 = all that there are. */
+static uint16_t largest_message(const struct pv_peer *p)
+{
+    const struct pv_mtu *m = pv_peer_mtu(p);
+    if (m->state != PV_MTU_OFF)
+        return m->current;
+    uint16_t taken = taken_message(p);
+    return taken < p->node->given.mtu + PV_FP_OVERHEAD ? taken : 0;
+}
+
+uint16_t pv_peer_path_mtu(const struct pv_peer *p)
+{
+    uint16_t message = largest_message(p);
+    if (message == 0 || !pv_carrier_is_relayed(&p->path))
+        return message;
+    return (uint16_t)(message + PV_TURN_CHANNEL_HEADER); /* which comes on top of ours */
 }
 
 /* A number may be below those of a former life that had no room for its mark (highwater.h): the
@@ -190,23 +203,20 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 
 /* --- traffic, and how large a datagram the path carries -------------------------------------- */
 
-enum {
-    HEADER4 = 28, /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
-    HEADER6 = 48, /* bytes of IPv6 and UDP header, RFC 8200 */
-};
-
 /* The bytes that the path puts before a sealed datagram: so the sizes that are tried are those of
- * links. */
-static size_t bytes_before(const struct pv_carrier *path)
+ * links. Ours is a stream: the part behind the relay alone has links, and may have IPv6. */
+static size_t bytes_before(const struct pv_peer *p)
 {
-    size_t headers = pv_carrier_dst(path)->family == PV_AF_INET6 ? HEADER6 : HEADER4;
-    return headers + (path->kind == PV_CARRIER_CHANNEL ? PV_TURN_CHANNEL_HEADER : 0);
+    bool six = p->path.kind == PV_CARRIER_STREAM || pv_carrier_dst(&p->path)->family == PV_AF_INET6;
+    size_t headers = six ? UDP6 : UDP4;
+    return headers + (pv_peer_is_relayed(p) ? PV_TURN_CHANNEL_HEADER : 0);
 }
 
-/* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
- * answer them. Data from before this path says nothing about it. */
+/* Probes begin with use, and a packet that was too large to be sent is use: a path nobody sends
+ * data over may carry what it likes. Static peers cannot answer them. Data from before this path
+ * says nothing about it. */
 static void note_mtu(struct pv_peer *p, const struct pv_session_traffic *t, uint64_t bytes,
-                     pv_ns now)
+                     pv_ns too_big_at, pv_ns now)
 {
     if (p->talk == NULL)
         return;
@@ -214,13 +224,16 @@ static void note_mtu(struct pv_peer *p, const struct pv_session_traffic *t, uint
     struct pv_mtu *m = &p->talk->mtu;
 
     p->talk->sampled_bytes = bytes;
-    if (p->is_static || !pv_peer_has_path(p) || p->path.kind == PV_CARRIER_STREAM ||
-        p->session == NULL || !pv_session_has_keys(p->session, now) || t->data_sent < p->path_since)
+    if (p->is_static || !pv_peer_has_path(p) || p->session == NULL ||
+        !pv_session_has_keys(p->session, now) ||
+        (t->data_sent < p->path_since && too_big_at < p->path_since))
         return;
     if (m->state == PV_MTU_OFF)
-        pv_mtu_start(m, &p->node->rng, bytes_before(&p->path),
-                     (uint16_t)(p->node->given.mtu + PV_FP_OVERHEAD), now);
+        pv_mtu_start(m, &p->node->rng, bytes_before(p),
+                     (uint16_t)(p->node->given.mtu + PV_FP_OVERHEAD), taken_message(p), now);
     pv_mtu_note_sent(m, more == 0 ? 0 : more + PV_FP_OVERHEAD, t->data_sent);
+    if (too_big_at >= p->path_since)
+        pv_mtu_note_refused(m, too_big_at);
     if (t->data_received > p->path_since)
         pv_mtu_note_received(m, t->data_received, now);
 }
@@ -247,7 +260,7 @@ void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum)
 
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 {
-    uint16_t current = pv_peer_mtu(p)->current;
+    uint16_t current = largest_message(p);
     if (current == 0)
         return p->node->given.mtu;
     uint16_t inner = (uint16_t)(current - PV_FP_OVERHEAD);
@@ -292,8 +305,7 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
         return;
     /* The same path with another size. A smaller one must reach the packet threads soon: what is
      * too large is lost in silence. */
-    if (pv_fp_builder_set_path(p->node->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
-        PV_OK)
+    if (pv_fp_builder_set_path(p->node->fp, p->id, &p->path, pv_peer_path_mtu(p)) != PV_OK)
         m->changed = true; /* without memory: again with the next occasion */
     pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
                  size == 0 ? p->node->given.mtu : size - (unsigned)PV_FP_OVERHEAD);
@@ -337,7 +349,8 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
         pv_ice_note_traffic(p->ice, sent, heard, now);
         pv_fp_live_set_alive(l, pv_min_ns(heard, now));
     }
-    note_mtu(p, &t, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
+    note_mtu(p, &t, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed),
+             atomic_load_explicit(&l->too_big_at, memory_order_relaxed), now);
     pv_peer_pq_used(p, now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at) {

@@ -170,9 +170,12 @@ static bool is_probing(const struct pv_mtu *m)
 }
 
 void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
-                  pv_ns now)
+                  uint16_t taken, pv_ns now)
 {
-    *m = (struct pv_mtu){.rng = *rng, .header = (uint16_t)header, .wanted = wanted};
+    *m = (struct pv_mtu){.rng = *rng,
+                         .header = (uint16_t)header,
+                         .wanted = wanted,
+                         .current = taken < wanted ? taken : 0};
     m->used_at = now;
     m->large_at = now;
     m->raise_wait = PV_MTU_RAISE_EVERY;
@@ -230,7 +233,9 @@ void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now)
         m->flow_data == PV_MTU_FLOW && m->burst_at > sure_at && now >= m->burst_at + wait;
     if (!ready || received_at == 0 || (!unanswered && !broken_off))
         return;
-    m->stalled_at = received_at;
+    /* A flow that ended was answered: large data after it may still stall. */
+    if (unanswered)
+        m->stalled_at = received_at;
     begin_hasty_check(m, now);
 }
 
@@ -243,6 +248,12 @@ void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
     m->sent_data = PV_MTU_MUCH;
     if (m->state == PV_MTU_KNOWN)
         m->deadline = pv_min_ns(m->deadline, m->known_at + PV_MTU_CHECK_EVERY);
+}
+
+void pv_mtu_note_refused(struct pv_mtu *m, pv_ns refused_at)
+{
+    if (refused_at > m->refused_at)
+        m->refused_at = refused_at;
 }
 
 /* A narrow path harms large packets only, and probes must not cost more than what they protect. */
@@ -333,6 +344,8 @@ pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
         return PV_NEVER;
     /* Of a path that is not in use nobody wants to know, nor what it carries where all is small. */
     pv_ns used_at = m->state == PV_MTU_KNOWN ? m->large_at : m->used_at;
+    if (m->refused_at > used_at)
+        used_at = m->refused_at;
     if (m->state != PV_MTU_TOLD && !is_probing(m) && used_at + USED_FOR < m->deadline)
         return PV_NEVER;
     return m->deadline;

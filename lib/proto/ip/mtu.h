@@ -5,10 +5,10 @@
  *
  * A machine in caller's memory. It says which sizes to probe, is told which probes were answered,
  * and gives the largest size that arrives. It neither needs nor believes ICMP
- * errors: one of them only makes it probe sooner. It takes a path to carry all that is wanted until
- * probes show that it does not: a small probe beside each large one tells a narrow path from a
- * silent one. The owner makes the probes (inband.h, types 7 and 8) and runs it only for paths in
- * use. Not thread-safe.
+ * errors: one of them only makes it probe sooner. It takes a path to carry what its owner says
+ * until probes show that the path carries more or less: a small probe beside each large one tells a
+ * narrow path from a silent one. The owner makes the probes (inband.h, types 7 and 8) and runs it
+ * only for paths in use. Not thread-safe.
  *
  * State:
  *   OFF    --start-->                           ASK
@@ -67,6 +67,7 @@ struct pv_mtu {
     pv_ns rtt;        /* of the last answer; 0 = unknown */
     pv_ns used_at;    /* when data was last sent over the path */
     pv_ns large_at;   /* when data was that may not have been small */
+    pv_ns refused_at; /* when a packet was too large to be sent */
     pv_ns burst_at;   /* when PV_MTU_BURST of it was sent at once */
     size_t sent_data; /* bytes since the size was last found to hold, up to PV_MTU_MUCH */
     size_t flow_data; /* bytes since the last check in haste, up to PV_MTU_FLOW */
@@ -85,9 +86,10 @@ struct pv_mtu {
 };
 
 /* A new path. header: bytes of IP and UDP header (28 or 48), and of a channel's. wanted: the
- * largest datagram there will be, bytes of UDP payload. */
+ * largest datagram there will be, bytes of UDP payload. taken: the size that is used until the
+ * first round ends; 0 = all that is wanted. */
 void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
-                  pv_ns now);
+                  uint16_t taken, pv_ns now);
 void pv_mtu_stop(struct pv_mtu *m);
 /* Of a path that is not probed somebody says that it carries datagrams of `size` bytes: believed
  * when that is less than known, for 10 min (RFC 8201 s4). wanted: as pv_mtu_start(). */
@@ -104,6 +106,8 @@ void pv_mtu_note_probed(struct pv_mtu *m, size_t bytes, pv_ns now);
 void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now);
 /* Much data is sent over the path, last at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at);
+/* A packet was too large and not sent: whoever wants the path to carry more is there. */
+void pv_mtu_note_refused(struct pv_mtu *m, pv_ns refused_at);
 /* So many bytes were sent over the path since the last call, the last of them at used_at. While
  * they can only be small packets nothing is checked, and while they are few ever more rarely. */
 void pv_mtu_note_sent(struct pv_mtu *m, size_t bytes, pv_ns used_at);

@@ -43,7 +43,7 @@ static void start(unsigned link, pv_ns rtt, uint64_t seed)
     p->now = PV_S(100);
     p->link = link;
     p->rtt = rtt;
-    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, 0, p->now);
 }
 
 static void send_probes(void)
@@ -373,11 +373,48 @@ PV_TEST(few_large_packets_are_checked_ever_more_rarely)
 PV_TEST(jumbo_paths_are_used_as_far_as_they_go)
 {
     start(9000, PV_MS(1), 6);
-    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
+    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, 0, p->now);
     assert_int_equal(used_after(PV_S(5)), 9000);
     start(4400, PV_MS(1), 6);
-    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
+    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, 0, p->now);
     assert_int_equal(used_after(PV_S(5)), 4352);
+}
+
+/* A burst that ended just before looked into the same last answer. */
+PV_TEST(a_stall_after_a_flow_that_ended_is_looked_into)
+{
+    start(1500, PV_MS(40), 9);
+    p->idle = true;
+    run(PV_S(1));
+    pv_mtu_note_sent(&p->m, 2 * PV_MTU_FLOW, p->now);
+    pv_ns received_at = p->now + PV_MS(40);
+    run(PV_MS(300));
+    pv_mtu_note_received(&p->m, received_at, p->now);
+    assert_int_equal(p->m.state, PV_MTU_CHECK);
+    run(PV_MS(100));
+    assert_int_equal(p->m.state, PV_MTU_KNOWN);
+    p->link = 1300;
+    pv_mtu_note_sent(&p->m, 1480, p->now);
+    run(PV_MS(250));
+    pv_mtu_note_received(&p->m, received_at, p->now);
+    assert_int_equal(used_after(PV_S(1)), 1300);
+}
+
+PV_TEST(a_size_that_is_taken_holds_until_a_larger_or_a_smaller_one_is_found)
+{
+    static const unsigned links[] = {1480, 1400};
+    for (size_t i = 0; i < PV_ARRAY_LEN(links); i++) {
+        start(links[i], PV_MS(20), 8);
+        pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, 1440 - HEADER, p->now);
+        assert_int_equal(p->m.current, 1440 - HEADER);
+        assert_int_equal(used_after(PV_S(5)), links[i]);
+    }
+    start(100, PV_MS(20), 8); /* nothing is answered */
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, 1440 - HEADER, p->now);
+    run(PV_S(5));
+    assert_int_equal(p->m.current, 1440 - HEADER);
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, WANTED, p->now);
+    assert_int_equal(p->m.current, 0);
 }
 
 PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
@@ -386,7 +423,7 @@ PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
     uint32_t token;
     start(1400, PV_MS(20), 7);
     assert_ok(pv_mtu_poll_probe(&p->m, &size, &token));
-    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, 0, p->now);
     pv_mtu_handle_answer(&p->m, token, p->now);
     for (uint32_t i = 0; i < 1000; i++)
         pv_mtu_handle_answer(&p->m, p->m.base + 2 + i, p->now); /* none of this try's two */
