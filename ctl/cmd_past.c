@@ -249,6 +249,26 @@ static void sum_cells(struct pv_table *t, const json_t *sum)
     pv_table_cell(t, PV_PLAIN, direct < 0 ? "-" : text);
 }
 
+/* One line about the members that were talked to, and by kind of NAT if there are several. */
+static void print_pairs(struct pv_cli *cli, const json_t *pairs)
+{
+    double talked = 0, direct = 0;
+    PV_EACH_JSON(pairs, pair) {
+        talked += pv_json_real(pair, "talked", 0);
+        direct += pv_json_real(pair, "direct", 0);
+    }
+    if (talked == 0)
+        return;
+    pv_cli_say(cli, "direct paths since p2pvpnd started: to %.0f of %.0f %s (%.0f %%)", direct,
+               talked, talked == 1 ? "member" : "members", direct / talked * 100);
+    if (json_array_size(pairs) == 1)
+        return;
+    PV_EACH_JSON(pairs, pair)
+        pv_cli_say(cli, "  NAT %s here, %s there: %.0f of %.0f", pv_json_text(pair, "nat", "?"),
+                   pv_json_text(pair, "peer_nat", "?"), pv_json_real(pair, "direct", 0),
+                   pv_json_real(pair, "talked", 0));
+}
+
 /* Without figures a sentence stands in the place of the plots. */
 static int print_stats(struct pv_cli *cli, const json_t *body)
 {
@@ -272,6 +292,7 @@ static int print_stats(struct pv_cli *cli, const json_t *body)
         print_plots(cli, "the last 30 days", hours, 30 * 24);
     else if (has_figures(minutes))
         fputs("the last 30 days: no whole hour yet\n", cli->out);
+    print_pairs(cli, json_object_get(body, "pairs"));
     if (json_array_size(list) == 0)
         return 0;
     fputc('\n', cli->out);

@@ -100,6 +100,8 @@ PV_TEST(a_direct_path_is_told_with_its_ends_and_its_time)
     assert_true(shakes == 1 || shakes == 2); /* again once both know that both are good at AES */
     assert_true(of_b(g, "direct") == 1);
     assert_true(of_b(g, "relayed") == 0);
+    assert_true(sum(g, "p2pvpn_pairs", "direct=\"yes\",nat=\"nat\",peer_nat=\"nat\"") == 1);
+    assert_true(sum(g, "p2pvpn_pairs", "") == 1);
     double rtt = of_b(g, "rtt_seconds");
     assert_true(rtt >= 0.04 && rtt < 0.06); /* four lines of 10 ms */
     double out = of_b(g, "sent_bytes_total");
@@ -117,6 +119,8 @@ PV_TEST(time_on_the_relay_is_counted_to_the_moment)
     assert_true(then > 19 && then <= 20.2);
     assert_true(grammar_value(g, "p2pvpn_relayed_paths_total") == 1);
     assert_true(of_b(g, "relayed") == 1);
+    assert_true(sum(g, "p2pvpn_pairs", "direct=\"no\"") == 1);
+    assert_true(sum(g, "p2pvpn_pairs", "direct=\"yes\"") == 0);
     assert_true(sum(g, "p2pvpn_path_attempts_total", "method=\"checks\",result=\"relayed\"") == 1);
     assert_true(sum(g, "p2pvpn_path_attempts_total", "result=\"direct\"") == 0);
     assert_true(grammar_value(g, "p2pvpn_time_to_direct_seconds_count") == 0);

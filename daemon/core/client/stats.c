@@ -266,6 +266,28 @@ static json_t *peers_json(struct stats *s, uint64_t minute)
     return list;
 }
 
+/* How many of the members that this node talked to it reached directly. */
+static json_t *pairs_json(const struct pv_node *n)
+{
+    struct pv_pathpairs pairs = {0};
+    json_t *list = json_array();
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(n->peers, p)) != NULL;)
+        pv_peer_count_pair(p, &pairs);
+    for (unsigned own = 0; own < PV_NATCLASSES; own++) {
+        for (unsigned theirs = 0; theirs < PV_NATCLASSES; theirs++) {
+            if (pairs.talked[own][theirs] == 0)
+                continue;
+            pv_ctlapi_put(&list, NULL,
+                          pv_ctlapi_pack("{s:s, s:s, s:i, s:i}", "nat",
+                                         pv_natclass_name((enum pv_natclass)own), "peer_nat",
+                                         pv_natclass_name((enum pv_natclass)theirs), "talked",
+                                         (int)pairs.talked[own][theirs], "direct",
+                                         (int)pairs.direct[own][theirs]));
+        }
+    }
+    return list;
+}
+
 static void do_stats(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -282,8 +304,10 @@ static void do_stats(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlapi_pack("{s:i, s:s?, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "peer",
                        p == NULL ? NULL : pv_peer_name(p), "minutes", rows_json(all, false, minute),
                        "hours", rows_json(all, true, minute));
-    if (p == NULL)
+    if (p == NULL) {
         pv_jsonline_set(&body, "peers", peers_json(s, minute));
+        pv_jsonline_set(&body, "pairs", pairs_json(n));
+    }
     pv_ctlsrv_answer(n->ctl, handle, body);
 }
 

@@ -5,7 +5,7 @@
 
 /* --- words ----------------------------------------------------------------------------------- */
 
-static const char *class_name(enum pv_natclass c)
+const char *pv_natclass_name(enum pv_natclass c)
 {
     static const char *const names[PV_NATCLASSES] = {
         [PV_NATCLASS_UNKNOWN] = "unknown", [PV_NATCLASS_OPEN] = "open",
@@ -99,8 +99,8 @@ static void put_attempts(const struct pv_pathstats *s, enum pv_hardnat_method me
                     continue;
                 pv_metrics_count(m, n, "method", method_name(method), "result",
                                  result_name((enum pv_path_result)result), "nat",
-                                 class_name((enum pv_natclass)own), "peer_nat",
-                                 class_name((enum pv_natclass)theirs), NULL);
+                                 pv_natclass_name((enum pv_natclass)own), "peer_nat",
+                                 pv_natclass_name((enum pv_natclass)theirs), NULL);
             }
         }
     }
@@ -135,4 +135,24 @@ void pv_pathstats_metrics(const struct pv_pathstats *s, struct pv_metrics *m)
                    "Handshakes that gave session keys.", s->handshakes);
     pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_handshakes_failed_total",
                    "Handshakes given up after 90 s without an answer.", s->handshakes_failed);
+}
+
+void pv_pathpairs_metrics(const struct pv_pathpairs *pairs, struct pv_metrics *m)
+{
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_pairs",
+                      "Members that this node talked to since it started, by the NATs of both "
+                      "sides; direct: whether they had a direct path at any time.");
+    for (unsigned own = 0; own < PV_NATCLASSES; own++) {
+        for (unsigned theirs = 0; theirs < PV_NATCLASSES; theirs++) {
+            const uint32_t talked = pairs->talked[own][theirs];
+            const uint32_t direct = pairs->direct[own][theirs];
+            const char *nat = pv_natclass_name((enum pv_natclass)own);
+            const char *peer_nat = pv_natclass_name((enum pv_natclass)theirs);
+            if (talked == 0)
+                continue;
+            pv_metrics_count(m, direct, "direct", "yes", "nat", nat, "peer_nat", peer_nat, NULL);
+            pv_metrics_count(m, talked - direct, "direct", "no", "nat", nat, "peer_nat", peer_nat,
+                             NULL);
+        }
+    }
 }

@@ -2,7 +2,8 @@
 /*
  * pathstats.h - how paths to members come about, in numbers that only grow: attempts by method,
  * result and pair of NATs, what the direct paths begin and end at, how long they took, how long
- * relays served. For metrics; nothing is decided by it.
+ * relays served; and how many members were reached directly. For metrics and `stats`; nothing is
+ * decided by it.
  */
 #pragma once
 
@@ -28,6 +29,18 @@ enum pv_natclass {
 /* From what a node says of its NAT (NULL: nothing) and its candidates. */
 enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_cand *cands,
                              size_t n);
+
+/* A short word for metrics and `stats`: "cone", "random", … */
+const char *pv_natclass_name(enum pv_natclass c);
+
+/* The members that this node talked to since it started, by the NATs of both sides. */
+struct pv_pathpairs {
+    uint32_t talked[PV_NATCLASSES][PV_NATCLASSES]; /* own, theirs */
+    uint32_t direct[PV_NATCLASSES]
+                   [PV_NATCLASSES]; /* of them those with a direct path at any time */
+};
+/* How many of them had a direct path at some time. */
+void pv_pathpairs_metrics(const struct pv_pathpairs *pairs, struct pv_metrics *m);
 
 /* PV_HARDNAT_NONE stands for ordinary checks. */
 enum {

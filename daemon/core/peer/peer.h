@@ -359,6 +359,8 @@ uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
 
 /* Adds the time on the relay until now to node.common->stats. */
 void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
+/* Adds p to the members that this node talked to, if it had any path since the node started. */
+void pv_peer_count_pair(const struct pv_peer *p, struct pv_pathpairs *sum);
 
 /* --- life ---------------------------------------------------------------------------------- */
 

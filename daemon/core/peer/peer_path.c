@@ -391,16 +391,33 @@ void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 
 /* Static peers add nothing: they are not sought. */
 
+static enum pv_natclass own_class(const struct pv_peer *p)
+{
+    const struct pv_node *n = p->node;
+    return pv_natclass(n->ways.nat, n->ways.locals, n->ways.n_locals);
+}
+
+static enum pv_natclass their_class(const struct pv_peer *p)
+{
+    if (p->descx.theirs.gen == 0)
+        return PV_NATCLASS_UNKNOWN;
+    const struct pv_desc *theirs = pv_peer_theirs(p);
+    return pv_natclass(&theirs->nat, theirs->cands, theirs->n_cands);
+}
+
 void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
                            enum pv_path_result result)
 {
-    struct pv_node *n = p->node;
-    bool known = p->descx.theirs.gen != 0;
-    enum pv_natclass own = pv_natclass(n->ways.nat, n->ways.locals, n->ways.n_locals);
-    enum pv_natclass theirs = known ? pv_natclass(&pv_peer_theirs(p)->nat, pv_peer_theirs(p)->cands,
-                                                  pv_peer_theirs(p)->n_cands)
-                                    : PV_NATCLASS_UNKNOWN;
-    n->common->stats.attempts[method][result][own][theirs]++;
+    p->node->common->stats.attempts[method][result][own_class(p)][their_class(p)]++;
+}
+
+void pv_peer_count_pair(const struct pv_peer *p, struct pv_pathpairs *sum)
+{
+    if (p->is_static || p->path_since == 0)
+        return;
+    const enum pv_natclass own = own_class(p), theirs = their_class(p);
+    sum->talked[own][theirs]++;
+    sum->direct[own][theirs] += p->direct_at != 0 || pv_peer_is_direct(p);
 }
 
 void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result)

@@ -1247,6 +1247,10 @@ static void metrics(void *part, struct pv_metrics *m, pv_ns now)
     size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
     put_sums(ps, m);
     pv_pathstats_metrics(&ps->node->common->stats, m);
+    struct pv_pathpairs pairs = {0};
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
+        pv_peer_count_pair(p, &pairs);
+    pv_pathpairs_metrics(&pairs, m);
     put_sessions(ps, m, now);
     put_each(rows, n, m); /* without memory the families have no samples this time */
     free(rows);
