@@ -362,14 +362,20 @@ static bool is_same_flow(const struct pv_joiner *j, const struct pv_join_flow *f
                      memcmp(h + PV_IP6_ADDRS, p->packet + PV_IP6_ADDRS, PV_IP6_ADDRS_LEN) == 0;
 }
 
-/* Returns true if both checksums are there and right. UDP over IPv4 may have none (RFC 768), which
- * would come out as a wrong checksum after joining. */
+/* UDP may have no checksum: over IPv4 (RFC 768), and as a tunnel over IPv6 (RFC 6935), as VXLAN. */
+static bool lacks_checksum(const uint8_t *udp)
+{
+    return pv_load_be16(udp + UDP_CSUM) == 0;
+}
+
+/* Returns true if the checksums that are there are right. UDP without one has nothing that joining
+ * could make look right; the kernel cuts it into datagrams that have a checksum. */
 static bool checksums_fit(const struct join_packet *p)
 {
     if (p->version == 4 && pv_ippkt_sum(pv_view(p->packet, p->l4), 0) != 0xffff)
         return false;
-    if (!is_tcp(p) && pv_load_be16(p->packet + p->l4 + UDP_CSUM) == 0)
-        return false;
+    if (!is_tcp(p) && lacks_checksum(p->packet + p->l4))
+        return true;
     size_t len = p->len - p->l4;
     uint32_t pseudo = pseudo_sum(p->version, p->packet, p->proto);
     return pv_ippkt_sum(pv_view(p->packet + p->l4, len), pseudo + (uint32_t)len) == 0xffff;
@@ -413,8 +419,8 @@ static bool headers_agree(const struct pv_joiner *j, const struct pv_join_flow *
         if ((pv_load_be16(b + 6) & IP4_DF) == 0 && pv_load_be16(b + 4) != f->next_id)
             return false;
     }
-    if (!is_tcp(p))
-        return true;
+    if (!is_tcp(p)) /* all with a checksum, or all without */
+        return lacks_checksum(a + p->l4) == lacks_checksum(b + p->l4);
     /* Acknowledgement and data offset; window; urgent pointer and options (RFC 9293 s3.1). */
     return same_bytes(a + p->l4, b + p->l4, 8, 13) && same_bytes(a + p->l4, b + p->l4, 14, 16) &&
            same_bytes(a + p->l4, b + p->l4, 18, p->head - p->l4);

@@ -3,10 +3,11 @@
  * offload.h - super-packets between the kernel's TUN and us: cutting what it hands out (TSO, USO,
  * missing checksums) and joining what it may take as one (as its own GRO does).
  *
- * Cutting and joining are inverse: what was joined is cut into the same packets. A packet is joined
- * only when its checksums are right, because the kernel believes what it is told about a
- * super-packet: one that was damaged goes on alone and is judged there. Within a flow nothing is
- * reordered. No I/O, no allocation. Safe on any input: fuzz target tests/fuzz/proto/fuzz_offload.c.
+ * Cutting and joining are inverse: what was joined is cut into the same packets, but UDP that had
+ * no checksum has one then. A packet is joined only when the checksums that it has are right,
+ * because the kernel believes what it is told about a super-packet: one that was damaged goes on
+ * alone and is judged there. Within a flow nothing is reordered. No I/O, no allocation. Safe on any
+ * input: fuzz target tests/fuzz/proto/fuzz_offload.c.
  */
 #pragma once
 

@@ -682,6 +682,35 @@ PV_TEST(packets_are_joined_by_the_rules)
     }
 }
 
+/* VXLAN has no UDP checksum. What is cut again has one, and is the same otherwise. */
+PV_TEST(datagrams_without_a_checksum_are_joined_with_their_like)
+{
+    static uint8_t p[4][200];
+    for (unsigned v6 = 0; v6 < 2; v6++) {
+        struct flow f = {.v6 = v6 == 1, .df = true};
+        size_t field = (v6 ? 40 : 20) + 6, len = 0;
+        set_up(&w, 6);
+        w.joiner.tcp = w.joiner.udp = true;
+        for (unsigned n = 0; n < 4; n++) {
+            len = nth_packet(p[n], &f, n, 100);
+            set_sums(p[n], len);
+            if (n < 3)
+                pv_store_be16(p[n] + field, 0);
+            memcpy(add(&w.sent, len, false), p[n], len);
+        }
+        assert_int_equal(join_and_cut(&w), 3);
+        assert_int_equal(w.joiner.n_outs, 2); /* the fourth has a checksum */
+        assert_int_equal(w.back.n, 4);
+        for (unsigned n = 0; n < 4; n++) {
+            uint8_t *back = w.back.bytes + w.back.item[n].at;
+            assert_true(is_right(back, len));
+            if (n < 3)
+                pv_store_be16(back + field, 0);
+            assert_true(same_packet(back, p[n], len));
+        }
+    }
+}
+
 PV_TEST(a_super_packet_has_at_most_65535_bytes_and_so_many_packets)
 {
     static const struct {
