@@ -297,18 +297,19 @@ def wait_until_quiet(s, pid, seconds=60):
 
 
 class Daemon:
-    """A real p2pvpnd beside the load."""
+    """A real p2pvpnd beside the load, or in another namespace of the link."""
 
-    def __init__(self, s, name):
+    def __init__(self, s, name, end=1):
+        self.end = end
         self.s, self.home = s, os.path.join(s.link.dir, name)
         os.makedirs(self.home, exist_ok=True)
         self.socket = self.home + "/ctl.sock"
-        self.proc = s.link.start(1, os.path.join(s.programs, "p2pvpnd"), "--state",
+        self.proc = s.link.start(end, os.path.join(s.programs, "p2pvpnd"), "--state",
                                  self.home + "/state", "--socket", self.socket, "--tun", "p2pb0")
         self.began = time.monotonic()
 
     def ctl(self, *args):
-        return subprocess.run(["ip", "netns", "exec", self.s.link.ns[1],
+        return subprocess.run(["ip", "netns", "exec", self.s.link.ns[self.end],
                                os.path.join(self.s.programs, "p2pvpnctl"), "--socket", self.socket,
                                *args], capture_output=True, text=True)
 

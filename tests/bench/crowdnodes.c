@@ -250,8 +250,8 @@ static void serve(struct node *n, pv_ns now)
         }
         for (; pv_streams_next_op(&n->streams, &op) == PV_OK; again = true) {
             if (op.type == PV_STREAM_OPEN)
-                open_stream(n, op.sid, now);
-            else if (op.sid == n->sid)
+                open_stream(n, op.sid & PV_STREAM_LOCAL_MASK, now); /* as the engine gives it */
+            else if ((op.sid & PV_STREAM_LOCAL_MASK) == n->sid)
                 close_stream(n);
         }
     }

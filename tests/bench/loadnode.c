@@ -101,7 +101,7 @@ static void open_stream(struct load_node *n, const struct pv_stream_op *op, pv_n
     const struct pv_stream_bind tie = {.local = source_of(n)};
     static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
     close_stream(n);
-    n->sid = op->sid;
+    n->sid = op->sid & PV_STREAM_LOCAL_MASK; /* as the engine gives it to the part */
     int r = pv_stream_connect(&op->addr, &tie, &n->fd);
     if (r == PV_OK && op->tls)
         r = pv_tls_new_client(&n->tls, n->load->tls, &anybody);
@@ -494,13 +494,14 @@ static void serve(struct load_node *n, pv_ns now)
         while (pv_streams_next_op(&n->streams, &op) == PV_OK) {
             if (op.type == PV_STREAM_OPEN)
                 open_stream(n, &op, now);
-            else if (op.sid == n->sid)
+            else if ((op.sid & PV_STREAM_LOCAL_MASK) == n->sid)
                 close_stream(n);
             again = true;
         }
     }
     while (pv_streams_next_turn(&n->streams, &sid) == PV_OK) {
-        int r = sid == n->sid && !n->connecting ? flush(n, now) : PV_OK;
+        bool mine = (sid & PV_STREAM_LOCAL_MASK) == n->sid;
+        int r = mine && !n->connecting ? flush(n, now) : PV_OK;
         if (r < 0)
             lost(n, r, now);
     }
