@@ -36,6 +36,7 @@
     X(ephemeral) \
     X(waiting) \
     X(hostkeys) \
+    X(logins) \
     X(rostersync) \
     X(sealkeys) \
     X(card) \

@@ -212,6 +212,32 @@ static bool select_what(struct pv_node *n, const char *what, const char *text, u
     return true;
 }
 
+/* Accounts are opened, never closed: a rule that denies sshd's port closes all of them. */
+static bool read_logins(struct pv_node *n, const char *what, const char *text, uint64_t handle,
+                        struct pv_st_rule *rule)
+{
+    const int r = pv_logins_parse(text, &rule->ports, &rule->logins);
+    const bool fits = rule->kind == PV_RULE_ALLOW && rule->to.kind != PV_SELECT_PREFIX;
+    if (r == PV_ERR_LIMIT)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: at most %d characters of accounts fit in one rule: make two", what,
+                        (int)PV_LOGINS_MAX);
+    else if (r != PV_OK)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: \"%.80s\" are no accounts: give ssh:ada,bob, or ssh/2222:ada for "
+                        "another TCP port of sshd",
+                        what, text);
+    else if (rule->kind != PV_RULE_ALLOW)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: only `allow` names accounts: deny sshd's port, such as ssh, or remove "
+                        "the rule that opens the account",
+                        what);
+    else if (!fits)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: accounts are those of members, not of hosts behind them", what);
+    return r == PV_OK && fits;
+}
+
 static bool read_ports(struct pv_node *n, const char *what, const char *text, uint64_t handle,
                        struct pv_ports *ret)
 {
@@ -226,7 +252,7 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_USAGE,
             "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010, "
-            "22 (TCP and UDP) or proto/47, with commas between",
+            "22 (TCP and UDP) or proto/47, with commas between, or ssh:ACCOUNT",
             what, text);
     return r == PV_OK;
 }
@@ -537,7 +563,8 @@ static uint32_t find_same(const struct pv_policy *p, const struct pv_st_rule *ru
     for (size_t i = 1; i <= last; i++) {
         const struct pv_policy_rule *x = pv_policy_at(p, i);
         if (x->allow == (rule->kind == PV_RULE_ALLOW) && is_same_who(&x->from, &rule->from) &&
-            is_same_who(&x->to, &rule->to) && are_same_ports(&x->ports, &rule->ports))
+            is_same_who(&x->to, &rule->to) && are_same_ports(&x->ports, &rule->ports) &&
+            strcmp(x->logins.names, rule->logins.names) == 0)
             return (uint32_t)i;
     }
     return 0;
@@ -573,6 +600,16 @@ static bool is_to_within(const struct pv_st_rule *rule, const struct pv_policy_r
     return beyond ? x->to.kind == PV_SELECT_ANY : is_within(&rule->to, &x->to);
 }
 
+/* Does x open all accounts that the rule opens? */
+static bool are_opened(const struct pv_st_rule *rule, const struct pv_policy_rule *x)
+{
+    char account[PV_LOGIN_MAX + 1];
+    bool all = true;
+    for (const char *at = rule->logins.names; pv_logins_next(&at, account);)
+        all = all && pv_logins_have(&x->logins, account);
+    return all;
+}
+
 /* A rule behind one that is about all of the same is hardly asked: most people meant it to go
  * before. Members gain and lose tags, so a tag covers nobody by name. */
 static void find_deciding(const struct pv_policy *p, const struct pv_st_rule *rule, size_t before,
@@ -583,7 +620,7 @@ static void find_deciding(const struct pv_policy *p, const struct pv_st_rule *ru
     for (uint32_t i = 1; i < told->number && told->decided_by == 0; i++) {
         const struct pv_policy_rule *x = pv_policy_at(p, i);
         if (!is_within(&rule->from, &x->from) || !is_to_within(rule, x) ||
-            !are_within(&rule->ports, &x->ports))
+            !are_within(&rule->ports, &x->ports) || (x->allow && !are_opened(rule, x)))
             continue;
         told->decided_by = i;
         told->decides_same = x->allow == (rule->kind == PV_RULE_ALLOW);
@@ -596,14 +633,15 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                     pv_ns now)
 {
     struct pv_node *n = part;
-    struct pv_st_rule rule = {.kind = PV_RULE_ALLOW};
     bool allow = strcmp(req->u.rule.verdict, "allow") == 0;
+    struct pv_st_rule rule = {.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY};
     const char *what = allow ? "allow" : "deny";
     const struct pv_policy *policy = pv_rules_policy(n);
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !select_who(n, what, req->u.rule.from, handle, &rule.from) ||
         !select_what(n, what, req->u.rule.to, handle, &rule.to) ||
-        !read_ports(n, what, req->text, handle, &rule.ports))
+        !(pv_logins_are_meant(req->text) ? read_logins(n, what, req->text, handle, &rule)
+                                         : read_ports(n, what, req->text, handle, &rule.ports)))
         return;
     if (!allow && strcmp(req->u.rule.verdict, "deny") != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE, "rule_add: the verdict is allow or deny");
@@ -615,7 +653,6 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                         req->u.rule.number);
         return;
     }
-    rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
     struct pv_ctlapi_told told = {.doubts = doubts_of(n, &rule),
                                   .exists = find_same(policy, &rule, req->u.rule.number)};
     find_deciding(policy, &rule, req->u.rule.number, &told);
@@ -850,7 +887,7 @@ static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, si
     const struct pv_policy_rule *rule = pv_policy_at(policy, v.rule);
     snprintf(text, size, "%s: %s %s %s %s", PV_RULE_STR(v.rule), rule->allow ? "allow" : "deny",
              pv_rules_who(n, &rule->from, from), pv_rules_who(n, &rule->to, to),
-             PV_PORTS_STR(&rule->ports));
+             PV_ABOUT_STR(&rule->logins, &rule->ports));
 }
 
 /* One port, not many: a bare number is TCP's, as most people mean it. */
@@ -905,10 +942,44 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
 
 struct decision {
     struct pv_verdict v;
+    struct pv_logins logins; /* the one account that is asked about, or none */
     struct pv_port_range port;
     const uint8_t *to; /* the node that keeps it */
     bool itself;       /* from and to are one machine, which asks no rule */
 };
+
+/* "ssh:ada", or a port. */
+static bool read_about(struct pv_node *n, const char *text, bool beyond, uint64_t handle,
+                       struct decision *ret)
+{
+    struct pv_ports ports;
+    ret->logins = (struct pv_logins){.names = ""};
+    if (!pv_logins_are_meant(text))
+        return read_port(n, text, handle, &ret->port);
+    if (beyond || pv_logins_parse(text, &ports, &ret->logins) != PV_OK ||
+        strchr(ret->logins.names, ',') != NULL) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "can: \"%.80s\" is not one account of a member: give ssh:ada", text);
+        return false;
+    }
+    ret->port = ports.v[0];
+    return true;
+}
+
+/* An account is open if a rule names it and the port that the rule names lets packets in. */
+static struct pv_verdict decide_login(const struct pv_node *n, const uint8_t *from,
+                                      const uint8_t *to, const char *account)
+{
+    const struct pv_policy *policy = pv_rules_policy(n);
+    struct pv_verdict v = {.allow = false, .rule = PV_RULE_DEFAULT};
+    if (policy != NULL)
+        v = pv_policy_login(policy, from, to, account);
+    if (!v.allow)
+        return v;
+    const uint16_t port = pv_policy_at(policy, v.rule)->ports.v[0].first;
+    const struct pv_verdict way = pv_rules_decide(n, from, to, PV_PORTS_TCP, port);
+    return way.allow ? v : way;
+}
 
 /* The rules' verdict on this way; false: the client is answered. */
 static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
@@ -925,12 +996,15 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
             n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "can: no member has %.50s, or carries it: `p2pvpnctl route list` shows what is carried",
             req->u.rule.to);
-    if (to == NULL || !read_port(n, req->text, handle, &ret->port))
+    if (to == NULL || !read_about(n, req->text, beyond, handle, ret))
         return false;
     ret->to = to;
     ret->itself = !beyond && memcmp(from, to, PV_SIGN_PK_LEN) == 0;
     if (ret->itself)
-        ret->v = (struct pv_verdict){.allow = true, .rule = PV_RULE_DEFAULT};
+        ret->v =
+            (struct pv_verdict){.allow = pv_logins_are_none(&ret->logins), .rule = PV_RULE_DEFAULT};
+    else if (!pv_logins_are_none(&ret->logins))
+        ret->v = decide_login(n, from, to, ret->logins.names);
     else if (beyond)
         ret->v = pv_rules_decide_beyond(n, from, to, &prefix, ret->port);
     else
@@ -947,20 +1021,26 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
     if (!decide(n, req, handle, &d))
         return;
-    if (d.itself)
+    const bool login = !pv_logins_are_none(&d.logins);
+    const struct pv_ports one = {.v = {d.port}, .n = 1};
+    if (login && !d.v.allow && d.v.rule == PV_RULE_DEFAULT)
+        snprintf(why, sizeof(why), "no rule names this account");
+    else if (d.itself)
         snprintf(why, sizeof(why), "no rule: what a machine sends to itself asks none");
     else
         say_why(n, d.v, why, sizeof(why));
     unsigned rule = d.v.rule > PV_RULES_MAX ? 0 : d.v.rule;
     const struct pv_member *m = pv_roster_by_node(n->roster, d.to);
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b, s:b}", "allowed",
-                                    d.v.allow, "rule", rule == 0 ? json_null() : json_integer(rule),
-                                    "from", req->u.rule.from, "to", req->u.rule.to, "port",
-                                    pv_ports_format_one(d.port.proto, d.port.first, text), "why",
-                                    why, "peer", m == NULL ? NULL : m->name, "self",
+                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b, s:b, s:b}",
+                                    "allowed", d.v.allow, "rule",
+                                    rule == 0 ? json_null() : json_integer(rule), "from",
+                                    req->u.rule.from, "to", req->u.rule.to, "port",
+                                    login ? PV_LOGINS_STR(&d.logins, &one)
+                                          : pv_ports_format_one(d.port.proto, d.port.first, text),
+                                    "why", why, "peer", m == NULL ? NULL : m->name, "self",
                                     memcmp(d.to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0,
-                                    "itself", d.itself));
+                                    "itself", d.itself, "login", login));
 }
 
 static const struct pv_command_handler commands[] = {

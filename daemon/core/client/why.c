@@ -448,6 +448,24 @@ static bool denies_some(const struct pv_policy *policy, const uint8_t from[stati
     return denies;
 }
 
+/* The accounts of `to` that rules open for `from`. */
+static void why_logins(const struct pv_node *n, const struct pv_policy *policy, const uint8_t *from,
+                       const uint8_t *to, json_t **lines)
+{
+    char account[PV_LOGIN_MAX + 1];
+    for (size_t i = 1; i <= pv_policy_count(policy); i++) {
+        for (const char *at = pv_policy_at(policy, i)->logins.names;
+             pv_logins_next(&at, account);) {
+            const struct pv_verdict v = pv_policy_login(policy, from, to, account);
+            if (v.allow && v.rule == i)
+                line(lines,
+                     "  %s opens account %s of %s for %s, if root of %s named it by `ssh enable`",
+                     PV_RULE_STR(v.rule), account, PV_WHO_STR(n, to), PV_WHO_STR(n, from),
+                     PV_WHO_STR(n, to));
+        }
+    }
+}
+
 /* The packets that the rules keep out, either way: the peer is reached and does not answer all the
  * same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
@@ -466,6 +484,8 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
     }
     if (policy == NULL || pv_policy_is_empty(policy))
         return;
+    why_logins(n, policy, n->identity->sign_pk, pv_peer_pk(p), lines);
+    why_logins(n, policy, pv_peer_pk(p), n->identity->sign_pk, lines);
     if (denies_some(policy, n->identity->sign_pk, pv_peer_pk(p)) ||
         denies_some(policy, pv_peer_pk(p), n->identity->sign_pk))
         note(lines, "rules deny some packets between %s and %s: `p2pvpnctl can %s %s:PORT`",

@@ -7,7 +7,6 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/roster/sshkeys.h"
 
 #define AGAIN PV_S(60) /* ours: between two cards, should the first one change nothing */
 
@@ -18,8 +17,11 @@ struct card {
     uint32_t said;    /* abilities, the last time */
     bool has_offered; /* the user changed the offers in this life, to these */
     struct pv_card offered;
-    bool has_hostkeys; /* the part hostkeys knows these */
-    struct pv_sshkeys hostkeys;
+    /* What other parts know of keys of OpenSSH's. */
+    struct {
+        bool known;
+        struct pv_sshkeys keys;
+    } ssh[PV_SSHKEYS_LOGIN + 1]; /* by enum pv_sshkeys_use */
 };
 
 static struct card *of(const struct pv_node *n)
@@ -67,8 +69,10 @@ static struct pv_card wanted(const struct pv_node *n, const struct pv_card *last
 {
     const struct card *x = of(n);
     struct pv_card card = *last;
-    if (x != NULL && x->has_hostkeys)
-        card.hostkeys = pv_sshkeys_view(&x->hostkeys);
+    if (x != NULL && x->ssh[PV_SSHKEYS_HOST].known)
+        card.hostkeys = pv_sshkeys_view(&x->ssh[PV_SSHKEYS_HOST].keys);
+    if (x != NULL && x->ssh[PV_SSHKEYS_LOGIN].known)
+        card.loginkeys = pv_sshkeys_view(&x->ssh[PV_SSHKEYS_LOGIN].keys);
     card.abilities = abilities_of(n, last->abilities);
     card.kem = pv_sealkeys_own(n);
     return card;
@@ -89,16 +93,15 @@ int pv_card_offer(struct pv_node *n, const struct pv_card *offers, pv_ns now)
     return r;
 }
 
-void pv_card_set_hostkeys(struct pv_node *n, struct pv_view keys, pv_ns now)
+void pv_card_set_sshkeys(struct pv_node *n, const struct pv_sshkeys *keys, pv_ns now)
 {
     struct card *x = of(n);
-    if (x == NULL || keys.len > sizeof(x->hostkeys.list) ||
-        (x->has_hostkeys && pv_view_equal(pv_sshkeys_view(&x->hostkeys), keys)))
+    if (x == NULL ||
+        (x->ssh[keys->use].known &&
+         pv_view_equal(pv_sshkeys_view(&x->ssh[keys->use].keys), pv_sshkeys_view(keys))))
         return;
-    x->has_hostkeys = true;
-    x->hostkeys.len = keys.len;
-    if (keys.len > 0)
-        memcpy(x->hostkeys.list, keys.ptr, keys.len);
+    x->ssh[keys->use].known = true;
+    x->ssh[keys->use].keys = *keys;
     x->look_at = x->not_before = now; /* the card before it had other keys */
 }
 
@@ -124,7 +127,8 @@ static void look(struct card *x, pv_ns now)
     if (x->has_offered)
         take_offers(&card, &x->offered);
     if (card.abilities == last.abilities && pv_view_equal(card.kem, last.kem) &&
-        pv_view_equal(card.hostkeys, last.hostkeys) && same_offers(&card, &last))
+        pv_view_equal(card.hostkeys, last.hostkeys) &&
+        pv_view_equal(card.loginkeys, last.loginkeys) && same_offers(&card, &last))
         return;
     /* A card that was refused, or did not reach the roster, would be refused again at once. */
     if (now < x->not_before && x->said == card.abilities) {
@@ -135,10 +139,11 @@ static void look(struct card *x, pv_ns now)
     x->said = card.abilities;
     int r = say(n, &card, now);
     pv_log(n->log, r == PV_OK ? PV_LOG_INFO : PV_LOG_WARN,
-           "what=\"card %s\" post-quantum=%s ipv6=%s host-key-bytes=%zu%s%s",
+           "what=\"card %s\" post-quantum=%s ipv6=%s host-key-bytes=%zu "
+           "login-key-bytes=%zu%s%s",
            r == PV_OK ? "shown" : "not shown", (card.abilities & PV_ABLE_PQ) != 0 ? "yes" : "no",
            (card.abilities & PV_ABLE_NO_IP6) != 0 ? "no" : "yes", card.hostkeys.len,
-           r == PV_OK ? "" : " why=", r == PV_OK ? "" : pv_strstatus(r));
+           card.loginkeys.len, r == PV_OK ? "" : " why=", r == PV_OK ? "" : pv_strstatus(r));
     if (r != PV_OK)
         x->look_at = x->not_before;
 }

@@ -306,6 +306,7 @@ static int add_statement(struct pv_policy *p, const struct pv_statement *st)
         .from = st->u.rule.from,
         .to = st->u.rule.to,
         .ports = st->u.rule.ports,
+        .logins = st->u.rule.logins,
     };
     memcpy(rule.id, st->hash, sizeof(rule.id));
     return pv_policy_add(p, &rule);
@@ -710,14 +711,15 @@ static void list_rule(const struct rules *r, size_t number, json_t **out)
     const struct pv_roster_entry *e = pv_roster_find(r->node->roster, rule->id);
     char from[PV_RULES_WHO], to[PV_RULES_WHO];
     bool known = e != NULL && pv_roster_known(r->node->roster, e->st.signer) != NULL;
-    pv_ctlapi_put(
-        out, "rules",
-        pv_ctlapi_pack("{s:i, s:o, s:s, s:s, s:s, s:s, s:s?, s:I}", "number", (int)number, "id",
-                       pv_ctlapi_key(rule->id), "verdict", rule->allow ? "allow" : "deny", "from",
-                       pv_rules_who(r->node, &rule->from, from), "to",
-                       pv_rules_who(r->node, &rule->to, to), "ports", PV_PORTS_STR(&rule->ports),
-                       "by", known ? PV_WHO_STR(r->node, e->st.signer) : NULL, "denied",
-                       (json_int_t)denied_by(r, number)));
+    pv_ctlapi_put(out, "rules",
+                  pv_ctlapi_pack("{s:i, s:o, s:s, s:s, s:s, s:s, s:s?, s:I}", "number", (int)number,
+                                 "id", pv_ctlapi_key(rule->id), "verdict",
+                                 rule->allow ? "allow" : "deny", "from",
+                                 pv_rules_who(r->node, &rule->from, from), "to",
+                                 pv_rules_who(r->node, &rule->to, to), "ports",
+                                 PV_ABOUT_STR(&rule->logins, &rule->ports), "by",
+                                 known ? PV_WHO_STR(r->node, e->st.signer) : NULL, "denied",
+                                 (json_int_t)denied_by(r, number)));
 }
 
 /* Of members only: a tag of somebody who is gone means nobody. */

@@ -13,9 +13,9 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/part.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/terms/sshlines.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
-#include "proto/roster/sshkeys.h"
 
 #define AGAIN PV_S(60) /* ours: between two looks */
 
@@ -43,7 +43,7 @@ static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
     if (v.len == 0 || v.ptr[0] != GIVEN_KEYS)
         return PV_OK;
     v = pv_view(v.ptr + 1, v.len - 1);
-    if (pv_sshkeys_check(v) != PV_OK)
+    if (pv_sshkeys_check(v, PV_SSHKEYS_HOST) != PV_OK)
         return PV_OK;
     x->given = GIVEN_KEYS;
     x->known = true;
@@ -98,7 +98,7 @@ static void run(void *part, pv_ns now)
     if (x->given == GIVEN_NOTHING && !x->looking && now >= x->look_at)
         look(x, 0, now);
     if (x->known)
-        pv_card_set_hostkeys(x->node, pv_sshkeys_view(&x->keys), now);
+        pv_card_set_sshkeys(x->node, &x->keys, now);
 }
 
 static void free_hostkeys(void *part)
@@ -109,22 +109,10 @@ static void free_hostkeys(void *part)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-static json_t *lines_of(struct pv_view list)
-{
-    json_t *lines = json_array();
-    struct pv_view key;
-    while (pv_sshkeys_next(&list, &key))
-        if (json_array_append_new(lines, json_string(PV_SSHKEY_STR(key))) < 0) {
-            json_decref(lines);
-            return NULL;
-        }
-    return lines;
-}
-
 static void answer_announced(struct hostkeys *x, uint64_t handle)
 {
     pv_ctlsrv_answer(x->node->ctl, handle,
-                     pv_ctlapi_pack("{s:o, s:b}", "keys", lines_of(pv_sshkeys_view(&x->keys)),
+                     pv_ctlapi_pack("{s:o, s:b}", "keys", pv_sshlines(pv_sshkeys_view(&x->keys)),
                                     "found", x->given == GIVEN_NOTHING));
 }
 
@@ -178,7 +166,7 @@ static void do_known_hosts(void *part, struct pv_ctlapi_request *req, struct pv_
     pv_ctlsrv_answer(n->ctl, handle,
                      pv_ctlapi_pack("{s:o, s:o, s:o}", "ip4", pv_ctlapi_ip(&m->ip4), "ip6",
                                     pv_ctlapi_ip(&m->ip6), "keys",
-                                    lines_of(card == NULL ? pv_view(NULL, 0) : card->hostkeys)));
+                                    pv_sshlines(card == NULL ? pv_view(NULL, 0) : card->hostkeys)));
 }
 
 static const struct pv_command_handler commands[] = {

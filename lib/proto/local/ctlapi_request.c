@@ -69,6 +69,7 @@ static const struct request_field {
 #define AT(member)  offsetof(struct pv_ctlapi_request, member)
 #define BUF(member) AT(member), sizeof(((struct pv_ctlapi_request *)0)->member)
     {"peer", G_ALL, F_PEER, BUF(peer), 0, 0},
+    {"account", G_ALL, F_PEER, BUF(peer), 0, 0},
     {"network", G_ENTER, F_NAME, BUF(u.enter.network), 0, 0},
     {"unless", G_SAY, F_NAME, BUF(u.say.unless), 0, 0},
     {"name", G_ENTER, F_NAME, BUF(u.enter.name), 0, 0},
@@ -131,6 +132,7 @@ static const struct request_field {
     {"block", G_ROUTE, F_BOOL, AT(u.route.block), 0, 0, 0},
     {"seen", G_WATCH, F_BOOL, AT(u.watch.seen), 0, 0, 0},
     {"keys", G_ALL, F_TEXT, AT(text), 0, 0, 0},
+    {"print", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"file", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"addresses", G_ALL, F_TEXT, AT(text), 0, 0, 0},
     {"number", G_RULE, F_U32, AT(u.rule.number), 0, 1, UINT32_MAX},

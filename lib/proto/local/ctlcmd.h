@@ -129,6 +129,11 @@ enum pv_ctlapi_code {
     X(SSH_KNOWN_HOSTS, "ssh_known_hosts", ANY, "peer ", "") \
     /* keys: lines of OpenSSH, or "none"; without: those that this machine's sshd has */ \
     X(SSH_ANNOUNCE, "ssh_announce", ROOT, "", "keys ") \
+    X(SSH_KEYS, "ssh_keys", ANY, "", "") /* what this machine's users log in elsewhere with */ \
+    X(SSH_KEYS_ADD, "ssh_keys_add", ROOT, "keys ", "") /* lines of OpenSSH */ \
+    X(SSH_KEYS_REMOVE, "ssh_keys_remove", ROOT, "keys ", "") /* likewise, or "all" */ \
+    /* print: of the key that somebody wants to log in to the account with */ \
+    X(SSH_AUTHORIZED_KEYS, "ssh_authorized_keys", ANY, "account print ", "") \
     X(LOG, "log", ROOT, "level ", "") \
     X(RELOAD, "reload", ROOT, "", "") \
     /* with a descriptor of the file (SCM_RIGHTS) */ \

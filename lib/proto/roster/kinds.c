@@ -79,9 +79,13 @@ static bool is_good_tag(const struct pv_statement *st)
 static bool is_good_rule(const struct pv_statement *st)
 {
     const struct pv_st_rule *f = &st->u.rule;
-    return f->kind == PV_RULE_ALLOW || f->kind == PV_RULE_DENY ||
-           (f->kind <= PV_RULE_DENY_DEFAULT && f->place == 0 && f->from.kind == PV_SELECT_ANY &&
-            f->to.kind == PV_SELECT_ANY && f->ports.v[0].proto == PV_PORTS_PROTO_ALL);
+    if (f->kind == PV_RULE_ALLOW)
+        return pv_logins_fit(&f->logins, &f->ports) &&
+               (pv_logins_are_none(&f->logins) || f->to.kind != PV_SELECT_PREFIX);
+    return pv_logins_are_none(&f->logins) &&
+           (f->kind == PV_RULE_DENY ||
+            (f->kind <= PV_RULE_DENY_DEFAULT && f->place == 0 && f->from.kind == PV_SELECT_ANY &&
+             f->to.kind == PV_SELECT_ANY && f->ports.v[0].proto == PV_PORTS_PROTO_ALL));
 }
 
 static bool is_good_card(const struct pv_statement *st)
@@ -89,7 +93,9 @@ static bool is_good_card(const struct pv_statement *st)
     const struct pv_st_card *f = &st->u.card;
     return (f->abilities & ~(uint32_t)(PV_ABLE_PQ | PV_ABLE_NO_IP6)) == 0 &&
            (f->kem.len == 0 || f->kem.len == PV_KEM_EK_LEN) &&
-           pv_offerlist_check(f->offers) == PV_OK && pv_sshkeys_check(f->hostkeys) == PV_OK;
+           pv_offerlist_check(f->offers) == PV_OK &&
+           pv_sshkeys_check(f->hostkeys, PV_SSHKEYS_HOST) == PV_OK &&
+           pv_sshkeys_check(f->loginkeys, PV_SSHKEYS_LOGIN) == PV_OK;
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -220,7 +226,7 @@ static const struct pv_kind kind_RULE = {
     .name = "rule", .does = PV_DOES_SLOT, .list = PV_LIST_RULES, BY_REVOKERS,
     .fields = {FIELD(SLOT, rule.slot), FIELD(U8, rule.kind), FIELD(U64, rule.place),
                FIELD(SELECTOR, rule.from), FIELD(SELECTOR, rule.to), FIELD(PORTS, rule.ports),
-               FIELD(U64, rule.time)},
+               FIELD(LOGINS, rule.logins), FIELD(U64, rule.time)},
     .is_good = is_good_rule, .number = AT(u.rule.slot.seq), .time = AT(u.rule.time),
     .quota = PV_ROSTER_QUOTA_RULES, .by_receipt = true,
     .owed = PV_OWED_TO_ALL, .told = "the rules changed",
@@ -229,7 +235,7 @@ static const struct pv_kind kind_CARD = {
     .name = "card", .does = PV_DOES_SHOW, .by = PV_BY_NODE,
     .fields = {FIELD(U64, card.serial), FIELD(U32, card.abilities),
                LIST(card.offers, PV_OFFERS_MAX * PV_OFFER_BYTES), LIST(card.kem, PV_KEM_EK_LEN),
-               LIST(card.hostkeys, PV_SSHKEYS_MAX)},
+               LIST(card.hostkeys, PV_SSHKEYS_MAX), LIST(card.loginkeys, PV_SSHKEYS_MAX)},
     .is_good = is_good_card, .is_long = true, .number = AT(u.card.serial),
     .quota = PV_ROSTER_QUOTA_CARD, .fits_full = true,
     .owed = PV_OWED_CARD, .told = "this node's card changed",

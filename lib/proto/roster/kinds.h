@@ -29,6 +29,7 @@ enum pv_field_form {
     PV_FIELD_SLOT,
     PV_FIELD_SELECTOR,
     PV_FIELD_PORTS,
+    PV_FIELD_LOGINS,
 };
 
 /* A field of a statement, and where struct pv_statement has it. */

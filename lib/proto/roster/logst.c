@@ -165,19 +165,23 @@ static void put_field(struct pv_writer *w, char field, const struct pv_logst *st
 
 /* --- what fields say together ---------------------------------------------------------------- */
 
-static void check_rule(struct pv_reader *r)
+static void check_rule(struct pv_reader *r, bool allow)
 {
     struct pv_selector from, to;
     struct pv_ports ports;
+    struct pv_logins logins;
 
     pv_get_u64(r);
     struct pv_view a = pv_get_view16(r, PV_SELECTOR_BYTES);
     struct pv_view b = pv_get_view16(r, PV_SELECTOR_BYTES);
     struct pv_view c = pv_get_view16(r, PV_PORTS_BYTES);
+    struct pv_view d = pv_get_view16(r, PV_LOGINS_MAX);
     if (r->status == PV_OK)
-        require_that(r, pv_selector_decode(a, &from) == PV_OK &&
-                            pv_selector_decode(b, &to) == PV_OK &&
-                            pv_ports_decode(c, &ports) == PV_OK);
+        require_that(
+            r, pv_selector_decode(a, &from) == PV_OK && pv_selector_decode(b, &to) == PV_OK &&
+                   pv_ports_decode(c, &ports) == PV_OK && pv_logins_decode(d, &logins) == PV_OK &&
+                   (pv_logins_are_none(&logins) ||
+                    (allow && to.kind != PV_SELECT_PREFIX && pv_logins_fit(&logins, &ports))));
 }
 
 /* The content of a row has one form for each kind. */
@@ -190,7 +194,7 @@ static bool is_good_row(uint8_t kind, struct pv_view content)
     switch (kind) {
     case PV_ROW_ALLOW:
     case PV_ROW_DENY:
-        check_rule(&r);
+        check_rule(&r, kind == PV_ROW_ALLOW);
         break;
     case PV_ROW_DENY_DEFAULT:
         break;

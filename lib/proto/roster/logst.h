@@ -50,7 +50,7 @@ enum pv_logst_flag {        /* bits of `flags` */
 };
 
 enum pv_row_kind {           /* `flags` of a row; the content is `list` */
-    PV_ROW_ALLOW = 1,        /* place u64, from, to, ports */
+    PV_ROW_ALLOW = 1,        /* place u64, from, to, ports, accounts */
     PV_ROW_DENY = 2,         /* the same */
     PV_ROW_DENY_DEFAULT = 3, /* nothing */
     PV_ROW_TAG = 4,          /* node 32, tag */

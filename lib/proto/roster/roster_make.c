@@ -112,6 +112,7 @@ void pv_card_read(const struct pv_st_card *st, struct pv_card *ret_card)
     ret_card->abilities = st->abilities;
     ret_card->kem = st->kem;
     ret_card->hostkeys = st->hostkeys;
+    ret_card->loginkeys = st->loginkeys;
     while (ret_card->n_offers < PV_OFFERS_MAX &&
            pv_offerlist_next(&list, &ret_card->offers[ret_card->n_offers]))
         ret_card->n_offers++;
@@ -136,7 +137,8 @@ int pv_make_card(const struct pv_roster *r, const uint8_t *node_sk, const struct
                                     .abilities = card->abilities,
                                     .offers = pv_view(list, w.len),
                                     .kem = card->kem,
-                                    .hostkeys = card->hostkeys};
+                                    .hostkeys = card->hostkeys,
+                                    .loginkeys = card->loginkeys};
     return pv_statement_make(&st, pv_signer_sk(node_sk), NULL, ret_made->raw, sizeof(ret_made->raw),
                              &ret_made->len);
 }

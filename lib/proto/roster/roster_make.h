@@ -95,19 +95,20 @@ PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node
 
 /* What a node's next card says. */
 struct pv_card {
-    uint32_t abilities;      /* enum pv_st_ability */
-    struct pv_view kem;      /* PV_KEM_EK_LEN bytes, or empty */
-    struct pv_view hostkeys; /* a list (sshkeys.h), or empty */
+    uint32_t abilities;       /* enum pv_st_ability */
+    struct pv_view kem;       /* PV_KEM_EK_LEN bytes, or empty */
+    struct pv_view hostkeys;  /* a list (sshkeys.h), or empty */
+    struct pv_view loginkeys; /* likewise */
     size_t n_offers;
     struct pv_offer offers[PV_OFFERS_MAX]; /* in any order */
 };
-/* What a card says; NULL: one that says nothing. kem and hostkeys point into the statement of st.
+/* What a card says; NULL: one that says nothing. its views point into the statement of st.
  */
 void pv_card_read(const struct pv_st_card *st, struct pv_card *ret_card);
 /* The node's next card. Its serial is above that of the card that the roster has, and at least wall
  * (Unix seconds): a node whose database was put back does not know its latest cards. PV_ERR_LIMIT:
  * more than PV_OFFERS_MAX, or no serial follows; PV_ERR_MALFORMED: a prefix twice, one that
- * nobody may carry, or host keys that are no list. */
+ * nobody may carry, or keys that are no list. */
 PV_MUST_CHECK int pv_make_card(const struct pv_roster *r, const uint8_t *node_sk,
                                const struct pv_card *card, uint64_t wall,
                                struct pv_made_long *ret_made);

@@ -98,6 +98,9 @@ static void get_field(struct pv_reader *r, const struct pv_kind_field *f, void *
     case PV_FIELD_PORTS:
         require_that(r, pv_ports_decode(pv_get_view16(r, PV_PORTS_BYTES), at) == PV_OK);
         break;
+    case PV_FIELD_LOGINS:
+        require_that(r, pv_logins_decode(pv_get_view16(r, PV_LOGINS_MAX), at) == PV_OK);
+        break;
     case PV_FIELD_END:
         break;
     }
@@ -146,6 +149,9 @@ static void put_field(struct pv_writer *w, const struct pv_kind_field *f, const 
         break;
     case PV_FIELD_PORTS:
         pv_put_view16(w, pv_view(ports, pv_ports_encode(at, ports)));
+        break;
+    case PV_FIELD_LOGINS:
+        pv_put_view16(w, pv_view(at, strnlen(at, PV_LOGINS_MAX)));
         break;
     case PV_FIELD_END:
         break;

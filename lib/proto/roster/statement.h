@@ -28,7 +28,7 @@ enum {
     PV_ROUTE_BITS4 = 8,           /* ours: of a prefix that is carried; but for the default */
     PV_ROUTE_BITS6 = 16,          /* route, which is asked for by name */
     PV_OFFER_BYTES = 19,          /* of one in a list, at most: flags, family, bits, address */
-    PV_STATEMENT_MAX = 2644,      /* bytes; a card with full lists, the longest there is */
+    PV_STATEMENT_MAX = 3670,      /* bytes; a card with full lists, the longest there is */
     PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL-NETWORK.md "Receipts" */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
     PV_COORDINATOR_ADDRS_MAX = 8, /* ours: addresses of one coordinator */
@@ -168,7 +168,8 @@ struct pv_st_card {
     uint32_t abilities;    /* enum pv_st_ability */
     struct pv_view offers; /* prefixes it offers to carry; read with pv_offerlist_next() */
     struct pv_view kem;    /* its sealing key (proto/control/sealing.h), PV_KEM_EK_LEN; or empty */
-    struct pv_view hostkeys; /* of its sshd; read with pv_sshkeys_next() */
+    struct pv_view hostkeys;  /* of its sshd; read with pv_sshkeys_next() */
+    struct pv_view loginkeys; /* of its users, who log in elsewhere with them; likewise */
 };
 
 /* A signer's routes, tags and rules stand in slots: of each slot its newest statement counts, so a
@@ -230,8 +231,9 @@ struct pv_st_rule {
     uint8_t kind;   /* enum pv_st_rule_kind */
     uint64_t place; /* rules with lower ones come first; 0 unless it allows or denies */
     struct pv_selector from, to;
-    struct pv_ports ports; /* of PV_RULE_NONE and _DENY_DEFAULT all, from anybody to anybody */
-    uint64_t time;         /* Unix seconds */
+    struct pv_ports ports;   /* of PV_RULE_NONE and _DENY_DEFAULT all, from anybody to anybody */
+    struct pv_logins logins; /* of PV_RULE_ALLOW alone, and only with the one port of an sshd */
+    uint64_t time;           /* Unix seconds */
 };
 enum pv_st_rule_kind {
     PV_RULE_NONE = 0, /* the slot is empty */

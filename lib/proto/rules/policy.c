@@ -306,6 +306,37 @@ struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from
     return (struct pv_verdict){.allow = !p->deny_default, .rule = PV_RULE_DEFAULT};
 }
 
+/* The first rule before `number` about both that denies this port; 0: none does. */
+static size_t find_denial(const struct pv_policy *p, const struct subject *f,
+                          const struct subject *t, size_t number, uint16_t port)
+{
+    for (size_t i = 1; i < number; i++) {
+        const struct pv_policy_rule *r = &p->rules[i - 1];
+        if (!r->allow && means(&r->to, t) && means(&r->from, f) &&
+            pv_ports_has(&r->ports, PV_PORTS_TCP, port))
+            return i;
+    }
+    return 0;
+}
+
+struct pv_verdict pv_policy_login(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                                  const uint8_t to[static PV_KEY_LEN], const char *account)
+{
+    const struct subject f = subject(p, from), t = subject(p, to);
+    struct pv_verdict no = {.allow = false, .rule = PV_RULE_DEFAULT};
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const struct pv_policy_rule *r = &p->rules[i];
+        if (!pv_logins_have(&r->logins, account) || !means(&r->to, &t) || !means(&r->from, &f))
+            continue;
+        const size_t denial = find_denial(p, &f, &t, i + 1, r->ports.v[0].first);
+        if (denial == 0)
+            return (struct pv_verdict){.allow = true, .rule = (uint16_t)(i + 1)};
+        if (no.rule == PV_RULE_DEFAULT)
+            no.rule = (uint16_t)denial;
+    }
+    return no;
+}
+
 /* Is the rule about what is behind a gateway, in this prefix? */
 static bool is_beyond(const struct pv_policy_rule *r, const struct subject *gateway,
                       const struct pv_prefix *prefix)

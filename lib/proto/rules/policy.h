@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/text.h"
+#include "proto/rules/logins.h"
 #include "proto/rules/ruletable.h"
 
 enum {
@@ -51,6 +52,7 @@ struct pv_policy_rule {
     bool allow;
     struct pv_selector from, to;
     struct pv_ports ports;
+    struct pv_logins logins; /* of a rule that allows: accounts that it opens besides */
 };
 
 struct pv_policy; /* opaque */
@@ -89,10 +91,15 @@ size_t pv_policy_lines(const struct pv_policy *p, const uint8_t from[static PV_K
 struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
                                    const uint8_t to[static PV_KEY_LEN], uint8_t proto,
                                    uint16_t port);
+/* May `from` log in to this account of `to`? Only a rule that names the account says so, and none
+ * by default. A rule that denies sshd's port and comes before it takes that back. The rule of a
+ * verdict that does not allow it is that one; PV_RULE_DEFAULT: no rule names the account. */
+struct pv_verdict pv_policy_login(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                                  const uint8_t to[static PV_KEY_LEN], const char *account);
 
-/* The same of the way through the node `gateway` to a prefix that it carries. There rules about
- * anybody and about a prefix around it count, and those that deny the gateway: what a rule allows
- * of a node is that node alone. */
+/* pv_policy_lines() of the way through the node `gateway` to a prefix that it carries. There rules
+ * about anybody and about a prefix around it count, and those that deny the gateway: what a rule
+ * allows of a node is that node alone. */
 size_t pv_policy_lines_beyond(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
                               const uint8_t gateway[static PV_KEY_LEN],
                               const struct pv_prefix *prefix, struct pv_ruleline *lines);

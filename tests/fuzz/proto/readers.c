@@ -986,7 +986,8 @@ FUZZ(statement)
         while (pv_offerlist_next(&list, &offer))
             must(pv_route_is_valid(&offer.prefix) && ++n <= PV_OFFERS_MAX);
         must(st.u.card.kem.len == 0 || st.u.card.kem.len == PV_KEM_EK_LEN);
-        must(pv_sshkeys_check(st.u.card.hostkeys) == PV_OK);
+        must(pv_sshkeys_check(st.u.card.hostkeys, PV_SSHKEYS_HOST) == PV_OK);
+        must(pv_sshkeys_check(st.u.card.loginkeys, PV_SSHKEYS_LOGIN) == PV_OK);
         break;
     }
     case PV_ST_TAG:
@@ -994,6 +995,8 @@ FUZZ(statement)
         break;
     case PV_ST_RULE:
         must(st.u.rule.ports.n > 0 && st.u.rule.ports.n <= PV_PORTS_MAX);
+        must(pv_logins_fit(&st.u.rule.logins, &st.u.rule.ports));
+        must(pv_logins_are_none(&st.u.rule.logins) || st.u.rule.kind == PV_RULE_ALLOW);
         must(st.u.rule.from.len <= PV_SELECTOR_MAX && st.u.rule.to.len <= PV_SELECTOR_MAX);
         break;
     case PV_ST_ADMISSION:
@@ -1011,21 +1014,34 @@ FUZZ(statement)
 
 /* Any file of public keys: what is kept has the one form, and its lines have nothing in them but a
  * type and base64, and read back as the same. */
-FUZZ(sshkeys)
+static void try_sshkeys(struct pv_view text, enum pv_sshkeys_use use)
 {
-    struct pv_sshkeys keys = {.len = 0}, again = {.len = 0};
+    struct pv_sshkeys keys = {.use = use}, again = {.use = use};
     struct pv_view list, key;
-    if (pv_sshkeys_check(pv_view(data, len)) == PV_OK)
-        must(len <= PV_SSHKEYS_MAX);
-    (void)pv_sshkeys_read(&keys, pv_view(data, len));
+    if (pv_sshkeys_check(text, use) == PV_OK)
+        must(text.len <= PV_SSHKEYS_MAX);
+    (void)pv_sshkeys_read(&keys, text);
     list = pv_sshkeys_view(&keys);
-    must(pv_sshkeys_check(list) == PV_OK);
+    must(pv_sshkeys_check(list, use) == PV_OK);
     while (pv_sshkeys_next(&list, &key)) {
         const char *line = PV_SSHKEY_STR(key);
-        must(pv_sshkey_kind_of(key) != PV_SSHKEY_NONE && strpbrk(line, "\n\r\t\",*?!@") == NULL);
+        must(strlen(line) < PV_SSHKEY_LINE_BUF - 1 && strpbrk(line, "\n\"',#") == NULL);
         must(pv_sshkeys_read(&again, pv_view(line, strlen(line))) == 0);
+        must(!pv_sshkey_has_print(key, "SHA256:"));
     }
     must(pv_view_equal(pv_sshkeys_view(&keys), pv_sshkeys_view(&again)));
+    list = pv_sshkeys_view(&again);
+    while (pv_sshkeys_next(&list, &key)) {
+        must(pv_sshkeys_remove(&keys, key));
+        must(pv_sshkeys_check(pv_sshkeys_view(&keys), use) == PV_OK);
+    }
+    must(keys.len == 0);
+}
+
+FUZZ(sshkeys)
+{
+    try_sshkeys(pv_view(data, len), PV_SSHKEYS_HOST);
+    try_sshkeys(pv_view(data, len), PV_SSHKEYS_LOGIN);
 }
 
 /* --- rules ----------------------------------------------------------------------------------- */
@@ -1074,8 +1090,29 @@ static void check_table(const struct pv_ruleline *lines, size_t n, const struct 
     pv_ruletable_unref(t);
 }
 
-/* {u8 what, u8 length, bytes}: a set of ports that allows, one that denies, the node's own set, or
- * a selector. The ports that are asked for are those that the input has in it. */
+/* Accounts from anybody: what decodes, or is read, has one form, and no character with a meaning.
+ */
+static void check_logins(struct pv_view bytes)
+{
+    char text[8 + PV_LOGINS_MAX + 2] = "ssh:", form[PV_LOGINS_TEXT];
+    struct pv_logins l, again;
+    struct pv_ports ports;
+    const size_t n = bytes.len < PV_LOGINS_MAX + 1 ? bytes.len : PV_LOGINS_MAX + 1;
+    if (pv_logins_decode(bytes, &l) == PV_OK)
+        must(strlen(l.names) == bytes.len && memcmp(l.names, bytes.ptr, bytes.len) == 0);
+    memcpy(text + 4, bytes.ptr, n);
+    if (pv_logins_parse(text, &ports, &l) != PV_OK)
+        return;
+    must(pv_logins_fit(&l, &ports) && !pv_logins_are_none(&l));
+    must(strspn(l.names, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-,") ==
+         strlen(l.names));
+    must(pv_logins_parse(pv_logins_format(&l, &ports, form), &ports, &again) == PV_OK);
+    must(strcmp(l.names, again.names) == 0);
+    must(pv_logins_decode(pv_view(l.names, strlen(l.names)), &again) == PV_OK);
+}
+
+/* {u8 what, u8 length, bytes}: a set of ports that allows, one that denies, the node's own set, a
+ * selector, or accounts. The ports that are asked for are those that the input has in it. */
 FUZZ(rules)
 {
     struct pv_ports sets[LINES], own;
@@ -1083,11 +1120,13 @@ FUZZ(rules)
     const struct pv_ports *local = NULL;
     size_t n = 0;
     for (size_t at = 0; at + 2 <= len && n < LINES;) {
-        uint8_t what = data[at] % 4;
+        uint8_t what = data[at] == 4 ? 4 : data[at] % 4;
         size_t size = data[at + 1] < len - at - 2 ? data[at + 1] : len - at - 2;
         struct pv_view bytes = pv_view(data + at + 2, size);
         at += 2 + size;
-        if (what == 3) {
+        if (what == 4) {
+            check_logins(bytes);
+        } else if (what == 3) {
             check_selector(bytes);
         } else if (what == 2) {
             local = pv_ports_decode(bytes, &own) == PV_OK ? &own : local;

@@ -253,7 +253,7 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
         "trace file_send files file_accept file_stop file_get file_saved room_create "
         "room_invite room_leave room_list room_members metrics history_clear mute "
         "unmute muted read coordinators coordinator_token rules can routes room_accept "
-        "stats probe ssh_known_hosts ";
+        "stats probe ssh_known_hosts ssh_keys ssh_authorized_keys ";
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         const char *name = pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c);
         if (pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) !=

@@ -46,6 +46,20 @@ static inline struct pv_view longest_hostkeys(void)
     return pv_view(bytes, w.len);
 }
 
+/* The bound is filled but for a few bytes. */
+static inline struct pv_view longest_loginkeys(void)
+{
+    static uint8_t bytes[PV_SSHKEYS_MAX];
+    struct pv_writer w = pv_writer(bytes, sizeof(bytes));
+    for (uint8_t i = 0; i < PV_SSHKEYS_MAX / 53; i++) {
+        pv_put_u16(&w, 51);
+        put_string(&w, "ssh-ed25519", 11, 11);
+        put_string(&w, (const char[]){(char)i}, 1, 32);
+    }
+    assert_ok(w.status);
+    return pv_view(bytes, w.len);
+}
+
 static inline struct pv_view longest_offers(void)
 {
     static uint8_t bytes[PV_OFFERS_MAX * PV_OFFER_BYTES];
@@ -68,5 +82,6 @@ static inline struct pv_st_card longest_card(void)
                                .abilities = PV_ABLE_PQ | PV_ABLE_NO_IP6,
                                .offers = longest_offers(),
                                .kem = pv_view(kem, sizeof(kem)),
-                               .hostkeys = longest_hostkeys()};
+                               .hostkeys = longest_hostkeys(),
+                               .loginkeys = longest_loginkeys()};
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Public host keys: which lines are taken, and in what form a list keeps them. */
+/* Public keys of OpenSSH: which lines are taken, and in what form a list keeps them. */
 #include "proto/roster/sshkeys.h"
 #include "tests/unit/test_util.h"
 
@@ -29,7 +29,7 @@ static struct pv_sshkeys keys;
 
 void test_before_each(void)
 {
-    keys.len = 0;
+    keys = (struct pv_sshkeys){.len = 0};
 }
 
 static size_t take(const char *text)
@@ -42,7 +42,7 @@ static const char *listed(void)
     static char buf[8192];
     struct pv_text t = pv_text_in(buf, sizeof(buf));
     struct pv_view list = pv_sshkeys_view(&keys), key;
-    assert_ok(pv_sshkeys_check(list));
+    assert_ok(pv_sshkeys_check(list, keys.use));
     while (pv_sshkeys_next(&list, &key))
         pv_text_add(&t, "%s\n", PV_SSHKEY_STR(key));
     return buf;
@@ -168,7 +168,7 @@ PV_TEST(the_longest_list_fits)
     const char *line = PV_SSHKEY_STR(key);
     assert_int_equal(take(line), 0);
     assert_int_equal(take(P521 "\n" P256 "\n" P384 "\n" ED25519 "\n"), 0);
-    assert_ok(pv_sshkeys_check(pv_sshkeys_view(&keys)));
+    assert_ok(pv_sshkeys_check(pv_sshkeys_view(&keys), PV_SSHKEYS_HOST));
     assert_true(keys.len <= PV_SSHKEYS_MAX);
     assert_true(strlen(line) < PV_SSHKEY_LINE_BUF);
 }
@@ -180,12 +180,87 @@ PV_TEST(a_list_ascends_by_kind)
     const size_t first = 2 + 51;
     memcpy(list, keys.list + first, keys.len - first);
     memcpy(list + keys.len - first, keys.list, first);
-    assert_int_equal(pv_sshkeys_check(pv_view(list, keys.len)), PV_ERR_MALFORMED);
+    assert_int_equal(pv_sshkeys_check(pv_view(list, keys.len), PV_SSHKEYS_HOST), PV_ERR_MALFORMED);
     memcpy(list, keys.list, first);
     memcpy(list + first, keys.list, first);
-    assert_int_equal(pv_sshkeys_check(pv_view(list, 2 * first)), PV_ERR_MALFORMED);
+    assert_int_equal(pv_sshkeys_check(pv_view(list, 2 * first), PV_SSHKEYS_HOST), PV_ERR_MALFORMED);
     for (size_t n = 1; n < keys.len; n++)
         if (n != first)
-            assert_int_equal(pv_sshkeys_check(pv_view(keys.list, n)), PV_ERR_MALFORMED);
-    assert_ok(pv_sshkeys_check(pv_view(NULL, 0)));
+            assert_int_equal(pv_sshkeys_check(pv_view(keys.list, n), PV_SSHKEYS_HOST),
+                             PV_ERR_MALFORMED);
+    assert_ok(pv_sshkeys_check(pv_view(NULL, 0), PV_SSHKEYS_HOST));
+}
+
+/* --- the keys of users ------------------------------------------------------------------------ */
+
+#define SK                                                                                     \
+    "sk-ssh-ed25519@openssh.com "                                                              \
+    "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIIYvH9vbTs6dZ14MLFQ2kTZWdI57QZJFOQPaIiiOVdZG" \
+    "AAAABHNzaDo="
+
+PV_TEST(a_user_has_several_keys_of_a_kind_and_of_security_keys)
+{
+    assert_int_equal(take(SK), 1); /* no host has one */
+    keys.use = PV_SSHKEYS_LOGIN;
+    assert_int_equal(take(ED2 "\n" SK " x\n" RSA "\n" ED25519 "\n" ED2), 0);
+    assert_string_equal(listed(), ED25519 "\n" ED2 "\n" RSA "\n" SK "\n");
+    assert_int_equal(pv_sshkeys_check(pv_sshkeys_view(&keys), PV_SSHKEYS_HOST), PV_ERR_MALFORMED);
+    assert_int_equal(take("no-pty " ED25519), 1);
+}
+
+PV_TEST(a_list_of_users_keys_has_one_order)
+{
+    uint8_t list[PV_SSHKEYS_MAX];
+    const size_t one = 2 + 51;
+    keys.use = PV_SSHKEYS_LOGIN;
+    assert_int_equal(take(ED25519 "\n" ED2), 0);
+    memcpy(list, keys.list + one, one);
+    memcpy(list + one, keys.list, one);
+    assert_int_equal(pv_sshkeys_check(pv_view(list, 2 * one), PV_SSHKEYS_LOGIN), PV_ERR_MALFORMED);
+    memcpy(list, keys.list + one, one);
+    memcpy(list + one, keys.list + one, one);
+    assert_int_equal(pv_sshkeys_check(pv_view(list, 2 * one), PV_SSHKEYS_LOGIN), PV_ERR_MALFORMED);
+}
+
+PV_TEST(a_key_that_has_no_room_is_left_out)
+{
+    uint8_t buf[1200];
+    const struct pv_view key = rsa_of(buf, sizeof(buf), 512, 3);
+    keys.use = PV_SSHKEYS_LOGIN;
+    assert_int_equal(take(PV_SSHKEY_STR(key)), 0);
+    buf[key.len - 3] ^= 1;
+    assert_false(keys.full);
+    assert_int_equal(take(PV_SSHKEY_STR(key)), 1);
+    assert_true(keys.full);
+    assert_int_equal(keys.len, 2 + key.len);
+    assert_ok(pv_sshkeys_check(pv_sshkeys_view(&keys), PV_SSHKEYS_LOGIN));
+}
+
+PV_TEST(a_key_is_taken_out_of_its_list)
+{
+    struct pv_sshkeys other = {.use = PV_SSHKEYS_LOGIN};
+    struct pv_view list, key;
+    keys.use = PV_SSHKEYS_LOGIN;
+    assert_int_equal(take(ED2 "\n" RSA "\n" ED25519), 0);
+    assert_int_equal(pv_sshkeys_read(&other, pv_view(ED2, strlen(ED2))), 0);
+    list = pv_sshkeys_view(&other);
+    assert_true(pv_sshkeys_next(&list, &key));
+    assert_true(pv_sshkeys_remove(&keys, key));
+    assert_false(pv_sshkeys_remove(&keys, key));
+    assert_string_equal(listed(), ED25519 "\n" RSA "\n");
+}
+
+/* By ssh-keygen -l of OpenSSH 9.2. */
+PV_TEST(a_fingerprint_is_sshds)
+{
+    struct pv_view list, key;
+    assert_int_equal(take(ED25519), 0);
+    list = pv_sshkeys_view(&keys);
+    assert_true(pv_sshkeys_next(&list, &key));
+    assert_true(pv_sshkey_has_print(key, "SHA256:w++F5IQZP2pOeYA+mzshdvSPdRElauLv7B2o3g6+d84"));
+    assert_false(pv_sshkey_has_print(key, "SHA256:w++F5IQZP2pOeYA+mzshdvSPdRElauLv7B2o3g6+d84="));
+    assert_false(pv_sshkey_has_print(
+        key, strchr("SHA256:w++F5IQZP2pOeYA+mzshdvSPdRElauLv7B2o3g6+d84", ':')));
+    assert_false(pv_sshkey_has_print(key, "SHA256:"));
+    assert_false(pv_sshkey_has_print(key, ""));
 }

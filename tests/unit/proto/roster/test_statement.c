@@ -241,6 +241,8 @@ PV_TEST(a_statement_made_reads_back_the_same)
             got.u.card.kem = want.u.card.kem;
             assert_true(pv_view_equal(got.u.card.hostkeys, want.u.card.hostkeys));
             got.u.card.hostkeys = want.u.card.hostkeys;
+            assert_true(pv_view_equal(got.u.card.loginkeys, want.u.card.loginkeys));
+            got.u.card.loginkeys = want.u.card.loginkeys;
         }
         if (type == PV_ST_MEMBER)
             memcpy(want.u.member.node_sig, got.u.member.node_sig, PV_SIGN_LEN);
@@ -345,6 +347,9 @@ PV_TEST(values_just_outside_their_range_are_refused)
     st = sample(PV_ST_CARD);
     st.u.card.hostkeys.len--;
     expect_unmakeable(&st, "half a host key");
+    st = sample(PV_ST_CARD);
+    st.u.card.loginkeys.len--;
+    expect_unmakeable(&st, "half a user's key");
 
     st = sample(PV_ST_MEMBER);
     st.u.member.expires = st.u.member.issued;
@@ -882,7 +887,8 @@ static struct pv_statement sample_card(void)
                                     .abilities = PV_ABLE_PQ,
                                     .offers = offers_of(offers, PV_ARRAY_LEN(offers)),
                                     .kem = pv_view(kem, sizeof(kem)),
-                                    .hostkeys = sample_hostkeys()};
+                                    .hostkeys = sample_hostkeys(),
+                                    .loginkeys = longest_loginkeys()};
     return st;
 }
 
@@ -963,7 +969,7 @@ PV_TEST(the_longest_card_fits)
     struct pv_statement st = sample_card();
     st.u.card = longest_card();
     /* No five keys fill the bound. */
-    const size_t unused = PV_SSHKEYS_MAX - st.u.card.hostkeys.len;
+    const size_t unused = 2 * PV_SSHKEYS_MAX - st.u.card.hostkeys.len - st.u.card.loginkeys.len;
     assert_int_equal(make(&st, NULL).len, PV_STATEMENT_MAX - unused);
 }
 
@@ -1032,6 +1038,23 @@ PV_TEST(tags_and_rules_have_one_form)
     st = sample_rule();
     st.u.rule.from.len = 0;
     expect_unmakeable(&st, "no selector");
+    /* Accounts stand beside the one port of sshd, in a rule that allows, to members. */
+    st = sample_rule();
+    st.u.rule.logins = (struct pv_logins){.names = "ada"};
+    expect_unmakeable(&st, "accounts and other ports");
+    assert_ok(pv_ports_parse("tcp/22", &st.u.rule.ports));
+    (void)make(&st, NULL);
+    st.u.rule.kind = PV_RULE_DENY;
+    expect_unmakeable(&st, "accounts that are denied");
+    st.u.rule.kind = PV_RULE_ALLOW;
+    st.u.rule.logins = (struct pv_logins){.names = "bob,ada"};
+    expect_unmakeable(&st, "accounts out of order");
+    st.u.rule.logins = (struct pv_logins){.names = "ada,*"};
+    expect_unmakeable(&st, "a pattern");
+    st.u.rule.logins = (struct pv_logins){.names = "ada"};
+    const struct pv_prefix lan = test_prefix("192.168.1.0/24");
+    st.u.rule.to = pv_selector_of_prefix(&lan);
+    expect_unmakeable(&st, "accounts of hosts behind a member");
     st = sample_tag();
     st.u.tag.kind = PV_TAG_NONE;
     expect_unmakeable(&st, "an empty tag about somebody");
@@ -1053,6 +1076,12 @@ PV_TEST(the_longest_rule_is_short)
     st.u.rule.from = st.u.rule.to = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 63};
     memset(st.u.rule.from.value, 'a', 63);
     memset(st.u.rule.to.value, 'b', 63);
+    assert_true(make(&st, NULL).len <= PV_STATEMENT_SHORT_MAX);
+    assert_ok(pv_ports_parse("tcp/22", &st.u.rule.ports));
+    for (size_t i = 0; i < PV_LOGINS_MAX / 32; i++)
+        snprintf(st.u.rule.logins.names + 33 * i, 33, "%c%031d", 'a' + (int)i, 0);
+    st.u.rule.logins.names[32] = st.u.rule.logins.names[65] = st.u.rule.logins.names[98] = ',';
+    st.u.rule.logins.names[PV_LOGINS_MAX] = '\0';
     assert_true(make(&st, NULL).len <= PV_STATEMENT_SHORT_MAX);
 }
 

@@ -420,3 +420,86 @@ PV_TEST(networks_behind_a_node_have_rules_of_their_own)
     bad.value[0] = 5;
     assert_false(pv_selector_prefix(&bad, &got));
 }
+
+/* --- accounts --------------------------------------------------------------------------------- */
+
+static const char *logins_of(const char *text)
+{
+    static char buf[PV_LOGINS_TEXT];
+    struct pv_logins l;
+    struct pv_ports ports;
+    if (pv_logins_parse(text, &ports, &l) != PV_OK)
+        return NULL;
+    assert_true(pv_logins_fit(&l, &ports));
+    return pv_logins_format(&l, &ports, buf);
+}
+
+PV_TEST(accounts_have_one_form)
+{
+    static const char *const bad[] = {
+        "ssh:",         "ssh:,",       "ssh:ada,",   "ssh:*",
+        "ssh:ad?",      "ssh:!ada",    "ssh:a da",   "ssh:ada\n",
+        "ssh:-ada",     "ssh:1ada",    "ssh/:ada",   "ssh/0:ada",
+        "ssh/x:ada",    "ssh/65536:a", "ssh/22",     "ssh/22:",
+        "ssh:a\"b",     "ssh:a#b",     "ssh:%u",     "ssh:a@b",
+        "ssh:\303\244", "ssh2222:ada", "tcp/22:ada", "ssh:abcdefghijabcdefghijabcdefghij123",
+    };
+    assert_string_equal(logins_of("ssh:ada"), "ssh:ada");
+    assert_string_equal(logins_of("ssh:bob,ada,bob,_x.y-1"), "ssh:_x.y-1,ada,bob");
+    assert_string_equal(logins_of("ssh/22:ada"), "ssh:ada");
+    assert_string_equal(logins_of("ssh/2222:Ada"), "ssh/2222:Ada");
+    assert_string_equal(logins_of("ssh:a,ab,aa"), "ssh:a,aa,ab");
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        if (logins_of(bad[i]) != NULL)
+            fail_msg("%s", bad[i]);
+}
+
+PV_TEST(accounts_in_bytes_have_one_form)
+{
+    static const char *const bad[] = {"ada,ada", "bob,ada", ",ada", "ada,", "*", "a b", "ada\n"};
+    struct pv_logins l;
+    assert_ok(pv_logins_decode(pv_view("ada,bob", 7), &l));
+    assert_true(pv_logins_have(&l, "ada") && pv_logins_have(&l, "bob"));
+    assert_false(pv_logins_have(&l, "ad") || pv_logins_have(&l, "ada,bob") ||
+                 pv_logins_have(&l, "") || pv_logins_have(&l, "adabob"));
+    assert_ok(pv_logins_decode(pv_view(NULL, 0), &l));
+    assert_true(pv_logins_are_none(&l));
+    assert_false(pv_logins_have(&l, ""));
+    assert_int_equal(pv_logins_decode(pv_view("ada\0bob", 7), &l), PV_ERR_MALFORMED);
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_int_equal(pv_logins_decode(pv_view(bad[i], strlen(bad[i])), &l), PV_ERR_MALFORMED);
+}
+
+static void add_logins(struct pv_policy *p, bool allow, const char *text)
+{
+    struct pv_policy_rule r = {.place = pv_policy_count(p) + 1, .allow = allow};
+    if (pv_logins_are_meant(text))
+        assert_ok(pv_logins_parse(text, &r.ports, &r.logins));
+    else
+        assert_ok(pv_ports_parse(text, &r.ports));
+    assert_ok(pv_policy_add(p, &r));
+}
+
+/* A login is allowed by a rule that names the account, whatever else opens the port. */
+PV_TEST(a_rule_opens_the_accounts_that_it_names)
+{
+    static const uint8_t alice[PV_KEY_LEN] = {1}, pi[PV_KEY_LEN] = {2};
+    struct pv_policy *p;
+    assert_ok(pv_policy_new(&p));
+    add_logins(p, true, "all");
+    add_logins(p, true, "ssh:ada");
+    add_logins(p, false, "tcp/2222");
+    add_logins(p, true, "ssh/2222:bob");
+    add_logins(p, false, "ssh");
+    add_logins(p, true, "ssh:eve");
+    add_logins(p, true, "ssh/2223:bob");
+    pv_policy_finish(p);
+    assert_true(pv_policy_login(p, alice, pi, "ada").allow);
+    assert_int_equal(pv_policy_login(p, alice, pi, "ada").rule, 2);
+    assert_int_equal(pv_policy_login(p, alice, pi, "bob").rule, 7);
+    assert_false(pv_policy_login(p, alice, pi, "eve").allow);
+    assert_int_equal(pv_policy_login(p, alice, pi, "eve").rule, 5);
+    assert_false(pv_policy_login(p, alice, pi, "root").allow);
+    assert_int_equal(pv_policy_login(p, alice, pi, "root").rule, PV_RULE_DEFAULT);
+    pv_policy_free(p);
+}

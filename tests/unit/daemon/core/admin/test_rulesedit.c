@@ -349,6 +349,29 @@ PV_TEST(a_rule_that_is_there_is_not_made_again)
     assert_string_equal(in_order(), "tcp/22 tcp/22 tcp/22 tcp/22 tcp/23");
 }
 
+/* A rule that allows all of a port opens no account, and a rule that denies it closes all. */
+PV_TEST(a_rule_opens_accounts)
+{
+    show_answer(CAN("bob", "carol", "ssh:ada"));
+    add_rule("allow", "bob", "carol", "tcp/22", 0);
+    show_answer(CAN("bob", "carol", "ssh:ada"));
+    show_answer(SAY("allow", "bob", "carol", "ssh:bob,ada"));
+    show_answer(SAY("allow", "bob", "carol", "ssh:ada,bob"));
+    show_answer(CAN("bob", "carol", "ssh:ada"));
+    show_answer(CAN("carol", "bob", "ssh:ada"));
+    show_answer(CAN("bob", "carol", "ssh:ada,bob"));
+    show_answer(CAN("bob", "carol", "ssh:"));
+    show_answer(CAN("bob", "bob", "ssh:ada"));
+    show_answer(SAY("allow", "any", "carol", "ssh:ada"));
+    add_rule("deny", "any", "carol", "tcp/22", 1);
+    show_answer(CAN("bob", "carol", "ssh:ada"));
+    show_answer(SAY("allow", "bob", "carol", "ssh:eve"));
+    show_answer(SAY("allow", "bob", "any", "ssh:*"));
+    show_answer(SAY("deny", "bob", "carol", "ssh:ada"));
+    show_answer(SAY("allow", "bob", "192.168.1.0/24", "ssh:ada"));
+    show_answer(SAY("allow", "bob", "carol", "ssh,chat"));
+}
+
 /* Every command takes a name as the others do, this node's own, too. */
 PV_TEST(members_are_named_in_one_way)
 {

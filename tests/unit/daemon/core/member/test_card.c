@@ -151,12 +151,14 @@ PV_TEST(a_node_whose_database_was_put_back_goes_above_its_own_card)
 PV_TEST(host_keys_are_shown_at_once_and_above_a_card_without_them)
 {
     const struct pv_view keys = longest_hostkeys();
+    struct pv_sshkeys shown = {.len = keys.len}, logins = {.use = PV_SSHKEYS_LOGIN};
+    memcpy(shown.list, keys.ptr, keys.len);
     x.f.node.ways.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     assert_int_equal(own()->hostkeys.len, 0);
     for (int i = 0; i < 3; i++) {
-        pv_card_set_hostkeys(&x.f.node, keys, x.f.now);
+        pv_card_set_sshkeys(&x.f.node, &shown, x.f.now);
         fake_node_settle(&x.f);
     }
     assert_int_equal(fake_membership.given, 2);
@@ -166,9 +168,18 @@ PV_TEST(host_keys_are_shown_at_once_and_above_a_card_without_them)
     fake_node_wait(&x.f, PV_S(61));
     assert_int_equal(own()->serial, T0 + 1000001);
     assert_true(pv_view_equal(own()->hostkeys, keys));
-    pv_card_set_hostkeys(&x.f.node, pv_view(NULL, 0), x.f.now);
+    /* Of one kind and length: users' keys may be several of these. */
+    memcpy(logins.list, keys.ptr, 53);
+    logins.len = 53;
+    pv_card_set_sshkeys(&x.f.node, &logins, x.f.now);
+    fake_node_settle(&x.f);
+    assert_true(pv_view_equal(own()->hostkeys, keys));
+    assert_int_equal(own()->loginkeys.len, 53);
+    shown.len = 0;
+    pv_card_set_sshkeys(&x.f.node, &shown, x.f.now);
     fake_node_settle(&x.f);
     assert_int_equal(own()->hostkeys.len, 0);
+    assert_int_equal(own()->loginkeys.len, 53);
     assert_true(own()->offers.len > 0); /* of the other life, which this one does not touch */
 }
 
