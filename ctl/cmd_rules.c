@@ -251,6 +251,11 @@ static int print_can(struct pv_cli *cli, const json_t *body)
                 pv_json_text(body, "from", "?"), allowed ? "may" : "may not",
                 pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
                 pv_json_text(body, "why", "?"));
+    if (allowed && pv_json_bool(body, "login"))
+        pv_cli_note(cli,
+                    "The account is open if root of %s named it: `sudo p2pvpnctl ssh enable`. "
+                    "Keys count if %s announced them: `sudo p2pvpnctl ssh keys`",
+                    pv_json_text(body, "to", "?"), pv_json_text(body, "from", "?"));
     if (allowed && !pv_json_bool(body, "itself"))
         note_walls(cli, body);
     return allowed ? 0 : PV_CTLAPI_REFUSED;
@@ -260,7 +265,8 @@ static int print_can(struct pv_cli *cli, const json_t *body)
 static int fill_can(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char to[PV_CTLAPI_PEER_BUF];
-    const char *word = cli->args.word[1], *colon = strrchr(word, ':');
+    const char *word = cli->args.word[1], *login = strstr(word, ":ssh:");
+    const char *colon = login != NULL ? login : strrchr(word, ':');
     const char *port = colon == NULL ? "" : colon + 1;
     if (cli->args.n_words == 3) { /* as `allow` has it */
         colon = word + strlen(word);
@@ -314,7 +320,9 @@ static const char who_and_ports[] =
     "FROM and TO are a member's name, tag:NAME, or any. TO can also be a prefix\n"
     "behind a member. PORTS are all, ping, icmp, chat, files, ssh, http, https, dns,\n"
     "rdp, smb, tcp, udp, tcp/22, udp/5000-5010, 22 (TCP and UDP), or proto/47, which\n"
-    "is a protocol's number. Commas separate them. The first rule that matches both\n"
+    "is a protocol's number. Commas separate them. ssh:USER[,USER] opens sshd's port\n"
+    "and these accounts of TO, which root of TO has to name, too (ssh enable);\n"
+    "ssh/2222:USER is for an sshd at another port. The first rule that matches both\n"
     "nodes and the port decides. Answers always pass. Each node drops incoming\n"
     "packets that the rules deny. Only admins who may remove members can add rules.\n"
     "  --before N  insert it as rule N instead of last\n";
@@ -348,8 +356,10 @@ const struct pv_command pv_cmds_rules[] = {
         .args = "FROM TO:PORT",
         .summary = "tell whether the rules let FROM reach TO, and which rule decides",
         .details =
-            "PORT is 22 (TCP), udp/53, ping, proto/47, chat or files. The form FROM TO PORT\n"
-            "works too. Exit code 11: the rules do not allow it.\n",
+            "PORT is 22 (TCP), udp/53, ping, proto/47, chat, files, or ssh:USER, which asks\n"
+            "about an account. The form FROM TO PORT works too.\n"
+            "Exit code 11: the rules do not "
+            "allow it.\n",
         .example = "p2pvpnctl can alice bob:22",
         .words = {2, 3},
         .verb = {.cmd = PV_CTLAPI_CAN, .fill = fill_can, .print = print_can},

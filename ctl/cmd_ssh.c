@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cmd_ssh.c - what OpenSSH and p2pvpnd tell each other: the host keys of members for ssh, those of
- * this machine's sshd for members (adr 0126).
+ * this machine's sshd for members (adr 0126), and the keys of this machine's users (adr 0134).
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/netplan.h"
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/sshd.h"
 #include "proto/roster/sshkeys.h"
 #include "sys/net/sockaddr.h"
 
@@ -27,6 +29,7 @@ enum {
 /* Options of ssh announce. */
 enum {
     OPT_NONE,
+    OPT_ALL, /* of ssh disable */
 };
 
 /* --- known-hosts ------------------------------------------------------------------------------ */
@@ -201,10 +204,15 @@ static int add_file(struct pv_cli *cli, const char *path, struct pv_sshkeys *key
     if (f == NULL || ferror(f) != 0)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.200s: %s", path, strerror(errno));
     else if (pv_sshkeys_read(keys, pv_view(text, len)) > 0 || keys->len == before)
-        code = pv_cli_usage(cli,
-                            "%.200s holds no public host key of its own kind: give a .pub file of "
-                            "ed25519, ecdsa or RSA with 2,048 to 4,096 bits",
-                            path);
+        code =
+            pv_cli_usage(cli,
+                         keys->full ? "%.200s holds more keys than members are told: leave some out"
+                         : keys->use == PV_SSHKEYS_HOST
+                             ? "%.200s holds no public host key of its own kind: give a .pub "
+                               "file of ed25519, ecdsa or RSA with 2,048 to 4,096 bits"
+                             : "%.200s holds no other public key: give a .pub file of ed25519, "
+                               "ecdsa, a security key, or RSA with 2,048 to 4,096 bits",
+                         path);
     if (f != NULL)
         fclose(f);
     explicit_bzero(text, text == NULL ? 0 : FILE_MAX); /* it may be the private key */
@@ -216,7 +224,8 @@ static int add_file(struct pv_cli *cli, const char *path, struct pv_sshkeys *key
 static int put_keys(struct pv_cli *cli, const struct pv_sshkeys *keys,
                     struct pv_ctlapi_request *req)
 {
-    const size_t cap = (PV_SSHKEY_KINDS - 1) * PV_SSHKEY_LINE_BUF;
+    /* In base64, and a type of 35 characters at most in place of two bytes. */
+    const size_t cap = PV_SSHKEYS_MAX * 2 + PV_SSHKEYS_MAX / 51 * 40;
     struct pv_view list = pv_sshkeys_view(keys), key;
     req->text = malloc(cap);
     if (req->text == NULL)
@@ -232,6 +241,8 @@ static int fill_announce(struct pv_cli *cli, struct pv_ctlapi_request *req)
     struct pv_sshkeys keys = {.len = 0};
     const bool none = cli->args.value[OPT_NONE] != NULL;
     int code = 0;
+    if (cli->args.value[OPT_ALL] != NULL)
+        return pv_cli_usage(cli, "--all is said of disable");
     if (none && cli->args.n_words > 1)
         return pv_cli_usage(cli, "--none announces nothing: leave out the files");
     if (none) {
@@ -260,10 +271,83 @@ static int print_announced(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* --- keys ------------------------------------------------------------------------------------- */
+
+/* The files that ssh uses by itself, of whoever runs sudo. */
+static int add_own_files(struct pv_cli *cli, struct pv_sshkeys *keys)
+{
+    static const char *const names[] = {"ed25519", "ecdsa", "rsa", "ed25519_sk", "ecdsa_sk"};
+    const char *sudo = geteuid() == 0 ? getenv("SUDO_USER") : NULL;
+    const struct passwd *pw = sudo != NULL ? getpwnam(sudo) : getpwuid(geteuid());
+    char path[PATH_MAX];
+    int code = 0;
+    for (size_t i = 0; pw != NULL && i < PV_ARRAY_LEN(names) && code == 0; i++) {
+        snprintf(path, sizeof(path), "%s/.ssh/id_%s.pub", pw->pw_dir, names[i]);
+        if (access(path, F_OK) == 0)
+            code = add_file(cli, path, keys);
+    }
+    if (code == 0 && keys->len == 0)
+        code = pv_cli_usage(cli,
+                            "%.60s has no key that ssh uses by itself: name a .pub file, or "
+                            "make a key by ssh-keygen",
+                            pw == NULL ? "this user" : pw->pw_name);
+    return code;
+}
+
+static int print_keys(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *keys = json_object_get(body, "keys");
+    PV_EACH_JSON(keys, key)
+        pv_cli_say(cli, "%s", pv_json_string(key));
+    if (json_array_size(keys) > 0)
+        pv_cli_note(cli,
+                    "with these keys users of this machine log in to accounts that rules open");
+    else
+        pv_cli_note(cli, "no key is announced: `sudo p2pvpnctl ssh keys add FILE`");
+    return 0;
+}
+
+/* keys, keys add [FILE...], keys remove FILE...|all: which it is follows from the second word. */
+static int keys_verb(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    struct pv_sshkeys keys = {.use = PV_SSHKEYS_LOGIN};
+    const int n = cli->args.n_words;
+    const char *word = n > 1 ? cli->args.word[1] : "";
+    const bool add = strcmp(word, "add") == 0, drop = strcmp(word, "remove") == 0;
+    int code = 0;
+    if ((n > 1 && !add && !drop) || (drop && n == 2))
+        return pv_cli_usage(cli, "there is ssh keys, ssh keys add [FILE...] and ssh keys remove "
+                                 "FILE...|all");
+    req->cmd = add ? PV_CTLAPI_SSH_KEYS_ADD : drop ? PV_CTLAPI_SSH_KEYS_REMOVE : PV_CTLAPI_SSH_KEYS;
+    if (drop && n == 3 && strcmp(cli->args.word[2], "all") == 0) {
+        req->text = strdup("all");
+        return req->text == NULL ? pv_cli_no_memory(cli)
+                                 : pv_cli_ask_and_print(cli, req, print_keys);
+    }
+    if (add && n == 2)
+        code = add_own_files(cli, &keys);
+    for (int i = 2; i < n && code == 0; i++)
+        code = add_file(cli, cli->args.word[i], &keys);
+    if (code == 0 && (add || drop))
+        code = put_keys(cli, &keys, req);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, req, print_keys);
+}
+
+static int disable_verb(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    if (cli->args.value[OPT_NONE] != NULL)
+        return pv_cli_usage(cli, "--none is said of announce");
+    return pv_sshd_disable(cli, cli->args.value[OPT_ALL] != NULL);
+}
+
 static const struct pv_verb ssh_verbs[] = {
     {"known-hosts", 2, 2, PV_CTLAPI_SSH_KNOWN_HOSTS, .ask = known_hosts},
     {"announce", 1, PV_ARGS_MAX_WORDS, PV_CTLAPI_SSH_ANNOUNCE, fill_announce,
      .print = print_announced, .options = true},
+    {"keys", 1, PV_ARGS_MAX_WORDS, PV_CTLAPI_SSH_KEYS, .ask = keys_verb},
+    {"enable", 2, PV_ARGS_MAX_WORDS, PV_CTLAPI_SSH_KEYS, .ask = pv_sshd_enable},
+    {"disable", 1, 1, PV_CTLAPI_SSH_KEYS, .ask = disable_verb, .options = true},
+    {"authorized-keys", 3, 3, PV_CTLAPI_SSH_AUTHORIZED_KEYS, .ask = pv_sshd_authorized_keys},
     {.word = NULL},
 };
 
@@ -271,21 +355,33 @@ const struct pv_command pv_cmds_ssh[] = {
     {
         .name = "ssh",
         .keeps_root = true,
-        .args = "known-hosts HOST | announce [FILE...] [--none]",
-        .summary = "host keys of members for OpenSSH, so that ssh asks nothing",
+        .args =
+            "known-hosts HOST | announce [FILE...] [--none] | keys [add|remove [FILE...]] | enable "
+            "USER... | disable [--all] | authorized-keys USER FINGERPRINT",
+        .summary = "host keys and logins for OpenSSH, so that ssh asks nothing",
         .details =
             "  known-hosts HOST   print the host keys of member HOST for KnownHostsCommand of\n"
             "                     ssh_config; the exit code is 0 whatever happens\n"
             "  announce           tell members the host keys in /etc/ssh, as p2pvpnd does by\n"
             "                     itself within a minute\n"
             "  announce FILE...   tell members the keys in these .pub files instead\n"
-            "    --none           tell members no host key\n",
+            "    --none           tell members no host key\n"
+            "  keys               list the keys by which users of this machine log in elsewhere\n"
+            "  keys add [FILE...] tell members these .pub files, or those in your ~/.ssh\n"
+            "  keys remove FILE... or all\n"
+            "  enable USER...     have sshd ask p2pvpn which keys of members open these accounts,\n"
+            "                     and no others; a rule has to name them, too (allow ... "
+            "ssh:USER)\n"
+            "  disable            have sshd ask about no account\n"
+            "    --all            of any network of this machine\n"
+            "  authorized-keys    for sshd: print the key of this fingerprint if a member may log\n"
+            "                     in with it; the exit code is 0 whatever happens\n",
         .example = "p2pvpnctl ssh known-hosts pi",
-        .options = {[OPT_NONE] = {"none", 0, false}},
+        .options = {[OPT_NONE] = {"none", 0, false}, [OPT_ALL] = {"all", 0, false}},
         .words = {1, PV_ARGS_MAX_WORDS},
         .verbs = ssh_verbs,
-        .there = "there is ssh known-hosts HOST and ssh announce [FILE...]",
-        .misplaced = "--none is said of announce",
+        .there = "there is ssh known-hosts, announce, keys, enable, disable and authorized-keys",
+        .misplaced = "--none is said of announce, and --all of disable",
     },
     {.name = NULL},
 };

@@ -172,6 +172,11 @@ ok "upgraded; the longest silence was $(cat "$out/longest") ms"
 mkdir -p /var/lib/p2pvpn-work /etc/systemd/system/multi-user.target.wants
 echo '# work' >/etc/p2pvpn/work.conf
 ln -s /usr/lib/systemd/system/p2pvpnd@.service /etc/systemd/system/multi-user.target.wants/p2pvpnd@work.service
+# Accounts that members log in to, as `ssh enable` opens them, and somebody's own file.
+logins=/etc/ssh/sshd_config.d
+mkdir -p "$logins"
+echo '# Made by `p2pvpnctl ssh enable`, as by hand.' | tee "$logins/p2pvpn-logins.conf" >"$logins/p2pvpn-logins-work.conf"
+echo '# mine' >"$logins/p2pvpn-logins-mine.conf"
 for name in p2pvpn p2pvpn-coordinator; do
     if apt-get remove -y -q $name >"$out/apt" 2>&1; then fail "apt-get remove of $name leaves it running"; fi
     kill_as_said $name
@@ -183,6 +188,8 @@ nobody_runs || fail "something runs after removing"
 [ -s /var/lib/p2pvpn/identity.key ] && [ -s /var/lib/p2pvpn-coordinator/coordinator.key ] || fail "state is gone"
 grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo none >"$out/after"
 [ "$(tr -s ' ' <"$out/hosts")" = "$(cat "$out/after")" ] || fail "the line in nsswitch.conf is not as before"
+[ "$(ls "$logins")" = p2pvpn-logins-mine.conf ] || fail "removing leaves accounts open: $(ls "$logins")"
+rm "$logins/p2pvpn-logins-mine.conf"
 ok "removed; state stays"
 apt-get purge -y -q p2pvpn p2pvpn-coordinator p2pvpn-coordinator-postgres >"$out/apt" 2>&1 || fail "apt-get purge"
 left=$(find / -xdev \( -path /proc -o -path /src -o -path /tmp -o -path /var/log \) -prune -o -name '*p2pvpn*' -print)

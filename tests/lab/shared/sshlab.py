@@ -61,3 +61,52 @@ def known(a, host):
     if any(len(x) != 3 or x[0] != host for x in lines):
         raise AssertionError(f"ssh known-hosts {host}: {r.out}")
     return [x[1] for x in lines]
+
+
+def accounts(host, *names):
+    """Accounts with a shell and a home, and p2pvpnctl at a place that sshd runs programs from."""
+    lines = "".join(f"{name}:*:{3000 + i}:{3000 + i}::/run/homes/{name}:/bin/sh\n" for i, name in enumerate(names))
+    host.run("sh", "-ec", f"""
+        cp /etc/passwd /run/passwd
+        cat >>/run/passwd
+        mount --bind /run/passwd /etc/passwd
+        chmod 755 /run
+        mkdir -p /run/bin /run/sshd /etc/ssh/sshd_config.d
+        cp {host.lab.bin("p2pvpnctl")} /run/bin/p2pvpnctl
+        for name in {" ".join(names)}; do
+            mkdir -p /run/homes/$name/.ssh
+            chmod 755 /run/homes /run/homes/$name
+            chown -R $name /run/homes/$name
+        done
+    """, stdin=lines)
+
+
+def debian_sshd(host, *lines, include=True):
+    """An sshd with a configuration as Debian's, and no key file of the lab's. It reads it again by SIGHUP."""
+    text = ["Include /etc/ssh/sshd_config.d/*.conf"] * include + [
+        "UsePAM no", "KbdInteractiveAuthentication no", "PidFile /run/sshd.pid",
+        "Subsystem sftp /usr/lib/openssh/sftp-server", *lines]
+    host.run("sh", "-ec", "cat >/etc/ssh/sshd_config", stdin="\n".join(text) + "\n")
+    daemon = host.start("/usr/sbin/sshd", "-D", "-e", name="sshd")
+    wait("sshd to listen", lambda: daemon.must_run() or host.listens(22))
+    return daemon
+
+
+def new_key(host, *words):
+    """A key pair in /run/key of the host. Its fingerprint, as sshd has it."""
+    host.run("sh", "-ec", f"rm -f {host.home}/key*; ssh-keygen -q -N '' -f {host.home}/key", "sh", *words)
+    return host.run("ssh-keygen", "-lf", f"{host.home}/key.pub").out.split()[1]
+
+
+def ssh_words(host, *options):
+    return ["ssh", *options, "-i", f"{host.home}/key", "-o", "StrictHostKeyChecking=no", "-o",
+            "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o",
+            "ConnectTimeout=30", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
+
+
+def enter(a, user, host, *options, by=(), words=("id", "-un")):
+    """Returns who a is on the host after ssh as this user; "": it was not let in."""
+    r = a.run(*by, *ssh_words(a, *options), f"{user}@{host}", *words, check_rc=False)
+    if r.code not in (0, 255):
+        raise AssertionError(f"ssh {user}@{host}: {r}")
+    return r.out.strip()

@@ -170,3 +170,69 @@ PV_TEST(a_file_without_a_public_key_is_refused)
     assert_int_equal(RUN("ssh"), PV_CTLAPI_USAGE);
     assert_asked(NULL);
 }
+
+/* --- logins ----------------------------------------------------------------------------------- */
+
+#define PRINT  "SHA256:w++F5IQZP2pOeYA+mzshdvSPdRElauLv7B2o3g6+d84"
+#define MEMBER "{'ip4':'10.66.0.2','ip6':'fd00::2','key':'" ED25519 "'}"
+
+static void assert_sshd_told(const char *user, const char *print, const char *lines)
+{
+    assert_int_equal(RUN("ssh", "authorized-keys", user, print), 0);
+    assert_string_equal(t.err, "");
+    assert_string_equal(t.out, lines);
+}
+
+PV_TEST(sshd_is_told_a_members_key_and_its_addresses)
+{
+    answers("ssh_authorized_keys", OK("'members':[" MEMBER "]"));
+    assert_sshd_told("ada", PRINT, "from=\"10.66.0.2,fd00::2\" " ED25519 "\n");
+    assert_asked("'cmd':'ssh_authorized_keys','account':'ada','print':'" PRINT "'");
+    /* A key that sshd did not ask about is no answer. */
+    assert_sshd_told("ada", "SHA256:x", "");
+}
+
+/* A line begins with options for sshd, which has to believe them. */
+PV_TEST(a_captured_p2pvpnd_writes_no_option)
+{
+    answers("ssh_authorized_keys",
+            OK("'members':[{'ip4':'10.66.0.2\",command=\\\"id','ip6':'fd00::2','key':'" ED25519
+               "'},"
+               "{'ip4':'*','ip6':'fd00::2','key':'" ED25519 "'},"
+               "{'ip4':'10.66.0.0/16','ip6':'fd00::2','key':'" ED25519 "'},"
+               "{'ip6':'fd00::2','key':'" ED25519 "'},7,"
+               "{'ip4':'10.66.0.2','ip6':'fd00::2','key':'cert-authority " ED25519 "'},"
+               "{'ip4':'10.66.0.2','ip6':'fd00::2','key':'" ED25519 "\\nno-pty " ED2 "'}]"));
+    assert_sshd_told("ada", PRINT, "");
+    answers("ssh_authorized_keys",
+            OK("'members':[{'ip4':'10.66.0.2','ip6':'fd00::2','key':'" ED25519 " x\\n" ED2 "'}]"));
+    assert_sshd_told("ada", PRINT, "from=\"10.66.0.2,fd00::2\" " ED25519 "\n");
+}
+
+PV_TEST(sshd_goes_on_whatever_happens)
+{
+    answers("ssh_authorized_keys", "{'id':@,'ok':false,'code':4,'error':'no network'}\n");
+    assert_sshd_told("ada", PRINT, "");
+    answers("ssh_authorized_keys", "rubbish\n");
+    assert_sshd_told("ada", PRINT, "");
+    stop_daemon();
+    assert_sshd_told("ada", PRINT, "");
+    assert_sshd_told("a da", PRINT, "");
+    assert_sshd_told("../ada", PRINT, "");
+}
+
+PV_TEST(users_keys_are_announced_as_keys_and_nothing_else)
+{
+    answers("ssh_keys_add", OK("'keys':['" ED25519 "']"));
+    answers("ssh_keys_remove", OK("'keys':[]"));
+    const char *a = file_of("a.pub", ED25519 " me@lap\n" ED2 "\n");
+    assert_int_equal(RUN("ssh", "keys", "add", a), 0);
+    assert_asked("'cmd':'ssh_keys_add','keys':'" ED25519 "\\n" ED2 "'");
+    assert_string_equal(t.out, ED25519 "\n");
+    assert_int_equal(RUN("ssh", "keys", "remove", "all"), 0);
+    assert_int_equal(RUN("ssh", "keys", "remove"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("ssh", "keys", "drop", a), PV_CTLAPI_USAGE);
+    const char *key = file_of("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n");
+    assert_int_equal(RUN("ssh", "keys", "add", key), PV_CTLAPI_USAGE);
+    assert_one_line_error("give a .pub file");
+}
