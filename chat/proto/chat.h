@@ -16,10 +16,14 @@
 #define PV_CHAT_SEQ_MAX (UINT64_C(1) << 53)
 
 enum {
-    PV_CHAT_PORT = 2047,            /* TCP, on the overlay address, ours */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_CHAT_TEXT_MAX = 1024, /* rooms keep a frame of six times as much, twice */
+#else
     PV_CHAT_TEXT_MAX = PV_TEXT_MAX, /* bytes of UTF-8 in one message, without the NUL */
-    PV_CHAT_ID_LEN = 16,            /* bytes, random, drawn by the sender */
-    PV_CHAT_ID_TEXT = 22,           /* characters: an id in base64url */
+#endif
+    PV_CHAT_PORT = 2047,  /* TCP, on the overlay address, ours */
+    PV_CHAT_ID_LEN = 16,  /* bytes, random, drawn by the sender */
+    PV_CHAT_ID_TEXT = 22, /* characters: an id in base64url */
     PV_CHAT_ID_TEXT_BUF = PV_CHAT_ID_TEXT + 1,
     PV_CHAT_LINE_MAX = 6 * PV_CHAT_TEXT_MAX + 256, /* bytes with the newline: JSON writes a control
                                                       character of the text in 6 */

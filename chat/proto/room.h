@@ -28,6 +28,7 @@ enum {
     PV_ROOM_MAX_LEFT = 4,
     PV_ROOM_MAX_LOADED = 14,
     PV_ROOM_MAX_TEXTS = 24,
+    PV_ROOM_PAGE = 3072,
 #else
     PV_ROOM_MAX_MEMBERS = 64,   /* ours: nodes named in one room, its creator included */
     PV_ROOM_MAX_RECORDS = 256,  /* ours: of one room, texts not counted */
@@ -35,6 +36,7 @@ enum {
     PV_ROOM_MAX_LEFT = 128,     /* that it left; of more some are forgotten */
     PV_ROOM_MAX_LOADED = 320,   /* both, and some that were not forgotten before a restart */
     PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
+    PV_ROOM_PAGE = 49152,       /* ours: bytes of records in one frame, or one record */
 #endif
     PV_ROOM_PREFIX_LEN = 8, /* bytes of a record's hash */
 
@@ -43,7 +45,6 @@ enum {
     PV_ROOM_TEXT_OVERHEAD = PV_ROOM_HEAD + 8 + 8 + PV_SIGN_LEN,
     PV_ROOM_RECORD_MAX = PV_ROOM_TEXT_OVERHEAD + PV_CHAT_TEXT_MAX, /* the longest of all types */
 
-    PV_ROOM_PAGE = 49152,           /* ours: bytes of records in one frame, or one record */
     PV_ROOM_FRAME_MAX_RECORDS = 64, /* in one frame */
 };
 

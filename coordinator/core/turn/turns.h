@@ -35,7 +35,7 @@
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-    PV_TURNS_BATCH = 64, /* a server clears 2 KiB for each when it begins */
+    PV_TURNS_BATCH = 32, /* a server clears 2 KiB for each when it begins */
 #else
     PV_TURNS_BATCH = 4096, /* ours: datagrams a call; a deep queue makes long runs */
 #endif

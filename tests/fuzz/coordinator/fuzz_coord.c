@@ -230,7 +230,10 @@ static void say_line(struct world *w, struct pv_view line)
 static void set_tight(struct pv_coord_config *cfg)
 {
     static const struct pv_turns_config relay = {
-        .enabled = true, .relay_bind = {{.family = PV_AF_INET, .ip = {192, 0, 2, 9}}}};
+        .enabled = true,
+        .relay_bind = {{.family = PV_AF_INET, .ip = {192, 0, 2, 9}}},
+        .limits = {.relays = 16},
+    };
     static const struct pv_netlimits_table limits = {
         .all = {.members = 3, .statements = 12, .stored = 100}};
     cfg->relay = &relay;
@@ -265,6 +268,8 @@ static void load_network(struct world *w)
 static void start(struct world *w, uint8_t flags)
 {
     static const uint8_t secret[PV_CTL_SECRET_LEN] = {9};
+    /* Of thousands of relay sockets each one is looked at in the end of every run. */
+    static const struct pv_turns_config no_relay = {.limits = {.relays = 16}};
     bool several = (flags & SEVERAL) != 0, member = (flags & MEMBER) != 0;
     w->rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w->random};
     w->now = PV_S(100);
@@ -272,8 +277,11 @@ static void start(struct world *w, uint8_t flags)
     w->flags = flags;
     w->store.fails = (flags & STORE_FAILS) != 0;
     w->store.says = PV_HOME_TAKE;
-    struct pv_coord_config cfg = {
-        .sk = once.coordinator.sk, .secret = secret, .kem = &kem_double, .homes = several};
+    struct pv_coord_config cfg = {.sk = once.coordinator.sk,
+                                  .secret = secret,
+                                  .kem = &kem_double,
+                                  .homes = several,
+                                  .relay = &no_relay};
     if ((flags & TIGHT) != 0)
         set_tight(&cfg);
     must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
