@@ -83,8 +83,6 @@
     X(predict_or_map_there, "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or "  \
                             "a forwarded port in its router, or IPv6 on both sides")               \
     X(map_there, "switch on PCP or UPnP in its router, forward a port, or use IPv6 on both sides") \
-    X(measure_both, "`p2pvpnctl netcheck` at both sides says what keeps UDP back; a port "         \
-                    "forwarded to UDP %s here makes it direct")                                    \
     X(wait_for_checks, "wait %s s, then ask again: by then a way is found, or the cause")          \
     X(prefer_another, "an admin's `sudo p2pvpnctl network coordinators add URL`, with the URL of " \
                       "the one that is in use, prefers that")                                      \
@@ -138,12 +136,9 @@
                       "where systemd runs p2pvpnd restart it then")                                \
     X(other_name, "stop the program that has it, or choose another one (name in [interface] of "   \
                   "p2pvpnd.conf, or --tun)")                                                       \
-    X(allow_tun, "give p2pvpnd CAP_NET_ADMIN and access to /dev/net/tun (chmod 666 /dev/net/tun, " \
-                 "as udev does)")                                                                  \
     X(start_with_rights,                                                                           \
       "start it by its unit, or as root with a state directory that user p2pvpn can reach")        \
     X(set_sysctl, "set it yourself: `sudo sysctl -w net/%s=%s`")                                   \
-    X(fewer_prefixes, "use or offer fewer")                                                        \
     X(load_nf_tables, "`modprobe nf_tables`, of a container on its host")                          \
     X(stop_vpn, "stop that VPN")                                                                   \
     X(exit_off_first,                                                                              \
@@ -165,7 +160,6 @@
     X(admin_online, "bring an admin online once, or join again with a new token")                  \
     X(admin_online_later, "bring an admin online once if that lasts for more than a minute")       \
     X(tell_operator, "tell its operator")                                                          \
-    X(have_it_upgraded, "have its operator upgrade p2pvpn-coordinator")                            \
     X(set_phone_ports, "have its operator set [relay] phone-ports")                                \
     X(other_network, "use a member in another network")                                            \
     X(way_in, "switch PCP, NAT-PMP or UPnP on in the router, or forward this node's UDP port by "  \
@@ -183,7 +177,6 @@
     X(make_token, "make a token with `sudo p2pvpnctl invite`")                                     \
     X(give_to_root, "give it to root, or see notify in p2pvpnd(8)")                                \
     X(keep_to_owner, "chmod go-w it")                                                              \
-    X(start_as_root, "start p2pvpnd as root")                                                      \
     X(allow_in_apparmor, "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a "   \
                          "profile with `userns,`")                                                 \
     X(sysctl_as_root, "as root: sysctl %s")                                                        \

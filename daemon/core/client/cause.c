@@ -663,7 +663,7 @@ static bool not_found(const struct scene *s, struct pv_cause *c)
 {
     const pv_ns since = pv_peer_sought_since(s->p);
     return since != 0 && s->now >= since + FOUND_BY &&
-           say(c, PV_DO(measure_both, PV_STR("%u", s->n->given.udp_port)),
+           say(c, PV_DO(look_at_firewalls),
                "no direct way to %s was found in %s: %u checks have no answer, and %s of %s",
                s->name, PV_DURATION_STR((double)(s->now - since) / (double)PV_S(1)), s->seen.sent,
                s->their_public == NULL ? "no public address is known" : "none came", s->name);

@@ -352,10 +352,10 @@ const char *pv_ctlapi_error_said(const char *word)
 struct pv_remedy pv_ctlapi_error_todo(const char *word)
 {
     if (strcmp(word, pv_ctl_error_word(PV_CTL_E_STORAGE)) == 0 ||
-        strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0)
+        strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0 ||
+        strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0)
         return PV_DO(tell_operator);
-    return strcmp(word, pv_ctl_error_word(PV_CTL_E_VERSION)) == 0 ? PV_DO(have_it_upgraded)
-                                                                  : PV_DO_NOTHING;
+    return PV_DO_NOTHING;
 }
 
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)

@@ -28,7 +28,7 @@
 static struct pv_reason reason(int err)
 {
     if (err == EINVAL || err == ENOSYS)
-        return (struct pv_reason){"this kernel has no user namespaces", PV_DO(start_as_root)};
+        return (struct pv_reason){"this kernel has no user namespaces", PV_DO(give_rights)};
     if (err == ENOSPC || err == EUSERS || pv_switch_read("/proc/sys/user/max_user_namespaces") == 0)
         return (struct pv_reason){"no more are allowed",
                                   PV_DO(sysctl_as_root, "user.max_user_namespaces=1000")};

@@ -299,7 +299,8 @@ static int open_tun(struct helper_server *s, unsigned queues)
         return fail_reply(s, r, "make interface %s: the name is in use: %s", name,
                           PV_DO_STR(other_name));
     if (r == -EPERM || r == -EACCES)
-        return fail_reply(s, r, "make interface %s: not permitted: %s", name, PV_DO_STR(allow_tun));
+        return fail_reply(s, r, "make interface %s: not permitted: %s", name,
+                          PV_DO_STR(give_rights));
     return fail_reply(s, r, "make interface %s: %s", name, pv_strstatus(r));
 }
 

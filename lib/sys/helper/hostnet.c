@@ -300,8 +300,7 @@ static int set_table(struct pv_hostnet *net)
     char complaint[PV_IPCMD_ERROR_MAX];
     int r = pv_networds_nft(&net->plan, &net->host, net->text);
     if (r < 0) {
-        fault(net, "write rules for nft: there are too many prefixes: %s",
-              PV_DO_STR(fewer_prefixes));
+        fault(net, "write rules for nft: %s", pv_strstatus(r));
         return r;
     }
     if (strcmp(net->text, net->table_now) == 0 && (table_is_whole(net) || net->watch.nft_fd < 0))

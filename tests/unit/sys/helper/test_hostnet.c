@@ -524,6 +524,45 @@ PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
     assert_has(error, "start it by its unit");
     assert_int_equal(rules_of(PV_AF_INET), 0);
     pv_hostnet_end(other);
+    net = new_net(); /* a user of its own, as the unit gives it. remedy: start_with_rights */
+    set(net, &p);
+    assert_true(has_rules(net));
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
+}
+
+static void have_networks(bool some)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    if (!some) {
+        assert_ok(pv_ipcmd_run("link del dev many\n", complaint));
+        return;
+    }
+    assert_ok(pv_ipcmd_run(
+        "link add many type veth peer name far\nlink set far up\nlink set many up\n", complaint));
+    for (unsigned i = 0; i < PV_NETWORDS_LINKS + 9; i++)
+        assert_ok(pv_ipcmd_run(PV_STR("addr add 10.7.%u.1/24 dev many\n", i), complaint));
+}
+
+/* Those who use the exit would reach networks that nobody knows of. remedy: offer_prefixes */
+PV_TEST(a_host_with_too_many_networks_is_no_exit_until_it_has_fewer)
+{
+    struct pv_netplan_host host;
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    p.offered[p.n_offered++].prefix = test_prefix("0.0.0.0/0");
+    have_networks(true);
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_has(host.fault, "have fewer, or offer prefixes");
+    have_networks(false);
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_null(strstr(host.fault, "be an exit"));
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
 }
 
 static bool has_no_table_of_before(struct pv_hostnet *net)

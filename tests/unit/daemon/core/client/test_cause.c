@@ -178,7 +178,7 @@ PV_TEST(a_wait_for_a_way_has_an_end)
     x.f.now += PV_S(10);
     show_cause();
     assert_string_equal(find().code, "not_found");
-    assert_has(find().todo, "`p2pvpnctl netcheck` at both sides");
+    assert_has(find().todo, "look at the firewalls of both sides");
     fake_peers_path(&x, bob, &there);
     show_cause();
     pv_peer_use_path(bob, NULL, x.f.now);

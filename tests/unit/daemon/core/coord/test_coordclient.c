@@ -1115,6 +1115,7 @@ PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].why.todo.id, PV_REMEDY_tell_operator);
 }
 
+/* Its operator mends that. remedy: tell_operator */
 PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
 {
     start(1);

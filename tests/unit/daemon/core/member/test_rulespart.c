@@ -356,6 +356,26 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     assert_false(is_closed());
 }
 
+/* remedy: admin_online_later */
+PV_TEST_IN(an_admins_word_stands_for_a_list_that_does_not_come, start, stop)
+{
+    const struct item it = deny_ssh();
+    const struct keys k = keys_of(CAROL);
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    digest_of(&it, own);
+    struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    say(make_admin(&node->world, &node->world.root, &k, PV_RIGHT_REVOKE));
+    join_by_token_of(&it);
+    say(it);
+    if (!is_closed()) /* the token's word is enough */
+        join_by_token_of(&it);
+    fake_node_wait(node, PV_S(61));
+    assert_true(is_closed());
+    assert_true(fake_node_has_problem(node, "bring an admin online once if that lasts"));
+    answer(carol, own, true);
+    assert_false(is_closed());
+}
+
 /* remedy: keep_that_admin_online */
 PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
 {

@@ -749,6 +749,66 @@ PV_TEST(a_member_that_carries_none_says_why)
     assert_null(peer_of("phone"));
 }
 
+static void say_no(enum pv_gatewayat_why why)
+{
+    struct pv_gatewayat c, told = {.why = why};
+    (void)ask("'cmd':'export','name':'phone','peer':'nas'");
+    assert_true(sent(&c));
+    memcpy(told.phone, c.phone, sizeof(told.phone));
+    come(nas.peer, &told);
+}
+
+/* remedy: gateway_of_root, other_gateway */
+PV_TEST(another_member_carries_what_one_cannot)
+{
+    static const enum pv_gatewayat_why whys[] = {PV_GATEWAYAT_UNABLE, PV_GATEWAYAT_FULL};
+    const struct pv_addr at = pv_addr4(192, 0, 2, 8, 4711);
+    struct fake_far box;
+    struct pv_gatewayat c, told = {.names = true, .at = pv_addr4(203, 0, 113, 8, 50008)};
+    meet_nas();
+    fake_far_init(&x, &box, 42, "box", 42);
+    fake_far_talk(&x, &box, &at);
+    (void)sent(&c);
+    for (size_t i = 0; i < PV_ARRAY_LEN(whys); i++) {
+        const char *name = PV_STR("phone%zu", i);
+        say_no(whys[i]);
+        assert_has(fake_client_read(&x, client), whys[i] == PV_GATEWAYAT_FULL
+                                                     ? "name another member"
+                                                     : "name a member whose p2pvpnd root starts");
+        assert_string_equal(ask(PV_STR("'cmd':'export','name':'%s','peer':'box'", name)), "");
+        assert_true(sent(&c) && c.asks);
+        memcpy(told.phone, c.phone, sizeof(told.phone));
+        come(box.peer, &told);
+        assert_has(fake_client_read(&x, client), "203.0.113.8:50008");
+        assert_non_null(peer_of(name));
+    }
+}
+
+PV_TEST(a_gateway_that_is_away_is_named_with_its_endpoint)
+{
+    (void)ask("'cmd':'export','name':'phone','peer':'bob'");
+    x.f.now += PV_S(15);
+    fake_peers_settle(&x);
+    assert_has(fake_client_read(&x, client), "--endpoint ADDRESS:PORT");
+    assert_null(peer_of("phone"));
+    (void)ask(test_given("export phone peer bob endpoint")); /* remedy: name_endpoint */
+    assert_int_equal(pv_peer_by(peer_of("phone")), pv_peer_id(bob));
+}
+
+PV_TEST(where_udp_is_blocked_a_member_elsewhere_carries_the_phone)
+{
+    struct pv_gatewayat c, told = {.names = true, .at = pv_addr4(203, 0, 113, 7, 50007)};
+    meet_nas();
+    x.f.node.ways.udp_blocked = true;
+    assert_has(ask("'cmd':'export','name':'phone'"), "use a member in another network");
+    (void)ask("'cmd':'export','name':'phone','peer':'nas'"); /* remedy: other_network */
+    assert_true(sent(&c) && c.asks);
+    memcpy(told.phone, c.phone, sizeof(told.phone));
+    come(nas.peer, &told);
+    assert_has(fake_client_read(&x, client), "203.0.113.7:50007");
+    assert_non_null(peer_of("phone"));
+}
+
 /* Nas, who is an admin, asks this node. */
 static bool nas_asks(struct pv_gatewayat *ret)
 {
