@@ -1,0 +1,1436 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * play.c - reads scenarios of chat (docs/TESTING.md "Scenarios of chat") and plays them in the
+ * world (world.h). A line is a sentence, and each sentence is a row of the table at the end of this
+ * file.
+ *
+ * usage: chat_scenarios [FILE.chat...]     all of tests/chat without an argument
+ * PV_SCENARIO=WORDS plays those whose names contain the words.
+ */
+#include <ctype.h>
+#include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <jansson.h>
+
+#include "base/jsonread.h"
+#include "crypto/ct.h"
+#include "tests/chat/world.h"
+
+enum {
+    MAX_WORDS = 40,
+    MAX_SAID = 4096,
+    MAX_LINE = 4096,
+    MAX_TEXT = 70000,
+};
+
+/* One word of a line, or a text in quotes. */
+struct word {
+    bool quoted;
+    bool is_id; /* @"text": the id of the message with that text */
+    char *text; /* in the line's buffer */
+};
+
+/* A line that somebody said, and that p2pvpnd took, or (maybe) may have. */
+struct said {
+    const struct world_node *from;
+    char to[PV_NAME_BUF + 1];
+    char text[32];
+    bool maybe;
+};
+
+static struct {
+    const char *file;
+    unsigned line;
+    char scenario[MAX_LINE];
+    char sentence[MAX_LINE];
+    jmp_buf failed;
+    unsigned n_failed, n_played;
+    bool in_scenario, skips;
+    unsigned count; /* stands for % in a text */
+    struct said said[MAX_SAID];
+    size_t n_said;
+    char room[WORLD_MAX][PV_NAME_BUF + 1]; /* that each machine is in, of the last one */
+} play;
+
+/* What the placeholders of a sentence stand for, in their order. */
+static struct {
+    struct world_node *node[WORLD_MAX];
+    size_t n_nodes, n_words, n_texts, n_numbers;
+    const char *word[4], *text[4];
+    uint64_t number[4];
+    const struct word *rest; /* behind "…" */
+    size_t n_rest;
+} a;
+
+static const char *why_not; /* behind "it is not so" */
+
+static void complain(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void complain(const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "%s:%u: %s\n    %s\n    ", play.file, play.line, play.scenario, play.sentence);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    longjmp(play.failed, 1);
+}
+
+/* --- what users do ------------------------------------------------------------------------- */
+
+static struct world_text request;
+
+static void add(const char *text)
+{
+    world_text_add(&request, text, strlen(text));
+}
+
+/* "key":"value", with what JSON wants escaped. */
+static void add_field(const char *key, const char *value)
+{
+    json_t *string = json_string(value);
+    char *text = json_dumps(string, JSON_ENCODE_ANY);
+    if (text == NULL)
+        complain("a text is no UTF-8");
+    if (request.len > 0)
+        add(",");
+    add("\"");
+    add(key);
+    add("\":");
+    add(text);
+    free(text);
+    json_decref(string);
+}
+
+static void begin_request(const char *cmd)
+{
+    request.len = 0;
+    add_field("cmd", cmd);
+}
+
+/* A machine is meant by its present name. */
+static const char *name_of(const char *word)
+{
+    const struct world_node *n = world_find(word);
+    return n == NULL ? word : n->name;
+}
+
+static struct world_node *running(struct world_node *n)
+{
+    if (n->chat == NULL)
+        complain("%s does not run", n->handle);
+    return n;
+}
+
+static bool ask(struct world_node *n)
+{
+    const char *answer = world_answer(running(n), request.text);
+    return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
+}
+
+static void must_ask(struct world_node *n)
+{
+    if (!ask(n))
+        complain("the answer is %s", n->answer.text == NULL ? "missing" : n->answer.text);
+}
+
+static json_t *history(struct world_node *n)
+{
+    const struct world_text kept = n->answer;
+    n->answer = (struct world_text){NULL, 0};
+    const char *answer = world_answer(running(n), "\"cmd\":\"history\",\"limit\":1000");
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+    free(n->answer.text);
+    n->answer = kept;
+    if (json_object_get(root, "messages") == NULL)
+        complain("%s shows no history", n->handle);
+    return root;
+}
+
+static const char *id_of(struct world_node *n, const char *text)
+{
+    static char id[64];
+    json_t *root = history(n);
+    id[0] = '\0';
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
+        if (strcmp(pv_json_text(m, "text", ""), text) == 0)
+            snprintf(id, sizeof(id), "%s", pv_json_text(m, "id", ""));
+    }
+    json_decref(root);
+    if (id[0] == '\0')
+        complain("%s has no \"%s\"", n->handle, text);
+    return id;
+}
+
+static void note_said(const struct world_node *from, const char *to, const char *text, bool maybe)
+{
+    if (play.n_said == MAX_SAID)
+        complain("too many lines");
+    struct said *s = &play.said[play.n_said++];
+    *s = (struct said){.from = from, .maybe = maybe};
+    snprintf(s->to, sizeof(s->to), "%s", to);
+    snprintf(s->text, sizeof(s->text), "%s", text);
+}
+
+static void ask_to_say(const struct world_node *n, const char *text, const char *to)
+{
+    begin_request("send");
+    add_field("peer", name_of(to));
+    add_field("text", text);
+}
+
+static bool says(void)
+{
+    ask_to_say(a.node[0], a.text[0], a.word[0]);
+    must_ask(a.node[0]);
+    note_said(a.node[0], a.word[0], a.text[0], false);
+    return true;
+}
+
+static bool tries_to_say(void)
+{
+    ask_to_say(a.node[0], a.text[0], a.word[0]);
+    if (ask(a.node[0]))
+        note_said(a.node[0], a.word[0], a.text[0], false);
+    return true;
+}
+
+static bool begins_to_say(void)
+{
+    ask_to_say(a.node[0], a.text[0], a.word[0]);
+    world_ask(running(a.node[0]), request.text);
+    note_said(a.node[0], a.word[0], a.text[0], true);
+    return true;
+}
+
+static bool asks(void)
+{
+    begin_request(a.word[0]);
+    for (size_t i = 0; i + 1 < a.n_rest; i += 2) {
+        const char *key = a.rest[i].text, *value = a.rest[i + 1].text;
+        const bool plain = !a.rest[i + 1].quoted &&
+                           (isdigit((unsigned char)value[0]) || strcmp(value, "true") == 0);
+        if (a.rest[i + 1].is_id) {
+            const struct world_text kept = request;
+            const char *id = id_of(a.node[0], value);
+            request = kept;
+            add_field(key, id);
+        } else if (plain) {
+            add(",\"");
+            add(key);
+            add("\":");
+            add(value);
+        } else {
+            add_field(key, a.rest[i + 1].quoted ? value : name_of(value));
+        }
+    }
+    (void)ask(a.node[0]);
+    return true;
+}
+
+static void ask_room(const char *cmd, const char *room, const struct world_node *whom)
+{
+    begin_request(cmd);
+    add_field("room", room);
+    if (whom != NULL)
+        add_field("peer", whom->name);
+    must_ask(a.node[0]);
+}
+
+static bool makes_room(void)
+{
+    ask_room("room_create", a.word[0], NULL);
+    snprintf(play.room[world_index(a.node[0])], sizeof(play.room[0]), "#%s", a.word[0]);
+    return true;
+}
+
+static bool invites(void)
+{
+    ask_room("room_invite", a.word[0], a.node[1]);
+    return true;
+}
+
+static bool enters(void)
+{
+    ask_room("room_accept", a.word[0], NULL);
+    snprintf(play.room[world_index(a.node[0])], sizeof(play.room[0]), "%s", a.word[0]);
+    return true;
+}
+
+static bool leaves_room(void)
+{
+    ask_room("room_leave", a.word[0], NULL);
+    play.room[world_index(a.node[0])][0] = '\0';
+    return true;
+}
+
+static bool offers(void)
+{
+    static int handle = 100;
+    world_pass(running(a.node[0]), ++handle, a.number[0]);
+    begin_request("file_send");
+    add_field("peer", name_of(a.word[0]));
+    add_field("file", a.text[0]);
+    (void)ask(a.node[0]);
+    return true;
+}
+
+static bool about_file(const char *cmd)
+{
+    char number[32];
+    begin_request(cmd);
+    snprintf(number, sizeof(number), ",\"number\":%llu", (unsigned long long)a.number[0]);
+    add(number);
+    (void)ask(a.node[0]);
+    return true;
+}
+
+static bool accepts_file(void)
+{
+    return about_file("file_accept");
+}
+
+static bool stops_file(void)
+{
+    return about_file("file_stop");
+}
+
+static bool saves_file(void)
+{
+    return about_file("file_saved");
+}
+
+static bool gets_file(void)
+{
+    return about_file("file_get");
+}
+
+/* --- what happens -------------------------------------------------------------------------- */
+
+static bool waits(void)
+{
+    world_run(a.number[0]);
+    return true;
+}
+
+static bool kills(void)
+{
+    world_kill(a.node[0]);
+    return true;
+}
+
+static bool starts(void)
+{
+    world_start(a.node[0]);
+    return true;
+}
+
+static bool stops(void)
+{
+    world_stop(a.node[0]);
+    return true;
+}
+
+static bool restarts(void)
+{
+    world_kill(a.node[0]);
+    world_start(a.node[0]);
+    return true;
+}
+
+/* b NULL: from everybody. */
+static void set_cut(const struct world_node *n, const struct world_node *b, bool cut)
+{
+    for (size_t j = 0; j < world.n_nodes; j++) {
+        if (&world.n[j] != n && (b == NULL || b == &world.n[j]))
+            world.cut[world_index(n)][j] = world.cut[j][world_index(n)] = cut;
+    }
+    world_changed();
+}
+
+static bool cuts(void)
+{
+    set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, true);
+    if (a.n_numbers > 0) {
+        world_run(a.number[0]);
+        set_cut(a.node[0], NULL, false);
+    }
+    return true;
+}
+
+static bool heals(void)
+{
+    set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, false);
+    return true;
+}
+
+static bool breaks(void)
+{
+    world_cut_streams(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL);
+    return true;
+}
+
+static bool goes_silent(void)
+{
+    world.silent[world_index(a.node[0])][world_index(a.node[1])] = true;
+    return true;
+}
+
+static bool is_heard(void)
+{
+    world.silent[world_index(a.node[0])][world_index(a.node[1])] = false;
+    return true;
+}
+
+static bool set_rule(bool denied)
+{
+    const bool files = strcmp(a.word[0], "files") == 0, to = strcmp(a.word[1], "to") == 0;
+    if ((!files && strcmp(a.word[0], "chat") != 0) || (!to && strcmp(a.word[1], "from") != 0))
+        complain("a rule is about chat or files, from or to");
+    world.denied[world_index(a.node[0])][world_index(a.node[1])]
+                [files ? PV_OVERLAY_FILES : PV_OVERLAY_CHAT][to] = denied;
+    world_tell_own(a.node[0], PV_OVERLAY_RULES);
+    return true;
+}
+
+static bool denies(void)
+{
+    return set_rule(true);
+}
+
+static bool allows(void)
+{
+    return set_rule(false);
+}
+
+/* One of these words; complains of others. */
+static int one_of(const char *word, const char *const *words)
+{
+    for (int i = 0; words[i] != NULL; i++) {
+        if (strcmp(words[i], word) == 0)
+            return i;
+    }
+    complain("\"%s\" is not known here", word);
+}
+
+static bool sets_disk(void)
+{
+    static const char *const words[] = {"fine", "low", "full", "hung", "off", NULL};
+    a.node[0]->disk = (enum world_disk)one_of(a.word[0], words);
+    return true;
+}
+
+static bool slows_store(void)
+{
+    a.node[0]->job_time = a.number[0];
+    return true;
+}
+
+static bool sets_interface(void)
+{
+    static const char *const words[] = {"down", "up", NULL};
+    a.node[0]->up = one_of(a.word[0], words) == 1;
+    world_tell_own(a.node[0], PV_OVERLAY_OVERLAY);
+    world_changed();
+    return true;
+}
+
+static bool jumps(void)
+{
+    a.node[0]->wall_off_us += (int64_t)(a.number[0] / 1000);
+    return true;
+}
+
+static bool renames(void)
+{
+    memcpy(a.node[0]->former_name, a.node[0]->name, sizeof(a.node[0]->name));
+    snprintf(a.node[0]->name, sizeof(a.node[0]->name), "%s", a.word[0]);
+    world_tell_own(a.node[0], PV_OVERLAY_NETWORK);
+    world_tell_all(a.node[0], PV_OVERLAY_NEWS_MEMBER);
+    return true;
+}
+
+static bool removes(void)
+{
+    world_gone(a.node[0], PV_OVERLAY_REMOVED);
+    return true;
+}
+
+static bool leaves(void)
+{
+    world_gone(a.node[0], PV_OVERLAY_LEFT);
+    return true;
+}
+
+static bool becomes_phone(void)
+{
+    world_kill(a.node[0]);
+    a.node[0]->kind = PV_OVERLAY_PHONE;
+    world_tell_all(a.node[0], PV_OVERLAY_NEWS_MEMBER);
+    return true;
+}
+
+static bool joins(void)
+{
+    struct world_node *n = world_find(a.word[0]);
+    if (n == NULL)
+        n = world_add(a.word[0]);
+    if (n == NULL)
+        complain("too many machines");
+    n->kind = PV_OVERLAY_MEMBER;
+    world_tell_own(n, PV_OVERLAY_NETWORK);
+    world_tell_all(n, PV_OVERLAY_NEWS_MEMBER);
+    world_start(n);
+    world_changed();
+    world_run(PV_S(1));
+    return true;
+}
+
+static bool joins_by(void)
+{
+    const struct world_node *by = a.node[0];
+    struct world_node *n = world_add(a.word[0]);
+    if (n == NULL)
+        complain("too many machines");
+    n->by = by;
+    a.word[0] = n->handle;
+    return joins();
+}
+
+static bool sets_program(void)
+{
+    static const char *const words[] = {"works", "fails", NULL};
+    world.program_fails = one_of(a.word[0], words) == 1;
+    return true;
+}
+
+static bool sets_program_time(void)
+{
+    world.program_time = a.number[0];
+    return true;
+}
+
+static bool network(void)
+{
+    for (size_t i = 0; i < a.n_rest; i++) {
+        if (world_add(a.rest[i].text) == NULL)
+            complain("too many machines");
+    }
+    for (size_t i = 0; i < world.n_nodes; i++)
+        world_start(&world.n[i]);
+    world_run(PV_S(1));
+    return true;
+}
+
+static bool coordinator(void)
+{
+    static const char *const words[] = {"goes", "returns", NULL};
+    if (strcmp(a.word[0], "forgets") == 0) {
+        world_forget_copies();
+        return true;
+    }
+    world.no_coordinator = one_of(a.word[0], words) == 0;
+    world_changed();
+    return true;
+}
+
+static bool coordinator_answers(void)
+{
+    static const char *const words[] = {"well", "full", "limit", "storage", "forbidden", NULL};
+    static const enum pv_ctl_error errors[] = {PV_CTL_E_NONE, PV_CTL_E_FULL, PV_CTL_E_LIMIT,
+                                               PV_CTL_E_STORAGE, PV_CTL_E_NOT_ALLOWED};
+    world.refuses = errors[one_of(a.word[0], words)];
+    return true;
+}
+
+static bool signs(void)
+{
+    static const char *const words[] = {"on", "off", NULL};
+    a.node[0]->signed_off = one_of(a.word[0], words) == 1;
+    world_changed();
+    return true;
+}
+
+/* A setting holds from the next start on. */
+static bool set_again(void)
+{
+    if (a.node[0]->chat == NULL)
+        return true;
+    restarts();
+    world_run(PV_S(1));
+    return true;
+}
+
+static bool keeps(void)
+{
+    a.node[0]->given.keep_s = a.number[0] / PV_S(1);
+    return set_again();
+}
+
+static bool has_room(void)
+{
+    a.node[0]->max_bytes = a.number[0];
+    return true;
+}
+
+static bool takes_more(void)
+{
+    world_leave_room(a.node[0], a.node[1], (unsigned)a.number[0]);
+    return true;
+}
+
+static bool changes_client(void)
+{
+    world_change_client(running(a.node[0]));
+    return true;
+}
+
+static bool accepts_up_to(void)
+{
+    struct pv_auto_accept *rule = &a.node[0]->accept[a.node[0]->n_accept++];
+    snprintf(rule->name, sizeof(rule->name), "%s",
+             strcmp(a.word[0], "everybody") == 0 ? "" : a.word[0]);
+    rule->max = a.number[0];
+    return set_again();
+}
+
+static bool resumes(void)
+{
+    world.now += a.number[0];
+    world_tell_own(a.node[0], PV_OVERLAY_RESUMED);
+    return true;
+}
+
+static bool has_trait(void)
+{
+    static const char *const words[] = {"plain-text", "copies", "program", "proof",
+                                        "rules",      "door",   NULL};
+    struct world_node *n = a.node[0];
+    const bool without = strcmp(a.word[0], "has-no") == 0;
+    switch (one_of(a.word[1], words)) {
+    case 0:
+        n->given.plain_off = without;
+        return set_again();
+    case 1:
+        n->given.store = !without;
+        return set_again();
+    case 2:
+        n->given.notify = !without;
+        return set_again();
+    case 3:
+        n->no_proof = without;
+        world_tell_all(n, PV_OVERLAY_NEWS_LINK);
+        return set_again();
+    case 4:
+        n->no_rules = without;
+        world_tell_own(n, PV_OVERLAY_RULES);
+        return true;
+    default:
+        n->deaf = without;
+        return true;
+    }
+}
+
+static bool connects(void)
+{
+    world_dial(a.node[0], a.node[1]);
+    world_run(PV_MS(100));
+    return true;
+}
+
+static bool types(void)
+{
+    world_type(a.node[0], a.text[0], strlen(a.text[0]));
+    world_run(PV_MS(100));
+    return true;
+}
+
+static bool types_at_once(void)
+{
+    world_type(a.node[0], a.text[0], strlen(a.text[0]));
+    return true;
+}
+
+static bool hangs_up(void)
+{
+    world_hang_up(a.node[0]);
+    world_run(PV_MS(100));
+    return true;
+}
+
+static bool sets_rate(void)
+{
+    world.file_rate = a.number[0];
+    return true;
+}
+
+static bool spoils(void)
+{
+    static const char *const words[] = {"sound", "spoilt", NULL};
+    world.spoils = one_of(a.word[0], words) == 1;
+    return true;
+}
+
+static bool forgets(void)
+{
+    struct world_node *n = a.node[0];
+    struct world_text *const texts[] = {&n->heard, &n->log, &n->ran};
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        texts[i]->len = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        world_text_add(texts[i], "", 0);
+    n->opened = n->wanted = n->released = n->passed = n->jobs_done = 0;
+    return true;
+}
+
+/* --- accidents ----------------------------------------------------------------------------- */
+
+static uint32_t draw(uint32_t n)
+{
+    return (uint32_t)(test_rng_next(&world.rng) % n);
+}
+
+static void one_accident(struct world_node *n, struct world_node *other)
+{
+    switch (draw(8)) {
+    case 0:
+        world_kill(n);
+        break;
+    case 1:
+        world_stop(n);
+        break;
+    case 2:
+        set_cut(n, other, true);
+        break;
+    case 3:
+        set_cut(n, other, false);
+        break;
+    case 4:
+        world_cut_streams(n, other);
+        break;
+    case 5:
+        n->disk = draw(2) == 0 ? WORLD_DISK_FULL : WORLD_DISK_FINE;
+        break;
+    case 6:
+        world.no_coordinator = draw(3) == 0;
+        world_changed();
+        break;
+    default:
+        world_start(n);
+        break;
+    }
+}
+
+static void say_anything(struct world_node *n, const struct world_node *other, unsigned i)
+{
+    char text[32];
+    const char *room = play.room[world_index(n)];
+    const char *to = room[0] != '\0' && draw(2) == 0 ? room : other->handle;
+    if (n->chat == NULL)
+        return;
+    snprintf(text, sizeof(text), "anything %u", i);
+    ask_to_say(n, text, to);
+    const bool waits_for_it = draw(2) == 0;
+    if (!waits_for_it)
+        world_ask(n, request.text);
+    if (!waits_for_it || ask(n))
+        note_said(n, to, text, !waits_for_it);
+}
+
+/* Then everything is repaired. */
+static bool trouble(void)
+{
+    world.rng.state = a.number[1];
+    for (unsigned i = 0; i < a.number[0]; i++) {
+        struct world_node *n = &world.n[draw((uint32_t)world.n_nodes)];
+        struct world_node *other = &world.n[draw((uint32_t)world.n_nodes)];
+        if (n == other)
+            continue;
+        if (draw(3) == 0)
+            one_accident(n, other);
+        else
+            say_anything(n, other, i);
+        world_run(draw(4) == 0 ? PV_MS(draw(30000)) : PV_MS(draw(60)));
+    }
+    world.no_coordinator = false;
+    for (size_t i = 0; i < world.n_nodes; i++) {
+        world.n[i].disk = WORLD_DISK_FINE;
+        set_cut(&world.n[i], NULL, false);
+        world_start(&world.n[i]);
+    }
+    return true;
+}
+
+/* --- what is so ---------------------------------------------------------------------------- */
+
+static size_t count_in(const char *text, const char *part)
+{
+    char *quoted = test_quotes(strdup(part));
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, quoted)) != NULL; at++)
+        n++;
+    free(quoted);
+    return n;
+}
+
+static size_t count_lines(struct world_node *n, const char *text, const char *state)
+{
+    size_t count = 0;
+    json_t *root = history(n);
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
+        count += (text == NULL || strcmp(pv_json_text(m, "text", ""), text) == 0) &&
+                 (state == NULL || strcmp(pv_json_text(m, "state", ""), state) == 0);
+    }
+    json_decref(root);
+    return count;
+}
+
+static bool has_once(void)
+{
+    return count_lines(a.node[0], a.text[0], NULL) == 1;
+}
+
+static bool has_never(void)
+{
+    return count_lines(a.node[0], a.text[0], NULL) == 0;
+}
+
+static bool has_lines(void)
+{
+    return count_lines(a.node[0], NULL, NULL) == a.number[0];
+}
+
+static bool shows(void)
+{
+    return count_lines(a.node[0], a.text[0], a.word[0]) == 1;
+}
+
+static bool answer_of(const struct world_node *n, bool has)
+{
+    return n->answer.text != NULL && (count_in(n->answer.text, a.text[0]) > 0) == has;
+}
+
+static bool is_told(void)
+{
+    return answer_of(a.node[0], true);
+}
+
+static bool is_not_told(void)
+{
+    return answer_of(a.node[0], false);
+}
+
+static bool heard(void)
+{
+    return count_in(world_text(&a.node[0]->heard), a.text[0]) > 0;
+}
+
+static bool heard_times(void)
+{
+    return count_in(world_text(&a.node[0]->heard), a.text[0]) == a.number[0];
+}
+
+static bool logged_times(void)
+{
+    return count_in(world_text(&a.node[0]->log), a.text[0]) == a.number[0];
+}
+
+static bool logged(void)
+{
+    return count_in(world_text(&a.node[0]->log), a.text[0]) > 0;
+}
+
+static bool ran_times(void)
+{
+    return count_in(world_text(&a.node[0]->ran), a.text[0]) == a.number[0];
+}
+
+static bool status_has(void)
+{
+    return count_in(world_status(a.node[0]), a.text[0]) > 0;
+}
+
+static bool status_lacks(void)
+{
+    return !status_has();
+}
+
+static bool have_connections(void)
+{
+    return world_streams(a.node[0], a.node[1]) == a.number[0];
+}
+
+static bool opened_at_most(void)
+{
+    return a.node[0]->opened <= a.number[0];
+}
+
+static bool wanted(void)
+{
+    return a.node[0]->wanted >= a.number[0];
+}
+
+static bool worked_at_most(void)
+{
+    return a.node[0]->jobs_done <= a.number[0];
+}
+
+static bool copies_wait(void)
+{
+    return world_copies(a.node[0]) == a.number[0];
+}
+
+static bool counts(void)
+{
+    uint64_t unread, queued;
+    return world_count(running(a.node[0]), &unread, &queued) && unread == a.number[0] &&
+           queued == a.number[1];
+}
+
+static bool cannot_count(void)
+{
+    uint64_t unread, queued;
+    return !world_count(running(a.node[0]), &unread, &queued);
+}
+
+static bool has_in_order(void)
+{
+    struct world_text all = {NULL, 0};
+    json_t *root = history(a.node[0]);
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
+        if (json_is_true(json_object_get(m, "own")))
+            continue;
+        const char *text = pv_json_text(m, "text", "");
+        world_text_add(&all, " ", all.len > 0);
+        world_text_add(&all, text, strlen(text));
+    }
+    json_decref(root);
+    const bool is = strcmp(world_text(&all), a.text[0]) == 0;
+    static char got[512];
+    snprintf(got, sizeof(got), "it has \"%.480s\"", world_text(&all));
+    why_not = got;
+    free(all.text);
+    return is;
+}
+
+static bool says_why(void)
+{
+    return count_in(world_held(a.node[0], a.node[1]), a.text[0]) > 0;
+}
+
+static bool says_no_why(void)
+{
+    return world_held(a.node[0], a.node[1])[0] == '\0';
+}
+
+static bool released(void)
+{
+    return a.node[0]->released == a.number[0];
+}
+
+static bool passed(void)
+{
+    return a.node[0]->passed == a.number[0];
+}
+
+static bool reads(void)
+{
+    const char *text = world_typed_back(a.node[0]);
+    return text != NULL && count_in(text, a.text[0]) > 0;
+}
+
+static bool reads_nothing(void)
+{
+    const char *text = world_typed_back(a.node[0]);
+    return text != NULL && text[0] == '\0';
+}
+
+static bool is_hung_up_on(void)
+{
+    return world_typed_back(a.node[0]) == NULL;
+}
+
+/* The file's JSON has this. */
+static bool file_has(void)
+{
+    const struct world_text kept = a.node[0]->answer;
+    a.node[0]->answer = (struct world_text){NULL, 0};
+    const char *answer = world_answer(running(a.node[0]), "\"cmd\":\"files\"");
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+    bool has = false;
+    PV_EACH_JSON(json_object_get(root, "files"), f) {
+        char *text = json_dumps(f, JSON_COMPACT);
+        has = has || (strcmp(pv_json_text(f, "name", ""), a.text[0]) == 0 &&
+                      count_in(text, a.text[1]) > 0);
+        free(text);
+    }
+    json_decref(root);
+    free(a.node[0]->answer.text);
+    a.node[0]->answer = kept;
+    return has;
+}
+
+/* All that somebody said to this machine, or in its room, is there once and in order. */
+static const char *look_through(struct world_node *n, const struct world_node *from)
+{
+    static char why[MAX_LINE];
+    json_t *root = history(n);
+    for (int rooms = 0; rooms < 2; rooms++) {
+        const char *to = rooms ? play.room[world_index(n)] : n->handle;
+        size_t k = 0;
+        PV_EACH_JSON(json_object_get(root, "messages"), m) {
+            const char *text = pv_json_text(m, "text", "");
+            const bool in_room = json_is_string(json_object_get(m, "room"));
+            if (in_room != (rooms != 0) || strcmp(pv_json_text(m, "from", ""), from->name) != 0)
+                continue;
+            for (;; k++) {
+                if (k == play.n_said) {
+                    snprintf(why, sizeof(why), "%s has \"%s\" of %s twice or too late", n->handle,
+                             text, from->handle);
+                    goto out;
+                }
+                const struct said *s = &play.said[k];
+                if (s->from != from || strcmp(s->to, to) != 0)
+                    continue;
+                if (strcmp(s->text, text) == 0)
+                    break;
+                if (!s->maybe) {
+                    snprintf(why, sizeof(why), "%s has \"%s\" of %s and lacks \"%s\"", n->handle,
+                             text, from->handle, s->text);
+                    goto out;
+                }
+            }
+            k++;
+        }
+        for (; k < play.n_said; k++) {
+            const struct said *s = &play.said[k];
+            if (s->from == from && to[0] != '\0' && strcmp(s->to, to) == 0 && !s->maybe) {
+                snprintf(why, sizeof(why), "%s lacks \"%s\" of %s", n->handle, s->text,
+                         from->handle);
+                goto out;
+            }
+        }
+    }
+    why[0] = '\0';
+out:
+    json_decref(root);
+    return why[0] == '\0' ? NULL : why;
+}
+
+static bool all_have_all(void)
+{
+    for (size_t i = 0; i < world.n_nodes; i++) {
+        for (size_t j = 0; j < world.n_nodes; j++) {
+            if (i == j || world.n[i].chat == NULL)
+                continue;
+            why_not = look_through(&world.n[i], &world.n[j]);
+            if (why_not != NULL)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* --- sentences ----------------------------------------------------------------------------- */
+
+/* In a pattern NODE, WORD, TEXT (in quotes), TIME and NUMBER stand for one word each, and … for all
+ * that follow. what: true of a sentence that says what is so, and may stand behind within, for and
+ * after. */
+static const struct sentence {
+    const char *pattern;
+    bool (*run)(void);
+    bool is_so;
+} sentences[] = {
+    {"network …", network, false},
+    {"NODE says TEXT to WORD", says, false},
+    {"NODE tries to say TEXT to WORD", tries_to_say, false},
+    {"NODE begins to say TEXT to WORD", begins_to_say, false},
+    {"NODE asks WORD …", asks, false},
+    {"NODE makes room WORD", makes_room, false},
+    {"NODE invites NODE to WORD", invites, false},
+    {"NODE enters WORD", enters, false},
+    {"NODE leaves WORD", leaves_room, false},
+    {"NODE offers TEXT of NUMBER bytes to WORD", offers, false},
+    {"NODE accepts file NUMBER", accepts_file, false},
+    {"NODE stops file NUMBER", stops_file, false},
+    {"NODE saves file NUMBER", saves_file, false},
+    {"NODE gets file NUMBER", gets_file, false},
+    {"wait TIME", waits, false},
+    {"kill NODE", kills, false},
+    {"start NODE", starts, false},
+    {"stop NODE", stops, false},
+    {"restart NODE", restarts, false},
+    {"cut NODE", cuts, false},
+    {"cut NODE TIME", cuts, false},
+    {"cut NODE from NODE", cuts, false},
+    {"heal NODE", heals, false},
+    {"heal NODE and NODE", heals, false},
+    {"break connections of NODE", breaks, false},
+    {"break connections of NODE and NODE", breaks, false},
+    {"NODE goes silent for NODE", goes_silent, false},
+    {"NODE is heard by NODE again", is_heard, false},
+    {"NODE denies WORD WORD NODE", denies, false},
+    {"NODE allows WORD WORD NODE", allows, false},
+    {"disk of NODE is WORD", sets_disk, false},
+    {"store of NODE takes TIME", slows_store, false},
+    {"interface of NODE goes WORD", sets_interface, false},
+    {"clock of NODE jumps TIME", jumps, false},
+    {"rename NODE to WORD", renames, false},
+    {"remove NODE", removes, false},
+    {"NODE leaves", leaves, false},
+    {"NODE is a phone", becomes_phone, false},
+    {"WORD joins", joins, false},
+    {"WORD joins by the token of NODE", joins_by, false},
+    {"the program WORD", sets_program, false},
+    {"the program takes TIME", sets_program_time, false},
+    {"the coordinator WORD", coordinator, false},
+    {"the coordinator WORD copies", coordinator, false},
+    {"the coordinator answers WORD", coordinator_answers, false},
+    {"NODE signs WORD", signs, false},
+    {"NODE sleeps TIME", resumes, false},
+    {"NODE keeps messages TIME", keeps, false},
+    {"NODE has room for NUMBER bytes", has_room, false},
+    {"NODE takes NUMBER unread lines of NODE", takes_more, false},
+    {"client of NODE hangs up", changes_client, false},
+    {"NODE accepts files from WORD up to NUMBER", accepts_up_to, false},
+    {"NODE WORD WORD now", has_trait, false},
+    {"NODE connects to NODE", connects, false},
+    {"NODE types TEXT", types, false},
+    {"NODE types TEXT at once", types_at_once, false},
+    {"NODE hangs up", hangs_up, false},
+    {"files go at NUMBER bytes", sets_rate, false},
+    {"files are WORD", spoils, false},
+    {"forget what NODE heard", forgets, false},
+    {"trouble NUMBER steps from seed NUMBER", trouble, false},
+    {"NODE has TEXT once", has_once, true},
+    {"NODE has TEXT never", has_never, true},
+    {"NODE got TEXT", has_in_order, true},
+    {"NODE has NUMBER lines", has_lines, true},
+    {"NODE shows TEXT as WORD", shows, true},
+    {"NODE is told TEXT", is_told, true},
+    {"NODE is not told TEXT", is_not_told, true},
+    {"NODE heard TEXT", heard, true},
+    {"NODE heard TEXT NUMBER times", heard_times, true},
+    {"NODE logged TEXT", logged, true},
+    {"NODE logged TEXT NUMBER times", logged_times, true},
+    {"NODE ran TEXT NUMBER times", ran_times, true},
+    {"status of NODE has TEXT", status_has, true},
+    {"status of NODE lacks TEXT", status_lacks, true},
+    {"NODE and NODE have NUMBER connections", have_connections, true},
+    {"NODE opened at most NUMBER connections", opened_at_most, true},
+    {"NODE wanted NUMBER paths", wanted, true},
+    {"store of NODE did at most NUMBER jobs", worked_at_most, true},
+    {"NUMBER copies wait for NODE", copies_wait, true},
+    {"NODE counts NUMBER unread and NUMBER queued", counts, true},
+    {"NODE cannot count", cannot_count, true},
+    {"NODE says why NODE waits TEXT", says_why, true},
+    {"NODE says nothing of why NODE waits", says_no_why, true},
+    {"NODE gave back NUMBER files", released, true},
+    {"NODE was passed NUMBER files", passed, true},
+    {"NODE reads TEXT", reads, true},
+    {"NODE reads nothing", reads_nothing, true},
+    {"NODE is hung up on", is_hung_up_on, true},
+    {"file TEXT of NODE has TEXT", file_has, true},
+    {"everybody has everything once in order", all_have_all, true},
+};
+
+/* "30", "30s", "5ms", "2m", "3h", "14d". */
+static bool read_number(const char *word, bool is_time, uint64_t *ret)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ns;
+    } units[] = {
+        {"ms", PV_MS(1)}, {"s", PV_S(1)}, {"m", PV_S(60)}, {"h", PV_S(3600)}, {"d", PV_S(86400)}};
+    char *end;
+    *ret = strtoull(word, &end, 10);
+    if (end == word)
+        return false;
+    if (!is_time)
+        return *end == '\0';
+    for (size_t i = 0; i < PV_ARRAY_LEN(units); i++) {
+        if (strcmp(units[i].unit, end) == 0) {
+            *ret *= units[i].ns;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns true if the word fits the pattern's, and then notes it in a. */
+static bool take_word(const char *pattern, size_t len, const struct word *w)
+{
+    const struct {
+        const char *name;
+        bool fits;
+    } kinds[] = {{"NODE", !w->quoted && world_find(w->text) != NULL && a.n_nodes < WORLD_MAX},
+                 {"WORD", a.n_words < PV_ARRAY_LEN(a.word)},
+                 {"TEXT", w->quoted && a.n_texts < PV_ARRAY_LEN(a.text)},
+                 {"TIME", a.n_numbers < PV_ARRAY_LEN(a.number)},
+                 {"NUMBER", a.n_numbers < PV_ARRAY_LEN(a.number)}};
+    size_t kind = 0;
+    while (kind < PV_ARRAY_LEN(kinds) &&
+           (strlen(kinds[kind].name) != len || strncmp(kinds[kind].name, pattern, len) != 0))
+        kind++;
+    if (kind == PV_ARRAY_LEN(kinds))
+        return !w->quoted && strlen(w->text) == len && strncmp(w->text, pattern, len) == 0;
+    if (!kinds[kind].fits)
+        return false;
+    switch (kind) {
+    case 0:
+        a.node[a.n_nodes++] = world_find(w->text);
+        return true;
+    case 1:
+        a.word[a.n_words++] = w->text;
+        return true;
+    case 2:
+        a.text[a.n_texts++] = w->text;
+        return true;
+    default:
+        return read_number(w->text, kind == 3, &a.number[a.n_numbers++]);
+    }
+}
+
+static bool fits(const char *pattern, const struct word *words, size_t n)
+{
+    size_t i = 0;
+    memset(&a, 0, sizeof(a));
+    while (*pattern != '\0') {
+        const size_t len = strcspn(pattern, " ");
+        if (strncmp(pattern, "…", len) == 0) {
+            a.rest = words + i;
+            a.n_rest = n - i;
+            return true;
+        }
+        if (i == n || !take_word(pattern, len, &words[i++]))
+            return false;
+        pattern += len + strspn(pattern + len, " ");
+    }
+    return i == n;
+}
+
+static const struct sentence *find_sentence(const struct word *words, size_t n)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(sentences); i++) {
+        if (fits(sentences[i].pattern, words, n))
+            return &sentences[i];
+    }
+    complain("no sentence is like this one");
+}
+
+static void must_be_so(const struct sentence *s)
+{
+    if (!s->is_so)
+        complain("this does something, and says nothing that could be so");
+}
+
+/* fails: by it the sentence must hold, or (holds) up to it. */
+static void wait_for(const struct sentence *s, pv_ns time, bool holds)
+{
+    const pv_ns end = world.now + time;
+    const pv_ns step = time / 100 > PV_MS(10) ? time / 100 : PV_MS(10);
+    bool is_so;
+    must_be_so(s);
+    while ((is_so = s->run()) == holds && world.now < end)
+        world_run(pv_min_ns(step, end - world.now));
+    if (!is_so)
+        complain("it is not so: %s", why_not == NULL ? "" : why_not);
+}
+
+static void show(void)
+{
+    for (size_t i = 0; i < a.n_nodes; i++)
+        fprintf(stderr, "    %s: answer %s\n    heard %s\n    log %s\n", a.node[i]->handle,
+                world_text(&a.node[i]->answer), world_text(&a.node[i]->heard),
+                world_text(&a.node[i]->log));
+}
+
+static void run_sentence(const struct word *words, size_t n)
+{
+    uint64_t number;
+    why_not = NULL;
+    const char *first = n > 2 && !words[0].quoted ? words[0].text : "";
+    if ((strcmp(first, "within") == 0 || strcmp(first, "for") == 0 ||
+         strcmp(first, "after") == 0) &&
+        read_number(words[1].text, true, &number)) {
+        const struct sentence *s;
+        if (first[0] == 'a') {
+            world_run(number);
+            run_sentence(words + 2, n - 2);
+            return;
+        }
+        s = find_sentence(words + 2, n - 2);
+        wait_for(s, number, first[0] == 'f');
+        return;
+    }
+    const struct sentence *s = find_sentence(words, n);
+    if (!s->run() && s->is_so)
+        complain("it is not so: %s", why_not == NULL ? "" : why_not);
+}
+
+/* --- files of scenarios -------------------------------------------------------------------- */
+
+static char *add_count(char *to)
+{
+    return to + snprintf(to, 12, "%u", play.count);
+}
+
+/* <key NAME>, <room ROOM> (as the first machine knows it): 16 or 32 bytes as JSON has them. Returns
+ * what follows, or NULL: it is neither. */
+static char *read_id(char *at, char **to)
+{
+    char word[PV_NAME_BUF + 2], kind[5];
+    int len = 0;
+    if (sscanf(at, "<%4[a-z] %63[^>]>%n", kind, word, &len) != 2 || len == 0)
+        return NULL;
+    const struct world_node *n = world_find(word);
+    const uint8_t *id = n != NULL ? n->pk : world_room(word);
+    if (id == NULL)
+        complain("nobody knows %s", word);
+    (void)!pv_b64url_encode(pv_view(id, n != NULL ? 32 : PV_ROOM_ID_LEN), *to, 64);
+    *to += strlen(*to);
+    return at + len - 1;
+}
+
+/* Reads a text in quotes, with \n, \", \\ and \e; % is the count. Returns what follows. */
+static char *read_text(char *at, char **ret_text, char **to)
+{
+    char *id;
+    *ret_text = *to;
+    for (; *at != '"'; at++) {
+        if (*at == '\0')
+            complain("a text does not end");
+        if (*at == '\\') {
+            at++;
+            *(*to)++ = *at == 'n'   ? '\n'
+                       : *at == 'r' ? '\r'
+                       : *at == 'e' ? '\033'
+                       : *at == 't' ? '\t'
+                                    : *at;
+        } else if (*at == '<' && (id = read_id(at, to)) != NULL) {
+            at = id;
+        } else if (*at == '%') {
+            *to = add_count(*to);
+        } else {
+            *(*to)++ = *at;
+        }
+    }
+    *(*to)++ = '\0';
+    return at + 1;
+}
+
+static size_t split(char *line, struct word *words, char *to)
+{
+    size_t n = 0;
+    for (char *at = line;; n++) {
+        at += strspn(at, " ,");
+        if (*at == '\0')
+            return n;
+        if (n == MAX_WORDS)
+            complain("too many words");
+        words[n] = (struct word){.is_id = at[0] == '@', .quoted = at[at[0] == '@'] == '"'};
+        if (words[n].quoted) {
+            at = read_text(at + 1 + words[n].is_id, &words[n].text, &to);
+        } else {
+            words[n].text = to;
+            for (; *at != '\0' && strchr(" ,", *at) == NULL; at++) {
+                if (*at == '%')
+                    to = add_count(to);
+                else
+                    *to++ = *at;
+            }
+            *to++ = '\0';
+        }
+    }
+}
+
+static void end_scenario(void)
+{
+    if (!play.in_scenario)
+        return;
+    world_end();
+    play.in_scenario = false;
+    play.n_said = 0;
+    memset(play.room, 0, sizeof(play.room));
+}
+
+static void begin_scenario(const char *name)
+{
+    const char *wanted = getenv("PV_SCENARIO");
+    end_scenario();
+    snprintf(play.scenario, sizeof(play.scenario), "%s", name);
+    play.skips = wanted != NULL && strstr(name, wanted) == NULL;
+    if (play.skips)
+        return;
+    world_begin(play.n_played++ + 1);
+    play.in_scenario = true;
+}
+
+/* "N times" again and again: the count stands in the texts. */
+static void play_line(char *line)
+{
+    static char buf[MAX_TEXT];
+    struct word words[MAX_WORDS];
+    unsigned times = 1;
+    int at = 0;
+    play.count = 0;
+    if (sscanf(line, "%u times %n", &times, &at) == 1 && at > 0)
+        line += at;
+    else
+        times = 1;
+    for (unsigned i = 0; i < times; i++) {
+        play.count = i;
+        run_sentence(words, split(line, words, buf));
+    }
+}
+
+static void play_file(const char *path)
+{
+    static char line[MAX_LINE];
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        fprintf(stderr, "%s: cannot be read\n", path);
+        play.n_failed++;
+        return;
+    }
+    play.file = path;
+    play.line = 0;
+    play.skips = true;
+    while (fgets(line, sizeof(line), f) != NULL) {
+        play.line++;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(play.sentence, sizeof(play.sentence), "%s", line);
+        if (strncmp(line, "scenario ", 9) == 0) {
+            begin_scenario(line + 9);
+        } else if (!play.skips && line[strspn(line, " ")] != '\0' && line[0] != '#') {
+            if (setjmp(play.failed) == 0) {
+                play_line(line);
+            } else {
+                show();
+                play.n_failed++;
+                play.skips = true;
+            }
+        }
+    }
+    end_scenario();
+    (void)fclose(f);
+}
+
+int main(int argc, char **argv)
+{
+    glob_t found = {0};
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    if (argc == 1)
+        (void)glob(PV_TESTS_DIR "/chat/*.chat", 0, NULL, &found);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        play_file(found.gl_pathv[i]);
+    for (int i = 1; i < argc; i++)
+        play_file(argv[i]);
+    globfree(&found);
+    free(request.text);
+    printf("%u scenarios, %u failed\n", play.n_played, play.n_failed);
+    return play.n_failed > 0 || play.n_played == 0;
+}
