@@ -30,6 +30,7 @@ struct chunk {
 /* One TCP connection; end 0 opened it. */
 struct pipe {
     bool used, open;
+    uint16_t port;
     int node[2];
     uint32_t sid[2];                  /* 0: this end is closed */
     bool closing[2];                  /* the other end closed it: told after the bytes */
@@ -121,8 +122,9 @@ static bool is_online(const struct world_node *n)
 static bool is_there(int i, int j)
 {
     const struct world_node *a = &world.n[i], *b = &world.n[j];
-    return a->chat != NULL && b->chat != NULL && a->up && b->up && !world.cut[i][j] &&
-           !world.cut[j][i] && a->kind == PV_OVERLAY_MEMBER && b->kind == PV_OVERLAY_MEMBER;
+    return (a->chat != NULL || a->ghost) && (b->chat != NULL || b->ghost) && a->up && b->up &&
+           !world.cut[i][j] && !world.cut[j][i] && a->kind == PV_OVERLAY_MEMBER &&
+           b->kind == PV_OVERLAY_MEMBER;
 }
 
 static enum pv_overlay_presence presence_of(int i, int j)
@@ -482,7 +484,8 @@ static int connect_to(void *node, uint32_t stream, const struct pv_addr *to, pv_
         p++;
     if (p == o.pipes + MAX_PIPES)
         return PV_ERR_NOMEM;
-    *p = (struct pipe){.used = true, .node = {world_index(node), j}, .sid = {stream}};
+    *p = (struct pipe){
+        .used = true, .port = to->port, .node = {world_index(node), j}, .sid = {stream}};
     ((struct world_node *)node)->opened++;
     post(POST_CONNECT, p->node[0], j, 2 * DELAY, (uint64_t)(p - o.pipes), pv_view(NULL, 0));
     return PV_OK;
@@ -673,7 +676,7 @@ static bool can_deliver(const struct pipe *p, int end)
         return false;
     if (p->sid[end] == 0)
         return true;
-    if (to->chat == NULL || is_blocked(p->node[1 - end], p->node[end]))
+    if ((to->chat == NULL && IS_CHAT(p->sid[end])) || is_blocked(p->node[1 - end], p->node[end]))
         return false;
     return !IS_CHAT(p->sid[end]) || !pv_chat_stream_is_full(to->chat, p->sid[end]);
 }
@@ -682,11 +685,12 @@ static void connect_pipe(struct pipe *p)
 {
     struct world_node *from = &world.n[p->node[0]], *to = &world.n[p->node[1]];
     const struct pv_addr remote = from->ip4;
-    if (to->deaf || is_blocked(p->node[0], p->node[1]) || is_blocked(p->node[1], p->node[0]))
+    if (to->deaf || to->chat == NULL || is_blocked(p->node[0], p->node[1]) ||
+        is_blocked(p->node[1], p->node[0]))
         return; /* nobody answers */
     p->open = true;
     (void)world_chat(to);
-    int r = to->told.accepted(to->told.chat, PV_CHAT_PORT, &remote, -1, &p->sid[1], world.now);
+    int r = to->told.accepted(to->told.chat, p->port, &remote, -1, &p->sid[1], world.now);
     if (p->sid[0] != RAW_SID) {
         from->told.connected(from->told.chat, p->sid[0], PV_OK, -1, world.now);
         world_settle(from);
@@ -730,9 +734,11 @@ static void deliver(struct pipe *p, int end)
 
 /* --- somebody on a machine ----------------------------------------------------------------- */
 
-void world_dial(struct world_node *from, struct world_node *to)
+void world_dial(struct world_node *from, struct world_node *to, uint16_t port)
 {
-    (void)connect_to(from, RAW_SID, &to->ip4, world.now);
+    struct pv_addr addr = to->ip4;
+    addr.port = port;
+    (void)connect_to(from, RAW_SID, &addr, world.now);
     free(o.typed_back[world_index(from)].text);
     o.typed_back[world_index(from)] = (struct world_text){NULL, 0};
 }
@@ -1012,9 +1018,12 @@ static void carry_out(const struct post *p)
 {
     struct world_node *n = &world.n[p->a];
     struct seen *s = &o.seen[p->a][p->b];
-    if (n->chat == NULL || n->life != p->life)
+    if ((n->chat == NULL && !n->ghost) || n->life != p->life)
         return;
-    (void)world_chat(n);
+    if (n->chat != NULL)
+        (void)world_chat(n);
+    else if (p->kind != POST_CONNECT)
+        return;
     switch (p->kind) {
     case POST_KEYED:
         if (!is_there(p->a, p->b))

@@ -15,6 +15,9 @@
 #include <jansson.h>
 
 #include "base/jsonread.h"
+#include "chat/proto/chat.h"
+#include "chat/proto/file.h"
+#include "chat/proto/room.h"
 #include "crypto/ct.h"
 #include "tests/chat/world.h"
 
@@ -266,15 +269,45 @@ static bool leaves_room(void)
     return true;
 }
 
-static bool offers(void)
+/* A setting holds from the next start on. */
+static bool set_again(void)
 {
-    static int handle = 100;
-    world_pass(running(a.node[0]), ++handle, a.number[0]);
+    if (a.node[0]->chat == NULL)
+        return true;
+    world_kill(a.node[0]);
+    world_start(a.node[0]);
+    world_run(PV_S(1));
+    return true;
+}
+
+static int handle = 100; /* of the last file that was passed */
+
+static bool offers_same(void)
+{
+    world_pass(running(a.node[0]), handle, a.number[0]);
     begin_request("file_send");
     add_field("peer", name_of(a.word[0]));
     add_field("file", a.text[0]);
     (void)ask(a.node[0]);
     return true;
+}
+
+static bool offers(void)
+{
+    handle = 100 + (int)a.text[0][0];
+    return offers_same();
+}
+
+static bool passes(void)
+{
+    world_pass(running(a.node[0]), 99, 5000);
+    return true;
+}
+
+static bool accepts_from_nobody(void)
+{
+    a.node[0]->n_accept = 0;
+    return set_again();
 }
 
 static bool about_file(const char *cmd)
@@ -553,16 +586,6 @@ static bool signs(void)
     return true;
 }
 
-/* A setting holds from the next start on. */
-static bool set_again(void)
-{
-    if (a.node[0]->chat == NULL)
-        return true;
-    restarts();
-    world_run(PV_S(1));
-    return true;
-}
-
 static bool keeps(void)
 {
     a.node[0]->given.keep_s = a.number[0] / PV_S(1);
@@ -633,9 +656,16 @@ static bool has_trait(void)
     }
 }
 
+static bool connects_for_files(void)
+{
+    world_dial(a.node[0], a.node[1], PV_FILE_PORT);
+    world_run(PV_MS(100));
+    return true;
+}
+
 static bool connects(void)
 {
-    world_dial(a.node[0], a.node[1]);
+    world_dial(a.node[0], a.node[1], PV_CHAT_PORT);
     world_run(PV_MS(100));
     return true;
 }
@@ -650,6 +680,51 @@ static bool types(void)
 static bool types_at_once(void)
 {
     world_type(a.node[0], a.text[0], strlen(a.text[0]));
+    return true;
+}
+
+static bool becomes_ghost(void)
+{
+    world_kill(a.node[0]);
+    a.node[0]->ghost = a.node[0]->no_proof = true;
+    world_tell_all(a.node[0], PV_OVERLAY_NEWS_LINK);
+    world_changed();
+    return true;
+}
+
+/* A record that says it is of the second machine, signed by the first, on its connection. */
+static bool hands(void)
+{
+    static const char *const kinds[] = {"invite", "leave", "text", NULL};
+    static const uint8_t network[PV_ROOM_NETWORK_LEN] = {7, 7, 7, 7, 7, 7, 7, 7,
+                                                         7, 7, 7, 7, 7, 7, 7, 7};
+    static char line[PV_CHAT_LINE_MAX];
+    static uint8_t raw[PV_ROOM_RECORD_MAX];
+    struct pv_room_frame frame = {.kind = PV_ROOM_F_RECORDS, .n_records = 1};
+    struct pv_room_record rec = {
+        .type = (enum pv_room_type)(PV_ROOM_INVITE + one_of(a.word[0], kinds)), .time_ms = 9};
+    const struct pv_room_make make = {.network = network, .signer = pv_appsigner_of(a.node[0]->sk)};
+    const struct world_node *invited = world_find(a.text[0]);
+    size_t len;
+    const uint8_t *room = world_room(a.word[1]);
+    if (room == NULL)
+        complain("nobody knows %s", a.word[1]);
+    if (rec.type == PV_ROOM_TEXT) {
+        rec.seq = a.number[0];
+        rec.text = pv_view(a.text[0], strlen(a.text[0]));
+    } else {
+        rec.round = (uint32_t)a.number[0];
+        memcpy(rec.node, invited == NULL ? (const uint8_t *)&a.number[0] : invited->pk,
+               invited == NULL ? sizeof(a.number[0]) : sizeof(rec.node));
+    }
+    memcpy(rec.room, room, sizeof(rec.room));
+    memcpy(frame.room, room, sizeof(frame.room));
+    memcpy(rec.signer, a.node[1]->pk, sizeof(rec.signer));
+    assert_ok(pv_room_record_make(&make, &rec, raw, &len));
+    frame.records[0] = pv_view(raw, len);
+    assert_ok(pv_room_frame_write(&frame, line, &len));
+    world_type(a.node[0], line, len);
+    world_run(PV_MS(100));
     return true;
 }
 
@@ -944,6 +1019,7 @@ static bool reads(void)
 static bool reads_nothing(void)
 {
     const char *text = world_typed_back(a.node[0]);
+    why_not = text;
     return text != NULL && text[0] == '\0';
 }
 
@@ -1053,6 +1129,9 @@ static const struct sentence {
     {"NODE enters WORD", enters, false},
     {"NODE leaves WORD", leaves_room, false},
     {"NODE offers TEXT of NUMBER bytes to WORD", offers, false},
+    {"NODE offers the same TEXT of NUMBER bytes to WORD", offers_same, false},
+    {"NODE passes a descriptor", passes, false},
+    {"NODE accepts files from nobody now", accepts_from_nobody, false},
     {"NODE accepts file NUMBER", accepts_file, false},
     {"NODE stops file NUMBER", stops_file, false},
     {"NODE saves file NUMBER", saves_file, false},
@@ -1097,8 +1176,11 @@ static const struct sentence {
     {"NODE accepts files from WORD up to NUMBER", accepts_up_to, false},
     {"NODE WORD WORD now", has_trait, false},
     {"NODE connects to NODE", connects, false},
+    {"NODE connects to NODE for files", connects_for_files, false},
     {"NODE types TEXT", types, false},
     {"NODE types TEXT at once", types_at_once, false},
+    {"NODE is a ghost", becomes_ghost, false},
+    {"NODE hands WORD NUMBER TEXT of NODE in WORD", hands, false},
     {"NODE hangs up", hangs_up, false},
     {"files go at NUMBER bytes", sets_rate, false},
     {"files are WORD", spoils, false},

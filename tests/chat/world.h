@@ -57,6 +57,7 @@ struct world_node {
     bool signed_off;           /* the coordinator does not hear it */
     bool no_rules;             /* the rules are not known */
     bool no_proof;             /* its daemon proves nothing */
+    bool ghost;                /* a machine without chat, where somebody types */
     bool deaf;                 /* a firewall lets no connection in */
     uint64_t joined_s, gone_s; /* Unix seconds when it left or was removed; 0: it did not */
     int64_t wall_off_us;
@@ -152,9 +153,9 @@ void world_pass(struct world_node *n, int handle, uint64_t size);
 /* Chat's share of `status`, as lines. */
 const char *world_status(struct world_node *n);
 
-/* A connection of somebody on a machine to chat's port of another. Nobody behind it proves
+/* A connection of somebody on a machine to a port of another. Nobody behind it proves
  * anything. */
-void world_dial(struct world_node *from, struct world_node *to);
+void world_dial(struct world_node *from, struct world_node *to, uint16_t port);
 void world_type(struct world_node *from, const char *bytes, size_t len);
 const char *world_typed_back(struct world_node *from); /* what came back; NULL: it was closed */
 void world_hang_up(struct world_node *from);

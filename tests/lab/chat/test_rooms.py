@@ -162,8 +162,8 @@ except OSError:
 @scenario
 def a_malicious_member(lab):
     """A line of somebody on c to b's port, who cannot prove to be its daemon, is refused and
-    counted; a and b go on. The lines that a daemon may not say: unit/chat_direct and
-    unit/test_rooms."""
+    counted; a and b go on. The lines that a daemon may not say: unit/chat_direct
+    and unit/chat_forgers."""
     _, (a, b, c) = three(lab)
     a.ctl("room", "create", "crew")
     a.ctl("room", "invite", "crew", "b")
