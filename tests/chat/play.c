@@ -24,6 +24,7 @@
 enum {
     MAX_WORDS = 40,
     MAX_SAID = 4096,
+    MAX_OFFERED = 64,
     MAX_LINE = 4096,
     MAX_TEXT = 70000,
 };
@@ -43,6 +44,11 @@ struct said {
     bool maybe;
 };
 
+struct offered {
+    struct world_node *from, *to;
+    uint64_t size;
+};
+
 static struct {
     const char *file;
     unsigned line;
@@ -54,6 +60,8 @@ static struct {
     unsigned count; /* stands for % in a text */
     struct said said[MAX_SAID];
     size_t n_said;
+    struct offered offered[MAX_OFFERED]; /* in times of trouble; the first is file 0 */
+    size_t n_offered;
     char room[WORLD_MAX][PV_NAME_BUF + 1]; /* that each machine is in, of the last one */
 } play;
 
@@ -798,6 +806,24 @@ static void one_accident(struct world_node *n, struct world_node *other)
     }
 }
 
+/* The file k, again and again: it is one by the name that its user gives it. */
+static void offer_file(size_t k)
+{
+    const struct offered *o = &play.offered[k];
+    char name[8], transfer[24];
+    const uint8_t id[PV_FILE_ID_LEN] = {(uint8_t)(k + 1), (uint8_t)world_index(o->from)};
+    (void)!pv_b64url_encode(pv_view(id, sizeof(id)), transfer, sizeof(transfer));
+    snprintf(name, sizeof(name), "f%zu", k % 100);
+    if (o->from->chat == NULL)
+        return;
+    world_pass(o->from, 1000 + (int)k, o->size);
+    begin_request("file_send");
+    add_field("peer", o->to->name);
+    add_field("file", name);
+    add_field("transfer", transfer);
+    (void)ask(o->from);
+}
+
 static void say_anything(struct world_node *n, const struct world_node *other, unsigned i)
 {
     char text[32];
@@ -805,6 +831,12 @@ static void say_anything(struct world_node *n, const struct world_node *other, u
     const char *to = room[0] != '\0' && draw(2) == 0 ? room : other->handle;
     if (n->chat == NULL)
         return;
+    if (other->n_accept > 0 && play.n_offered < MAX_OFFERED && draw(4) == 0) {
+        play.offered[play.n_offered++] =
+            (struct offered){n, world_find(other->handle), draw(2000000)};
+        offer_file(play.n_offered - 1);
+        return;
+    }
     snprintf(text, sizeof(text), "anything %u", i);
     ask_to_say(n, text, to);
     const bool waits_for_it = draw(2) == 0;
@@ -835,6 +867,9 @@ static bool trouble(void)
         set_cut(&world.n[i], NULL, false);
         world_start(&world.n[i]);
     }
+    world_run(PV_S(2));
+    for (size_t k = 0; k < play.n_offered; k++)
+        offer_file(k);
     return true;
 }
 
@@ -1028,24 +1063,44 @@ static bool is_hung_up_on(void)
     return world_typed_back(a.node[0]) == NULL;
 }
 
-/* The file's JSON has this. */
-static bool file_has(void)
+/* The files of the machine by this name whose JSON has this. */
+static unsigned count_files(struct world_node *n, const char *name, const char *part)
 {
-    const struct world_text kept = a.node[0]->answer;
-    a.node[0]->answer = (struct world_text){NULL, 0};
-    const char *answer = world_answer(running(a.node[0]), "\"cmd\":\"files\"");
+    const struct world_text kept = n->answer;
+    n->answer = (struct world_text){NULL, 0};
+    const char *answer = world_answer(running(n), "\"cmd\":\"files\"");
     json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
-    bool has = false;
+    unsigned count = 0;
     PV_EACH_JSON(json_object_get(root, "files"), f) {
         char *text = json_dumps(f, JSON_COMPACT);
-        has = has || (strcmp(pv_json_text(f, "name", ""), a.text[0]) == 0 &&
-                      count_in(text, a.text[1]) > 0);
+        count += strcmp(pv_json_text(f, "name", ""), name) == 0 && count_in(text, part) > 0;
         free(text);
     }
     json_decref(root);
-    free(a.node[0]->answer.text);
-    a.node[0]->answer = kept;
-    return has;
+    free(n->answer.text);
+    n->answer = kept;
+    return count;
+}
+
+static bool file_has(void)
+{
+    return count_files(a.node[0], a.text[0], a.text[1]) > 0;
+}
+
+/* All that was offered in times of trouble. */
+static bool files_are_there(void)
+{
+    static char name[8];
+    for (size_t k = 0; k < play.n_offered; k++) {
+        struct world_node *to = play.offered[k].to;
+        snprintf(name, sizeof(name), "f%zu", k % 100);
+        why_not = name;
+        if (count_files(to, name, "'direction':'in'") != 1 ||
+            count_files(to, name, "'state':'done'") != 1 ||
+            count_files(play.offered[k].from, name, "'state':'done'") != 1)
+            return false;
+    }
+    return play.n_offered > 0;
 }
 
 /* All that somebody said to this machine, or in its room, is there once and in order. */
@@ -1215,6 +1270,7 @@ static const struct sentence {
     {"NODE reads nothing", reads_nothing, true},
     {"NODE is hung up on", is_hung_up_on, true},
     {"file TEXT of NODE has TEXT", file_has, true},
+    {"every file is there once", files_are_there, true},
     {"everybody has everything once in order", all_have_all, true},
 };
 
@@ -1434,7 +1490,7 @@ static void end_scenario(void)
         return;
     world_end();
     play.in_scenario = false;
-    play.n_said = 0;
+    play.n_said = play.n_offered = 0;
     memset(play.room, 0, sizeof(play.room));
 }
 
