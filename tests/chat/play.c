@@ -5,7 +5,8 @@
  * file.
  *
  * usage: chat_scenarios [FILE.chat...]     all of tests/chat without an argument
- * PV_SCENARIO=WORDS plays those whose names contain the words.
+ * PV_SCENARIO=WORDS plays those whose names contain the words; PV_SCENARIO_FIRST=1 ends with the
+ * first that fails.
  */
 #include <ctype.h>
 #include <glob.h>
@@ -1549,6 +1550,8 @@ static void play_file(const char *path)
                 show();
                 play.n_failed++;
                 play.skips = true;
+                if (getenv("PV_SCENARIO_FIRST") != NULL)
+                    exit(1);
             }
         }
     }
