@@ -685,12 +685,20 @@ static void connect_pipe(struct pipe *p)
 {
     struct world_node *from = &world.n[p->node[0]], *to = &world.n[p->node[1]];
     const struct pv_addr remote = from->ip4;
-    if (to->deaf || to->chat == NULL || is_blocked(p->node[0], p->node[1]) ||
+    struct world_text *back = &o.typed_back[p->node[1]];
+    if (to->deaf || (to->chat == NULL && !to->ghost) || is_blocked(p->node[0], p->node[1]) ||
         is_blocked(p->node[1], p->node[0]))
         return; /* nobody answers */
+    int r = PV_OK;
     p->open = true;
-    (void)world_chat(to);
-    int r = to->told.accepted(to->told.chat, p->port, &remote, -1, &p->sid[1], world.now);
+    p->sid[1] = RAW_SID;
+    if (to->ghost) {
+        free(back->text);
+        *back = (struct world_text){NULL, 0};
+    } else {
+        (void)world_chat(to);
+        r = to->told.accepted(to->told.chat, p->port, &remote, -1, &p->sid[1], world.now);
+    }
     if (p->sid[0] != RAW_SID) {
         from->told.connected(from->told.chat, p->sid[0], PV_OK, -1, world.now);
         world_settle(from);

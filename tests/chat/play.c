@@ -464,6 +464,27 @@ static bool sets_disk(void)
     return true;
 }
 
+static bool backs_up(void)
+{
+    world_back_up(a.node[0], false);
+    return true;
+}
+
+/* Its machine is switched off meanwhile. */
+static bool restores(void)
+{
+    world_kill(a.node[0]);
+    world_back_up(a.node[0], true);
+    return true;
+}
+
+static bool lengthens(void)
+{
+    world_kill(a.node[0]);
+    world_lengthen_logs(a.node[0], a.number[0]);
+    return true;
+}
+
 static bool slows_store(void)
 {
     a.node[0]->job_time = a.number[0];
@@ -527,6 +548,15 @@ static bool joins(void)
     world_start(n);
     world_changed();
     world_run(PV_S(1));
+    return true;
+}
+
+static bool is_member(void)
+{
+    struct world_node *n = world_add(a.word[0]);
+    if (n == NULL)
+        complain("too many machines");
+    world_tell_all(n, PV_OVERLAY_NEWS_MEMBER);
     return true;
 }
 
@@ -689,6 +719,15 @@ static bool types(void)
 static bool types_at_once(void)
 {
     world_type(a.node[0], a.text[0], strlen(a.text[0]));
+    return true;
+}
+
+/* Somebody has the ports there who is not the daemon. */
+static bool becomes_stranger(void)
+{
+    world_kill(a.node[0]);
+    a.node[0]->ghost = true;
+    world_changed();
     return true;
 }
 
@@ -1209,6 +1248,9 @@ static const struct sentence {
     {"NODE denies WORD WORD NODE", denies, false},
     {"NODE allows WORD WORD NODE", allows, false},
     {"disk of NODE is WORD", sets_disk, false},
+    {"back up the disk of NODE", backs_up, false},
+    {"bring back the disk of NODE", restores, false},
+    {"logs of NODE have NUMBER texts", lengthens, false},
     {"store of NODE takes TIME", slows_store, false},
     {"interface of NODE goes WORD", sets_interface, false},
     {"clock of NODE jumps TIME", jumps, false},
@@ -1217,6 +1259,7 @@ static const struct sentence {
     {"NODE leaves", leaves, false},
     {"NODE is a phone", becomes_phone, false},
     {"WORD joins", joins, false},
+    {"WORD is a member", is_member, false},
     {"WORD joins by the token of NODE", joins_by, false},
     {"the program WORD", sets_program, false},
     {"the program takes TIME", sets_program_time, false},
@@ -1236,6 +1279,7 @@ static const struct sentence {
     {"NODE types TEXT", types, false},
     {"NODE types TEXT at once", types_at_once, false},
     {"NODE is a ghost", becomes_ghost, false},
+    {"NODE is a stranger", becomes_stranger, false},
     {"NODE hands WORD NUMBER TEXT of NODE in WORD", hands, false},
     {"NODE hangs up", hangs_up, false},
     {"files go at NUMBER bytes", sets_rate, false},

@@ -164,6 +164,7 @@ void world_start(struct world_node *n)
         return;
     *log = (struct pv_log){.level = PV_LOG_INFO, .sink = take_log, .ctx = n};
     n->life++;
+    n->ghost = false;
     n->overlay = overlay_of(n);
     assert_ok(pv_ctlsrv_new(&n->ctl, &n->ctl_streams, "", false));
     const struct pv_chat_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &world.rng},
@@ -332,6 +333,24 @@ bool world_count(struct world_node *n, uint64_t *ret_unread, uint64_t *ret_queue
 void world_leave_room(struct world_node *n, const struct world_node *of, unsigned messages)
 {
     chat_db_leave_room(n->db, of->pk, messages);
+}
+
+void world_back_up(struct world_node *n, bool restore)
+{
+    sqlite3 *from = restore ? n->backup : n->db;
+    sqlite3 **to = restore ? &n->db : &n->backup;
+    if (from == NULL)
+        fail_msg("%s has no backup", n->handle);
+    sqlite3_close(*to);
+    assert_int_equal(sqlite3_open(":memory:", to), SQLITE_OK);
+    sqlite3_backup *copy = sqlite3_backup_init(*to, "main", from, "main");
+    assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+    sqlite3_backup_finish(copy);
+}
+
+void world_lengthen_logs(struct world_node *n, uint64_t texts)
+{
+    chat_db_sql(n->db, PV_STR("UPDATE room_log SET last = %llu", (unsigned long long)texts));
 }
 
 static void cancelled(void *arg, uint64_t handle)
@@ -515,6 +534,7 @@ void world_end(void)
         struct world_node *n = &world.n[i];
         world_kill(n);
         sqlite3_close(n->db);
+        sqlite3_close(n->backup);
         forget_text(&n->answer);
         forget_text(&n->heard);
         forget_text(&n->log);

@@ -16,7 +16,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    WORLD_MAX = 8,       /* machines */
+    WORLD_MAX = 72,      /* machines */
     WORLD_DELAY_MS = 20, /* of bytes on their way */
     WORLD_WINDOW = 65536,
 };
@@ -81,7 +81,7 @@ struct world_node {
     /* what is seen of it */
     struct world_text answer, heard, log, ran;
     unsigned opened, wanted, released, passed, jobs_done;
-    sqlite3 *db;
+    sqlite3 *db, *backup;
     enum world_disk disk;
     pv_ns job_time;
     bool settling;
@@ -144,6 +144,10 @@ const char *world_held(struct world_node *n, const struct world_node *of);
 bool world_count(struct world_node *n, uint64_t *ret_unread, uint64_t *ret_queued);
 /* So many unread messages of the other one fit in n's store, those that are there included. */
 void world_leave_room(struct world_node *n, const struct world_node *of, unsigned messages);
+/* The disk of n as it is now is kept, and comes back at its next start (true), as a backup does. */
+void world_back_up(struct world_node *n, bool restore);
+/* In its tables each log of a room but the shortest has so many texts. */
+void world_lengthen_logs(struct world_node *n, uint64_t texts);
 /* The control client of n hangs up, and another one comes. */
 void world_change_client(struct world_node *n);
 /* The id of a room, as any machine knows it by this name. NULL: none does. */
