@@ -193,31 +193,28 @@ static void ask_to_say(const struct world_node *n, const char *text, const char 
     add_field("text", text);
 }
 
-static bool says(void)
+static void says(void)
 {
     ask_to_say(a.node[0], a.text[0], a.word[0]);
     must_ask(a.node[0]);
     note_said(a.node[0], a.word[0], a.text[0], false);
-    return true;
 }
 
-static bool tries_to_say(void)
+static void tries_to_say(void)
 {
     ask_to_say(a.node[0], a.text[0], a.word[0]);
     if (ask(a.node[0]))
         note_said(a.node[0], a.word[0], a.text[0], false);
-    return true;
 }
 
-static bool begins_to_say(void)
+static void begins_to_say(void)
 {
     ask_to_say(a.node[0], a.text[0], a.word[0]);
     world_ask(running(a.node[0]), request.text);
     note_said(a.node[0], a.word[0], a.text[0], true);
-    return true;
 }
 
-static bool asks(void)
+static void asks(void)
 {
     begin_request(a.word[0]);
     for (size_t i = 0; i + 1 < a.n_rest; i += 2) {
@@ -239,7 +236,6 @@ static bool asks(void)
         }
     }
     (void)ask(a.node[0]);
-    return true;
 }
 
 static void ask_room(const char *cmd, const char *room, const struct world_node *whom)
@@ -251,135 +247,73 @@ static void ask_room(const char *cmd, const char *room, const struct world_node 
     must_ask(a.node[0]);
 }
 
-static bool makes_room(void)
+static void makes_room(void)
 {
     ask_room("room_create", a.word[0], NULL);
     snprintf(play.room[world_index(a.node[0])], sizeof(play.room[0]), "#%s", a.word[0]);
-    return true;
 }
 
-static bool invites(void)
-{
-    ask_room("room_invite", a.word[0], a.node[1]);
-    return true;
-}
-
-static bool enters(void)
+static void enters(void)
 {
     ask_room("room_accept", a.word[0], NULL);
     snprintf(play.room[world_index(a.node[0])], sizeof(play.room[0]), "%s", a.word[0]);
-    return true;
 }
 
-static bool leaves_room(void)
+static void leaves_room(void)
 {
     ask_room("room_leave", a.word[0], NULL);
     play.room[world_index(a.node[0])][0] = '\0';
-    return true;
 }
 
 /* A setting holds from the next start on. */
-static bool set_again(void)
+static void set_again(void)
 {
     if (a.node[0]->chat == NULL)
-        return true;
+        return;
     world_kill(a.node[0]);
     world_start(a.node[0]);
     world_run(PV_S(1));
-    return true;
 }
 
 static int handle = 100; /* of the last file that was passed */
 
-static bool offers_same(void)
+static void offers_same(void)
 {
     world_pass(running(a.node[0]), handle, a.number[0]);
     begin_request("file_send");
     add_field("peer", name_of(a.word[0]));
     add_field("file", a.text[0]);
     (void)ask(a.node[0]);
-    return true;
 }
 
-static bool offers(void)
+static void offers(void)
 {
     handle = 100 + (int)a.text[0][0];
-    return offers_same();
+    offers_same();
 }
 
-static bool passes(void)
+static void passes(void)
 {
     world_pass(running(a.node[0]), 99, 5000);
-    return true;
 }
 
-static bool accepts_from_nobody(void)
+static void accepts_from_nobody(void)
 {
     a.node[0]->n_accept = 0;
-    return set_again();
-}
-
-static bool about_file(const char *cmd)
-{
-    char number[32];
-    begin_request(cmd);
-    snprintf(number, sizeof(number), ",\"number\":%llu", (unsigned long long)a.number[0]);
-    add(number);
-    (void)ask(a.node[0]);
-    return true;
-}
-
-static bool accepts_file(void)
-{
-    return about_file("file_accept");
-}
-
-static bool stops_file(void)
-{
-    return about_file("file_stop");
-}
-
-static bool saves_file(void)
-{
-    return about_file("file_saved");
-}
-
-static bool gets_file(void)
-{
-    return about_file("file_get");
+    set_again();
 }
 
 /* --- what happens -------------------------------------------------------------------------- */
 
-static bool waits(void)
+static void waits(void)
 {
     world_run(a.number[0]);
-    return true;
 }
 
-static bool kills(void)
-{
-    world_kill(a.node[0]);
-    return true;
-}
-
-static bool starts(void)
-{
-    world_start(a.node[0]);
-    return true;
-}
-
-static bool stops(void)
-{
-    world_stop(a.node[0]);
-    return true;
-}
-
-static bool restarts(void)
+static void restarts(void)
 {
     world_kill(a.node[0]);
     world_start(a.node[0]);
-    return true;
 }
 
 /* b NULL: from everybody. */
@@ -392,41 +326,36 @@ static void set_cut(const struct world_node *n, const struct world_node *b, bool
     world_changed();
 }
 
-static bool cuts(void)
+static void cuts(void)
 {
     set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, true);
     if (a.n_numbers > 0) {
         world_run(a.number[0]);
         set_cut(a.node[0], NULL, false);
     }
-    return true;
 }
 
-static bool heals(void)
+static void heals(void)
 {
     set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, false);
-    return true;
 }
 
-static bool breaks(void)
+static void breaks(void)
 {
     world_cut_streams(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL);
-    return true;
 }
 
-static bool goes_silent(void)
+static void goes_silent(void)
 {
     world.silent[world_index(a.node[0])][world_index(a.node[1])] = true;
-    return true;
 }
 
-static bool is_heard(void)
+static void is_heard(void)
 {
     world.silent[world_index(a.node[0])][world_index(a.node[1])] = false;
-    return true;
 }
 
-static bool set_rule(bool denied)
+static void set_rule(bool denied)
 {
     const bool files = strcmp(a.word[0], "files") == 0, to = strcmp(a.word[1], "to") == 0;
     if ((!files && strcmp(a.word[0], "chat") != 0) || (!to && strcmp(a.word[1], "from") != 0))
@@ -434,17 +363,16 @@ static bool set_rule(bool denied)
     world.denied[world_index(a.node[0])][world_index(a.node[1])]
                 [files ? PV_OVERLAY_FILES : PV_OVERLAY_CHAT][to] = denied;
     world_tell_own(a.node[0], PV_OVERLAY_RULES);
-    return true;
 }
 
-static bool denies(void)
+static void denies(void)
 {
-    return set_rule(true);
+    set_rule(true);
 }
 
-static bool allows(void)
+static void allows(void)
 {
-    return set_rule(false);
+    set_rule(false);
 }
 
 /* One of these words; complains of others. */
@@ -457,85 +385,69 @@ static int one_of(const char *word, const char *const *words)
     complain("\"%s\" is not known here", word);
 }
 
-static bool sets_disk(void)
+static void sets_disk(void)
 {
     static const char *const words[] = {"fine", "low", "full", "hung", "off", NULL};
     a.node[0]->disk = (enum world_disk)one_of(a.word[0], words);
-    return true;
 }
 
-static bool backs_up(void)
+static void backs_up(void)
 {
     world_back_up(a.node[0], false);
-    return true;
 }
 
 /* Its machine is switched off meanwhile. */
-static bool restores(void)
+static void restores(void)
 {
     world_kill(a.node[0]);
     world_back_up(a.node[0], true);
-    return true;
 }
 
-static bool lengthens(void)
+static void lengthens(void)
 {
     world_kill(a.node[0]);
     world_lengthen_logs(a.node[0], a.number[0]);
-    return true;
 }
 
-static bool slows_store(void)
-{
-    a.node[0]->job_time = a.number[0];
-    return true;
-}
-
-static bool sets_interface(void)
+static void sets_interface(void)
 {
     static const char *const words[] = {"down", "up", NULL};
     a.node[0]->up = one_of(a.word[0], words) == 1;
     world_tell_own(a.node[0], PV_OVERLAY_OVERLAY);
     world_changed();
-    return true;
 }
 
-static bool jumps(void)
+static void jumps(void)
 {
     a.node[0]->wall_off_us += (int64_t)(a.number[0] / 1000);
-    return true;
 }
 
-static bool renames(void)
+static void renames(void)
 {
     memcpy(a.node[0]->former_name, a.node[0]->name, sizeof(a.node[0]->name));
     snprintf(a.node[0]->name, sizeof(a.node[0]->name), "%s", a.word[0]);
     world_tell_own(a.node[0], PV_OVERLAY_NETWORK);
     world_tell_all(a.node[0], PV_OVERLAY_NEWS_MEMBER);
-    return true;
 }
 
-static bool removes(void)
+static void removes(void)
 {
     world_gone(a.node[0], PV_OVERLAY_REMOVED);
-    return true;
 }
 
-static bool leaves(void)
+static void leaves(void)
 {
     world_gone(a.node[0], PV_OVERLAY_LEFT);
-    return true;
 }
 
-static bool becomes_phone(void)
+static void becomes_phone(void)
 {
     world_kill(a.node[0]);
     a.node[0]->kind = PV_OVERLAY_PHONE;
     world_tell_all(a.node[0], PV_OVERLAY_NEWS_MEMBER);
-    return true;
 }
 
-static bool joins(void)
+static void joins(void)
 {
     struct world_node *n = world_find(a.word[0]);
     if (n == NULL)
@@ -548,19 +460,17 @@ static bool joins(void)
     world_start(n);
     world_changed();
     world_run(PV_S(1));
-    return true;
 }
 
-static bool is_member(void)
+static void is_member(void)
 {
     struct world_node *n = world_add(a.word[0]);
     if (n == NULL)
         complain("too many machines");
     world_tell_all(n, PV_OVERLAY_NEWS_MEMBER);
-    return true;
 }
 
-static bool joins_by(void)
+static void joins_by(void)
 {
     const struct world_node *by = a.node[0];
     struct world_node *n = world_add(a.word[0]);
@@ -568,23 +478,16 @@ static bool joins_by(void)
         complain("too many machines");
     n->by = by;
     a.word[0] = n->handle;
-    return joins();
+    joins();
 }
 
-static bool sets_program(void)
+static void sets_program(void)
 {
     static const char *const words[] = {"works", "fails", NULL};
     world.program_fails = one_of(a.word[0], words) == 1;
-    return true;
 }
 
-static bool sets_program_time(void)
-{
-    world.program_time = a.number[0];
-    return true;
-}
-
-static bool network(void)
+static void network(void)
 {
     for (size_t i = 0; i < a.n_rest; i++) {
         if (world_add(a.rest[i].text) == NULL)
@@ -593,79 +496,66 @@ static bool network(void)
     for (size_t i = 0; i < world.n_nodes; i++)
         world_start(&world.n[i]);
     world_run(PV_S(1));
-    return true;
 }
 
-static bool coordinator(void)
+static void coordinator(void)
 {
     static const char *const words[] = {"goes", "returns", NULL};
     if (strcmp(a.word[0], "forgets") == 0) {
         world_forget_copies();
-        return true;
+        return;
     }
     world.no_coordinator = one_of(a.word[0], words) == 0;
     world_changed();
-    return true;
 }
 
-static bool coordinator_answers(void)
+static void coordinator_answers(void)
 {
     static const char *const words[] = {"well", "full", "limit", "storage", "forbidden", NULL};
     static const enum pv_ctl_error errors[] = {PV_CTL_E_NONE, PV_CTL_E_FULL, PV_CTL_E_LIMIT,
                                                PV_CTL_E_STORAGE, PV_CTL_E_NOT_ALLOWED};
     world.refuses = errors[one_of(a.word[0], words)];
-    return true;
 }
 
-static bool signs(void)
+static void signs(void)
 {
     static const char *const words[] = {"on", "off", NULL};
     a.node[0]->signed_off = one_of(a.word[0], words) == 1;
     world_changed();
-    return true;
 }
 
-static bool keeps(void)
+static void keeps(void)
 {
     a.node[0]->given.keep_s = a.number[0] / PV_S(1);
-    return set_again();
+    set_again();
 }
 
-static bool has_room(void)
-{
-    a.node[0]->max_bytes = a.number[0];
-    return true;
-}
-
-static bool takes_more(void)
+static void takes_more(void)
 {
     world_leave_room(a.node[0], a.node[1], (unsigned)a.number[0]);
-    return true;
 }
 
-static bool changes_client(void)
+static void changes_client(void)
 {
     world_change_client(running(a.node[0]));
-    return true;
 }
 
-static bool accepts_up_to(void)
+static void accepts_up_to(void)
 {
     struct pv_auto_accept *rule = &a.node[0]->accept[a.node[0]->n_accept++];
     snprintf(rule->name, sizeof(rule->name), "%s",
              strcmp(a.word[0], "everybody") == 0 ? "" : a.word[0]);
     rule->max = a.number[0];
-    return set_again();
+    set_again();
 }
 
-static bool resumes(void)
+static void resumes(void)
 {
     world.now += a.number[0];
     world_tell_own(a.node[0], PV_OVERLAY_RESUMED);
-    return true;
 }
 
-static bool has_trait(void)
+static void has_trait(void)
 {
     static const char *const words[] = {"plain-text", "copies", "program", "proof",
                                         "rules",      "door",   NULL};
@@ -674,74 +564,72 @@ static bool has_trait(void)
     switch (one_of(a.word[1], words)) {
     case 0:
         n->given.plain_off = without;
-        return set_again();
+        set_again();
+        return;
     case 1:
         n->given.store = !without;
-        return set_again();
+        set_again();
+        return;
     case 2:
         n->given.notify = !without;
-        return set_again();
+        set_again();
+        return;
     case 3:
         n->no_proof = without;
         world_tell_all(n, PV_OVERLAY_NEWS_LINK);
-        return set_again();
+        set_again();
+        return;
     case 4:
         n->no_rules = without;
         world_tell_own(n, PV_OVERLAY_RULES);
-        return true;
+        return;
     default:
         n->deaf = without;
-        return true;
+        return;
     }
 }
 
-static bool connects_for_files(void)
+static void connects_for_files(void)
 {
     world_dial(a.node[0], a.node[1], PV_FILE_PORT);
     world_run(PV_MS(100));
-    return true;
 }
 
-static bool connects(void)
+static void connects(void)
 {
     world_dial(a.node[0], a.node[1], PV_CHAT_PORT);
     world_run(PV_MS(100));
-    return true;
 }
 
-static bool types(void)
+static void types(void)
 {
     world_type(a.node[0], a.text[0], strlen(a.text[0]));
     world_run(PV_MS(100));
-    return true;
 }
 
-static bool types_at_once(void)
+static void types_at_once(void)
 {
     world_type(a.node[0], a.text[0], strlen(a.text[0]));
-    return true;
 }
 
 /* Somebody has the ports there who is not the daemon. */
-static bool becomes_stranger(void)
+static void becomes_stranger(void)
 {
     world_kill(a.node[0]);
     a.node[0]->ghost = true;
     world_changed();
-    return true;
 }
 
-static bool becomes_ghost(void)
+static void becomes_ghost(void)
 {
     world_kill(a.node[0]);
     a.node[0]->ghost = a.node[0]->no_proof = true;
     world_tell_all(a.node[0], PV_OVERLAY_NEWS_LINK);
     world_changed();
-    return true;
 }
 
 /* A record that says it is of the second machine, signed by the first, on its connection. */
-static bool hands(void)
+static void hands(void)
 {
     static const char *const kinds[] = {"invite", "leave", "text", NULL};
     static const uint8_t network[PV_ROOM_NETWORK_LEN] = {7, 7, 7, 7, 7, 7, 7, 7,
@@ -773,30 +661,21 @@ static bool hands(void)
     assert_ok(pv_room_frame_write(&frame, line, &len));
     world_type(a.node[0], line, len);
     world_run(PV_MS(100));
-    return true;
 }
 
-static bool hangs_up(void)
+static void hangs_up(void)
 {
     world_hang_up(a.node[0]);
     world_run(PV_MS(100));
-    return true;
 }
 
-static bool sets_rate(void)
-{
-    world.file_rate = a.number[0];
-    return true;
-}
-
-static bool spoils(void)
+static void spoils(void)
 {
     static const char *const words[] = {"sound", "spoilt", NULL};
     world.spoils = one_of(a.word[0], words) == 1;
-    return true;
 }
 
-static bool forgets(void)
+static void forgets(void)
 {
     struct world_node *n = a.node[0];
     struct world_text *const texts[] = {&n->heard, &n->log, &n->ran};
@@ -805,7 +684,6 @@ static bool forgets(void)
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         world_text_add(texts[i], "", 0);
     n->opened = n->wanted = n->released = n->passed = n->jobs_done = 0;
-    return true;
 }
 
 /* --- accidents ----------------------------------------------------------------------------- */
@@ -887,7 +765,7 @@ static void say_anything(struct world_node *n, const struct world_node *other, u
 }
 
 /* Then everything is repaired. */
-static bool trouble(void)
+static void trouble(void)
 {
     world.rng.state = a.number[1];
     for (unsigned i = 0; i < a.number[0]; i++) {
@@ -910,7 +788,6 @@ static bool trouble(void)
     world_run(PV_S(2));
     for (size_t k = 0; k < play.n_offered; k++)
         offer_file(k);
-    return true;
 }
 
 /* --- what is so ---------------------------------------------------------------------------- */
@@ -957,74 +834,9 @@ static bool shows(void)
     return count_lines(a.node[0], a.text[0], a.word[0]) == 1;
 }
 
-static bool answer_of(const struct world_node *n, bool has)
-{
-    return n->answer.text != NULL && (count_in(n->answer.text, a.text[0]) > 0) == has;
-}
-
-static bool is_told(void)
-{
-    return answer_of(a.node[0], true);
-}
-
-static bool is_not_told(void)
-{
-    return answer_of(a.node[0], false);
-}
-
-static bool heard(void)
-{
-    return count_in(world_text(&a.node[0]->heard), a.text[0]) > 0;
-}
-
-static bool heard_times(void)
-{
-    return count_in(world_text(&a.node[0]->heard), a.text[0]) == a.number[0];
-}
-
-static bool logged_times(void)
-{
-    return count_in(world_text(&a.node[0]->log), a.text[0]) == a.number[0];
-}
-
-static bool logged(void)
-{
-    return count_in(world_text(&a.node[0]->log), a.text[0]) > 0;
-}
-
-static bool ran_times(void)
-{
-    return count_in(world_text(&a.node[0]->ran), a.text[0]) == a.number[0];
-}
-
-static bool status_has(void)
-{
-    return count_in(world_status(a.node[0]), a.text[0]) > 0;
-}
-
-static bool status_lacks(void)
-{
-    return !status_has();
-}
-
 static bool have_connections(void)
 {
     return world_streams(a.node[0], a.node[1]) == a.number[0];
-}
-
-static bool opened_at_most(void)
-{
-    return a.node[0]->opened <= a.number[0];
-}
-
-static bool wanted(void)
-{
-    return a.node[0]->wanted >= a.number[0];
-}
-
-static bool worked_at_most(void)
-{
-    return a.node[0]->jobs_done <= a.number[0];
 }
 
 static bool copies_wait(void)
@@ -1065,30 +877,14 @@ static bool has_in_order(void)
     return is;
 }
 
-static bool says_why(void)
+static const char *why_waits(struct world_node *n)
 {
-    return count_in(world_held(a.node[0], a.node[1]), a.text[0]) > 0;
+    return world_held(n, a.node[1]);
 }
 
 static bool says_no_why(void)
 {
     return world_held(a.node[0], a.node[1])[0] == '\0';
-}
-
-static bool released(void)
-{
-    return a.node[0]->released == a.number[0];
-}
-
-static bool passed(void)
-{
-    return a.node[0]->passed == a.number[0];
-}
-
-static bool reads(void)
-{
-    const char *text = world_typed_back(a.node[0]);
-    return text != NULL && count_in(text, a.text[0]) > 0;
 }
 
 static bool reads_nothing(void)
@@ -1207,116 +1003,126 @@ static bool all_have_all(void)
 /* --- sentences ----------------------------------------------------------------------------- */
 
 /* In a pattern NODE, WORD, TEXT (in quotes), TIME and NUMBER stand for one word each, and … for all
- * that follow. what: true of a sentence that says what is so, and may stand behind within, for and
- * after. */
+ * that follow. Of the rest a row has one: what is done, or what is so and may stand behind within
+ * and for. */
 static const struct sentence {
     const char *pattern;
-    bool (*run)(void);
-    bool is_so;
+    void (*does)(void);
+    void (*node)(struct world_node *n); /* done to the node */
+    /* A request, which must be taken (!): w the word, n the second node, i the number. */
+    const char *ask;
+    size_t sets;      /* place in the node of what becomes the number */
+    uint64_t *global; /* the same of the world */
+    bool (*is)(void);
+    /* The text is in this one, of the node; with a NUMBER so often; not, where the pattern says so.
+     */
+    const char *(*text)(struct world_node *n);
+    size_t heard;   /* place in the node */
+    size_t counter; /* place in the node of what is the number, or at most or at least it */
 } sentences[] = {
-    {"network …", network, false},
-    {"NODE says TEXT to WORD", says, false},
-    {"NODE tries to say TEXT to WORD", tries_to_say, false},
-    {"NODE begins to say TEXT to WORD", begins_to_say, false},
-    {"NODE asks WORD …", asks, false},
-    {"NODE makes room WORD", makes_room, false},
-    {"NODE invites NODE to WORD", invites, false},
-    {"NODE enters WORD", enters, false},
-    {"NODE leaves WORD", leaves_room, false},
-    {"NODE offers TEXT of NUMBER bytes to WORD", offers, false},
-    {"NODE offers the same TEXT of NUMBER bytes to WORD", offers_same, false},
-    {"NODE passes a descriptor", passes, false},
-    {"NODE accepts files from nobody now", accepts_from_nobody, false},
-    {"NODE accepts file NUMBER", accepts_file, false},
-    {"NODE stops file NUMBER", stops_file, false},
-    {"NODE saves file NUMBER", saves_file, false},
-    {"NODE gets file NUMBER", gets_file, false},
-    {"wait TIME", waits, false},
-    {"kill NODE", kills, false},
-    {"start NODE", starts, false},
-    {"stop NODE", stops, false},
-    {"restart NODE", restarts, false},
-    {"cut NODE", cuts, false},
-    {"cut NODE TIME", cuts, false},
-    {"cut NODE from NODE", cuts, false},
-    {"heal NODE", heals, false},
-    {"heal NODE and NODE", heals, false},
-    {"break connections of NODE", breaks, false},
-    {"break connections of NODE and NODE", breaks, false},
-    {"NODE goes silent for NODE", goes_silent, false},
-    {"NODE is heard by NODE again", is_heard, false},
-    {"NODE denies WORD WORD NODE", denies, false},
-    {"NODE allows WORD WORD NODE", allows, false},
-    {"disk of NODE is WORD", sets_disk, false},
-    {"back up the disk of NODE", backs_up, false},
-    {"bring back the disk of NODE", restores, false},
-    {"logs of NODE have NUMBER texts", lengthens, false},
-    {"store of NODE takes TIME", slows_store, false},
-    {"interface of NODE goes WORD", sets_interface, false},
-    {"clock of NODE jumps TIME", jumps, false},
-    {"rename NODE to WORD", renames, false},
-    {"remove NODE", removes, false},
-    {"NODE leaves", leaves, false},
-    {"NODE is a phone", becomes_phone, false},
-    {"WORD joins", joins, false},
-    {"WORD is a member", is_member, false},
-    {"WORD joins by the token of NODE", joins_by, false},
-    {"the program WORD", sets_program, false},
-    {"the program takes TIME", sets_program_time, false},
-    {"the coordinator WORD", coordinator, false},
-    {"the coordinator WORD copies", coordinator, false},
-    {"the coordinator answers WORD", coordinator_answers, false},
-    {"NODE signs WORD", signs, false},
-    {"NODE sleeps TIME", resumes, false},
-    {"NODE keeps messages TIME", keeps, false},
-    {"NODE has room for NUMBER bytes", has_room, false},
-    {"NODE takes NUMBER unread lines of NODE", takes_more, false},
-    {"client of NODE hangs up", changes_client, false},
-    {"NODE accepts files from WORD up to NUMBER", accepts_up_to, false},
-    {"NODE WORD WORD now", has_trait, false},
-    {"NODE connects to NODE", connects, false},
-    {"NODE connects to NODE for files", connects_for_files, false},
-    {"NODE types TEXT", types, false},
-    {"NODE types TEXT at once", types_at_once, false},
-    {"NODE is a ghost", becomes_ghost, false},
-    {"NODE is a stranger", becomes_stranger, false},
-    {"NODE hands WORD NUMBER TEXT of NODE in WORD", hands, false},
-    {"NODE hangs up", hangs_up, false},
-    {"files go at NUMBER bytes", sets_rate, false},
-    {"files are WORD", spoils, false},
-    {"forget what NODE heard", forgets, false},
-    {"trouble NUMBER steps from seed NUMBER", trouble, false},
-    {"NODE has TEXT once", has_once, true},
-    {"NODE has TEXT never", has_never, true},
-    {"NODE got TEXT", has_in_order, true},
-    {"NODE has NUMBER lines", has_lines, true},
-    {"NODE shows TEXT as WORD", shows, true},
-    {"NODE is told TEXT", is_told, true},
-    {"NODE is not told TEXT", is_not_told, true},
-    {"NODE heard TEXT", heard, true},
-    {"NODE heard TEXT NUMBER times", heard_times, true},
-    {"NODE logged TEXT", logged, true},
-    {"NODE logged TEXT NUMBER times", logged_times, true},
-    {"NODE ran TEXT NUMBER times", ran_times, true},
-    {"status of NODE has TEXT", status_has, true},
-    {"status of NODE lacks TEXT", status_lacks, true},
-    {"NODE and NODE have NUMBER connections", have_connections, true},
-    {"NODE opened at most NUMBER connections", opened_at_most, true},
-    {"NODE wanted NUMBER paths", wanted, true},
-    {"store of NODE did at most NUMBER jobs", worked_at_most, true},
-    {"NUMBER copies wait for NODE", copies_wait, true},
-    {"NODE counts NUMBER unread and NUMBER queued", counts, true},
-    {"NODE cannot count", cannot_count, true},
-    {"NODE says why NODE waits TEXT", says_why, true},
-    {"NODE says nothing of why NODE waits", says_no_why, true},
-    {"NODE gave back NUMBER files", released, true},
-    {"NODE was passed NUMBER files", passed, true},
-    {"NODE reads TEXT", reads, true},
-    {"NODE reads nothing", reads_nothing, true},
-    {"NODE is hung up on", is_hung_up_on, true},
-    {"file TEXT of NODE has TEXT", file_has, true},
-    {"every file is there once", files_are_there, true},
-    {"everybody has everything once in order", all_have_all, true},
+    {"network …", .does = network},
+    {"NODE says TEXT to WORD", .does = says},
+    {"NODE tries to say TEXT to WORD", .does = tries_to_say},
+    {"NODE begins to say TEXT to WORD", .does = begins_to_say},
+    {"NODE asks WORD …", .does = asks},
+    {"NODE makes room WORD", .does = makes_room},
+    {"NODE invites NODE to WORD", .ask = "!room_invite room=w peer=n"},
+    {"NODE enters WORD", .does = enters},
+    {"NODE leaves WORD", .does = leaves_room},
+    {"NODE offers TEXT of NUMBER bytes to WORD", .does = offers},
+    {"NODE offers the same TEXT of NUMBER bytes to WORD", .does = offers_same},
+    {"NODE passes a descriptor", .does = passes},
+    {"NODE accepts files from nobody now", .does = accepts_from_nobody},
+    {"NODE accepts file NUMBER", .ask = "file_accept number=i"},
+    {"NODE stops file NUMBER", .ask = "file_stop number=i"},
+    {"NODE saves file NUMBER", .ask = "file_saved number=i"},
+    {"NODE gets file NUMBER", .ask = "file_get number=i"},
+    {"wait TIME", .does = waits},
+    {"kill NODE", .node = world_kill},
+    {"start NODE", .node = world_start},
+    {"stop NODE", .node = world_stop},
+    {"restart NODE", .does = restarts},
+    {"cut NODE", .does = cuts},
+    {"cut NODE TIME", .does = cuts},
+    {"cut NODE from NODE", .does = cuts},
+    {"heal NODE", .does = heals},
+    {"heal NODE and NODE", .does = heals},
+    {"break connections of NODE", .does = breaks},
+    {"break connections of NODE and NODE", .does = breaks},
+    {"NODE goes silent for NODE", .does = goes_silent},
+    {"NODE is heard by NODE again", .does = is_heard},
+    {"NODE denies WORD WORD NODE", .does = denies},
+    {"NODE allows WORD WORD NODE", .does = allows},
+    {"disk of NODE is WORD", .does = sets_disk},
+    {"back up the disk of NODE", .does = backs_up},
+    {"bring back the disk of NODE", .does = restores},
+    {"logs of NODE have NUMBER texts", .does = lengthens},
+    {"store of NODE takes TIME", .sets = offsetof(struct world_node, job_time)},
+    {"interface of NODE goes WORD", .does = sets_interface},
+    {"clock of NODE jumps TIME", .does = jumps},
+    {"rename NODE to WORD", .does = renames},
+    {"remove NODE", .does = removes},
+    {"NODE leaves", .does = leaves},
+    {"NODE is a phone", .does = becomes_phone},
+    {"WORD joins", .does = joins},
+    {"WORD is a member", .does = is_member},
+    {"WORD joins by the token of NODE", .does = joins_by},
+    {"the program WORD", .does = sets_program},
+    {"the program takes TIME", .global = &world.program_time},
+    {"the coordinator WORD", .does = coordinator},
+    {"the coordinator WORD copies", .does = coordinator},
+    {"the coordinator answers WORD", .does = coordinator_answers},
+    {"NODE signs WORD", .does = signs},
+    {"NODE sleeps TIME", .does = resumes},
+    {"NODE keeps messages TIME", .does = keeps},
+    {"NODE has room for NUMBER bytes", .sets = offsetof(struct world_node, max_bytes)},
+    {"NODE takes NUMBER unread lines of NODE", .does = takes_more},
+    {"client of NODE hangs up", .does = changes_client},
+    {"NODE accepts files from WORD up to NUMBER", .does = accepts_up_to},
+    {"NODE WORD WORD now", .does = has_trait},
+    {"NODE connects to NODE", .does = connects},
+    {"NODE connects to NODE for files", .does = connects_for_files},
+    {"NODE types TEXT", .does = types},
+    {"NODE types TEXT at once", .does = types_at_once},
+    {"NODE is a ghost", .does = becomes_ghost},
+    {"NODE is a stranger", .does = becomes_stranger},
+    {"NODE hands WORD NUMBER TEXT of NODE in WORD", .does = hands},
+    {"NODE hangs up", .does = hangs_up},
+    {"files go at NUMBER bytes", .global = &world.file_rate},
+    {"files are WORD", .does = spoils},
+    {"forget what NODE heard", .does = forgets},
+    {"trouble NUMBER steps from seed NUMBER", .does = trouble},
+    {"NODE has TEXT once", .is = has_once},
+    {"NODE has TEXT never", .is = has_never},
+    {"NODE got TEXT", .is = has_in_order},
+    {"NODE has NUMBER lines", .is = has_lines},
+    {"NODE shows TEXT as WORD", .is = shows},
+    {"NODE is told TEXT", .heard = offsetof(struct world_node, answer)},
+    {"NODE is not told TEXT", .heard = offsetof(struct world_node, answer)},
+    {"NODE heard TEXT", .heard = offsetof(struct world_node, heard)},
+    {"NODE heard TEXT NUMBER times", .heard = offsetof(struct world_node, heard)},
+    {"NODE logged TEXT", .heard = offsetof(struct world_node, log)},
+    {"NODE logged TEXT NUMBER times", .heard = offsetof(struct world_node, log)},
+    {"NODE ran TEXT NUMBER times", .heard = offsetof(struct world_node, ran)},
+    {"status of NODE has TEXT", .text = world_status},
+    {"status of NODE lacks TEXT", .text = world_status},
+    {"NODE and NODE have NUMBER connections", .is = have_connections},
+    {"NODE opened at most NUMBER connections", .counter = offsetof(struct world_node, opened)},
+    {"NODE wanted at least NUMBER paths", .counter = offsetof(struct world_node, wanted)},
+    {"store of NODE did at most NUMBER jobs", .counter = offsetof(struct world_node, jobs_done)},
+    {"NUMBER copies wait for NODE", .is = copies_wait},
+    {"NODE counts NUMBER unread and NUMBER queued", .is = counts},
+    {"NODE cannot count", .is = cannot_count},
+    {"NODE says why NODE waits TEXT", .text = why_waits},
+    {"NODE says nothing of why NODE waits", .is = says_no_why},
+    {"NODE gave back NUMBER files", .counter = offsetof(struct world_node, released)},
+    {"NODE was passed NUMBER files", .counter = offsetof(struct world_node, passed)},
+    {"NODE reads TEXT", .text = world_typed_back},
+    {"NODE reads nothing", .is = reads_nothing},
+    {"NODE is hung up on", .is = is_hung_up_on},
+    {"file TEXT of NODE has TEXT", .is = file_has},
+    {"every file is there once", .is = files_are_there},
+    {"everybody has everything once in order", .is = all_have_all},
 };
 
 /* "30", "30s", "5ms", "2m", "3h", "14d". */
@@ -1403,10 +1209,70 @@ static const struct sentence *find_sentence(const struct word *words, size_t n)
     complain("no sentence is like this one");
 }
 
-static void must_be_so(const struct sentence *s)
+static bool is_said_of(const char *pattern, const char *words)
 {
-    if (!s->is_so)
+    return strstr(pattern, words) != NULL;
+}
+
+/* Is it so? */
+static bool is_so(const struct sentence *s)
+{
+    const struct world_node *n = a.node[0];
+    if (s->is != NULL)
+        return s->is();
+    if (s->counter != 0) {
+        const unsigned is = *(const unsigned *)(const void *)((const char *)n + s->counter);
+        return is_said_of(s->pattern, "at most")    ? is <= a.number[0]
+               : is_said_of(s->pattern, "at least") ? is >= a.number[0]
+                                                    : is == a.number[0];
+    }
+    if (s->text == NULL && s->heard == 0)
         complain("this does something, and says nothing that could be so");
+    const struct world_text *heard = (const void *)((const char *)n + s->heard);
+    const char *text = s->text != NULL ? s->text(a.node[0]) : world_text(heard);
+    if (text == NULL)
+        return false;
+    const size_t times = count_in(text, a.text[0]);
+    if (a.n_numbers > 0)
+        return times == a.number[0];
+    return (times > 0) != (is_said_of(s->pattern, " not ") || is_said_of(s->pattern, "lacks"));
+}
+
+static void ask_row(const char *row)
+{
+    char number[32], fields[64];
+    const bool must = row[0] == '!';
+    snprintf(fields, sizeof(fields), "%s", row + must);
+    char *rest = fields, *part = strsep(&rest, " ");
+    begin_request(part);
+    while ((part = strsep(&rest, " ")) != NULL) {
+        const char *field = strsep(&part, "=");
+        snprintf(number, sizeof(number), ",\"%s\":%llu", field, (unsigned long long)a.number[0]);
+        if (part[0] == 'i')
+            add(number);
+        else
+            add_field(field, part[0] == 'n' ? a.node[1]->name : a.word[0]);
+    }
+    if (must)
+        must_ask(a.node[0]);
+    else
+        (void)ask(a.node[0]);
+}
+
+static void carry_out(const struct sentence *s)
+{
+    if (s->does != NULL)
+        s->does();
+    else if (s->node != NULL)
+        s->node(a.node[0]);
+    else if (s->ask != NULL)
+        ask_row(s->ask);
+    else if (s->sets != 0)
+        *(uint64_t *)(void *)((char *)a.node[0] + s->sets) = a.number[0];
+    else if (s->global != NULL)
+        *s->global = a.number[0];
+    else if (!is_so(s))
+        complain("it is not so: %s", why_not == NULL ? "" : why_not);
 }
 
 /* fails: by it the sentence must hold, or (holds) up to it. */
@@ -1414,11 +1280,10 @@ static void wait_for(const struct sentence *s, pv_ns time, bool holds)
 {
     const pv_ns end = world.now + time;
     const pv_ns step = time / 100 > PV_MS(10) ? time / 100 : PV_MS(10);
-    bool is_so;
-    must_be_so(s);
-    while ((is_so = s->run()) == holds && world.now < end)
+    bool so;
+    while ((so = is_so(s)) == holds && world.now < end)
         world_run(pv_min_ns(step, end - world.now));
-    if (!is_so)
+    if (!so)
         complain("it is not so: %s", why_not == NULL ? "" : why_not);
 }
 
@@ -1448,9 +1313,7 @@ static void run_sentence(const struct word *words, size_t n)
         wait_for(s, number, first[0] == 'f');
         return;
     }
-    const struct sentence *s = find_sentence(words, n);
-    if (!s->run() && s->is_so)
-        complain("it is not so: %s", why_not == NULL ? "" : why_not);
+    carry_out(find_sentence(words, n));
 }
 
 /* --- files of scenarios -------------------------------------------------------------------- */
