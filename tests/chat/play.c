@@ -277,19 +277,14 @@ static void set_again(void)
 
 static int handle = 100; /* of the last file that was passed */
 
-static void offers_same(void)
+static void offers(int again)
 {
+    handle = again ? handle : 100 + (int)a.text[0][0];
     world_pass(running(a.node[0]), handle, a.number[0]);
     begin_request("file_send");
     add_field("peer", name_of(a.word[0]));
     add_field("file", a.text[0]);
     (void)ask(a.node[0]);
-}
-
-static void offers(void)
-{
-    handle = 100 + (int)a.text[0][0];
-    offers_same();
 }
 
 static void passes(void)
@@ -326,18 +321,13 @@ static void set_cut(const struct world_node *n, const struct world_node *b, bool
     world_changed();
 }
 
-static void cuts(void)
+static void cuts(int cut)
 {
-    set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, true);
+    set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, cut != 0);
     if (a.n_numbers > 0) {
         world_run(a.number[0]);
         set_cut(a.node[0], NULL, false);
     }
-}
-
-static void heals(void)
-{
-    set_cut(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL, false);
 }
 
 static void breaks(void)
@@ -345,34 +335,19 @@ static void breaks(void)
     world_cut_streams(a.node[0], a.n_nodes > 1 ? a.node[1] : NULL);
 }
 
-static void goes_silent(void)
+static void silences(int silent)
 {
-    world.silent[world_index(a.node[0])][world_index(a.node[1])] = true;
+    world.silent[world_index(a.node[0])][world_index(a.node[1])] = silent != 0;
 }
 
-static void is_heard(void)
-{
-    world.silent[world_index(a.node[0])][world_index(a.node[1])] = false;
-}
-
-static void set_rule(bool denied)
+static void set_rule(int denied)
 {
     const bool files = strcmp(a.word[0], "files") == 0, to = strcmp(a.word[1], "to") == 0;
     if ((!files && strcmp(a.word[0], "chat") != 0) || (!to && strcmp(a.word[1], "from") != 0))
         complain("a rule is about chat or files, from or to");
     world.denied[world_index(a.node[0])][world_index(a.node[1])]
-                [files ? PV_OVERLAY_FILES : PV_OVERLAY_CHAT][to] = denied;
+                [files ? PV_OVERLAY_FILES : PV_OVERLAY_CHAT][to] = denied != 0;
     world_tell_own(a.node[0], PV_OVERLAY_RULES);
-}
-
-static void denies(void)
-{
-    set_rule(true);
-}
-
-static void allows(void)
-{
-    set_rule(false);
 }
 
 /* One of these words; complains of others. */
@@ -385,22 +360,17 @@ static int one_of(const char *word, const char *const *words)
     complain("\"%s\" is not known here", word);
 }
 
-static void sets_disk(void)
+static void sets_disk(int disk)
 {
-    static const char *const words[] = {"fine", "low", "full", "hung", "off", NULL};
-    a.node[0]->disk = (enum world_disk)one_of(a.word[0], words);
+    a.node[0]->disk = (enum world_disk)disk;
 }
 
-static void backs_up(void)
+/* A machine is switched off when its disk is brought back. */
+static void backs_up(int restores)
 {
-    world_back_up(a.node[0], false);
-}
-
-/* Its machine is switched off meanwhile. */
-static void restores(void)
-{
-    world_kill(a.node[0]);
-    world_back_up(a.node[0], true);
+    if (restores)
+        world_kill(a.node[0]);
+    world_back_up(a.node[0], restores != 0);
 }
 
 static void lengthens(void)
@@ -409,10 +379,9 @@ static void lengthens(void)
     world_lengthen_logs(a.node[0], a.number[0]);
 }
 
-static void sets_interface(void)
+static void sets_interface(int up)
 {
-    static const char *const words[] = {"down", "up", NULL};
-    a.node[0]->up = one_of(a.word[0], words) == 1;
+    a.node[0]->up = up != 0;
     world_tell_own(a.node[0], PV_OVERLAY_OVERLAY);
     world_changed();
 }
@@ -430,14 +399,9 @@ static void renames(void)
     world_tell_all(a.node[0], PV_OVERLAY_NEWS_MEMBER);
 }
 
-static void removes(void)
+static void ends(int kind)
 {
-    world_gone(a.node[0], PV_OVERLAY_REMOVED);
-}
-
-static void leaves(void)
-{
-    world_gone(a.node[0], PV_OVERLAY_LEFT);
+    world_gone(a.node[0], (enum pv_overlay_kind)kind);
 }
 
 static void becomes_phone(void)
@@ -481,10 +445,9 @@ static void joins_by(void)
     joins();
 }
 
-static void sets_program(void)
+static void sets_program(int fails)
 {
-    static const char *const words[] = {"works", "fails", NULL};
-    world.program_fails = one_of(a.word[0], words) == 1;
+    world.program_fails = fails != 0;
 }
 
 static void network(void)
@@ -498,29 +461,20 @@ static void network(void)
     world_run(PV_S(1));
 }
 
-static void coordinator(void)
+static void coordinator(int away)
 {
-    static const char *const words[] = {"goes", "returns", NULL};
-    if (strcmp(a.word[0], "forgets") == 0) {
-        world_forget_copies();
-        return;
-    }
-    world.no_coordinator = one_of(a.word[0], words) == 0;
+    world.no_coordinator = away != 0;
     world_changed();
 }
 
-static void coordinator_answers(void)
+static void coordinator_answers(int error)
 {
-    static const char *const words[] = {"well", "full", "limit", "storage", "forbidden", NULL};
-    static const enum pv_ctl_error errors[] = {PV_CTL_E_NONE, PV_CTL_E_FULL, PV_CTL_E_LIMIT,
-                                               PV_CTL_E_STORAGE, PV_CTL_E_NOT_ALLOWED};
-    world.refuses = errors[one_of(a.word[0], words)];
+    world.refuses = (enum pv_ctl_error)error;
 }
 
-static void signs(void)
+static void signs(int off)
 {
-    static const char *const words[] = {"on", "off", NULL};
-    a.node[0]->signed_off = one_of(a.word[0], words) == 1;
+    a.node[0]->signed_off = off != 0;
     world_changed();
 }
 
@@ -555,75 +509,44 @@ static void resumes(void)
     world_tell_own(a.node[0], PV_OVERLAY_RESUMED);
 }
 
-static void has_trait(void)
+/* The place of one bool of the node; it counts from its next start on. */
+static void has_trait(int place)
 {
-    static const char *const words[] = {"plain-text", "copies", "program", "proof",
-                                        "rules",      "door",   NULL};
-    struct world_node *n = a.node[0];
-    const bool without = strcmp(a.word[0], "has-no") == 0;
-    switch (one_of(a.word[1], words)) {
-    case 0:
-        n->given.plain_off = without;
-        set_again();
-        return;
-    case 1:
-        n->given.store = !without;
-        set_again();
-        return;
-    case 2:
-        n->given.notify = !without;
-        set_again();
-        return;
-    case 3:
-        n->no_proof = without;
-        world_tell_all(n, PV_OVERLAY_NEWS_LINK);
-        set_again();
-        return;
-    case 4:
-        n->no_rules = without;
-        world_tell_own(n, PV_OVERLAY_RULES);
-        return;
-    default:
-        n->deaf = without;
-        return;
-    }
+    bool *trait = (bool *)((char *)a.node[0] + (place < 0 ? -place : place));
+    *trait = place > 0;
+    world_tell_all(a.node[0], PV_OVERLAY_NEWS_LINK);
+    set_again();
 }
 
-static void connects_for_files(void)
+static void has_rules(int no)
 {
-    world_dial(a.node[0], a.node[1], PV_FILE_PORT);
+    a.node[0]->no_rules = no != 0;
+    world_tell_own(a.node[0], PV_OVERLAY_RULES);
+}
+
+static void has_door(int no)
+{
+    a.node[0]->deaf = no != 0;
+}
+
+static void connects(int port)
+{
+    world_dial(a.node[0], a.node[1], (uint16_t)port);
     world_run(PV_MS(100));
 }
 
-static void connects(void)
-{
-    world_dial(a.node[0], a.node[1], PV_CHAT_PORT);
-    world_run(PV_MS(100));
-}
-
-static void types(void)
+static void types(int wait_ms)
 {
     world_type(a.node[0], a.text[0], strlen(a.text[0]));
-    world_run(PV_MS(100));
-}
-
-static void types_at_once(void)
-{
-    world_type(a.node[0], a.text[0], strlen(a.text[0]));
+    world_run(PV_MS(wait_ms));
 }
 
 /* Somebody has the ports there who is not the daemon. */
-static void becomes_stranger(void)
+static void becomes_stranger(int without_proof)
 {
     world_kill(a.node[0]);
     a.node[0]->ghost = true;
-    world_changed();
-}
-
-static void becomes_ghost(void)
-{
-    world_kill(a.node[0]);
-    a.node[0]->ghost = a.node[0]->no_proof = true;
+    a.node[0]->no_proof = a.node[0]->no_proof || without_proof;
     world_tell_all(a.node[0], PV_OVERLAY_NEWS_LINK);
     world_changed();
 }
@@ -669,10 +592,9 @@ static void hangs_up(void)
     world_run(PV_MS(100));
 }
 
-static void spoils(void)
+static void spoils(int spoilt)
 {
-    static const char *const words[] = {"sound", "spoilt", NULL};
-    world.spoils = one_of(a.word[0], words) == 1;
+    world.spoils = spoilt != 0;
 }
 
 static void forgets(void)
@@ -1008,6 +930,8 @@ static bool all_have_all(void)
 static const struct sentence {
     const char *pattern;
     void (*does)(void);
+    void (*with)(int arg);
+    int arg;
     void (*node)(struct world_node *n); /* done to the node */
     /* A request, which must be taken (!): w the word, n the second node, i the number. */
     const char *ask;
@@ -1029,8 +953,8 @@ static const struct sentence {
     {"NODE invites NODE to WORD", .ask = "!room_invite room=w peer=n"},
     {"NODE enters WORD", .does = enters},
     {"NODE leaves WORD", .does = leaves_room},
-    {"NODE offers TEXT of NUMBER bytes to WORD", .does = offers},
-    {"NODE offers the same TEXT of NUMBER bytes to WORD", .does = offers_same},
+    {"NODE offers TEXT of NUMBER bytes to WORD", .with = offers},
+    {"NODE offers the same TEXT of NUMBER bytes to WORD", .with = offers, .arg = true},
     {"NODE passes a descriptor", .does = passes},
     {"NODE accepts files from nobody now", .does = accepts_from_nobody},
     {"NODE accepts file NUMBER", .ask = "file_accept number=i"},
@@ -1042,54 +966,76 @@ static const struct sentence {
     {"start NODE", .node = world_start},
     {"stop NODE", .node = world_stop},
     {"restart NODE", .does = restarts},
-    {"cut NODE", .does = cuts},
-    {"cut NODE TIME", .does = cuts},
-    {"cut NODE from NODE", .does = cuts},
-    {"heal NODE", .does = heals},
-    {"heal NODE and NODE", .does = heals},
+    {"cut NODE", .with = cuts, .arg = true},
+    {"cut NODE TIME", .with = cuts, .arg = true},
+    {"cut NODE from NODE", .with = cuts, .arg = true},
+    {"heal NODE", .with = cuts},
+    {"heal NODE and NODE", .with = cuts},
     {"break connections of NODE", .does = breaks},
     {"break connections of NODE and NODE", .does = breaks},
-    {"NODE goes silent for NODE", .does = goes_silent},
-    {"NODE is heard by NODE again", .does = is_heard},
-    {"NODE denies WORD WORD NODE", .does = denies},
-    {"NODE allows WORD WORD NODE", .does = allows},
-    {"disk of NODE is WORD", .does = sets_disk},
-    {"back up the disk of NODE", .does = backs_up},
-    {"bring back the disk of NODE", .does = restores},
+    {"NODE goes silent for NODE", .with = silences, .arg = true},
+    {"NODE is heard by NODE again", .with = silences},
+    {"NODE denies WORD WORD NODE", .with = set_rule, .arg = true},
+    {"NODE allows WORD WORD NODE", .with = set_rule},
+    {"disk of NODE is fine", .with = sets_disk, .arg = WORLD_DISK_FINE},
+    {"disk of NODE is low", .with = sets_disk, .arg = WORLD_DISK_LOW},
+    {"disk of NODE is full", .with = sets_disk, .arg = WORLD_DISK_FULL},
+    {"disk of NODE is hung", .with = sets_disk, .arg = WORLD_DISK_HUNG},
+    {"disk of NODE is off", .with = sets_disk, .arg = WORLD_DISK_OFF},
+    {"back up the disk of NODE", .with = backs_up},
+    {"bring back the disk of NODE", .with = backs_up, .arg = true},
     {"logs of NODE have NUMBER texts", .does = lengthens},
     {"store of NODE takes TIME", .sets = offsetof(struct world_node, job_time)},
-    {"interface of NODE goes WORD", .does = sets_interface},
+    {"interface of NODE goes up", .with = sets_interface, .arg = true},
+    {"interface of NODE goes down", .with = sets_interface},
     {"clock of NODE jumps TIME", .does = jumps},
     {"rename NODE to WORD", .does = renames},
-    {"remove NODE", .does = removes},
-    {"NODE leaves", .does = leaves},
+    {"remove NODE", .with = ends, .arg = PV_OVERLAY_REMOVED},
+    {"NODE leaves", .with = ends, .arg = PV_OVERLAY_LEFT},
     {"NODE is a phone", .does = becomes_phone},
     {"WORD joins", .does = joins},
     {"WORD is a member", .does = is_member},
     {"WORD joins by the token of NODE", .does = joins_by},
-    {"the program WORD", .does = sets_program},
+    {"the program works", .with = sets_program},
+    {"the program fails", .with = sets_program, .arg = true},
     {"the program takes TIME", .global = &world.program_time},
-    {"the coordinator WORD", .does = coordinator},
-    {"the coordinator WORD copies", .does = coordinator},
-    {"the coordinator answers WORD", .does = coordinator_answers},
-    {"NODE signs WORD", .does = signs},
+    {"the coordinator goes", .with = coordinator, .arg = true},
+    {"the coordinator returns", .with = coordinator},
+    {"the coordinator forgets copies", .does = world_forget_copies},
+    {"the coordinator answers well", .with = coordinator_answers},
+    {"the coordinator answers limit", .with = coordinator_answers, .arg = PV_CTL_E_LIMIT},
+    {"the coordinator answers storage", .with = coordinator_answers, .arg = PV_CTL_E_STORAGE},
+    {"the coordinator answers forbidden", .with = coordinator_answers, .arg = PV_CTL_E_NOT_ALLOWED},
+    {"NODE signs on", .with = signs},
+    {"NODE signs off", .with = signs, .arg = true},
     {"NODE sleeps TIME", .does = resumes},
     {"NODE keeps messages TIME", .does = keeps},
     {"NODE has room for NUMBER bytes", .sets = offsetof(struct world_node, max_bytes)},
     {"NODE takes NUMBER unread lines of NODE", .does = takes_more},
     {"client of NODE hangs up", .does = changes_client},
     {"NODE accepts files from WORD up to NUMBER", .does = accepts_up_to},
-    {"NODE WORD WORD now", .does = has_trait},
-    {"NODE connects to NODE", .does = connects},
-    {"NODE connects to NODE for files", .does = connects_for_files},
-    {"NODE types TEXT", .does = types},
-    {"NODE types TEXT at once", .does = types_at_once},
-    {"NODE is a ghost", .does = becomes_ghost},
-    {"NODE is a stranger", .does = becomes_stranger},
+    {"NODE has-no plain-text now", .with = has_trait,
+     .arg = (int)offsetof(struct world_node, given.plain_off)},
+    {"NODE has-no copies now", .with = has_trait,
+     .arg = -(int)offsetof(struct world_node, given.store)},
+    {"NODE has program now", .with = has_trait,
+     .arg = (int)offsetof(struct world_node, given.notify)},
+    {"NODE has-no proof now", .with = has_trait, .arg = (int)offsetof(struct world_node, no_proof)},
+    {"NODE has rules now", .with = has_rules},
+    {"NODE has-no rules now", .with = has_rules, .arg = true},
+    {"NODE has door now", .with = has_door},
+    {"NODE has-no door now", .with = has_door, .arg = true},
+    {"NODE connects to NODE", .with = connects, .arg = PV_CHAT_PORT},
+    {"NODE connects to NODE for files", .with = connects, .arg = PV_FILE_PORT},
+    {"NODE types TEXT", .with = types, .arg = 100},
+    {"NODE types TEXT at once", .with = types},
+    {"NODE is a ghost", .with = becomes_stranger, .arg = true},
+    {"NODE is a stranger", .with = becomes_stranger},
     {"NODE hands WORD NUMBER TEXT of NODE in WORD", .does = hands},
     {"NODE hangs up", .does = hangs_up},
     {"files go at NUMBER bytes", .global = &world.file_rate},
-    {"files are WORD", .does = spoils},
+    {"files are sound", .with = spoils},
+    {"files are spoilt", .with = spoils, .arg = true},
     {"forget what NODE heard", .does = forgets},
     {"trouble NUMBER steps from seed NUMBER", .does = trouble},
     {"NODE has TEXT once", .is = has_once},
@@ -1263,6 +1209,8 @@ static void carry_out(const struct sentence *s)
 {
     if (s->does != NULL)
         s->does();
+    else if (s->with != NULL)
+        s->with(s->arg);
     else if (s->node != NULL)
         s->node(a.node[0]);
     else if (s->ask != NULL)
