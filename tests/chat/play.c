@@ -1054,6 +1054,7 @@ static const struct sentence {
     {"status of NODE lacks TEXT", .text = world_status},
     {"NODE and NODE have NUMBER connections", .is = have_connections},
     {"NODE opened at most NUMBER connections", .counter = offsetof(struct world_node, opened)},
+    {"NODE opened at least NUMBER connections", .counter = offsetof(struct world_node, opened)},
     {"NODE wanted at least NUMBER paths", .counter = offsetof(struct world_node, wanted)},
     {"store of NODE did at most NUMBER jobs", .counter = offsetof(struct world_node, jobs_done)},
     {"NUMBER copies wait for NODE", .is = copies_wait},
