@@ -445,11 +445,6 @@ static void joins_by(void)
     joins();
 }
 
-static void sets_program(int fails)
-{
-    world.program_fails = fails != 0;
-}
-
 static void network(void)
 {
     for (size_t i = 0; i < a.n_rest; i++) {
@@ -590,11 +585,6 @@ static void hangs_up(void)
 {
     world_hang_up(a.node[0]);
     world_run(PV_MS(100));
-}
-
-static void spoils(int spoilt)
-{
-    world.spoils = spoilt != 0;
 }
 
 static void forgets(void)
@@ -937,6 +927,7 @@ static const struct sentence {
     const char *ask;
     size_t sets;      /* place in the node of what becomes the number */
     uint64_t *global; /* the same of the world */
+    bool *flag;       /* of the world, which becomes arg */
     bool (*is)(void);
     /* The text is in this one, of the node; with a NUMBER so often; not, where the pattern says so.
      */
@@ -996,8 +987,8 @@ static const struct sentence {
     {"WORD joins", .does = joins},
     {"WORD is a member", .does = is_member},
     {"WORD joins by the token of NODE", .does = joins_by},
-    {"the program works", .with = sets_program},
-    {"the program fails", .with = sets_program, .arg = true},
+    {"the program works", .flag = &world.program_fails},
+    {"the program fails", .flag = &world.program_fails, .arg = true},
     {"the program takes TIME", .global = &world.program_time},
     {"the coordinator goes", .with = coordinator, .arg = true},
     {"the coordinator returns", .with = coordinator},
@@ -1034,8 +1025,8 @@ static const struct sentence {
     {"NODE hands WORD NUMBER TEXT of NODE in WORD", .does = hands},
     {"NODE hangs up", .does = hangs_up},
     {"files go at NUMBER bytes", .global = &world.file_rate},
-    {"files are sound", .with = spoils},
-    {"files are spoilt", .with = spoils, .arg = true},
+    {"files are sound", .flag = &world.spoils},
+    {"files are spoilt", .flag = &world.spoils, .arg = true},
     {"forget what NODE heard", .does = forgets},
     {"trouble NUMBER steps from seed NUMBER", .does = trouble},
     {"NODE has TEXT once", .is = has_once},
@@ -1218,6 +1209,8 @@ static void carry_out(const struct sentence *s)
         ask_row(s->ask);
     else if (s->sets != 0)
         *(uint64_t *)(void *)((char *)a.node[0] + s->sets) = a.number[0];
+    else if (s->flag != NULL)
+        *s->flag = s->arg != 0;
     else if (s->global != NULL)
         *s->global = a.number[0];
     else if (!is_so(s))
