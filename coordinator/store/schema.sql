@@ -9,6 +9,11 @@ CREATE TABLE IF NOT EXISTS statements(
 CREATE INDEX IF NOT EXISTS members ON statements(network, admitter, node)
  WHERE admitter IS NOT NULL;
 
+-- The log of each network: entry n names the entry before it.
+CREATE TABLE IF NOT EXISTS log(
+ network BLOB NOT NULL, n INTEGER NOT NULL, hash BLOB NOT NULL, prev BLOB NOT NULL,
+ entry BLOB NOT NULL, PRIMARY KEY(network, n));
+
 -- How many nodes used each invite, kept by the database itself: counting them for each join would
 -- cost more with each.
 CREATE TABLE IF NOT EXISTS invite_use(network BLOB NOT NULL, invite BLOB NOT NULL,

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "proto/roster/logst.h"
+
 int pv_coordstore_load(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
                        void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
@@ -23,6 +25,13 @@ int pv_coordstore_copies(struct pv_coordstore *store,
                          void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     return store->ops->copies(store, take, ctx, ret_error);
+}
+
+int pv_coordstore_entries(struct pv_coordstore *store,
+                          int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
+                          char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    return store->ops->entries(store, take, ctx, ret_error);
 }
 
 int pv_coordstore_hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
@@ -68,6 +77,20 @@ int pv_row_take(struct pv_storerow *row, const struct pv_view v[PV_ROW_COLUMNS])
     row->foreign = v[PV_ROW_FOREIGN];
     row->has_mark = take(row->mark, sizeof(row->mark), v[PV_ROW_MARK]);
     return PV_OK;
+}
+
+int pv_entry_take(struct pv_storerow *row, const struct pv_view v[PV_ENTRY_COLUMNS])
+{
+    if (!take(row->network, sizeof(row->network), v[PV_ENTRY_NETWORK]) ||
+        !take(row->hash, sizeof(row->hash), v[PV_ENTRY_HASH]))
+        return PV_ERR_MALFORMED;
+    row->statement = v[PV_ENTRY_ENTRY];
+    return PV_OK;
+}
+
+const uint8_t *pv_entry_prev(const struct pv_storerow *row)
+{
+    return row->statement.len < PV_ENTRY_HEAD_LEN ? NULL : row->statement.ptr;
 }
 
 int pv_copy_take(struct pv_storeop_copy *copy, const struct pv_view v[PV_COPY_COLUMNS])

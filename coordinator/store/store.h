@@ -22,6 +22,8 @@ struct pv_coordstore_ops {
     int (*copies)(struct pv_coordstore *store,
                   int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                   void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+    int (*entries)(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                   void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
     int (*hold)(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX]);
     int (*keep)(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX]);
     void (*stop)(struct pv_coordstore *store); /* NULL: nothing waits */
@@ -50,6 +52,12 @@ PV_MUST_CHECK int pv_coordstore_copies(struct pv_coordstore *store,
                                        int (*take)(void *ctx, const struct pv_storeop_copy *copy,
                                                    struct pv_view box),
                                        void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+/* Gives every entry of every log to take, each network's in ascending order; as PV_STOREOP_APPEND
+ * has them. Errors as above. */
+PV_MUST_CHECK int pv_coordstore_entries(struct pv_coordstore *store,
+                                        int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
+                                        char ret_error[static PV_STOREOP_ERROR_MAX]);
 
 /* Operations from now on are done wholly, by pv_coordstore_keep(), or, when one of them fails or
  * the store is closed before, not at all. Nobody else gets the store meanwhile. -errno,
@@ -85,6 +93,20 @@ enum pv_row_column {
 
 /* Fills *row, whose place is set, with views of these. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_row_take(struct pv_storerow *row, const struct pv_view v[PV_ROW_COLUMNS]);
+
+/* The values of a row of logs but for its place. */
+enum pv_entry_column {
+    PV_ENTRY_NETWORK,
+    PV_ENTRY_HASH,
+    PV_ENTRY_ENTRY,
+    PV_ENTRY_COLUMNS,
+};
+
+/* Fills *row, whose n is set, with views of these. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_entry_take(struct pv_storerow *row, const struct pv_view v[PV_ENTRY_COLUMNS]);
+
+/* The hash of the entry before this one, as its bytes say; NULL: it is too short to be an entry. */
+const uint8_t *pv_entry_prev(const struct pv_storerow *row);
 
 /* The values that name a copy. */
 enum pv_copy_column {

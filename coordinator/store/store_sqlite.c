@@ -43,7 +43,11 @@ enum sql {
     SQL_COPY_KEEP,
     SQL_COPY_DROP,
     SQL_COPY_NEXT,
+    SQL_LOG_HASH,
+    SQL_LOG_APPEND,
+    SQL_LOG_CUT,
     SQL_DROP_STATEMENTS,
+    SQL_DROP_LOG,
     SQL_DROP_INVITES,
     SQL_DROP_COPIES,
     SQL_DROP_USE,
@@ -394,6 +398,12 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
     [SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
+    [SQL_LOG_HASH] = "SELECT hash FROM log WHERE network = ?1 AND n = ?2",
+    [SQL_LOG_APPEND] = "INSERT INTO log SELECT ?1, ?2, ?3, ?4, ?5 WHERE ?2 = 1 +"
+                       " (SELECT ifnull(max(n), 0) FROM log WHERE network = ?1) AND (?2 = 1 OR"
+                       " ?4 = (SELECT hash FROM log WHERE network = ?1 AND n = ?2 - 1))",
+    [SQL_LOG_CUT] = "DELETE FROM log WHERE network = ?1 AND n >= ?2",
+    [SQL_DROP_LOG] = "DELETE FROM log WHERE network = ?1",
     [SQL_DROP_STATEMENTS] = "DELETE FROM statements WHERE network = ?1",
     [SQL_DROP_INVITES] = "DELETE FROM invite_use WHERE network = ?1",
     [SQL_DROP_COPIES] = "DELETE FROM mail WHERE network = ?1",
@@ -525,11 +535,62 @@ static int redeem_invite(struct pv_sqlitestore *s, const struct pv_storeop *op,
     return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
 }
 
+/* Returns true if this is entry n of the network's log. */
+static bool has_entry(struct pv_sqlitestore *s, const uint8_t *network, uint64_t n,
+                      const uint8_t *hash)
+{
+    sqlite3_stmt *st = s->sql[SQL_LOG_HASH];
+    bind(st, 1, network, PV_NETWORK_ID_LEN);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)n);
+    bool has = sqlite3_step(st) == SQLITE_ROW &&
+               sqlite3_column_bytes(st, 0) == PV_STATEMENT_HASH_LEN &&
+               memcmp(sqlite3_column_blob(st, 0), hash, PV_STATEMENT_HASH_LEN) == 0;
+    sqlite3_reset(st);
+    return has;
+}
+
+/* One SQL statement looks at the log's end and inserts behind it. */
+static int append_entry(struct pv_sqlitestore *s, const struct pv_storerow *row)
+{
+    sqlite3_stmt *st = s->sql[SQL_LOG_APPEND];
+    const uint8_t *prev = pv_entry_prev(row);
+    if (prev == NULL)
+        return PV_ERR_REFUSED;
+    bind(st, 1, row->network, sizeof(row->network));
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
+    bind(st, 3, row->hash, sizeof(row->hash));
+    bind(st, 4, prev, PV_STATEMENT_HASH_LEN);
+    bind(st, 5, row->statement.ptr, row->statement.len);
+    int r = run(s, SQL_LOG_APPEND);
+    if (r < 0 || sqlite3_changes(s->db) == 1)
+        return r;
+    return has_entry(s, row->network, row->n, row->hash) ? PV_OK : PV_ERR_REFUSED;
+}
+
+/* Nothing is cut unless the entries before it are those that the first row rests on. */
+static int cut_log(struct pv_sqlitestore *s, const struct pv_storerow *first)
+{
+    const uint8_t *prev = pv_entry_prev(first);
+    if (prev == NULL || (first->n > 1 && !has_entry(s, first->network, first->n - 1, prev)))
+        return PV_ERR_REFUSED;
+    bind(s->sql[SQL_LOG_CUT], 1, first->network, sizeof(first->network));
+    sqlite3_bind_int64(s->sql[SQL_LOG_CUT], 2, (sqlite3_int64)first->n);
+    return run(s, SQL_LOG_CUT);
+}
+
+static int append_entries(struct pv_sqlitestore *s, const struct pv_storeop *op)
+{
+    int r = op->cut ? cut_log(s, &op->rows[0]) : PV_OK;
+    for (size_t i = 0; i < op->n_rows && r == PV_OK; i++)
+        r = append_entry(s, &op->rows[i]);
+    return r;
+}
+
 /* The sum goes last: each copy that goes takes its bytes from it. */
 static int drop_network(struct pv_sqlitestore *s, const struct pv_storeop *op)
 {
-    static const enum sql all[] = {SQL_DROP_STATEMENTS, SQL_DROP_INVITES, SQL_DROP_COPIES,
-                                   SQL_DROP_USE};
+    static const enum sql all[] = {SQL_DROP_STATEMENTS, SQL_DROP_LOG, SQL_DROP_INVITES,
+                                   SQL_DROP_COPIES, SQL_DROP_USE};
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(all) && r == PV_OK; i++) {
         bind(s->sql[all[i]], 1, op->copy.network, sizeof(op->copy.network));
@@ -549,6 +610,8 @@ static int run_kind(struct pv_sqlitestore *s, const struct pv_storeop *op,
         return keep_copy(s, op);
     case PV_STOREOP_COLLECT:
         return collect(s, op, &result->collected);
+    case PV_STOREOP_APPEND:
+        return append_entries(s, op);
     case PV_STOREOP_DROP:
         return drop_network(s, op);
     case PV_STOREOP_HOME: /* a file is one coordinator's */
@@ -702,6 +765,26 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     return r;
 }
 
+/* Networks come in the order of their ids: each log is read as a whole. */
+static int each_entry(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
+    struct pv_query q =
+        pv_query(s->db, "SELECT n, network, hash, entry FROM log ORDER BY network, n");
+    int r = PV_OK;
+    while (r == PV_OK && pv_query_next(&q)) {
+        struct pv_storerow row = {.n = (uint64_t)sqlite3_column_int64(q.stmt, 0)};
+        struct pv_view v[PV_ENTRY_COLUMNS];
+        for (int i = 0; i < PV_ENTRY_COLUMNS; i++)
+            v[i] = pv_column_view(&q, 1 + i);
+        r = pv_entry_take(&row, v);
+        if (r == PV_OK)
+            r = take(ctx, &row);
+    }
+    return end_reading(s, &q, r, ret_error);
+}
+
 /* --- copies, all of them --------------------------------------------------------------------- */
 
 /* ahead_s: by how much the wall clock is ahead of the clock that copies grow old by. Others are
@@ -741,6 +824,7 @@ static int each_copy(struct pv_coordstore *store,
 static const struct pv_coordstore_ops store_ops = {.load = load_rows,
                                                    .run = run_operations,
                                                    .copies = each_copy,
+                                                   .entries = each_entry,
                                                    .hold = hold,
                                                    .keep = keep,
                                                    .close = close_store};

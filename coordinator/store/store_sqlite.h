@@ -13,7 +13,7 @@
 #include "sys/file/sqlite.h"
 
 enum {
-    PV_COORDSTORE_SCHEMA = 3, /* PRAGMA user_version */
+    PV_COORDSTORE_SCHEMA = 4, /* PRAGMA user_version */
 };
 
 #define PV_COORDSTORE_FILE "coordinator.db"

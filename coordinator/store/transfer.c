@@ -15,7 +15,7 @@ enum {
 
 struct transfer {
     struct pv_coordstore *to;
-    struct pv_storeop *rows; /* statements that wait; NULL: none */
+    struct pv_storeop *rows; /* statements, or entries of one log, that wait; NULL: none */
     struct pv_storeop *boxes[BOXES];
     size_t n_boxes, n_bytes;
     struct pv_transfer done;
@@ -32,8 +32,10 @@ static int run(struct transfer *t, struct pv_storeop **ops, size_t n)
         if (results[i].status != PV_OK && r == PV_OK) {
             r = results[i].status;
             snprintf(t->error, sizeof(t->error), "%s",
-                     r == PV_ERR_REFUSED ? "there is no room for the copies of members"
-                                         : results[i].error);
+                     r != PV_ERR_REFUSED                 ? results[i].error
+                     : ops[i]->kind == PV_STOREOP_APPEND ? "the log of a network is broken"
+                                                         : "there is no room for the copies of "
+                                                           "members");
         }
         free(results[i].collected);
         ops[i] = pv_storeop_free(ops[i]);
@@ -53,19 +55,34 @@ static int flush_boxes(struct transfer *t)
     return r;
 }
 
-static int take_row(void *ctx, struct pv_storerow *row)
+static int add_row(struct transfer *t, enum pv_storeop_kind kind, const struct pv_storerow *row)
 {
-    struct transfer *t = ctx;
     int r = t->rows == NULL ? PV_ERR_NO_SPACE : pv_storeop_add(t->rows, row);
     if (r == PV_ERR_NO_SPACE) { /* of rows, or of bytes */
         r = flush_rows(t);
         if (r == PV_OK)
-            r = pv_storeop_new(PV_STOREOP_PUT, ROWS, (size_t)ROWS * ROW_BYTES, &t->rows);
+            r = pv_storeop_new(kind, ROWS, (size_t)ROWS * ROW_BYTES, &t->rows);
         if (r == PV_OK)
             r = pv_storeop_add(t->rows, row);
     }
-    t->done.statements++;
     return r;
+}
+
+static int take_row(void *ctx, struct pv_storerow *row)
+{
+    struct transfer *t = ctx;
+    t->done.statements++;
+    return add_row(t, PV_STOREOP_PUT, row);
+}
+
+/* Entries of two networks are two operations. */
+static int take_entry(void *ctx, struct pv_storerow *row)
+{
+    struct transfer *t = ctx;
+    int r = PV_OK;
+    if (t->rows != NULL && memcmp(t->rows->rows[0].network, row->network, PV_NETWORK_ID_LEN) != 0)
+        r = flush_rows(t);
+    return r == PV_OK ? add_row(t, PV_STOREOP_APPEND, row) : r;
 }
 
 /* Copies may be large, so they are counted by bytes too. */
@@ -98,6 +115,10 @@ int pv_transfer(struct pv_coordstore *from, struct pv_coordstore *to,
         r = pv_coordstore_hold(to, ret_error);
     if (r == PV_OK)
         r = pv_coordstore_load(from, take_row, t, ret_error);
+    if (r == PV_OK)
+        r = flush_rows(t);
+    if (r == PV_OK)
+        r = pv_coordstore_entries(from, take_entry, t, ret_error);
     if (r == PV_OK)
         r = flush_rows(t);
     if (r == PV_OK)

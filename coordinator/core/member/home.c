@@ -44,8 +44,10 @@ enum pv_home_verdict pv_home_judge(const struct pv_home_facts *f, bool pleads)
 
 struct pv_home_answer *pv_home_answer_free(struct pv_home_answer *a)
 {
-    if (a != NULL)
+    if (a != NULL) {
         pv_storeop_free(a->rows);
+        pv_storeop_free(a->entries);
+    }
     free(a);
     return NULL;
 }

@@ -66,6 +66,7 @@ struct pv_home_answer {
     int64_t fence;                /* TAKE */
     uint64_t epoch;               /* TAKE: of receipts from now on; above all in rows */
     struct pv_storeop *rows;      /* TAKE: owned: all of the network; NULL: it has none */
+    struct pv_storeop *entries;   /* TAKE: owned: its log; NULL: it has none */
     bool was_elsewhere;           /* TAKE: another coordinator had it before */
     const char *why;              /* TAKE: for the log; static; NULL: nobody says */
     size_t n_to;

@@ -59,7 +59,14 @@ enum pv_storeop_kind {
     /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
      * behind copy.after in result.collected, which stays NULL when there is none. */
     PV_STOREOP_COLLECT,
-    /* Delete everything of copy.network: its statements and copies. */
+    /*
+     * Append the rows, entries n, n + 1, … of one network's log (row.statement: the entry), behind
+     * the entry that they name; an entry that is there already is skipped. cut: root moved the
+     * network, so entries from the first row's n on are deleted before.
+     *   PV_ERR_REFUSED  the stored log does not end there, or has another entry: nothing is changed
+     */
+    PV_STOREOP_APPEND,
+    /* Delete everything of copy.network: its statements, its log and copies. */
     PV_STOREOP_DROP,
     /* Where several coordinators share a store (home.h): whose is copy.network? It is taken when it
      * may be. */
@@ -125,6 +132,7 @@ struct pv_storeop {
     struct pv_storeop_copy copy;
     struct pv_view box; /* KEEP */
 
+    bool cut;      /* APPEND: entries from rows[0].n on leave the log first */
     bool fresh;    /* PUT: the network is new, and has its home here */
     bool pleads;   /* HOME: a node cannot get to the home there is; heard when it has joined */
     bool draining; /* HOME: this coordinator gives its own away, or has no room for more */

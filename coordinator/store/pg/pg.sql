@@ -16,6 +16,9 @@ CREATE TABLE p2pvpn.statements(
  PRIMARY KEY(epoch, n), UNIQUE(network, hash));
 CREATE INDEX members ON p2pvpn.statements(network, admitter, node)
  WHERE admitter IS NOT NULL;
+-- The log of each network: entry n names the entry before it.
+CREATE TABLE p2pvpn.log(network bytea, n bigint, hash bytea NOT NULL, prev bytea NOT NULL,
+ entry bytea NOT NULL, PRIMARY KEY(network, n));
 -- How often an invite was used: one row for each node, and their number, so that no registration
 -- counts them anew.
 CREATE TABLE p2pvpn.redeemed(network bytea, invite bytea, node bytea,
@@ -103,6 +106,18 @@ CREATE FUNCTION p2pvpn.redeem(e bigint, num bigint, net bytea, h bytea, st bytea
   AND i.invite = adm) - mine >= uses THEN code := 2; RETURN; END IF;
  INSERT INTO p2pvpn.statements VALUES(e, num, net, h, st, rc, frc, adm, nod, ser, mk);
  code := 0; END $$;
+-- 0: entry num is there now, behind the entry that it names; 1: the log does not end there. cut: what
+-- stands from num on goes first.
+CREATE FUNCTION p2pvpn.append(net bytea, num bigint, h bytea, pr bytea, e bytea, cut bigint)
+ RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+ IF num > 1 AND NOT EXISTS(SELECT 1 FROM p2pvpn.log l WHERE l.network = net AND l.n = num - 1
+  AND l.hash = pr) THEN RETURN 1; END IF;
+ IF cut > 0 THEN DELETE FROM p2pvpn.log l WHERE l.network = net AND l.n >= num; END IF;
+ INSERT INTO p2pvpn.log SELECT net, num, h, pr, e WHERE num = 1 +
+  (SELECT coalesce(max(l.n), 0) FROM p2pvpn.log l WHERE l.network = net);
+ IF FOUND OR EXISTS(SELECT 1 FROM p2pvpn.log l WHERE l.network = net AND l.n = num
+  AND l.hash = h) THEN RETURN 0; END IF;
+ RETURN 1; END $$;
 CREATE FUNCTION p2pvpn.collect(net bytea, rcvr bytea, done bigint, behind bigint, old bigint)
  RETURNS TABLE(num bigint, snd bytea, bx bytea) LANGUAGE plpgsql AS $$ BEGIN
  DELETE FROM p2pvpn.mail m WHERE m.time < old;
@@ -310,6 +325,7 @@ CREATE FUNCTION p2pvpn.keep(net bytea, rcvr bytea, sndr bytea, k bytea, t bigint
 
 CREATE FUNCTION p2pvpn.drop_network(net bytea) RETURNS void LANGUAGE sql AS $$
  DELETE FROM p2pvpn.statements WHERE network = net;
+ DELETE FROM p2pvpn.log WHERE network = net;
  DELETE FROM p2pvpn.mail WHERE network = net;
  DELETE FROM p2pvpn.mail_use WHERE network = net;
  DELETE FROM p2pvpn.redeemed WHERE network = net;

@@ -8,7 +8,7 @@
 #include "coordinator/store/pg/pg.h"
 
 enum {
-    PV_PG_SCHEMA = 4, /* p2pvpn.version: a database of another version is refused */
+    PV_PG_SCHEMA = 5, /* p2pvpn.version: a database of another version is refused */
 };
 
 /*

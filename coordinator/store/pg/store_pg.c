@@ -89,9 +89,11 @@ static const struct pv_pg_statement statements[] = {
     {"make room", "SELECT pg_advisory_xact_lock(1882353765)"}, /* see keep() in pg.sql */
     {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
     {"age", pv_age_sql},
+    {"append", "SELECT p2pvpn.append($1,$2,$3,$4,$5,$6)"},
     {"drop", "SELECT p2pvpn.drop_network($1)"},
     {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements ORDER BY epoch, n"},
+    {"entries", "SELECT n, network, hash, entry FROM p2pvpn.log ORDER BY network, n"},
     {"copies", "SELECT network, sender, receiver, key, time, box FROM p2pvpn.mail ORDER BY n"},
 };
 
@@ -105,6 +107,7 @@ static const struct pv_pg_statement home_statements[] = {
     {"claim", "SELECT got FROM p2pvpn.claim($1, $2, $3, $4, $5)"},
     {"rows", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements WHERE network = $1 ORDER BY epoch, n"},
+    {"log", "SELECT n, network, hash, entry FROM p2pvpn.log WHERE network = $1 ORDER BY n"},
     {"new epoch", "SELECT p2pvpn.new_epoch($1)"},
 };
 
@@ -352,6 +355,32 @@ static int copy_rows(struct asked *a, const PGresult *res, struct pv_storeop **r
     return r;
 }
 
+/* An entry of a result whose columns are n, network, hash, entry. */
+static int take_entry_row(const PGresult *res, int i, struct pv_storerow *row)
+{
+    struct pv_view v[PV_ENTRY_COLUMNS];
+    *row = (struct pv_storerow){.n = (uint64_t)pv_pg_get_int(res, i, 0)};
+    for (int c = 0; c < PV_ENTRY_COLUMNS; c++)
+        v[c] = pv_pg_get_bytes(res, i, 1 + c);
+    return pv_entry_take(row, v);
+}
+
+/* Copies the log of a network. */
+static int copy_entries(const PGresult *res, struct pv_storeop **ret_entries)
+{
+    size_t n = (size_t)PQntuples(res), bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += pv_pg_get_bytes(res, (int)i, 3).len;
+    int r = pv_storeop_new(PV_STOREOP_APPEND, n, bytes, ret_entries);
+    for (size_t i = 0; i < n && r == PV_OK; i++) {
+        struct pv_storerow row;
+        r = take_entry_row(res, (int)i, &row);
+        if (r == PV_OK)
+            r = pv_storeop_add(*ret_entries, &row);
+    }
+    return r;
+}
+
 /* Does it change the home? */
 static bool changes_home(const struct asked *a)
 {
@@ -369,6 +398,9 @@ static void take_changes(void *ctx, size_t i, PGresult *res)
         else if (a->verdict == PV_HOME_TAKE && a->claim + 1 == i && a->got != 0 &&
                  ro->status == PV_OK)
             ro->status = copy_rows(a, res, &a->result->home->rows);
+        else if (a->verdict == PV_HOME_TAKE && a->claim + 2 == i && a->got != 0 &&
+                 ro->status == PV_OK)
+            ro->status = copy_entries(res, &a->result->home->entries);
     }
 }
 
@@ -383,7 +415,8 @@ static size_t send_claim(struct pv_pgstore *s, const struct asked *a)
     if (a->verdict != PV_HOME_TAKE)
         return 1;
     pv_pg_send(s->pg, "rows", v, 1);
-    return 2;
+    pv_pg_send(s->pg, "log", v, 1);
+    return 3;
 }
 
 static int by_network(const void *a, const void *b)
@@ -633,6 +666,23 @@ static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
 }
 
+static void send_entries(struct pv_pgstore *s, const struct pv_storeop *op)
+{
+    for (size_t i = 0; i < op->n_rows; i++) {
+        const struct pv_storerow *row = &op->rows[i];
+        const uint8_t *prev = pv_entry_prev(row);
+        const struct pv_pg_value v[] = {
+            pv_pg_bytes(row->network, sizeof(row->network)),
+            pv_pg_int((int64_t)row->n),
+            pv_pg_bytes(row->hash, sizeof(row->hash)),
+            pv_pg_bytes(prev, prev == NULL ? 0 : PV_STATEMENT_HASH_LEN),
+            pv_pg_bytes(row->statement.ptr, row->statement.len),
+            pv_pg_int(op->cut && i == 0),
+        };
+        pv_pg_send(s->pg, "append", v, PV_ARRAY_LEN(v));
+    }
+}
+
 /* Copies of before this time are over. A coordinator that shares the database goes by its clock:
  * see "age" above. A transfer brings copies with the times that they have, and must lose none. */
 static int64_t oldest(const struct pv_pgstore *s, const struct pv_storeop_copy *m)
@@ -698,6 +748,9 @@ static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op, 
     case PV_STOREOP_COLLECT:
         send_collect(s, &op->copy);
         return 2;
+    case PV_STOREOP_APPEND:
+        send_entries(s, op);
+        return 1 + op->n_rows;
     case PV_STOREOP_DROP:
         send_drop(s, &op->copy);
         return 2;
@@ -777,6 +830,8 @@ static void take_result(void *ctx, size_t i, PGresult *res)
         take_redeemed(b, op, res, result);
     else if (op->kind == PV_STOREOP_KEEP && PQntuples(res) == 1)
         result->status = pv_pg_get_int(res, 0, 0) == 0 ? PV_OK : PV_ERR_REFUSED;
+    else if (op->kind == PV_STOREOP_APPEND && pv_pg_get_int(res, 0, 0) != 0)
+        result->status = PV_ERR_REFUSED;
     else if (op->kind == PV_STOREOP_COLLECT)
         take_collected(res, result);
 }
@@ -977,18 +1032,41 @@ static int take_row(void *ctx, PGresult *res)
     return r == PV_OK ? rows->take(rows->ctx, &row) : r;
 }
 
+static int take_entry(void *ctx, PGresult *res)
+{
+    const struct rows *rows = ctx;
+    struct pv_storerow row;
+    int r = take_entry_row(res, 0, &row);
+    return r == PV_OK ? rows->take(rows->ctx, &row) : r;
+}
+
+/* Runs a query over all networks, whose rows come one by one. */
+static int read_each(struct pv_coordstore *store, const char *query,
+                     int (*each)(void *ctx, PGresult *res), void *ctx,
+                     char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
+    ret_error[0] = '\0';
+    int r = pv_pg_each(s->pg, query, each, ctx, ret_error);
+    if (r < 0 && ret_error[0] == '\0')
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
+    return r;
+}
+
 /* An export needs all rows in the order of the log; they come one by one, so that memory holds one.
  */
 static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    struct pv_pgstore *s = (struct pv_pgstore *)store;
     struct rows rows = {take, ctx};
-    ret_error[0] = '\0';
-    int r = pv_pg_each(s->pg, "load", take_row, &rows, ret_error);
-    if (r < 0 && ret_error[0] == '\0')
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
-    return r;
+    return read_each(store, "load", take_row, &rows, ret_error);
+}
+
+static int each_entry(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct rows rows = {take, ctx};
+    return read_each(store, "entries", take_entry, &rows, ret_error);
 }
 
 /* --- copies, all of them --------------------------------------------------------------------- */
@@ -1013,13 +1091,8 @@ static int each_copy(struct pv_coordstore *store,
                      int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    struct pv_pgstore *s = (struct pv_pgstore *)store;
     struct copies c = {take, ctx};
-    ret_error[0] = '\0';
-    int r = pv_pg_each(s->pg, "copies", take_copy, &c, ret_error);
-    if (r < 0 && ret_error[0] == '\0')
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
-    return r;
+    return read_each(store, "copies", take_copy, &c, ret_error);
 }
 
 /* --- all of it at once ------------------------------------------------------------------------ */
@@ -1066,6 +1139,7 @@ static struct pv_coordstore *close_store(struct pv_coordstore *store)
 static const struct pv_coordstore_ops store_ops = {.load = load_rows,
                                                    .run = run_operations,
                                                    .copies = each_copy,
+                                                   .entries = each_entry,
                                                    .hold = hold,
                                                    .keep = keep,
                                                    .stop = stop_waiting,

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
 /* --- operations ---------------------------------------------------------------------------- */
@@ -54,6 +55,63 @@ PV_TEST(an_invite_is_redeemed_as_often_as_it_says)
     op->min_serial = 4;
     assert_int_equal(run(s, op).status, PV_ERR_EXISTS);
     assert_int_equal(all_of(s).n, 4);
+    pv_coordstore_close(s);
+}
+
+/* --- logs ----------------------------------------------------------------------------------- */
+
+PV_TEST(a_log_grows_behind_its_last_entry_only)
+{
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(run(s, append_op(1, 1, 1, 2, 3)).status, PV_ERR_REFUSED);
+    assert_ok(run(s, append_op(1, 1, 1, 1, 3)).status);
+    assert_ok(run(s, append_op(2, 1, 1, 1, 1)).status);
+    pv_coordstore_close(s);
+    s = open_ok();
+    assert_ok(run(s, append_op(1, 1, 1, 1, 3)).status); /* there already */
+    assert_ok(run(s, append_op(1, 1, 1, 2, 4)).status); /* in part */
+    assert_int_equal(chain_of(s, 1, 1).by_n, 4);
+    assert_int_equal(run(s, append_op(1, 1, 1, 6, 7)).status, PV_ERR_REFUSED); /* a gap */
+    assert_int_equal(run(s, append_op(1, 1, 2, 4, 5)).status, PV_ERR_REFUSED); /* another log */
+    assert_int_equal(run(s, append_op(1, 2, 2, 5, 5)).status, PV_ERR_REFUSED); /* behind one */
+    struct chain c = chain_of(s, 1, 1);
+    assert_int_equal(c.n, 4);
+    assert_int_equal(c.by_n, 4);
+    assert_int_equal(chain_of(s, 2, 1).n, 1);
+    pv_coordstore_close(s);
+}
+
+PV_TEST(root_moves_a_log_and_nothing_is_cut_for_a_stranger)
+{
+    struct pv_coordstore *s = open_ok();
+    assert_ok(run(s, append_op(1, 1, 1, 1, 6)).status);
+    struct pv_storeop *op = append_op(1, 1, 2, 4, 5);
+    op->cut = true;
+    assert_ok(run(s, op).status);
+    assert_int_equal(chain_of(s, 1, 1).by_n, 3);
+    assert_int_equal(chain_of(s, 1, 2).by_n, 5);
+    op = append_op(1, 1, 3, 5, 9); /* behind an entry that was cut */
+    op->cut = true;
+    assert_int_equal(run(s, op).status, PV_ERR_REFUSED);
+    assert_int_equal(chain_of(s, 1, 2).by_n, 5);
+    pv_coordstore_close(s);
+    s = open_ok();
+    assert_int_equal(chain_of(s, 1, 2).n, 5);
+    pv_coordstore_close(s);
+}
+
+/* A network's log takes a thousand entries a second (adr/0132). */
+PV_TEST(a_log_takes_its_entries_in_batches)
+{
+    struct pv_coordstore *s = open_ok();
+    pv_ns start = pv_clock_now();
+    for (uint64_t i = 0; i < 20; i++)
+        assert_ok(run(s, append_op(1, 1, 1, 1 + i * 100, 100 + i * 100)).status);
+    pv_ns took = pv_clock_now() - start;
+    assert_int_equal(chain_of(s, 1, 1).by_n, 2000);
+    print_message("2,000 entries: %.2f s\n", (double)took / 1e9);
+    if (took > PV_S(2))
+        fail_msg("2,000 entries took %.1f s", (double)took / 1e9);
     pv_coordstore_close(s);
 }
 
@@ -253,14 +311,17 @@ PV_TEST(a_network_is_dropped_whole_and_no_other)
     disk = open_ok();
     assert_ok(run(disk, network_op(1)).status);
     assert_ok(keep(1, 2, 1, 0, 100));
+    assert_ok(run(disk, append_op(1, 1, 1, 1, 2)).status);
     expect_dropped(world->created.network_id);
     assert_int_equal(all_of(disk).n, 0);
+    assert_int_equal(chain_of(disk, 1, 1).n, 2);
     assert_int_equal(next(2, &n, false, 0), 1);
     assert_ok(run(disk, network_op(20)).status);
     expect_dropped(copies_of);
     n = 0;
     assert_int_equal(next(2, &n, false, 0), 0);
     assert_int_equal(all_of(disk).n, 4);
+    assert_int_equal(chain_of(disk, 1, 1).n, 0);
     disk = pv_coordstore_close(disk);
 }
 

@@ -6,7 +6,9 @@
 
 #include <sys/stat.h>
 
+#include "base/bytes.h"
 #include "coordinator/store/store.h"
+#include "proto/roster/logst.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 static struct cw *world; /* makes statements; its coordinator never starts */
@@ -71,6 +73,34 @@ static inline struct pv_storeop *network_op(uint64_t n)
     return op;
 }
 
+/* The hash of entry n of a log: by says which log it is. */
+static inline void entry_hash(uint8_t by, uint64_t n, uint8_t ret_hash[static 32])
+{
+    memset(ret_hash, 0, 32);
+    ret_hash[0] = n == 0 ? 0 : by;
+    pv_store_be64(ret_hash + 24, n);
+}
+
+/* Entries first to last of a log that leaves another one, whose entries are by `before`. */
+static inline struct pv_storeop *append_op(uint8_t network, uint8_t before, uint8_t by,
+                                           uint64_t first, uint64_t last)
+{
+    struct pv_storeop *op = NULL;
+    uint8_t entry[PV_ENTRY_HEAD_LEN + 200] = {0};
+    size_t n = last - first + 1;
+    assert_ok(pv_storeop_new(PV_STOREOP_APPEND, n, n * sizeof(entry), &op));
+    for (uint64_t i = first; i <= last; i++) {
+        struct pv_storerow row = {
+            .network = {network}, .n = i, .statement = pv_view(entry, sizeof(entry))};
+        entry_hash(by, i, row.hash);
+        entry_hash(i == first ? before : by, i - 1, entry);
+        entry[PV_ENTRY_HEAD_LEN] = (uint8_t)i;
+        assert_ok(pv_storeop_add(op, &row));
+    }
+    op->id = first;
+    return op;
+}
+
 static inline struct pv_storeop_result run(struct pv_coordstore *s, struct pv_storeop *op)
 {
     struct pv_storeop_result res;
@@ -108,4 +138,34 @@ static inline struct seen all_of(struct pv_coordstore *s)
     struct seen seen = {0};
     assert_ok(pv_coordstore_load(s, see, &seen, error));
     return seen;
+}
+
+/* The entries of a network's log. */
+struct chain {
+    uint8_t network, by;
+    uint64_t n, by_n; /* the last one, and the last one of this log */
+};
+
+static inline int see_entry(void *ctx, struct pv_storerow *row)
+{
+    struct chain *c = ctx;
+    uint8_t hash[32];
+    if (row->network[0] != c->network)
+        return PV_OK;
+    assert_true(row->n == c->n + 1);
+    assert_int_equal(row->statement.len, PV_ENTRY_HEAD_LEN + 200);
+    assert_int_equal(row->statement.ptr[PV_ENTRY_HEAD_LEN], (uint8_t)row->n);
+    entry_hash(c->by, row->n, hash);
+    c->n++;
+    if (memcmp(hash, row->hash, sizeof(hash)) == 0)
+        c->by_n = c->n;
+    return PV_OK;
+}
+
+static inline struct chain chain_of(struct pv_coordstore *s, uint8_t network, uint8_t by)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    struct chain c = {.network = network, .by = by};
+    assert_ok(pv_coordstore_entries(s, see_entry, &c, error));
+    return c;
 }

@@ -185,6 +185,15 @@ static inline int put(struct member *m, uint64_t n)
     return res.status;
 }
 
+/* Entries of the network's log. */
+static int append(struct member *m, uint8_t by, uint64_t first, uint64_t last)
+{
+    struct pv_storeop *op = append_op(0, by, by, first, last);
+    for (size_t i = 0; i < op->n_rows; i++)
+        memcpy(op->rows[i].network, world->created.network_id, PV_NETWORK_ID_LEN);
+    return run(m->store, op).status;
+}
+
 /* Somebody else's clock says so. */
 static inline void silence(unsigned machine)
 {
@@ -616,6 +625,7 @@ PV_TEST(least_rights_are_enough)
     two = join(2);
     assert_ok(create(&one, 1).status);
     assert_ok(put(&one, 9));
+    assert_ok(append(&one, 1, 1, 2));
     assert_ok(keep_one(&one));
     assert_ok(renew(&one, 1));
     assert_ok(pv_pgview_read(pg_server_conninfo(&server, user), &view, error));
@@ -635,6 +645,30 @@ PV_TEST(least_rights_are_enough)
     leave(&one);
     leave(&two);
     run_sql("DROP OWNED BY few; DROP ROLE few");
+}
+
+/* --- the log --------------------------------------------------------------------------------- */
+
+/* Two coordinators are killed in turn, each at its next entry: whoever is the home goes on behind
+ * all that was stored, and the other stores nothing more. */
+PV_TEST(one_log_goes_on_at_whoever_is_the_home)
+{
+    struct member *at = &one, *other = &two;
+    assert_ok(create(&one, 1).status);
+    for (uint64_t n = 1; n < 10; n += 2) {
+        assert_ok(append(at, 1, n, n + 1));
+        assert_int_equal(append(other, 2, n + 2, n + 2), -ESTALE);
+        assert_int_equal(give(at), PV_HOME_THERE);
+        struct pv_home_answer *a = ask(other, PV_STOREOP_HOME);
+        assert_int_equal(a->verdict, PV_HOME_TAKE);
+        assert_int_equal(a->entries->n_rows, n + 1);
+        assert_true(a->entries->rows[n].n == n + 1);
+        pv_home_answer_free(a);
+        assert_int_equal(append(at, 1, n + 2, n + 2), -ESTALE);
+        struct member *former = at;
+        at = other;
+        other = former;
+    }
 }
 
 /* --- looking --------------------------------------------------------------------------------- */

@@ -119,15 +119,16 @@ static void store_over(enum pg_line_state cut)
     conninfo = line->conninfo;
     struct pv_coordstore *s = open_ok();
     pg_line_set(line, cut);
-    struct pv_storeop *ops[2] = {member_op(&a, 9, 0, 1), network_op(1)};
-    struct pv_storeop_result res[2];
-    pv_coordstore_run(s, ops, res, 2);
-    for (size_t i = 0; i < 2; i++) {
+    struct pv_storeop *ops[3] = {member_op(&a, 9, 0, 1), network_op(1), append_op(1, 1, 1, 1, 3)};
+    struct pv_storeop_result res[3];
+    pv_coordstore_run(s, ops, res, 3);
+    for (size_t i = 0; i < 3; i++) {
         if (res[i].status != PV_OK)
             fail_msg("%zu: %d %s", i, res[i].status, res[i].error);
         pv_storeop_free(ops[i]);
     }
     assert_int_equal(all_of(s).n, 5);
+    assert_int_equal(chain_of(s, 1, 1).by_n, 3);
     /* The one use is taken, and by this node. */
     struct cw_node b = cw_node_make(world);
     assert_int_equal(run(s, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
@@ -466,6 +467,7 @@ static struct whole whole_of(struct pv_coordstore *s)
     struct whole w = {{0}};
     char error[PV_STOREOP_ERROR_MAX] = "";
     assert_ok(pv_coordstore_load(s, add_row, &w, error));
+    assert_ok(pv_coordstore_entries(s, add_row, &w, error));
     assert_ok(pv_coordstore_copies(s, add_copy, &w, error));
     return w;
 }
@@ -483,6 +485,8 @@ PV_TEST(all_of_it_goes_to_sqlite_and_back)
         struct cw_node a = cw_node_make(world);
         assert_ok(run(pg, member_op(&a, 10 + i, 0, 200)).status);
     }
+    assert_ok(run(pg, append_op(1, 1, 1, 1, 300)).status);
+    assert_ok(run(pg, append_op(2, 1, 1, 1, 1)).status);
     disk = pg;
     for (uint8_t i = 1; i <= 100; i++)
         assert_ok(keep(i, 8, i, 0, 100000));
