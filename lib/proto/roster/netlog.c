@@ -527,13 +527,32 @@ int pv_netlog_append(struct pv_netlog *log, const struct pv_logst *st, uint64_t 
     return r;
 }
 
+int pv_netlog_load(struct pv_netlog *log, struct pv_view entry)
+{
+    struct spine s = spine_at(log, log->n);
+    struct pv_entry e;
+    enum pv_why why;
+    int r = pv_entry_decode(entry, &e);
+
+    leave_view(log);
+    if (r == PV_OK && !follows(log, &s, log->n + 1, pv_netlog_hash(log, log->n), &e))
+        r = PV_ERR_AUTH;
+    return r == PV_OK ? add_line(log, &e, entry, &why) : r;
+}
+
+bool pv_netlog_orders(const struct pv_netlog *log, const uint8_t key[static PV_SIGN_PK_LEN])
+{
+    struct spine s = spine_at(log, log->n);
+    return log->n > 0 && memcmp(s.move.coordinator, key, PV_SIGN_PK_LEN) == 0;
+}
+
 int pv_netlog_sign(struct pv_netlog *log, uint64_t time, const uint8_t sk[static PV_SIGN_SK_LEN])
 {
     struct spine s = spine_at(log, log->n);
     struct pv_head head = {.epoch = s.move.epoch, .n = log->n, .time = time};
     uint8_t data[PV_HEAD_LEN];
 
-    if (log->n == 0 || memcmp(s.move.coordinator, sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) != 0)
+    if (!pv_netlog_orders(log, sk + PV_SIGN_SEED_LEN))
         return PV_ERR_STATE;
     leave_view(log);
     if (head.time < s.time)

@@ -66,6 +66,11 @@ PV_MUST_CHECK int pv_netlog_hear(struct pv_netlog *log, const struct pv_logst *s
  * know), PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_netlog_append(struct pv_netlog *log, const struct pv_logst *st, uint64_t time,
                                    enum pv_why *ret_why);
+/* Puts the next entry of a log that was verified before, as a disk has it. PV_ERR_AUTH (it does not
+ * follow), PV_ERR_LIMIT, PV_ERR_NOMEM, and the errors of pv_entry_decode(). */
+PV_MUST_CHECK int pv_netlog_load(struct pv_netlog *log, struct pv_view entry);
+/* Returns true if this key appends entries and signs heads from here on. */
+bool pv_netlog_orders(const struct pv_netlog *log, const uint8_t key[static PV_SIGN_PK_LEN]);
 /* Signs the log as it is, as the coordinator. PV_ERR_STATE: another key orders, or it is empty;
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_netlog_sign(struct pv_netlog *log, uint64_t time,
