@@ -141,6 +141,11 @@ static int take_row(void *ctx, struct pv_storerow *row)
     return pv_coord_load(ctx, row);
 }
 
+static int take_entry(void *ctx, struct pv_storerow *row)
+{
+    return pv_coord_load_entry(ctx, row);
+}
+
 /* Logs the traffic of the relay in this run. */
 static void log_end(struct pv_coord *coord, const struct pv_log *log)
 {
@@ -178,6 +183,8 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     int r = open_store(set, parts, error);
     if (r == PV_OK && parts->lease == NULL)
         r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
+    if (r == PV_OK && parts->lease == NULL)
+        r = pv_coordstore_entries(parts->store, take_entry, parts->coord, error);
     if (r == PV_OK && parts->lease != NULL)
         pv_coord_set_epoch(parts->coord, parts->pg->lease_epoch(parts->lease));
     if (r == PV_OK) {

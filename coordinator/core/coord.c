@@ -16,6 +16,7 @@
 #include "coordinator/core/conn.h"
 #include "coordinator/core/copies.h"
 #include "coordinator/core/homes.h"
+#include "coordinator/core/logs.h"
 #include "coordinator/core/member/askers.h"
 #include "coordinator/core/member/registry.h"
 #include "coordinator/core/pages.h"
@@ -64,6 +65,7 @@ struct pv_coord {
     struct pv_registry registry;
     struct pv_broker broker;
     struct pv_copies copies;
+    struct pv_logs logs;
     struct pv_homes homes;
     uint64_t first_epoch;            /* of the receipts; 0: the clock says */
     pv_ns swept_at;                  /* networks that are not used were looked for */
@@ -1225,6 +1227,46 @@ static void handle_copy(struct request *q)
     pv_answer_refuse(s, msg, error, NULL);
 }
 
+/* --- logs ------------------------------------------------------------------------------------ */
+
+static void handle_submit(struct request *q)
+{
+    pv_logs_tick(&q->c->logs, wall_s_at(q->c, q->now), q->now);
+    if (pv_coord_ahead(q->c, q->now) != 0)
+        pv_answer_refuse(q->s, q->msg, PV_CTL_E_STORAGE, clock_text);
+    else if (!network_has_room(q->c, q->s->net, (uint32_t)q->msg->u.submit.n, q->now))
+        pv_answer_refuse(q->s, q->msg, PV_CTL_E_LIMIT, NULL);
+    else
+        pv_logs_submit(&q->c->logs, q->s, q->msg);
+}
+
+static void handle_log(struct request *q)
+{
+    pv_logs_tick(&q->c->logs, wall_s_at(q->c, q->now), q->now);
+    pv_logs_log(&q->c->logs, q->s, q->msg);
+}
+
+static void handle_entries(struct request *q)
+{
+    pv_logs_tick(&q->c->logs, wall_s_at(q->c, q->now), q->now);
+    pv_logs_entries(&q->c->logs, q->s, q->msg);
+}
+
+static struct pv_conn *find_for_logs(void *ctx, uint64_t conn)
+{
+    return find_conn(ctx, conn);
+}
+
+static void mark_for_logs(void *ctx, struct pv_conn *s)
+{
+    mark_ready(ctx, s);
+}
+
+static struct pv_logs_out logs_out(struct pv_coord *c)
+{
+    return (struct pv_logs_out){.ctx = c, .find = find_for_logs, .mark = mark_for_logs};
+}
+
 /* The list of nodes that wait to be admitted, and from where, is for those who can admit them. */
 static void handle_askers(struct request *q)
 {
@@ -1280,6 +1322,9 @@ static const struct request_handler {
     [PV_CTL_CREATE] = {CREATOR, true, handle_change},
     [PV_CTL_ASKERS] = {MEMBER, false, handle_askers},
     [PV_CTL_PHONES] = {MEMBER, false, handle_phones},
+    [PV_CTL_SUBMIT] = {MEMBER, false, handle_submit},
+    [PV_CTL_LOG] = {MEMBER, false, handle_log},
+    [PV_CTL_ENTRIES] = {MEMBER, false, handle_entries},
 };
 
 bool pv_coord_serves(enum pv_ctl_type type)
@@ -1648,6 +1693,7 @@ static void forget_net(struct pv_coord *c, struct pv_cnet *net)
     net->resting = false;
     c->billed = NULL;
     pv_pages_forget(&c->pages, net);
+    pv_logs_forget(&c->logs, net);
     pv_registry_drop(&c->registry, net);
 }
 
@@ -1733,6 +1779,8 @@ static struct pv_cnet *take_in(struct pv_coord *c, const struct pv_homes_ask *as
         struct pv_storerow row = h->rows->rows[i];
         r = pv_registry_load(&c->registry, &row);
     }
+    for (size_t i = 0; r == PV_OK && h->entries != NULL && i < h->entries->n_rows; i++)
+        r = pv_registry_load_entry(&c->registry, &h->entries->rows[i]);
     struct pv_cnet *net = pv_registry_find(&c->registry, ask->network);
     if (r < 0 && net != NULL) {
         let_go(c, net, NULL, "there is no memory for it", now);
@@ -1982,6 +2030,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
         return PV_ERR_NOMEM;
     c->rng = *rng;
     c->log = log;
+    c->logs.log = log;
     c->limits = fill_limits(&cfg->limits);
     c->policy = cfg->policy;
     c->kem = cfg->kem;
@@ -2033,6 +2082,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     }
     pv_broker_done(&c->broker);
     pv_copies_done(&c->copies);
+    pv_logs_done(&c->logs);
     pv_homes_done(&c->homes);
     pv_pages_done(&c->pages);
     pv_registry_done(&c->registry);
@@ -2052,6 +2102,11 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
 int pv_coord_load(struct pv_coord *c, struct pv_storerow *row)
 {
     return pv_registry_load(&c->registry, row);
+}
+
+int pv_coord_load_entry(struct pv_coord *c, const struct pv_storerow *row)
+{
+    return pv_registry_load_entry(&c->registry, row);
 }
 
 /* The first call fixes the epoch of the receipts, so it comes after everything was loaded: an epoch
@@ -2288,10 +2343,12 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 
 /* --- store operations ------------------------------------------------------------------------ */
 
-/* The registry's operations come before copies, as members wait for them. */
+/* The registry's operations, and those of logs, come before copies, as members wait for them. */
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
     int r = pv_registry_poll_job(&c->registry, ret_op);
+    if (r < 0)
+        r = pv_logs_poll_job(&c->logs, ret_op);
     if (r < 0)
         r = pv_copies_poll_job(&c->copies, ret_op);
     return r == PV_OK ? r : pv_homes_poll_job(&c->homes, ret_op);
@@ -2324,7 +2381,13 @@ static void copy_stored(struct pv_coord *c, const struct pv_storeop_result *resu
 /* The number says to whom an answer belongs (PV_COPIES_OP). */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
 {
-    if ((result->id & PV_HOMES_OP) != 0 && (result->id & PV_COPIES_OP) == 0) {
+    if ((result->id & PV_LOGS_OP) == PV_LOGS_OP) {
+        const struct pv_logs_out out = logs_out(c);
+        pv_logs_tick(&c->logs, wall_s_at(c, now), now);
+        pv_logs_handle_job(&c->logs, result, &out);
+        return;
+    }
+    if ((result->id & PV_HOMES_OP) != 0) {
         home_answered(c, result, now);
         settle_works(c, now);
         return;
@@ -2386,6 +2449,9 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
     if (c->billed == NULL)
         c->billed = gone_handle_timeout(c, now);
     pv_pages_handle_timeout(&c->pages, now);
+    const struct pv_logs_out out = logs_out(c);
+    pv_logs_tick(&c->logs, wall_s_at(c, now), now);
+    pv_logs_handle_timeout(&c->logs, &out);
     homes_timeout(c, now);
     for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++) {
         struct pv_conn *s = PV_CONTAINER_OF(node, struct pv_conn, timer);
@@ -2397,6 +2463,7 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
     pv_ns next = pv_min_ns(c->registry.retry_at, homes_next(c));
+    next = pv_min_ns(next, pv_logs_next_timeout(&c->logs));
     if (gone_next(c) != NULL)
         return 0;
     return pv_min_ns(pv_min_ns(next, pv_pages_next_timeout(&c->pages)),

@@ -86,6 +86,8 @@ struct pv_coord *pv_coord_free(struct pv_coord *c); /* wipes; NULL is fine; retu
  * gets one, which its owner stores for the next start. PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, struct pv_storerow *row);
+/* The same for the entries of logs, after all statements. */
+PV_MUST_CHECK int pv_coord_load_entry(struct pv_coord *c, const struct pv_storerow *row);
 
 /* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);

@@ -77,6 +77,7 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
         free(r);
     }
     pv_roster_free(net->roster);
+    pv_order_free(net->order);
     free(net->admins);
     free(net->gone);
     free(net->dropped);

@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/pv.h"
 #include "coordinator/core/member/netlimits.h"
+#include "coordinator/core/member/order.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/roster.h"
 
@@ -69,6 +70,16 @@ enum pv_cnet_round {
 struct pv_cnet {
     uint8_t id[PV_NETWORK_ID_LEN];
     struct pv_netlimits limits;
+    struct pv_order *order; /* owned: the network's log; NULL until the network is the registry's */
+    struct {                /* logs.c */
+        struct pv_cnet *prev, *next, *prev_timed, *next_timed, *prev_storing, *next_storing;
+        bool busy;      /* in the list of busy networks */
+        bool untold;    /* members are to be told of a new head */
+        uint64_t op;    /* at the store; 0: none */
+        pv_ns due;      /* in the list of timed networks; 0: it is not */
+        pv_ns retry_at; /* no batch is offered before; 0: at once */
+        pv_ns told_at;  /* when members were told of a head; 0: never */
+    } ordering;
     struct pv_roster *roster;
     struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;

@@ -146,9 +146,26 @@ bool pv_registry_is_full(const struct pv_registry *reg)
     return HASH_CNT(hh, reg->nets) >= reg->max_nets;
 }
 
-static int add_net(struct pv_registry *reg, struct pv_cnet *net)
+/* Begins the log of a network around its record. fresh: it is created now. */
+static int open_log(struct pv_registry *reg, struct pv_cnet *net, struct pv_view record, bool fresh)
 {
-    int r = PV_OK;
+    struct pv_order_config cfg = {
+        .fold = {.range = pv_roster_network(net->roster)->range,
+                 .own_max = PV_FOLD_OWN_MAX,
+                 .rng = &reg->rng},
+        .sk = reg->sk,
+    };
+    memcpy(cfg.fold.network_id, net->id, sizeof(cfg.fold.network_id));
+    memcpy(cfg.fold.root, pv_roster_root(net->roster), sizeof(cfg.fold.root));
+    pv_statement_hash(record, cfg.genesis);
+    return pv_order_new(&cfg, fresh, &net->order);
+}
+
+static int add_net(struct pv_registry *reg, struct pv_cnet *net, struct pv_view record, bool fresh)
+{
+    int r = open_log(reg, net, record, fresh);
+    if (r < 0)
+        return r;
     net->limits = pv_netlimits_of(reg->limits, net->id);
     PV_MAP_ADD(&reg->map, reg->nets, id, net, r);
     return r;
@@ -577,7 +594,7 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op, pv_ns now)
     struct pv_work *work = op->work;
     struct pv_cnet *net = pv_registry_find(reg, work->fresh->id);
     if (net == NULL) {
-        int r = add_net(reg, work->fresh);
+        int r = add_net(reg, work->fresh, work->msg->u.put.items[0].statement, true);
         if (r < 0)
             return r;
         net = work->fresh;
@@ -839,7 +856,9 @@ static int load_net(struct pv_registry *reg, const struct pv_storerow *row, bool
     int r = pv_cnet_new(&net, row->statement, verified, &reg->rng);
     if (r < 0)
         return r;
-    r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? add_net(reg, net) : PV_ERR_AUTH;
+    r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0
+            ? add_net(reg, net, row->statement, false)
+            : PV_ERR_AUTH;
     if (r < 0)
         pv_cnet_free(net);
     else
@@ -875,6 +894,22 @@ int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row)
         reg->known_epoch = row->epoch;
     note_receipt(reg, net, row->receipt);
     note_receipt(reg, net, row->foreign);
+    return PV_OK;
+}
+
+/* A log that is damaged ends before the damage: the store refuses what would go on from there, and
+ * the operator is told. */
+int pv_registry_load_entry(struct pv_registry *reg, const struct pv_storerow *row)
+{
+    struct pv_cnet *net = pv_registry_find(reg, row->network);
+    if (net == NULL || row->n != pv_order_n(net->order) + 1)
+        return PV_OK;
+    int r = pv_order_load(net->order, row->statement);
+    if (r == PV_ERR_NOMEM)
+        return r;
+    if (r < 0)
+        pv_log(reg->log, PV_LOG_WARN, "entry of a log left out network=%s n=%llu why=\"%s\"",
+               pv_roster_network(net->roster)->name, (unsigned long long)row->n, pv_strstatus(r));
     return PV_OK;
 }
 

@@ -92,6 +92,9 @@ void pv_registry_done(struct pv_registry *reg);
 /* One stored row, in ascending order. A row without a good mark is verified and gets one.
  * PV_ERR_NOMEM; rows that do not verify are logged and left out. */
 PV_MUST_CHECK int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row);
+/* One stored entry of a log, in ascending order, after all rows. PV_ERR_NOMEM; what does not follow
+ * is logged and left out. */
+PV_MUST_CHECK int pv_registry_load_entry(struct pv_registry *reg, const struct pv_storerow *row);
 /* After loading: settles the networks and fixes the epoch, above every one known. wall: Unix
  * seconds. */
 void pv_registry_start(struct pv_registry *reg, uint64_t wall);

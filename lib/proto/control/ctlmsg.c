@@ -221,6 +221,29 @@ static const struct pv_ctl_field in_asked[] = {
     {"nodes", PV_CTL_F_LIST,
      LIST(struct pv_ctl_msg, u.asked.askers, u.asked.n, struct pv_ctl_asker),
      .max = PV_CTL_ASKERS_MAX, .of = in_asker}, END};
+static const struct pv_ctl_field in_blobs[] = {
+    {NULL, PV_CTL_F_BYTES, .max = PV_CTL_ENTRY_MAX}, END};
+static const struct pv_ctl_field in_whys[] = {
+    {NULL, PV_CTL_F_NUMBER, .size = sizeof(uint32_t)}, END};
+static const struct pv_ctl_field in_submit[] = {
+    {"statements", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.submit.statements, u.submit.n, struct pv_view),
+     .max = PV_CTL_ITEMS_MAX, .of = in_blobs}, END};
+static const struct pv_ctl_field in_decided[] = {
+    {"why", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.decided.whys, u.decided.n, uint32_t),
+     .max = PV_CTL_ITEMS_MAX, .of = in_whys}, END};
+/* The hash tells whether the two logs are one up to here. */
+static const struct pv_ctl_field in_log[] = {
+    {"n", PV_CTL_F_NUMBER, M(log.n)},
+    {"hash", PV_CTL_F_FIXED, M(log.hash)}, END};
+static const struct pv_ctl_field in_entries[] = {
+    {"first", PV_CTL_F_NUMBER, M(entries.first)},
+    {"last", PV_CTL_F_NUMBER, M(entries.last)},
+    {"entries", PV_CTL_F_LIST, PV_CTL_R_OPTIONAL,
+     LIST(struct pv_ctl_msg, u.entries.entries, u.entries.n, struct pv_view),
+     .max = PV_CTL_ENTRIES_MAX, .of = in_blobs},
+    {"head", PV_CTL_F_BYTES, PV_CTL_R_OPTIONAL, M(entries.head), .max = PV_CTL_HEAD_MAX}, END};
 static const struct pv_ctl_field in_hybrid[] = {
     {"mlkem768", PV_CTL_F_EXACT, M(hybrid.mlkem768), .max = PV_KEM_CT_LEN}, END};
 /* The word is for programs, the message for people: it may change from version to version. */
@@ -255,6 +278,8 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_CREATE] = {"create", REQ, in_create},
     [PV_CTL_ASKERS] = {"askers", REQ, in_none},
     [PV_CTL_PHONES] = {"phones", REQ, in_phones},
+    [PV_CTL_SUBMIT] = {"submit", REQ, in_submit},
+    [PV_CTL_LOG] = {"log", REQ, in_log},
     [PV_CTL_WELCOME] = {"welcome", ANS, in_welcome},
     [PV_CTL_RECEIPTS] = {"receipts", ANS, in_receipts},
     [PV_CTL_STATEMENTS] = {NULL, ANS | PUS, in_none}, /* ctlpage.h */
@@ -265,6 +290,8 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_RESERVATION] = {"reservation", ANS, in_reservation},
     [PV_CTL_REGISTERED] = {"registered", ANS, in_registered},
     [PV_CTL_ASKED] = {"askers", ANS, in_asked},
+    [PV_CTL_DECIDED] = {"decided", ANS, in_decided},
+    [PV_CTL_ENTRIES] = {"entries", REQ | ANS | PUS, in_entries},
     [PV_CTL_ERROR] = {NULL, ANS, in_failure},
     [PV_CTL_HYBRID] = {"hybrid", PUS, in_hybrid},
     [PV_CTL_BYE] = {"bye", PUS, in_failure},

@@ -29,6 +29,9 @@ enum {
     PV_CTL_STATEMENT_MAX = 4096, /* bytes; a card is below 2.6 KiB */
     PV_CTL_RECEIPT_MAX = 256,    /* bytes; a receipt has 170 */
     PV_CTL_ITEMS_MAX = 128,      /* statements in one message */
+    PV_CTL_ENTRY_MAX = 33448,    /* bytes of an entry of a log; of a statement for it, less */
+    PV_CTL_ENTRIES_MAX = 256,    /* entries in one message */
+    PV_CTL_HEAD_MAX = 256,       /* bytes of a log's head; it has 202 */
     PV_CTL_APPLICANT_ITEMS = 9,  /* of an applicant: its own word, behind what it rests on */
     PV_CTL_NODES_MAX = 256,      /* nodes in one message */
     PV_CTL_PHONES_MAX = 16,      /* phones in one message, and of one gateway */
@@ -73,6 +76,9 @@ enum pv_ctl_type {
     PV_CTL_ASKERS,    /* "askers"      request of an admin; answered by askers (ASKED) */
     PV_CTL_PHONES,    /* "phones"      request of a gateway; answered by done */
 
+    PV_CTL_SUBMIT, /* "submit"      request; answered by decided */
+    PV_CTL_LOG,    /* "log"         request; answered by entries */
+
     PV_CTL_WELCOME,     /* "welcome"     answer */
     PV_CTL_RECEIPTS,    /* "receipts"    answer */
     PV_CTL_STATEMENTS,  /* "statements"  answer and push */
@@ -83,6 +89,8 @@ enum pv_ctl_type {
     PV_CTL_RESERVATION, /* "reservation" answer */
     PV_CTL_REGISTERED,  /* "registered"  answer */
     PV_CTL_ASKED,       /* "askers"      answer */
+    PV_CTL_DECIDED,     /* "decided"     answer */
+    PV_CTL_ENTRIES,     /* "entries"     answer and push; request, answered by done */
     PV_CTL_ERROR,       /* no word: "ok" is false */
     PV_CTL_HYBRID,      /* "hybrid"      push before the welcome to who offered a KEM's key */
     PV_CTL_BYE,         /* "bye"         push, the last message before the coordinator closes */
@@ -312,6 +320,40 @@ struct pv_ctl_registered {
     struct pv_ctl_item item;
 };
 
+/* Statements for the log (proto/roster/logst.h). */
+struct pv_ctl_submit {
+    size_t n; /* 1..PV_CTL_ITEMS_MAX */
+    const struct pv_view *statements;
+};
+
+/* What became of each: enum pv_why, or PV_CTL_NOT_STORED. */
+struct pv_ctl_decided {
+    size_t n; /* one for each statement, in the order of the request */
+    const uint32_t *whys;
+};
+#define PV_CTL_NOT_STORED UINT32_MAX /* the coordinator could not store it: repeat it later */
+
+/* A place in a network's log: entry n, and its hash; of n = 0, the hash of the network record. */
+struct pv_ctl_place {
+    uint64_t n;
+    uint8_t hash[PV_CTL_HASH_LEN];
+};
+
+/*
+ * Entries of the sender's log, and the head over the last of its entries.
+ *   answer   those behind the place that was asked for; first = 0: another entry stands there, so
+ *            none follow
+ *   push     none: there is a new head
+ *   request  those that the receiver lacks
+ */
+struct pv_ctl_entries {
+    uint64_t first; /* n of the first entry, also if there is none */
+    uint64_t last;  /* entries of the sender's log */
+    size_t n;       /* <= PV_CTL_ENTRIES_MAX, may be 0 */
+    const struct pv_view *entries;
+    struct pv_view head; /* empty: there is none, or entries are still to come */
+};
+
 /* A node that waits to be admitted, and where it was seen to ask from: the coordinator's word,
  * which nothing proves. */
 struct pv_ctl_asker {
@@ -359,6 +401,10 @@ struct pv_ctl_msg {
         struct pv_ctl_reservation reservation;
         struct pv_ctl_registered registered;
         struct pv_ctl_asked asked;
+        struct pv_ctl_submit submit;
+        struct pv_ctl_decided decided;
+        struct pv_ctl_place log; /* PV_CTL_LOG */
+        struct pv_ctl_entries entries;
         struct pv_ctl_hybrid hybrid;
         struct pv_ctl_failure failure; /* PV_CTL_ERROR, PV_CTL_BYE */
     } u;

@@ -18,6 +18,7 @@ enum {
     MAX_CONNS = 1024,
     MAX_OPS = 4096,
     MAX_ROWS = 65536,
+    MAX_ENTRIES = 65536,
     MAX_ROUNDS = 100000, /* turns at one instant: more is a machine that does not come to rest */
 };
 
@@ -57,6 +58,8 @@ struct sim_coord {
     size_t n_ops;
     struct pv_storeop *rows[MAX_ROWS]; /* the disk: operations of one row each */
     size_t n_rows;
+    struct pv_storeop *entries[MAX_ENTRIES]; /* the same of logs, each network's in order */
+    size_t n_entries;
     struct copymem copies;       /* the disk, too */
     struct sim_coord *disk;      /* whose disk it uses: its own, or of which it is the second */
     struct sim_cluster *cluster; /* NULL: it has a disk of its own; owned by that of the disk */
@@ -162,6 +165,7 @@ struct sim_coord *sim_coord_free(struct sim_coord *c)
         go_down(c);
     for (size_t i = 0; i < c->n_rows; i++)
         pv_storeop_free(c->rows[i]);
+    sim_coord_truncate_log(c, 0);
     copymem_done(&c->copies);
     if (c->disk == c)
         free(c->cluster);
@@ -256,6 +260,17 @@ void sim_coord_truncate(struct sim_coord *c, size_t n_rows)
         pv_storeop_free(c->rows[--c->n_rows]);
 }
 
+size_t sim_coord_n_entries(const struct sim_coord *c)
+{
+    return c->n_entries;
+}
+
+void sim_coord_truncate_log(struct sim_coord *c, size_t n_entries)
+{
+    while (c->n_entries > n_entries)
+        pv_storeop_free(c->entries[--c->n_entries]);
+}
+
 /* --- the disk ------------------------------------------------------------------------------ */
 
 static bool has_row(const struct sim_coord *c, const struct pv_storerow *row)
@@ -300,6 +315,63 @@ static void keep_row(struct sim_coord *c, const struct pv_storerow *row)
     c->rows[c->n_rows++] = op;
 }
 
+static bool is_entry_of(const struct sim_coord *c, size_t i, const uint8_t *network)
+{
+    return memcmp(c->entries[i]->rows[0].network, network, PV_NETWORK_ID_LEN) == 0;
+}
+
+/* Entries of a network from number n on leave the disk. */
+static void cut_log(struct sim_coord *c, const uint8_t *network, uint64_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_entries; i++) {
+        if (is_entry_of(c, i, network) && c->entries[i]->rows[0].n >= n)
+            pv_storeop_free(c->entries[i]);
+        else
+            c->entries[kept++] = c->entries[i];
+    }
+    c->n_entries = kept;
+}
+
+static uint64_t log_len(const struct sim_coord *c, const uint8_t *network)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < c->n_entries; i++)
+        n += is_entry_of(c, i, network);
+    return n;
+}
+
+static int append_entries(struct sim_coord *c, const struct pv_storeop *op)
+{
+    const struct pv_storerow *first = &op->rows[0];
+    if (op->cut)
+        cut_log(c, first->network, first->n);
+    if (first->n != log_len(c, first->network) + 1)
+        return PV_ERR_REFUSED;
+    for (size_t i = 0; i < op->n_rows; i++) {
+        struct pv_storeop *one = NULL;
+        if (c->n_entries == MAX_ENTRIES ||
+            pv_storeop_new(PV_STOREOP_APPEND, 1, op->rows[i].statement.len, &one) != PV_OK ||
+            pv_storeop_add(one, &op->rows[i]) != PV_OK)
+            abort();
+        c->entries[c->n_entries++] = one;
+    }
+    return PV_OK;
+}
+
+static void read_log(const struct sim_coord *disk, const uint8_t *network, struct pv_home_answer *a)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < disk->n_entries; i++)
+        bytes += disk->entries[i]->rows[0].statement.len;
+    if (pv_storeop_new(PV_STOREOP_APPEND, disk->n_entries, bytes, &a->entries) != PV_OK)
+        abort();
+    for (size_t i = 0; i < disk->n_entries; i++)
+        if (is_entry_of(disk, i, network) &&
+            pv_storeop_add(a->entries, &disk->entries[i]->rows[0]) != PV_OK)
+            abort();
+}
+
 /* The one SQL statement of PV_STOREOP_REGISTER. */
 static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_t *ret_existing)
 {
@@ -341,6 +413,7 @@ static void read_network(struct sim_coord *c, const uint8_t *network, struct pv_
         above = row->epoch > above ? row->epoch : above;
     }
     a->epoch = sim_cluster_epoch(c->cluster, above);
+    read_log(disk, network, a);
 }
 
 /* The operations that only several coordinators use. False: go on as with a disk of its own. */
@@ -371,6 +444,10 @@ static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_st
     }
     if (copymem_run(&c->disk->copies, op, res) || do_shared(c, op, res))
         return;
+    if (op->kind == PV_STOREOP_APPEND) {
+        res->status = append_entries(c->disk, op);
+        return;
+    }
     if (op->kind == PV_STOREOP_REGISTER)
         res->status = redeem(c->disk, op, res->existing);
     for (size_t i = 0; res->status == PV_OK && i < op->n_rows; i++)
@@ -551,6 +628,8 @@ static int boot(struct sim_coord *c, const struct pv_coord_config *cfg)
     int r = pv_coord_new(&c->core, cfg, &c->rng, getenv("PV_SIM_LOG") != NULL ? &c->log : NULL);
     for (size_t i = 0; r == PV_OK && c->cluster == NULL && i < c->n_rows; i++)
         r = pv_coord_load(c->core, &c->rows[i]->rows[0]);
+    for (size_t i = 0; r == PV_OK && c->cluster == NULL && i < c->n_entries; i++)
+        r = pv_coord_load_entry(c->core, &c->entries[i]->rows[0]);
     sim_machine_leave();
     if (r != PV_OK)
         c->core = pv_coord_free(c->core);

@@ -64,6 +64,9 @@ void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_c
 /* Its disk: n statements; a test may drop the newest (a restored backup). */
 size_t sim_coord_n_rows(const struct sim_coord *c);
 void sim_coord_truncate(struct sim_coord *c, size_t n_rows);
+/* The same of its entries of logs. */
+size_t sim_coord_n_entries(const struct sim_coord *c);
+void sim_coord_truncate_log(struct sim_coord *c, size_t n_entries);
 
 /* An event of its host. */
 void sim_coord_handle(struct sim_coord *c, const struct sim_event *event);

@@ -104,8 +104,11 @@ static inline void cw_start(struct cw *w)
 {
     assert_ok(pv_coord_new(&w->coord, &w->cfg, &w->rng, &w->log));
     for (size_t i = 0; i < w->n_rows; i++) {
-        for (size_t k = 0; k < w->rows[i]->n_rows; k++)
-            assert_ok(pv_coord_load(w->coord, &w->rows[i]->rows[k]));
+        bool entries = w->rows[i]->kind == PV_STOREOP_APPEND;
+        for (size_t k = 0; k < w->rows[i]->n_rows; k++) {
+            struct pv_storerow *row = &w->rows[i]->rows[k];
+            assert_ok(entries ? pv_coord_load_entry(w->coord, row) : pv_coord_load(w->coord, row));
+        }
     }
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000) + w->now / 1000, w->now);
 }

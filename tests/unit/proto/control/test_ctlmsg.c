@@ -4,7 +4,7 @@
 #include "proto/control/ctlmsg_words.h"
 #include "tests/unit/test_util.h"
 
-static uint8_t bytes_a[PV_CTL_BOX_MAX + 1];
+static uint8_t bytes_a[PV_CTL_ENTRY_MAX + 1];
 
 static struct pv_view some(size_t len)
 {
@@ -34,10 +34,12 @@ static const struct pv_ctl_asker two_askers[] = {
      .time_us = 1795161600000000},
     {.node = {9, 4}, .from = {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}}},
 };
+static const struct pv_view two_blobs[] = {{bytes_a, PV_CTL_ENTRY_MAX}, {bytes_a, 1}};
+static const uint32_t two_whys[] = {0, PV_CTL_NOT_STORED};
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
 /* One of each, in the order of the table in docs/PROTOCOL-COORDINATOR.md. */
-static size_t every_message(struct pv_ctl_msg out[static 43])
+static size_t every_message(struct pv_ctl_msg out[static 49])
 {
     size_t n = 0;
 #define ADD(k, ty, ...)             \
@@ -112,6 +114,14 @@ static size_t every_message(struct pv_ctl_msg out[static 43])
     ADD(PV_CTL_REQUEST, PV_CTL_PHONES, .u.phones = {.n = 2, .nodes = two_phones});
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {.n = 2, .askers = two_askers});
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {0});
+    ADD(PV_CTL_REQUEST, PV_CTL_SUBMIT, .u.submit = {.n = 2, .statements = two_blobs});
+    ADD(PV_CTL_REQUEST, PV_CTL_LOG, .u.log = {.n = 812, .hash = {4}});
+    ADD(PV_CTL_ANSWER, PV_CTL_DECIDED, .u.decided = {.n = 2, .whys = two_whys});
+    ADD(PV_CTL_ANSWER, PV_CTL_ENTRIES,
+        .u.entries = {.first = 813, .last = 900, .n = 2, .entries = two_blobs});
+    ADD(PV_CTL_REQUEST, PV_CTL_ENTRIES,
+        .u.entries = {.first = 1, .last = 2, .n = 2, .entries = two_blobs, .head = {bytes_a, 202}});
+    ADD(PV_CTL_PUSH, PV_CTL_ENTRIES, .u.entries = {.first = 3, .last = 2, .head = {bytes_a, 202}});
     ADD(PV_CTL_ANSWER, PV_CTL_ERROR,
         .u.failure = {.error = PV_CTL_E_LIMIT, .message = "slow \"down\"\n\\ \xc3\xa9"});
     ADD(PV_CTL_PUSH, PV_CTL_HYBRID, .u.hybrid = {.mlkem768 = {bytes_a, PV_KEM_CT_LEN}});
@@ -132,7 +142,7 @@ static size_t build(const struct pv_ctl_msg *msg, char *buf)
 
 PV_TEST(every_message_survives_a_round_trip)
 {
-    struct pv_ctl_msg all[43];
+    struct pv_ctl_msg all[49];
     static char text[PV_CTL_TEXT_MAX];
     static char again[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -168,7 +178,7 @@ PV_TEST(the_fields_arrive_as_they_were_sent)
 
 PV_TEST(no_truncation_of_a_message_parses)
 {
-    struct pv_ctl_msg all[43];
+    struct pv_ctl_msg all[49];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -187,7 +197,7 @@ PV_TEST(no_truncation_of_a_message_parses)
 
 PV_TEST(no_short_buffer_is_overrun)
 {
-    struct pv_ctl_msg all[43];
+    struct pv_ctl_msg all[49];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -506,7 +516,7 @@ PV_TEST(every_type_and_error_has_its_word)
 /* A type that every_message() lacks would be neither tested here nor be in the corpus. */
 PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
 {
-    struct pv_ctl_msg all[43];
+    struct pv_ctl_msg all[49];
     size_t n = every_message(all);
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
         unsigned tried = 0;
@@ -520,7 +530,7 @@ PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
 /* Writes the corpus of fuzz_ctlmsg: run by hand with PV_WRITE_CORPUS=dir after a change of form. */
 static void write_corpus(const char *dir)
 {
-    struct pv_ctl_msg all[43];
+    struct pv_ctl_msg all[49];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
