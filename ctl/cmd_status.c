@@ -277,10 +277,11 @@ static void show_routes(struct pv_table *t, const json_t *routes)
 static void status_people(struct pv_table *t, const json_t *s)
 {
     const json_t *roster = json_object_get(s, "roster"), *chat = json_object_get(s, "chat");
+    double log = pv_json_real(roster, "log", 0);
     if (json_is_object(roster))
-        pv_table_fact(t, "members", PV_PLAIN, "%.0f, %.0f online  member list %.8s",
+        pv_table_fact(t, "members", PV_PLAIN, "%.0f, %.0f online  member list %.8s%s",
                       pv_json_real(roster, "members", 0), pv_json_real(roster, "online", 0),
-                      pv_json_text(roster, "head", "-"));
+                      pv_json_text(roster, "head", "-"), log > 0 ? PV_STR("  log %.0f", log) : "");
     const json_t *rules = json_object_get(s, "rules");
     double n = pv_json_real(rules, "count", 0);
     bool deny = pv_json_is(rules, "default", "deny");

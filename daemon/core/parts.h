@@ -28,6 +28,7 @@
     X(beacon) \
     X(presence) \
     X(statements) \
+    X(logkeep) \
     X(owed) \
     X(scout) \
     X(admin) \

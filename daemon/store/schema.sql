@@ -16,6 +16,11 @@ CREATE TABLE IF NOT EXISTS statements (
     receipt BLOB NOT NULL,
     mark BLOB);
 
+-- The network's log. Its head is in meta, "log-head".
+CREATE TABLE IF NOT EXISTS log (
+    n INTEGER PRIMARY KEY,
+    entry BLOB NOT NULL);
+
 CREATE TABLE IF NOT EXISTS meta (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL) WITHOUT ROWID;

@@ -15,6 +15,7 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/schema.h"
+#include "proto/roster/netlog.h"
 #include "proto/roster/statement.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlite.h"
@@ -138,6 +139,29 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
     return r != PV_OK ? r : forgotten;
 }
 
+/* What is stored from the first entry on was cut off by root, or is there already. */
+static int put_entries(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    const struct pv_job_put_entries *put = &job->u.put_entries;
+    struct pv_query q = pv_query(s->t.db, "DELETE FROM log WHERE n >= ?1");
+    pv_bind_u64(&q, put->first);
+    int r = pv_query_run(&q);
+    if (r < 0)
+        return r;
+    q = pv_query(s->t.db, "INSERT INTO log(n, entry) VALUES(?1, ?2)");
+    for (size_t i = 0; i < put->n; i++) {
+        pv_bind_u64(&q, put->first + i);
+        pv_bind_view(&q, put->entries[i]);
+        pv_query_run_again(&q);
+    }
+    r = pv_query_end(&q);
+    if (r < 0)
+        return r;
+    q = pv_query(s->t.db, "INSERT OR REPLACE INTO meta(name, value) VALUES('log-head', ?1)");
+    pv_bind_view(&q, put->head);
+    return pv_query_run(&q);
+}
+
 static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     const struct pv_job_set_network *net = &job->u.set_network;
@@ -153,7 +177,8 @@ static int forget_network(struct pv_store *s, const struct pv_job *job,
                           struct pv_job_result *result)
 {
     /* Keys and metadata stay: the node can join again under the same identity. */
-    if (pv_sqlite_exec(s->t.file, "DELETE FROM statements; DELETE FROM network;") < 0)
+    if (pv_sqlite_exec(s->t.file, "DELETE FROM statements; DELETE FROM log; DELETE FROM network;") <
+        0)
         return -EIO;
     return store_endpoints_clear(s->t.db);
 }
@@ -182,6 +207,7 @@ static int nothing(struct pv_store *s, const struct pv_job *job, struct pv_job_r
 /* The kinds of jobs that are the store's. */
 static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
     [PV_JOB_PUT_STATEMENTS] = put_statements,
+    [PV_JOB_PUT_ENTRIES] = put_entries,
     [PV_JOB_SET_NETWORK] = set_network,
     [PV_JOB_FORGET_NETWORK] = forget_network,
     [PV_JOB_SET_META] = set_meta,
@@ -380,6 +406,18 @@ static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_
     return r >= 0 && i == n ? PV_OK : -EIO;
 }
 
+/* Entries behind one that is missing are none. */
+static int load_entries(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
+{
+    struct pv_query q = pv_query(s->t.db, "SELECT n, entry FROM log ORDER BY n");
+    size_t i = 0;
+    while (i < n && pv_query_next(&q) && pv_column_u64(&q, 0) == i + 1)
+        out->entries[i++] = take_column(&q, 1, out->bytes, used);
+    out->saved.entries = out->entries;
+    out->saved.n_entries = i;
+    return pv_query_end(&q);
+}
+
 static int load_meta(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
     struct pv_query q = pv_query(s->t.db, "SELECT name, value FROM meta ORDER BY name");
@@ -398,16 +436,20 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
                   char ret_error[static PV_JOB_ERROR_MAX])
 {
     struct pv_store_saved out = {0};
-    size_t n_st = 0, n_meta = 0, st_bytes = 0, meta_bytes = 0, used = 0;
+    size_t n_st = 0, n_log = 0, n_meta = 0, st_bytes = 0, log_bytes = 0, meta_bytes = 0, used = 0;
     int r = measure(store,
                     "SELECT count(*), coalesce(sum(length(statement) + length(receipt)), 0)"
                     " FROM statements",
                     &n_st, &st_bytes);
     if (r >= 0)
+        r = measure(store, "SELECT count(*), coalesce(sum(length(entry)), 0) FROM log", &n_log,
+                    &log_bytes);
+    if (r >= 0)
         r = measure(store, "SELECT count(*), coalesce(sum(length(value)), 0) FROM meta", &n_meta,
                     &meta_bytes);
     /* The limit is for a damaged or foreign file: memory must not follow its numbers. */
-    if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
+    if (r >= 0 &&
+        (n_st > PV_STORE_MAX_STATEMENTS || n_log > PV_NETLOG_MAX || n_meta > PV_STORE_MAX_META)) {
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
                  pv_sqlite_path(store->t.file));
         return PV_ERR_LIMIT;
@@ -415,9 +457,11 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     if (r >= 0) {
         /* "+ 1" because calloc(0) may return NULL. */
         out.statements = calloc(n_st + 1, sizeof(*out.statements));
+        out.entries = calloc(n_log + 1, sizeof(*out.entries));
         out.meta = calloc(n_meta + 1, sizeof(*out.meta));
-        out.bytes = malloc(st_bytes + meta_bytes + 1);
-        if (out.statements == NULL || out.meta == NULL || out.bytes == NULL) {
+        out.bytes = malloc(st_bytes + log_bytes + meta_bytes + 1);
+        if (out.statements == NULL || out.entries == NULL || out.meta == NULL ||
+            out.bytes == NULL) {
             pv_store_saved_done(&out);
             snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
                      pv_sqlite_path(store->t.file));
@@ -427,6 +471,8 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     }
     if (r >= 0)
         r = load_statements(store, &out, &used, n_st);
+    if (r >= 0)
+        r = load_entries(store, &out, &used, n_log);
     if (r >= 0)
         r = load_meta(store, &out, &used, n_meta);
     if (r >= 0)
@@ -448,6 +494,7 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
 void pv_store_saved_done(struct pv_store_saved *saved)
 {
     free(saved->statements);
+    free(saved->entries);
     free(saved->meta);
     free(saved->endpoints);
     free(saved->bytes);

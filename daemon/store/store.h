@@ -46,9 +46,10 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
 struct pv_store_saved {
     struct pv_saved saved;
     struct pv_stored_statement *statements;
+    struct pv_view *entries;
     struct pv_saved_meta *meta;
     struct pv_saved_endpoint *endpoints;
-    uint8_t *bytes; /* of both */
+    uint8_t *bytes; /* of all but endpoints */
 };
 /* PV_ERR_NOMEM, PV_ERR_LIMIT, PV_ERR_MALFORMED (damaged); ret_error. */
 PV_MUST_CHECK int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,

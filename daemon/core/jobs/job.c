@@ -16,6 +16,9 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_PUT_STATEMENTS:
         free(job->u.put_statements.items);
         break;
+    case PV_JOB_PUT_ENTRIES:
+        free(job->u.put_entries.entries);
+        break;
     case PV_JOB_SET_META:
         free(job->u.set_meta.value);
         break;

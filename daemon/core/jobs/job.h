@@ -21,7 +21,8 @@
 
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
-    PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
+    PV_JOB_PUT_ENTRIES, /* store: entries of the network's log, in place of those from first on */
+    PV_JOB_SET_NETWORK, /* store: this node is now in this network (all fields at once) */
     PV_JOB_FORGET_NETWORK, /* store: the roster; and keys as forget says */
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
     PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
@@ -71,6 +72,13 @@ struct pv_stored_statement {
 struct pv_job_put_statements {
     struct pv_stored_statement *items; /* owned; the bytes lie behind the array, one allocation */
     size_t n;
+};
+
+struct pv_job_put_entries {
+    uint64_t first;          /* n of the first entry; what is stored from there on goes */
+    struct pv_view *entries; /* owned; the bytes lie behind the array, one allocation */
+    size_t n;
+    struct pv_view head; /* over the last entry, behind them; empty: there is none */
 };
 
 struct pv_job_set_network {
@@ -158,6 +166,7 @@ struct pv_job {
     enum pv_job_kind kind;
     union {
         struct pv_job_put_statements put_statements;
+        struct pv_job_put_entries put_entries;
         struct pv_job_set_network set_network;
         enum pv_job_forget forget;
         struct pv_job_set_meta set_meta;

@@ -90,7 +90,9 @@ struct pv_saved {
     char node_name[PV_NAME_BUF];
     const struct pv_stored_statement *statements;
     size_t n_statements;
-    const struct pv_saved_meta *meta;
+    const struct pv_view *entries; /* of the network's log, from entry 1 on */
+    size_t n_entries;
+    const struct pv_saved_meta *meta; /* the log's head is "log-head" */
     size_t n_meta;
     const struct pv_saved_endpoint *endpoints;
     size_t n_endpoints;

@@ -253,9 +253,9 @@ static json_t *roster_json(const struct pv_ctlapi_status *s)
 {
     if (s->head == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:o, s:i, s:i, s:i, s:i}", "head", pv_ctlapi_key(s->head), "members",
-                          (int)s->members, "online", (int)s->online, "direct", (int)s->direct,
-                          "relayed", (int)s->relayed);
+    return pv_ctlapi_pack("{s:o, s:i, s:i, s:i, s:i, s:o}", "head", pv_ctlapi_key(s->head),
+                          "members", (int)s->members, "online", (int)s->online, "direct",
+                          (int)s->direct, "relayed", (int)s->relayed, "log", pv_ctlapi_u64(s->log));
 }
 
 /* Those of the network; NULL: this node is in none. */

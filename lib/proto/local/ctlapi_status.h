@@ -54,6 +54,7 @@ struct pv_ctlapi_status {
     bool unseen;         /* none, since the coordinator is on this node's side of the NAT */
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
+    uint64_t log;                /* entries of the network's log */
     unsigned direct, relayed;    /* of the others: with a path that is direct, or through a relay */
     unsigned rules;              /* of the network, in force */
     bool deny_default;           /* what no rule allows is denied */
@@ -71,7 +72,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "left_out","hidden_as","unseen","roster":{"head","members","online","direct","relayed"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"remedies":[…],"minor":[…],"drops":{…},"sandbox",
+ *  "left_out","hidden_as","unseen","roster":{"head","members","online","direct","relayed","log"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"remedies":[…],"minor":[…],"drops":{…},"sandbox",
  *  "inside","stack","stack_why","stack_restarts","directory"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

@@ -10,6 +10,7 @@
 
 enum {
     MAX_META = 64,
+    MAX_ENTRIES = 4096,
     MAX_ENDPOINTS = 1024,
 };
 
@@ -27,6 +28,8 @@ struct sim_store {
     char node_name[PV_NAME_BUF];
     struct pv_stored_statement *statements; /* each view owns its bytes */
     size_t n_statements;
+    struct pv_view entries[MAX_ENTRIES]; /* each owns its bytes */
+    size_t n_entries;
     struct meta meta[MAX_META];
     size_t n_meta;
     struct pv_saved_endpoint endpoints[MAX_ENDPOINTS];
@@ -65,8 +68,15 @@ static struct pv_view copy_view(struct pv_view v)
     return pv_view(sim_copy(v.ptr, v.len), v.len);
 }
 
+static void cut_entries(struct sim_store *s, size_t n)
+{
+    while (s->n_entries > n)
+        free_view(&s->entries[--s->n_entries]);
+}
+
 static void forget_network(struct sim_store *s)
 {
+    cut_entries(s, 0);
     for (size_t i = 0; i < s->n_statements; i++) {
         free_view(&s->statements[i].statement);
         free_view(&s->statements[i].receipt);
@@ -97,6 +107,7 @@ bool sim_store_serves(const struct pv_job *job)
 {
     switch (job->kind) {
     case PV_JOB_PUT_STATEMENTS:
+    case PV_JOB_PUT_ENTRIES:
     case PV_JOB_SET_NETWORK:
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_SET_META:
@@ -176,6 +187,23 @@ static int set_meta(struct sim_store *s, const struct pv_job_set_meta *job)
     return PV_OK;
 }
 
+static int put_entries(struct sim_store *s, const struct pv_job_put_entries *put)
+{
+    struct pv_job_set_meta head = {.name = "log-head"};
+    union {
+        const uint8_t *shown;
+        uint8_t *owned;
+    } p = {.shown = put->head.ptr};
+    if (put->first == 0 || put->first - 1 > s->n_entries || put->first + put->n > MAX_ENTRIES)
+        abort();
+    cut_entries(s, (size_t)put->first - 1);
+    for (size_t i = 0; i < put->n; i++)
+        s->entries[s->n_entries++] = copy_view(put->entries[i]);
+    head.value = p.owned;
+    head.len = put->head.len;
+    return set_meta(s, &head);
+}
+
 static int put_endpoints(struct sim_store *s, const struct pv_job_put_endpoints *put)
 {
     size_t kept = 0;
@@ -218,6 +246,8 @@ static int run(struct sim_store *s, const struct pv_job *job, const struct pv_rn
         for (size_t i = 0; i < job->u.put_statements.n; i++)
             put_one(s, &job->u.put_statements.items[i]);
         return PV_OK;
+    case PV_JOB_PUT_ENTRIES:
+        return put_entries(s, &job->u.put_entries);
     case PV_JOB_SET_NETWORK:
         s->has_network = true;
         memcpy(s->network_id, job->u.set_network.network_id, sizeof(s->network_id));
@@ -277,6 +307,8 @@ const struct pv_saved *sim_store_load(struct sim_store *s)
         .has_network = s->has_network,
         .statements = s->statements,
         .n_statements = s->n_statements,
+        .entries = s->entries,
+        .n_entries = s->n_entries,
         .meta = s->saved_meta,
         .n_meta = s->n_meta,
         .endpoints = s->endpoints,

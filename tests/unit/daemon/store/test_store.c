@@ -14,6 +14,7 @@
 
 #include "chat/core/base/chatjob.h"
 #include "crypto/ct.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
 #include "sys/file/file.h"
@@ -120,6 +121,45 @@ static int run(struct pv_job *job)
 {
     struct pv_job_result result;
     return run_all(&job, 1, &result);
+}
+
+/* Entries "a", "b", … of a log, with a head. */
+static struct pv_job *entries_job(uint64_t first, const char *letters, const char *head)
+{
+    struct pv_job *job = new_job(PV_JOB_PUT_ENTRIES, 3);
+    struct pv_job_put_entries *put = &job->u.put_entries;
+    put->first = first;
+    put->n = strlen(letters);
+    put->entries = test_alloc((put->n + 1) * sizeof(*put->entries));
+    for (size_t i = 0; i < put->n; i++)
+        put->entries[i] = pv_view(letters + i, 1);
+    put->head = pv_view(head, strlen(head));
+    return job;
+}
+
+static void expect_log(const char *letters, const char *head)
+{
+    load();
+    assert_int_equal(saved.saved.n_entries, strlen(letters));
+    for (size_t i = 0; i < saved.saved.n_entries; i++)
+        assert_true(pv_view_equal(saved.entries[i], pv_view(letters + i, 1)));
+    struct pv_view stored = pv_saved_value(&saved.saved, "log-head");
+    assert_true(pv_view_equal(stored, pv_view(head, strlen(head))));
+}
+
+PV_TEST(a_log_grows_and_is_cut_where_root_moved_it)
+{
+    open_store();
+    assert_ok(run(entries_job(1, "abcd", "one")));
+    assert_ok(run(entries_job(5, "ef", "two")));
+    open_store();
+    expect_log("abcdef", "two");
+    assert_ok(run(entries_job(3, "xyz", "")));
+    expect_log("abxyz", "");
+    struct pv_job *forget = new_job(PV_JOB_FORGET_NETWORK, 4);
+    forget->u.forget = PV_FORGET_NETWORK;
+    assert_ok(run(forget));
+    expect_log("", "");
 }
 
 /* The mark of what the row holds then; 0: it has none. */

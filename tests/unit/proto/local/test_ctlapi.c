@@ -358,6 +358,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .unseen = true,
         .head = KEY,
         .members = 4,
+        .log = 812,
         .online = 2,
         .direct = 1,
         .unread = 1,
