@@ -359,6 +359,27 @@ static int append_entries(struct sim_coord *c, const struct pv_storeop *op)
     return PV_OK;
 }
 
+void sim_coord_put_entry(struct sim_coord *c, const uint8_t network[static PV_NETWORK_ID_LEN],
+                         const struct pv_entry *entry, struct pv_view raw)
+{
+    struct pv_storerow row = {.n = log_len(c, network) + 1, .statement = raw};
+    struct pv_storeop op = {.n_rows = 1, .rows = &row};
+    memcpy(row.network, network, sizeof(row.network));
+    memcpy(row.hash, entry->hash, sizeof(row.hash));
+    if (append_entries(c, &op) != PV_OK)
+        abort();
+}
+
+struct pv_view sim_coord_record(const struct sim_coord *c)
+{
+    return c->rows[0]->rows[0].statement;
+}
+
+const uint8_t *sim_coord_sk(const struct sim_coord *c)
+{
+    return c->sk;
+}
+
 static void read_log(const struct sim_coord *disk, const uint8_t *network, struct pv_home_answer *a)
 {
     size_t bytes = 0;

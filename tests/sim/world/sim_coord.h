@@ -7,6 +7,7 @@
 #pragma once
 
 #include "coordinator/core/coord.h"
+#include "proto/roster/logst.h"
 #include "proto/roster/token.h"
 #include "sim_net.h"
 
@@ -67,6 +68,12 @@ void sim_coord_truncate(struct sim_coord *c, size_t n_rows);
 /* The same of its entries of logs. */
 size_t sim_coord_n_entries(const struct sim_coord *c);
 void sim_coord_truncate_log(struct sim_coord *c, size_t n_entries);
+/* Puts an entry on its disk while it is off, as the next of this network. */
+void sim_coord_put_entry(struct sim_coord *c, const uint8_t network[static PV_NETWORK_ID_LEN],
+                         const struct pv_entry *entry, struct pv_view raw);
+/* The record of the first network that was created there. */
+struct pv_view sim_coord_record(const struct sim_coord *c);
+const uint8_t *sim_coord_sk(const struct sim_coord *c); /* PV_SIGN_SK_LEN bytes */
 
 /* An event of its host. */
 void sim_coord_handle(struct sim_coord *c, const struct sim_event *event);

@@ -711,6 +711,11 @@ const uint8_t *sim_node_pk(const struct sim_node *n)
     return n->identity.sign_pk;
 }
 
+const uint8_t *sim_node_root_sk(const struct sim_node *n)
+{
+    return sim_store_root_sk(n->store);
+}
+
 unsigned sim_node_host(const struct sim_node *n)
 {
     return n->host;

@@ -90,6 +90,8 @@ void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds);
 /* `root import`: n gets the root key that the other one has, or had. */
 void sim_node_share_root(struct sim_node *n, const struct sim_node *other);
 const uint8_t *sim_node_pk(const struct sim_node *n);
+/* The root key on its disk: PV_SIGN_SK_LEN bytes. */
+const uint8_t *sim_node_root_sk(const struct sim_node *n);
 
 /* Its kernel has got an ICMP error that says "too big" (pv_udp_read_error). */
 void sim_node_hint(struct sim_node *n, const struct pv_addr *dst, uint32_t mtu,

@@ -343,6 +343,11 @@ bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key)
     return store->has_root;
 }
 
+const uint8_t *sim_store_root_sk(const struct sim_store *store)
+{
+    return store->root_sk;
+}
+
 void sim_store_share_root(struct sim_store *store, const struct sim_store *other)
 {
     memcpy(store->root_sk, other->root_sk, sizeof(store->root_sk));

@@ -31,5 +31,7 @@ const struct pv_job_keys *sim_store_keys(const struct sim_store *store);
 void sim_store_forget_keys(struct sim_store *store);
 /* Is there a root key? *ret_key: how to sign with it (the store is the keeper as well). */
 bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key);
+/* Its PV_SIGN_SK_LEN bytes. */
+const uint8_t *sim_store_root_sk(const struct sim_store *store);
 /* store gets the root key that the other one has, or had: it was kept on paper. */
 void sim_store_share_root(struct sim_store *store, const struct sim_store *other);
