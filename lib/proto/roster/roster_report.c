@@ -72,14 +72,17 @@ static bool is_self(const struct pv_roster_key *k, const uint8_t *self)
     return self != NULL && memcmp(k->pk, self, sizeof(k->pk)) == 0;
 }
 
-/* Members are known by their names. Of any other key the name is what it says itself. */
+/* Members are known by their names. Any other key has the name of its best member statement: which
+ * name it had last depends on the order in which statements came. */
 static void say_machine(struct pv_text *t, const struct pv_roster_key *k, const uint8_t *self)
 {
-    const struct pv_roster_item *claim = k->kept[PV_ROSTER_QUOTA_MEMBER];
+    const struct pv_roster_item *claim = pv_roster_next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
     const char *name = k->member.name;
 
-    if (name[0] == '\0') /* before it is settled */
-        name = claim == NULL ? "somebody" : claim->pub.st.u.member.name;
+    if (!k->claim.wins && claim != NULL)
+        name = claim->pub.st.u.member.name;
+    else if (name[0] == '\0') /* before it is settled */
+        name = "somebody";
     if (is_self(k, self))
         pv_text_add(t, "this machine");
     else if (k->claim.wins)
