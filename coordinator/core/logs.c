@@ -212,7 +212,7 @@ void pv_logs_log(struct pv_logs *l, struct pv_conn *s, const struct pv_ctl_msg *
     struct pv_view views[PV_CTL_ENTRIES_MAX];
     const struct pv_ctl_place *place = &msg->u.log;
     struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_ENTRIES);
-    enum pv_order_match match = pv_order_compare(o, place->n, place->hash);
+    enum pv_order_match match = pv_order_compare(o, place->n, place->hash, !place->fetching);
     struct pv_ctl_entries *e = &m.u.entries;
     (void)pv_order_sign_again(o, l->wall);
     *e = (struct pv_ctl_entries){.last = pv_order_n(o), .entries = views};

@@ -370,9 +370,11 @@ void pv_order_handle_job(struct pv_order *o, int status, uint64_t wall)
     sign(o, wall);
 }
 
+/* A coordinator that waits may sign what it ordered before its start: that contradicts nothing. */
 bool pv_order_sign_again(struct pv_order *o, uint64_t wall)
 {
-    if (o->state != PV_ORDER_READY || o->stored == 0 || !is_first(o) ||
+    bool rests = o->state == PV_ORDER_READY || o->state == PV_ORDER_WAITS;
+    if (!rests || o->stored == 0 || !is_first(o) ||
         (o->head_n == o->stored && wall < o->head_at + PV_ORDER_HEAD_S))
         return false;
     sign(o, wall);
@@ -383,13 +385,13 @@ bool pv_order_sign_again(struct pv_order *o, uint64_t wall)
 
 /* A member whose log is empty has nothing to compare. */
 enum pv_order_match pv_order_compare(struct pv_order *o, uint64_t n,
-                                     const uint8_t hash[static PV_LOGST_HASH_LEN])
+                                     const uint8_t hash[static PV_LOGST_HASH_LEN], bool whole)
 {
     if (n > o->stored)
         return PV_ORDER_LACKS;
     if (n > 0 && memcmp(pv_netlog_hash(o->log, n), hash, PV_LOGST_HASH_LEN) != 0)
         return PV_ORDER_DIFFERS;
-    if (o->state == PV_ORDER_WAITS && (n > 0 || o->stored == 0))
+    if (o->state == PV_ORDER_WAITS && whole && (n > 0 || o->stored == 0))
         o->state = PV_ORDER_READY;
     return PV_ORDER_HAS;
 }

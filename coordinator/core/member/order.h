@@ -81,10 +81,10 @@ enum pv_order_match {
     PV_ORDER_LACKS,   /* this log ends before it */
     PV_ORDER_DIFFERS, /* this log has another entry there */
 };
-/* A member's log has this entry n, which is its last; n = 0: it has none. Ends the wait after a
- * start if it is here. */
+/* A member has this entry n; n = 0: it has none. whole: it keeps the log up to there, so the wait
+ * after a start ends if the entry is here; else it is fetching the log from this coordinator. */
 enum pv_order_match pv_order_compare(struct pv_order *o, uint64_t n,
-                                     const uint8_t hash[static PV_LOGST_HASH_LEN]);
+                                     const uint8_t hash[static PV_LOGST_HASH_LEN], bool whole);
 /* Takes entries that a member has and this log lacks: they are stored next. Errors as
  * pv_netlog_take(); PV_ERR_STATE: a batch is on its way. */
 PV_MUST_CHECK int pv_order_take(struct pv_order *o, const struct pv_netlog_piece *piece);

@@ -169,6 +169,7 @@ static void ask_on(struct logkeep *k)
     msg.u.log.n = waits ? k->gather.first + k->gather.n - 1 : k->common;
     memcpy(msg.u.log.hash, waits ? k->gather.last : pv_netlog_hash(k->log, k->common),
            sizeof(msg.u.log.hash));
+    msg.u.log.fetching = waits;
     k->state = ASKING;
     if (pv_coord_ask(k->node, &pv_part_logkeep, &msg, TAG_ASK) != PV_OK)
         end_asking(k);

@@ -236,7 +236,8 @@ static const struct pv_ctl_field in_decided[] = {
 /* The hash tells whether the two logs are one up to here. */
 static const struct pv_ctl_field in_log[] = {
     {"n", PV_CTL_F_NUMBER, M(log.n)},
-    {"hash", PV_CTL_F_FIXED, M(log.hash)}, END};
+    {"hash", PV_CTL_F_FIXED, M(log.hash)},
+    {"fetching", PV_CTL_F_BOOL, M(log.fetching)}, END};
 static const struct pv_ctl_field in_entries[] = {
     {"first", PV_CTL_F_NUMBER, M(entries.first)},
     {"last", PV_CTL_F_NUMBER, M(entries.last)},

@@ -337,6 +337,8 @@ struct pv_ctl_decided {
 struct pv_ctl_place {
     uint64_t n;
     uint8_t hash[PV_CTL_HASH_LEN];
+    bool
+        fetching; /* the entry came from this coordinator just now, and its head is still to come */
 };
 
 /*

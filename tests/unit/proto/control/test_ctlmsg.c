@@ -115,7 +115,7 @@ static size_t every_message(struct pv_ctl_msg out[static 49])
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {.n = 2, .askers = two_askers});
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {0});
     ADD(PV_CTL_REQUEST, PV_CTL_SUBMIT, .u.submit = {.n = 2, .statements = two_blobs});
-    ADD(PV_CTL_REQUEST, PV_CTL_LOG, .u.log = {.n = 812, .hash = {4}});
+    ADD(PV_CTL_REQUEST, PV_CTL_LOG, .u.log = {.n = 812, .hash = {4}, .fetching = true});
     ADD(PV_CTL_ANSWER, PV_CTL_DECIDED, .u.decided = {.n = 2, .whys = two_whys});
     ADD(PV_CTL_ANSWER, PV_CTL_ENTRIES,
         .u.entries = {.first = 813, .last = 900, .n = 2, .entries = two_blobs});

@@ -162,7 +162,7 @@ static void meet(struct pv_netlog *m)
 {
     struct pv_view views[STORED];
     uint64_t n = pv_netlog_n(m), last = pv_order_n(order);
-    switch (pv_order_compare(order, n, pv_netlog_hash(m, n))) {
+    switch (pv_order_compare(order, n, pv_netlog_hash(m, n), true)) {
     case PV_ORDER_HAS:
         (void)pv_order_sign_again(order, 1);
         for (uint64_t i = n; i < last; i++)
