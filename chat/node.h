@@ -180,6 +180,37 @@ struct pv_overlay_notification {
     uint64_t time_ms;
 };
 
+enum {
+    PV_OVERLAY_EVENT_BUF = 16,   /* bytes of an event's kind, and of what happened, with the NUL */
+    PV_OVERLAY_LINE_BUF = 640,   /* bytes of a line for `status`, with the NUL */
+    PV_OVERLAY_LINES = 24,       /* ours: chat's lines in one answer */
+    PV_OVERLAY_BODY_MAX = 24576, /* ours: bytes of an event's fields as JSON, without the NUL */
+};
+
+/* Something that happened, for clients of the node that follow all events (`p2pvpnctl events`).
+ * Borrowed. */
+struct pv_overlay_event {
+    const char *kind, *what; /* one of the node's kinds, and a word */
+    const char *who, *text;  /* who "": nobody; text: a sentence */
+    const char *body; /* an object in JSON: fields that followers are told beside; "": none */
+};
+
+/* Chat's share of `status`. */
+struct pv_overlay_page {
+    bool counted; /* false: the store failed or is slow */
+    uint64_t unread, queued;
+    size_t n;
+    struct {
+        enum {
+            PV_OVERLAY_LINE_MINOR, /* a problem that keeps no packet back */
+            PV_OVERLAY_LINE_PROBLEM,
+            PV_OVERLAY_LINE_DROP, /* text: why things were thrown away; count: so many */
+        } kind;
+        char text[PV_OVERLAY_LINE_BUF];
+        uint64_t count;
+    } lines[PV_OVERLAY_LINES];
+};
+
 /* --- what chat calls ----------------------------------------------------------------------- */
 
 struct pv_overlay {
@@ -238,6 +269,14 @@ struct pv_overlay {
     /* REQUEST. Runs the user's program for one message. Answered by notified(), which passes on
      * tag. Returns false if nothing follows. */
     bool (*notify)(void *node, const struct pv_overlay_notification *of, uint64_t tag, pv_ns now);
+
+    /* The last two are NULL in one process, where chat has the node's list of events, and the node
+     * asks chat itself (chat/core/engine.h). */
+
+    /* MESSAGE. Something happened here. */
+    void (*tell)(void *node, const struct pv_overlay_event *event, pv_ns now);
+    /* MESSAGE. The answer to asked(), which gave the tag. */
+    void (*report)(void *node, uint64_t tag, const struct pv_overlay_page *page, pv_ns now);
 };
 
 /* --- what chat is told --------------------------------------------------------------------- */
@@ -288,6 +327,8 @@ struct pv_overlay_told {
                     uint32_t *ret_stream, pv_ns now);
     /* The answer to notify(). status PV_OK, or a sentence in why. */
     void (*notified)(void *chat, uint64_t tag, int status, const char *why, pv_ns now);
+    /* Chat's share of `status` is wanted: report() answers. */
+    void (*asked)(void *chat, uint64_t tag, pv_ns now);
 };
 
 /* --- shorter ways to ask ------------------------------------------------------------------- */

@@ -3,11 +3,13 @@
  * for stays in a queue until run(), so chat is never called while it calls. */
 #include "chat/nodecall.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 
 enum {
@@ -494,6 +496,45 @@ static bool notify(void *node, const struct pv_overlay_notification *of, uint64_
     return send(c, PV_NODEWIRE_NOTIFY, &w) == PV_OK;
 }
 
+/* A text that the node takes, which is cut. */
+static void put_cut(struct pv_writer *w, const char *text, size_t cap)
+{
+    char cut[PV_OVERLAY_LINE_BUF];
+    snprintf(cut, cap < sizeof(cut) ? cap : sizeof(cut), "%s", text);
+    for (size_t len = strlen(cut); len > 0 && !pv_utf8_is_valid(pv_view(cut, len));)
+        cut[--len] = '\0';
+    pv_nodewire_put_text(w, cut);
+}
+
+static void tell(void *node, const struct pv_overlay_event *e, pv_ns now)
+{
+    struct pv_nodecall *c = node;
+    struct pv_writer w = begin(c);
+    put_cut(&w, e->kind, PV_OVERLAY_EVENT_BUF);
+    put_cut(&w, e->what, PV_OVERLAY_EVENT_BUF);
+    put_cut(&w, e->who, PV_CTLAPI_PEER_BUF);
+    put_cut(&w, e->text, PV_OVERLAY_LINE_BUF);
+    pv_nodewire_put_text(&w, e->body);
+    (void)send(c, PV_NODEWIRE_TELL, &w);
+}
+
+static void report(void *node, uint64_t tag, const struct pv_overlay_page *page, pv_ns now)
+{
+    struct pv_nodecall *c = node;
+    struct pv_writer w = begin(c);
+    pv_put_u64(&w, tag);
+    pv_put_u8(&w, page->counted);
+    pv_put_u64(&w, page->unread);
+    pv_put_u64(&w, page->queued);
+    pv_put_u8(&w, (uint8_t)page->n);
+    for (size_t i = 0; i < page->n; i++) {
+        pv_put_u8(&w, (uint8_t)page->lines[i].kind);
+        pv_nodewire_put_text(&w, page->lines[i].text);
+        pv_put_u64(&w, page->lines[i].count);
+    }
+    (void)send(c, PV_NODEWIRE_REPORT, &w);
+}
+
 struct pv_overlay pv_nodecall_overlay(struct pv_nodecall *c)
 {
     return (struct pv_overlay){
@@ -511,6 +552,8 @@ struct pv_overlay pv_nodecall_overlay(struct pv_nodecall *c)
         .collect = collect,
         .connect = connect,
         .notify = notify,
+        .tell = tell,
+        .report = report,
     };
 }
 
@@ -643,6 +686,15 @@ static bool took_notified(struct pv_nodecall *c, struct pv_reader *r, int *fd, p
     return true;
 }
 
+static bool took_asked(struct pv_nodecall *c, struct pv_reader *r, int *fd, pv_ns now)
+{
+    uint64_t tag = pv_get_u64(r);
+    if (pv_reader_end(r) != PV_OK)
+        return false;
+    c->cfg.told.asked(c->cfg.told.chat, tag, now);
+    return true;
+}
+
 static bool (*const NEWS[])(struct pv_nodecall *c, struct pv_reader *r, int *fd, pv_ns now) = {
     [PV_NODEWIRE_OWN] = took_own,
     [PV_NODEWIRE_MEMBER] = took_member,
@@ -655,6 +707,7 @@ static bool (*const NEWS[])(struct pv_nodecall *c, struct pv_reader *r, int *fd,
     [PV_NODEWIRE_CONNECTED] = took_connected,
     [PV_NODEWIRE_ACCEPTED] = took_accepted,
     [PV_NODEWIRE_NOTIFIED] = took_notified,
+    [PV_NODEWIRE_ASKED] = took_asked,
 };
 
 /* Members and rules may be others after any of these. */

@@ -263,6 +263,59 @@ static bool do_notify(struct pv_nodeserve *s, struct pv_reader *r, pv_ns now)
     return whole;
 }
 
+/* As notification, an event may be the longest message. */
+struct event {
+    char kind[PV_OVERLAY_EVENT_BUF], what[PV_OVERLAY_EVENT_BUF];
+    char who[PV_CTLAPI_PEER_BUF], text[PV_CTLAPI_ERROR_BUF + 128];
+    char body[PV_OVERLAY_BODY_MAX + 1];
+};
+
+static bool do_tell(struct pv_nodeserve *s, struct pv_reader *r, pv_ns now)
+{
+    const struct pv_overlay *o = &s->cfg.overlay;
+    struct event *e = malloc(sizeof(*e));
+    if (e == NULL)
+        return false;
+    pv_nodewire_get_text(r, e->kind, sizeof(e->kind));
+    pv_nodewire_get_text(r, e->what, sizeof(e->what));
+    pv_nodewire_get_text(r, e->who, sizeof(e->who));
+    pv_nodewire_get_text(r, e->text, sizeof(e->text));
+    pv_nodewire_get_text(r, e->body, sizeof(e->body));
+    bool whole = is_whole(r) && o->tell != NULL;
+    if (whole)
+        o->tell(
+            o->node,
+            &(struct pv_overlay_event){
+                .kind = e->kind, .what = e->what, .who = e->who, .text = e->text, .body = e->body},
+            now);
+    pv_wipe(e, sizeof(*e));
+    free(e);
+    return whole;
+}
+
+static bool do_report(struct pv_nodeserve *s, struct pv_reader *r, pv_ns now)
+{
+    const struct pv_overlay *o = &s->cfg.overlay;
+    struct pv_overlay_page *page = calloc(1, sizeof(*page));
+    if (page == NULL)
+        return false;
+    uint64_t tag = pv_get_u64(r);
+    page->counted = pv_nodewire_get_bool(r);
+    page->unread = pv_get_u64(r);
+    page->queued = pv_get_u64(r);
+    page->n = pv_nodewire_get_enum(r, PV_OVERLAY_LINES + 1);
+    for (size_t i = 0; i < page->n && r->status == PV_OK; i++) {
+        page->lines[i].kind = pv_nodewire_get_enum(r, PV_OVERLAY_LINE_DROP + 1);
+        pv_nodewire_get_text(r, page->lines[i].text, sizeof(page->lines[i].text));
+        page->lines[i].count = pv_get_u64(r);
+    }
+    bool whole = is_whole(r) && o->report != NULL;
+    if (whole)
+        o->report(o->node, tag, page, now);
+    free(page);
+    return whole;
+}
+
 static bool (*const REQUESTS[])(struct pv_nodeserve *s, struct pv_reader *r, pv_ns now) = {
     [PV_NODEWIRE_FIND] = do_find,       [PV_NODEWIRE_NEXT] = do_next,
     [PV_NODEWIRE_MAY] = do_may,         [PV_NODEWIRE_LINK] = do_link,
@@ -270,6 +323,7 @@ static bool (*const REQUESTS[])(struct pv_nodeserve *s, struct pv_reader *r, pv_
     [PV_NODEWIRE_WANT] = do_want,       [PV_NODEWIRE_NOTICE] = do_notice,
     [PV_NODEWIRE_KEEP] = do_keep,       [PV_NODEWIRE_COLLECT] = do_collect,
     [PV_NODEWIRE_CONNECT] = do_connect, [PV_NODEWIRE_NOTIFY] = do_notify,
+    [PV_NODEWIRE_TELL] = do_tell,       [PV_NODEWIRE_REPORT] = do_report,
 };
 
 /* Carries out one frame. A frame of chat brings no descriptor. */
@@ -406,6 +460,10 @@ static int tell_accepted(void *chat, uint16_t port, const struct pv_addr *remote
     *ret_stream = 0;
     if (!is_there(s))
         return PV_ERR_CLOSED;
+    /* Connections of members must not end the one to a chat that reads slowly: the rest of the
+     * places is for those that chat asked for. */
+    if (s->pipe.out_fds.n >= PV_NODEPIPE_FDS_MAX / 2)
+        return PV_ERR_LIMIT;
     struct pv_writer w = begin(s);
     pv_put_u16(&w, port);
     pv_nodewire_put_addr(&w, remote);
@@ -425,6 +483,16 @@ static void tell_notified(void *chat, uint64_t tag, int status, const char *why,
     put(s, PV_NODEWIRE_NOTIFIED, &w, -1);
 }
 
+static void tell_asked(void *chat, uint64_t tag, pv_ns now)
+{
+    struct pv_nodeserve *s = chat;
+    if (!is_there(s))
+        return;
+    struct pv_writer w = begin(s);
+    pv_put_u64(&w, tag);
+    put(s, PV_NODEWIRE_ASKED, &w, -1);
+}
+
 struct pv_overlay_told pv_nodeserve_told(struct pv_nodeserve *s)
 {
     return (struct pv_overlay_told){
@@ -440,6 +508,7 @@ struct pv_overlay_told pv_nodeserve_told(struct pv_nodeserve *s)
         .connected = tell_connected,
         .accepted = tell_accepted,
         .notified = tell_notified,
+        .asked = tell_asked,
     };
 }
 

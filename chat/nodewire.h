@@ -36,7 +36,9 @@ enum {
     X(KEEP)                     \
     X(COLLECT)                  \
     X(CONNECT)                  \
-    X(NOTIFY)
+    X(NOTIFY)                   \
+    X(TELL)                     \
+    X(REPORT)
 /* Frames from the node. CONNECTED (unless it failed) and ACCEPTED bring a descriptor. */
 #define PV_NODEWIRE_NEWS(X) \
     X(REPLY)                \
@@ -50,7 +52,8 @@ enum {
     X(COPIES)               \
     X(CONNECTED)            \
     X(ACCEPTED)             \
-    X(NOTIFIED)
+    X(NOTIFIED)             \
+    X(ASKED)
 
 #define PV_NODEWIRE_ENUMERATOR(name) PV_NODEWIRE_##name,
 enum pv_nodewire_type {

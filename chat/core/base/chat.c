@@ -123,7 +123,10 @@ bool pv_chat_refuse(const struct pv_chat *c, const struct pv_overlay_member *m,
 {
     char rule[PV_OVERLAY_RULE_BUF];
     const bool files = service == PV_OVERLAY_FILES;
-    if (c->overlay->may(c->overlay->node, m->key, service, true, rule) == PV_OVERLAY_ALLOWED)
+    const enum pv_overlay_may may = c->overlay->may(c->overlay->node, m->key, service, true, rule);
+    /* While the node is away nobody names a rule: what is typed is kept. The other machine judges
+     * it when it comes. */
+    if (may == PV_OVERLAY_ALLOWED || (may == PV_OVERLAY_NOT_KNOWN && rule[0] == '\0'))
         return false;
     pv_ctlsrv_failf(c->ctl, handle, PV_CTLAPI_REFUSED,
                     "%s: %s from this node to %s %s denied by %s: `p2pvpnctl rules` lists the "
@@ -139,7 +142,27 @@ static uint64_t wall_us(const struct pv_chat *c, pv_ns now)
 
 void pv_chat_tell(const struct pv_chat *c, const struct pv_event *event, json_t *body, pv_ns now)
 {
-    pv_events_tell(c->events, c->ctl, wall_us(c, now), event, body);
+    const struct pv_overlay *o = c->overlay;
+    if (o->tell == NULL) {
+        pv_events_tell(c->events, c->ctl, wall_us(c, now), event, body);
+        return;
+    }
+    /* Followers are the node's clients, listeners of chat are chat's. */
+    if (event->kind != NULL) {
+        char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+        const bool fits = text != NULL && strlen(text) <= PV_OVERLAY_BODY_MAX;
+        const struct pv_overlay_event e = {.kind = event->kind,
+                                           .what = event->what,
+                                           .who = event->who == NULL ? "" : event->who,
+                                           .text = event->text == NULL ? "" : event->text,
+                                           .body = fits ? text : ""};
+        o->tell(o->node, &e, now);
+        if (text != NULL)
+            explicit_bzero(text, strlen(text));
+        free(text);
+    }
+    const struct pv_event heard = {.chat = event->chat};
+    pv_events_tell(c->events, c->ctl, wall_us(c, now), &heard, body);
 }
 
 /* --- time and log -------------------------------------------------------------------------- */

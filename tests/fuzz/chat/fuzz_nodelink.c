@@ -103,6 +103,19 @@ static bool notify(void *node, const struct pv_overlay_notification *of, uint64_
     return false;
 }
 
+static void tell(void *node, const struct pv_overlay_event *e, pv_ns now)
+{
+    must(strlen(e->kind) < PV_OVERLAY_EVENT_BUF && strlen(e->body) <= PV_OVERLAY_BODY_MAX);
+}
+
+static void report(void *node, uint64_t tag, const struct pv_overlay_page *page, pv_ns now)
+{
+    must(page->n <= PV_OVERLAY_LINES);
+    for (size_t i = 0; i < page->n; i++)
+        must(page->lines[i].kind <= PV_OVERLAY_LINE_DROP &&
+             strlen(page->lines[i].text) < PV_OVERLAY_LINE_BUF);
+}
+
 /* --- chat ---------------------------------------------------------------------------------- */
 
 static void told_own(void *chat, unsigned facts, pv_ns now)
@@ -156,6 +169,10 @@ static int told_accepted(void *chat, uint16_t port, const struct pv_addr *remote
 }
 
 static void told_notified(void *chat, uint64_t tag, int status, const char *why, pv_ns now)
+{
+}
+
+static void told_asked(void *chat, uint64_t tag, pv_ns now)
 {
 }
 
@@ -244,7 +261,8 @@ static void attack_chat(uint8_t seed)
                                                     .copies = told_copies,
                                                     .connected = told_connected,
                                                     .accepted = told_accepted,
-                                                    .notified = told_notified},
+                                                    .notified = told_notified,
+                                                    .asked = told_asked},
                                            .away = "away",
                                            .wait = wait,
                                            .now = now_of,
@@ -278,7 +296,9 @@ static void attack_node(void)
                                                         .keep = keep,
                                                         .collect = collect,
                                                         .connect = connect,
-                                                        .notify = notify},
+                                                        .notify = notify,
+                                                        .tell = tell,
+                                                        .report = report},
                                             .ports = {2047, 2048},
                                             .shutter = shut};
     must(pv_nodeserve_new(&serve, &cfg) == PV_OK);

@@ -190,6 +190,23 @@ static inline bool np_notify(void *node, const struct pv_overlay_notification *o
     return p->answers == PV_OK;
 }
 
+static inline void np_tell(void *node, const struct pv_overlay_event *e, pv_ns now)
+{
+    struct node_pair *p = np_of(node);
+    snprintf(p->did, sizeof(p->did), "tell %s %s %s %s %s", e->kind, e->what, e->who, e->text,
+             e->body);
+}
+
+static inline void np_report(void *node, uint64_t tag, const struct pv_overlay_page *page,
+                             pv_ns now)
+{
+    struct node_pair *p = np_of(node);
+    const size_t last = page->n - 1;
+    snprintf(p->did, sizeof(p->did), "report %d %d %d %d %zu %d %.40s %d", (int)tag, page->counted,
+             (int)page->unread, (int)page->queued, page->n, (int)page->lines[last].kind,
+             page->lines[last].text, (int)page->lines[last].count);
+}
+
 /* --- chat ---------------------------------------------------------------------------------- */
 
 #define NP_TOLD(p, ...) ((p)->n_told++, snprintf((p)->told, sizeof((p)->told), __VA_ARGS__))
@@ -259,6 +276,11 @@ static inline void np_told_notified(void *chat, uint64_t tag, int status, const 
                                     pv_ns now)
 {
     NP_TOLD((struct node_pair *)chat, "notified %d %d %s", (int)tag, status, why);
+}
+
+static inline void np_told_asked(void *chat, uint64_t tag, pv_ns now)
+{
+    NP_TOLD((struct node_pair *)chat, "asked %d", (int)tag);
 }
 
 /* --- between them -------------------------------------------------------------------------- */
@@ -349,7 +371,9 @@ static inline struct node_pair *np_new(uint64_t seed)
                                    .keep = np_keep,
                                    .collect = np_collect,
                                    .connect = np_connect,
-                                   .notify = np_notify};
+                                   .notify = np_notify,
+                                   .tell = np_tell,
+                                   .report = np_report};
     const struct pv_nodeserve_config sc = {
         .overlay = p->there, .ports = {NP_PORT, 2048}, .shutter = np_shut, .owner = p};
     const struct pv_nodecall_config cc = {.rng = rng,
@@ -364,7 +388,8 @@ static inline struct node_pair *np_new(uint64_t seed)
                                                    .copies = np_told_copies,
                                                    .connected = np_told_connected,
                                                    .accepted = np_told_accepted,
-                                                   .notified = np_told_notified},
+                                                   .notified = np_told_notified,
+                                                   .asked = np_told_asked},
                                           .away = "p2pvpnd is away",
                                           .wait = np_wait,
                                           .now = np_now,

@@ -157,6 +157,15 @@ PV_TEST(carries_requests_and_news)
     const struct pv_overlay_notification of = {
         .from = "a", .to = "b", .room = "", .id = "i", .text = "hi", .time_ms = 5};
     DOES(assert_true(o->notify(o->node, &of, 4, p->now)), "notify a b  i hi 5 4");
+    const struct pv_overlay_event event = {
+        .kind = "room", .what = "made", .who = "#crew", .text = "pi made #crew", .body = "{}"};
+    DOES(o->tell(o->node, &event, p->now), "tell room made #crew pi made #crew {}");
+    struct pv_overlay_page page = {.counted = true, .unread = 3, .queued = 2, .n = 2};
+    page.lines[1].kind = PV_OVERLAY_LINE_DROP;
+    page.lines[1].count = 7;
+    memcpy(page.lines[1].text, "chat-flood", sizeof("chat-flood"));
+    DOES(o->report(o->node, 8, &page, p->now), "report 8 1 3 2 2 2 chat-flood 7");
+    TELLS(told.asked(told.chat, 8, p->now), "asked 8");
     TELLS(o->explain(o->node, "send", "zed", PV_OVERLAY_NEEDS_NODE, 77, p->now),
           "explained 77 6 send: no zed (2)");
     TELLS(told.notice(told.chat, key, pv_view(content, 1200), p->now), "heard ab 1200");
