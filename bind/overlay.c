@@ -15,6 +15,10 @@
 #include "daemon/core/peer/peers.h"
 #include "proto/ip/inband.h"
 
+enum {
+    NOTIFIES_MAX = 256, /* ours: runs of the user's program that wait */
+};
+
 _Static_assert((int)PV_OVERLAY_RULE_BUF == (int)PV_RULE_TEXT, "a rule is not cut");
 _Static_assert((int)PV_OVERLAY_NETWORK_LEN == (int)PV_NETWORK_ID_LEN, "one id");
 _Static_assert((int)PV_OVERLAY_LINK_HEARD == (int)PV_LINKKEYS_HEARD &&
@@ -243,19 +247,34 @@ static enum pv_overlay_link link_of(const void *node, const uint8_t *key, uint8_
     return (enum pv_overlay_link)state;
 }
 
-/* The control server is chat's, too: the answer goes to the client at once. */
+/* The sentence about a command that cannot be done. */
+struct reason {
+    enum pv_ctlapi_code code; /* DONE: it can */
+    char text[PV_CTLAPI_ERROR_BUF];
+};
+
+static void take_reason(void *arg, enum pv_ctlapi_code code, const char *text)
+{
+    struct reason *r = arg;
+    r->code = code;
+    snprintf(r->text, sizeof(r->text), "%s", text);
+}
+
 static void explain(void *node, const char *what, const char *word, enum pv_overlay_needs needs,
                     uint64_t handle, pv_ns now)
 {
     const struct pv_bind_overlay *b = node;
-    const bool can =
-        needs == PV_OVERLAY_NEEDS_NETWORK
-            ? pv_node_need_network(b->node, what, handle)
-            : pv_peer_need(b->node, word, what,
+    struct pv_node *n = b->node;
+    struct reason r = {.code = PV_CTLAPI_DONE};
+    pv_ctlsrv_divert(n->ctl, take_reason, &r);
+    if (needs == PV_OVERLAY_NEEDS_NETWORK)
+        (void)pv_node_need_network(n, what, PV_CTLSRV_ELSEWHERE);
+    else
+        (void)pv_peer_need(n, word, what,
                            needs == PV_OVERLAY_NEEDS_NODE ? PV_NEEDS_NODE : PV_NEEDS_MEMBER,
-                           handle) != NULL;
-    if (can)
-        b->told.explained(b->told.chat, handle, PV_CTLAPI_DONE, "", now);
+                           PV_CTLSRV_ELSEWHERE);
+    pv_ctlsrv_divert(n->ctl, NULL, NULL);
+    b->told.explained(b->told.chat, handle, r.code, r.text, now);
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -356,19 +375,30 @@ void pv_bind_overlay_collect(struct pv_bind_overlay *b, bool on)
     pv_boxes_use(b->node, on ? &functions : NULL, on ? b : NULL);
 }
 
-static int connect_to(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now)
+/* The daemon has no more kinds of chat's streams. */
+static bool kind_of_stream(uint32_t stream, enum pv_stream_kind *ret_kind)
+{
+    *ret_kind = pv_sid_kind(stream) == PV_BIND_TALK ? PV_STREAM_APP1 : PV_STREAM_APP2;
+    return pv_sid_kind(stream) == PV_BIND_TALK || pv_sid_kind(stream) == PV_BIND_FETCH;
+}
+
+uint32_t pv_bind_stream(enum pv_stream_kind kind, uint32_t local)
+{
+    return pv_sid(kind == PV_STREAM_APP1 ? PV_BIND_TALK : PV_BIND_FETCH, local);
+}
+
+int pv_bind_connect(void *node, uint32_t stream, const struct pv_addr *to, pv_ns now)
 {
     const struct pv_bind_overlay *b = node;
+    enum pv_stream_kind kind;
     const struct pv_member *self = pv_node_self(b->node);
     const struct pv_overlay_query query = {.how = PV_OVERLAY_BY_ADDR, .addr = to};
     struct pv_overlay_member m;
     /* A chat that is captured must not reach whatever lies behind the interface. */
-    if (!find(node, &query, &m) || !m.is_peer)
+    if (!kind_of_stream(stream, &kind) || !find(node, &query, &m) || !m.is_peer)
         return PV_ERR_NOT_FOUND;
-    struct pv_stream_op op = {.type = PV_STREAM_OPEN,
-                              .sid = pv_sid_local(stream),
-                              .kind = b->kinds[pv_sid_kind(stream)],
-                              .addr = *to};
+    struct pv_stream_op op = {
+        .type = PV_STREAM_OPEN, .sid = pv_sid_local(stream), .kind = kind, .addr = *to};
     /* The other side knows us by our address. */
     if (self != NULL)
         op.local = to->family == PV_AF_INET6 ? self->ip6 : self->ip4;
@@ -379,14 +409,15 @@ static int connect_to(void *node, uint32_t stream, const struct pv_addr *to, pv_
 
 static void on_run(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    const struct pv_bind_overlay *b = wait->self;
+    struct pv_bind_overlay *b = wait->self;
+    b->n_notifies--;
     b->told.notified(b->told.chat, wait->tag, result->status, result->error, now);
 }
 
 static bool notify(void *node, const struct pv_overlay_notification *of, uint64_t tag, pv_ns now)
 {
     struct pv_bind_overlay *b = node;
-    struct pv_job *job = pv_job_new(PV_JOB_NOTIFY);
+    struct pv_job *job = b->n_notifies < NOTIFIES_MAX ? pv_job_new(PV_JOB_NOTIFY) : NULL;
     if (job == NULL)
         return false;
     job->u.notify = calloc(1, sizeof(*job->u.notify));
@@ -402,7 +433,10 @@ static bool notify(void *node, const struct pv_overlay_notification *of, uint64_
     snprintf(n->room, sizeof(n->room), "%s", of->room);
     snprintf(n->id, sizeof(n->id), "%s", of->id);
     n->time_ms = of->time_ms;
-    return pv_jobqueue_submit(&b->node->jobs, job, on_run, b, tag);
+    if (!pv_jobqueue_submit(&b->node->jobs, job, on_run, b, tag))
+        return false;
+    b->n_notifies++;
+    return true;
 }
 
 /* --- news ---------------------------------------------------------------------------------- */
@@ -459,7 +493,6 @@ void pv_bind_overlay_init(struct pv_bind_overlay *b, struct pv_node *node)
                                               .sign = sign,
                                               .keep = keep,
                                               .collect = collect,
-                                              .connect = connect_to,
-                                              .notify = notify},
-                                  .kinds = {PV_STREAM_CTL, PV_STREAM_APP1, PV_STREAM_APP2}};
+                                              .connect = pv_bind_connect,
+                                              .notify = notify}};
 }

@@ -26,10 +26,11 @@ struct page {
 };
 
 /* p2pvpnd sees this process, and so grants what this user may do. */
-static int connect_control(void *ctx, int *ret_fd)
+static int connect_control(void *ctx, bool chat, int *ret_fd)
 {
     const struct page *p = ctx;
-    return pv_unix_connect(p->cli->node.socket, ret_fd);
+    return chat ? pv_client_connect_chat(p->cli->node.socket, ret_fd)
+                : pv_unix_connect(p->cli->node.socket, ret_fd);
 }
 
 /* The end of p2pvpnd's log, as far as this user may read it, the newest line last. */

@@ -42,14 +42,16 @@ static void fill_closed(void)
 }
 
 #ifdef PV_STATIC
-/* That of daemon/main.c, which lies in the same file then (cmake/Static.cmake). */
+/* Those of daemon/main.c and chat/program/main.c, which lie in the same file then
+ * (cmake/Static.cmake). */
 int pv_daemon_main(int argc, char **argv);
+int pv_chatd_main(int argc, char **argv);
 
 /* The file's name is the user's choice, so only the name it is called by says what it is. */
-static bool is_daemon(const char *called)
+static bool is_called(const char *called, const char *name)
 {
     const char *slash = strrchr(called, '/');
-    return strcmp(slash == NULL ? called : slash + 1, "p2pvpnd") == 0;
+    return strcmp(slash == NULL ? called : slash + 1, name) == 0;
 }
 #endif
 
@@ -57,7 +59,11 @@ int main(int argc, char **argv)
 {
     pv_sandbox_libc();
 #ifdef PV_STATIC
-    if (argc > 0 && is_daemon(argv[0])) {
+    if (argc > 0 && is_called(argv[0], "p2pvpn-chatd")) {
+        (void)prctl(PR_SET_NAME, "p2pvpn-chatd");
+        return pv_chatd_main(argc, argv);
+    }
+    if (argc > 0 && is_called(argv[0], "p2pvpnd")) {
         (void)prctl(PR_SET_NAME, "p2pvpnd"); /* for ps, which would show the file's name */
         return pv_daemon_main(argc, argv);
     }

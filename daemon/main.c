@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "bind/shell.h"
+#include "bind/servesock.h"
+#include "bind/starter.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
@@ -31,6 +32,7 @@
 #include "daemon/store/identity.h"
 #include "daemon/store/keeper.h"
 #include "daemon/store/store.h"
+#include "proto/local/chatpaths.h"
 #include "proto/local/ctlapi_pack.h"
 #include "sys/file/file.h"
 #include "sys/file/logsink.h"
@@ -67,8 +69,8 @@ enum {
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
-    "               [--user [--net NAME] [--stack kernel|lwip]] [--check] [--version [-v]]\n"
-    "               [--help]\n"
+    "               [--user [--net NAME] [--stack kernel|lwip]] [--no-chatd] [--check]\n"
+    "               [--version [-v]] [--help]\n"
     "\n"
     "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
     "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
@@ -85,12 +87,14 @@ static const char usage[] =
     "  --stack WHICH   with --user: whose TCP the node uses, kernel or lwip (default:\n"
     "                  kernel if possible). lwip works if users may make no network\n"
     "                  namespace; only nc, forward, socks, serve, chat and files use it\n"
+    "  --no-chatd      start no p2pvpn-chatd: a service manager does, or there is no chat\n"
     "  --check         check flags, configuration and the files that they name, then exit\n";
 
 struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
     uint16_t port;                             /* 0 = not given */
     bool check;
+    bool no_chatd;               /* --no-chatd */
     bool for_user;               /* --user */
     const char *net;             /* --net; NULL = the first network of this user */
     struct pv_userdirs dirs;     /* with --user */
@@ -119,8 +123,8 @@ struct daemon {
     char root_file[PATH_MAX]; /* for the user */
     char directory[PATH_MAX]; /* state for the user, wherever it looks from; "": not to be told */
     struct pv_store *store;
-    struct pv_chatstore *chatstore;
-    struct pv_bind_shell chat;
+    struct pv_bind_sock chat;
+    struct pv_starter starter;
     struct pv_engine *engine;
     struct pv_events events; /* between two engines */
     struct pv_io *io;
@@ -190,6 +194,9 @@ static int take_flag(struct daemon *d, int opt)
                        "work, and is neither p2pvpnd nor coordinator",
                        optarg);
         return EXIT_OK;
+    case 'N':
+        d->no_chatd = true;
+        return EXIT_OK;
     case 'T':
         d->stack = strcmp(optarg, "kernel") == 0 ? STACK_KERNEL : STACK_LWIP;
         if (d->stack == STACK_LWIP && strcmp(optarg, "lwip") != 0)
@@ -252,12 +259,19 @@ static void print_version(bool verbose)
 static int read_flags(struct daemon *d, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"state", required_argument, NULL, 's'},  {"socket", required_argument, NULL, 'k'},
-        {"tun", required_argument, NULL, 't'},    {"port", required_argument, NULL, 'p'},
-        {"config", required_argument, NULL, 'c'}, {"user", no_argument, NULL, 'u'},
-        {"net", required_argument, NULL, 'n'},    {"stack", required_argument, NULL, 'T'},
-        {"check", no_argument, NULL, 'C'},        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"state", required_argument, NULL, 's'},
+        {"socket", required_argument, NULL, 'k'},
+        {"tun", required_argument, NULL, 't'},
+        {"port", required_argument, NULL, 'p'},
+        {"config", required_argument, NULL, 'c'},
+        {"user", no_argument, NULL, 'u'},
+        {"net", required_argument, NULL, 'n'},
+        {"stack", required_argument, NULL, 'T'},
+        {"no-chatd", no_argument, NULL, 'N'},
+        {"check", no_argument, NULL, 'C'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int opt, which = 0;
     /* getopt_long() prints nothing itself: its messages lack the hint to --help. The ":" below
@@ -629,6 +643,8 @@ static int open_control(struct daemon *d)
                    "others than root may write to %s: choose a --socket in a directory of "
                    "root's",
                    dir);
+    if (r >= 0)
+        r = pv_bind_sock_open(d->socket, d->chat.uid, &d->chat.listen_fd);
     /* The helper removes it in the end, and before that if anything fails from here on. */
     if (r >= 0 &&
         pv_helper_fix_files(d->helper, d->socket, names, pv_usher_fd(d->usher), error) < 0)
@@ -801,19 +817,10 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     find_flag(d, cfg.given.flag);
     cfg.given.own = d->for_user;
     default_node_name(&d->rng, cfg.given.hostname);
-    struct pv_auto_accept *accept = calloc(s->n_auto_accept + 1, sizeof(*accept));
-    const struct pv_bind_chat_config chat = {
-        .given = {.keep_s = s->chat.keep_s, .store = s->chat.store, .plain_off = s->chat.plain_off},
-        .auto_accept = accept,
-        .n_auto_accept = accept == NULL ? 0 : s->n_auto_accept};
-    for (size_t i = 0; i < chat.n_auto_accept; i++) {
-        memcpy(accept[i].name, s->auto_accept[i].name, sizeof(accept[i].name));
-        accept[i].max = s->auto_accept[i].max;
-    }
-    cfg.app = &pv_bind_chat;
+    const struct pv_bind_serve_config chat = {.served = &d->chat.served};
+    cfg.app = &pv_bind_serve;
     cfg.app_config = &chat;
-    int r = accept == NULL ? PV_ERR_NOMEM : pv_engine_new(&d->engine, &cfg, pv_clock_now());
-    free(accept);
+    int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     /* The engine has its own copies. These hold preshared keys and the relays' password. */
     pv_wipe(peers, s->n_peers * sizeof(*peers));
     pv_wipe(cfg.relay_password, sizeof(cfg.relay_password));
@@ -834,10 +841,6 @@ static int open_store(struct daemon *d)
     }
     if (r < 0)
         return say(EXIT_FAILED, "%s", error);
-    if (pv_chatstore_new(&d->chatstore, d->state, d->settings.chat_max) < 0) {
-        pv_store_saved_done(&saved);
-        return say(EXIT_FAILED, "start: out of memory");
-    }
     /* The engine copies what it needs from the saved state before that is freed. */
     int code = new_engine(d, &saved.saved);
     pv_store_saved_done(&saved);
@@ -882,6 +885,7 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
         return false;
     }
     ret_done->no_file = d->reload.keys.no_file;
+    pv_starter_again(&d->starter);
     retry_side_features(d);
     if (d->reload.keys.waiting[0] != '\0')
         pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
@@ -902,8 +906,7 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 static int run_loop(struct daemon *d, bool *ret_again)
 {
     /* The loop takes it, and there may be another one (pv_engine_wants_restart()). */
-    d->chat = (struct pv_bind_shell){
-        .log = &d->log, .store = d->chatstore, .state = d->state, .ifname = d->tun};
+    d->chat.log = &d->log;
     int metrics = d->metrics_fd < 0 ? -1 : fcntl(d->metrics_fd, F_DUPFD_CLOEXEC, 3);
     struct pv_io_config cfg = {
         .engine = d->engine,
@@ -915,7 +918,7 @@ static int run_loop(struct daemon *d, bool *ret_again)
         .usher = d->usher,
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
-        .app = pv_bind_shell_app(&d->chat),
+        .app = pv_bind_sock_app(&d->chat),
         .names = !d->for_user, /* no other user believes them */
         .beacon = !d->settings.engine.lan.beacon_off,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
@@ -952,7 +955,6 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
     if (d->engine != NULL)
         pv_engine_take_events(d->engine, &d->events);
     d->engine = pv_engine_free(d->engine);
-    d->chatstore = pv_chatstore_free(d->chatstore);
     d->store = pv_store_close(d->store);
     d->identity = pv_secret_free(d->identity);
     return code;
@@ -1039,11 +1041,58 @@ static int give_up_rights(struct daemon *d)
     return EXIT_OK;
 }
 
+/* Chat's user: p2pvpn-chatd of this machine, whoever starts it, and nobody else is served. */
+static void find_chat_user(struct daemon *d)
+{
+    struct pv_sandbox_user user;
+    if (geteuid() != 0 && !d->for_user && pv_sandbox_find_user(PV_CHATPATH_USER, &user) == PV_OK) {
+        d->chat.uid = user.uid;
+        return;
+    }
+    pv_sandbox_choose_user(PV_CHATPATH_USER, &user);
+    d->chat.uid = user.uid;
+}
+
+/* One that is not installed is not missed. */
+static void start_chat(struct daemon *d)
+{
+    char program[PATH_MAX], state[PATH_MAX];
+    size_t len = strlen(d->state);
+    while (len > 1 && d->state[len - 1] == '/')
+        len--;
+    if (d->no_chatd || !pv_starter_find(program))
+        return;
+    snprintf(state, sizeof(state), "%.*s.chat", (int)len, d->state);
+    const char *const argv[] = {"p2pvpn-chatd",
+                                "--node",
+                                d->socket,
+                                "--state",
+                                state,
+                                "--config",
+                                d->config != NULL ? d->config : default_config(d),
+                                d->for_user ? "--user" : NULL,
+                                NULL};
+    char control[PATH_MAX], node[PATH_MAX];
+    int r = pv_chatpath(d->socket, PV_CHATPATH_CONTROL, control, sizeof(control));
+    if (r == PV_OK)
+        r = pv_chatpath(d->socket, PV_CHATPATH_NODE, node, sizeof(node));
+    const char *const sockets[] = {control, node, NULL};
+    if (r == PV_OK)
+        r = pv_starter_start(&d->starter, program, argv, sockets);
+    d->chat.served.expected = r == PV_OK;
+    if (r < 0)
+        pv_log(&d->log, PV_LOG_ERROR, "what=\"p2pvpn-chatd is not started\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
 static int start(struct daemon *d, const uint8_t *transport_key)
 {
     int code = keep_home(d);
+    find_chat_user(d);
     if (code == EXIT_OK)
         code = open_as_root(d);
+    if (code == EXIT_OK)
+        start_chat(d);
     if (code == EXIT_OK)
         code = give_up_rights(d);
     if (code == EXIT_OK)
@@ -1075,6 +1124,13 @@ static void finish_daemon(struct daemon *d)
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
     close_fd(d->metrics_fd);
+    char node[PATH_MAX];
+    /* Of a start that failed early; later the starter removes it. */
+    if (d->chat.listen_fd >= 0 && !d->gave_up &&
+        pv_chatpath(d->socket, PV_CHATPATH_NODE, node, sizeof(node)) == PV_OK)
+        (void)unlink(node);
+    close_fd(d->chat.listen_fd);
+    pv_starter_stop(&d->starter);
     pv_helper_stop(d->helper);
     /* The lock is given up last: a daemon that starts now finds nothing half closed. */
     close_fd(d->lock_fd);
@@ -1105,7 +1161,9 @@ static int serve(struct daemon *d)
     d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
     /* Helper, usher and keeper first: they must not inherit a key or a descriptor of a file. */
-    int r = pv_helper_start(&d->helper, run_task);
+    int r = d->no_chatd ? PV_OK : pv_starter_fork(&d->starter);
+    if (r >= 0)
+        r = pv_helper_start(&d->helper, run_task);
     if (r >= 0)
         r = pv_usher_start(&d->usher, PV_CTLAPI_BUSY_LINE);
     if (r >= 0)
@@ -1234,6 +1292,8 @@ int main(int argc, char **argv)
                        .signals_fd = -1,
                        .notify_fd = -1,
                        .metrics_fd = -1,
+                       .chat = {.listen_fd = -1, .fd = -1},
+                       .starter = PV_STARTER_NONE,
                        .supervisor = PV_SUPERVISOR_NONE};
     open_standard_streams();
     hold_hangups();

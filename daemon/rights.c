@@ -42,20 +42,7 @@ bool pv_rights_suffice(void)
 
 void pv_rights_choose(struct pv_sandbox_user *ret_user)
 {
-    const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
-                            (uint64_t)1 << CAP_CHOWN | (uint64_t)1 << CAP_DAC_OVERRIDE;
-    struct pv_sandbox_report now;
-    pv_sandbox_read(&now, false, 0);
-    *ret_user = now.user;
-    if ((now.caps & needed) != needed) {
-        /* A unit has started it as that user already. */
-        struct pv_sandbox_user own;
-        if (pv_sandbox_find_user(USER, &own) == PV_OK && own.uid == now.user.uid)
-            *ret_user = own;
-        return;
-    }
-    if (pv_sandbox_find_user(USER, ret_user) < 0 && pv_sandbox_spare_user(USER, ret_user) < 0)
-        *ret_user = now.user;
+    pv_sandbox_choose_user(USER, ret_user);
 }
 
 uint32_t pv_rights_own_uid(const struct pv_sandbox_user *user)

@@ -7,63 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/amount.h"
 #include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "sys/helper/notify.h"
 
 /* --- values that have units ------------------------------------------------------------------ */
-
-/* "500M", "500m": bytes, with K, M, G or T for powers of 1024; at most max. */
-static bool settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
-{
-    static const char units[] = "KMGT";
-    char digits[24];
-    size_t len = strlen(text);
-    unsigned shift = 0;
-    uint64_t n = 0;
-    const char last = len > 0 ? text[len - 1] : '\0';
-    const char *unit = strchr(units, last >= 'a' && last <= 'z' ? last - 'a' + 'A' : last);
-    if (unit != NULL && *unit != '\0') {
-        shift = 10 * (unsigned)(unit - units + 1);
-        len--;
-    }
-    if (len == 0 || len >= sizeof(digits))
-        return false;
-    memcpy(digits, text, len);
-    digits[len] = '\0';
-    /* The limit is divided before, so that the shift below cannot overflow. */
-    if (pv_u64_parse(digits, 1, max >> shift, &n) < 0)
-        return false;
-    *ret_bytes = n << shift;
-    return true;
-}
-
-/* "12h", "90d", "52w": seconds; the word never: 0. */
-static bool settings_age_parse(const char *text, const char *never, uint64_t *ret_seconds)
-{
-    static const struct {
-        char letter;
-        uint32_t seconds;
-    } UNITS[] = {{'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
-    size_t len = strlen(text);
-    char digits[8];
-    uint64_t n = 0;
-    if (strcmp(text, never) == 0) {
-        *ret_seconds = 0;
-        return true;
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(UNITS) && len > 1 && len <= sizeof(digits); i++) {
-        if (text[len - 1] != UNITS[i].letter)
-            continue;
-        snprintf(digits, sizeof(digits), "%.*s", (int)len - 1, text);
-        if (pv_u64_parse(digits, 1, 100000, &n) < 0)
-            return false;
-        *ret_seconds = n * UNITS[i].seconds;
-        return true;
-    }
-    return false;
-}
 
 /* --- servers beside the coordinator: [relay] turn (RFC 7065), [traversal] stun --------------- */
 
@@ -196,6 +146,7 @@ struct key {
 
 /* The value being read and where to say what is wrong with it. */
 struct ctx {
+    size_t n_accept; /* auto-accept lines */
     struct pv_settings *s;
     struct pv_settings_peer *peer; /* of the present [peer NAME], NULL in other sections */
     unsigned peer_line;
@@ -228,6 +179,17 @@ static int put_switch(struct ctx *c, bool wanted)
         return PV_ERR_MALFORMED;
     }
     *(bool *)place_of(c) = on == wanted;
+    return PV_OK;
+}
+
+/* It is somebody else's. */
+static int take_switch(struct ctx *c)
+{
+    bool on;
+    if (pv_switch_parse(c->value, &on) < 0) {
+        snprintf(c->error, c->cap, "%s: expected on or off", c->key->name);
+        return PV_ERR_MALFORMED;
+    }
     return PV_OK;
 }
 
@@ -514,22 +476,22 @@ static int take_stun(struct ctx *c)
 
 static int take_store(struct ctx *c)
 {
-    c->s->chat.store = strcmp(c->value, "coordinator") == 0;
-    if (!c->s->chat.store && strcmp(c->value, "off") != 0)
+    if (strcmp(c->value, "coordinator") != 0 && strcmp(c->value, "off") != 0)
         return bad(c, "store: expected coordinator or off");
     return PV_OK;
 }
 
 static int take_keep(struct ctx *c)
 {
-    if (!settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
+    uint64_t keep_s;
+    if (!pv_age_parse(c->value, "forever", &keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
     return PV_OK;
 }
 
 static int take_rotate(struct ctx *c)
 {
-    if (!settings_age_parse(c->value, "off", &c->s->engine.rotate_s))
+    if (!pv_age_parse(c->value, "off", &c->s->engine.rotate_s))
         return bad(c, "rotate: expected off, or how old a transport key gets, such as 30d");
     return PV_OK;
 }
@@ -538,8 +500,8 @@ static int take_max_size(struct ctx *c)
 {
     /* Less would leave a sender's share without room for a page of messages. */
     const uint64_t least = 16 << 20;
-    if (!settings_size_parse(c->value, PV_SETTINGS_FILE_MAX, &c->s->chat_max) ||
-        c->s->chat_max < least)
+    uint64_t size;
+    if (!pv_size_parse(c->value, PV_SETTINGS_FILE_MAX, &size) || size < least)
         return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
     return PV_OK;
 }
@@ -558,22 +520,17 @@ static int take_auto_accept(struct ctx *c)
     static const char *const why =
         "auto-accept: expected the name of a peer or *, and perhaps the largest size of a file, "
         "such as bob 2G; repeat the key for more";
-    struct pv_settings *s = c->s;
-    struct pv_settings_accept rule = {.max = PV_SETTINGS_FILE_MAX};
+    char name[PV_NAME_BUF];
+    uint64_t max;
     size_t len = strcspn(c->value, " \t");
     const char *size = c->value + len + strspn(c->value + len, " \t");
     bool all = len == 1 && c->value[0] == '*';
-    if ((!all && pv_name_parse(c->value, len, rule.name) < 0) ||
-        (*size != '\0' && !settings_size_parse(size, PV_SETTINGS_FILE_MAX, &rule.max)))
+    if ((!all && pv_name_parse(c->value, len, name) < 0) ||
+        (*size != '\0' && !pv_size_parse(size, PV_SETTINGS_FILE_MAX, &max)))
         return bad(c, why);
-    if (s->n_auto_accept == PV_SETTINGS_MAX_RULES)
+    if (c->n_accept == PV_SETTINGS_MAX_RULES)
         return bad(c, "auto-accept: at most 256 are supported");
-    struct pv_settings_accept *rules =
-        realloc(s->auto_accept, (s->n_auto_accept + 1) * sizeof(*rules));
-    if (rules == NULL)
-        return bad(c, "out of memory");
-    s->auto_accept = rules;
-    rules[s->n_auto_accept++] = rule;
+    c->n_accept++;
     return PV_OK;
 }
 
@@ -695,7 +652,7 @@ static const struct key traversal_keys[] = {
 };
 static const struct key chat_keys[] = {
     {.name = "store", .take = take_store},
-    {.name = "plain", .take = take_off, AT(chat.plain_off)},
+    {.name = "plain", .take = take_switch},
     {.name = "keep", .take = take_keep},
     {.name = "max-size", .take = take_max_size},
     {.name = "auto-accept", .take = take_auto_accept, .repeats = true},
@@ -929,7 +886,6 @@ void pv_settings_init(struct pv_settings *s)
      * values are the other defaults. */
     *s = (struct pv_settings){.engine.given.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
-                              .chat.store = true,
                               .engine.rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};
 }
@@ -940,7 +896,6 @@ void pv_settings_done(struct pv_settings *s)
     if (s->peers != NULL)
         pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
     free(s->peers);
-    free(s->auto_accept);
     pv_wipe(s->engine.relay_password, sizeof(s->engine.relay_password));
     pv_wipe(&s->proxy_login, sizeof(s->proxy_login));
     pv_settings_init(s);

@@ -41,12 +41,6 @@ struct pv_settings_peer {
 #define PV_SETTINGS_FILE_MAX \
     (UINT64_C(1) << 62) /* bytes of a file: what off_t holds, and to spare */
 
-/* One auto-accept line of the configuration. */
-struct pv_settings_accept {
-    char name[PV_NAME_BUF]; /* "" = everybody */
-    uint64_t max;           /* bytes of a file */
-};
-
 struct pv_settings {
     struct pv_engine_config engine; /* as far as the file says it; what is owned is below */
     char tun_name[PV_JOB_IFNAME];   /* "" = not given */
@@ -56,16 +50,8 @@ struct pv_settings {
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;
-    char notify[PV_SETTINGS_PATH_MAX];      /* [chat] notify; "" = none */
-    struct pv_settings_accept *auto_accept; /* [chat] auto-accept; owned */
-    size_t n_auto_accept;
-    bool dns;          /* [dns] listen = on */
-    uint64_t chat_max; /* [chat] max-size, bytes of all messages; 0 = not given */
-    struct {
-        bool store;      /* store = coordinator: copies wait there for a member that is away */
-        bool plain_off;  /* plain = off: text that is not proven is refused */
-        uint64_t keep_s; /* keep: messages read are deleted then; 0: never */
-    } chat;              /* [chat] */
+    char notify[PV_SETTINGS_PATH_MAX];              /* [chat] notify; "" = none */
+    bool dns;                                       /* [dns] listen = on */
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     char proxy_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */

@@ -56,8 +56,9 @@ struct asked {
     char *body;       /* n_body bytes of PV_CTLAPI_LINE_MAX; NULL: none came */
     size_t n_body;
     enum pv_ctlapi_code code; /* of p2pvpnctl, where it got no connection */
-    char what;                /* PV_WEBLINK_ASK_: the command answers; 0: p2pvpnd */
-    int fd;                   /* to p2pvpnd; -1: none */
+    char what;                /* PV_WEBLINK_ASK_: the command answers; 0: p2pvpnd, */
+    bool chat;                /* or p2pvpn-chatd */
+    int fd;                   /* to one of these; -1: none */
     struct pv_watch *watch;   /* of fd */
     bool gets_file;
     bool sends_file; /* the body is one, and p2pvpnd has it as long as the connection lasts */
@@ -452,6 +453,7 @@ static enum MHD_Result rewrite(struct asked *a, char **ret_line)
                           "this is not for the page: use p2pvpnctl");
     }
     a->gets_file = req.cmd == PV_CTLAPI_FILE_GET;
+    a->chat = pv_ctlapi_request_is_chat(&req);
     req.id = 1;
     *ret_line = pv_ctlapi_request_write(&req);
     pv_ctlapi_request_done(&req);
@@ -461,14 +463,15 @@ static enum MHD_Result rewrite(struct asked *a, char **ret_line)
 /* Waits for a connection to p2pvpnd, which p2pvpnctl makes; line: what is said there. */
 static enum MHD_Result ask_for_connection(struct asked *a, char *line)
 {
-    const char want[2] = {PV_WEBLINK_CONTROL, a->what};
+    const char what = a->chat ? PV_WEBLINK_ASK_CHAT : a->what;
+    const char want[2] = {PV_WEBLINK_CONTROL, what};
     size_t n;
     if (a->body != NULL)
         pv_wipe(a->body, a->n_body);
     free(a->body);
     a->body = line;
     a->n_body = strlen(line);
-    if (pv_unix_write(a->web->link, pv_view(want, a->what == 0 ? 1 : 2), -1, &n) < 0)
+    if (pv_unix_write(a->web->link, pv_view(want, what == 0 ? 1 : 2), -1, &n) < 0)
         return MHD_NO;
     if (a->state == ASKED_READING)
         list_add(a);
@@ -501,6 +504,7 @@ static enum MHD_Result ask_request(struct asked *a)
 static enum MHD_Result offer_file(struct asked *a)
 {
     char *line = a->passed < 0 ? NULL : write_offers(a);
+    a->chat = true;
     return line != NULL ? ask_for_connection(a, line)
                         : web_refuse(a->conn, MHD_HTTP_BAD_REQUEST, PV_CTLAPI_USAGE,
                                      "no peer, no name, or an empty file");

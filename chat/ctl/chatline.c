@@ -781,7 +781,7 @@ static int converse(struct chat *c)
          * does what is typed before there is a conversation: in no network none of it is sent. */
         bool listen = c->begun && !c->ended && c->n_asked < MAX_ASKED && !c->held;
         struct pollfd p[] = {
-            {.fd = c->cli->client.fd, .events = POLLIN},
+            {.fd = pv_client_poll_fd(&c->cli->client), .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
             {.fd = fileno(c->cli->out)},
         };

@@ -246,7 +246,7 @@ static int converse(struct raw *c)
         bool listen = !c->ended && c->unsent < MAX_ASKED;
         bool only_listens = c->ended && c->unsent == 0;
         struct pollfd p[] = {
-            {.fd = c->cli->client.fd, .events = POLLIN},
+            {.fd = pv_client_poll_fd(&c->cli->client), .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
             {.fd = only_listens ? fileno(c->cli->out) : -1},
         };
@@ -663,7 +663,7 @@ static int chat(struct pv_cli *cli)
 {
     if (cli->args.value[CHAT_LINES] != NULL && cli->args.value[CHAT_RAW] != NULL)
         return pv_cli_usage(cli, "--lines is for people and --raw for scripts: give one of them");
-    int code = pv_cli_connect(cli);
+    int code = pv_cli_connect_chat(cli);
     if (code != 0)
         return code;
     /* --raw comes first: a script may run on a terminal and wants no screen. */

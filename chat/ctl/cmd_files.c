@@ -468,7 +468,7 @@ static int send_file(struct pv_cli *cli)
     /* The wait for a person on the other side has no natural end. */
     pv_cli_set_timeout(cli, cli->args.value[0] == NULL ? 0 : WAIT_S);
     if (code == 0)
-        code = pv_cli_connect(cli);
+        code = pv_cli_connect_chat(cli);
     if (code == 0)
         code = j.peer[0] == '#' ? send_to_room(cli, &j, size) : send_to_peer(cli, &j);
     if (j.pass >= 0)
@@ -761,7 +761,7 @@ static int files(struct pv_cli *cli)
     if (strcmp(verb, "list") == 0) {
         int code = cli->args.n_words > 1 ? pv_cli_usage(cli, "list takes no more words")
                                          : check_options(cli, verb, 0);
-        code = code != 0 ? code : pv_cli_connect(cli);
+        code = code != 0 ? code : pv_cli_connect_chat(cli);
         return code != 0 ? code : list(cli);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(verbs); i++) {
@@ -777,7 +777,7 @@ static int files(struct pv_cli *cli)
         if (code == 0)
             code = check_places(cli);
         if (code == 0)
-            code = pv_cli_connect(cli);
+            code = pv_cli_connect_chat(cli);
         return code != 0 ? code
                : all     ? run_all(cli, &verbs[i])
                          : verbs[i].run(cli, (uint32_t)number);

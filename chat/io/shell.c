@@ -13,6 +13,7 @@
 #include "sys/file/file.h"
 #include "sys/helper/source.h"
 #include "sys/net/stream.h"
+#include "sys/proc/event.h"
 #include "sys/proc/worker.h"
 
 enum {
@@ -24,7 +25,8 @@ enum {
 struct pv_chatshell_xfer {
     struct pv_chatshell_xfer *prev, *next;
     struct pv_xfer x;
-    bool drop; /* when it is over, what it has written goes */
+    uint32_t stream; /* of a FETCH, as the host knows it */
+    bool drop;       /* when it is over, what it has written goes */
 };
 
 struct pv_chatshell {
@@ -34,8 +36,11 @@ struct pv_chatshell {
     struct pv_worker *worker;
     struct pv_watch *watch;
     struct pv_chatshell_xfer *xfers; /* under way */
-    pv_ns tell_at;                   /* when the engine is told how far they are */
-    int dir;                         /* of received files; -1: not opened yet */
+    int want_fd;                     /* raised by transfers that want a connection */
+    struct pv_watch *want_watch;
+    uint32_t last_stream;
+    pv_ns tell_at; /* when the engine is told how far they are */
+    int dir;       /* of received files; -1: not opened yet */
 };
 
 /* The transfer with this tag has ended. */
@@ -122,9 +127,8 @@ static void start(struct pv_chatshell *files, const struct pv_files_op *op, pv_n
                                 .sock = sock,
                                 .file = -1,
                                 .cancel_fd = -1,
-                                .local = op->local,
-                                .proof = op->proof,
-                                .ifname = files->cfg.ifname};
+                                .want_fd = files->want_fd,
+                                .proof = op->proof};
         r = pv_xfer_init(&t->x);
     }
     if (r == PV_OK && op->op.type == PV_FILEOP_FETCH)
@@ -155,6 +159,35 @@ static void start(struct pv_chatshell *files, const struct pv_files_op *op, pv_n
               : r == PV_ERR_CLOSED                   ? PV_FILE_WHY_UNREADABLE
                                                      : PV_FILE_WHY_UNWRITABLE,
               0, now);
+}
+
+static void on_wanted(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_chatshell *files = ctx;
+    const struct pv_chatshell_host *host = &files->cfg.host;
+    pv_event_clear(files->want_fd);
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next) {
+        if (!atomic_exchange(&t->x.wants, false))
+            continue;
+        t->stream = pv_sid(PV_CHATSHELL_STREAM, ++files->last_stream);
+        if (host->connect(host->host, t->stream, &t->x.op.addr, now) != PV_OK) {
+            t->stream = 0;
+            pv_xfer_give(&t->x, -1);
+        }
+    }
+}
+
+void pv_chatshell_connected(struct pv_chatshell *files, uint32_t stream, int fd)
+{
+    for (struct pv_chatshell_xfer *t = files->xfers; t != NULL; t = t->next) {
+        if (t->stream != stream)
+            continue;
+        t->stream = 0;
+        pv_xfer_give(&t->x, fd);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 static void cancel(struct pv_chatshell *files, uint64_t tag)
@@ -357,8 +390,13 @@ int pv_chatshell_new(struct pv_chatshell **ret_files, const struct pv_chatshell_
     if (files == NULL)
         return PV_ERR_NOMEM;
     files->cfg = *cfg;
-    files->dir = -1;
-    int r = pv_worker_new(&files->stores, &store);
+    files->dir = files->want_fd = -1;
+    int r = pv_event_open(&files->want_fd);
+    if (r >= 0)
+        r = pv_watch_new(&files->want_watch, cfg->loop, files->want_fd, PV_LOOP_READ, on_wanted,
+                         files);
+    if (r >= 0)
+        r = pv_worker_new(&files->stores, &store);
     if (r >= 0)
         r = pv_watch_new(&files->store_watch, cfg->loop, pv_worker_fd(files->stores), PV_LOOP_READ,
                          on_stored, files);
@@ -391,6 +429,9 @@ struct pv_chatshell *pv_chatshell_free(struct pv_chatshell *files)
     }
     pv_watch_free(files->store_watch);
     finish_store(files);
+    pv_watch_free(files->want_watch);
+    if (files->want_fd >= 0)
+        close(files->want_fd);
     if (files->dir >= 0)
         close(files->dir);
     free(files);

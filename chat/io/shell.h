@@ -12,6 +12,11 @@
 
 struct pv_chatshell; /* opaque */
 
+enum {
+    PV_CHATSHELL_STREAM =
+        3, /* kind of the streams that transfers ask for, as enum pv_chat_stream */
+};
+
 /* The functions of whoever has chat and its streams. */
 struct pv_chatshell_host {
     void *host;
@@ -22,6 +27,9 @@ struct pv_chatshell_host {
     int (*take)(void *host, uint32_t sid);
     /* Takes fd, which goes out with the next byte of this control client. */
     void (*pass)(void *host, uint32_t sid, int fd);
+    /* Connects over the overlay, and calls pv_chatshell_connected() with the stream. Not PV_OK: it
+     * will not be called. */
+    int (*connect)(void *host, uint32_t stream, const struct pv_addr *to, pv_ns now);
 };
 
 struct pv_chatshell_config {
@@ -29,7 +37,6 @@ struct pv_chatshell_config {
     const struct pv_log *log;
     struct pv_chatstore *store; /* used by a thread from now on */
     const char *state;          /* directory; received files wait in files/ below it; NULL: none */
-    const char *ifname;         /* of the overlay's interface */
     struct pv_chatshell_host host;
 };
 
@@ -41,6 +48,8 @@ void pv_chatshell_job(struct pv_chatshell *shell, struct pv_chatjob *job, pv_ns 
 void pv_chatshell_file(struct pv_chatshell *shell, const struct pv_files_op *op, pv_ns now);
 /* A control client passed a descriptor with its next request: fd, taken. */
 void pv_chatshell_passed(struct pv_chatshell *shell, uint32_t sid, int fd, pv_ns now);
+/* The stream that the host was asked for: fd, taken; -1: there is none. */
+void pv_chatshell_connected(struct pv_chatshell *shell, uint32_t stream, int fd);
 /* Tells how far transfers are; when to call again. */
 pv_ns pv_chatshell_timeout(struct pv_chatshell *shell, pv_ns now);
 /* Cancels transfers and waits for their end; does all jobs that it took. Nothing is told any more.

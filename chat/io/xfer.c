@@ -32,7 +32,17 @@
 int pv_xfer_init(struct pv_xfer *x)
 {
     atomic_store(&x->done, 0);
-    return pv_event_open(&x->cancel_fd);
+    atomic_store(&x->wants, false);
+    atomic_store(&x->given, -1);
+    x->came_fd = -1;
+    int r = pv_event_open(&x->cancel_fd);
+    return r < 0 ? r : pv_event_open(&x->came_fd);
+}
+
+void pv_xfer_give(struct pv_xfer *x, int fd)
+{
+    atomic_store(&x->given, fd);
+    pv_event_raise(x->came_fd);
 }
 
 void pv_xfer_cancel(struct pv_xfer *x)
@@ -43,7 +53,7 @@ void pv_xfer_cancel(struct pv_xfer *x)
 
 void pv_xfer_done(struct pv_xfer *x)
 {
-    const int fds[] = {x->sock, x->file, x->cancel_fd};
+    const int fds[] = {x->sock, x->file, x->cancel_fd, x->came_fd, atomic_load(&x->given)};
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -430,17 +440,17 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
                                                                         : PV_FILE_WHY_CORRUPT;
 }
 
+/* The node makes the connection. It is asked for when the part that is here is hashed: the sender
+ * does not wait so long. */
 static int connect_to(struct pv_xfer *x)
 {
-    struct pv_addr local = x->local;
-    /* The port is the system's choice; only the address ties the connection to this network. */
-    local.port = 0;
-    const struct pv_stream_bind bind = {.local = local, .ifname = x->ifname, .wide = true};
-    int r = pv_stream_connect(&x->op.addr, &bind, &x->sock);
-    if (r < 0)
-        return r;
-    r = wait_for(x, POLLOUT, PV_XFER_CONNECT_S);
-    return r < 0 ? r : pv_stream_connected(x->sock);
+    if (x->sock >= 0)
+        return PV_OK;
+    atomic_store(&x->wants, true);
+    pv_event_raise(x->want_fd);
+    int r = wait_for_fd(x, x->came_fd, POLLIN, PV_XFER_CONNECT_S);
+    x->sock = atomic_exchange(&x->given, -1);
+    return r < 0 ? r : x->sock < 0 ? PV_ERR_CLOSED : PV_OK;
 }
 
 /* The part of it that came before, hashed; from the beginning when it cannot be part of this

@@ -23,16 +23,18 @@ enum {
 
 struct pv_xfer {
     /* given; descriptors are the transfer's and closed by pv_xfer_done() */
-    struct pv_fileop op;         /* FETCH or SERVE */
-    int sock;                    /* SERVE: the connection that asked; FETCH: -1 */
-    int file;                    /* SERVE: of pv_source_open(); FETCH: -1 */
-    int dir;                     /* FETCH: where it is kept; borrowed */
-    struct pv_addr local;        /* FETCH: to bind */
-    const char *ifname;          /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
+    struct pv_fileop op; /* FETCH or SERVE */
+    int sock;            /* SERVE: the connection that asked; FETCH: -1, or one to the sender */
+    int file;            /* SERVE: of pv_source_open(); FETCH: -1 */
+    int dir;             /* FETCH: where it is kept; borrowed */
     struct pv_files_proof proof; /* FETCH; wiped by pv_xfer_done() */
 
-    _Atomic uint64_t done;      /* bytes there, or sent, from the beginning of the file */
-    int cancel_fd;              /* eventfd */
+    int want_fd;           /* FETCH: eventfd that is raised when it needs a connection; borrowed */
+    int came_fd;           /* FETCH: eventfd, raised by pv_xfer_give() */
+    atomic_bool wants;     /* FETCH: a connection; whoever sees to it clears this */
+    _Atomic int given;     /* FETCH: the connection until it is taken; -1: none */
+    _Atomic uint64_t done; /* bytes there, or sent, from the beginning of the file */
+    int cancel_fd;         /* eventfd */
     struct pv_blake2b512 *hash; /* of the file from its beginning to where it is */
 
     enum pv_file_why why; /* the result */
@@ -42,6 +44,9 @@ struct pv_xfer {
 PV_MUST_CHECK int pv_xfer_init(struct pv_xfer *x);
 void pv_xfer_run(struct pv_xfer *x);
 void pv_xfer_cancel(struct pv_xfer *x); /* any thread */
+/* Answers `wants`: fd, which is taken, is connected to the sender; -1: that failed. Any thread,
+ * once. */
+void pv_xfer_give(struct pv_xfer *x, int fd);
 void pv_xfer_done(struct pv_xfer *x);
 
 /* The name of a received file in its directory: NUMBER-ID, and with ".part" while it is not whole.

@@ -367,7 +367,7 @@ static int start_saving(struct tui *u, int from, json_t *body)
         return -errno;
     pid_t pid = fork();
     if (pid == 0) {
-        close(u->cli->client.fd); /* which p2pvpnd would take for the screen */
+        pv_client_close(&u->cli->client); /* which would be taken for the screen */
         /* The handlers of curses would write to the screen. */
         for (size_t i = 0; i < PV_ARRAY_LEN(curses); i++)
             (void)signal(curses[i], curses[i] == SIGWINCH ? SIG_IGN : SIG_DFL);
@@ -600,6 +600,10 @@ static void find_daemon(struct tui *u)
     u->refresh_at = now + PV_MS(RETRY_MS);
     if (pv_client_open(&u->cli->client, u->cli->node.socket) != PV_OK)
         return;
+    if (pv_client_open_chat(&u->cli->client, u->cli->node.socket) != PV_OK) {
+        pv_client_close(&u->cli->client);
+        return;
+    }
     u->lost = false;
     u->refresh_at = 0;
     pv_tui_take_return(&u->model);
@@ -1128,7 +1132,7 @@ static bool send_rest(struct tui *u)
     char error[PV_TUI_NOTE];
     int status = PV_OK;
     while (!u->lost && is_sending(u) && pv_clock_now() < end) {
-        struct pollfd p = {.fd = u->cli->client.fd, .events = POLLIN};
+        struct pollfd p = {.fd = pv_client_poll_fd(&u->cli->client), .events = POLLIN};
         if (ask_what_waits(u) < 0 || (poll(&p, 1, 100) < 0 && errno != EINTR) ||
             read_replies(u, error, &status) != 0)
             break;
@@ -1187,7 +1191,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
             return PV_CTLAPI_FAILED;
         /* poll() passes over a descriptor below zero. */
         struct pollfd p[2 + MAX_SAVING] = {
-            {.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
+            {.fd = u->lost ? -1 : pv_client_poll_fd(&u->cli->client), .events = POLLIN},
             {.fd = fileno(u->cli->in), .events = do_keys_wait(u) ? 0 : POLLIN}};
         const nfds_t n_fds = 2 + u->n_saving;
         for (size_t i = 0; i < u->n_saving; i++)

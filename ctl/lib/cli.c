@@ -485,6 +485,37 @@ int pv_cli_connect(struct pv_cli *cli)
     return connect_for(cli, false);
 }
 
+/* p2pvpnd is looked at first: without it people are told what they always are. */
+static int chat_is_down(struct pv_cli *cli)
+{
+    int code = connect_for(cli, false);
+    if (code != 0)
+        return code;
+    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                       "p2pvpn-chatd is not running, so there are no messages, rooms and files: "
+                       "`p2pvpnctl status` says more");
+}
+
+/* Connects to p2pvpn-chatd alone: p2pvpnd may be away. */
+static int connect_chat(struct pv_cli *cli)
+{
+    int r = pv_client_open_chat(&cli->client, cli->node.socket);
+    if (r == PV_OK)
+        return 0;
+    if (r == PV_ERR_NOT_FOUND)
+        return chat_is_down(cli);
+    if (r == -EACCES)
+        return refuse_right(cli, false);
+    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use the socket of p2pvpn-chatd: %s",
+                       pv_strstatus(r));
+}
+
+int pv_cli_connect_chat(struct pv_cli *cli)
+{
+    int code = connect_for(cli, false);
+    return code != 0 ? code : connect_chat(cli);
+}
+
 /* A machine that is up, or has joined, may not be so after the next start. */
 static void note_settings(struct pv_cli *cli)
 {
@@ -558,6 +589,8 @@ int pv_cli_lost(struct pv_cli *cli, int status)
                                "before you try again, or give it longer with --timeout");
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer in time: try again, or give it longer with --timeout");
+    case PV_ERR_NOT_FOUND:
+        return chat_is_down(cli);
     case PV_ERR_CLOSED:
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd ended or closed the connection: %s",
                            cli->unanswered[0] != '\0'
@@ -725,9 +758,12 @@ int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
             pv_cli_give_up_root(cli);
             return r < 0 ? r : pv_client_next(&cli->client, cli->deadline, ret_reply);
         }
+        const bool had_node = cli->client.fd >= 0, had_chat = cli->client.chat != NULL;
         pv_client_close(&cli->client);
         (void)poll(NULL, 0, AGAIN_MS);
-        r = pv_client_open(&cli->client, cli->node.socket);
+        r = had_node ? pv_client_open(&cli->client, cli->node.socket) : PV_OK;
+        if (r == PV_OK && had_chat)
+            r = pv_client_open_chat(&cli->client, cli->node.socket);
         if (r < 0)
             return r == PV_ERR_NOT_FOUND ? PV_ERR_CLOSED : r;
     }
@@ -757,7 +793,8 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
 
 int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
 {
-    int code = connect_for(cli, pv_ctlapi_cmd_changes(req->cmd));
+    int code = pv_ctlapi_request_is_chat(req) ? connect_chat(cli)
+                                              : connect_for(cli, pv_ctlapi_cmd_changes(req->cmd));
     /* The time counts from the connection on. */
     pv_cli_set_timeout(cli, WAIT_S);
     return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);

@@ -169,6 +169,8 @@ PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
 void pv_cli_give_up_root(const struct pv_cli *cli);
 /* Connects unless connected. 0 or an exit code (5, 8), told to the user. */
 PV_MUST_CHECK int pv_cli_connect(struct pv_cli *cli);
+/* As pv_cli_connect(), and connects to p2pvpn-chatd besides. */
+PV_MUST_CHECK int pv_cli_connect_chat(struct pv_cli *cli);
 /* As pv_cli_connect(); starts p2pvpnd when it is not running and the user is root. */
 PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);
 

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection to p2pvpnd: lines out and in, with deadlines, and descriptors that go along. */
+/* Connections to p2pvpnd and p2pvpn-chatd: lines out and in, with deadlines, and descriptors that
+ * go along. */
 #include "ctl/lib/client.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "crypto/ct.h"
+#include "proto/local/chatpaths.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
 
@@ -17,10 +21,9 @@ enum {
     READ_AT_ONCE = 65536, /* bytes */
 };
 
-int pv_client_open(struct pv_client *c, const char *path)
+static int open_one(struct pv_client *c, const char *path)
 {
     struct pv_unix_cred cred;
-    *c = (struct pv_client){.fd = -1, .exact = c->exact, .own = c->own};
     int r = pv_unix_connect(path, &c->fd);
     if (r == PV_OK && c->own)
         r = pv_unix_peer(c->fd, &cred) == PV_OK && cred.uid == geteuid() ? PV_OK : -EPERM;
@@ -31,8 +34,80 @@ int pv_client_open(struct pv_client *c, const char *path)
     return r;
 }
 
+int pv_client_open(struct pv_client *c, const char *path)
+{
+    *c = (struct pv_client){.fd = -1, .exact = c->exact, .own = c->own};
+    snprintf(c->path, sizeof(c->path), "%s", path);
+    return open_one(c, path);
+}
+
+static int add_to(int epoll, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+    return fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : PV_OK;
+}
+
+/* p2pvpnd has started it, or a unit. */
+static int open_chat_end(const char *path, struct pv_client *chat)
+{
+    static const enum pv_chatpath places[] = {PV_CHATPATH_CONTROL, PV_CHATPATH_UNIT};
+    char place[PV_CLIENT_PATH];
+    int r = PV_ERR_NOT_FOUND;
+    for (size_t i = 0; i < PV_ARRAY_LEN(places) && r == PV_ERR_NOT_FOUND; i++)
+        if (pv_chatpath(path, places[i], place, sizeof(place)) == PV_OK)
+            r = open_one(chat, place);
+    return r;
+}
+
+int pv_client_connect_chat(const char *path, int *ret_fd)
+{
+    struct pv_client chat = {.fd = -1};
+    int r = open_chat_end(path, &chat);
+    *ret_fd = chat.fd;
+    return r;
+}
+
+int pv_client_open_chat(struct pv_client *c, const char *path)
+{
+    if (c->chat != NULL)
+        return PV_OK;
+    if (c->path[0] == '\0')
+        snprintf(c->path, sizeof(c->path), "%s", path);
+    struct pv_client *chat = calloc(1, sizeof(*chat));
+    if (chat == NULL)
+        return PV_ERR_NOMEM;
+    *chat = (struct pv_client){.fd = -1, .exact = c->exact, .own = c->own};
+    int r = open_chat_end(c->path, chat);
+    c->both = r == PV_OK ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    if (r == PV_OK)
+        r = c->both < 0 ? -errno : add_to(c->both, c->fd);
+    if (r == PV_OK)
+        r = add_to(c->both, chat->fd);
+    if (r == PV_OK) {
+        c->chat = chat;
+        return PV_OK;
+    }
+    if (chat->fd >= 0)
+        close(chat->fd);
+    if (c->both >= 0)
+        close(c->both);
+    c->both = -1;
+    free(chat);
+    return r;
+}
+
+int pv_client_poll_fd(const struct pv_client *c)
+{
+    return c->chat != NULL ? c->both : c->fd;
+}
+
 void pv_client_close(struct pv_client *c)
 {
+    if (c->chat != NULL) {
+        pv_client_close(c->chat);
+        free(c->chat);
+        close(c->both);
+    }
     if (c->fd >= 0)
         close(c->fd);
     if (c->has_passed)
@@ -62,6 +137,8 @@ static int wait_for(const struct pv_client *c, short events, pv_ns deadline)
 
 int pv_client_take_fd(struct pv_client *c)
 {
+    if (c->chat != NULL && c->chat->has_passed)
+        return pv_client_take_fd(c->chat);
     int fd = c->has_passed ? c->passed : -1;
     c->has_passed = false;
     return fd;
@@ -72,8 +149,8 @@ int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req, pv_
     return pv_client_send_fd(c, req, -1, deadline);
 }
 
-int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, int pass,
-                      pv_ns deadline)
+static int send_one(const struct pv_client *c, const struct pv_ctlapi_request *req, int pass,
+                    pv_ns deadline)
 {
     char *line = pv_ctlapi_request_write(req);
     if (line == NULL)
@@ -93,6 +170,20 @@ int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, 
     }
     pv_wipe(line, len); /* it may hold a token */
     free(line);
+    return r;
+}
+
+int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, int pass,
+                      pv_ns deadline)
+{
+    if (!pv_ctlapi_request_is_chat(req))
+        return send_one(c, req, pass, deadline);
+    int r = pv_client_open_chat(c, c->path);
+    if (r == PV_OK)
+        r = send_one(c->chat, req, pass, deadline);
+    /* Who waits to be admitted is p2pvpnd's to tell. */
+    if (r == PV_OK && req->cmd == PV_CTLAPI_WATCH && c->fd >= 0)
+        r = send_one(c, req, -1, deadline);
     return r;
 }
 
@@ -142,7 +233,7 @@ static int read_more(struct pv_client *c)
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 
-int pv_client_look(struct pv_client *c, pv_ns deadline, bool *ret_sent_away)
+static int look_one(struct pv_client *c, pv_ns deadline, bool *ret_sent_away)
 {
     static const char line[] = PV_CTLAPI_BUSY_LINE;
     for (;;) {
@@ -159,7 +250,7 @@ int pv_client_look(struct pv_client *c, pv_ns deadline, bool *ret_sent_away)
     }
 }
 
-int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
+static int next_one(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
 {
     size_t looked =
         0; /* bytes known to have no newline: a long reply is searched once, not n times */
@@ -177,6 +268,48 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
         int r = wait_for(c, POLLIN, deadline);
         if (r == PV_OK)
             r = read_more(c);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* --- both ----------------------------------------------------------------------------------- */
+
+/* Waits until one of the two is readable. */
+static int wait_for_either(const struct pv_client *c, pv_ns deadline)
+{
+    const struct pv_client both = {.fd = c->both};
+    return wait_for(&both, POLLIN, deadline);
+}
+
+int pv_client_look(struct pv_client *c, pv_ns deadline, bool *ret_sent_away)
+{
+    if (c->chat == NULL)
+        return look_one(c, deadline, ret_sent_away);
+    for (;;) {
+        int r = look_one(c->chat, 0, ret_sent_away);
+        if (r == PV_ERR_TIMEOUT && c->fd >= 0)
+            r = look_one(c, 0, ret_sent_away);
+        if (r == PV_ERR_TIMEOUT)
+            r = wait_for_either(c, deadline);
+        else
+            return r;
+        if (r < 0)
+            return r;
+    }
+}
+
+int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
+{
+    if (c->chat == NULL)
+        return next_one(c, deadline, ret_reply);
+    for (;;) {
+        int r = next_one(c->chat, 0, ret_reply);
+        if (r == PV_ERR_TIMEOUT && c->fd >= 0)
+            r = next_one(c, 0, ret_reply);
+        if (r != PV_ERR_TIMEOUT)
+            return r;
+        r = wait_for_either(c, deadline);
         if (r < 0)
             return r;
     }

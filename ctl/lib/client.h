@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client.h - one connection to p2pvpnd's control socket: requests out, replies in, with deadlines.
+ * client.h - a node's control sockets, as one connection: requests out, replies in, with deadlines.
+ *
+ * p2pvpnd and p2pvpn-chatd have a socket each. A request goes to the program that serves it;
+ * replies come in the order in which they are there. The connection to p2pvpn-chatd is made with
+ * the first request for it.
  */
 #pragma once
 
 #include "base/pv.h"
 #include "proto/local/ctlapi_request.h"
+
+enum {
+    PV_CLIENT_PATH = 4096, /* PATH_MAX */
+};
 
 /* Fields belong to client.c; .fd = -1 when not connected. The first two are the caller's and
  * outlive a connection. exact: replies are as they came, for output as JSON or into a pipe; else
@@ -13,7 +21,10 @@
  * this user is spoken to. */
 struct pv_client {
     bool exact, own;
-    int fd;
+    int fd;                    /* to p2pvpnd; -1: none */
+    struct pv_client *chat;    /* to p2pvpn-chatd, owned; NULL: none */
+    int both;                  /* readable when one of the two is (epoll); with chat alone */
+    char path[PV_CLIENT_PATH]; /* of p2pvpnd's socket, from which the other one's follows */
     bool has_passed;
     int passed; /* a descriptor that came, owned */
     char *in;   /* in_cap bytes, owned; in_off..in_len is not yet handed out */
@@ -23,6 +34,14 @@ struct pv_client {
 /* PV_ERR_NOT_FOUND: nobody listens there. -EPERM: somebody else does. Else -errno. */
 PV_MUST_CHECK int pv_client_open(struct pv_client *c, const char *path);
 void pv_client_close(struct pv_client *c);
+/* Connects to the p2pvpn-chatd of the p2pvpnd behind path, unless that is done; to p2pvpnd nothing
+ * is changed. As pv_client_open(). */
+PV_MUST_CHECK int pv_client_open_chat(struct pv_client *c, const char *path);
+/* The same as a bare descriptor. */
+PV_MUST_CHECK int pv_client_connect_chat(const char *path, int *ret_fd);
+/* Readable when a reply comes, from either program; -1: there is no connection. Good until the next
+ * request. */
+int pv_client_poll_fd(const struct pv_client *c);
 
 /* Sends one request; waits while the daemon does not read. PV_ERR_CLOSED, PV_ERR_TIMEOUT,
  * PV_ERR_LIMIT (longer than the daemon takes), PV_ERR_NOMEM, -errno. */

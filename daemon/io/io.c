@@ -192,9 +192,7 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         inject(io, &order->u.inject);
         pv_wipe(order->u.inject.buf, order->u.inject.len);
         break;
-    case PV_ORDER_PART:
-        if (order->u.part.of == io->cfg.app.part)
-            io->cfg.app.order(io->cfg.app.ctx, order->u.part.is, now);
+    case PV_ORDER_PART: /* no part here has any */
         break;
     case PV_ORDER_STREAM:
         pv_io_stream_op(io->streams, &order->u.stream, now);
@@ -279,16 +277,6 @@ void pv_io_app_report(struct pv_io *io, const void *report, pv_ns now)
 {
     pv_io_turn_begin(io, now);
     pv_engine_report(io->engine, io->cfg.app.part, report, now);
-}
-
-int pv_io_app_take(struct pv_io *io, uint32_t sid)
-{
-    return pv_io_stream_take(io->streams, sid);
-}
-
-void pv_io_app_pass(struct pv_io *io, uint32_t sid, int fd)
-{
-    pv_io_stream_pass(io->streams, sid, fd);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */

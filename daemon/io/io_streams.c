@@ -51,7 +51,6 @@ struct pv_io_stream {
     struct pv_viaproxy *via; /* NULL: there is no proxy on the way, or it has opened that */
     struct pv_tls *tls;      /* NULL = plain */
     pv_ns close_by;          /* CLOSING */
-    int pass_fd;             /* CTL: goes out with the next byte; -1: none */
     uint8_t *tail;
     size_t tail_len, tail_done;
 };
@@ -85,6 +84,12 @@ struct pv_io_streams {
     struct pv_tls_ctx *tls_ctx; /* made with the first stream that needs it */
 };
 
+/* Of the program over the overlay, which gets its connections as descriptors. */
+static bool is_app(enum pv_stream_kind kind)
+{
+    return kind == PV_STREAM_APP1 || kind == PV_STREAM_APP2;
+}
+
 /* --- the end of a stream ------------------------------------------------------------------- */
 
 /* After "out of descriptors" listeners wait for this. */
@@ -115,8 +120,6 @@ static void remove_stream(struct pv_io_stream *st)
     pv_tls_free(st->tls);
     if (st->fd >= 0)
         close(st->fd);
-    if (st->pass_fd >= 0)
-        close(st->pass_fd);
     /* The rest may hold a token or a message. */
     if (st->tail != NULL)
         explicit_bzero(st->tail, st->tail_len);
@@ -132,9 +135,12 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
     struct pv_io_streams *all = st->all;
     uint32_t sid = st->sid;
     /* remove_stream() frees st, so everything that is needed later is taken first. */
+    const enum pv_stream_kind kind = st->kind;
     bool known = st->stage != STAGE_CLOSING;
     remove_stream(st);
-    if (known)
+    if (known && is_app(kind))
+        all->io->cfg.app.connected(all->io->cfg.app.ctx, sid, status, -1, now);
+    else if (known)
         pv_engine_stream_closed(all->io->engine, sid, status, now);
 }
 
@@ -179,21 +185,6 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
     remove_stream(st);
 }
 
-/* A descriptor goes out with the first byte. */
-static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n)
-{
-    if (st->pass_fd < 0)
-        return stream_write(st, out, ret_n);
-    int r = pv_unix_write(st->fd, out, st->pass_fd, ret_n);
-    /* The kernel has duplicated the descriptor with the first byte (unix(7), SCM_RIGHTS),
-     * however few bytes it took. */
-    if (r == PV_OK) {
-        close(st->pass_fd);
-        st->pass_fd = -1;
-    }
-    return r;
-}
-
 /* The events that this stream waits for. Bytes that the engine cannot take now stay in the kernel,
  * so that their sender waits. */
 static void watch(struct pv_io_stream *st, bool writes)
@@ -214,7 +205,7 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
             watch(st, st->tls != NULL && pv_streamtls_is_full(st->tls));
             return;
         }
-        int r = write_some(st, out, &n);
+        int r = stream_write(st, out, &n);
         if (r == PV_ERR_AGAIN) {
             watch(st, true);
             return;
@@ -227,18 +218,8 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
     }
 }
 
-/* A control client passes a descriptor, of which its porter has made a source (taken). */
-static void take_source(struct pv_io_streams *all, uint32_t sid, int fd, pv_ns now)
-{
-    const struct pv_io_app *app = &all->io->cfg.app;
-    if (app->part == NULL)
-        close(fd);
-    else
-        app->passed(app->ctx, sid, fd, now);
-}
-
-/* The source of a file may come with a control client's bytes. */
-static int read_some(struct pv_io_stream *st, size_t *ret_n, pv_ns now)
+/* A descriptor may come with a control client's bytes: no request here has one. */
+static int read_some(struct pv_io_stream *st, size_t *ret_n)
 {
     struct pv_io_streams *all = st->all;
     int passed = -1;
@@ -249,7 +230,7 @@ static int read_some(struct pv_io_stream *st, size_t *ret_n, pv_ns now)
     /* The descriptor is taken even when the read says more about the end: a dropped one would
      * stay open. */
     if (passed >= 0)
-        take_source(all, st->sid, passed, now);
+        close(passed);
     return r;
 }
 
@@ -259,7 +240,7 @@ static void read_in(struct pv_io_stream *st, pv_ns now)
     size_t n = 0;
     int r;
     do { /* what TLS has taken in the descriptor no longer shows */
-        r = read_some(st, &n, now);
+        r = read_some(st, &n);
         if (r == PV_OK)
             pv_engine_stream_bytes(all->io->engine, st->sid, pv_view(all->read_buf, n), now);
     } while (r == PV_OK && st->tls != NULL);
@@ -330,6 +311,17 @@ static void ask_proxy(struct pv_io_stream *st, pv_ns now)
         begin_talk(st, rest, now);
 }
 
+/* The connection is the program's from now on. */
+static void hand_over(struct pv_io_stream *st, pv_ns now)
+{
+    const struct pv_io_app *app = &st->all->io->cfg.app;
+    const uint32_t sid = st->sid;
+    const int fd = st->fd;
+    st->fd = -1; /* remove_stream() must not close it */
+    remove_stream(st);
+    app->connected(app->ctx, sid, PV_OK, fd, now);
+}
+
 static void finish_connect(struct pv_io_stream *st, pv_ns now)
 {
     static const struct pv_connect_answer asked = {.state = PV_CONNECT_ASKED};
@@ -340,6 +332,10 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
         r = pv_stream_set_user_timeout(st->fd, (int)(PV_STREAM_UNACKED / PV_MS(1)));
     if (r < 0) {
         fail_stream(st, r, now);
+        return;
+    }
+    if (is_app(st->kind)) {
+        hand_over(st, now);
         return;
     }
     if (st->via == NULL) {
@@ -388,8 +384,7 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
     struct pv_io_stream *st = calloc(1, sizeof(*st));
     int r = PV_ERR_NOMEM;
     if (st != NULL) {
-        *st = (struct pv_io_stream){
-            .all = all, .kind = kind, .fd = fd, .stage = STAGE_OPEN, .pass_fd = -1};
+        *st = (struct pv_io_stream){.all = all, .kind = kind, .fd = fd, .stage = STAGE_OPEN};
         r = pv_watch_new(&st->watch, all->io->loop, fd, events, on_stream, st);
     }
     /* fd is this function's also when it fails, so that no caller can forget it. */
@@ -461,6 +456,11 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     }
     if (r < 0)
         return;
+    if (is_app(l->kind)) {
+        const struct pv_io_app *app = &all->io->cfg.app;
+        app->accepted(app->ctx, app->ports[l->kind - PV_STREAM_APP1], &who.remote, fd, now);
+        return;
+    }
     r = add_stream(all, l->kind, fd, PV_LOOP_READ, &st);
     if (r < 0)
         return;
@@ -484,11 +484,6 @@ static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
     return r == PV_OK ? pv_tls_new_client(ret_tls, all->tls_ctx, &anybody) : r;
 }
 
-static bool is_app(enum pv_stream_kind kind)
-{
-    return kind == PV_STREAM_APP1 || kind == PV_STREAM_APP2;
-}
-
 /* A stream of the program is bound to the TUN: without the interface it fails, and does not leave
  * the host in clear.
  */
@@ -501,6 +496,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
     int fd = -1;
     if (is_app(op->kind))
         bind.ifname = all->io->cfg.tun_name;
+    bind.wide = op->kind == PV_STREAM_APP2; /* files */
     /* TLS is made first: a connection without it would have to be closed again. */
     int r = op->tls ? make_tls(all, &tls) : PV_OK;
     if (r >= 0 && op->to[0] != '\0')
@@ -510,9 +506,13 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
     if (r >= 0)
         r = add_stream(all, op->kind, fd, PV_LOOP_WRITE, &st);
     if (r < 0) {
+        const struct pv_io_app *app = &all->io->cfg.app;
         pv_viaproxy_free(via);
         pv_tls_free(tls);
-        pv_engine_stream_closed(all->io->engine, op->sid, r, now);
+        if (is_app(op->kind))
+            app->connected(app->ctx, op->sid, r, -1, now);
+        else
+            pv_engine_stream_closed(all->io->engine, op->sid, r, now);
         return;
     }
     st->sid = op->sid;
@@ -577,29 +577,6 @@ void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now)
     struct pv_io_stream *st = find_stream(all, sid);
     if (st != NULL && st->stage == STAGE_OPEN)
         write_out(st, now);
-}
-
-int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid)
-{
-    struct pv_io_stream *st = find_stream(all, sid);
-    if (st == NULL)
-        return -1;
-    int fd = st->fd;
-    /* remove_stream() must not close what the caller gets. */
-    st->fd = -1;
-    remove_stream(st);
-    return fd;
-}
-
-void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd)
-{
-    struct pv_io_stream *st = find_stream(all, sid);
-    /* A second descriptor before the first one has left would replace it: the client would get
-     * the wrong file. */
-    if (st == NULL || st->pass_fd >= 0)
-        close(fd);
-    else
-        st->pass_fd = fd;
 }
 
 /* --- listeners ----------------------------------------------------------------------------- */

@@ -27,10 +27,5 @@ void pv_io_streams_serve_ctl(struct pv_io_streams *all);
 /* Ends streams that could not be written out in time; when to call again. */
 pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now);
 
-/* Takes the descriptor of a stream out of the loop; the engine is told nothing. -1: no such. */
-int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid);
-/* Takes fd, which goes out with the next byte of this control client. */
-void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd);
-
 /* NULL is fine; returns NULL. */
 struct pv_io_streams *pv_io_streams_free(struct pv_io_streams *all);

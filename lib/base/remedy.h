@@ -242,6 +242,9 @@
     X(pass_addresses_or_stun,                                                                      \
       "the coordinator's operator lets it have the host's network, or forwards to it without "     \
       "masquerading; or `stun = HOST` in [traversal] with another STUN server")                    \
+    X(start_chat,                                                                                  \
+      "p2pvpnd, or the service p2pvpn-chatd, starts it again; the log says why it ended")          \
+    X(restart_chat, "end the process p2pvpn-chatd: p2pvpnd, or the service, starts it again")      \
     X(move_chat_away,                                                                              \
       "restore it from a backup, or move chat.db* away to begin chat anew; then restart p2pvpnd")  \
     X(move_network_away,                                                                           \

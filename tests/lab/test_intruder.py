@@ -19,7 +19,7 @@ def a_user_without_rights_finds_nothing(lab):
     equal(said.out, "", "what a user without rights could do")
     # One of group p2pvpn may ask the daemon, and nothing else.
     said = b.run(*b.as_user(), "python3", INTRUDER, b.addr(), "p2pvpn0")
-    equal(set(said.out.splitlines()), {f"{what} /run/p2pvpn/p2pvpnd.sock" for what in ("connect",)},
+    equal(set(said.out.splitlines()), {f"{what} /run/p2pvpn/p2pvpnd.sock" for what in ("connect",)} | {"connect /run/p2pvpn/p2pvpnd.chat"},
           "what a user of the group could do")
 
 

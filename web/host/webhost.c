@@ -165,10 +165,10 @@ static int hand_over_connection(struct pv_webhost *h, char what)
 {
     char text[2] = {PV_WEBLINK_CONTROL, 0};
     int fd = -1, r = PV_ERR_NOT_FOUND;
-    if (what != 0)
+    if (what != 0 && what != PV_WEBLINK_ASK_CHAT)
         r = ask(h, what, &fd);
     else if (h->connect != NULL)
-        r = h->connect(h->ctx, &fd);
+        r = h->connect(h->ctx, what == PV_WEBLINK_ASK_CHAT, &fd);
     if (r < 0)
         text[1] = (char)(r == -EACCES ? PV_CTLAPI_PERMISSION : PV_CTLAPI_NOT_RUNNING);
     r = hand_over(h, text, sizeof(text), fd);

@@ -21,9 +21,9 @@ enum {
 struct pv_webhost {
     const char *page; /* PV_WEBLINK_NODE or PV_WEBLINK_COORDINATOR */
     bool files;       /* a browser may send some */
-    /* Connects to p2pvpnd; NULL: there is nothing to connect to. -EACCES, or another error: nobody
-     * is there. */
-    int (*connect)(void *ctx, int *ret_fd);
+    /* Connects to p2pvpnd, or to p2pvpn-chatd; NULL: there is nothing to connect to. -EACCES, or
+     * another error: nobody is there. */
+    int (*connect)(void *ctx, bool chat, int *ret_fd);
     /* Prints the answer to a question (PV_WEBLINK_ASK_) on stdout, or on stderr why there is none:
      * in a child, which ends with it. */
     void (*answer)(void *ctx, char what);

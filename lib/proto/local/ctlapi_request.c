@@ -243,6 +243,37 @@ bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
 }
 
 /* Defaults are set on both sides, so that a client may leave out what it does not care about. */
+bool pv_ctlapi_request_is_chat(const struct pv_ctlapi_request *req)
+{
+    switch (req->cmd) {
+    case PV_CTLAPI_SEND:
+    case PV_CTLAPI_INBOX:
+    case PV_CTLAPI_READ:
+    case PV_CTLAPI_HISTORY:
+    case PV_CTLAPI_HISTORY_CLEAR:
+    case PV_CTLAPI_MUTE:
+    case PV_CTLAPI_UNMUTE:
+    case PV_CTLAPI_MUTED:
+    case PV_CTLAPI_FILE_SEND:
+    case PV_CTLAPI_FILES:
+    case PV_CTLAPI_FILE_ACCEPT:
+    case PV_CTLAPI_FILE_STOP:
+    case PV_CTLAPI_FILE_GET:
+    case PV_CTLAPI_FILE_SAVED:
+    case PV_CTLAPI_ROOM_CREATE:
+    case PV_CTLAPI_ROOM_INVITE:
+    case PV_CTLAPI_ROOM_ACCEPT:
+    case PV_CTLAPI_ROOM_LEAVE:
+    case PV_CTLAPI_ROOM_LIST:
+    case PV_CTLAPI_ROOM_MEMBERS:
+        return true;
+    case PV_CTLAPI_WATCH:
+        return strcmp(req->u.watch.what, "chat") == 0;
+    default:
+        return false;
+    }
+}
+
 struct pv_ctlapi_request pv_ctlapi_request_of(enum pv_ctlapi_cmd cmd)
 {
     struct pv_ctlapi_request req = {.cmd = cmd};

@@ -142,6 +142,9 @@ struct pv_ctlapi_request {
 };
 
 /* A request of this command with the defaults above, and no id yet. */
+/* Returns true if p2pvpn-chatd serves the request, at a socket of its own. A `watch` for chat is
+ * served by both programs: each tells what is its own. */
+bool pv_ctlapi_request_is_chat(const struct pv_ctlapi_request *req);
 struct pv_ctlapi_request pv_ctlapi_request_of(enum pv_ctlapi_cmd cmd);
 /* Frees and wipes what it owns, zeroes the rest. */
 void pv_ctlapi_request_done(struct pv_ctlapi_request *req);

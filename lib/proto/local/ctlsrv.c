@@ -52,6 +52,8 @@ struct pv_ctlsrv {
     const char *flag;          /* of p2pvpnctl, that means this node; borrowed */
     bool own;                  /* of p2pvpnd --user */
     struct request *cancelled; /* client gone, not yet told */
+    pv_ctlsrv_failed *failed;  /* of PV_CTLSRV_ELSEWHERE; NULL: nobody hears it */
+    void *failed_arg;
 };
 
 int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams, const char *flag,
@@ -468,6 +470,14 @@ void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code 
     struct request *r = find_request(srv, handle);
     if (r != NULL)
         finish(srv, r, pv_ctlapi_error(r->id, code, text));
+    else if (handle == PV_CTLSRV_ELSEWHERE && srv->failed != NULL)
+        srv->failed(srv->failed_arg, code, text);
+}
+
+void pv_ctlsrv_divert(struct pv_ctlsrv *srv, pv_ctlsrv_failed *fn, void *arg)
+{
+    srv->failed = fn;
+    srv->failed_arg = arg;
 }
 
 void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,

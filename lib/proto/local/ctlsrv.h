@@ -84,6 +84,12 @@ void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code 
 /* The same with a text that is put together here; what is too long is cut. */
 void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
                      const char *fmt, ...) PV_PRINTF(4, 5);
+/* The handle of a request that came by no connection of this server. Who calls what answers it has
+ * set where a failure goes: fn, with the text as it would be sent; NULL: nowhere, as other answers
+ * to it. */
+#define PV_CTLSRV_ELSEWHERE UINT64_MAX
+typedef void pv_ctlsrv_failed(void *arg, enum pv_ctlapi_code code, const char *text);
+void pv_ctlsrv_divert(struct pv_ctlsrv *srv, pv_ctlsrv_failed *fn, void *arg);
 /* {"id","event",…body} for a request that is not over. Takes body; NULL is dropped. */
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);
 /* Bytes that wait for the client of this request to read them; 0: it is gone. */

@@ -42,6 +42,7 @@ enum {
     PV_WEBLINK_ASK_HOMES = 'h',
     PV_WEBLINK_ASK_DOCTOR = 'd', /* of a node's page, as the next */
     PV_WEBLINK_ASK_LOG = 'l',
+    PV_WEBLINK_ASK_CHAT = 'm', /* no question: it wants a connection to p2pvpn-chatd */
 };
 
 struct pv_weblogin_session {

@@ -141,6 +141,24 @@ static int change_user(const struct pv_sandbox_user *user, uint64_t caps)
     return PV_OK;
 }
 
+void pv_sandbox_choose_user(const char *name, struct pv_sandbox_user *ret_user)
+{
+    const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
+                            (uint64_t)1 << CAP_CHOWN | (uint64_t)1 << CAP_DAC_OVERRIDE;
+    struct pv_sandbox_report now;
+    pv_sandbox_read(&now, false, 0);
+    *ret_user = now.user;
+    if ((now.caps & needed) != needed) {
+        /* A unit has started it as that user already. */
+        struct pv_sandbox_user own;
+        if (pv_sandbox_find_user(name, &own) == PV_OK && own.uid == now.user.uid)
+            *ret_user = own;
+        return;
+    }
+    if (pv_sandbox_find_user(name, ret_user) < 0 && pv_sandbox_spare_user(name, ret_user) < 0)
+        *ret_user = now.user;
+}
+
 int pv_sandbox_become(const struct pv_sandbox_user *user, uint64_t caps)
 {
     uint64_t permitted = 0, effective = 0;

@@ -48,6 +48,10 @@ PV_MUST_CHECK int pv_sandbox_find_user(const char *name, struct pv_sandbox_user 
  * PV_ERR_NOT_FOUND: none is free.
  */
 PV_MUST_CHECK int pv_sandbox_spare_user(const char *name, struct pv_sandbox_user *ret_user);
+/* The user that a program becomes: the one with this name; where it was not made one that nobody
+ * else has; where this process may not become another user (a container, a unit) the one that it
+ * is. */
+void pv_sandbox_choose_user(const char *name, struct pv_sandbox_user *ret_user);
 /*
  * Becomes this user, with its group and no others. Keeps only these capabilities (bits 1 <<
  * CAP_..., if it has them) in every set that an exec could give back. user NULL: stays the same

@@ -6,7 +6,7 @@ import json
 from lab import check, equal, scenario, wait
 from test_full import fill, make_room, small_disk
 
-STATE = "/var/lib/p2pvpn"
+STATE = "/var/lib/p2pvpn.chat"
 WORDS = "messages and rooms do not"
 
 

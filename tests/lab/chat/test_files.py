@@ -101,7 +101,7 @@ def asked_accepted_and_saved(lab):
     equal(digest(target / "photo.jpg"), digest(source), "the saved file")
     equal(sender.ended(), 0, "exit code of send-file")
     wait("the daemon's copy to go", lambda: only(b)["state"] == "saved")
-    equal(b.run("ls", "/var/lib/p2pvpn/files").out, "", "what b's daemon still keeps")
+    equal(b.run("ls", "/var/lib/p2pvpn.chat/files").out, "", "what b's daemon still keeps")
     # Nothing is overwritten, and what is refused is told to the sender.
     again = send(a, "b", source, name="again")
     wait("the second offer", lambda: len(files(b)) == 2)
@@ -304,10 +304,10 @@ def a_full_disk_is_told_on_both_sides_and_hurts_nobody(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     configure(b, "[chat]\nauto-accept = *\n")
-    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn; mount -t tmpfs -o size=24m tmpfs /var/lib/p2pvpn")
+    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn.chat; mount -t tmpfs -o size=24m tmpfs /var/lib/p2pvpn.chat")
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
-    b.run("dd", "if=/dev/zero", "of=/var/lib/p2pvpn/ballast", "bs=1M", "count=10")
+    b.run("dd", "if=/dev/zero", "of=/var/lib/p2pvpn.chat/ballast", "bs=1M", "count=10")
     source = make(scratch(lab) / "big.bin", 16 * MIB)
     sender = send(a, "b", source)
     wait("both sides to say that the disk is full",
@@ -315,7 +315,7 @@ def a_full_disk_is_told_on_both_sides_and_hurts_nobody(lab):
     equal(only(b)["state"], "accepted", "what b makes of it")
     a.ctl("send", "b", "still here")
     wait("chat to go on", lambda: b.json("inbox")["messages"])
-    b.run("rm", "/var/lib/p2pvpn/ballast")
+    b.run("rm", "/var/lib/p2pvpn.chat/ballast")
     b.ctl("files", "accept", str(only(b)["id"]), "--no-wait")  # not in a minute, now
     equal(sender.ended(), 0, "exit code of send-file")
     equal(digest(save(lab, b, only(b)["id"]) / "big.bin"), digest(source), "the file")

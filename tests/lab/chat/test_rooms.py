@@ -112,7 +112,7 @@ def a_full_disk(lab):
     """A clear error, nothing half-written, nothing lost or doubled once there is room again."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn; mount -t tmpfs -o size=4m,mode=700 tmpfs /var/lib/p2pvpn")
+    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn.chat; mount -t tmpfs -o size=4m,mode=700 tmpfs /var/lib/p2pvpn.chat")
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
     a.ctl("room", "create", "crew")
@@ -120,7 +120,7 @@ def a_full_disk(lab):
     a.ctl("send", "b", "before")
     wait("b to have it", lambda: said(b) == [("a", "before")])
     wait("b to be in the room", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
-    b.run("sh", "-c", "dd if=/dev/zero of=/var/lib/p2pvpn/filler bs=4k 2>/dev/null; true")
+    b.run("sh", "-c", "dd if=/dev/zero of=/var/lib/p2pvpn.chat/filler bs=4k 2>/dev/null; true")
 
     r = b.ctl("send", "a", "x" * 8000, code=1)
     check("free some space" in r.err, f"no word of the full disk: {r.err}")
@@ -134,7 +134,7 @@ def a_full_disk(lab):
           "what could not be stored is not called delivered")
     equal(said(b), [("a", "before")], "what b has while its disk is full")
 
-    b.run("rm", "/var/lib/p2pvpn/filler")
+    b.run("rm", "/var/lib/p2pvpn.chat/filler")
     wait("everything to arrive", lambda: len(said(b)) == 3, 90)
     equal([t[:6] for _, t in said(b, "a")], ["before", "during"], "b's conversation")
     equal([t[:6] for _, t in said(b, "#crew")], ["during"], "the room at b")

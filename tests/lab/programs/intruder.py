@@ -88,7 +88,7 @@ for pid in daemons:
     succeeded("look at descriptors", os.listdir, f"/proc/{pid}/fd")
     succeeded("trace", trace, pid)
     succeeded("signal", send_signal, pid)
-for path in glob.glob("/run/p2pvpn/*") + ["/run/p2pvpn/p2pvpnd.sock", "/var/lib/p2pvpn/p2pvpnd.db", "/var/lib/p2pvpn/chat.db"]:
+for path in glob.glob("/run/p2pvpn/*") + ["/run/p2pvpn/p2pvpnd.sock", "/var/lib/p2pvpn/p2pvpnd.db", "/var/lib/p2pvpn.chat/chat.db"]:
     succeeded("connect", connect_unix, path)
     succeeded("write", write_file, path)
     if not path.endswith(".names"):

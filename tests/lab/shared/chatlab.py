@@ -18,5 +18,5 @@ db.commit()
 def fill_history(host, n, unread, padding=0):
     """While its p2pvpnd is stopped: before what was said, n messages of whoever wrote one, the last of them unread.
     padding: bytes at the end of each."""
-    host.run("python3", "-c", FILLS, "/var/lib/p2pvpn/chat.db", str(n), str(unread),
+    host.run("python3", "-c", FILLS, "/var/lib/p2pvpn.chat/chat.db", str(n), str(unread),
              str(padding), timeout=60)

@@ -500,7 +500,7 @@ def file_for_a_room(a, b, browser):
 
 LATER = """
 import sqlite3, time
-db = sqlite3.connect("/var/lib/p2pvpn/chat.db")
+db = sqlite3.connect("/var/lib/p2pvpn.chat/chat.db")
 peer, name = db.execute("SELECT peer, peer_name FROM chat_message WHERE text = 'look'").fetchone()
 db.execute("UPDATE chat_message SET n = n + 3000000, time_ms = ?, peer = ?, peer_name = ? WHERE n <= 1500", (int(time.time() * 1000), peer, name))
 db.commit()

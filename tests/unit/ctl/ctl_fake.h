@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -31,9 +32,10 @@ struct answer {
 };
 
 static struct {
-    int listen_fd;
+    int listen_fd, chat_fd; /* of p2pvpnd and of p2pvpn-chatd */
     char dir[64], path[96];
-    pthread_t thread;
+    pthread_t thread, chat;
+    pthread_mutex_t lock; /* of what follows, while they run */
     struct answer script[MAX_SCRIPT];
     char requests[8192]; /* what it was asked, ids left out */
     char *out, *err;     /* what the last run printed */
@@ -61,11 +63,16 @@ static void say(int fd, const char *lines, long long id)
     (void)!send(fd, buf, n, MSG_NOSIGNAL);
 }
 
-static void serve_line(int fd, const char *line)
+/* What is for both is noted once. */
+static void serve_line(int fd, bool is_chat, const char *line)
 {
     json_t *req = json_loads(line, 0, NULL);
     if (req == NULL)
         return;
+    if (!is_chat && pv_json_is(req, "cmd", "watch") && pv_json_is(req, "what", "chat")) {
+        json_decref(req);
+        return;
+    }
     const char *cmd = pv_json_text(req, "cmd", NULL);
     long long id = pv_json_int(req, "id");
     json_t *plain = json_deep_copy(req);
@@ -85,36 +92,52 @@ static void serve_line(int fd, const char *line)
 }
 
 /* Serves connections until somebody shuts the listening socket down. */
-static void *serve(void *unused)
+static void *serve(void *of)
 {
+    const int *listen_fd = of;
     for (;;) {
-        int fd = accept(t.listen_fd, NULL, NULL);
+        int fd = accept(*listen_fd, NULL, NULL);
         if (fd < 0)
             return NULL;
         FILE *f = fdopen(fd, "r+");
         char line[32768];
-        while (f != NULL && fgets(line, sizeof(line), f) != NULL)
-            serve_line(fd, line);
+        while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+            /* Chat answers first where both were asked: what is printed is one text. */
+            if (listen_fd == &t.listen_fd)
+                (void)poll(NULL, 0, 10);
+            pthread_mutex_lock(&t.lock);
+            serve_line(fd, listen_fd == &t.chat_fd, line);
+            pthread_mutex_unlock(&t.lock);
+        }
         if (f != NULL)
             fclose(f);
     }
 }
 
+static inline int listen_at(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0 && listen(fd, 8) == 0)
+        return fd;
+    return -1;
+}
+
 static int setup(void **state)
 {
     memset(&t, 0, sizeof(t));
+    pthread_mutex_init(&t.lock, NULL);
     snprintf(t.dir, sizeof(t.dir), "/tmp/pv-test-ctl-XXXXXX");
     if (mkdtemp(t.dir) == NULL)
         return -1;
     snprintf(t.path, sizeof(t.path), "%s/s", t.dir);
     test_shows_as(t.dir, "DIR");
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    memcpy(un.sun_path, t.path, strlen(t.path) + 1);
-    t.listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (t.listen_fd < 0 || bind(t.listen_fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
-        listen(t.listen_fd, 8) < 0)
+    t.listen_fd = listen_at(t.path);
+    t.chat_fd = listen_at(PV_STR("%s.chat", t.path));
+    if (t.listen_fd < 0 || t.chat_fd < 0 || pthread_create(&t.thread, NULL, serve, &t.listen_fd))
         return -1;
-    return pthread_create(&t.thread, NULL, serve, NULL);
+    return pthread_create(&t.chat, NULL, serve, &t.chat_fd);
 }
 
 static inline void stop_daemon(void)
@@ -122,9 +145,12 @@ static inline void stop_daemon(void)
     if (t.listen_fd < 0)
         return;
     shutdown(t.listen_fd, SHUT_RDWR);
+    shutdown(t.chat_fd, SHUT_RDWR);
     pthread_join(t.thread, NULL);
+    pthread_join(t.chat, NULL);
     close(t.listen_fd);
-    t.listen_fd = -1;
+    close(t.chat_fd);
+    t.listen_fd = t.chat_fd = -1;
 }
 
 static int teardown(void **state)

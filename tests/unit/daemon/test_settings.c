@@ -69,7 +69,6 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(s.workers, 1);
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
-    assert_true(s.chat.store);
     assert_int_equal(s.n_peers + s.engine.given.n_own_addrs, 0);
 }
 
@@ -175,7 +174,6 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.stun.port, 3478);
     assert_int_equal(s.engine.hardnat.max_mappings, 64);
     assert_int_equal(s.engine.hardnat.max_pps, 50);
-    assert_true(!s.chat.store && s.chat.plain_off);
     assert_int_equal(s.engine.given.pq, PV_PQ_REQUIRE);
     assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     assert_true(s.engine.has_firewall);
@@ -188,12 +186,6 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.proxy_password_file, "/etc/p2pvpn/secret");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.engine.rotate_s, 56 * 86400);
-    assert_true(s.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
-    assert_int_equal(s.n_auto_accept, 2);
-    assert_string_equal(s.auto_accept[0].name, "bob");
-    assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
-    assert_string_equal(s.auto_accept[1].name, "");
-    assert_int_equal(s.auto_accept[1].max, PV_SETTINGS_FILE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
     assert_true(s.dns && s.engine.phones);
     assert_int_equal(s.engine.lan.broadcast, PV_LAN_PEERS);
@@ -535,12 +527,10 @@ PV_TEST(a_reload_takes_all_or_nothing)
     assert_false(keys.no_file);
     assert_string_equal(keys.waiting, "");
     assert_int_equal(s.engine.given.mtu, 1300);
-    assert_int_equal(s.n_auto_accept, 1);
     write_conf(path, test_given("interface mtu chat autoaccept"));
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_ERR_MALFORMED);
     assert_has(error, ":4: ");
     assert_int_equal(s.engine.given.mtu, 1300);
-    assert_int_equal(s.n_auto_accept, 1);
     /* So does a file that the settings name. */
     write_conf(path, test_given("interface mtu relay"));
     assert_int_not_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);

@@ -95,8 +95,11 @@ static size_t hear_link(char *text, size_t cap)
 
 static bool control_is_wanted(int fd)
 {
-    char text[64];
-    return hear_link(text, sizeof(text)) == 1 && text[0] == PV_WEBLINK_CONTROL;
+    char text[64] = "";
+    const size_t n = hear_link(text, sizeof(text));
+    return text[0] == PV_WEBLINK_CONTROL &&
+           (n == 1 ||
+            (n == 2 && text[1] == PV_WEBLINK_ASK_CHAT)); /* p2pvpn-chatd's, or p2pvpnd's */
 }
 
 static bool something_is_said(int fd)

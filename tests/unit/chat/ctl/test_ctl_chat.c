@@ -754,9 +754,12 @@ PV_TEST(chat_without_a_network_ends)
 PV_TEST(chat_tells_states_of_what_it_sent)
 {
     answers("inbox", OK_V1("'messages':[]"));
-    answers("send",
-            OK("'message':" MSG("C", "lap", "pi", "hello\\nyou", "queued") ",'online':false"));
-    answers("peers", test_given("event state msg_id C peer pi"));
+    /* The program that gave the answer tells what happens then. */
+    answers("send", PV_STR("%s%s",
+                           OK("'message':" MSG("C", "lap", "pi", "hello\\nyou",
+                                               "queued") ",'online':false"),
+                           test_given("event state msg_id C peer pi")));
+    answers("peers", OK_V1("'peers':[]"));
     answers("read", OK("'read':1"));
     assert_int_equal(RUN_WITH("send pi hello\ngetu\n", "chat"), 0);
     assert_has(t.requests, "{'cmd':'read','through':'D'}\n"); /* once it was written */

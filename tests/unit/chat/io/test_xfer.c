@@ -12,6 +12,7 @@
 #include "crypto/hash.h"
 #include "sys/helper/source.h"
 #include "sys/net/stream.h"
+#include "sys/proc/event.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -164,6 +165,28 @@ static void *serve(void *arg)
 
 /* --- the receiver's -------------------------------------------------------------------------- */
 
+/* Connects when the transfer asks for it, as the node does. */
+struct node {
+    struct pv_xfer *x;
+    int want, stop;
+};
+
+static void *connect_when_asked(void *arg)
+{
+    const struct node *n = arg;
+    const struct pv_stream_bind anywhere = {.ifname = NULL};
+    struct pollfd p[2] = {{.fd = n->want, .events = POLLIN}, {.fd = n->stop, .events = POLLIN}};
+    int fd = -1;
+    if (poll(p, 2, -1) <= 0 || p[0].revents == 0)
+        return NULL;
+    assert_true(atomic_load(&n->x->wants));
+    assert_ok(pv_stream_connect(&server, &anywhere, &fd));
+    p[1] = (struct pollfd){.fd = fd, .events = POLLOUT};
+    (void)poll(&p[1], 1, 20000);
+    pv_xfer_give(n->x, fd);
+    return NULL;
+}
+
 /* Runs the receiver's end. cancelled: before it begins. */
 static enum pv_file_why receive(uint64_t *ret_done, bool cancelled)
 {
@@ -171,13 +194,23 @@ static enum pv_file_why receive(uint64_t *ret_done, bool cancelled)
                         .sock = -1,
                         .file = -1,
                         .dir = dir_fd};
+    struct node node = {.x = &x};
+    pthread_t thread;
     memcpy(x.op.id, id, sizeof(id));
+    assert_ok(pv_event_open(&node.want));
+    assert_ok(pv_event_open(&node.stop));
+    x.want_fd = node.want;
     assert_ok(pv_xfer_init(&x));
     if (cancelled)
         pv_xfer_cancel(&x);
+    assert_int_equal(pthread_create(&thread, NULL, connect_when_asked, &node), 0);
     pv_xfer_run(&x);
+    pv_event_raise(node.stop);
+    assert_int_equal(pthread_join(thread, NULL), 0);
     *ret_done = atomic_load(&x.done);
     pv_xfer_done(&x);
+    close(node.want);
+    close(node.stop);
     return x.why;
 }
 

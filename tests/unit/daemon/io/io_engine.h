@@ -67,7 +67,7 @@ struct pv_engine {
     struct pv_addr punt_from;
     uint16_t punt_sock;
     struct pv_hardnat_op sock_op;
-    unsigned passed; /* descriptors of clients */
+    uint16_t app_port; /* where somebody connected to the program */
     bool has_sock_op;
     uint16_t opened_port;
     int client;          /* the test's own socket */
@@ -196,8 +196,8 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     if (e->started == 0)
         e->started = now;
     if (now - e->started >= PV_S(20))
-        fail_msg("stage %u: in %zu, out %zu, %d; %u files, %zu", e->stage, e->streams[0].in_len,
-                 e->streams[0].out_len, e->streams[0].closed, e->passed, e->got_len);
+        fail_msg("stage %u: in %zu, out %zu, %d; %zu", e->stage, e->streams[0].in_len,
+                 e->streams[0].out_len, e->streams[0].closed, e->got_len);
     if (e->step(e, now)) {
         e->next = PV_NEVER;
         raise(SIGTERM);

@@ -120,14 +120,14 @@ static int app_start(void *ctx, struct pv_io *io)
 {
     return PV_OK;
 }
-static void app_order(void *ctx, const void *order, pv_ns now)
+static void app_accepted(void *ctx, uint16_t port, const struct pv_addr *remote, int fd, pv_ns now)
 {
-}
-static void app_passed(void *ctx, uint32_t sid, int fd, pv_ns now)
-{
-    struct pv_source_info info;
-    world->engine.passed += pv_source_take(fd, &info);
+    world->engine.app_port = port;
     close(fd);
+}
+static void app_connected(void *ctx, uint32_t sid, int status, int fd, pv_ns now)
+{
+    assert_int_equal(fd, -1); /* no test connects */
 }
 static pv_ns app_timeout(void *ctx, pv_ns now)
 {
@@ -141,8 +141,8 @@ static const struct pv_io_app no_app = {.part = &app_part,
                                         .ports = {2047, 2048},
                                         .names = {"chat", "file"},
                                         .start = app_start,
-                                        .order = app_order,
-                                        .passed = app_passed,
+                                        .accepted = app_accepted,
+                                        .connected = app_connected,
                                         .timeout = app_timeout,
                                         .end = app_end};
 
