@@ -1,4 +1,4 @@
-# The Debian packages that scripts/package makes: p2pvpn, p2pvpn-coordinator, p2pvpn-coordinator-postgres, and a package
+# The Debian packages that scripts/package makes: p2pvpn, p2pvpn-chat, p2pvpn-coordinator, p2pvpn-coordinator-postgres, and a package
 # of debug symbols for each. PV_SUITE is the suite they are for ("deb12", "deb13"): it ends their version, so that a
 # machine that is upgraded to the next suite takes that one's.
 set(PV_SUITE "" CACHE STRING "Debian suite of the packages: the end of their version")
@@ -7,7 +7,7 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION}${PV_BUILD})
 set(CPACK_PACKAGE_CONTACT "p2pvpn maintainers <maintainers@p2pvpn.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
-set(CPACK_COMPONENTS_ALL node coordinator postgres)
+set(CPACK_COMPONENTS_ALL node chat coordinator postgres)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
     WORLD_READ WORLD_EXECUTE)
@@ -65,11 +65,17 @@ endmacro()
 file(STRINGS ${MINIUPNPC_INCLUDEDIR}/miniupnpc/miniupnpc.h upnp_api REGEX "define MINIUPNPC_API_VERSION")
 string(REGEX MATCH "[0-9]+$" upnp_api "${upnp_api}")
 pv_package(node p2pvpn "iproute2, passwd"
-    "peer-to-peer virtual LAN with chat and files, by direct encrypted paths"
-    "p2pvpnd gives this machine an address in a private network, finds direct paths\n\
-to the other members through the NATs between them, and keeps their messages\n\
-and files. p2pvpnctl manages it. Installing starts and joins nothing."
-    "nftables, libminiupnpc${upnp_api}, libqrencode4")
+    "peer-to-peer virtual LAN, by direct encrypted paths"
+    "p2pvpnd gives this machine an address in a private network, and finds direct paths\n\
+to the other members through the NATs between them. p2pvpnctl manages it. The\n\
+package p2pvpn-chat adds messages, rooms and files. Installing starts and joins\n\
+nothing."
+    "nftables, libminiupnpc${upnp_api}, libqrencode4, p2pvpn-chat")
+# Both programs speak a language that has no versions (chat/nodewire.h).
+pv_package(chat p2pvpn-chat "p2pvpn (= ${CPACK_PACKAGE_VERSION}-1${PV_SUITE}), passwd"
+    "messages, rooms and files between the members of a p2pvpn network"
+    "p2pvpn-chatd runs beside p2pvpnd, as a user of its own. It keeps messages for\n\
+members that are away, and takes files that people send each other.")
 pv_package(coordinator p2pvpn-coordinator "passwd"
     "meeting point and relay of p2pvpn networks"
     "One server with a public address on which nodes of p2pvpn networks meet; it is\n\
