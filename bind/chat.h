@@ -23,7 +23,7 @@ struct pv_bind_chat_config {
 
 /* An order of the part to the shell (PV_ORDER_PART). */
 struct pv_bind_order {
-    struct pv_chatjob *job;         /* for the store; the taker's. NULL: it is a file's */
+    struct pv_chatop *job;          /* for the store; the taker's. NULL: it is a file's */
     const struct pv_files_op *file; /* until the next call into the engine */
 };
 

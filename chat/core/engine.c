@@ -118,7 +118,7 @@ static void catch_up(struct pv_chat *c, const struct pv_chatpart_slot *slot, pv_
     }
 }
 
-static int make_parts(struct engine *e, bool waits, const struct pv_chatjob_result *values,
+static int make_parts(struct engine *e, bool waits, const struct pv_chatop_result *values,
                       pv_ns now)
 {
     const struct pv_chatpart_config cfg = {.auto_accept = e->auto_accept,
@@ -146,7 +146,7 @@ static int make_parts(struct engine *e, bool waits, const struct pv_chatjob_resu
 static void take_values(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct engine *e = wait->self;
-    const struct pv_chatjob_result *values = pv_chatjob_result_of(result);
+    const struct pv_chatop_result *values = pv_chatop_result_of(result);
     int r = result->status != PV_OK ? result->status : PV_ERR_NOMEM;
     e->asks = false;
     e->ask_at = now + VALUES_AGAIN;
@@ -161,7 +161,7 @@ static void take_values(struct pv_chatwait *wait, struct pv_chatqueue_result *re
 static void ask_for_values(struct engine *e, pv_ns now)
 {
     e->asks =
-        pv_chatqueue_submit(&e->chat.jobs, pv_chatjob_new(PV_CHATJOB_VALUES), take_values, e, 0);
+        pv_chatqueue_submit(&e->chat.jobs, pv_chatop_new(PV_CHATOP_VALUES), take_values, e, 0);
     e->ask_at = now + VALUES_AGAIN;
 }
 
@@ -554,7 +554,7 @@ int pv_chat_next_look(struct pv_chat *c, uint32_t *ret_sid)
 
 /* --- the store ----------------------------------------------------------------------------- */
 
-int pv_chat_next_job(struct pv_chat *c, struct pv_chatjob **ret_job)
+int pv_chat_next_job(struct pv_chat *c, struct pv_chatop **ret_job)
 {
     return pv_chatqueue_poll(&c->jobs, ret_job);
 }

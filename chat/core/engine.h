@@ -80,6 +80,6 @@ PV_MUST_CHECK int pv_chat_next_look(struct pv_chat *c, uint32_t *ret_sid);
 /* --- the store ----------------------------------------------------------------------------- */
 
 /* The next job for the store; its taker frees it. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chat_next_job(struct pv_chat *c, struct pv_chatjob **ret_job);
+PV_MUST_CHECK int pv_chat_next_job(struct pv_chat *c, struct pv_chatop **ret_job);
 /* Takes what the result owns. */
 void pv_chat_handle_result(struct pv_chat *c, struct pv_chatqueue_result *result, pv_ns now);

@@ -305,21 +305,21 @@ void pv_chatshell_passed(struct pv_chatshell *files, uint32_t sid, int fd, pv_ns
 
 /* A job on its way. */
 struct work {
-    struct pv_chatjob *job; /* owned */
+    struct pv_chatop *job; /* owned */
     struct pv_chatqueue_result result;
 };
 
 static void free_work(struct work *w)
 {
     pv_chatqueue_result_done(&w->result);
-    pv_chatjob_free(w->job);
+    pv_chatop_free(w->job);
     free(w);
 }
 
 /* All jobs that wait are one transaction. */
 static void run_store(void *ctx, void *const *items, size_t n)
 {
-    struct pv_chatjob *jobs[PV_CHATSTORE_BATCH] = {NULL};
+    struct pv_chatop *jobs[PV_CHATSTORE_BATCH] = {NULL};
     struct pv_chatqueue_result results[PV_CHATSTORE_BATCH];
     _Static_assert((int)PV_CHATSTORE_BATCH >= (int)PV_WORKER_MAX_BATCH, "all of a call fit");
     for (size_t i = 0; i < n; i++)
@@ -340,7 +340,7 @@ static void on_stored(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-void pv_chatshell_job(struct pv_chatshell *files, struct pv_chatjob *job, pv_ns now)
+void pv_chatshell_job(struct pv_chatshell *files, struct pv_chatop *job, pv_ns now)
 {
     struct work *w = calloc(1, sizeof(*w));
     int r = w == NULL ? PV_ERR_NOMEM : PV_OK;
@@ -354,7 +354,7 @@ void pv_chatshell_job(struct pv_chatshell *files, struct pv_chatjob *job, pv_ns 
     struct pv_chatqueue_result result = {.id = job->number, .status = r};
     snprintf(result.error, sizeof(result.error), "start a job: %s", pv_strstatus(r));
     files->cfg.host.result(files->cfg.host.host, &result, now);
-    pv_chatjob_free(job);
+    pv_chatop_free(job);
     free(w);
 }
 

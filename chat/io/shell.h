@@ -43,7 +43,7 @@ struct pv_chatshell_config {
 PV_MUST_CHECK int pv_chatshell_new(struct pv_chatshell **ret_shell,
                                    const struct pv_chatshell_config *cfg);
 /* Takes the job; its result comes later, or, when no thread takes it, at once. */
-void pv_chatshell_job(struct pv_chatshell *shell, struct pv_chatjob *job, pv_ns now);
+void pv_chatshell_job(struct pv_chatshell *shell, struct pv_chatop *job, pv_ns now);
 /* Starts, cancels or answers a transfer, or does what else chat wants of files. */
 void pv_chatshell_file(struct pv_chatshell *shell, const struct pv_files_op *op, pv_ns now);
 /* A control client passed a descriptor with its next request: fd, taken. */

@@ -528,7 +528,7 @@ static bool carry_ctl(struct life *l, pv_ns now)
 static bool carry(struct life *l, pv_ns now)
 {
     const struct pv_files_op *op;
-    struct pv_chatjob *job;
+    struct pv_chatop *job;
     uint32_t sid;
     bool did = false;
     struct pv_chat *chat = chat_at(l, now);

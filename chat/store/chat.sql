@@ -100,7 +100,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS room_said ON room_text (room, said) WHERE said
 
 -- What each author has stored in each conversation; the row of two empty keys is the sum of
 -- everything. Triggers keep it, so that no way to store or delete a message can forget it. A
--- message has the bytes of its text and 512 more: PV_CHATJOB_ROW_BYTES.
+-- message has the bytes of its text and 512 more: PV_CHATOP_ROW_BYTES.
 CREATE TABLE IF NOT EXISTS chat_usage (
     author BLOB NOT NULL,
     peer BLOB NOT NULL,

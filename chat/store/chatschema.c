@@ -2,11 +2,11 @@
 /* chatschema.c - runs chat.sql. */
 #include "chat/store/chatschema.h"
 
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/store/chat.sql.h"
 #include "sys/file/sqlquery.h"
 
-_Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in their text");
+_Static_assert(PV_CHATOP_ROW_BYTES == 512, "the triggers have the number in their text");
 
 int pv_chat_schema(sqlite3 *db)
 {

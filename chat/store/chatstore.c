@@ -91,7 +91,7 @@ static void open_file(struct pv_chatstore *s)
 /* The jobs of one call. */
 struct batch {
     struct pv_chatstore *store;
-    struct pv_chatjob *const *jobs;
+    struct pv_chatop *const *jobs;
     struct pv_chatqueue_result *results;
 };
 
@@ -104,13 +104,13 @@ static int run_job(void *ctx, size_t i)
     sqlite3 *db = s->t.db;
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t now_s = 0;
-    struct pv_chatjob *chat = b->jobs[i];
-    int r = chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(db, wall_s) : PV_OK;
+    struct pv_chatop *chat = b->jobs[i];
+    int r = chat->kind == PV_CHATOP_PURGE ? pv_store_age_look(db, wall_s) : PV_OK;
     if (r == PV_OK)
         r = pv_store_age_now(db, wall_s, &now_s);
     if (r < 0)
         return r;
-    chat->terms = (struct pv_chatjob_terms){
+    chat->terms = (struct pv_chatop_terms){
         .now_s = now_s, .max_bytes = s->max_bytes, .low_disk = pv_disk_is_low(s->dir)};
     return pv_store_chat_run(db, chat, &b->results[i].answer);
 }
@@ -124,7 +124,7 @@ static void drop(void *ctx, size_t i)
 static bool deletes(void *ctx, size_t i, bool *ret_more)
 {
     const struct batch *b = ctx;
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(&b->results[i]);
+    const struct pv_chatop_result *chat = pv_chatop_result_of(&b->results[i]);
     *ret_more = *ret_more || (chat != NULL && chat->more);
     return chat != NULL && chat->n_deleted > 0;
 }
@@ -146,7 +146,7 @@ static void give_up(struct pv_chatstore *s)
     pv_transact_close(&s->t);
 }
 
-static void run_all(struct pv_chatstore *s, struct pv_chatjob *const *jobs,
+static void run_all(struct pv_chatstore *s, struct pv_chatop *const *jobs,
                     struct pv_chatqueue_result *results, size_t n)
 {
     struct pv_transact_result done[PV_CHATSTORE_BATCH];
@@ -160,7 +160,7 @@ static void run_all(struct pv_chatstore *s, struct pv_chatjob *const *jobs,
     }
 }
 
-void pv_chatstore_run(struct pv_chatstore *store, struct pv_chatjob *const *jobs,
+void pv_chatstore_run(struct pv_chatstore *store, struct pv_chatop *const *jobs,
                       struct pv_chatqueue_result *results, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -31,9 +31,9 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t limit_of(const struct pv_chatjob_terms *terms)
+static uint64_t limit_of(const struct pv_chatop_terms *terms)
 {
-    return terms->max_bytes == 0 ? PV_CHATJOB_MAX_TOTAL : terms->max_bytes;
+    return terms->max_bytes == 0 ? PV_CHATOP_MAX_TOTAL : terms->max_bytes;
 }
 
 /* Texts of others in all rooms: they may have to stay for members that lack them, so they have
@@ -47,7 +47,7 @@ static int rooms_sum(sqlite3 *db, uint64_t *ret_bytes)
 
 /* Several budgets at once: each protects something else, so what is left is the least of them. */
 int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t *author,
-                         const struct pv_chatjob_terms *terms, struct pv_store_budget *ret_budget)
+                         const struct pv_chatop_terms *terms, struct pv_store_budget *ret_budget)
 {
     const uint64_t max = limit_of(terms);
     struct pv_store_budget b = {.low_disk = terms->low_disk};
@@ -60,10 +60,10 @@ int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t
     pv_bind_blob(&q, conversation, PV_SIGN_PK_LEN);
     pv_bind_blob(&q, author, PV_SIGN_PK_LEN);
     if (pv_query_next(&q)) {
-        b.bytes = left_of(max / PV_CHATJOB_SENDER_SHARE, pv_column_u64(&q, 0));
-        b.bytes = least(b.bytes, left_of(PV_CHATJOB_MAX_DAY_BYTES, pv_column_u64(&q, 1)));
-        b.messages = left_of(PV_CHATJOB_MAX_UNREAD, pv_column_u64(&q, 2));
-        b.bytes = least(b.bytes, left_of(PV_CHATJOB_MAX_UNREAD_BYTES, pv_column_u64(&q, 3)));
+        b.bytes = left_of(max / PV_CHATOP_SENDER_SHARE, pv_column_u64(&q, 0));
+        b.bytes = least(b.bytes, left_of(PV_CHATOP_MAX_DAY_BYTES, pv_column_u64(&q, 1)));
+        b.messages = left_of(PV_CHATOP_MAX_UNREAD, pv_column_u64(&q, 2));
+        b.bytes = least(b.bytes, left_of(PV_CHATOP_MAX_UNREAD_BYTES, pv_column_u64(&q, 3)));
         b.bytes = least(b.bytes, left_of(max, pv_column_u64(&q, 4)));
     }
     int r = pv_query_end(&q);
@@ -80,7 +80,7 @@ int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t
 
 enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t text_len)
 {
-    uint64_t size = text_len + PV_CHATJOB_ROW_BYTES;
+    uint64_t size = text_len + PV_CHATOP_ROW_BYTES;
     if (budget->low_disk)
         return PV_CHAT_LATER_DISK;
     if (budget->messages == 0 || budget->bytes < size)
@@ -103,7 +103,7 @@ int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted)
     return r;
 }
 
-int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+int pv_store_mute(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         job->mute ? pv_query(db, "INSERT OR IGNORE INTO chat_muted (peer, name) VALUES (?, ?)")
@@ -116,13 +116,13 @@ int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return r;
 }
 
-int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+int pv_store_muted(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
-    res->backlog = calloc(PV_CHATJOB_MAX_LIST, sizeof(*res->backlog));
+    res->backlog = calloc(PV_CHATOP_MAX_LIST, sizeof(*res->backlog));
     if (res->backlog == NULL)
         return PV_ERR_NOMEM;
     struct pv_query q = pv_query(db, "SELECT peer, name FROM chat_muted ORDER BY name LIMIT ?");
-    pv_bind_u64(&q, PV_CHATJOB_MAX_LIST);
+    pv_bind_u64(&q, PV_CHATOP_MAX_LIST);
     int r = PV_OK;
     while (r == PV_OK && pv_query_next(&q)) {
         struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
@@ -144,7 +144,7 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 
 /* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as
  * it may, there may be more, which the next job takes. */
-static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_result *res)
+static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatop_result *res)
 {
     sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);
     int r = pv_query_run(q);
@@ -155,9 +155,9 @@ static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_resul
 }
 
 /* Messages deleted long ago cannot come again. */
-static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
+static int forget_gone(sqlite3 *db, const struct pv_chatop_terms *terms)
 {
-    const uint64_t age = (uint64_t)PV_CHATJOB_GONE_DAYS * DAY_S;
+    const uint64_t age = (uint64_t)PV_CHATOP_GONE_DAYS * DAY_S;
     struct pv_query q =
         pv_query(db, "DELETE FROM chat_gone WHERE arrived_s < max(?, coalesce((SELECT arrived_s"
                      " FROM chat_gone ORDER BY arrived_s DESC LIMIT 1 OFFSET ?), 0))");
@@ -168,7 +168,7 @@ static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
 
 /* A statement about what CLEAR is about, of everybody or of one conversation (?1): two texts, for
  * SQLite would read all of the history for "everybody or this one". */
-static struct pv_query clear_query(sqlite3 *db, const struct pv_chatjob *job, const char *all,
+static struct pv_query clear_query(sqlite3 *db, const struct pv_chatop *job, const char *all,
                                    const char *one)
 {
     struct pv_query q = pv_query(db, job->all_peers ? all : one);
@@ -185,14 +185,14 @@ static struct pv_query clear_query(sqlite3 *db, const struct pv_chatjob *job, co
     "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
     " AND author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN what " ORDER BY n LIMIT ?)"
 
-static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int clear_foreign(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         clear_query(db, job, CLEAR_FOREIGN(ALL, NO_WAITING),
                     job->gone ? CLEAR_FOREIGN(ONE, "") : CLEAR_FOREIGN(ONE, NO_WAITING));
     pv_bind_blob(&q, job->network, sizeof(job->network));
-    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
-    int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
+    int r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     if (r < 0 || sqlite3_changes(db) == 0)
         return r;
     q = pv_query(db, "DELETE FROM room_text WHERE room" FOREIGN
@@ -216,12 +216,12 @@ static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_ch
     " AND author IS NOT NULL AND hidden = 0" what " ORDER BY n LIMIT ?)"
 
 /* The texts of rooms that CLEAR is about. */
-static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int hide_texts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q = clear_query(db, job, HIDE(ALL, NO_WAITING),
                                     job->gone ? HIDE(ONE, "") : HIDE(ONE, NO_WAITING));
-    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
-    return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
+    return delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
 }
 
 #define CLEAR(whose, what)                                                                      \
@@ -230,13 +230,13 @@ static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
 
 /* One kind after the other: a search that finds nothing reads all there is, so it is done once and
  * not with each page. */
-int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+int pv_store_clear(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         clear_query(db, job, CLEAR(ALL, DELETABLE),
                     job->gone ? CLEAR(ONE, "author IS NULL") : CLEAR(ONE, DELETABLE));
-    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
-    int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
+    int r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     if (r == PV_OK && !res->more)
         r = clear_foreign(db, job, res);
     if (r == PV_OK && !res->more)
@@ -253,7 +253,7 @@ static int read_sum(sqlite3 *db, uint64_t *ret_bytes)
 }
 
 /* Deletes the oldest messages, read or unread ones, until that many bytes are gone. */
-static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatjob_result *res)
+static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatop_result *res)
 {
     /* The sum runs over the oldest rows only: the limit stands inside. */
     struct pv_query q = pv_query(
@@ -262,12 +262,12 @@ static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatjob
             " AS size FROM chat_message WHERE " DELETABLE
             " AND (outgoing = 0 AND state = 3) = ?1 ORDER BY n LIMIT ?2)) WHERE before < ?3)");
     pv_bind_u64(&q, unread);
-    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+    pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
     pv_bind_u64(&q, bytes);
-    return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    return delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
 }
 
-int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+int pv_store_purge(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     const uint64_t max = limit_of(&job->terms);
     uint64_t sum = 0;
@@ -280,8 +280,8 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
                 " AND arrived_s < ?1"
                 " ORDER BY n LIMIT ?2)");
         pv_bind_u64(&q, job->terms.now_s - job->keep_s);
-        pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
-        r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+        pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
+        r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     }
     if (r == PV_OK)
         r = read_sum(db, &sum);
@@ -297,7 +297,7 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 }
 
 /* By how many bytes rooms are above what they may have; a tenth more than is needed goes. */
-static int rooms_over(sqlite3 *db, const struct pv_chatjob_terms *terms, uint64_t *ret_bytes)
+static int rooms_over(sqlite3 *db, const struct pv_chatop_terms *terms, uint64_t *ret_bytes)
 {
     const uint64_t max = limit_of(terms), part = max / 2;
     uint64_t rooms = 0, sum = 0;
@@ -313,7 +313,7 @@ static int rooms_over(sqlite3 *db, const struct pv_chatjob_terms *terms, uint64_
     return r;
 }
 
-int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, bool unread,
+int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatop_terms *terms, bool unread,
                           uint64_t *ret_through)
 {
     uint64_t over = 0;

@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 
 /* The room that one author still has in one conversation. */
 struct pv_store_budget {
@@ -19,7 +19,7 @@ struct pv_store_budget {
 /* conversation, author: 32 bytes each, the same outside rooms; a muted conversation has no unread
  * messages that count. -EIO. */
 PV_MUST_CHECK int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation,
-                                       const uint8_t *author, const struct pv_chatjob_terms *terms,
+                                       const uint8_t *author, const struct pv_chatop_terms *terms,
                                        struct pv_store_budget *ret_budget);
 /* Takes the room for a message of this many bytes from the budget, or says why not. */
 enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t text_len);
@@ -27,19 +27,19 @@ enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t t
 /* Is the conversation muted? -EIO. */
 PV_MUST_CHECK int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted);
 /* The jobs MUTE and MUTED. -EIO, PV_ERR_NOMEM, PV_ERR_MALFORMED (a damaged row). */
-PV_MUST_CHECK int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job,
-                                struct pv_chatjob_result *res);
-PV_MUST_CHECK int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job,
-                                 struct pv_chatjob_result *res);
+PV_MUST_CHECK int pv_store_mute(sqlite3 *db, const struct pv_chatop *job,
+                                struct pv_chatop_result *res);
+PV_MUST_CHECK int pv_store_muted(sqlite3 *db, const struct pv_chatop *job,
+                                 struct pv_chatop_result *res);
 /* The jobs CLEAR and PURGE. -EIO. */
-PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job,
-                                 struct pv_chatjob_result *res);
-PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job,
-                                 struct pv_chatjob_result *res);
+PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatop *job,
+                                 struct pv_chatop_result *res);
+PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatop *job,
+                                 struct pv_chatop_result *res);
 /* Have rooms more than their part, or is everything more than it may be? *ret_through is the row of
  * chat_message up to which texts of rooms have to go then, the oldest first, unread ones only with
  * unread; else 0. -EIO. */
-PV_MUST_CHECK int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms,
+PV_MUST_CHECK int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatop_terms *terms,
                                         bool unread, uint64_t *ret_through);
 
 /* --- age ------------------------------------------------------------------------------------- */

@@ -65,7 +65,7 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
     return PV_OK;
 }
 
-static int append(struct pv_chatjob_result *res, size_t *cap, const struct pv_chat_record *rec)
+static int append(struct pv_chatop_result *res, size_t *cap, const struct pv_chat_record *rec)
 {
     void *msgs = pv_vec_room(res->msgs, res->n_msgs, cap, FIRST_ROWS, sizeof(res->msgs[0]));
     if (msgs == NULL)
@@ -75,14 +75,14 @@ static int append(struct pv_chatjob_result *res, size_t *cap, const struct pv_ch
     return PV_OK;
 }
 
-static uint32_t limit_of(const struct pv_chatjob *job)
+static uint32_t limit_of(const struct pv_chatop *job)
 {
-    return job->limit == 0 || job->limit > PV_CHATJOB_MAX_LIST ? PV_CHATJOB_MAX_LIST : job->limit;
+    return job->limit == 0 || job->limit > PV_CHATOP_MAX_LIST ? PV_CHATOP_MAX_LIST : job->limit;
 }
 
 /* Takes the rows of q (which asks for one more than the limit) into res; ends q. */
-static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text,
-                struct pv_chatjob_result *res)
+static int list(struct pv_query *q, const struct pv_chatop *job, bool with_text,
+                struct pv_chatop_result *res)
 {
     size_t cap = 0, bytes = 0;
     int r = PV_OK;
@@ -94,7 +94,7 @@ static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text
         bytes += rec.text == NULL ? 0 : strlen(rec.text);
         /* The row beyond the limit is read only to know that it exists. */
         res->more =
-            res->n_msgs == limit_of(job) || (bytes > PV_CHATJOB_MAX_BYTES && res->n_msgs > 0);
+            res->n_msgs == limit_of(job) || (bytes > PV_CHATOP_MAX_BYTES && res->n_msgs > 0);
         if (!res->more)
             r = append(res, &cap, &rec);
         if (res->more || r < 0) {
@@ -133,7 +133,7 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t now_s, b
 }
 
 /* Room in the result for the messages of the job. */
-static int prepare_copies(const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int prepare_copies(const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     if (job->n_msgs == 0)
         return PV_ERR_MALFORMED;
@@ -141,7 +141,7 @@ static int prepare_copies(const struct pv_chatjob *job, struct pv_chatjob_result
     return res->msgs == NULL ? PV_ERR_NOMEM : PV_OK;
 }
 
-static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_record *m)
+static int result_copy(struct pv_chatop_result *res, const struct pv_chat_record *m)
 {
     int r = pv_chat_record_copy(&res->msgs[res->n_msgs], m);
     if (r == PV_OK)
@@ -153,7 +153,7 @@ static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_recor
 
 /* The message is there already: the answer was lost and the job repeated. PV_ERR_EXISTS: the id is
  * that of another text, which a user must not take for this one. */
-static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
+static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(
         db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 1");
@@ -173,7 +173,7 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
 
 /* In the caller's transaction, so that no seq is given out for a message that is not stored. A job
  * that was repeated finds its message. */
-static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int enqueue(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     uint64_t queued = 0;
     bool is_new = false;
@@ -195,7 +195,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return r;
     /* The limit is for a receiver who never comes back: the disk must not fill with messages to
      * it. */
-    if (queued >= PV_CHATJOB_MAX_QUEUED)
+    if (queued >= PV_CHATOP_MAX_QUEUED)
         return PV_ERR_LIMIT;
 
     /* chat_seq and not MAX(seq): a number must not be given again when its message is gone
@@ -224,7 +224,7 @@ static int is_known(sqlite3 *db, const struct pv_chat_record *m, bool *ret_known
     return pv_query_end(&q);
 }
 
-static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int commit(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_store_budget budget;
     bool muted = false;
@@ -258,7 +258,7 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 
 /* One message of MARK or KEPT. */
 /* States only go forward: an old receipt that comes late changes nothing. */
-static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id,
+static int mark_one(sqlite3 *db, const struct pv_chatop *job, const uint8_t *id,
                     enum pv_chat_state state, bool *ret_changed)
 {
     struct pv_query q =
@@ -283,8 +283,8 @@ static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id
     return pv_query_run(&q);
 }
 
-static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state state,
-                struct pv_chatjob_result *res)
+static int mark(sqlite3 *db, const struct pv_chatop *job, enum pv_chat_state state,
+                struct pv_chatop_result *res)
 {
     size_t cap = 0;
     int r = PV_OK;
@@ -302,7 +302,7 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state st
 }
 
 /* The other side told that these messages got that far. */
-static int mark_as_told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int mark_as_told(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     /* The state comes from another node: anything outside this range would break the states
      * above. */
@@ -311,7 +311,7 @@ static int mark_as_told(sqlite3 *db, const struct pv_chatjob *job, struct pv_cha
     return mark(db, job, job->state, res);
 }
 
-static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int seen(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     /* Plain text (seq 0) and texts in rooms have nobody who waits for a receipt. */
     struct pv_query q =
@@ -324,7 +324,7 @@ static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     return r;
 }
 
-static int told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int told(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     for (size_t i = 0; i < job->n_ids; i++) {
         struct pv_query q = pv_query(
@@ -338,7 +338,7 @@ static int told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     return PV_OK;
 }
 
-static int outbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int outbox(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
@@ -349,7 +349,7 @@ static int outbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return list(&q, job, true, res);
 }
 
-static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int owed(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
                                      " AND owed = 1 ORDER BY n LIMIT ?");
@@ -358,7 +358,7 @@ static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     return list(&q, job, false, res);
 }
 
-static int uncopied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int uncopied(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(
         db, "SELECT " COLUMNS " FROM chat_message AS m"
@@ -371,7 +371,7 @@ static int uncopied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob
 }
 
 /* A message that was delivered meanwhile needs no note. */
-static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int copied(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
@@ -399,7 +399,7 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 #define GIVEN_PLACE "SELECT n FROM chat_message WHERE n = ?7 AND id = ?5 AND outgoing = 0"
 
 /* The place of the message at which the next list goes on. */
-static int find_upto(sqlite3 *db, const struct pv_chat_record *msg, struct pv_chatjob_result *res)
+static int find_upto(sqlite3 *db, const struct pv_chat_record *msg, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT n FROM chat_message WHERE peer = ? AND id = ? AND outgoing = ?");
@@ -409,7 +409,7 @@ static int find_upto(sqlite3 *db, const struct pv_chat_record *msg, struct pv_ch
     return pv_query_u64(&q, &res->upto);
 }
 
-static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int inbox(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message"
@@ -431,8 +431,8 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     /* The messages are marked in the transaction that reads them: none that comes in between is
      * marked unseen. */
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
-        struct pv_chatjob one = {.kind = PV_CHATJOB_SEEN};
-        struct pv_chatjob_result unused = {0};
+        struct pv_chatop one = {.kind = PV_CHATOP_SEEN};
+        struct pv_chatop_result unused = {0};
         memcpy(one.peer, res->msgs[i].peer, sizeof(one.peer));
         memcpy(one.id, res->msgs[i].id, sizeof(one.id));
         r = seen(db, &one, &unused);
@@ -440,7 +440,7 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     return r;
 }
 
-static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int history(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     const char *sql =
         /* The newest rows are the wanted ones, so the query goes backwards. */
@@ -475,7 +475,7 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     return r == PV_OK && job->all_peers && res->n_msgs > 0 ? find_upto(db, &res->msgs[0], res) : r;
 }
 
-static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
+static int backlog(sqlite3 *db, struct pv_chatop_result *res)
 {
     /* Two lists and no OR, for which SQLite would read all of the history: each has its index. */
     struct pv_query q = pv_query(
@@ -485,7 +485,7 @@ static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
             " WHERE outgoing = 1 AND state = 0 AND author IS NULL"
             " UNION ALL SELECT peer, 0, 1 FROM chat_message WHERE owed = 1) AS m"
             " GROUP BY m.peer LIMIT ?");
-    pv_bind_u64(&q, PV_CHATJOB_MAX_PEERS);
+    pv_bind_u64(&q, PV_CHATOP_MAX_PEERS);
     int r = PV_OK;
     while (r == PV_OK && pv_query_next(&q)) {
         struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
@@ -504,31 +504,31 @@ static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
     return r < 0 ? r : end;
 }
 
-static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int counts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
     int r = pv_query_u64(&q, &res->unread);
     if (r < 0)
         return r;
-    res->backlog = calloc(PV_CHATJOB_MAX_PEERS, sizeof(*res->backlog));
+    res->backlog = calloc(PV_CHATOP_MAX_PEERS, sizeof(*res->backlog));
     return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
 }
 
-static int recopy(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int recopy(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "DELETE FROM chat_kept");
     int r = pv_query_run(&q);
     return r < 0 ? r : counts(db, job, res);
 }
 
-static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int room(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     return job->room == NULL ? PV_ERR_MALFORMED
                              : pv_store_room_run(db, job->room, &job->terms, res);
 }
 
-static int put(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int put(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "INSERT OR REPLACE INTO chat_value(name, value) VALUES(?1, ?2)");
@@ -538,22 +538,22 @@ static int put(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_resu
 }
 
 /* Names that no part reads any longer are passed over there. */
-static int values(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int values(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT name, value FROM chat_value ORDER BY name");
     size_t cap = 0;
     int r = PV_OK;
     while (r == PV_OK && pv_query_next(&q)) {
-        struct pv_chatjob_value *list =
+        struct pv_chatop_value *list =
             pv_vec_room(res->values, res->n_values, &cap, 8, sizeof(*list));
         const size_t len = (size_t)sqlite3_column_bytes(q.stmt, 1);
-        if (list == NULL || len > PV_CHATJOB_MAX_VALUE) {
+        if (list == NULL || len > PV_CHATOP_MAX_VALUE) {
             r = list == NULL ? PV_ERR_NOMEM : PV_ERR_LIMIT;
             break;
         }
         res->values = list;
-        struct pv_chatjob_value *v = &list[res->n_values];
-        *v = (struct pv_chatjob_value){.len = len, .bytes = malloc(len + 1)};
+        struct pv_chatop_value *v = &list[res->n_values];
+        *v = (struct pv_chatop_value){.len = len, .bytes = malloc(len + 1)};
         pv_column_text(&q, 0, v->name, sizeof(v->name));
         if (v->bytes == NULL) {
             r = PV_ERR_NOMEM;
@@ -568,33 +568,33 @@ static int values(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 }
 
 /* The functions that serve each kind of job. */
-static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
-                                               struct pv_chatjob_result *res) = {
-    [PV_CHATJOB_ENQUEUE] = enqueue,
-    [PV_CHATJOB_COMMIT] = commit,
-    [PV_CHATJOB_MARK] = mark_as_told,
-    [PV_CHATJOB_OUTBOX] = outbox,
-    [PV_CHATJOB_INBOX] = inbox,
-    [PV_CHATJOB_SEEN] = seen,
-    [PV_CHATJOB_OWED] = owed,
-    [PV_CHATJOB_TOLD] = told,
-    [PV_CHATJOB_HISTORY] = history,
-    [PV_CHATJOB_UNCOPIED] = uncopied,
-    [PV_CHATJOB_COPIED] = copied,
-    [PV_CHATJOB_RECOPY] = recopy,
-    [PV_CHATJOB_COUNTS] = counts,
-    [PV_CHATJOB_MUTE] = pv_store_mute,
-    [PV_CHATJOB_MUTED] = pv_store_muted,
-    [PV_CHATJOB_CLEAR] = pv_store_clear,
-    [PV_CHATJOB_PURGE] = pv_store_purge,
-    [PV_CHATJOB_PUT] = put,
-    [PV_CHATJOB_VALUES] = values,
-    [PV_CHATJOB_ROOM] = room,
+static int (*const HANDLERS[PV_CHATOP_KINDS])(sqlite3 *db, const struct pv_chatop *job,
+                                              struct pv_chatop_result *res) = {
+    [PV_CHATOP_ENQUEUE] = enqueue,
+    [PV_CHATOP_COMMIT] = commit,
+    [PV_CHATOP_MARK] = mark_as_told,
+    [PV_CHATOP_OUTBOX] = outbox,
+    [PV_CHATOP_INBOX] = inbox,
+    [PV_CHATOP_SEEN] = seen,
+    [PV_CHATOP_OWED] = owed,
+    [PV_CHATOP_TOLD] = told,
+    [PV_CHATOP_HISTORY] = history,
+    [PV_CHATOP_UNCOPIED] = uncopied,
+    [PV_CHATOP_COPIED] = copied,
+    [PV_CHATOP_RECOPY] = recopy,
+    [PV_CHATOP_COUNTS] = counts,
+    [PV_CHATOP_MUTE] = pv_store_mute,
+    [PV_CHATOP_MUTED] = pv_store_muted,
+    [PV_CHATOP_CLEAR] = pv_store_clear,
+    [PV_CHATOP_PURGE] = pv_store_purge,
+    [PV_CHATOP_PUT] = put,
+    [PV_CHATOP_VALUES] = values,
+    [PV_CHATOP_ROOM] = room,
 };
 
-bool pv_store_chat_serves(enum pv_chatjob_kind kind)
+bool pv_store_chat_serves(enum pv_chatop_kind kind)
 {
-    return kind < PV_CHATJOB_KINDS && HANDLERS[kind] != NULL;
+    return kind < PV_CHATOP_KINDS && HANDLERS[kind] != NULL;
 }
 
 /* Is this conversation meant? */
@@ -610,7 +610,7 @@ static bool is_meant(const struct pv_chat_record *rec, const char *word)
 
 /* The side of a conversation may have had several names. All messages are looked at: words that
  * this machine's network does not know are rare. */
-static int find_conversation(sqlite3 *db, const char *word, struct pv_chatjob *found,
+static int find_conversation(sqlite3 *db, const char *word, struct pv_chatop *found,
                              bool *ret_is_there)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS ", MAX(n) AS newest FROM chat_message"
@@ -628,9 +628,9 @@ static int find_conversation(sqlite3 *db, const char *word, struct pv_chatjob *f
 }
 
 /* Without a conversation of its word there is nothing to do. */
-static int run_sought(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int run_sought(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
 {
-    struct pv_chatjob found = *job;
+    struct pv_chatop found = *job;
     bool is_there;
     int r = find_conversation(db, job->word, &found, &is_there);
     if (r == PV_OK && !is_there)
@@ -641,9 +641,9 @@ static int run_sought(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
     return HANDLERS[job->kind](db, &found, res);
 }
 
-int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
+int pv_store_chat_run(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result **ret)
 {
-    struct pv_chatjob_result *res = calloc(1, sizeof(*res));
+    struct pv_chatop_result *res = calloc(1, sizeof(*res));
     if (res == NULL)
         return PV_ERR_NOMEM;
     memcpy(res->peer, job->peer, sizeof(res->peer));
@@ -652,7 +652,7 @@ int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
                                              : HANDLERS[job->kind](db, job, res);
     /* The result is the caller's only when the job succeeded. */
     if (r < 0)
-        pv_chatjob_result_free(res);
+        pv_chatop_result_free(res);
     else
         *ret = res;
     return r;

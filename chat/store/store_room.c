@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/vec.h"
-#include "chat/core/base/roomjob.h"
+#include "chat/core/base/roomop.h"
 #include "chat/store/store_budget.h"
 #include "sys/file/sqlquery.h"
 
@@ -23,7 +23,7 @@ static void bind_author(struct pv_query *q, const uint8_t *author)
 
 /* --- LOAD ---------------------------------------------------------------------------------- */
 
-static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
+static int load_records(sqlite3 *db, struct pv_roomop_room *room)
 {
     struct pv_query q = pv_query(db, "SELECT raw FROM room_record WHERE room = ? ORDER BY n");
     int r = PV_OK;
@@ -50,7 +50,7 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
     return r < 0 ? r : end;
 }
 
-static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
+static int load_logs(sqlite3 *db, struct pv_roomop_room *room)
 {
     /* A node that gave its place to another has its log all the same, should it come back. Named
      * are the signer of type 1 and who type 2 invites (PROTOCOL-PEERS.md "Rooms"). */
@@ -73,7 +73,7 @@ static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
     return pv_query_end(&q);
 }
 
-static int load(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_result *out)
+static int load(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop_result *out)
 {
     struct pv_query q = pv_query(db, "SELECT id FROM room WHERE network = ?");
     pv_bind_blob(&q, job->network, sizeof(job->network));
@@ -98,7 +98,7 @@ static int load(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_res
 
 /* --- KEEP ---------------------------------------------------------------------------------- */
 
-static int keep_record(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_raw *raw)
+static int keep_record(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_raw *raw)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     struct pv_query q;
@@ -121,7 +121,7 @@ static int keep_record(sqlite3 *db, const struct pv_roomjob *job, const struct p
     return pv_query_run(&q);
 }
 
-static int keep(sqlite3 *db, const struct pv_roomjob *job)
+static int keep(sqlite3 *db, const struct pv_roomop *job)
 {
     struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO room (id, network) VALUES (?, ?)");
     bind_room(&q, job->room);
@@ -150,7 +150,7 @@ static int keep(sqlite3 *db, const struct pv_roomjob *job)
 /* --- TAKE ---------------------------------------------------------------------------------- */
 
 /* Moves the end of the author's log from seq - 1 to seq, or over those that are done without. */
-static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
+static int advance(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
                    bool *ret_next)
 {
     const char *sql =
@@ -173,7 +173,7 @@ static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_ro
 
 /* The text is a message like any other, in the conversation of the room's key; the signature, which
  * only rooms need, lies beside it. */
-static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
+static int take_message(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
                         uint64_t now_s, bool muted)
 {
     uint8_t key[PV_SIGN_PK_LEN];
@@ -208,8 +208,8 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     return pv_query_run(&q);
 }
 
-static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t, bool muted,
-                      struct pv_chatjob_result *res)
+static int tell_taken(const struct pv_roomop *job, const struct pv_room_text *t, bool muted,
+                      struct pv_chatop_result *res)
 {
     struct pv_chat_record *m = &res->msgs[res->n_msgs];
     m->text = strdup(t->text);
@@ -229,8 +229,8 @@ static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t
 }
 
 /* May the text be stored? Own ones always: what this node's users write is theirs to decide. */
-static int may_take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
-                    const struct pv_chatjob_terms *terms, enum pv_chat_later *ret_later)
+static int may_take(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
+                    const struct pv_chatop_terms *terms, enum pv_chat_later *ret_later)
 {
     struct pv_store_budget budget;
     uint8_t key[PV_SIGN_PK_LEN];
@@ -244,8 +244,8 @@ static int may_take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_r
     return r;
 }
 
-static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatjob_terms *terms,
-                struct pv_chatjob_result *res)
+static int take(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+                struct pv_chatop_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
     bool room_muted = false;
@@ -280,7 +280,7 @@ static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatj
 /* --- READ ---------------------------------------------------------------------------------- */
 
 /* The row of the first text that is asked for; 0: there is none. */
-static int first_row(sqlite3 *db, const struct pv_roomjob *job, uint64_t *ret_n)
+static int first_row(sqlite3 *db, const struct pv_roomop *job, uint64_t *ret_n)
 {
     uint64_t first = 0;
     int r = PV_OK;
@@ -302,7 +302,7 @@ static int first_row(sqlite3 *db, const struct pv_roomjob *job, uint64_t *ret_n)
     return r;
 }
 
-static bool is_wanted(const struct pv_roomjob *job, const struct pv_room_text *t)
+static bool is_wanted(const struct pv_roomop *job, const struct pv_room_text *t)
 {
     for (size_t i = 0; i < job->n_haves; i++) {
         if (memcmp(job->haves[i].author, t->author, sizeof(t->author)) == 0)
@@ -311,8 +311,7 @@ static bool is_wanted(const struct pv_roomjob *job, const struct pv_room_text *t
     return false;
 }
 
-static int read_rows(struct pv_query *q, const struct pv_roomjob *job,
-                     struct pv_roomjob_result *out)
+static int read_rows(struct pv_query *q, const struct pv_roomop *job, struct pv_roomop_result *out)
 {
     size_t bytes = 0;
     while (out->n_texts < PV_ROOM_FRAME_MAX_RECORDS && pv_query_next(q)) {
@@ -337,7 +336,7 @@ static int read_rows(struct pv_query *q, const struct pv_roomjob *job,
     return PV_OK;
 }
 
-static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_result *out)
+static int read_texts(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop_result *out)
 {
     uint64_t first = 0;
     out->texts = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*out->texts));
@@ -352,7 +351,7 @@ static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomj
     pv_bind_u64(&q, first);
     /* The scan is bounded: rows of texts that nobody asked for would otherwise keep the store
      * busy. */
-    pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
+    pv_bind_u64(&q, PV_ROOMOP_MAX_SCAN);
     r = read_rows(&q, job, out);
     int end = pv_query_end(&q);
     return r < 0 ? r : end;
@@ -361,7 +360,7 @@ static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomj
 /* --- MARK ---------------------------------------------------------------------------------- */
 
 /* All own texts up to a number at once: what one member has of a log, it has from the beginning. */
-static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+static int mark(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
     bool sent = job->state == PV_CHAT_SENT;
@@ -415,7 +414,7 @@ static int get_said(const struct pv_query *q, const uint8_t *room, struct pv_cha
     return m->text == NULL ? PV_ERR_NOMEM : PV_OK;
 }
 
-static int find_said(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+static int find_said(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT m.id, m.peer_name, m.author, m.seq, m.time_ms, m.text,"
@@ -433,33 +432,33 @@ static int find_said(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjo
     return r < 0 ? r : end;
 }
 
-static int drop_texts(sqlite3 *db, const struct pv_roomjob *job,
-                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res);
+static int drop_texts(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+                      struct pv_chatop_result *res);
 
-static int forget_rooms(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res);
+static int forget_rooms(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res);
 
-int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
-                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
+int pv_store_room_run(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+                      struct pv_chatop_result *res)
 {
     res->room = calloc(1, sizeof(*res->room));
     if (res->room == NULL)
         return PV_ERR_NOMEM;
     switch (job->kind) {
-    case PV_ROOMJOB_LOAD:
+    case PV_ROOMOP_LOAD:
         return load(db, job, res->room);
-    case PV_ROOMJOB_KEEP:
+    case PV_ROOMOP_KEEP:
         return keep(db, job);
-    case PV_ROOMJOB_TAKE:
+    case PV_ROOMOP_TAKE:
         return take(db, job, terms, res);
-    case PV_ROOMJOB_READ:
+    case PV_ROOMOP_READ:
         return read_texts(db, job, res->room);
-    case PV_ROOMJOB_MARK:
+    case PV_ROOMOP_MARK:
         return mark(db, job, res);
-    case PV_ROOMJOB_SAID:
+    case PV_ROOMOP_SAID:
         return find_said(db, job, res);
-    case PV_ROOMJOB_DROP:
+    case PV_ROOMOP_DROP:
         return drop_texts(db, job, terms, res);
-    case PV_ROOMJOB_FORGET:
+    case PV_ROOMOP_FORGET:
         return forget_rooms(db, job, res);
     }
     return PV_ERR_MALFORMED;
@@ -476,9 +475,9 @@ enum {
 
 struct drop {
     sqlite3 *db;
-    const struct pv_roomjob *job;
-    const struct pv_chatjob_terms *terms;
-    struct pv_chatjob_result *res;
+    const struct pv_roomop *job;
+    const struct pv_chatop_terms *terms;
+    struct pv_chatop_result *res;
     uint64_t through; /* there is too much: rows up to this one go */
 };
 
@@ -500,9 +499,9 @@ static int hide_old(const struct drop *d)
     pv_room_key(d->job->room, key);
     pv_bind_blob(&q, key, sizeof(key));
     pv_bind_u64(&q, ago(d, d->job->keep_s));
-    pv_bind_u64(&q, PV_ROOMJOB_MAX_DROP);
+    pv_bind_u64(&q, PV_ROOMOP_MAX_DROP);
     int r = pv_query_run(&q);
-    d->res->more = d->res->more || sqlite3_changes(d->db) == PV_ROOMJOB_MAX_DROP;
+    d->res->more = d->res->more || sqlite3_changes(d->db) == PV_ROOMOP_MAX_DROP;
     return r;
 }
 
@@ -520,7 +519,7 @@ static int find_end(const struct drop *d, const struct pv_room_have *have, size_
     pv_bind_blob(&q, d->job->room, sizeof(d->job->room));
     pv_bind_blob(&q, have->author, sizeof(have->author));
     pv_bind_u64(&q, have->seq);
-    pv_bind_u64(&q, ago(d, (uint64_t)PV_ROOMJOB_HOLD_DAYS * DAY_S));
+    pv_bind_u64(&q, ago(d, (uint64_t)PV_ROOMOP_HOLD_DAYS * DAY_S));
     pv_bind_u64(&q, d->through);
     pv_bind_u64(&q, d->job->unread);
     pv_bind_u64(&q, limit);
@@ -561,15 +560,15 @@ static int delete_upto(const struct drop *d, const uint8_t *author, uint64_t end
 }
 
 /* Serves the job into res, of which room is there. -EIO: SQLite's error is in db. */
-static int drop_texts(sqlite3 *db, const struct pv_roomjob *job,
-                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
+static int drop_texts(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+                      struct pv_chatop_result *res)
 {
     struct drop d = {.db = db, .job = job, .terms = terms, .res = res};
     int r = pv_store_rooms_excess(db, terms, job->unread, &d.through);
     if (r == PV_OK)
         r = hide_old(&d);
     for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
-        size_t left = PV_ROOMJOB_MAX_DROP - res->n_deleted, n = 0;
+        size_t left = PV_ROOMOP_MAX_DROP - res->n_deleted, n = 0;
         uint64_t end = 0;
         r = find_end(&d, &job->haves[i], left, &end, &n);
         if (r < 0 || n == 0)
@@ -598,7 +597,7 @@ static int find_page(sqlite3 *db, const uint8_t *key, uint64_t *ret_n)
     struct pv_query q = pv_query(db, "SELECT max(n) FROM (SELECT n FROM chat_message"
                                      " WHERE peer = ? ORDER BY n LIMIT ?)");
     pv_bind_blob(&q, key, PV_SIGN_PK_LEN);
-    pv_bind_u64(&q, PV_ROOMJOB_MAX_DROP);
+    pv_bind_u64(&q, PV_ROOMOP_MAX_DROP);
     return pv_query_u64(&q, ret_n);
 }
 
@@ -616,7 +615,7 @@ static int delete_page(sqlite3 *db, const uint8_t *room, const uint8_t *key, uin
     return pv_query_run(&q);
 }
 
-static int forget_rooms(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+static int forget_rooms(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
 {
     static const char *const tables[] = {
         "DELETE FROM room_text WHERE room = ?", "DELETE FROM room_log WHERE room = ?",
@@ -632,7 +631,7 @@ static int forget_rooms(sqlite3 *db, const struct pv_roomjob *job, struct pv_cha
     res->n_deleted = through > 0 ? (size_t)sqlite3_changes(db) : 0;
     /* Others wait for the store: the rest is another job. The room goes last, so that a restart in
      * between finds it and begins anew. */
-    res->more = res->n_deleted == PV_ROOMJOB_MAX_DROP;
+    res->more = res->n_deleted == PV_ROOMOP_MAX_DROP;
     for (size_t i = 0; r == PV_OK && !res->more && i < PV_ARRAY_LEN(tables); i++) {
         struct pv_query q = pv_query(db, tables[i]);
         pv_bind_blob(&q, job->room, sizeof(job->room));

@@ -111,7 +111,7 @@ void world_settle(struct world_node *n)
     n->settling = true;
     for (bool any = true; any;) {
         uint32_t sid;
-        struct pv_chatjob *job;
+        struct pv_chatop *job;
         const struct pv_files_op *op;
         any = false;
         pv_chat_run(world_chat(n), world.now);
@@ -191,7 +191,7 @@ void world_start(struct world_node *n)
 static void forget_jobs(struct world_node *n)
 {
     for (size_t i = 0; i < n->n_jobs; i++)
-        pv_chatjob_free(n->jobs[i].job);
+        pv_chatop_free(n->jobs[i].job);
     free(n->jobs);
     n->jobs = NULL;
     n->n_jobs = 0;
@@ -401,30 +401,30 @@ const char *world_status(struct world_node *n)
 
 /* --- the store ----------------------------------------------------------------------------- */
 
-static bool only_reads(const struct pv_chatjob *job)
+static bool only_reads(const struct pv_chatop *job)
 {
     switch (job->kind) {
-    case PV_CHATJOB_OUTBOX:
-    case PV_CHATJOB_OWED:
-    case PV_CHATJOB_HISTORY:
-    case PV_CHATJOB_UNCOPIED:
-    case PV_CHATJOB_COUNTS:
-    case PV_CHATJOB_MUTED:
-    case PV_CHATJOB_VALUES:
+    case PV_CHATOP_OUTBOX:
+    case PV_CHATOP_OWED:
+    case PV_CHATOP_HISTORY:
+    case PV_CHATOP_UNCOPIED:
+    case PV_CHATOP_COUNTS:
+    case PV_CHATOP_MUTED:
+    case PV_CHATOP_VALUES:
         return true;
-    case PV_CHATJOB_INBOX:
+    case PV_CHATOP_INBOX:
         return !job->mark_read;
     default:
         return false;
     }
 }
 
-static void do_job(struct world_node *n, struct pv_chatjob *job)
+static void do_job(struct world_node *n, struct pv_chatop *job)
 {
     struct pv_chatqueue_result result = {.id = job->number};
-    job->terms = (struct pv_chatjob_terms){.now_s = wall_us(n) / 1000000,
-                                           .max_bytes = n->max_bytes,
-                                           .low_disk = n->disk == WORLD_DISK_LOW};
+    job->terms = (struct pv_chatop_terms){.now_s = wall_us(n) / 1000000,
+                                          .max_bytes = n->max_bytes,
+                                          .low_disk = n->disk == WORLD_DISK_LOW};
     result.off = n->disk == WORLD_DISK_OFF;
     if (result.off || (n->disk == WORLD_DISK_FULL && !only_reads(job))) {
         result.status = -ENOSPC;
@@ -436,7 +436,7 @@ static void do_job(struct world_node *n, struct pv_chatjob *job)
             snprintf(result.error, sizeof(result.error), "chat.db: refused");
     }
     n->jobs_done++;
-    pv_chatjob_free(job);
+    pv_chatop_free(job);
     pv_chat_handle_result(world_chat(n), &result, world.now);
 }
 
@@ -444,7 +444,7 @@ static bool run_jobs(struct world_node *n)
 {
     if (n->n_jobs == 0 || n->jobs[0].due > world.now || n->disk == WORLD_DISK_HUNG)
         return false;
-    struct pv_chatjob *job = n->jobs[0].job;
+    struct pv_chatop *job = n->jobs[0].job;
     n->n_jobs--;
     memmove(n->jobs, n->jobs + 1, n->n_jobs * sizeof(n->jobs[0]));
     do_job(n, job);

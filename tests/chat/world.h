@@ -31,7 +31,7 @@ enum world_disk {
 };
 
 struct world_job {
-    struct pv_chatjob *job; /* owned */
+    struct pv_chatop *job; /* owned */
     pv_ns due;
 };
 

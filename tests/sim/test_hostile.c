@@ -417,7 +417,7 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
                kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
                (unsigned long long)sent, (unsigned long long)asked);
     sim_must(sim_node_runs(s.victim) && kind == s.said && s.late == 0, why);
-    sim_must(s.n_raw >= 500 && bad != 0 && bad <= PV_CHATJOB_MAX_UNREAD && disk <= MAX_DISK &&
+    sim_must(s.n_raw >= 500 && bad != 0 && bad <= PV_CHATOP_MAX_UNREAD && disk <= MAX_DISK &&
                  memory <= MAX_MEMORY && lines <= MAX_LINES && sent <= 2 * asked,
              why);
     printf("%s\n", why);

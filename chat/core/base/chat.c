@@ -200,12 +200,12 @@ static void value_stored(struct pv_chatwait *wait, struct pv_chatqueue_result *r
 void pv_chat_put_value(struct pv_chat *c, const char *name, struct pv_view value,
                        const struct pv_chat_kept *kept, pv_ns now)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_PUT);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_PUT);
     /* One byte more, for malloc(0) may return NULL, which would look like a lack of memory. */
     if (job != NULL)
         job->value = malloc(value.len + 1);
     if (job == NULL || job->value == NULL) {
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         pv_chat_stored(c, PV_ERR_NOMEM, now);
         return;
     }

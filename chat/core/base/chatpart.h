@@ -15,7 +15,7 @@
 #include "proto/local/remedy.h"
 
 struct pv_chat;
-struct pv_chatjob_value;
+struct pv_chatop_value;
 struct pv_ctlapi_request;
 
 /* The kinds of chat's streams (base/streams.h). */
@@ -42,7 +42,7 @@ struct pv_chat_given {
 struct pv_chatpart_config {
     const struct pv_auto_accept *auto_accept;
     size_t n_auto_accept;
-    const struct pv_chatjob_value *values; /* that parts had kept; of parts that wait for them */
+    const struct pv_chatop_value *values; /* that parts had kept; of parts that wait for them */
     size_t n_values;
 };
 /* The kept value of that name; empty: there is none. Borrowed. */

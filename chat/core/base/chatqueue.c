@@ -7,7 +7,7 @@
 
 void pv_chatqueue_result_done(struct pv_chatqueue_result *result)
 {
-    result->answer = pv_chatjob_result_free(result->answer);
+    result->answer = pv_chatop_result_free(result->answer);
 }
 
 void pv_chatqueue_init(struct pv_chatqueue *q, const struct pv_rng *rng, const struct pv_log *log)
@@ -26,7 +26,7 @@ static void end_wait(struct pv_chatqueue *q, struct pv_chatwait *wait)
 
 static void free_wait(struct pv_chatwait *wait)
 {
-    pv_chatjob_free(wait->job);
+    pv_chatop_free(wait->job);
     free(wait);
 }
 
@@ -41,7 +41,7 @@ void pv_chatqueue_done(struct pv_chatqueue *q)
     pv_heap_done(&q->timers);
 }
 
-void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqueue_done_fn *done,
+void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatop *job, pv_chatqueue_done_fn *done,
                        void *self, pv_ns deadline, size_t size)
 {
     struct pv_chatwait *wait = job == NULL ? NULL : calloc(1, size);
@@ -57,7 +57,7 @@ void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqu
             pv_log(q->log, PV_LOG_ERROR, "what=\"job not queued\" why=\"%s\"",
                    pv_strstatus(status));
         free(wait);
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         return NULL;
     }
     job->number = wait->id;
@@ -70,7 +70,7 @@ void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqu
     return wait;
 }
 
-bool pv_chatqueue_submit(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqueue_done_fn *done,
+bool pv_chatqueue_submit(struct pv_chatqueue *q, struct pv_chatop *job, pv_chatqueue_done_fn *done,
                          void *self, uint64_t tag)
 {
     struct pv_chatwait *wait = pv_chatqueue_add(q, job, done, self, PV_NEVER, sizeof(*wait));
@@ -94,7 +94,7 @@ void pv_chatqueue_forget(struct pv_chatqueue *q, const void *self,
     }
 }
 
-int pv_chatqueue_poll(struct pv_chatqueue *q, struct pv_chatjob **ret_job)
+int pv_chatqueue_poll(struct pv_chatqueue *q, struct pv_chatop **ret_job)
 {
     struct pv_chatwait *wait = q->next;
     if (wait == NULL)

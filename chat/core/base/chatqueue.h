@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/pv.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 
 struct pv_chatwait;
 
@@ -27,14 +27,13 @@ struct pv_chatqueue_result {
     uint64_t id;
     int status;
     char error[PV_CHATQUEUE_ERROR];
-    bool off;                         /* all jobs fail: the database cannot be opened */
-    struct pv_chatjob_result *answer; /* owned; NULL: on failure, or there is none */
+    bool off;                        /* all jobs fail: the database cannot be opened */
+    struct pv_chatop_result *answer; /* owned; NULL: on failure, or there is none */
 };
 /* Frees what a result owns, not the struct itself. */
 void pv_chatqueue_result_done(struct pv_chatqueue_result *result);
 /* The answer in a result, which keeps it. Of NULL, NULL. */
-static inline struct pv_chatjob_result *
-pv_chatjob_result_of(const struct pv_chatqueue_result *result)
+static inline struct pv_chatop_result *pv_chatop_result_of(const struct pv_chatqueue_result *result)
 {
     return result == NULL ? NULL : result->answer;
 }
@@ -49,8 +48,8 @@ typedef void pv_chatqueue_done_fn(struct pv_chatwait *wait, struct pv_chatqueue_
 struct pv_chatwait {
     pv_chatqueue_done_fn *done; /* NULL: nobody is called */
     void *self;
-    uint64_t tag;           /* of self, which reads it in done */
-    struct pv_chatjob *job; /* owned; NULL: the shell has it */
+    uint64_t tag;          /* of self, which reads it in done */
+    struct pv_chatop *job; /* owned; NULL: the shell has it */
     bool late;
     uint64_t id;
     struct pv_heap_node timer;
@@ -73,19 +72,19 @@ void pv_chatqueue_done(struct pv_chatqueue *q);
 /* Queues a job, which is taken in any case; done is called with a wait that has self and tag.
  * False: job is NULL; or, logged, there is no memory, or PV_CHATQUEUE_MAX are under way; nothing
  * will come back. */
-bool pv_chatqueue_submit(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqueue_done_fn *done,
+bool pv_chatqueue_submit(struct pv_chatqueue *q, struct pv_chatop *job, pv_chatqueue_done_fn *done,
                          void *self, uint64_t tag);
 /* The same as submit() with a wait of size bytes, zeroed, that the queue owns: it lives until done
  * has been called with a result. deadline: when it has failed; PV_NEVER. NULL where the other is
  * false. */
-void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatjob *job, pv_chatqueue_done_fn *done,
+void *pv_chatqueue_add(struct pv_chatqueue *q, struct pv_chatop *job, pv_chatqueue_done_fn *done,
                        void *self, pv_ns deadline, size_t size);
 /* Calls self no longer. Its jobs are still done; end, if not NULL, frees what its waits own. */
 void pv_chatqueue_forget(struct pv_chatqueue *q, const void *self,
                          void (*end)(struct pv_chatwait *wait));
 
 /* The next job for the shell, which owns it then. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatqueue_poll(struct pv_chatqueue *q, struct pv_chatjob **ret_job);
+PV_MUST_CHECK int pv_chatqueue_poll(struct pv_chatqueue *q, struct pv_chatop **ret_job);
 /* Calls who waits for it. False: nobody knows the job. */
 bool pv_chatqueue_handle(struct pv_chatqueue *q, struct pv_chatqueue_result *result, pv_ns now);
 void pv_chatqueue_handle_timeout(struct pv_chatqueue *q, pv_ns now);

@@ -386,7 +386,7 @@ static int look_for_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64
                          const struct pv_rooms_say *say, uint64_t wall_ms)
 {
     char *text = strdup(say->text);
-    struct pv_chatjob *job = text == NULL ? NULL : pv_rooms_job_new(rs, PV_ROOMJOB_SAID, room->id);
+    struct pv_chatop *job = text == NULL ? NULL : pv_rooms_job_new(rs, PV_ROOMOP_SAID, room->id);
     if (job != NULL)
         memcpy(job->room->said, say->id, sizeof(job->room->said));
     struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
@@ -418,7 +418,7 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say
 
 void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
                           const struct pv_rooms_job *entry, int status,
-                          const struct pv_chatjob_result *result, pv_ns now)
+                          const struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->wait.tag, .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));

@@ -24,7 +24,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/core/base/chatqueue.h"
 #include "chat/node.h"
 #include "chat/proto/room.h"
@@ -185,7 +185,7 @@ bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **r
                       const uint8_t **ret_room);
 /* Has the store delete what is older than keep_s seconds (0: nothing is too old), what is hidden by
  * history clear, and the oldest when all is too much; but nothing that a member of the room may
- * still have to get from us (PV_ROOMJOB_DROP). */
+ * still have to get from us (PV_ROOMOP_DROP). */
 void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now);
 
 /* --- time, events -------------------------------------------------------------------------- */

@@ -118,7 +118,7 @@ static void believe_claims(struct pv_rooms_room *room, pv_ns now)
     }
 }
 
-void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_result *result,
+void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatop_result *result,
                         pv_ns now)
 {
     for (size_t i = 0; i < result->n_msgs; i++) {
@@ -222,7 +222,7 @@ static void sweep_next(struct pv_rooms *rs)
     if (!s->on)
         return;
     const struct pv_rooms_room *room = rs->rooms[s->next];
-    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_DROP, room->id);
+    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_DROP, room->id);
     if (job != NULL) {
         job->room->keep_s = s->keep_s;
         job->room->unread = s->unread;
@@ -248,7 +248,7 @@ void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now)
 }
 
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                             const struct pv_chatjob_result *result)
+                             const struct pv_chatop_result *result)
 {
     struct pv_rooms_sweep *s = &rs->sweep;
     if (status < 0 || result->room == NULL) {

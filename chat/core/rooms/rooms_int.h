@@ -8,7 +8,7 @@
 #include "base/fifo.h"
 #include "base/heap.h"
 #include "base/map.h"
-#include "chat/core/base/roomjob.h"
+#include "chat/core/base/roomop.h"
 #include "chat/core/rooms/rooms.h"
 
 /* A node that is or was in a room; as an author, and as one to talk to. */
@@ -80,7 +80,7 @@ struct pv_rooms_room {
     uint64_t delivered_above, delivered; /* and of those above the one up to the other: the disk
                                             has more of them */
 
-    struct pv_room_text *batch; /* PV_ROOMJOB_MAX_TEXTS, owned; NULL when empty */
+    struct pv_room_text *batch; /* PV_ROOMOP_MAX_TEXTS, owned; NULL when empty */
     size_t n_batch;
     struct pv_rooms_say_item *says; /* own texts in batch and in flight; owned */
     size_t n_says, cap_says;
@@ -95,7 +95,7 @@ struct pv_rooms_room {
 struct pv_rooms_job {
     struct pv_chatwait wait; /* its tag: has_user: of a request */
     bool has_user;
-    enum pv_roomjob_kind kind;
+    enum pv_roomop_kind kind;
     uint8_t room[PV_ROOM_ID_LEN];
     uint8_t pk[PV_SIGN_PK_LEN]; /* READ: for whom; KEEP of an own INVITE: who is invited */
     enum pv_room_type did;      /* KEEP, has_user */
@@ -222,7 +222,7 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
 void pv_rooms_note_again(struct pv_rooms_room *room);
 /* Texts for a peer were read. */
 void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
-                       const struct pv_roomjob_result *result);
+                       const struct pv_roomop_result *result);
 /* May it chat with this node (pv_rooms_config.admits)? This one asks no rule of itself. */
 bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk);
 /* A member of the network that is not revoked? */
@@ -233,7 +233,7 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
 /* Whether the text was said before is known now: says it, or tells the client that it was. */
 void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
                           const struct pv_rooms_job *entry, int status,
-                          const struct pv_chatjob_result *result, pv_ns now);
+                          const struct pv_chatop_result *result, pv_ns now);
 
 /* --- rooms_age.c: what is deleted, here and elsewhere; who is asked ------------------------- */
 
@@ -248,7 +248,7 @@ bool pv_rooms_find_source(struct pv_rooms *rs, struct pv_rooms_room *room, size_
 /* Does the text with this number come next in the author's log here? */
 bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq);
 /* Texts were stored: where a log begins behind a gap, what is missing counts as deleted. */
-void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_result *result,
+void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatop_result *result,
                         pv_ns now);
 /* Do others have more of our own log than we? */
 bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now);
@@ -257,7 +257,7 @@ void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv
 void pv_rooms_refute_claims(struct pv_rooms_room *room);
 /* The texts that the store deleted of a room; status < 0: the look ends. */
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                             const struct pv_chatjob_result *result);
+                             const struct pv_chatop_result *result);
 
 /* --- rooms_set.c: how many rooms there may be ------------------------------------------------ */
 
@@ -273,7 +273,7 @@ bool pv_rooms_make_pending_place(struct pv_rooms *rs, const uint8_t *pk);
 void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept);
 /* A part of a room is deleted on disk; status < 0: it is not. */
 void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
-                               const struct pv_chatjob_result *result, pv_ns now);
+                               const struct pv_chatop_result *result, pv_ns now);
 /* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
@@ -303,10 +303,10 @@ struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_
 /* Takes it out of the table and frees it. */
 void pv_rooms_peer_free(struct pv_rooms *rs, struct pv_rooms_peer *peer);
 /* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */
-struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
+struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatop *job);
 /* A job of this kind for room; NULL without memory. */
-struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
-                                    const uint8_t *room);
+struct pv_chatop *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomop_kind kind,
+                                   const uint8_t *room);
 void pv_rooms_drop_jobs(struct pv_rooms *rs);
 /* Queues rs->out as a line for pk. */
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk);

@@ -639,7 +639,7 @@ static struct pv_rooms_room *find_least(const struct pv_rooms *rs, const struct 
 
 static bool emit_forget(struct pv_rooms *rs, const uint8_t *id)
 {
-    return pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMJOB_FORGET, id)) != NULL;
+    return pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMOP_FORGET, id)) != NULL;
 }
 
 void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
@@ -655,7 +655,7 @@ void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
 }
 
 void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
-                               const struct pv_chatjob_result *result, pv_ns now)
+                               const struct pv_chatop_result *result, pv_ns now)
 {
     /* The store may have all of it yet: it is loaded again, and gives way again. */
     if (status < 0 || (result->more && !emit_forget(rs, id)))
@@ -666,7 +666,7 @@ bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id)
 {
     for (struct pv_chatwait *wait = rs->cfg.jobs->waits; wait != NULL; wait = wait->hh.next) {
         const struct pv_rooms_job *job = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
-        if (wait->self == rs && job->kind == PV_ROOMJOB_FORGET &&
+        if (wait->self == rs && job->kind == PV_ROOMOP_FORGET &&
             memcmp(job->room, id, sizeof(job->room)) == 0)
             return true;
     }

@@ -23,14 +23,14 @@ enum {
 static pv_chatqueue_done_fn job_done;
 
 /* Rows name their network: rooms of another one that this node was in are not found. */
-struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
-                                    const uint8_t *room)
+struct pv_chatop *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomop_kind kind,
+                                   const uint8_t *room)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_ROOM);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_ROOM);
     if (job != NULL)
         job->room = calloc(1, sizeof(*job->room));
     if (job == NULL || job->room == NULL)
-        return pv_chatjob_free(job);
+        return pv_chatop_free(job);
     job->room->kind = kind;
     memcpy(job->room->network, rs->network, sizeof(job->room->network));
     if (room != NULL)
@@ -38,7 +38,7 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
     return job;
 }
 
-struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
+struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatop *job)
 {
     struct pv_rooms_job *entry =
         pv_chatqueue_add(rs->cfg.jobs, job, job_done, rs, rs->now + PV_S(JOB_S), sizeof(*entry));
@@ -52,7 +52,7 @@ struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int status)
 {
     struct pv_rooms_event e = {.type =
-                                   entry->kind == PV_ROOMJOB_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
+                                   entry->kind == PV_ROOMOP_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
                                .tag = entry->wait.tag,
                                .status = status,
                                .did = entry->did};
@@ -152,10 +152,10 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     size_t bytes = 0;
     for (size_t i = 0; i < room->n_batch; i++)
         bytes += strlen(room->batch[i].text);
-    if (room->n_batch == PV_ROOMJOB_MAX_TEXTS || bytes > MAX_BATCH_BYTES)
+    if (room->n_batch == PV_ROOMOP_MAX_TEXTS || bytes > MAX_BATCH_BYTES)
         return PV_ERR_LIMIT;
     if (room->batch == NULL)
-        room->batch = calloc(PV_ROOMJOB_MAX_TEXTS, sizeof(*room->batch));
+        room->batch = calloc(PV_ROOMOP_MAX_TEXTS, sizeof(*room->batch));
     char *text = room->batch == NULL ? NULL : strndup((const char *)rec->text.ptr, rec->text.len);
     if (text == NULL)
         return PV_ERR_NOMEM;
@@ -215,7 +215,7 @@ void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room)
      * on disk. Texts also wait for the records on which they rest (saving). */
     if (room->taking || room->n_batch == 0 || room->saving > 0)
         return;
-    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_TAKE, room->id);
+    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_TAKE, room->id);
     size_t n = room->n_batch;
     if (job != NULL) {
         job->room->texts = room->batch;
@@ -249,7 +249,7 @@ static void forget_batch_of(struct pv_rooms_room *room, const uint8_t *author)
 /* The store took less than it was given: an author has as much here as it may. Its log ends where
  * it ends on disk, and it is not asked for more of it for a while. */
 static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
-                      const struct pv_chatjob_result *result, pv_ns now)
+                      const struct pv_chatop_result *result, pv_ns now)
 {
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
@@ -272,7 +272,7 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
 }
 
 static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                         struct pv_chatjob_result *result, pv_ns now)
+                         struct pv_chatop_result *result, pv_ns now)
 {
     bool own = false;
     room->taking = false;
@@ -324,7 +324,7 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
 int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_raw *raws,
                   size_t n, const struct pv_room_record *own, uint64_t tag)
 {
-    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_KEEP, room->id);
+    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_KEEP, room->id);
     if (job == NULL) {
         pv_room_raws_free(raws, n);
         return PV_ERR_NOMEM;
@@ -367,7 +367,7 @@ int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_roo
 void pv_rooms_ask_load(struct pv_rooms *rs)
 {
     rs->load_at = PV_NEVER;
-    if (pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMJOB_LOAD, NULL)) == NULL)
+    if (pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMOP_LOAD, NULL)) == NULL)
         rs->load_at = rs->now + PV_S(RELOAD_S);
 }
 
@@ -388,7 +388,7 @@ void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 }
 
 /* A room as it is on disk; what is damaged in it is left out. PV_ERR_NOMEM: it is not whole. */
-static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
+static int load_room(struct pv_rooms *rs, const struct pv_roomop_room *from)
 {
     struct pv_rooms_room *room = NULL;
     int r = pv_rooms_room_new(rs, from->id, &room);
@@ -423,7 +423,7 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
     return PV_OK;
 }
 
-static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatjob_result *result,
+static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatop_result *result,
                           pv_ns now)
 {
     if (status < 0 || result->room == NULL) {
@@ -453,7 +453,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
 
 /* --- results ------------------------------------------------------------------------------- */
 
-static void handle_marked(struct pv_rooms *rs, struct pv_chatjob_result *result)
+static void handle_marked(struct pv_rooms *rs, struct pv_chatop_result *result)
 {
     for (size_t i = 0; i < result->n_msgs; i++) {
         struct pv_rooms_event e = {.type = PV_ROOMS_STATE, .msg = result->msgs[i]};
@@ -490,31 +490,31 @@ static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *done,
         pv_rooms_reload(rooms, now);
         return;
     }
-    struct pv_chatjob_result *result = pv_chatjob_result_of(done);
+    struct pv_chatop_result *result = pv_chatop_result_of(done);
     /* A success without a result breaks the store's contract. Treating it as a failure spares every
      * handler the check. */
     int status = done->status == PV_OK && result == NULL ? PV_ERR_STATE : done->status;
     struct pv_rooms_room *room = pv_rooms_room_find(rooms, entry->room);
-    if (entry->kind == PV_ROOMJOB_LOAD) {
+    if (entry->kind == PV_ROOMOP_LOAD) {
         handle_loaded(rooms, status, result, now);
-    } else if (entry->kind == PV_ROOMJOB_KEEP) {
+    } else if (entry->kind == PV_ROOMOP_KEEP) {
         tell_done(rooms, entry, status);
         if (room != NULL)
             handle_kept(rooms, room, status, now);
         pv_rooms_forget_left(rooms, pv_rooms_room_find(rooms, entry->room));
-    } else if (entry->kind == PV_ROOMJOB_FORGET) {
+    } else if (entry->kind == PV_ROOMOP_FORGET) {
         pv_rooms_handle_forgotten(rooms, entry->room, status, result, now);
-    } else if (entry->kind == PV_ROOMJOB_MARK && status == PV_OK) {
+    } else if (entry->kind == PV_ROOMOP_MARK && status == PV_OK) {
         handle_marked(rooms, result);
-    } else if (entry->kind == PV_ROOMJOB_MARK && room != NULL) {
+    } else if (entry->kind == PV_ROOMOP_MARK && room != NULL) {
         pv_rooms_note_again(room);
-    } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
+    } else if (entry->kind == PV_ROOMOP_TAKE && room != NULL) {
         handle_taken(rooms, room, status, result, now);
-    } else if (entry->kind == PV_ROOMJOB_SAID) {
+    } else if (entry->kind == PV_ROOMOP_SAID) {
         pv_rooms_handle_said(rooms, room, entry, status, result, now);
-    } else if (entry->kind == PV_ROOMJOB_DROP) {
+    } else if (entry->kind == PV_ROOMOP_DROP) {
         pv_rooms_handle_dropped(rooms, room, status, result);
-    } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
+    } else if (entry->kind == PV_ROOMOP_READ && room != NULL) {
         pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
     }
     free(entry->text);

@@ -246,7 +246,7 @@ void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t above,
                  uint64_t seq, enum pv_chat_state state)
 {
-    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_MARK, room->id);
+    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_MARK, room->id);
     if (job != NULL) {
         job->room->above = above;
         job->room->seq = seq;
@@ -368,7 +368,7 @@ static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
         return;
     }
     bool outdated = false;
-    struct pv_chatjob *job = m->reading ? NULL : pv_rooms_job_new(rs, PV_ROOMJOB_READ, room->id);
+    struct pv_chatop *job = m->reading ? NULL : pv_rooms_job_new(rs, PV_ROOMOP_READ, room->id);
     for (size_t i = 0; job != NULL && i < f->n_have; i++) {
         size_t author = pv_rooms_index(room, f->have[i].author);
         if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
@@ -388,7 +388,7 @@ static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
         pv_rooms_rearm(rs, room);
     }
     if (job != NULL && job->room->n_haves == 0)
-        job = pv_chatjob_free(job);
+        job = pv_chatop_free(job);
     /* The mark on m comes only with the job: without memory for the job no result would ever clear
      * it. */
     struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
@@ -399,7 +399,7 @@ static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
 }
 
 void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
-                       const struct pv_roomjob_result *result)
+                       const struct pv_roomop_result *result)
 {
     struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
     struct pv_rooms_peer *peer = pv_rooms_peer_find(rs, pk);

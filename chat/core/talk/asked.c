@@ -48,7 +48,7 @@ bool pv_asked_is_room(const struct pv_chat *n, const char *text)
 
 /* Messages for machines that are no longer members are left out. The history says so of each, and
  * nobody can do anything about it. */
-static uint64_t count_queued(const struct pv_chat *n, const struct pv_chatjob_result *chat)
+static uint64_t count_queued(const struct pv_chat *n, const struct pv_chatop_result *chat)
 {
     uint64_t queued = 0;
     for (size_t i = 0; i < chat->n_backlog; i++) {
@@ -63,7 +63,7 @@ static void take_counts(struct pv_chatwait *wait, struct pv_chatqueue_result *re
     const struct counting *c = PV_CONTAINER_OF(wait, struct counting, wait);
     if (wait->late && result != NULL)
         return; /* done was called */
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
     struct pv_asked_counts counts;
     bool good = result != NULL && result->status == PV_OK && chat != NULL;
     if (good)
@@ -74,7 +74,7 @@ static void take_counts(struct pv_chatwait *wait, struct pv_chatqueue_result *re
 
 bool pv_asked_count(struct pv_chat *n, pv_asked_counted *done, void *self, uint64_t tag, pv_ns now)
 {
-    struct counting *c = pv_chatqueue_add(&n->jobs, pv_chatjob_new(PV_CHATJOB_COUNTS), take_counts,
+    struct counting *c = pv_chatqueue_add(&n->jobs, pv_chatop_new(PV_CHATOP_COUNTS), take_counts,
                                           self, now + COUNTS_WAIT, sizeof(*c));
     if (c == NULL)
         return false;

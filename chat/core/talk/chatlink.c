@@ -477,24 +477,24 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
 /* --- store jobs and time ------------------------------------------------------------------- */
 
 static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job *job, int status,
-                          struct pv_chatjob_result *result, pv_ns now)
+                          struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, job->pk);
-    if (job->kind == PV_CHATJOB_COUNTS)
+    if (job->kind == PV_CHATOP_COUNTS)
         pv_chatlink_handle_backlog(link, status, result, now);
-    else if (job->kind == PV_CHATJOB_ENQUEUE)
+    else if (job->kind == PV_CHATOP_ENQUEUE)
         pv_chatlink_handle_enqueued(link, job, status, result, now);
-    else if (job->kind == PV_CHATJOB_MARK)
+    else if (job->kind == PV_CHATOP_MARK)
         pv_chatlink_handle_marked(link, job, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATJOB_OUTBOX)
+    else if (peer != NULL && job->kind == PV_CHATOP_OUTBOX)
         pv_chatlink_handle_outbox(link, job, peer, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATJOB_COMMIT)
+    else if (peer != NULL && job->kind == PV_CHATOP_COMMIT)
         pv_chatlink_handle_committed(link, peer, job, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATJOB_OWED)
+    else if (peer != NULL && job->kind == PV_CHATOP_OWED)
         pv_chatlink_handle_owed(link, peer, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATJOB_TOLD && status < 0)
+    else if (peer != NULL && job->kind == PV_CHATOP_TOLD && status < 0)
         pv_chatlink_give_up(link, peer, status, now); /* they are told again, but not at once */
-    else if (peer != NULL && job->kind == PV_CHATJOB_SEEN && status == PV_OK && result->changed)
+    else if (peer != NULL && job->kind == PV_CHATOP_SEEN && status == PV_OK && result->changed)
         pv_chatlink_owe(peer);
     /* The handlers may have freed the peer: it is looked up again. */
     peer = pv_chatlink_peer_find(link, job->pk);
@@ -517,7 +517,7 @@ static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *resul
 {
     struct pv_chatlink *link = wait->self;
     struct pv_chatlink_job *job = PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait);
-    struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    struct pv_chatop_result *chat = pv_chatop_result_of(result);
     int status = result == NULL ? PV_ERR_TIMEOUT : result->status;
     if (wait->late && result != NULL) {
         link->unstored -= job->unstored;
@@ -536,11 +536,11 @@ static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *resul
 
 /* The entry stays until the result, when job itself is long with the store: so it has a copy of
  * what the result is handled by. The limit bounds what a store that hangs lets pile up. */
-int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatop *job, pv_ns now,
                          struct pv_chatlink_job **ret_job)
 {
     if (job != NULL && link->n_jobs >= PV_CHATLINK_MAX_JOBS) {
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         return PV_ERR_LIMIT;
     }
     struct pv_chatlink_job *entry = pv_chatqueue_add(link->cfg.jobs, job, job_done, link,

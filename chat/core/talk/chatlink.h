@@ -34,7 +34,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/streams.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/core/base/chatqueue.h"
 #include "chat/node.h"
 #include "proto/control/proof.h"
@@ -52,7 +52,7 @@ enum {
     PV_CHATLINK_MAX_PROVEN = 2,     /* with one peer: both sides may open one at once */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
     /* Received and not yet given to the store, per peer; more waits. */
-    PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
+    PV_CHATLINK_MAX_PENDING = PV_CHATOP_MAX_BATCH,
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
     /* Received and not yet on the disk, of all peers, a text with MESSAGE_BYTES more for what is
      * kept beside it; who gets how much of it: chatlink_share.c. */
@@ -158,7 +158,7 @@ PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag,
                                    const struct pv_chatlink_message *msg, pv_ns now);
 /* The owner ran an INBOX job with mark_read and these messages were in its result: tell their
  * senders. */
-void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now);
+void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatop_result *inbox, pv_ns now);
 /* One message of the event MESSAGE was shown to somebody: mark it read and tell its sender. */
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now);
 

@@ -147,7 +147,7 @@ struct pv_chatlink_ack {
 /* A store job that has no result yet. */
 struct pv_chatlink_job {
     struct pv_chatwait wait; /* its tag: ENQUEUE: of the send */
-    enum pv_chatjob_kind kind;
+    enum pv_chatop_kind kind;
     uint8_t pk[PV_SIGN_PK_LEN];
     enum pv_chat_state state;     /* MARK */
     size_t n_ids;                 /* MARK */
@@ -218,7 +218,7 @@ PV_MUST_CHECK int pv_chatlink_conn_open(struct pv_chatlink *link, const struct p
 
 /* Emits job (taken, also on failure; NULL fails). *ret_job is the entry until its result came;
  * may be NULL. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatop *job, pv_ns now,
                                        struct pv_chatlink_job **ret_job);
 
 /* --- events -------------------------------------------------------------------------------- */
@@ -292,14 +292,14 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now);
 /* Results of the store jobs; status < 0: failed, result NULL. */
 void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                                 int status, struct pv_chatjob_result *result, pv_ns now);
+                                 int status, struct pv_chatop_result *result, pv_ns now);
 void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
                                struct pv_chatlink_peer *peer, int status,
-                               struct pv_chatjob_result *result, pv_ns now);
+                               struct pv_chatop_result *result, pv_ns now);
 void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
-                                const struct pv_chatjob_result *result, pv_ns now);
+                                const struct pv_chatop_result *result, pv_ns now);
 void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
-                             const struct pv_chatjob_result *result, pv_ns now);
+                             const struct pv_chatop_result *result, pv_ns now);
 
 /* --- proof of the other side: chatlink_conn.c ------------------------------------------------ */
 
@@ -352,6 +352,6 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
 void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
                                   const struct pv_chatlink_job *job, int status,
-                                  struct pv_chatjob_result *result, pv_ns now);
+                                  struct pv_chatop_result *result, pv_ns now);
 void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                               int status, struct pv_chatjob_result *result, pv_ns now);
+                               int status, struct pv_chatop_result *result, pv_ns now);

@@ -121,12 +121,12 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     /* One commit a peer at a time: messages reach the store in the order in which they came. */
     if (peer->committing || n == 0)
         return;
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COMMIT);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_COMMIT);
     struct pv_chatlink_ack *acks = calloc(n, sizeof(*acks));
     if (job != NULL)
         job->msgs = calloc(n, sizeof(*job->msgs));
     if (job == NULL || acks == NULL || job->msgs == NULL) {
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         free(acks);
         pv_chatlink_give_up(link, peer, PV_ERR_NOMEM, now);
         return;
@@ -214,7 +214,7 @@ static void drop_held_back(struct pv_chatlink *link, struct pv_chatlink_peer *pe
 
 void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
                                   const struct pv_chatlink_job *job, int status,
-                                  struct pv_chatjob_result *result, pv_ns now)
+                                  struct pv_chatop_result *result, pv_ns now)
 {
     peer->committing = false;
     size_t n_taken = status < 0 ? job->n_acks : result->n_taken;
@@ -283,7 +283,7 @@ static bool may_type(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, 
 {
     return f->kind != PV_CHAT_PLAIN ||
            pv_bucket_take(&c->peer->plain, PV_CHATLINK_PLAIN_RATE, PV_CHATLINK_PLAIN_BURST,
-                          (uint32_t)f->text_len + PV_CHATJOB_ROW_BYTES, now);
+                          (uint32_t)f->text_len + PV_CHATOP_ROW_BYTES, now);
 }
 
 /* A message came: it waits for the store, or with its connection for room. False when a user
@@ -419,10 +419,10 @@ static bool handle_noted(struct pv_chatlink_conn *c, const struct pv_chat_frame 
 
 /* A job with the ids of list, which is empty afterwards. NULL: the job was not taken. */
 static struct pv_chatlink_job *emit_ids(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
-                                        enum pv_chatjob_kind kind, enum pv_chat_state state,
+                                        enum pv_chatop_kind kind, enum pv_chat_state state,
                                         struct pv_chatlink_ids *list, pv_ns now)
 {
-    struct pv_chatjob *job = pv_chatjob_new(kind);
+    struct pv_chatop *job = pv_chatop_new(kind);
     struct pv_chatlink_job *entry = NULL;
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
@@ -443,7 +443,7 @@ static bool emit_marks(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         acks[i].sid = peer->read_sid;
         memcpy(acks[i].id, list->id[i], sizeof(acks[i].id));
     }
-    struct pv_chatlink_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, state, list, now);
+    struct pv_chatlink_job *entry = emit_ids(link, peer, PV_CHATOP_MARK, state, list, now);
     if (entry == NULL || (state == PV_CHAT_READ && acks == NULL)) {
         free(acks);
         return false; /* without acks: it is told again */
@@ -467,7 +467,7 @@ void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *p
         peer->marking = ok;
     }
     if (ok && peer->noted.n > 0)
-        ok = emit_ids(link, peer, PV_CHATJOB_TOLD, PV_CHAT_READ, &peer->noted, now) != NULL;
+        ok = emit_ids(link, peer, PV_CHATOP_TOLD, PV_CHAT_READ, &peer->noted, now) != NULL;
     if (!ok)
         pv_chatlink_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
 }
@@ -484,7 +484,7 @@ static void answer_receipts(struct pv_chatlink *link, const struct pv_chatlink_j
 }
 
 void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                               int status, struct pv_chatjob_result *result, pv_ns now)
+                               int status, struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, job->pk);
     bool read = job->state == PV_CHAT_READ;

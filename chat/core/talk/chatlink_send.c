@@ -16,7 +16,7 @@ enum {
 void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
 {
     link->count_at = PV_NEVER;
-    if (pv_chatlink_job_emit(link, pv_chatjob_new(PV_CHATJOB_COUNTS), now, NULL) < 0)
+    if (pv_chatlink_job_emit(link, pv_chatop_new(PV_CHATOP_COUNTS), now, NULL) < 0)
         link->count_at = now + PV_S(RECOUNT_S);
 }
 
@@ -26,7 +26,7 @@ static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
     if (!peer->more_queued || peer->load != PV_CHATLINK_LOAD_IDLE ||
         peer->n_window > PV_CHATLINK_WINDOW / 2)
         return;
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_OUTBOX);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_OUTBOX);
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
         job->after_seq = peer->loaded_seq;
@@ -46,7 +46,7 @@ static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *pee
     if (peer->receipts != PV_CHATLINK_RECEIPTS_OWED || peer->active->n_told > 0 ||
         peer->noted.n > 0)
         return;
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_OWED);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_OWED);
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
         job->limit = RECEIPTS_AT_ONCE;
@@ -112,7 +112,7 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         n++;
     if (n == 0)
         return;
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MARK);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MARK);
     if (job != NULL)
         job->ids = calloc(n, sizeof(*job->ids));
     if (job != NULL && job->ids != NULL) {
@@ -122,7 +122,7 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         for (size_t i = 0; i < n; i++)
             memcpy(job->ids[i], c->sent[i].id, sizeof(c->sent[i].id));
     } else {
-        job = pv_chatjob_free(job);
+        job = pv_chatop_free(job);
     }
     struct pv_chatlink_job *entry = NULL;
     if (pv_chatlink_job_emit(link, job, now, &entry) == PV_OK) /* else they are said to be queued */
@@ -302,7 +302,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
         return PV_ERR_MALFORMED;
     if (memcmp(msg->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_ENQUEUE);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_ENQUEUE);
     if (job == NULL)
         return PV_ERR_NOMEM;
     memcpy(job->peer, msg->pk, sizeof(job->peer));
@@ -321,7 +321,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
         m->text = strdup(msg->text);
     }
     if (job->msgs == NULL || job->msgs->text == NULL) {
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         return PV_ERR_NOMEM;
     }
     struct pv_chatlink_job *entry = NULL;
@@ -333,7 +333,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
 
 /* A message was stored for peer: it joins the window when that has everything before it. */
 void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                                 int status, struct pv_chatjob_result *result, pv_ns now)
+                                 int status, struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_chatlink_peer *peer = NULL;
     if (status < 0 || result->n_msgs != 1) {
@@ -369,7 +369,7 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
 
 void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
                                struct pv_chatlink_peer *peer, int status,
-                               struct pv_chatjob_result *result, pv_ns now)
+                               struct pv_chatop_result *result, pv_ns now)
 {
     bool missed = peer->load == PV_CHATLINK_LOADING_MISSED;
     peer->load = PV_CHATLINK_LOAD_IDLE;
@@ -397,7 +397,7 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
  * was read. A store that fails is asked again, as those messages would wait for the next new
  * one. */
 void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
-                                const struct pv_chatjob_result *result, pv_ns now)
+                                const struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_chatlink_peer *peer, *next;
     if (status < 0) {
@@ -421,7 +421,7 @@ void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
 /* --- read receipts ------------------------------------------------------------------------- */
 
 void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
-                             const struct pv_chatjob_result *result, pv_ns now)
+                             const struct pv_chatop_result *result, pv_ns now)
 {
     struct pv_chatlink_conn *c = peer->active;
     if (peer->receipts == PV_CHATLINK_RECEIPTS_LOADING)
@@ -453,7 +453,7 @@ void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *
     pv_chatlink_conn_rearm(link, c);
 }
 
-void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now)
+void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatop_result *inbox, pv_ns now)
 {
     for (size_t i = 0; i < inbox->n_msgs; i++) {
         const struct pv_chat_record *m = &inbox->msgs[i];
@@ -468,7 +468,7 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *
 
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_SEEN);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_SEEN);
     if (job == NULL)
         return;
     memcpy(job->peer, pk, sizeof(job->peer));

@@ -47,12 +47,12 @@ struct copies {
     /* One message on its way there. */
     uint8_t (*waiting)[PV_SIGN_PK_LEN]; /* owned: peers that are away, for whom some may wait */
     size_t n_waiting, cap;
-    bool sending;                   /* copies of peer's messages are made */
-    uint8_t peer[PV_SIGN_PK_LEN];   /* receiver of those */
-    struct pv_chatjob_result *list; /* owned: its messages; NULL: asked for, or none */
-    size_t at;                      /* in list: the one under way */
-    pv_ns send_at;                  /* not before */
-    pv_ns recopy_at;                /* what waits is stored there anew */
+    bool sending;                  /* copies of peer's messages are made */
+    uint8_t peer[PV_SIGN_PK_LEN];  /* receiver of those */
+    struct pv_chatop_result *list; /* owned: its messages; NULL: asked for, or none */
+    size_t at;                     /* in list: the one under way */
+    pv_ns send_at;                 /* not before */
+    pv_ns recopy_at;               /* what waits is stored there anew */
     /* One copy on its way from there. */
     bool collecting;  /* a request or a commit is under way */
     bool again;       /* news came meanwhile */
@@ -73,7 +73,7 @@ static bool is_online(const struct copies *c)
     return pv_chat_own(c->chat)->online;
 }
 
-static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
+static bool submit(struct copies *c, struct pv_chatop *job, enum job what)
 {
     return pv_chatqueue_submit(&c->chat->jobs, job, on_job, c, what);
 }
@@ -162,7 +162,7 @@ static void note_away(struct copies *c, const struct pv_overlay_member *p)
 static void stop_sending(struct copies *c)
 {
     c->sending = false;
-    c->list = pv_chatjob_result_free(c->list);
+    c->list = pv_chatop_result_free(c->list);
     c->at = 0;
 }
 
@@ -195,7 +195,7 @@ static void fail_one(struct copies *c, int status, pv_ns now)
 
 static bool ask_for_list(struct copies *c)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_UNCOPIED);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_UNCOPIED);
     if (job == NULL)
         return false;
     memcpy(job->peer, c->peer, sizeof(job->peer));
@@ -251,7 +251,7 @@ static void take_list(struct copies *c, struct pv_chatqueue_result *result, pv_n
 {
     if (!c->sending || c->list != NULL)
         return; /* the connection ended meanwhile */
-    struct pv_chatjob_result *list = pv_chatjob_result_of(result);
+    struct pv_chatop_result *list = pv_chatop_result_of(result);
     if (result->status != PV_OK || list == NULL || !is_online(c)) {
         send_later(c, PV_CTL_E_NONE, now);
         return;
@@ -262,7 +262,7 @@ static void take_list(struct copies *c, struct pv_chatqueue_result *result, pv_n
     go_on(c, now);
 }
 
-static void take_recopy(struct copies *c, const struct pv_chatjob_result *counts)
+static void take_recopy(struct copies *c, const struct pv_chatop_result *counts)
 {
     for (size_t i = 0; counts != NULL && i < counts->n_backlog; i++) {
         const struct pv_chat_backlog *b = &counts->backlog[i];
@@ -274,11 +274,11 @@ static void take_recopy(struct copies *c, const struct pv_chatjob_result *counts
 
 static void note_stored(struct copies *c, const struct pv_chat_record *m)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIED);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_COPIED);
     if (job != NULL)
         job->ids = calloc(1, sizeof(*job->ids));
     if (job == NULL || job->ids == NULL) { /* it is stored once more: the same key, no harm */
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
         return;
     }
     memcpy(job->peer, m->peer, sizeof(job->peer));
@@ -433,7 +433,7 @@ static void go_on_there(struct copies *c, pv_ns now)
     }
     if (c->enabled && now >= c->recopy_at) {
         c->recopy_at = now + RECOPY_EVERY;
-        (void)submit(c, pv_chatjob_new(PV_CHATJOB_RECOPY), JOB_RECOPY);
+        (void)submit(c, pv_chatop_new(PV_CHATOP_RECOPY), JOB_RECOPY);
     }
     while (!c->sending && c->n_waiting > 0 && now >= c->send_at) {
         memcpy(c->peer, c->waiting[0], sizeof(c->peer));
@@ -501,7 +501,7 @@ static void on_member(void *part, const struct pv_overlay_member *m, unsigned ne
 static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
 {
     struct copies *c = wait->self;
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
     if (wait->tag == JOB_AWAY)
         take_list(c, result, now);
     else if (wait->tag == JOB_RECOPY)

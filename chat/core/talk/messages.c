@@ -104,11 +104,11 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req,
 /* --- inbox, history -------------------------------------------------------------------------- */
 
 /* Makes the job that asks the store for messages: of this conversation, or of all (NULL). */
-static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req,
-                                   const struct pv_conversation *of)
+static struct pv_chatop *make_job(const struct pv_ctlapi_request *req,
+                                  const struct pv_conversation *of)
 {
     bool inbox = req->cmd != PV_CTLAPI_HISTORY;
-    struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
+    struct pv_chatop *job = pv_chatop_new(inbox ? PV_CHATOP_INBOX : PV_CHATOP_HISTORY);
     if (job == NULL)
         return NULL;
     if (of != NULL)
@@ -173,7 +173,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req,
  * nothing was said yet. Of several conversations each line says it: no member has the key of a
  * room, or zeros. */
 static void tell_change(const struct pv_chat *n, json_t **list,
-                        const struct pv_chatjob_result *result)
+                        const struct pv_chatop_result *result)
 {
     struct pv_overlay_member m;
     if (pv_tell_story(n, result->peer, &m) && m.renamed_since != 0)
@@ -183,7 +183,7 @@ static void tell_change(const struct pv_chat *n, json_t **list,
                                        "now", pv_ctlapi_key(m.key)));
 }
 
-static json_t *shown_list(const struct pv_chat *n, const struct pv_chatjob_result *list)
+static json_t *shown_list(const struct pv_chat *n, const struct pv_chatop_result *list)
 {
     json_t *out = pv_chatjson_messages(list->more, list->upto);
     for (size_t i = 0; i < list->n_msgs; i++) {
@@ -200,7 +200,7 @@ static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result,
 {
     struct pv_chat *n = wait->self;
     uint64_t handle = wait->tag >> 2;
-    struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    struct pv_chatop_result *chat = pv_chatop_result_of(result);
     if (result->status != PV_OK || chat == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
         return;

@@ -63,7 +63,7 @@ static void free_retention(void *part)
 
 static pv_chatqueue_done_fn on_job;
 
-static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
+static bool submit(struct retention *r, struct pv_chatop *job, uint64_t tag)
 {
     return pv_chatqueue_submit(&r->chat->jobs, job, on_job, r, tag);
 }
@@ -72,7 +72,7 @@ static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
 
 static void purge(struct retention *r, pv_ns now)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_PURGE);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_PURGE);
     if (job != NULL)
         job->keep_s = r->keep_s;
     r->purge_at = now + PV_S(PURGE_S);
@@ -91,7 +91,7 @@ static bool is_over(const struct pv_chat *n, const struct clearing *c)
 
 static bool submit_clear(struct retention *r, const struct clearing *c)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
         job->gone = is_over(r->chat, c);
@@ -185,7 +185,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, const struct pv
 
 /* The store has found the conversation: what waits in it stays, or goes now. */
 static bool take_found(struct retention *r, struct clearing *c,
-                       const struct pv_chatjob_result *found)
+                       const struct pv_chatop_result *found)
 {
     memcpy(c->of.key, found->peer, sizeof(c->of.key));
     c->of.sought = false;
@@ -204,7 +204,7 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_chatqu
     struct clearing *c = *at;
     if (c == NULL)
         return;
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(result);
+    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
     bool ok = result->status == PV_OK && chat != NULL;
     if (ok && chat->word[0] != '\0' && c->deleted == 0) {
         pv_retention_has_none(n, c->of.name, "history clear", handle, now);
@@ -254,7 +254,7 @@ static bool came_after(const struct pv_overlay_member *m, const struct pv_overla
 /* Mutes or unmutes a member beside whom the user named. */
 static void mute_beside(struct retention *r, const struct pv_overlay_member *m, bool mute)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MUTE);
     if (job != NULL) {
         job->mute = mute;
         memcpy(job->peer, m->key, sizeof(job->peer));
@@ -299,12 +299,12 @@ static void on_member(void *part, const struct pv_overlay_member *m, unsigned ne
 
 static void ask_for_muted(struct retention *r)
 {
-    r->knows_muted = submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), TAG_MUTED);
+    r->knows_muted = submit(r, pv_chatop_new(PV_CHATOP_MUTED), TAG_MUTED);
 }
 
 /* The store's word stands until somebody is muted or unmuted. A list that could not be read is
  * asked for again with the next purge; until then the one before tells more than none. */
-static void keep_muted(struct retention *r, const struct pv_chatjob_result *list)
+static void keep_muted(struct retention *r, const struct pv_chatop_result *list)
 {
     size_t n = list != NULL ? list->n_backlog : 0;
     uint8_t(*muted)[PV_SIGN_PK_LEN] = n > 0 ? calloc(n, sizeof(*muted)) : NULL;
@@ -357,7 +357,7 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, const struct pv_
         pv_retention_has_none(n, of.name, what, handle, now);
         return;
     }
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MUTE);
     if (job == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
         return;
@@ -375,12 +375,12 @@ static void cmd_muted(void *part, struct pv_ctlapi_request *req, const struct pv
                       uint64_t handle, pv_ns now)
 {
     struct retention *r = part;
-    if (!submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), handle))
+    if (!submit(r, pv_chatop_new(PV_CHATOP_MUTED), handle))
         pv_ctlsrv_fail(r->chat->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }
 
 /* A peer may have another name than when it was muted, or be gone. */
-static json_t *muted_list(const struct pv_chat *n, const struct pv_chatjob_result *list)
+static json_t *muted_list(const struct pv_chat *n, const struct pv_chatop_result *list)
 {
     json_t *out = pv_ctlapi_list("muted");
     for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
@@ -397,8 +397,8 @@ static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result,
 {
     struct retention *r = wait->self;
     struct pv_chat *n = r->chat;
-    const struct pv_chatjob_result *res =
-        result->status == PV_OK ? pv_chatjob_result_of(result) : NULL;
+    const struct pv_chatop_result *res =
+        result->status == PV_OK ? pv_chatop_result_of(result) : NULL;
     bool is_clearing = false;
     for (const struct clearing *c = r->clearings; c != NULL; c = c->next)
         is_clearing = is_clearing || c->handle == wait->tag;

@@ -207,7 +207,7 @@ void pv_tell_state(struct pv_chat *n, const struct pv_chat_record *rec, pv_ns no
                  now);
 }
 
-void pv_tell_states(struct pv_chat *n, const struct pv_chatjob_result *result, pv_ns now)
+void pv_tell_states(struct pv_chat *n, const struct pv_chatop_result *result, pv_ns now)
 {
     for (size_t i = 0; i < result->n_msgs; i++)
         pv_tell_state(n, &result->msgs[i], now);

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "chat/core/base/chat.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/core/rooms/rooms.h"
 
 struct pv_chatjson_message;
@@ -35,7 +35,7 @@ struct pv_chatjson_message pv_tell_shown(const struct pv_chat *n, const struct p
 void pv_tell_message(struct pv_chat *n, const struct pv_chat_record *rec, pv_ns now);
 /* A message of this node got to rec->state; result: several did. */
 void pv_tell_state(struct pv_chat *n, const struct pv_chat_record *rec, pv_ns now);
-void pv_tell_states(struct pv_chat *n, const struct pv_chatjob_result *result, pv_ns now);
+void pv_tell_states(struct pv_chat *n, const struct pv_chatop_result *result, pv_ns now);
 /* Messages that came were read here, by whichever client: the others do not count them any more. */
 void pv_tell_read(struct pv_chat *n, const struct pv_chat_record *msgs, size_t count, pv_ns now);
 /* Answers a `send`, and tells listeners: it is stored. online: somebody can get it now. denied: of

@@ -7,7 +7,7 @@
  */
 #include <stdio.h>
 
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/core/talk/chatlink.h"
 #include "crypto/ct.h"
 #include "tests/fuzz/fuzz_util.h"
@@ -218,16 +218,16 @@ static struct pv_chat_record *find(const uint8_t *peer, const uint8_t *id, bool 
     return NULL;
 }
 
-static void give(struct pv_chatjob_result *res, const struct pv_chat_record *m)
+static void give(struct pv_chatop_result *res, const struct pv_chat_record *m)
 {
     res->msgs = reallocarray(res->msgs, res->n_msgs + 1, sizeof(*res->msgs));
     must(res->msgs != NULL && pv_chat_record_copy(&res->msgs[res->n_msgs++], m) == PV_OK);
 }
 
 /* ENQUEUE, COMMIT: all of them, as far as there is room; each once. */
-static int store(const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int store(const struct pv_chatop *job, struct pv_chatop_result *res)
 {
-    bool outgoing = job->kind == PV_CHATJOB_ENQUEUE;
+    bool outgoing = job->kind == PV_CHATOP_ENQUEUE;
     for (size_t i = 0; i < job->n_msgs; i++, res->n_taken++) {
         struct pv_chat_record m = job->msgs[i];
         const struct pv_chat_record *known = find(m.peer, m.id, outgoing);
@@ -249,37 +249,37 @@ static int store(const struct pv_chatjob *job, struct pv_chatjob_result *res)
 }
 
 /* MARK, COPIED; of an incoming one SEEN, and TOLD, behind which it is owed no more. */
-static void mark(const struct pv_chatjob *job, const uint8_t *id, struct pv_chatjob_result *res)
+static void mark(const struct pv_chatop *job, const uint8_t *id, struct pv_chatop_result *res)
 {
-    bool outgoing = job->kind == PV_CHATJOB_MARK || job->kind == PV_CHATJOB_COPIED;
+    bool outgoing = job->kind == PV_CHATOP_MARK || job->kind == PV_CHATOP_COPIED;
     struct pv_chat_record *m = find(job->peer, id, outgoing);
-    enum pv_chat_state state = job->kind == PV_CHATJOB_MARK ? job->state : PV_CHAT_SENT;
+    enum pv_chat_state state = job->kind == PV_CHATOP_MARK ? job->state : PV_CHAT_SENT;
     if (m == NULL)
         return;
     if (outgoing && m->state < state) {
         m->state = state;
         give(res, m);
-    } else if (job->kind == PV_CHATJOB_SEEN) {
+    } else if (job->kind == PV_CHATOP_SEEN) {
         res->changed = m->state == PV_CHAT_UNREAD;
         m->state = PV_CHAT_READ;
-    } else if (job->kind == PV_CHATJOB_TOLD) {
+    } else if (job->kind == PV_CHATOP_TOLD) {
         m->seq = 0;
     }
 }
 
-static void list(const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static void list(const struct pv_chatop *job, struct pv_chatop_result *res)
 {
     for (size_t i = 0; i < f.n_stored; i++) {
         const struct pv_chat_record *m = &f.stored[i];
         bool owed = !m->outgoing && m->state == PV_CHAT_READ && m->seq > 0;
         bool waits = m->outgoing && m->state <= PV_CHAT_SENT && m->seq > job->after_seq;
         if (memcmp(m->peer, job->peer, sizeof(m->peer)) == 0 &&
-            (job->kind == PV_CHATJOB_OWED ? owed : waits))
+            (job->kind == PV_CHATOP_OWED ? owed : waits))
             give(res, m);
     }
 }
 
-static void count(struct pv_chatjob_result *res)
+static void count(struct pv_chatop_result *res)
 {
     res->backlog = calloc(STORED, sizeof(*res->backlog));
     must(res->backlog != NULL);
@@ -291,22 +291,22 @@ static void count(struct pv_chatjob_result *res)
     }
 }
 
-static int run_job(const struct pv_chatjob *job, struct pv_chatjob_result **ret_result)
+static int run_job(const struct pv_chatop *job, struct pv_chatop_result **ret_result)
 {
-    struct pv_chatjob_result *res = calloc(1, sizeof(*res));
+    struct pv_chatop_result *res = calloc(1, sizeof(*res));
     int r = PV_OK;
     must(res != NULL);
-    if (job->kind == PV_CHATJOB_ENQUEUE || job->kind == PV_CHATJOB_COMMIT)
+    if (job->kind == PV_CHATOP_ENQUEUE || job->kind == PV_CHATOP_COMMIT)
         r = store(job, res);
-    else if (job->kind == PV_CHATJOB_COUNTS || job->kind == PV_CHATJOB_RECOPY)
+    else if (job->kind == PV_CHATOP_COUNTS || job->kind == PV_CHATOP_RECOPY)
         count(res);
-    else if (job->kind == PV_CHATJOB_SEEN)
+    else if (job->kind == PV_CHATOP_SEEN)
         mark(job, job->id, res);
     else if (job->n_ids == 0)
         list(job, res);
     for (size_t i = 0; i < job->n_ids; i++)
         mark(job, job->ids[i], res);
-    *ret_result = r == PV_OK ? res : pv_chatjob_result_free(res);
+    *ret_result = r == PV_OK ? res : pv_chatop_result_free(res);
     return r;
 }
 
@@ -314,16 +314,16 @@ static void call_jobs(void)
 {
     uint8_t how = next();
     uint64_t tag = 0;
-    struct pv_chatjob *job = NULL;
+    struct pv_chatop *job = NULL;
     for (unsigned n = how % 8; n > 0 && take_chat_job(&f.queue, &tag, &job); n--) {
-        struct pv_chatjob_result *result = NULL;
+        struct pv_chatop_result *result = NULL;
         int r = how < 200 ? run_job(job, &result) : PV_ERR_NO_SPACE;
         if (how < 240) /* else its answer is lost */
             answer_chat_job(&f.queue, tag, r, result, f.now);
-        if (result != NULL && job->kind == PV_CHATJOB_OUTBOX)
+        if (result != NULL && job->kind == PV_CHATOP_OUTBOX)
             pv_chatlink_read(f.link, result, f.now);
-        pv_chatjob_result_free(result);
-        pv_chatjob_free(job);
+        pv_chatop_result_free(result);
+        pv_chatop_free(job);
     }
 }
 

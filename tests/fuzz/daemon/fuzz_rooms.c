@@ -54,7 +54,7 @@ static struct {
 
 struct job {
     uint64_t tag;
-    struct pv_chatjob *job;
+    struct pv_chatop *job;
 };
 
 struct node {
@@ -175,13 +175,13 @@ static void start(int i)
 /* The whole run is one transaction, which is taken back; each job is one within it. */
 static void run_job(struct node *n, const struct job *j)
 {
-    struct pv_chatjob_result *res = NULL;
+    struct pv_chatop_result *res = NULL;
     j->job->terms =
-        (struct pv_chatjob_terms){.now_s = WALL_S + w.now / PV_S(1), .low_disk = n->low_disk};
+        (struct pv_chatop_terms){.now_s = WALL_S + w.now / PV_S(1), .low_disk = n->low_disk};
     int r = n->full ? PV_ERR_NO_SPACE : chat_db_run(once.db[n - w.n], j->job, &res);
     answer_chat_job(&n->queue, j->tag, r, res, w.now);
-    pv_chatjob_free(j->job);
-    pv_chatjob_result_free(res);
+    pv_chatop_free(j->job);
+    pv_chatop_result_free(res);
 }
 
 static void run_kept_jobs(struct node *n)
@@ -195,7 +195,7 @@ static void stop(int i)
 {
     struct node *n = &w.n[i];
     while (n->n_jobs > 0) /* they were not done yet, or nobody heard that they were */
-        pv_chatjob_free(n->jobs[--n->n_jobs].job);
+        pv_chatop_free(n->jobs[--n->n_jobs].job);
     pv_rooms_free(n->rooms);
     pv_chatqueue_done(&n->queue);
 }

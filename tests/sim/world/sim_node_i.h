@@ -26,8 +26,8 @@ enum {
 };
 
 struct sim_job {
-    struct pv_job *job;      /* owned; NULL: chat's */
-    struct pv_chatjob *chat; /* owned; NULL: the node's */
+    struct pv_job *job;     /* owned; NULL: chat's */
+    struct pv_chatop *chat; /* owned; NULL: the node's */
     pv_ns due;
 };
 

@@ -113,7 +113,7 @@ static void take_names(const struct pv_job_names *file)
 }
 
 /* As the store does it: what a failed job did goes back. */
-static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_chatqueue_result *res)
+static void do_chat(struct sim_node *n, struct pv_chatop *job, struct pv_chatqueue_result *res)
 {
     *res = (struct pv_chatqueue_result){.id = job->number};
     if (n->disk_full || sim_fault(SIM_FAULT_STORE)) {
@@ -121,7 +121,7 @@ static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_chatqu
         snprintf(res->error, sizeof(res->error), "store: disk full: free some space");
         return;
     }
-    job->terms = (struct pv_chatjob_terms){.now_s = sim_node_wall_us(n) / 1000000};
+    job->terms = (struct pv_chatop_terms){.now_s = sim_node_wall_us(n) / 1000000};
     if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         abort();
     res->status = pv_store_chat_run(n->chat, job, &res->answer);
@@ -187,7 +187,7 @@ bool sim_node_run_jobs(struct sim_node *n)
         if (first.chat != NULL) {
             struct pv_chatqueue_result stored;
             do_chat(n, first.chat, &stored);
-            pv_chatjob_free(first.chat);
+            pv_chatop_free(first.chat);
             pv_engine_report(n->engine, &pv_bind_chat, &(struct pv_bind_report){.result = &stored},
                              sim_node_now(n));
             continue;
@@ -216,7 +216,7 @@ void sim_node_lose_jobs(struct sim_node *n, bool some_done)
         } else if (i < done && is_stored(j)) {
             do_job(n, j->job, &res);
         }
-        pv_chatjob_free(j->chat);
+        pv_chatop_free(j->chat);
         pv_job_free(j->job);
     }
     n->n_jobs = 0;

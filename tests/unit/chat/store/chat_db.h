@@ -32,8 +32,8 @@ static inline void chat_db_sql(sqlite3 *db, const char *text)
 }
 
 /* A job that fails takes back what it did. */
-static inline int chat_db_run(sqlite3 *db, const struct pv_chatjob *job,
-                              struct pv_chatjob_result **ret_result)
+static inline int chat_db_run(sqlite3 *db, const struct pv_chatop *job,
+                              struct pv_chatop_result **ret_result)
 {
     chat_db_sql(db, "SAVEPOINT job");
     int r = pv_store_chat_run(db, job, ret_result);
@@ -115,7 +115,7 @@ static inline void chat_db_leave_room(sqlite3 *db, const uint8_t *peer, unsigned
             " ON CONFLICT DO UPDATE SET unread = excluded.unread",
             -1, &q, NULL) != SQLITE_OK ||
         sqlite3_bind_blob(q, 1, peer, PV_SIGN_PK_LEN, SQLITE_STATIC) != SQLITE_OK ||
-        sqlite3_bind_int64(q, 2, PV_CHATJOB_MAX_UNREAD - (int64_t)messages) != SQLITE_OK ||
+        sqlite3_bind_int64(q, 2, PV_CHATOP_MAX_UNREAD - (int64_t)messages) != SQLITE_OK ||
         sqlite3_step(q) != SQLITE_DONE)
         abort();
     sqlite3_finalize(q);

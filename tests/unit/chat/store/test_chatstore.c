@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/store/chatstore.h"
 #include "daemon/store/store.h"
 #include "tests/unit/database.h"
@@ -41,7 +41,7 @@ static void restart(void)
 /* A message for BOB; its sequence number. */
 static uint64_t enqueue(uint8_t number, struct pv_chatqueue_result *result)
 {
-    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_ENQUEUE);
+    struct pv_chatop *chat = pv_chatop_new(PV_CHATOP_ENQUEUE);
     assert_non_null(chat);
     struct pv_chat_record *rec = test_alloc(sizeof(*rec));
     memcpy(rec->peer, BOB, sizeof(BOB));
@@ -52,9 +52,9 @@ static uint64_t enqueue(uint8_t number, struct pv_chatqueue_result *result)
     chat->msgs = rec;
     chat->n_msgs = 1;
     pv_chatstore_run(store, &chat, result, 1);
-    pv_chatjob_free(chat);
+    pv_chatop_free(chat);
     assert_int_equal(result->status < 0, result->error[0] != '\0');
-    const struct pv_chatjob_result *answer = pv_chatjob_result_of(result);
+    const struct pv_chatop_result *answer = pv_chatop_result_of(result);
     uint64_t seq = answer == NULL ? 0 : answer->msgs[0].seq;
     pv_chatqueue_result_done(result);
     return seq;
@@ -170,9 +170,9 @@ PV_TEST(values_of_parts_are_kept_by_name)
 {
     static const char *const texts[] = {"old", "", "new"};
     struct pv_chatqueue_result result;
-    struct pv_chatjob *job;
+    struct pv_chatop *job;
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
-        job = pv_chatjob_new(PV_CHATJOB_PUT);
+        job = pv_chatop_new(PV_CHATOP_PUT);
         assert_non_null(job);
         snprintf(job->value_name, sizeof(job->value_name), i == 1 ? "b" : "a");
         job->value = (uint8_t *)strdup(texts[i]);
@@ -180,14 +180,14 @@ PV_TEST(values_of_parts_are_kept_by_name)
         pv_chatstore_run(store, &job, &result, 1);
         assert_ok(result.status);
         pv_chatqueue_result_done(&result);
-        pv_chatjob_free(job);
+        pv_chatop_free(job);
     }
     restart();
-    job = pv_chatjob_new(PV_CHATJOB_VALUES);
+    job = pv_chatop_new(PV_CHATOP_VALUES);
     assert_non_null(job);
     pv_chatstore_run(store, &job, &result, 1);
     assert_ok(result.status);
-    const struct pv_chatjob_result *r = pv_chatjob_result_of(&result);
+    const struct pv_chatop_result *r = pv_chatop_result_of(&result);
     assert_int_equal(r->n_values, 2);
     assert_string_equal(r->values[0].name, "a");
     assert_int_equal(r->values[0].len, 3);
@@ -195,5 +195,5 @@ PV_TEST(values_of_parts_are_kept_by_name)
     assert_string_equal(r->values[1].name, "b");
     assert_int_equal(r->values[1].len, 0);
     pv_chatqueue_result_done(&result);
-    pv_chatjob_free(job);
+    pv_chatop_free(job);
 }

@@ -4,7 +4,7 @@
 #include <sqlite3.h>
 
 #include "base/ageclock.h"
-#include "chat/core/base/roomjob.h"
+#include "chat/core/base/roomop.h"
 #include "chat/store/chatschema.h"
 #include "chat/store/store_budget.h"
 #include "chat/store/store_chat.h"
@@ -17,7 +17,7 @@ static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
 
 static sqlite3 *db;
-static struct pv_chatjob_result *result; /* of the newest job */
+static struct pv_chatop_result *result; /* of the newest job */
 
 static inline void sql(const char *text)
 {
@@ -25,9 +25,9 @@ static inline void sql(const char *text)
 }
 
 /* Does it; the result is there until the next call. */
-static inline const struct pv_chatjob_result *must(const struct pv_chatjob *job)
+static inline const struct pv_chatop_result *must(const struct pv_chatop *job)
 {
-    result = pv_chatjob_result_free(result);
+    result = pv_chatop_result_free(result);
     assert_ok(chat_db_run(db, job, &result));
     assert_non_null(result);
     return result;
@@ -46,8 +46,8 @@ static inline uint64_t enqueue(const uint8_t *peer, uint8_t id)
 {
     char text[] = "out";
     struct pv_chat_record m = record(peer, id, text);
-    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    const struct pv_chatop_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
     assert_true(res->msgs[0].outgoing);
     assert_string_equal(res->msgs[0].text, "out");
@@ -64,8 +64,8 @@ static inline size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint6
         msgs[i] = record(peer, (uint8_t)(first + i), text);
         msgs[i].seq = seq == 0 ? 0 : seq + i;
     }
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = n};
+    const struct pv_chatop_result *res = must(&job);
     for (size_t i = 0; i < res->n_msgs; i++) {
         assert_int_equal(res->msgs[i].state, PV_CHAT_UNREAD);
         assert_false(res->msgs[i].outgoing);
@@ -73,15 +73,15 @@ static inline size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint6
     return res->n_msgs;
 }
 
-static inline struct pv_chatjob job_of(enum pv_chatjob_kind kind, const uint8_t *peer, uint8_t id)
+static inline struct pv_chatop job_of(enum pv_chatop_kind kind, const uint8_t *peer, uint8_t id)
 {
-    struct pv_chatjob job = {.kind = kind};
+    struct pv_chatop job = {.kind = kind};
     memcpy(job.peer, peer, sizeof(job.peer));
     job.id[0] = id;
     return job;
 }
 
-static inline bool changes(struct pv_chatjob job)
+static inline bool changes(struct pv_chatop job)
 {
     return must(&job)->changed;
 }
@@ -89,11 +89,11 @@ static inline bool changes(struct pv_chatjob job)
 static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
 {
     uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
-    struct pv_chatjob job = job_of(PV_CHATJOB_MARK, peer, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_MARK, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
     job.state = state;
-    const struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatop_result *res = must(&job);
     bool changed = res->n_msgs == 1 && res->msgs[0].id[0] == id &&
                    memcmp(res->msgs[0].peer, peer, PV_SIGN_PK_LEN) == 0 &&
                    res->msgs[0].state == state && res->msgs[0].text == NULL;
@@ -102,11 +102,11 @@ static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state stat
 }
 
 /* Runs a list and compares the first bytes of the ids, "!" at the end = more. */
-static inline void assert_list(struct pv_chatjob job, const char *want)
+static inline void assert_list(struct pv_chatop job, const char *want)
 {
     char got[256] = "";
     size_t n = 0;
-    const struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatop_result *res = must(&job);
     for (size_t i = 0; i < res->n_msgs; i++)
         n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%u", i == 0 ? "" : " ",
                               res->msgs[i].id[0]);
@@ -117,7 +117,7 @@ static inline void assert_list(struct pv_chatjob job, const char *want)
 static inline void assert_outbox(const uint8_t *peer, uint64_t after, uint32_t limit,
                                  const char *want)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, peer, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_OUTBOX, peer, 0);
     job.after_seq = after;
     job.limit = limit;
     assert_list(job, want);
@@ -125,16 +125,15 @@ static inline void assert_outbox(const uint8_t *peer, uint64_t after, uint32_t l
 
 static inline void assert_inbox(bool mark_read, uint32_t limit, const char *want)
 {
-    assert_list(
-        (struct pv_chatjob){.kind = PV_CHATJOB_INBOX, .mark_read = mark_read, .limit = limit},
-        want);
+    assert_list((struct pv_chatop){.kind = PV_CHATOP_INBOX, .mark_read = mark_read, .limit = limit},
+                want);
 }
 
 /* A copy of the message is kept elsewhere; did that change its state? */
 static bool keep(const uint8_t *peer, uint8_t id)
 {
     uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
-    struct pv_chatjob job = job_of(PV_CHATJOB_COPIED, peer, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_COPIED, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
     return must(&job)->n_msgs == 1;
@@ -142,7 +141,7 @@ static bool keep(const uint8_t *peer, uint8_t id)
 
 static void assert_owed(const uint8_t *peer, const char *want)
 {
-    assert_list(job_of(PV_CHATJOB_OWED, peer, 0), want);
+    assert_list(job_of(PV_CHATOP_OWED, peer, 0), want);
 }
 
 /* --- the list ------------------------------------------------------------------------------ */
@@ -154,7 +153,7 @@ void test_before_each(void)
 
 void test_after_each(void)
 {
-    result = pv_chatjob_result_free(result);
+    result = pv_chatop_result_free(result);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -179,9 +178,9 @@ PV_TEST(an_id_that_was_taken_with_another_text_is_refused)
 {
     char text[] = "another";
     struct pv_chat_record m = record(BOB, 1, text);
-    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
     assert_int_equal(enqueue(BOB, 1), 1);
-    struct pv_chatjob_result *none = NULL;
+    struct pv_chatop_result *none = NULL;
     assert_int_equal(chat_db_run(db, &job, &none), PV_ERR_EXISTS);
     assert_null(none);
     assert_int_equal(enqueue(CAROL, 1), 1);
@@ -201,8 +200,8 @@ PV_TEST(one_id_twice_in_a_batch_is_stored_once)
 {
     char text[] = "in";
     struct pv_chat_record msgs[2] = {record(BOB, 7, text), record(BOB, 7, text)};
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = 2};
+    const struct pv_chatop_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
     assert_inbox(false, 0, "7");
 }
@@ -247,7 +246,7 @@ PV_TEST(a_message_kept_elsewhere_is_not_listed_again)
 {
     for (uint8_t i = 1; i <= 4; i++)
         enqueue(BOB, i);
-    struct pv_chatjob list = job_of(PV_CHATJOB_UNCOPIED, BOB, 0);
+    struct pv_chatop list = job_of(PV_CHATOP_UNCOPIED, BOB, 0);
     assert_list(list, "1 2 3 4");
     assert_true(keep(BOB, 2));
     assert_false(keep(BOB, 2));  /* twice is once */
@@ -257,11 +256,11 @@ PV_TEST(a_message_kept_elsewhere_is_not_listed_again)
     assert_false(keep(BOB, 1)); /* it is further than that */
     list.limit = 1;
     assert_list(list, "3!");
-    assert_list(job_of(PV_CHATJOB_UNCOPIED, CAROL, 0), "");
+    assert_list(job_of(PV_CHATOP_UNCOPIED, CAROL, 0), "");
     assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
 
-    struct pv_chatjob again = {.kind = PV_CHATJOB_RECOPY};
-    const struct pv_chatjob_result *res = must(&again);
+    struct pv_chatop again = {.kind = PV_CHATOP_RECOPY};
+    const struct pv_chatop_result *res = must(&again);
     assert_int_equal(res->n_backlog, 1);
     assert_memory_equal(res->backlog[0].peer, BOB, sizeof(res->backlog[0].peer));
     assert_true(res->backlog[0].queued == 3);
@@ -278,8 +277,8 @@ PV_TEST(a_message_handed_over_is_sent_and_stays_in_the_outbox)
     assert_true(mark(BOB, 1, PV_CHAT_SENT));
     assert_false(mark(BOB, 1, PV_CHAT_SENT));
     assert_false(mark(CAROL, 2, PV_CHAT_SENT)); /* it is not to her */
-    struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, BOB, 0);
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = job_of(PV_CHATOP_OUTBOX, BOB, 0);
+    const struct pv_chatop_result *res = must(&job);
     assert_int_equal(res->n_msgs, 2);
     assert_int_equal(res->msgs[0].state, PV_CHAT_SENT);
     assert_int_equal(res->msgs[1].state, PV_CHAT_QUEUED);
@@ -292,7 +291,7 @@ PV_TEST(a_message_handed_over_is_sent_and_stays_in_the_outbox)
 
 PV_TEST(inbox_of_one_peer_leaves_the_others_unread)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 0);
     commit(BOB, 1, 2, 1);
     commit(CAROL, 3, 1, 1);
     job.of_peer = job.mark_read = true;
@@ -304,14 +303,14 @@ PV_TEST(inbox_of_one_peer_leaves_the_others_unread)
 /* A client asks page by page, and says how far it got. */
 PV_TEST(the_inbox_is_read_as_far_as_the_client_says)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
+    struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 2);
     commit(BOB, 1, 3, 1);
     commit(CAROL, 4, 2, 1);
     job.after = true;
     assert_list(job, "3 4 5");
     job.id[0] = 99; /* one that is not known: from the beginning */
     assert_list(job, "1 2 3 4 5");
-    job = job_of(PV_CHATJOB_INBOX, BOB, 4);
+    job = job_of(PV_CHATOP_INBOX, BOB, 4);
     job.through = job.mark_read = true;
     job.of_peer = true;
     assert_list(job, ""); /* none of this conversation */
@@ -326,9 +325,9 @@ PV_TEST(the_inbox_is_read_as_far_as_the_client_says)
 }
 
 /* Runs a list of the inbox that ends at this id; gives the place of that end. */
-static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
+static uint64_t upto_of(const struct pv_chatop *job, uint8_t last)
 {
-    const struct pv_chatjob_result *res = must(job);
+    const struct pv_chatop_result *res = must(job);
     assert_true(res->n_msgs > 0);
     assert_int_equal(res->msgs[res->n_msgs - 1].id[0], last);
     return res->upto;
@@ -338,7 +337,7 @@ static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
  * Clients that go by the place of a message get on all the same. */
 PV_TEST(an_id_that_is_there_twice_holds_up_nobody)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
+    struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 2);
     commit(BOB, 1, 2, 1);
     commit(CAROL, 1, 3, 1);
     job.limit = 4;
@@ -362,8 +361,8 @@ PV_TEST(an_id_that_is_there_twice_holds_up_nobody)
  * what the client has. */
 PV_TEST(a_message_in_the_place_of_deleted_ones_is_not_read)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 3);
-    struct pv_chatjob clear = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 3);
+    struct pv_chatop clear = job_of(PV_CHATOP_CLEAR, BOB, 0);
     commit(BOB, 1, 3, 1);
     job.limit = 4;
     job.upto = upto_of(&job, 3);
@@ -394,18 +393,18 @@ PV_TEST(inbox_marks_what_it_gives_and_no_more)
 PV_TEST(receipts_are_owed_until_told)
 {
     commit(BOB, 1, 3, 1);
-    assert_true(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
-    assert_false(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
-    assert_false(changes(job_of(PV_CHATJOB_SEEN, CAROL, 1)));
+    assert_true(changes(job_of(PV_CHATOP_SEEN, BOB, 2)));
+    assert_false(changes(job_of(PV_CHATOP_SEEN, BOB, 2)));
+    assert_false(changes(job_of(PV_CHATOP_SEEN, CAROL, 1)));
     assert_inbox(false, 0, "1 3");
     assert_owed(BOB, "2");
     uint8_t ids[2][PV_CHAT_ID_LEN] = {{2}, {77}};
-    struct pv_chatjob told = job_of(PV_CHATJOB_TOLD, BOB, 0);
+    struct pv_chatop told = job_of(PV_CHATOP_TOLD, BOB, 0);
     told.ids = ids;
     told.n_ids = 2;
     (void)changes(told);
     assert_owed(BOB, "");
-    assert_false(changes(job_of(PV_CHATJOB_SEEN, BOB, 2))); /* not owed again */
+    assert_false(changes(job_of(PV_CHATOP_SEEN, BOB, 2))); /* not owed again */
     assert_owed(BOB, "");
 }
 
@@ -422,7 +421,7 @@ PV_TEST(history_gives_the_newest_oldest_first)
     commit(BOB, 2, 1, 1);
     enqueue(CAROL, 3);
     commit(BOB, 4, 1, 2);
-    struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, BOB, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_HISTORY, BOB, 0);
     assert_list(job, "1 2 4");
     assert_memory_equal(must(&job)->peer, BOB, PV_SIGN_PK_LEN); /* an empty list, too, says whose */
     job.limit = 2;
@@ -453,8 +452,8 @@ PV_TEST(history_gives_the_newest_oldest_first)
 
 PV_TEST(counts_say_who_waits_for_what)
 {
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_COUNTS};
+    const struct pv_chatop_result *res = must(&job);
     assert_true(res->unread == 0 && res->n_backlog == 0);
 
     enqueue(BOB, 1);
@@ -462,7 +461,7 @@ PV_TEST(counts_say_who_waits_for_what)
     mark(BOB, 1, PV_CHAT_DELIVERED);
     commit(BOB, 3, 2, 1);
     commit(CAROL, 5, 2, 1);
-    changes(job_of(PV_CHATJOB_SEEN, CAROL, 5));
+    changes(job_of(PV_CHATOP_SEEN, CAROL, 5));
     res = must(&job);
     assert_int_equal(res->unread, 3);
     assert_int_equal(res->n_backlog, 2);
@@ -480,15 +479,15 @@ PV_TEST(lists_are_limited_in_bytes_too)
     static char big[PV_CHAT_TEXT_MAX + 1];
     size_t total = 0;
     memset(big, 'x', PV_CHAT_TEXT_MAX);
-    for (unsigned i = 0; i <= PV_CHATJOB_MAX_BYTES / PV_CHAT_TEXT_MAX; i++) {
+    for (unsigned i = 0; i <= PV_CHATOP_MAX_BYTES / PV_CHAT_TEXT_MAX; i++) {
         struct pv_chat_record m = record(BOB, (uint8_t)i, big);
         m.id[1] = (uint8_t)(i >> 8);
-        struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
+        struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = &m, .n_msgs = 1};
         (void)must(&job);
         total++;
     }
-    struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_INBOX, .mark_read = true};
+    const struct pv_chatop_result *res = must(&job);
     assert_true(res->more);
     assert_int_equal(res->n_msgs, total - 1);
     res = must(&job);
@@ -498,10 +497,10 @@ PV_TEST(lists_are_limited_in_bytes_too)
 
 PV_TEST(a_job_without_its_message_is_refused)
 {
-    struct pv_chatjob_result *res = NULL;
-    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE};
+    struct pv_chatop_result *res = NULL;
+    struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE};
     assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
-    job.kind = PV_CHATJOB_COMMIT;
+    job.kind = PV_CHATOP_COMMIT;
     assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
 }
 
@@ -511,8 +510,8 @@ PV_TEST(a_failed_commit_changes_nothing)
 {
     char text[] = "in", bad[] = "second";
     struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
-    struct pv_chatjob_result *res = NULL;
+    struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = 2};
+    struct pv_chatop_result *res = NULL;
     sql(test_given("CREATE TRIGGER t BEFORE INSERT"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
@@ -524,8 +523,8 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
 {
     char text[] = "out";
     struct pv_chat_record m = record(BOB, 1, text);
-    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
-    struct pv_chatjob_result *res = NULL;
+    struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatop_result *res = NULL;
     sql(test_given("CREATE TRIGGER t BEFORE INSERT 2"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
@@ -534,8 +533,8 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
 
 PV_TEST(a_damaged_row_is_an_error_and_no_message)
 {
-    struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX};
-    struct pv_chatjob_result *res = NULL;
+    struct pv_chatop job = {.kind = PV_CHATOP_INBOX};
+    struct pv_chatop_result *res = NULL;
     commit(BOB, 1, 1, 1);
     sql("UPDATE chat_message SET id = x'00'");
     assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
@@ -556,7 +555,7 @@ static int count_step(void *unused)
     return 0;
 }
 
-static unsigned steps_of(struct pv_chatjob job)
+static unsigned steps_of(struct pv_chatop job)
 {
     steps = 0;
     sqlite3_progress_handler(db, 1, count_step, NULL);
@@ -573,19 +572,19 @@ static unsigned work_of_a_day(uint8_t id)
     struct pv_chat_record m = {.outgoing = true, .peer_name = "bob", .text = (char[]){"hi"}};
     memcpy(m.peer, BOB, sizeof(m.peer));
     m.id[0] = id;
-    struct pv_chatjob send = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatop send = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
     n += steps_of(send);
-    n += steps_of(job_of(PV_CHATJOB_OUTBOX, BOB, 0));
-    struct pv_chatjob list = job_of(PV_CHATJOB_HISTORY, BOB, 0);
+    n += steps_of(job_of(PV_CHATOP_OUTBOX, BOB, 0));
+    struct pv_chatop list = job_of(PV_CHATOP_HISTORY, BOB, 0);
     list.limit = 50;
     n += steps_of(list);
     list.all_peers = true;
     n += steps_of(list);
-    n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_INBOX});
-    n += steps_of(job_of(PV_CHATJOB_OWED, BOB, 0));
-    n += steps_of(job_of(PV_CHATJOB_UNCOPIED, BOB, 0));
-    n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_COUNTS});
-    struct pv_chatjob mark = job_of(PV_CHATJOB_MARK, BOB, 0);
+    n += steps_of((struct pv_chatop){.kind = PV_CHATOP_INBOX});
+    n += steps_of(job_of(PV_CHATOP_OWED, BOB, 0));
+    n += steps_of(job_of(PV_CHATOP_UNCOPIED, BOB, 0));
+    n += steps_of((struct pv_chatop){.kind = PV_CHATOP_COUNTS});
+    struct pv_chatop mark = job_of(PV_CHATOP_MARK, BOB, 0);
     mark.ids = text_id;
     mark.n_ids = 1;
     mark.state = PV_CHAT_READ;
@@ -609,8 +608,8 @@ PV_TEST(a_hundred_thousand_messages_are_as_quick_as_a_few)
 
 PV_TEST(every_kind_of_job_is_served)
 {
-    for (int kind = 0; kind < PV_CHATJOB_KINDS; kind++) {
-        if (!pv_store_chat_serves((enum pv_chatjob_kind)kind))
+    for (int kind = 0; kind < PV_CHATOP_KINDS; kind++) {
+        if (!pv_store_chat_serves((enum pv_chatop_kind)kind))
             fail_msg("no row in HANDLERS for kind %d", kind);
     }
 }
@@ -619,7 +618,7 @@ PV_TEST(every_kind_of_job_is_served)
 
 PV_TEST(a_muted_conversation_has_nothing_unread)
 {
-    struct pv_chatjob mute = job_of(PV_CHATJOB_MUTE, BOB, 0);
+    struct pv_chatop mute = job_of(PV_CHATOP_MUTE, BOB, 0);
     mute.mute = true;
     snprintf(mute.peer_name, sizeof(mute.peer_name), "bob");
     assert_true(changes(mute));
@@ -628,17 +627,17 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
     char text[] = "in";
     struct pv_chat_record m = record(BOB, 1, text);
     m.seq = 1;
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
-    const struct pv_chatjob_result *res = must(&job);
+    struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = &m, .n_msgs = 1};
+    const struct pv_chatop_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
     assert_int_equal(res->n_taken, 1);
     assert_int_equal(res->msgs[0].state, PV_CHAT_READ);
     commit(CAROL, 2, 1, 1);
     assert_inbox(false, 0, "2");
-    assert_list(job_of(PV_CHATJOB_OWED, BOB, 0), ""); /* nobody read it */
-    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "1");
+    assert_list(job_of(PV_CHATOP_OWED, BOB, 0), ""); /* nobody read it */
+    assert_list(job_of(PV_CHATOP_HISTORY, BOB, 0), "1");
 
-    struct pv_chatjob list = job_of(PV_CHATJOB_MUTED, BOB, 0);
+    struct pv_chatop list = job_of(PV_CHATOP_MUTED, BOB, 0);
     res = must(&list);
     assert_int_equal(res->n_backlog, 1);
     assert_string_equal(res->backlog[0].peer_name, "bob");
@@ -649,9 +648,9 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
     assert_int_equal(commit(BOB, 3, 1, 2), 1); /* asserts that it is unread */
 }
 
-static size_t deletes(struct pv_chatjob job, bool *ret_more)
+static size_t deletes(struct pv_chatop job, bool *ret_more)
 {
-    const struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatop_result *res = must(&job);
     *ret_more = res->more;
     return res->n_deleted;
 }
@@ -664,21 +663,21 @@ PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
     mark(BOB, 1, PV_CHAT_DELIVERED);
     commit(BOB, 3, 2, 1);
     commit(CAROL, 5, 1, 1);
-    assert_int_equal(deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more), 3);
+    assert_int_equal(deletes(job_of(PV_CHATOP_CLEAR, BOB, 0), &more), 3);
     assert_false(more);
-    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "2"); /* still to be delivered */
+    assert_list(job_of(PV_CHATOP_HISTORY, BOB, 0), "2"); /* still to be delivered */
     assert_outbox(BOB, 0, 0, "2");
-    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
-    struct pv_chatjob gone = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    assert_list(job_of(PV_CHATOP_HISTORY, CAROL, 0), "5");
+    struct pv_chatop gone = job_of(PV_CHATOP_CLEAR, BOB, 0);
     gone.gone = true; /* it never will be */
     assert_int_equal(deletes(gone, &more), 1);
     assert_outbox(BOB, 0, 0, "");
-    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
+    assert_list(job_of(PV_CHATOP_HISTORY, CAROL, 0), "5");
     assert_int_equal(enqueue(BOB, 7), 3);
     /* A message that comes again is not new, and a seq is not given twice. */
     assert_int_equal(commit(BOB, 3, 2, 1), 0);
     assert_int_equal(enqueue(BOB, 6), 4);
-    struct pv_chatjob all = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    struct pv_chatop all = job_of(PV_CHATOP_CLEAR, BOB, 0);
     all.all_peers = true;
     assert_int_equal(deletes(all, &more), 1);
     assert_int_equal(deletes(all, &more), 0);
@@ -711,7 +710,7 @@ static enum pv_chat_later later; /* why the newest flood() took no more */
 
 /* One peer sends n messages of so many bytes, with ids from first on. How many are taken? */
 static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_len,
-                    const struct pv_chatjob_terms *terms)
+                    const struct pv_chatop_terms *terms)
 {
     struct pv_chat_record *msgs = calloc(n, sizeof(*msgs));
     char *text = malloc(text_len + 1);
@@ -724,12 +723,12 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
         msgs[i].seq = first + i;
         memcpy(msgs[i].id, &msgs[i].seq, sizeof(msgs[i].seq)); /* any id of its own */
     }
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n, .terms = *terms};
-    struct pv_chatjob_result *res = NULL;
+    struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = n, .terms = *terms};
+    struct pv_chatop_result *res = NULL;
     int r = chat_db_run(db, &job, &res);
     size_t taken = res == NULL ? 0 : res->n_taken;
     later = res == NULL ? PV_CHAT_LATER_NO : res->later;
-    pv_chatjob_result_free(res);
+    pv_chatop_result_free(res);
     free(text);
     free(msgs);
     assert_ok(r);
@@ -740,11 +739,11 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
 
 PV_TEST_WHOLE(a_sender_has_so_many_unread_messages_and_no_more)
 {
-    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    const struct pv_chatop_terms terms = {.now_s = ON_DAY(20000)};
     size_t taken = 0;
     for (uint32_t first = 1; first < 12000; first += 1000)
         taken += flood(BOB, first, 1000, 4, &terms);
-    assert_int_equal(taken, PV_CHATJOB_MAX_UNREAD);
+    assert_int_equal(taken, PV_CHATOP_MAX_UNREAD);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Its messages there are confirmed again, and others are not concerned. */
     assert_int_equal(flood(BOB, 1, 3, 4, &terms), 3);
@@ -754,7 +753,7 @@ PV_TEST_WHOLE(a_sender_has_so_many_unread_messages_and_no_more)
     assert_int_equal(flood(BOB, 9999, 5, 4, &terms), 2);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Reading makes room. */
-    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
     inbox.of_peer = inbox.mark_read = true;
     inbox.limit = 10;
     (void)must(&inbox);
@@ -764,8 +763,8 @@ PV_TEST_WHOLE(a_sender_has_so_many_unread_messages_and_no_more)
 
 PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
 {
-    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    size_t want = PV_CHATJOB_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATJOB_ROW_BYTES);
+    const struct pv_chatop_terms terms = {.now_s = ON_DAY(20000)};
+    size_t want = PV_CHATOP_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATOP_ROW_BYTES);
     assert_int_equal(flood(BOB, 1, 2000, PV_CHAT_TEXT_MAX, &terms), want);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* None that would fit overtakes it: what came behind it in the same job waits too. */
@@ -775,7 +774,7 @@ PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
 
 PV_TEST(a_sender_has_a_budget_for_each_day)
 {
-    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    struct pv_chatop_terms terms = {.now_s = ON_DAY(20000)};
     /* Most of the day's budget is used up, of what is deleted since. */
     assert_int_equal(flood(BOB, 1, 1, 4, &terms), 1);
     sql(test_given("UPDATE chat_usage SET day_bytes"));
@@ -783,7 +782,7 @@ PV_TEST(a_sender_has_a_budget_for_each_day)
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Deleting does not give the day back: the disk has been written to. */
     for (bool more = true; more;)
-        deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more);
+        deletes(job_of(PV_CHATOP_CLEAR, BOB, 0), &more);
     assert_int_equal(flood(BOB, 4001, 1, PV_CHAT_TEXT_MAX, &terms), 0);
     assert_int_equal(flood(CAROL, 1, 1, PV_CHAT_TEXT_MAX, &terms), 1);
     terms.now_s = ON_DAY(20001);
@@ -793,8 +792,8 @@ PV_TEST(a_sender_has_a_budget_for_each_day)
 
 PV_TEST(a_sender_has_a_share_of_all_there_is)
 {
-    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
-    const size_t share = (1 << 20) / (1024 + PV_CHATJOB_ROW_BYTES);
+    const struct pv_chatop_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
+    const size_t share = (1 << 20) / (1024 + PV_CHATOP_ROW_BYTES);
     assert_int_equal(flood(BOB, 1, 1000, 1024, &terms), share);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     assert_int_equal(flood(CAROL, 1, 1000, 1024, &terms), share);
@@ -809,7 +808,7 @@ PV_TEST(a_sender_has_a_share_of_all_there_is)
 
 PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
 {
-    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    struct pv_chatop_terms terms = {.now_s = ON_DAY(20000)};
     assert_int_equal(flood(BOB, 1, 1, 4, &terms), 1);
     terms.low_disk = true;
     assert_int_equal(flood(BOB, 1, 2, 4, &terms), 1); /* the known one */
@@ -819,11 +818,11 @@ PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
 
 PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
 {
-    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    struct pv_chatop_terms terms = {.now_s = ON_DAY(20000)};
+    struct pv_chatop job = job_of(PV_CHATOP_PURGE, BOB, 0);
     bool more;
     flood(BOB, 1, 3, 4, &terms);
-    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
     inbox.mark_read = true;
     inbox.limit = 2;
     (void)must(&inbox);
@@ -843,17 +842,17 @@ PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
 
 PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
 {
-    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
-    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    struct pv_chatop_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
+    struct pv_chatop job = job_of(PV_CHATOP_PURGE, BOB, 0);
     bool more;
     job.terms = terms;
-    const size_t size = 1024 + PV_CHATJOB_ROW_BYTES;
+    const size_t size = 1024 + PV_CHATOP_ROW_BYTES;
     /* Four senders with a quarter each; half of it is read. */
     for (uint8_t i = 0; i < 4; i++) {
         const uint8_t peer[PV_SIGN_PK_LEN] = {(uint8_t)(1 + i)};
         assert_int_equal(flood(peer, 1, 1000, 1024, &terms), (1 << 20) / size);
     }
-    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
     inbox.mark_read = true;
     inbox.limit = 1000;
     (void)must(&inbox);
@@ -894,7 +893,7 @@ static uint64_t now_at(uint64_t wall_s)
 /* As daemon/store/store.c does it, every hour. */
 static void purge(uint64_t wall_s)
 {
-    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    struct pv_chatop job = job_of(PV_CHATOP_PURGE, BOB, 0);
     assert_ok(pv_store_age_look(db, wall_s));
     job.terms.now_s = now_at(wall_s);
     job.keep_s = KEEP;
@@ -906,8 +905,8 @@ static void say(uint8_t id, uint64_t wall_s)
 {
     char text[] = "out";
     struct pv_chat_record m = record(BOB, id, text);
-    struct pv_chatjob job = {
-        .kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1, .terms = {.now_s = now_at(wall_s)}};
+    struct pv_chatop job = {
+        .kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1, .terms = {.now_s = now_at(wall_s)}};
     (void)must(&job);
     assert_true(mark(BOB, id, PV_CHAT_DELIVERED));
 }
@@ -994,10 +993,10 @@ PV_TEST(a_message_from_the_future_has_come_today)
 
 static const uint8_t CREW[PV_ROOM_ID_LEN] = {0xc0}, CLUB[PV_ROOM_ID_LEN] = {0xc1};
 
-static const struct pv_chatjob_result *must_room(enum pv_roomjob_kind kind, const uint8_t *room,
-                                                 struct pv_roomjob *job)
+static const struct pv_chatop_result *must_room(enum pv_roomop_kind kind, const uint8_t *room,
+                                                struct pv_roomop *job)
 {
-    struct pv_chatjob outer = {.kind = PV_CHATJOB_ROOM, .room = job};
+    struct pv_chatop outer = {.kind = PV_CHATOP_ROOM, .room = job};
     outer.terms.now_s = 1790000000;
     job->kind = kind;
     memcpy(job->room, room, sizeof(job->room));
@@ -1008,36 +1007,36 @@ static void make_room(const uint8_t *room)
 {
     static uint8_t bytes[] = {1, 2, 3};
     struct pv_room_raw raw = {.bytes = bytes, .len = sizeof(bytes)};
-    struct pv_roomjob job = {.records = &raw, .n_records = 1};
-    (void)must_room(PV_ROOMJOB_KEEP, room, &job);
+    struct pv_roomop job = {.records = &raw, .n_records = 1};
+    (void)must_room(PV_ROOMOP_KEEP, room, &job);
 }
 
 /* Bob says n texts, of numbers from first on. */
 static void take(const uint8_t *room, uint64_t first, size_t n)
 {
-    static struct pv_room_text texts[PV_ROOMJOB_MAX_TEXTS];
+    static struct pv_room_text texts[PV_ROOMOP_MAX_TEXTS];
     static char text[] = "said";
-    struct pv_roomjob job = {.texts = texts, .n_texts = n};
+    struct pv_roomop job = {.texts = texts, .n_texts = n};
     for (size_t i = 0; i < n; i++) {
         texts[i] = (struct pv_room_text){.seq = first + i, .text = text, .author_name = "bob"};
         memcpy(texts[i].author, BOB, sizeof(texts[i].author));
         memcpy(texts[i].id, &texts[i].seq, sizeof(texts[i].seq));
         texts[i].id[PV_CHAT_ID_LEN - 1] = room[0];
     }
-    assert_int_equal(must_room(PV_ROOMJOB_TAKE, room, &job)->n_msgs, n);
+    assert_int_equal(must_room(PV_ROOMOP_TAKE, room, &job)->n_msgs, n);
 }
 
 static bool forget(const uint8_t *room, size_t *ret_deleted)
 {
-    struct pv_roomjob job = {0};
-    const struct pv_chatjob_result *res = must_room(PV_ROOMJOB_FORGET, room, &job);
+    struct pv_roomop job = {0};
+    const struct pv_chatop_result *res = must_room(PV_ROOMOP_FORGET, room, &job);
     *ret_deleted = res->n_deleted;
     return res->more;
 }
 
-static struct pv_chatjob sought(enum pv_chatjob_kind kind, const char *word)
+static struct pv_chatop sought(enum pv_chatop_kind kind, const char *word)
 {
-    struct pv_chatjob job = {.kind = kind};
+    struct pv_chatop job = {.kind = kind};
     snprintf(job.word, sizeof(job.word), "%s", word);
     return job;
 }
@@ -1056,30 +1055,30 @@ PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
     pv_room_key(room, room_key);
     const char *words[] = {"bob", "rob", PV_KEY_SHORT_STR(PV_KEY_STR(BOB)), PV_KEY_STR(BOB)};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
-        struct pv_chatjob job = sought(PV_CHATJOB_HISTORY, words[i]);
+        struct pv_chatop job = sought(PV_CHATOP_HISTORY, words[i]);
         assert_list(job, "1 4");
         assert_memory_equal(must(&job)->peer, BOB, PV_SIGN_PK_LEN);
         assert_string_equal(must(&job)->word, "");
     }
-    assert_list(sought(PV_CHATJOB_HISTORY, "carol"), "2");
-    struct pv_chatjob in_room = sought(PV_CHATJOB_HISTORY, PV_STR("#~%.4s", PV_KEY_STR(room_key)));
+    assert_list(sought(PV_CHATOP_HISTORY, "carol"), "2");
+    struct pv_chatop in_room = sought(PV_CHATOP_HISTORY, PV_STR("#~%.4s", PV_KEY_STR(room_key)));
     assert_int_equal(must(&in_room)->n_msgs, 1);
-    struct pv_chatjob inbox = sought(PV_CHATJOB_INBOX, "bob");
+    struct pv_chatop inbox = sought(PV_CHATOP_INBOX, "bob");
     inbox.of_peer = inbox.mark_read = true;
     assert_list(inbox, "4");
     assert_list(inbox, "");
     for (size_t i = 0; i < 3; i++) {
         const char *none[] = {"dave", "key:abc", PV_KEY_SHORT_STR(PV_KEY_STR(room_key))};
-        struct pv_chatjob job = sought(PV_CHATJOB_CLEAR, none[i]);
+        struct pv_chatop job = sought(PV_CHATOP_CLEAR, none[i]);
         job.gone = true;
         assert_int_equal(must(&job)->n_deleted, 0);
         assert_string_equal(must(&job)->word, none[i]);
     }
-    struct pv_chatjob clear = sought(PV_CHATJOB_CLEAR, "bob");
+    struct pv_chatop clear = sought(PV_CHATOP_CLEAR, "bob");
     clear.gone = true;
     assert_int_equal(must(&clear)->n_deleted, 2);
-    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
-    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "2");
+    assert_list(job_of(PV_CHATOP_HISTORY, BOB, 0), "");
+    assert_list(job_of(PV_CHATOP_HISTORY, CAROL, 0), "2");
 }
 
 PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
@@ -1087,11 +1086,11 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     size_t n = 0;
     make_room(CREW);
     make_room(CLUB);
-    for (uint64_t first = 1; first < 1281; first += PV_ROOMJOB_MAX_TEXTS)
-        take(CREW, first, PV_ROOMJOB_MAX_TEXTS);
+    for (uint64_t first = 1; first < 1281; first += PV_ROOMOP_MAX_TEXTS)
+        take(CREW, first, PV_ROOMOP_MAX_TEXTS);
     take(CLUB, 1, 3);
     assert_true(forget(CREW, &n));
-    assert_int_equal(n, PV_ROOMJOB_MAX_DROP);
+    assert_int_equal(n, PV_ROOMOP_MAX_DROP);
     assert_int_equal(number("SELECT count(*) FROM room"), 2);
     assert_int_equal(number("SELECT count(*) FROM room_text"), 283);
     assert_false(forget(CREW, &n));
@@ -1102,11 +1101,11 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     assert_int_equal(number("SELECT count(*) FROM room_text"), 3);
     assert_int_equal(number("SELECT count(*) FROM chat_message"), 3);
     /* The unread are counted without it, and so is the room of its author. */
-    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
     inbox.of_peer = false;
     assert_int_equal(must(&inbox)->n_msgs, 3);
     assert_int_equal(number(test_given("SELECT bytes FROM chat_usage 2")),
-                     3 * (4 + PV_CHATJOB_ROW_BYTES));
+                     3 * (4 + PV_CHATOP_ROW_BYTES));
     /* It may be repeated, and the room may come again from its beginning. */
     assert_false(forget(CREW, &n));
     assert_int_equal(n, 0);
@@ -1133,9 +1132,9 @@ PV_TEST(counts_do_not_read_the_history)
 {
     add_long_history();
     enqueue(BOB, 1);
-    assert_in_range(steps_of(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, LONG);
-    struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
-    const struct pv_chatjob_result *res = must(&job);
+    assert_in_range(steps_of(job_of(PV_CHATOP_COUNTS, BOB, 0)), 0, LONG);
+    struct pv_chatop job = {.kind = PV_CHATOP_COUNTS};
+    const struct pv_chatop_result *res = must(&job);
     assert_int_equal(res->n_backlog, 1);
     assert_int_equal(res->backlog[0].queued, 1);
 }
@@ -1144,7 +1143,7 @@ PV_TEST(an_id_is_found_without_reading_the_history)
 {
     add_long_history();
     commit(BOB, 1, 3, 1);
-    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 1);
+    struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 1);
     job.after = true;
     assert_in_range(steps_of(job), 0, LONG);
     assert_list(job, "2 3");
@@ -1158,7 +1157,7 @@ PV_TEST(older_messages_are_found_without_reading_the_conversation)
 {
     add_long_history();
     commit(CAROL, 1, 3, 1);
-    struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, CAROL, 3);
+    struct pv_chatop job = job_of(PV_CHATOP_HISTORY, CAROL, 3);
     job.before = true;
     job.limit = 2;
     assert_in_range(steps_of(job), 0, LONG);
@@ -1169,15 +1168,15 @@ PV_TEST(clearing_one_conversation_does_not_read_the_others)
 {
     add_long_history();
     commit(BOB, 1, 3, 1);
-    assert_in_range(steps_of(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, LONG);
-    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
+    assert_in_range(steps_of(job_of(PV_CHATOP_CLEAR, BOB, 0)), 0, LONG);
+    assert_list(job_of(PV_CHATOP_HISTORY, BOB, 0), "");
 }
 
 /* A page of deletions costs the same at the beginning as near the end. */
 PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 {
     add_long_history();
-    struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
+    struct pv_chatop job = {.kind = PV_CHATOP_CLEAR, .all_peers = true};
     unsigned first = steps_of(job);
     sql("DELETE FROM chat_message WHERE n > 3000");
     unsigned last = steps_of(job);

@@ -4,7 +4,7 @@
  * which only one of the two has what both were given, the stores start again, and all that they had
  * answered for is there once.
  */
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/store/chatstore.h"
 #include "crypto/ct.h"
 #include "daemon/store/store.h"
@@ -88,16 +88,16 @@ static struct pv_job *meta_job(unsigned op)
     return job;
 }
 
-static struct pv_chatjob *message_job(unsigned op, enum pv_chatjob_kind kind)
+static struct pv_chatop *message_job(unsigned op, enum pv_chatop_kind kind)
 {
-    struct pv_chatjob *chat = pv_chatjob_new(kind);
+    struct pv_chatop *chat = pv_chatop_new(kind);
     assert_non_null(chat);
     chat->msgs = calloc(1, sizeof(*chat->msgs));
     chat->n_msgs = 1;
     memcpy(chat->peer, BOB, sizeof(BOB));
     memcpy(chat->msgs[0].peer, BOB, sizeof(BOB));
     chat->msgs[0].id[0] = (uint8_t)op;
-    chat->msgs[0].seq = kind == PV_CHATJOB_COMMIT ? op : 0;
+    chat->msgs[0].seq = kind == PV_CHATOP_COMMIT ? op : 0;
     chat->msgs[0].time_ms = op;
     chat->msgs[0].text = strdup("text");
     snprintf(chat->msgs[0].peer_name, sizeof(chat->msgs[0].peer_name), "bob");
@@ -147,7 +147,7 @@ static void run_network(struct stores s, unsigned first, unsigned last)
 /* The same of those for chat. */
 static void run_chat(struct stores s, unsigned first, unsigned last)
 {
-    struct pv_chatjob *jobs[N_KINDS];
+    struct pv_chatop *jobs[N_KINDS];
     struct pv_chatqueue_result results[N_KINDS];
     unsigned ops[N_KINDS];
     size_t n = 0;
@@ -156,17 +156,16 @@ static void run_chat(struct stores s, unsigned first, unsigned last)
         if (!is_chat(op))
             continue;
         ops[n] = op;
-        jobs[n++] =
-            message_job(op, op % N_KINDS == ENQUEUE ? PV_CHATJOB_ENQUEUE : PV_CHATJOB_COMMIT);
+        jobs[n++] = message_job(op, op % N_KINDS == ENQUEUE ? PV_CHATOP_ENQUEUE : PV_CHATOP_COMMIT);
     }
     if (n > 0)
         pv_chatstore_run(s.chat, jobs, results, n);
     for (size_t i = 0; i < n; i++) {
         note(ops[i], results[i].status, results[i].error);
         if (ops[i] <= OPS && ops[i] % N_KINDS == ENQUEUE)
-            seqs[ops[i]] = pv_chatjob_result_of(&results[i])->msgs[0].seq;
+            seqs[ops[i]] = pv_chatop_result_of(&results[i])->msgs[0].seq;
         pv_chatqueue_result_done(&results[i]);
-        pv_chatjob_free(jobs[i]);
+        pv_chatop_free(jobs[i]);
     }
 }
 
@@ -213,13 +212,13 @@ static void check_roster(struct pv_store *s, size_t cut)
 
 static void check_messages(struct pv_chatstore *s, size_t cut)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_HISTORY);
+    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_HISTORY);
     struct pv_chatqueue_result result;
     assert_non_null(job);
     memcpy(job->peer, BOB, sizeof(BOB));
     pv_chatstore_run(s, &job, &result, 1);
     assert_ok(result.status);
-    const struct pv_chatjob_result *chat = pv_chatjob_result_of(&result);
+    const struct pv_chatop_result *chat = pv_chatop_result_of(&result);
     for (unsigned op = 1; op <= OPS; op++) {
         unsigned n = 0;
         for (size_t i = 0; i < chat->n_msgs; i++) {
@@ -235,7 +234,7 @@ static void check_messages(struct pv_chatstore *s, size_t cut)
             assert_int_equal(n, 1);
     }
     pv_chatqueue_result_done(&result);
-    pv_chatjob_free(job);
+    pv_chatop_free(job);
 }
 
 static void check_state(size_t cut, unsigned left)

@@ -7,7 +7,7 @@
 
 #include <sqlite3.h>
 
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "chat/store/chatstore.h"
 #include "daemon/store/store.h"
 #include "tests/unit/test_dir.h"
@@ -65,16 +65,16 @@ static size_t count_texts(unsigned peer)
     return found;
 }
 
-static void run(struct pv_chatjob *job, bool *ret_more)
+static void run(struct pv_chatop *job, bool *ret_more)
 {
     struct pv_chatqueue_result result;
     pv_chatstore_run(chat, &job, &result, 1);
     assert_string_equal(result.error, "");
     assert_ok(result.status);
     if (ret_more != NULL)
-        *ret_more = pv_chatjob_result_of(&result)->more;
+        *ret_more = pv_chatop_result_of(&result)->more;
     pv_chatqueue_result_done(&result);
-    pv_chatjob_free(job);
+    pv_chatop_free(job);
 }
 
 static void run_network(struct pv_job *job)
@@ -86,9 +86,9 @@ static void run_network(struct pv_job *job)
     pv_job_free(job);
 }
 
-static struct pv_chatjob *chat_job(enum pv_chatjob_kind kind, unsigned peer)
+static struct pv_chatop *chat_job(enum pv_chatop_kind kind, unsigned peer)
 {
-    struct pv_chatjob *job = pv_chatjob_new(kind);
+    struct pv_chatop *job = pv_chatop_new(kind);
     assert_non_null(job);
     memcpy(job->peer, PEERS[peer], sizeof(PEERS[peer]));
     return job;
@@ -96,7 +96,7 @@ static struct pv_chatjob *chat_job(enum pv_chatjob_kind kind, unsigned peer)
 
 static void store_message(unsigned peer, unsigned number)
 {
-    struct pv_chatjob *job = chat_job(PV_CHATJOB_COMMIT, peer);
+    struct pv_chatop *job = chat_job(PV_CHATOP_COMMIT, peer);
     struct pv_chat_record *rec = test_alloc(sizeof(*rec));
     memcpy(rec->peer, PEERS[peer], sizeof(rec->peer));
     memcpy(rec->id, &number, sizeof(number));
@@ -112,7 +112,7 @@ static void store_message(unsigned peer, unsigned number)
 static void clear(unsigned peer, bool all)
 {
     for (bool more = true; more;) {
-        struct pv_chatjob *job = chat_job(PV_CHATJOB_CLEAR, peer);
+        struct pv_chatop *job = chat_job(PV_CHATOP_CLEAR, peer);
         job->all_peers = all;
         job->gone = true;
         run(job, &more);

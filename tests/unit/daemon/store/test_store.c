@@ -12,7 +12,7 @@
 
 #include <sqlite3.h>
 
-#include "chat/core/base/chatjob.h"
+#include "chat/core/base/chatop.h"
 #include "crypto/ct.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/store/identity.h"

@@ -26,7 +26,7 @@ struct member {
 /* The jobs that the store was asked to do, in order. */
 struct job {
     uint64_t tag;
-    struct pv_chatjob *job;
+    struct pv_chatop *job;
 };
 
 static struct {
@@ -123,17 +123,17 @@ static size_t with_the_store(void)
 {
     size_t n = 0;
     for (size_t k = w.first_job; k < w.n_jobs; k++) {
-        const struct pv_chatjob *job = w.jobs[k].job;
-        for (size_t i = 0; job->kind == PV_CHATJOB_COMMIT && i < job->n_msgs; i++)
+        const struct pv_chatop *job = w.jobs[k].job;
+        for (size_t i = 0; job->kind == PV_CHATOP_COMMIT && i < job->n_msgs; i++)
             n += strlen(job->msgs[i].text);
     }
     return n;
 }
 
 /* The messages of each member come in their order, each once. */
-static void store(const struct pv_chatjob *job)
+static void store(const struct pv_chatop *job)
 {
-    for (size_t i = 0; job->kind == PV_CHATJOB_COMMIT && i < job->n_msgs; i++) {
+    for (size_t i = 0; job->kind == PV_CHATOP_COMMIT && i < job->n_msgs; i++) {
         const struct pv_chat_record *m = &job->msgs[i];
         struct member *who = &w.members[number_of(m->peer)];
         w.plain += m->seq == 0;
@@ -148,14 +148,14 @@ static void store(const struct pv_chatjob *job)
 static void answer_job(int status)
 {
     struct job j = w.jobs[w.first_job++];
-    struct pv_chatjob_result *result = status < 0 ? NULL : calloc(1, sizeof(*result));
+    struct pv_chatop_result *result = status < 0 ? NULL : calloc(1, sizeof(*result));
     if (result != NULL) {
         store(j.job);
         result->n_taken = j.job->n_msgs;
     }
     answer_chat_job(&w.queue, j.tag, status, result, w.now);
-    pv_chatjob_result_free(result);
-    pv_chatjob_free(j.job);
+    pv_chatop_result_free(result);
+    pv_chatop_free(j.job);
     drain();
 }
 
@@ -195,7 +195,7 @@ void test_after_each(void)
     pv_chatqueue_done(&w.queue);
     pv_streams_done(&w.streams);
     for (size_t k = w.first_job; k < w.n_jobs; k++)
-        pv_chatjob_free(w.jobs[k].job);
+        pv_chatop_free(w.jobs[k].job);
 }
 
 static size_t all_unstored(void)

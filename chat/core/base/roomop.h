@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roomjob.h - what rooms ask of the store: a short list of typed operations, each atomic; carried
- * by PV_CHATJOB_ROOM and served by chat/store/store_room.c.
+ * roomop.h - what rooms ask of the store: a short list of typed operations, each atomic; carried
+ * by PV_CHATOP_ROOM and served by chat/store/store_room.c.
  *
  * A text in a room is a message like any other (inbox, history, states), in the conversation of the
  * room's key, pv_room_key(). Every operation may be repeated.
@@ -12,45 +12,45 @@
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-    PV_ROOMJOB_MAX_DROP = 3,
+    PV_ROOMOP_MAX_DROP = 3,
 #else
-    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
+    PV_ROOMOP_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
 #endif
-    PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
-    PV_ROOMJOB_MAX_SCAN = 4096, /* rows looked at by one READ */
-    PV_ROOMJOB_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
+    PV_ROOMOP_MAX_TEXTS = 256, /* of one job */
+    PV_ROOMOP_MAX_SCAN = 4096, /* rows looked at by one READ */
+    PV_ROOMOP_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
                                    copies of messages are kept for who is away */
 };
 
-enum pv_roomjob_kind {
+enum pv_roomop_kind {
     /* All rooms of a network. In: network. Out: rooms. */
-    PV_ROOMJOB_LOAD,
+    PV_ROOMOP_LOAD,
     /* Delete records of a room (not texts) by their hashes, add others in their order, and say
      * where logs begin; all or none. In: network, room, forget, records, haves (a log goes at least
      * so far). */
-    PV_ROOMJOB_KEEP,
+    PV_ROOMOP_KEEP,
     /* Store texts of a room; one that does not follow its author's last is skipped, and so is one
      * of another author that is beyond what that author may have stored here (then later says
      * why). In: room, texts. Out: messages = those that were new. */
-    PV_ROOMJOB_TAKE,
+    PV_ROOMOP_TAKE,
     /* Texts above the haves, in the order in which they came here, as many as one frame holds.
      * In: room, haves. Out: texts. */
-    PV_ROOMJOB_READ,
+    PV_ROOMOP_READ,
     /* Own texts above `above` and up to seq got that far. In: room, above, seq, state (SENT or
      * DELIVERED). Out: messages without text = those that had not yet. */
-    PV_ROOMJOB_MARK,
+    PV_ROOMOP_MARK,
     /* Our own text that a client repeats. In: room, said. Out: messages = the one, or none. */
-    PV_ROOMJOB_SAID,
+    PV_ROOMOP_SAID,
     /* Hide texts that came more than keep_s seconds ago and were read or delivered (0: none), then
      * delete hidden ones, and the oldest of all when there is too much (unread ones only with
      * unread): of each log from its beginning, as far as haves say that nobody lacks them, or
-     * further when they are PV_ROOMJOB_HOLD_DAYS old. An own text that nobody has stays, unless
+     * further when they are PV_ROOMOP_HOLD_DAYS old. An own text that nobody has stays, unless
      * haves say PV_CHAT_SEQ_MAX. In: room, haves, keep_s, unread. Out: n_deleted, more; room =
      * haves (logs are deleted up to these), over (there is still too much). */
-    PV_ROOMJOB_DROP,
-    /* Delete all of a room: its texts, unread ones too, at most PV_ROOMJOB_MAX_DROP at a time, and
+    PV_ROOMOP_DROP,
+    /* Delete all of a room: its texts, unread ones too, at most PV_ROOMOP_MAX_DROP at a time, and
      * with the last of them the room. In: room. Out: n_deleted, more (repeat it). */
-    PV_ROOMJOB_FORGET,
+    PV_ROOMOP_FORGET,
 };
 
 /* One record to add; the one with the hash `replaced` makes room for it, in its place. */
@@ -74,8 +74,8 @@ struct pv_room_text {
     char *text; /* owned */
 };
 
-struct pv_roomjob {
-    enum pv_roomjob_kind kind;
+struct pv_roomop {
+    enum pv_roomop_kind kind;
     uint8_t network[PV_ROOM_NETWORK_LEN];
     uint8_t room[PV_ROOM_ID_LEN];
     struct pv_room_raw *records; /* owned */
@@ -93,7 +93,7 @@ struct pv_roomjob {
     uint8_t said[PV_CHAT_ID_LEN];
 };
 
-struct pv_roomjob_room {
+struct pv_roomop_room {
     uint8_t id[PV_ROOM_ID_LEN];
     struct pv_room_raw *records; /* owned; in order */
     size_t n_records;
@@ -102,8 +102,8 @@ struct pv_roomjob_room {
     uint64_t gone[PV_ROOM_MAX_MEMBERS]; /* of each in haves: deleted up to here */
 };
 
-struct pv_roomjob_result {
-    struct pv_roomjob_room *rooms; /* LOAD: owned */
+struct pv_roomop_result {
+    struct pv_roomop_room *rooms; /* LOAD: owned */
     size_t n_rooms;
     struct pv_room_text *texts; /* READ: owned; author_name is "" */
     size_t n_texts;
@@ -113,8 +113,8 @@ struct pv_roomjob_result {
 };
 
 /* Frees job and what it owns; NULL is fine; returns NULL. */
-struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job);
-struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result);
+struct pv_roomop *pv_roomop_free(struct pv_roomop *job);
+struct pv_roomop_result *pv_roomop_result_free(struct pv_roomop_result *result);
 /* Frees a list of n and what its entries own; NULL is fine. */
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
 void pv_room_texts_free(struct pv_room_text *texts, size_t n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* roomjob.c - who owns what in jobs of rooms and their results. */
-#include "chat/core/base/roomjob.h"
+/* roomop.c - who owns what in jobs of rooms and their results. */
+#include "chat/core/base/roomop.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ void pv_room_texts_free(struct pv_room_text *texts, size_t n)
     free(texts);
 }
 
-struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
+struct pv_roomop *pv_roomop_free(struct pv_roomop *job)
 {
     if (job == NULL)
         return NULL;
@@ -30,7 +30,7 @@ struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
     return NULL;
 }
 
-struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result)
+struct pv_roomop_result *pv_roomop_result_free(struct pv_roomop_result *result)
 {
     if (result == NULL)
         return NULL;

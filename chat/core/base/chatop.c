@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* chatjob.c - who owns what in jobs of chat and their results. */
-#include "chat/core/base/chatjob.h"
+/* chatop.c - who owns what in jobs of chat and their results. */
+#include "chat/core/base/chatop.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "chat/core/base/roomjob.h"
+#include "chat/core/base/roomop.h"
 
-struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
+struct pv_chatop *pv_chatop_new(enum pv_chatop_kind kind)
 {
-    struct pv_chatjob *job = calloc(1, sizeof(*job));
+    struct pv_chatop *job = calloc(1, sizeof(*job));
     if (job != NULL)
         job->kind = kind;
     return job;
@@ -24,26 +24,26 @@ static void records_free(struct pv_chat_record *recs, size_t n)
 }
 
 /* The control thread frees a job after its result was taken: the store's thread only borrows it. */
-struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
+struct pv_chatop *pv_chatop_free(struct pv_chatop *job)
 {
     if (job == NULL)
         return NULL;
     records_free(job->msgs, job->n_msgs);
     free(job->ids);
-    pv_roomjob_free(job->room);
+    pv_roomop_free(job->room);
     free(job->value);
     free(job);
     return NULL;
 }
 
 /* Results of other kinds have none, nor has one whose job could not begin. */
-struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result)
+struct pv_chatop_result *pv_chatop_result_free(struct pv_chatop_result *result)
 {
     if (result == NULL)
         return NULL;
     records_free(result->msgs, result->n_msgs);
     free(result->backlog);
-    pv_roomjob_result_free(result->room);
+    pv_roomop_result_free(result->room);
     for (size_t i = 0; i < result->n_values; i++)
         free(result->values[i].bytes);
     free(result->values);
