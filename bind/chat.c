@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chat.c - carries streams, commands, jobs and files between the engine and chat. */
+/* chat.c - carries streams, commands and files between the engine and chat. */
 #include "bind/chat.h"
 
 #include <errno.h>
@@ -31,21 +31,11 @@ struct link {
     struct pv_stream_turn turn;
 };
 
-/* A count that the daemon waits for. */
-struct counting {
-    struct counting *prev, *next;
-    struct bind *bind;
-    pv_app_counted *done;
-    void *self;
-};
-
 struct bind {
     struct pv_node *node;
     struct pv_bind_overlay overlay;
-    struct pv_chat *chat;       /* owned */
-    struct link *links;         /* owned */
-    struct counting *countings; /* owned */
-    struct pv_bind_order order;
+    struct pv_chat *chat; /* owned */
+    struct link *links;   /* owned */
 };
 
 struct pv_chat *pv_bind_chat_of(const struct pv_node *n)
@@ -186,20 +176,13 @@ static void wrote2(void *part, uint32_t sid, size_t n, pv_ns now)
     pv_chat_stream_wrote(chat_at(part, now), pv_sid(PV_STREAM_APP2, sid), n, now);
 }
 
-static bool is_full1(void *part, uint32_t sid)
-{
-    const struct bind *b = part;
-    return pv_chat_stream_is_full(b->chat, pv_sid(PV_STREAM_APP1, sid));
-}
-
 static const struct pv_stream_handler streams[] = {{.kind = PV_STREAM_APP1,
                                                     .accepted = accepted1,
                                                     .connected = connected1,
                                                     .bytes = bytes1,
                                                     .closed = closed1,
                                                     .out = out1,
-                                                    .wrote = wrote1,
-                                                    .is_full = is_full1},
+                                                    .wrote = wrote1},
                                                    {.kind = PV_STREAM_APP2,
                                                     .accepted = accepted2,
                                                     .bytes = bytes2,
@@ -226,32 +209,16 @@ static bool is_room(const struct pv_node *n, const char *text)
     return b != NULL && pv_asked_is_room(b->chat, text);
 }
 
-static void counted(void *self, uint64_t tag, const struct pv_asked_counts *counts, pv_ns now)
-{
-    struct counting c = *(struct counting *)self;
-    PV_LIST_DEL(c.bind->countings, (struct counting *)self);
-    free(self);
-    if (counts == NULL) {
-        c.done(c.self, tag, NULL, now);
-        return;
-    }
-    const struct pv_app_counts same = {.unread = counts->unread, .queued = counts->queued};
-    c.done(c.self, tag, &same, now);
-}
-
 static bool count(struct pv_node *n, pv_app_counted *done, void *self, uint64_t tag, pv_ns now)
 {
     struct bind *b = pv_node_part(n, &pv_bind_chat);
-    struct counting *c = b == NULL ? NULL : calloc(1, sizeof(*c));
-    if (c == NULL)
+    struct pv_asked_counts counts;
+    if (b == NULL)
         return false;
-    *c = (struct counting){.bind = b, .done = done, .self = self};
-    PV_LIST_ADD_FIRST(b->countings, c);
-    if (pv_asked_count(b->chat, counted, c, tag, now))
-        return true;
-    PV_LIST_DEL(b->countings, c);
-    free(c);
-    return false;
+    const bool good = pv_asked_count(chat_at(b, now), &counts);
+    const struct pv_app_counts same = {.unread = counts.unread, .queued = counts.queued};
+    done(self, tag, good ? &same : NULL, now);
+    return true;
 }
 
 static const struct pv_app_hooks hooks = {say_held, is_room, count};
@@ -260,16 +227,16 @@ static const struct pv_app_hooks hooks = {say_held, is_room, count};
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    static const struct pv_bind_chat_config defaults;
     struct bind *b = part;
     struct pv_node *n = b->node;
-    const struct pv_bind_chat_config *own = cfg->app_config == NULL ? &defaults : cfg->app_config;
+    const struct pv_bind_chat_config *own = cfg->app_config;
     pv_bind_overlay_init(&b->overlay, n);
     struct pv_chat_given given = own->given;
     given.notify = cfg->notify;
     const struct pv_chat_config chat = {.rng = n->rng,
                                         .log = n->log,
                                         .overlay = &b->overlay.overlay,
+                                        .store = own->store,
                                         .ctl = n->ctl,
                                         .events = &n->events,
                                         .given = given,
@@ -296,11 +263,6 @@ static void free_bind(void *part)
     while (b->links != NULL)
         remove_link(b, b->links);
     b->chat = pv_chat_free(b->chat);
-    while (b->countings != NULL) {
-        struct counting *c = b->countings;
-        PV_LIST_DEL(b->countings, c);
-        free(c);
-    }
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -340,10 +302,23 @@ static void on_stop(void *part, pv_ns now)
     carry_streams(b, now);
 }
 
+/* A full disk is one for all: `status` says so, and all parts write again later. */
+static void tell_full(struct bind *b)
+{
+    struct pv_job_result full = {.status = -ENOSPC};
+    _Static_assert(sizeof(full.error) == sizeof(b->chat->store.error), "an error is not cut");
+    if (!b->chat->full)
+        return;
+    b->chat->full = false;
+    memcpy(full.error, b->chat->store.error, sizeof(full.error));
+    pv_node_stored(b->node, &full);
+}
+
 static void run(void *part, pv_ns now)
 {
     struct bind *b = part;
     pv_chat_run(chat_at(b, now), now);
+    tell_full(b);
     carry_streams(b, now);
 }
 
@@ -362,30 +337,17 @@ static pv_ns next_timeout(const void *part)
 
 static bool poll_order(void *part, const void **ret_order)
 {
-    struct bind *b = part;
-    b->order = (struct pv_bind_order){.job = NULL}; /* the shell has carried it out */
-    *ret_order = &b->order;
-    return pv_files_part_poll(b->chat, &b->order.file) ||
-           pv_chat_next_job(b->chat, &b->order.job) == PV_OK;
+    const struct bind *b = part;
+    const struct pv_files_op *op;
+    if (!pv_files_part_poll(b->chat, &op))
+        return false;
+    *ret_order = op;
+    return true;
 }
 
 static void on_report(void *part, const void *report, pv_ns now)
 {
-    struct bind *b = part;
-    const struct pv_bind_report *r = report;
-    struct pv_chat *chat = chat_at(b, now);
-    if (r->result == NULL) {
-        pv_files_part_report(chat, r->file, now);
-        return;
-    }
-    /* A full disk is one for all: `status` says so, and all parts write again later. */
-    if (r->result->status == -ENOSPC && !r->result->off) {
-        struct pv_job_result full = {.status = -ENOSPC};
-        _Static_assert(sizeof(full.error) == sizeof(r->result->error), "an error is not cut");
-        memcpy(full.error, r->result->error, sizeof(full.error));
-        pv_node_stored(b->node, &full);
-    }
-    pv_chat_handle_result(chat, r->result, now);
+    pv_files_part_report(chat_at(part, now), report, now);
 }
 
 /* --- clients --------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "chat/core/files/files_part.h"
 #include "chat/core/talk/chat_part.h"
 #include "chat/core/talk/chatlink.h"
@@ -41,8 +42,8 @@ struct engine {
     size_t n_parts;
     struct pv_auto_accept *auto_accept; /* owned */
     size_t n_auto_accept;
-    bool begun; /* the kept values were there: all parts are made */
-    bool asks;  /* the store is asked for the values */
+    struct pv_chat_store *store; /* borrowed; chat.store notes how it does */
+    bool begun;                  /* the kept values were there: all parts are made */
     pv_ns ask_at;
 };
 
@@ -143,26 +144,67 @@ static int make_parts(struct engine *e, bool waits, const struct pv_chatop_resul
     return r;
 }
 
-static void take_values(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
+/* Makes the parts that wait for the kept values. */
+static void begin(struct engine *e, pv_ns now)
 {
-    struct engine *e = wait->self;
-    const struct pv_chatop_result *values = pv_chatop_result_of(result);
-    int r = result->status != PV_OK ? result->status : PV_ERR_NOMEM;
-    e->asks = false;
+    const struct pv_chatop op = {.kind = PV_CHATOP_VALUES};
+    struct pv_chatop_result values;
+    int r = pv_chat_do(&e->chat, &op, &values);
+    const bool asked = r == PV_OK;
     e->ask_at = now + VALUES_AGAIN;
-    if (result->status == PV_OK && values != NULL)
-        r = make_parts(e, true, values, now);
+    if (r == PV_OK)
+        r = make_parts(e, true, &values, now);
     e->begun = r == PV_OK;
-    if (r != PV_OK && !result->off)
+    if (r != PV_OK && !e->chat.store.off)
         pv_log(e->chat.log, PV_LOG_WARN, "what=\"files wait for the store\" why=\"%s\"",
-               result->error[0] != '\0' ? result->error : pv_strstatus(r));
+               asked ? pv_strstatus(r) : e->chat.store.error);
+    pv_chatop_result_done(&values);
 }
 
-static void ask_for_values(struct engine *e, pv_ns now)
+/* --- the store ----------------------------------------------------------------------------- */
+
+/* Rooms ask again every few seconds, so a reason is logged once. */
+static void note_off(struct pv_chat *c)
 {
-    e->asks =
-        pv_chatqueue_submit(&e->chat.jobs, pv_chatop_new(PV_CHATOP_VALUES), take_values, e, 0);
-    e->ask_at = now + VALUES_AGAIN;
+    const char *why = c->store.off ? c->store.error : "";
+    if (strcmp(c->off, why) == 0)
+        return;
+    if (why[0] != '\0')
+        pv_log(c->log, PV_LOG_ERROR, "what=\"chat does not work\" why=\"%s\"", why);
+    else
+        pv_log(c->log, PV_LOG_INFO, "what=\"chat works again\"");
+    snprintf(c->off, sizeof(c->off), "%s", why);
+}
+
+/* How the store does is the same for all parts, and noted here. */
+static void note_store(struct engine *e, int status)
+{
+    struct pv_chat *c = &e->chat;
+    c->store.off = e->store->off;
+    memcpy(c->store.error, e->store->error, sizeof(c->store.error));
+    note_off(c);
+    if (status != -ENOSPC || c->store.off)
+        return;
+    c->full = true;
+    pv_chat_stored(c, status, c->wall_at);
+}
+
+static int run_op(struct pv_chat_store *store, const struct pv_chatop *op,
+                  struct pv_chatop_result *ret)
+{
+    struct engine *e = store->self;
+    int r = pv_chat_store_run(e->store, op, ret);
+    e->chat.unsettled = e->chat.unsettled || r == PV_OK;
+    note_store(e, r);
+    return r;
+}
+
+static int settle(struct pv_chat_store *store)
+{
+    struct engine *e = store->self;
+    int r = e->store->settle(e->store);
+    note_store(e, r);
+    return r;
 }
 
 int pv_chat_new(struct pv_chat **ret_chat, const struct pv_chat_config *cfg, pv_ns now)
@@ -186,9 +228,9 @@ int pv_chat_new(struct pv_chat **ret_chat, const struct pv_chat_config *cfg, pv_
                                .events = cfg->events,
                                .wall_us = cfg->wall_us,
                                .wall_at = now,
+                               .store = {.self = e, .run = run_op, .settle = settle},
                                .store_at = PV_NEVER};
-    pv_chatqueue_init(&e->chat.jobs, &e->chat.rng, e->chat.log);
-    ask_for_values(e, now);
+    e->store = cfg->store;
     int r = make_parts(e, false, NULL, now);
     if (r != PV_OK)
         pv_chat_free(&e->chat);
@@ -197,13 +239,26 @@ int pv_chat_new(struct pv_chat **ret_chat, const struct pv_chat_config *cfg, pv_
     return r;
 }
 
+/* Answers and events of a turn of which nobody knows what is stored; why: what their clients are
+ * told, NULL: nothing. */
+static void drop_held(struct pv_chat *c, const char *why)
+{
+    struct pv_chat_held held;
+    while (pv_fifo_take(&c->held, &held) == PV_OK) {
+        if (held.handle != 0 && why != NULL)
+            pv_ctlsrv_fail(c->ctl, held.handle, PV_CTLAPI_FAILED, why);
+        json_decref(held.body);
+        pv_chat_held_done(&held);
+    }
+}
+
 struct pv_chat *pv_chat_free(struct pv_chat *c)
 {
     if (c == NULL)
         return NULL;
     struct engine *e = engine_of(c);
     free_parts(c, 0);
-    pv_chatqueue_done(&c->jobs);
+    drop_held(c, NULL);
     pv_streams_done(&c->streams);
     free(e->auto_accept);
     pv_wipe(e, sizeof(*e));
@@ -219,7 +274,47 @@ void pv_chat_set_wall(struct pv_chat *c, uint64_t wall_us, pv_ns now)
 
 /* --- turns --------------------------------------------------------------------------------- */
 
-void pv_chat_run(struct pv_chat *c, pv_ns now)
+/* Followers are the node's clients, if the node is another program. */
+static void tell_node(const struct pv_overlay *o, const struct pv_event *event, const json_t *body,
+                      pv_ns now)
+{
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    const bool fits = text != NULL && strlen(text) <= PV_OVERLAY_BODY_MAX;
+    const struct pv_overlay_event e = {.kind = event->kind,
+                                       .what = event->what,
+                                       .who = event->who == NULL ? "" : event->who,
+                                       .text = event->text == NULL ? "" : event->text,
+                                       .body = fits ? text : ""};
+    o->tell(o->node, &e, now);
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+/* Takes held->body. */
+static void tell_held(struct pv_chat *c, const struct pv_chat_held *held, pv_ns now)
+{
+    const bool apart = c->overlay->tell != NULL;
+    const struct pv_event heard = {.chat = held->event.chat};
+    if (apart && held->event.kind != NULL)
+        tell_node(c->overlay, &held->event, held->body, now);
+    pv_events_tell(c->events, c->ctl, held->wall_us, apart ? &heard : &held->event, held->body);
+}
+
+static void give_held(struct pv_chat *c, pv_ns now)
+{
+    struct pv_chat_held held;
+    while (pv_fifo_take(&c->held, &held) == PV_OK) {
+        if (held.handle != 0)
+            pv_ctlsrv_answer(c->ctl, held.handle, held.body);
+        else
+            tell_held(c, &held, now);
+        pv_chat_held_done(&held);
+    }
+}
+
+/* Tells parts what others have raised, until nobody raises anything. */
+static void run_parts(struct pv_chat *c, pv_ns now)
 {
     for (int round = 0; round < MAX_ROUNDS; round++) {
         const unsigned facts = c->facts;
@@ -235,6 +330,28 @@ void pv_chat_run(struct pv_chat *c, pv_ns now)
     }
 }
 
+/* What was stored is on the disk: what says so leaves. If not, connections end and rooms are loaded
+ * anew: the other side says all of it again. */
+static void end_turn(struct pv_chat *c, pv_ns now)
+{
+    if (pv_chat_settle(c)) {
+        give_held(c, now);
+        return;
+    }
+    run_parts(c, now);
+    drop_held(c, PV_STR("chat: %s", c->store.error));
+    c->unsettled = false;
+}
+
+void pv_chat_run(struct pv_chat *c, pv_ns now)
+{
+    struct engine *e = engine_of(c);
+    if (!e->begun && now >= e->ask_at)
+        begin(e, now);
+    run_parts(c, now);
+    end_turn(c, now);
+}
+
 void pv_chat_stop(struct pv_chat *c, pv_ns now)
 {
     EACH_PART(c, slot)
@@ -242,6 +359,7 @@ void pv_chat_stop(struct pv_chat *c, pv_ns now)
         if (slot->part->on_stop != NULL)
             slot->part->on_stop(slot->self, now);
     }
+    end_turn(c, now);
 }
 
 static const char *const source_names[PV_CHAT_FROM_COUNT] = {
@@ -261,10 +379,6 @@ static void log_rest(struct pv_chat *c, pv_ns now)
 
 void pv_chat_handle_timeout(struct pv_chat *c, pv_ns now)
 {
-    struct engine *e = engine_of(c);
-    pv_chatqueue_handle_timeout(&c->jobs, now);
-    if (!e->begun && !e->asks && now >= e->ask_at)
-        ask_for_values(e, now);
     if (now >= c->store_at) {
         c->store_at = PV_NEVER;
         pv_chat_raise(c, PV_CHAT_FACT_STORE);
@@ -280,8 +394,8 @@ void pv_chat_handle_timeout(struct pv_chat *c, pv_ns now)
 pv_ns pv_chat_next_timeout(const struct pv_chat *c)
 {
     const struct engine *e = (const struct engine *)(const void *)c; /* its first member */
-    pv_ns next = pv_min_ns(pv_chatqueue_next_timeout(&c->jobs), c->store_at);
-    if (!e->begun && !e->asks)
+    pv_ns next = c->store_at;
+    if (!e->begun)
         next = pv_min_ns(next, e->ask_at);
     for (unsigned i = 0; i < PV_CHAT_FROM_COUNT; i++)
         next = pv_min_ns(next, pv_repeats_next_timeout(&c->repeats[i]));
@@ -513,6 +627,8 @@ void pv_chat_stream_closed(struct pv_chat *c, uint32_t sid, pv_ns now)
 struct pv_view pv_chat_stream_out(struct pv_chat *c, uint32_t sid)
 {
     struct pv_filelink *files = files_of(c, sid);
+    if (!pv_chat_settle(c))
+        return pv_view(NULL, 0);
     return is_talk(c, sid) ? pv_chatlink_out(c->link, pv_sid_local(sid))
            : files != NULL ? pv_filelink_out(files, pv_sid_local(sid))
                            : pv_view(NULL, 0);
@@ -525,11 +641,6 @@ void pv_chat_stream_wrote(struct pv_chat *c, uint32_t sid, size_t n, pv_ns now)
         pv_chatlink_wrote(c->link, pv_sid_local(sid), n, now);
     if (files != NULL)
         pv_filelink_wrote(files, pv_sid_local(sid), n);
-}
-
-bool pv_chat_stream_is_full(const struct pv_chat *c, uint32_t sid)
-{
-    return is_talk(c, sid) && pv_chatlink_is_full(c->link, pv_sid_local(sid));
 }
 
 int pv_chat_next_close(struct pv_chat *c, uint32_t *ret_sid, pv_ns now)
@@ -550,33 +661,4 @@ int pv_chat_next_close(struct pv_chat *c, uint32_t *ret_sid, pv_ns now)
 int pv_chat_next_look(struct pv_chat *c, uint32_t *ret_sid)
 {
     return pv_streams_next_turn(&c->streams, ret_sid);
-}
-
-/* --- the store ----------------------------------------------------------------------------- */
-
-int pv_chat_next_job(struct pv_chat *c, struct pv_chatop **ret_job)
-{
-    return pv_chatqueue_poll(&c->jobs, ret_job);
-}
-
-/* Rooms ask again every few seconds, so a reason is logged once. */
-static void note_off(struct pv_chat *c, const struct pv_chatqueue_result *result)
-{
-    const char *why = result->off ? result->error : "";
-    if (strcmp(c->off, why) == 0)
-        return;
-    if (why[0] != '\0')
-        pv_log(c->log, PV_LOG_ERROR, "what=\"chat does not work\" why=\"%s\"", why);
-    else
-        pv_log(c->log, PV_LOG_INFO, "what=\"chat works again\"");
-    snprintf(c->off, sizeof(c->off), "%s", why);
-}
-
-void pv_chat_handle_result(struct pv_chat *c, struct pv_chatqueue_result *result, pv_ns now)
-{
-    note_off(c, result);
-    if (result->status == -ENOSPC && !result->off)
-        pv_chat_stored(c, result->status, now);
-    (void)pv_chatqueue_handle(&c->jobs, result, now);
-    pv_chatqueue_result_done(result);
 }

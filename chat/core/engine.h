@@ -6,13 +6,15 @@
  * It never blocks, and calls nothing but the node. Its owner's turn is:
  *
  *   pv_chat_set_wall()
- *   tell what happened: the functions of pv_chat_told(), streams, commands, results, timeouts
+ *   tell what happened: the functions of pv_chat_told(), streams, commands, timeouts
  *   pv_chat_run()
- *   carry out what waits: jobs, streams, files
+ *   carry out what waits: streams, files
  *
- * The store is asked first for the values that parts had kept. A part that cannot be without them
- * (chatpart.h waits) is made when the store has answered: until then its commands are told so, and
- * its connections are refused.
+ * It calls its store directly. What is stored in a turn is brought to the disk at the end of
+ * pv_chat_run(), and answers, events and bytes of streams leave only then.
+ *
+ * A part that cannot be without the values that parts had kept (chatpart.h waits) is made when the
+ * store can give them: until then its commands are told so, and its connections are refused.
  * Not thread-safe.
  */
 #pragma once
@@ -29,6 +31,7 @@ struct pv_chat_config {
     struct pv_rng rng;
     const struct pv_log *log;         /* borrowed, as all pointers here; may be NULL */
     const struct pv_overlay *overlay; /* the node */
+    struct pv_chat_store *store;
     struct pv_ctlsrv *ctl;
     struct pv_events *events;
     struct pv_chat_given given;
@@ -71,15 +74,7 @@ void pv_chat_stream_bytes(struct pv_chat *c, uint32_t sid, struct pv_view bytes,
 void pv_chat_stream_closed(struct pv_chat *c, uint32_t sid, pv_ns now);
 struct pv_view pv_chat_stream_out(struct pv_chat *c, uint32_t sid); /* until the next call */
 void pv_chat_stream_wrote(struct pv_chat *c, uint32_t sid, size_t n, pv_ns now);
-bool pv_chat_stream_is_full(const struct pv_chat *c, uint32_t sid);
 /* The next stream to be closed, once what it has is written; or to be looked at, since it has
- * output, became full, or has room again. PV_ERR_AGAIN. Connects the streams that are to open. */
+ * output. PV_ERR_AGAIN. Connects the streams that are to open. */
 PV_MUST_CHECK int pv_chat_next_close(struct pv_chat *c, uint32_t *ret_sid, pv_ns now);
 PV_MUST_CHECK int pv_chat_next_look(struct pv_chat *c, uint32_t *ret_sid);
-
-/* --- the store ----------------------------------------------------------------------------- */
-
-/* The next job for the store; its taker frees it. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chat_next_job(struct pv_chat *c, struct pv_chatop **ret_job);
-/* Takes what the result owns. */
-void pv_chat_handle_result(struct pv_chat *c, struct pv_chatqueue_result *result, pv_ns now);

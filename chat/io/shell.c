@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* shell.c - a thread for the store, and one for each transfer that may run. */
+/* shell.c - a thread for each transfer that may run. */
 #include "chat/io/shell.h"
 
 #include <errno.h>
@@ -31,8 +31,6 @@ struct pv_chatshell_xfer {
 
 struct pv_chatshell {
     struct pv_chatshell_config cfg;
-    struct pv_worker *stores;
-    struct pv_watch *store_watch;
     struct pv_worker *worker;
     struct pv_watch *watch;
     struct pv_chatshell_xfer *xfers; /* under way */
@@ -301,75 +299,6 @@ void pv_chatshell_passed(struct pv_chatshell *files, uint32_t sid, int fd, pv_ns
     files->cfg.host.file(files->cfg.host.host, &report, now);
 }
 
-/* --- the store ----------------------------------------------------------------------------- */
-
-/* A job on its way. */
-struct work {
-    struct pv_chatop *job; /* owned */
-    struct pv_chatqueue_result result;
-};
-
-static void free_work(struct work *w)
-{
-    pv_chatqueue_result_done(&w->result);
-    pv_chatop_free(w->job);
-    free(w);
-}
-
-/* All jobs that wait are one transaction. */
-static void run_store(void *ctx, void *const *items, size_t n)
-{
-    struct pv_chatop *jobs[PV_CHATSTORE_BATCH] = {NULL};
-    struct pv_chatqueue_result results[PV_CHATSTORE_BATCH];
-    _Static_assert((int)PV_CHATSTORE_BATCH >= (int)PV_WORKER_MAX_BATCH, "all of a call fit");
-    for (size_t i = 0; i < n; i++)
-        jobs[i] = ((struct work *)items[i])->job;
-    pv_chatstore_run(ctx, jobs, results, n);
-    for (size_t i = 0; i < n; i++)
-        ((struct work *)items[i])->result = results[i];
-}
-
-static void on_stored(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_chatshell *files = ctx;
-    void *item = NULL;
-    while (pv_worker_take(files->stores, &item) == PV_OK) {
-        struct work *w = item;
-        files->cfg.host.result(files->cfg.host.host, &w->result, now);
-        free_work(w);
-    }
-}
-
-void pv_chatshell_job(struct pv_chatshell *files, struct pv_chatop *job, pv_ns now)
-{
-    struct work *w = calloc(1, sizeof(*w));
-    int r = w == NULL ? PV_ERR_NOMEM : PV_OK;
-    if (r >= 0) {
-        w->job = job;
-        r = pv_worker_submit(files->stores, w);
-    }
-    if (r >= 0)
-        return;
-    /* Chat waits for every job, so one that cannot start gets its result here. */
-    struct pv_chatqueue_result result = {.id = job->number, .status = r};
-    snprintf(result.error, sizeof(result.error), "start a job: %s", pv_strstatus(r));
-    files->cfg.host.result(files->cfg.host.host, &result, now);
-    pv_chatop_free(job);
-    free(w);
-}
-
-/* Every job is finished, for its writes were promised. */
-static void finish_store(struct pv_chatshell *files)
-{
-    void *item = NULL;
-    if (files->stores == NULL)
-        return;
-    pv_worker_finish(files->stores);
-    while (pv_worker_take(files->stores, &item) == PV_OK)
-        free_work(item);
-    pv_worker_free(files->stores);
-}
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* A thread for each transfer that may run: they block on disk and socket. */
@@ -380,12 +309,6 @@ int pv_chatshell_new(struct pv_chatshell **ret_files, const struct pv_chatshell_
                                             .limit = LIMIT,
                                             .batch = 1,
                                             .run = run_transfers};
-    const struct pv_worker_config store = {.name = "pv-chat",
-                                           .threads = 1,
-                                           .limit = PV_CHATQUEUE_MAX,
-                                           .batch = PV_WORKER_MAX_BATCH,
-                                           .run = run_store,
-                                           .ctx = cfg->store};
     struct pv_chatshell *files = calloc(1, sizeof(*files));
     if (files == NULL)
         return PV_ERR_NOMEM;
@@ -395,11 +318,6 @@ int pv_chatshell_new(struct pv_chatshell **ret_files, const struct pv_chatshell_
     if (r >= 0)
         r = pv_watch_new(&files->want_watch, cfg->loop, files->want_fd, PV_LOOP_READ, on_wanted,
                          files);
-    if (r >= 0)
-        r = pv_worker_new(&files->stores, &store);
-    if (r >= 0)
-        r = pv_watch_new(&files->store_watch, cfg->loop, pv_worker_fd(files->stores), PV_LOOP_READ,
-                         on_stored, files);
     if (r >= 0)
         r = pv_worker_new(&files->worker, &worker);
     if (r >= 0)
@@ -427,8 +345,6 @@ struct pv_chatshell *pv_chatshell_free(struct pv_chatshell *files)
             remove_xfer(files, item);
         pv_worker_free(files->worker);
     }
-    pv_watch_free(files->store_watch);
-    finish_store(files);
     pv_watch_free(files->want_watch);
     if (files->want_fd >= 0)
         close(files->want_fd);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shell.h - what chat has done by threads: jobs of its store, one after the other in transactions,
- * and transfers of files, with the directory of received files. Results are told in the loop.
+ * shell.h - what chat has done by threads: transfers of files, with the directory of received
+ * files. Results are told in the loop.
  */
 #pragma once
 
 #include "base/log.h"
 #include "chat/core/files/files_part.h"
-#include "chat/store/chatstore.h"
 #include "sys/proc/loop.h"
 
 struct pv_chatshell; /* opaque */
@@ -20,8 +19,7 @@ enum {
 /* The functions of whoever has chat and its streams. */
 struct pv_chatshell_host {
     void *host;
-    /* Both tell chat; borrowed, but what the result owns is taken. */
-    void (*result)(void *host, struct pv_chatqueue_result *result, pv_ns now);
+    /* Tells chat; borrowed. */
     void (*file)(void *host, const struct pv_files_report *report, pv_ns now);
     /* Takes the descriptor of a stream out of the loop; -1: no such. */
     int (*take)(void *host, uint32_t sid);
@@ -35,15 +33,12 @@ struct pv_chatshell_host {
 struct pv_chatshell_config {
     struct pv_loop *loop; /* borrowed, as all pointers here */
     const struct pv_log *log;
-    struct pv_chatstore *store; /* used by a thread from now on */
-    const char *state;          /* directory; received files wait in files/ below it; NULL: none */
+    const char *state; /* directory; received files wait in files/ below it; NULL: none */
     struct pv_chatshell_host host;
 };
 
 PV_MUST_CHECK int pv_chatshell_new(struct pv_chatshell **ret_shell,
                                    const struct pv_chatshell_config *cfg);
-/* Takes the job; its result comes later, or, when no thread takes it, at once. */
-void pv_chatshell_job(struct pv_chatshell *shell, struct pv_chatop *job, pv_ns now);
 /* Starts, cancels or answers a transfer, or does what else chat wants of files. */
 void pv_chatshell_file(struct pv_chatshell *shell, const struct pv_files_op *op, pv_ns now);
 /* A control client passed a descriptor with its next request: fd, taken. */
@@ -52,6 +47,6 @@ void pv_chatshell_passed(struct pv_chatshell *shell, uint32_t sid, int fd, pv_ns
 void pv_chatshell_connected(struct pv_chatshell *shell, uint32_t stream, int fd);
 /* Tells how far transfers are; when to call again. */
 pv_ns pv_chatshell_timeout(struct pv_chatshell *shell, pv_ns now);
-/* Cancels transfers and waits for their end; does all jobs that it took. Nothing is told any more.
- * NULL is fine; returns NULL. */
+/* Cancels transfers and waits for their end. Nothing is told any more. NULL is fine; returns NULL.
+ */
 struct pv_chatshell *pv_chatshell_free(struct pv_chatshell *shell);

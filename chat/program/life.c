@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* life.c - carries bytes, orders and results between chat and what is around it. */
+/* life.c - carries bytes and orders between chat and what is around it. */
 #include "chat/program/life.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "chat/io/shell.h"
 #include "chat/program/nodesock.h"
 #include "chat/program/streams.h"
+#include "chat/store/chatstore.h"
 #include "crypto/ct.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -47,8 +48,8 @@ struct life {
     struct pv_overlay_told told;
     struct pv_chatstore *store;
     struct pv_chatshell *shell;
-    char full[PV_CHATQUEUE_ERROR]; /* no room for a write; "": there was */
-    struct pv_overlay_page page;   /* the last answer */
+    char full[PV_CHAT_STORE_ERROR]; /* no room for a write; "": there was */
+    struct pv_overlay_page page;    /* the last answer */
     /* Streams that chat closed before they were connected; 0: a free place. The oldest gives way:
      * the node may have gone away and never answer. */
     uint32_t dropped[DROPPED];
@@ -257,18 +258,20 @@ static void add_drop(void *page, const char *reason, uint64_t n)
         add_line(page, PV_OVERLAY_LINE_DROP, reason, "", n);
 }
 
-static void report(void *self, uint64_t tag, const struct pv_asked_counts *counts, pv_ns now)
+static void on_asked(void *ctx, uint64_t tag, pv_ns now)
 {
-    struct life *l = self;
+    struct life *l = ctx;
+    struct pv_asked_counts counts;
     const struct pv_chat_page page = {.page = l,
                                       .minor = add_minor,
                                       .minor_todo = add_minor_todo,
                                       .problem = add_problem,
                                       .drop = add_drop};
-    l->page = (struct pv_overlay_page){.counted = counts != NULL};
-    if (counts != NULL) {
-        l->page.unread = counts->unread;
-        l->page.queued = counts->queued;
+    l->page = (struct pv_overlay_page){.n = 0};
+    if (l->chat != NULL && pv_asked_count(chat_at(l, now), &counts)) {
+        l->page.counted = true;
+        l->page.unread = counts.unread;
+        l->page.queued = counts.queued;
     }
     if (l->cfg.fault[0] != '\0')
         add_problem(l, "[chat] is not as p2pvpnd.conf says: ", l->cfg.fault);
@@ -277,13 +280,6 @@ static void report(void *self, uint64_t tag, const struct pv_asked_counts *count
     if (l->chat != NULL)
         pv_chat_status(chat_at(l, now), &page, now);
     l->overlay.report(l->overlay.node, tag, &l->page, now);
-}
-
-static void on_asked(void *ctx, uint64_t tag, pv_ns now)
-{
-    struct life *l = ctx;
-    if (l->chat == NULL || !pv_asked_count(chat_at(l, now), report, l, tag, now))
-        report(l, tag, NULL, now);
 }
 
 /* --- control clients -------------------------------------------------------------------------- */
@@ -402,27 +398,7 @@ static void stream_wrote(void *host, uint32_t sid, size_t n, pv_ns now)
         pv_chat_stream_wrote(chat_at(l, now), sid, n, now);
 }
 
-static bool stream_is_full(void *host, uint32_t sid)
-{
-    const struct life *l = host;
-    return !is_ctl(sid) && pv_chat_stream_is_full(l->chat, sid);
-}
-
 /* --- chat's threads --------------------------------------------------------------------------- */
-
-/* A full disk is told of until a write succeeds; parts write again by themselves. */
-static void shell_result(void *host, struct pv_chatqueue_result *result, pv_ns now)
-{
-    struct life *l = host;
-    if (result->status == -ENOSPC && !result->off) {
-        if (l->full[0] == '\0')
-            pv_log(l->cfg.log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
-        memcpy(l->full, result->error, sizeof(l->full));
-    } else if (result->status == PV_OK) {
-        l->full[0] = '\0';
-    }
-    pv_chat_handle_result(chat_at(l, now), result, now);
-}
 
 static void shell_file(void *host, const struct pv_files_report *of, pv_ns now)
 {
@@ -453,9 +429,11 @@ static int make_chat(struct life *l, pv_ns now)
 {
     const struct pv_overlay_own *own = l->overlay.own(l->overlay.node);
     const struct pv_chatset *set = l->cfg.set;
+    int r = pv_chatstore_new(&l->store, l->cfg.state, set->max_size);
     const struct pv_chat_config cfg = {.rng = l->rng,
                                        .log = l->cfg.log,
                                        .overlay = &l->overlay,
+                                       .store = r == PV_OK ? pv_chatstore_calls(l->store) : NULL,
                                        .ctl = l->ctl,
                                        .events = &l->events,
                                        .given = set->given,
@@ -465,14 +443,11 @@ static int make_chat(struct life *l, pv_ns now)
     memcpy(l->key, own->key, sizeof(l->key));
     l->anew = false;
     l->full[0] = '\0';
-    int r = pv_chatstore_new(&l->store, l->cfg.state, set->max_size);
     if (r == PV_OK) {
         const struct pv_chatshell_config shell = {.loop = l->loop,
                                                   .log = l->cfg.log,
-                                                  .store = l->store,
                                                   .state = l->cfg.state,
                                                   .host = {.host = l,
-                                                           .result = shell_result,
                                                            .file = shell_file,
                                                            .take = shell_take,
                                                            .pass = shell_pass,
@@ -524,21 +499,30 @@ static bool carry_ctl(struct life *l, pv_ns now)
     return did;
 }
 
+/* `status` names a full disk until chat has nothing left to write again. */
+static void note_full(struct life *l)
+{
+    struct pv_chat *chat = l->chat;
+    if (chat->full && l->full[0] == '\0')
+        pv_log(l->cfg.log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", chat->store.error);
+    if (chat->full)
+        memcpy(l->full, chat->store.error, sizeof(l->full));
+    else if (chat->store_at == PV_NEVER)
+        l->full[0] = '\0';
+    chat->full = false;
+}
+
 /* Carries out what chat wants. Returns true if there may be more. */
 static bool carry(struct life *l, pv_ns now)
 {
     const struct pv_files_op *op;
-    struct pv_chatop *job;
     uint32_t sid;
     bool did = false;
     struct pv_chat *chat = chat_at(l, now);
     pv_chat_run(chat, now);
+    note_full(l);
     while (pv_files_part_poll(chat, &op)) {
         pv_chatshell_file(l->shell, op, now);
-        did = true;
-    }
-    while (pv_chat_next_job(chat, &job) == PV_OK) {
-        pv_chatshell_job(l->shell, job, now);
         did = true;
     }
     while (pv_chat_next_close(chat, &sid, now) == PV_OK) {
@@ -645,8 +629,7 @@ static int start(struct life *l)
                                                                .passed = stream_passed,
                                                                .closed = stream_closed,
                                                                .out = stream_out,
-                                                               .wrote = stream_wrote,
-                                                               .is_full = stream_is_full}};
+                                                               .wrote = stream_wrote}};
         l->overlay = pv_nodecall_overlay(pv_nodesock_call(l->node));
         r = pv_chatstreams_new(&l->streams, &streams);
     }

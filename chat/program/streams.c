@@ -109,12 +109,9 @@ static int write_some(struct stream *st, struct pv_view out, size_t *ret_n)
     return r;
 }
 
-/* Bytes that the machine cannot take now stay in the kernel, so that their sender waits. */
-static void watch(struct stream *st, bool writes)
+static void watch(const struct stream *st, bool writes)
 {
-    const struct pv_chatstreams_host *host = &st->all->cfg.host;
-    const bool full = host->is_full(host->host, st->sid);
-    pv_watch_set(st->watch, (full ? 0 : PV_LOOP_READ) | (writes ? PV_LOOP_WRITE : 0));
+    pv_watch_set(st->watch, PV_LOOP_READ | (writes ? PV_LOOP_WRITE : 0));
 }
 
 /* May end the stream. */

@@ -25,7 +25,6 @@ struct pv_chatstreams_host {
     void (*closed)(void *host, uint32_t sid, pv_ns now);
     struct pv_view (*out)(void *host, uint32_t sid); /* until the next call */
     void (*wrote)(void *host, uint32_t sid, size_t n, pv_ns now);
-    bool (*is_full)(void *host, uint32_t sid);
 };
 
 struct pv_chatstreams_config {

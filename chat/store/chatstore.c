@@ -2,6 +2,7 @@
 /* chatstore.c - opens chat.db when it is wanted, and again when it may work by now. */
 #include "chat/store/chatstore.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,6 @@
 
 #include "base/remedy.h"
 #include "base/text.h"
-#include "chat/core/base/chatqueue.h"
 #include "chat/store/chatschema.h"
 #include "chat/store/store_budget.h"
 #include "chat/store/store_chat.h"
@@ -31,11 +31,13 @@ struct look {
 };
 
 struct pv_chatstore {
+    struct pv_chat_store calls;
     struct pv_transact t;
     struct pv_sqlite_kind kind;
     char dir[PATH_MAX];
     uint64_t max_bytes;
-    int off;     /* OFF, BROKEN: the status of all jobs, error says why; else PV_OK */
+    int settled; /* of the database's count of changes: so many are on the disk */
+    int off;     /* OFF, BROKEN: the status of all operations, error says why; else PV_OK */
     bool broken; /* BROKEN */
     char error[PV_SQLITE_ERROR_MAX];
     struct look seen; /* OFF: the file that could not be opened */
@@ -81,100 +83,117 @@ static void open_file(struct pv_chatstore *s)
     if (s->t.file != NULL || !may_try(s))
         return;
     int r = pv_transact_open(&s->t, &s->kind, s->dir, NAME, pv_chat_schema, s->error);
+    /* settle() brings to the disk what the operations of a turn have written. */
+    if (r >= 0 && pv_sqlite_exec(s->t.file, "PRAGMA synchronous = NORMAL") < 0) {
+        r = pv_sqlite_explain(s->t.file, "open", s->error);
+        pv_transact_close(&s->t);
+    }
+    s->settled = 0;
     s->off = r < 0 ? r : PV_OK;
     s->seen = look_at_file(s);
     s->retry_at = pv_clock_now() + OFF_RETRY;
 }
 
-/* --- jobs ---------------------------------------------------------------------------------- */
+/* --- operations ---------------------------------------------------------------------------- */
 
-/* The jobs of one call. */
-struct batch {
-    struct pv_chatstore *store;
-    struct pv_chatop *const *jobs;
-    struct pv_chatqueue_result *results;
+/* The operation of one call. */
+struct call {
+    const struct pv_chatstore *store;
+    const struct pv_chatop *op;
+    struct pv_chatop_result *ret;
 };
 
 /* Whether others may store something is asked of the disk each time: what fills it may be another
  * program. */
-static int run_job(void *ctx, size_t i)
+static int run_op(void *ctx, size_t i)
 {
-    const struct batch *b = ctx;
-    const struct pv_chatstore *s = b->store;
-    sqlite3 *db = s->t.db;
+    const struct call *c = ctx;
+    const struct pv_chatstore *s = c->store;
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t now_s = 0;
-    struct pv_chatop *chat = b->jobs[i];
-    int r = chat->kind == PV_CHATOP_PURGE ? pv_store_age_look(db, wall_s) : PV_OK;
+    int r = c->op->kind == PV_CHATOP_PURGE ? pv_store_age_look(s->t.db, wall_s) : PV_OK;
     if (r == PV_OK)
-        r = pv_store_age_now(db, wall_s, &now_s);
+        r = pv_store_age_now(s->t.db, wall_s, &now_s);
     if (r < 0)
         return r;
-    chat->terms = (struct pv_chatop_terms){
+    struct pv_chatop op = *c->op;
+    op.terms = (struct pv_chatop_terms){
         .now_s = now_s, .max_bytes = s->max_bytes, .low_disk = pv_disk_is_low(s->dir)};
-    return pv_store_chat_run(db, chat, &b->results[i].answer);
+    return pv_store_chat_run(s->t.db, &op, c->ret);
 }
 
 static void drop(void *ctx, size_t i)
 {
-    const struct batch *b = ctx;
-    pv_chatqueue_result_done(&b->results[i]);
+    const struct call *c = ctx;
+    pv_chatop_result_done(c->ret);
 }
 
 static bool deletes(void *ctx, size_t i, bool *ret_more)
 {
-    const struct batch *b = ctx;
-    const struct pv_chatop_result *chat = pv_chatop_result_of(&b->results[i]);
-    *ret_more = *ret_more || (chat != NULL && chat->more);
-    return chat != NULL && chat->n_deleted > 0;
+    const struct call *c = ctx;
+    *ret_more = c->ret->more;
+    return c->ret->n_deleted > 0;
 }
 
-static void fail(const struct pv_chatstore *s, struct pv_chatqueue_result *result)
-{
-    _Static_assert(sizeof(result->error) >= sizeof(s->error), "an error is not cut");
-    result->status = s->off;
-    result->off = true;
-    pv_chatqueue_result_done(result);
-    memcpy(result->error, s->error, sizeof(s->error));
-}
-
-/* Jobs that were answered before are stored. */
+/* What operations before have written is stored. */
 static void give_up(struct pv_chatstore *s)
 {
     s->broken = true;
-    s->off = pv_sqlite_damaged(s->t.file, "read", s->error);
     pv_transact_close(&s->t);
 }
 
-static void run_all(struct pv_chatstore *s, struct pv_chatop *const *jobs,
-                    struct pv_chatqueue_result *results, size_t n)
+static int run(struct pv_chat_store *calls, const struct pv_chatop *op,
+               struct pv_chatop_result *ret)
 {
-    struct pv_transact_result done[PV_CHATSTORE_BATCH];
-    struct batch batch = {.store = s, .jobs = jobs, .results = results};
-    const struct pv_transact_jobs all = {
-        .n = n, .ctx = &batch, .run = run_job, .drop = drop, .deletes = deletes};
-    pv_transact(&s->t, &all, done);
-    for (size_t i = 0; i < n; i++) {
-        results[i].status = done[i].status;
-        memcpy(results[i].error, done[i].error, sizeof(results[i].error));
+    struct pv_chatstore *s = calls->self;
+    struct call call = {.store = s, .op = op, .ret = ret};
+    const struct pv_transact_jobs one = {
+        .n = 1, .ctx = &call, .run = run_op, .drop = drop, .deletes = deletes};
+    struct pv_transact_result done = {.status = PV_OK};
+    *ret = (struct pv_chatop_result){.msgs = NULL};
+    open_file(s);
+    if (s->t.file != NULL)
+        pv_transact(&s->t, &one, &done);
+    if (s->t.file != NULL && s->t.is_damaged) {
+        s->off = pv_sqlite_damaged(s->t.file, "read", s->error);
+        give_up(s);
     }
+    calls->off = s->t.file == NULL;
+    _Static_assert(sizeof(calls->error) == sizeof(s->error) &&
+                       sizeof(calls->error) == sizeof(done.error),
+                   "an error is not cut");
+    if (calls->off || done.status != PV_OK)
+        memcpy(calls->error, calls->off ? s->error : done.error, sizeof(calls->error));
+    return calls->off ? s->off : done.status;
 }
 
-void pv_chatstore_run(struct pv_chatstore *store, struct pv_chatop *const *jobs,
-                      struct pv_chatqueue_result *results, size_t n)
+/* In WAL mode a transaction is on the disk when its log is: one sync serves all transactions before
+ * it. After a sync that failed the kernel may have dropped what was written, and the next one may
+ * succeed all the same, so this failure is for good. */
+static int settle(struct pv_chat_store *calls)
 {
-    for (size_t i = 0; i < n; i++)
-        results[i] = (struct pv_chatqueue_result){.id = jobs[i]->number};
-    open_file(store);
-    const bool was_open = store->t.file != NULL;
-    if (was_open)
-        run_all(store, jobs, results, n);
-    if (was_open && store->t.is_damaged)
-        give_up(store);
-    /* Jobs beside the one that met the damage were done. */
-    for (size_t i = 0; store->t.file == NULL && i < n; i++)
-        if (!was_open || results[i].status < 0)
-            fail(store, &results[i]);
+    struct pv_chatstore *s = calls->self;
+    sqlite3_file *log = NULL;
+    if (s->t.file == NULL || sqlite3_total_changes(s->t.db) == s->settled)
+        return s->broken ? s->off : PV_OK;
+    s->settled = sqlite3_total_changes(s->t.db);
+    if (sqlite3_file_control(s->t.db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+        log != NULL && log->pMethods != NULL &&
+        log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK)
+        return PV_OK;
+    s->off = -EIO;
+    snprintf(s->error, sizeof(s->error),
+             "write %.120s: the disk did not keep it: look at the disk, then restart p2pvpnd",
+             pv_sqlite_path(s->t.file));
+    give_up(s);
+    calls->off = true;
+    memcpy(calls->error, s->error, sizeof(calls->error));
+    return s->off;
+}
+
+struct pv_chat_store *pv_chatstore_calls(struct pv_chatstore *store)
+{
+    return &store->calls;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -189,6 +208,7 @@ int pv_chatstore_new(struct pv_chatstore **ret_store, const char *dir, uint64_t 
                                       .program = "p2pvpnd",
                                       .damaged = PV_REMEDY_move_chat_away,
                                       .page = PV_SQLITE_SMALL_PAGE};
+    s->calls = (struct pv_chat_store){.self = s, .run = run, .settle = settle};
     s->max_bytes = max_bytes;
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
     *ret_store = s;

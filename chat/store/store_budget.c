@@ -103,20 +103,20 @@ int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted)
     return r;
 }
 
-int pv_store_mute(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+int pv_store_mute(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
-        job->mute ? pv_query(db, "INSERT OR IGNORE INTO chat_muted (peer, name) VALUES (?, ?)")
-                  : pv_query(db, "DELETE FROM chat_muted WHERE peer = ?");
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
-    if (job->mute)
-        pv_bind_text(&q, job->peer_name);
+        op->mute ? pv_query(db, "INSERT OR IGNORE INTO chat_muted (peer, name) VALUES (?, ?)")
+                 : pv_query(db, "DELETE FROM chat_muted WHERE peer = ?");
+    pv_bind_blob(&q, op->peer, PV_SIGN_PK_LEN);
+    if (op->mute)
+        pv_bind_text(&q, op->peer_name);
     int r = pv_query_run(&q);
     res->changed = sqlite3_changes(db) > 0;
     return r;
 }
 
-int pv_store_muted(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+int pv_store_muted(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     res->backlog = calloc(PV_CHATOP_MAX_LIST, sizeof(*res->backlog));
     if (res->backlog == NULL)
@@ -143,7 +143,7 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_re
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
 /* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as
- * it may, there may be more, which the next job takes. */
+ * it may, there may be more, which the next operation takes. */
 static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatop_result *res)
 {
     sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);
@@ -168,11 +168,12 @@ static int forget_gone(sqlite3 *db, const struct pv_chatop_terms *terms)
 
 /* A statement about what CLEAR is about, of everybody or of one conversation (?1): two texts, for
  * SQLite would read all of the history for "everybody or this one". */
-static struct pv_query clear_query(sqlite3 *db, const struct pv_chatop *job, const char *all,
+static struct pv_query clear_query(sqlite3 *db, const struct pv_chatop *op, const char *all,
                                    const char *one)
 {
-    struct pv_query q = pv_query(db, job->all_peers ? all : one);
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    static const uint8_t nobody[PV_SIGN_PK_LEN];
+    struct pv_query q = pv_query(db, op->all_peers ? all : one);
+    pv_bind_blob(&q, op->all_peers ? nobody : op->peer, PV_SIGN_PK_LEN);
     return q;
 }
 #define ALL        "?1 NOT NULL"
@@ -185,19 +186,19 @@ static struct pv_query clear_query(sqlite3 *db, const struct pv_chatop *job, con
     "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
     " AND author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN what " ORDER BY n LIMIT ?)"
 
-static int clear_foreign(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int clear_foreign(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
-        clear_query(db, job, CLEAR_FOREIGN(ALL, NO_WAITING),
-                    job->gone ? CLEAR_FOREIGN(ONE, "") : CLEAR_FOREIGN(ONE, NO_WAITING));
-    pv_bind_blob(&q, job->network, sizeof(job->network));
+        clear_query(db, op, CLEAR_FOREIGN(ALL, NO_WAITING),
+                    op->gone ? CLEAR_FOREIGN(ONE, "") : CLEAR_FOREIGN(ONE, NO_WAITING));
+    pv_bind_blob(&q, op->network, PV_ROOM_NETWORK_LEN);
     pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     if (r < 0 || sqlite3_changes(db) == 0)
         return r;
     q = pv_query(db, "DELETE FROM room_text WHERE room" FOREIGN
                      " AND n NOT IN (SELECT n FROM chat_message)");
-    pv_bind_blob(&q, job->network, sizeof(job->network));
+    pv_bind_blob(&q, op->network, PV_ROOM_NETWORK_LEN);
     r = pv_query_run(&q);
     if (r < 0)
         return r;
@@ -205,7 +206,7 @@ static int clear_foreign(sqlite3 *db, const struct pv_chatop *job, struct pv_cha
     q = pv_query(db, "UPDATE room_log AS l SET low = max(low, coalesce((SELECT min(seq) - 1"
                      " FROM room_text AS t WHERE t.room = l.room AND t.author = l.author), last))"
                      " WHERE room" FOREIGN);
-    pv_bind_blob(&q, job->network, sizeof(job->network));
+    pv_bind_blob(&q, op->network, PV_ROOM_NETWORK_LEN);
     return pv_query_run(&q);
 }
 
@@ -216,10 +217,10 @@ static int clear_foreign(sqlite3 *db, const struct pv_chatop *job, struct pv_cha
     " AND author IS NOT NULL AND hidden = 0" what " ORDER BY n LIMIT ?)"
 
 /* The texts of rooms that CLEAR is about. */
-static int hide_texts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int hide_texts(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    struct pv_query q = clear_query(db, job, HIDE(ALL, NO_WAITING),
-                                    job->gone ? HIDE(ONE, "") : HIDE(ONE, NO_WAITING));
+    struct pv_query q = clear_query(db, op, HIDE(ALL, NO_WAITING),
+                                    op->gone ? HIDE(ONE, "") : HIDE(ONE, NO_WAITING));
     pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
     return delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
 }
@@ -230,18 +231,18 @@ static int hide_texts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop
 
 /* One kind after the other: a search that finds nothing reads all there is, so it is done once and
  * not with each page. */
-int pv_store_clear(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+int pv_store_clear(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
-        clear_query(db, job, CLEAR(ALL, DELETABLE),
-                    job->gone ? CLEAR(ONE, "author IS NULL") : CLEAR(ONE, DELETABLE));
+        clear_query(db, op, CLEAR(ALL, DELETABLE),
+                    op->gone ? CLEAR(ONE, "author IS NULL") : CLEAR(ONE, DELETABLE));
     pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     if (r == PV_OK && !res->more)
-        r = clear_foreign(db, job, res);
+        r = clear_foreign(db, op, res);
     if (r == PV_OK && !res->more)
-        r = hide_texts(db, job, res);
-    return r < 0 ? r : forget_gone(db, &job->terms);
+        r = hide_texts(db, op, res);
+    return r < 0 ? r : forget_gone(db, &op->terms);
 }
 
 /* Bytes of everything. */
@@ -267,19 +268,19 @@ static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatop_
     return delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
 }
 
-int pv_store_purge(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+int pv_store_purge(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    const uint64_t max = limit_of(&job->terms);
+    const uint64_t max = limit_of(&op->terms);
     uint64_t sum = 0;
     int r = PV_OK;
-    if (job->keep_s > 0 && job->terms.now_s > job->keep_s) {
+    if (op->keep_s > 0 && op->terms.now_s > op->keep_s) {
         /* By our own clock, not by the sender's. */
         struct pv_query q = pv_query(
             db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " DELETABLE
                 " AND NOT (outgoing = 0 AND state = 3)"
                 " AND arrived_s < ?1"
                 " ORDER BY n LIMIT ?2)");
-        pv_bind_u64(&q, job->terms.now_s - job->keep_s);
+        pv_bind_u64(&q, op->terms.now_s - op->keep_s);
         pv_bind_u64(&q, PV_CHATOP_MAX_PURGE);
         r = delete_rows(&q, PV_CHATOP_MAX_PURGE, res);
     }
@@ -293,7 +294,7 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_re
         r = read_sum(db, &sum);
     if (r == PV_OK && over > 0 && !res->more && sum > max - max / 20)
         r = make_room(db, true, sum - (max - max / 10), res);
-    return r < 0 ? r : forget_gone(db, &job->terms);
+    return r < 0 ? r : forget_gone(db, &op->terms);
 }
 
 /* By how many bytes rooms are above what they may have; a tenth more than is needed goes. */

@@ -26,15 +26,15 @@ enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t t
 
 /* Is the conversation muted? -EIO. */
 PV_MUST_CHECK int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted);
-/* The jobs MUTE and MUTED. -EIO, PV_ERR_NOMEM, PV_ERR_MALFORMED (a damaged row). */
-PV_MUST_CHECK int pv_store_mute(sqlite3 *db, const struct pv_chatop *job,
+/* The operations MUTE and MUTED. -EIO, PV_ERR_NOMEM, PV_ERR_MALFORMED (a damaged row). */
+PV_MUST_CHECK int pv_store_mute(sqlite3 *db, const struct pv_chatop *op,
                                 struct pv_chatop_result *res);
-PV_MUST_CHECK int pv_store_muted(sqlite3 *db, const struct pv_chatop *job,
+PV_MUST_CHECK int pv_store_muted(sqlite3 *db, const struct pv_chatop *op,
                                  struct pv_chatop_result *res);
-/* The jobs CLEAR and PURGE. -EIO. */
-PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatop *job,
+/* The operations CLEAR and PURGE. -EIO. */
+PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatop *op,
                                  struct pv_chatop_result *res);
-PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatop *job,
+PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatop *op,
                                  struct pv_chatop_result *res);
 /* Have rooms more than their part, or is everything more than it may be? *ret_through is the row of
  * chat_message up to which texts of rooms have to go then, the oldest first, unread ones only with
@@ -49,7 +49,7 @@ PV_MUST_CHECK int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatop_term
  * database. All that chat stores has the time of this clock, and is deleted by it.
  */
 
-/* The time by which jobs are done, while the wall clock shows wall_s. */
+/* The time by which operations are done, while the wall clock shows wall_s. */
 PV_MUST_CHECK int pv_store_age_now(sqlite3 *db, uint64_t wall_s, uint64_t *ret_age_s);
 /* Looks at the wall clock, at the start and every hour. The first look begins the clock. */
 PV_MUST_CHECK int pv_store_age_look(sqlite3 *db, uint64_t wall_s);

@@ -75,13 +75,13 @@ static int append(struct pv_chatop_result *res, size_t *cap, const struct pv_cha
     return PV_OK;
 }
 
-static uint32_t limit_of(const struct pv_chatop *job)
+static uint32_t limit_of(const struct pv_chatop *op)
 {
-    return job->limit == 0 || job->limit > PV_CHATOP_MAX_LIST ? PV_CHATOP_MAX_LIST : job->limit;
+    return op->limit == 0 || op->limit > PV_CHATOP_MAX_LIST ? PV_CHATOP_MAX_LIST : op->limit;
 }
 
 /* Takes the rows of q (which asks for one more than the limit) into res; ends q. */
-static int list(struct pv_query *q, const struct pv_chatop *job, bool with_text,
+static int list(struct pv_query *q, const struct pv_chatop *op, bool with_text,
                 struct pv_chatop_result *res)
 {
     size_t cap = 0, bytes = 0;
@@ -93,8 +93,7 @@ static int list(struct pv_query *q, const struct pv_chatop *job, bool with_text,
             break;
         bytes += rec.text == NULL ? 0 : strlen(rec.text);
         /* The row beyond the limit is read only to know that it exists. */
-        res->more =
-            res->n_msgs == limit_of(job) || (bytes > PV_CHATOP_MAX_BYTES && res->n_msgs > 0);
+        res->more = res->n_msgs == limit_of(op) || (bytes > PV_CHATOP_MAX_BYTES && res->n_msgs > 0);
         if (!res->more)
             r = append(res, &cap, &rec);
         if (res->more || r < 0) {
@@ -132,12 +131,12 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t now_s, b
     return r;
 }
 
-/* Room in the result for the messages of the job. */
-static int prepare_copies(const struct pv_chatop *job, struct pv_chatop_result *res)
+/* Room in the result for the messages of the op. */
+static int prepare_copies(const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    if (job->n_msgs == 0)
+    if (op->n_msgs == 0)
         return PV_ERR_MALFORMED;
-    res->msgs = calloc(job->n_msgs, sizeof(*res->msgs));
+    res->msgs = calloc(op->n_msgs, sizeof(*res->msgs));
     return res->msgs == NULL ? PV_ERR_NOMEM : PV_OK;
 }
 
@@ -149,10 +148,11 @@ static int result_copy(struct pv_chatop_result *res, const struct pv_chat_record
     return r;
 }
 
-/* --- the jobs ------------------------------------------------------------------------------ */
+/* --- the operations ------------------------------------------------------------------------------
+ */
 
-/* The message is there already: the answer was lost and the job repeated. PV_ERR_EXISTS: the id is
- * that of another text, which a user must not take for this one. */
+/* The message is there already: the answer was lost and the operation repeated. PV_ERR_EXISTS: the
+ * id is that of another text, which a user must not take for this one. */
 static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(
@@ -171,18 +171,18 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
     return r < 0 ? r : end;
 }
 
-/* In the caller's transaction, so that no seq is given out for a message that is not stored. A job
- * that was repeated finds its message. */
-static int enqueue(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+/* In the caller's transaction, so that no seq is given out for a message that is not stored. An
+ * operation that was repeated finds its message. */
+static int enqueue(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     uint64_t queued = 0;
     bool is_new = false;
 
-    int r = job->n_msgs == 1 ? prepare_copies(job, res) : PV_ERR_MALFORMED;
+    int r = op->n_msgs == 1 ? prepare_copies(op, res) : PV_ERR_MALFORMED;
     if (r < 0)
         return r;
-    struct pv_chat_record m = job->msgs[0];
-    /* The job may be repeated after a crash; the first answer has the sequence number that
+    struct pv_chat_record m = op->msgs[0];
+    /* The operation may be repeated after a crash; the first answer has the sequence number that
      * counts. */
     r = find_enqueued(db, &m, res);
     if (r < 0 || res->n_msgs > 0)
@@ -208,7 +208,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_re
         return r;
     m.outgoing = true;
     m.state = PV_CHAT_QUEUED;
-    r = insert(db, &m, job->terms.now_s, &is_new);
+    r = insert(db, &m, op->terms.now_s, &is_new);
     return r < 0 ? r : result_copy(res, &m);
 }
 
@@ -224,18 +224,18 @@ static int is_known(sqlite3 *db, const struct pv_chat_record *m, bool *ret_known
     return pv_query_end(&q);
 }
 
-static int commit(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int commit(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_store_budget budget;
     bool muted = false;
-    int r = prepare_copies(job, res);
-    /* One job has the messages of one peer. */
+    int r = prepare_copies(op, res);
+    /* One operation has the messages of one peer. */
     if (r == PV_OK)
-        r = pv_store_budget_read(db, job->msgs[0].peer, job->msgs[0].peer, &job->terms, &budget);
+        r = pv_store_budget_read(db, op->msgs[0].peer, op->msgs[0].peer, &op->terms, &budget);
     if (r == PV_OK)
-        r = pv_store_is_muted(db, job->msgs[0].peer, &muted);
-    for (size_t i = 0; r == PV_OK && i < job->n_msgs; i++) {
-        struct pv_chat_record m = job->msgs[i];
+        r = pv_store_is_muted(db, op->msgs[0].peer, &muted);
+    for (size_t i = 0; r == PV_OK && i < op->n_msgs; i++) {
+        struct pv_chat_record m = op->msgs[i];
         bool known = false, is_new = false;
         m.outgoing = false;
         m.state = muted ? PV_CHAT_READ : PV_CHAT_UNREAD;
@@ -248,7 +248,7 @@ static int commit(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_res
             break;
         res->n_taken++;
         if (!known)
-            r = insert(db, &m, job->terms.now_s, &is_new);
+            r = insert(db, &m, op->terms.now_s, &is_new);
         /* Only new messages are told to the engine: a repeated one has been shown before. */
         if (r == PV_OK && is_new)
             r = result_copy(res, &m);
@@ -258,7 +258,7 @@ static int commit(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_res
 
 /* One message of MARK or KEPT. */
 /* States only go forward: an old receipt that comes late changes nothing. */
-static int mark_one(sqlite3 *db, const struct pv_chatop *job, const uint8_t *id,
+static int mark_one(sqlite3 *db, const struct pv_chatop *op, const uint8_t *id,
                     enum pv_chat_state state, bool *ret_changed)
 {
     struct pv_query q =
@@ -268,7 +268,7 @@ static int mark_one(sqlite3 *db, const struct pv_chatop *job, const uint8_t *id,
             /* "state < ?" makes a receipt that comes late or twice do nothing. */
             : pv_query(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
                            " AND outgoing = 1 AND state < ?3");
-    bind_peer(&q, job->peer);
+    bind_peer(&q, op->peer);
     bind_id(&q, id);
     if (state != PV_CHAT_SENT)
         pv_bind_u64(&q, (uint64_t)state - 1);
@@ -278,22 +278,22 @@ static int mark_one(sqlite3 *db, const struct pv_chatop *job, const uint8_t *id,
         return r;
     /* A delivered message needs no copy at the coordinator any more. */
     q = pv_query(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
-    bind_peer(&q, job->peer);
+    bind_peer(&q, op->peer);
     bind_id(&q, id);
     return pv_query_run(&q);
 }
 
-static int mark(sqlite3 *db, const struct pv_chatop *job, enum pv_chat_state state,
+static int mark(sqlite3 *db, const struct pv_chatop *op, enum pv_chat_state state,
                 struct pv_chatop_result *res)
 {
     size_t cap = 0;
     int r = PV_OK;
-    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_ids; i++) {
         struct pv_chat_record rec = {.outgoing = true, .state = state};
         bool changed = false;
-        r = mark_one(db, job, job->ids[i], state, &changed);
-        memcpy(rec.peer, job->peer, sizeof(rec.peer));
-        memcpy(rec.id, job->ids[i], sizeof(rec.id));
+        r = mark_one(db, op, op->ids[i], state, &changed);
+        memcpy(rec.peer, op->peer, sizeof(rec.peer));
+        memcpy(rec.id, op->ids[i], sizeof(rec.id));
         /* Only messages that changed are told: a receipt that comes twice is not shown twice. */
         if (r == PV_OK && changed)
             r = append(res, &cap, &rec);
@@ -302,35 +302,35 @@ static int mark(sqlite3 *db, const struct pv_chatop *job, enum pv_chat_state sta
 }
 
 /* The other side told that these messages got that far. */
-static int mark_as_told(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int mark_as_told(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     /* The state comes from another node: anything outside this range would break the states
      * above. */
-    if (job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ)
+    if (op->state < PV_CHAT_SENT || op->state > PV_CHAT_READ)
         return PV_ERR_MALFORMED;
-    return mark(db, job, job->state, res);
+    return mark(db, op, op->state, res);
 }
 
-static int seen(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int seen(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     /* Plain text (seq 0) and texts in rooms have nobody who waits for a receipt. */
     struct pv_query q =
         pv_query(db, "UPDATE chat_message SET state = 2, owed = seq > 0 AND author IS NULL"
                      " WHERE peer = ? AND id = ? AND outgoing = 0 AND state = 3");
-    bind_peer(&q, job->peer);
-    bind_id(&q, job->id);
+    bind_peer(&q, op->peer);
+    bind_id(&q, op->id);
     int r = pv_query_run(&q);
     res->changed = sqlite3_changes(db) > 0;
     return r;
 }
 
-static int told(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int told(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    for (size_t i = 0; i < job->n_ids; i++) {
+    for (size_t i = 0; i < op->n_ids; i++) {
         struct pv_query q = pv_query(
             db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
-        bind_peer(&q, job->peer);
-        bind_id(&q, job->ids[i]);
+        bind_peer(&q, op->peer);
+        bind_id(&q, op->ids[i]);
         int r = pv_query_run(&q);
         if (r < 0)
             return r;
@@ -338,53 +338,53 @@ static int told(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_resul
     return PV_OK;
 }
 
-static int outbox(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int outbox(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
                      " AND outgoing = 1 AND state = 0 AND seq > ? ORDER BY seq LIMIT ?");
-    bind_peer(&q, job->peer);
-    pv_bind_u64(&q, job->after_seq);
-    pv_bind_u64(&q, limit_of(job) + 1);
-    return list(&q, job, true, res);
+    bind_peer(&q, op->peer);
+    pv_bind_u64(&q, op->after_seq);
+    pv_bind_u64(&q, limit_of(op) + 1);
+    return list(&q, op, true, res);
 }
 
-static int owed(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int owed(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
                                      " AND owed = 1 ORDER BY n LIMIT ?");
-    bind_peer(&q, job->peer);
-    pv_bind_u64(&q, limit_of(job) + 1);
-    return list(&q, job, false, res);
+    bind_peer(&q, op->peer);
+    pv_bind_u64(&q, limit_of(op) + 1);
+    return list(&q, op, false, res);
 }
 
-static int uncopied(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int uncopied(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(
         db, "SELECT " COLUMNS " FROM chat_message AS m"
             " WHERE peer = ? AND outgoing = 1 AND state = 0"
             " AND NOT EXISTS(SELECT 1 FROM chat_kept AS k WHERE k.peer = m.peer AND k.id = m.id)"
             " ORDER BY seq LIMIT ?");
-    bind_peer(&q, job->peer);
-    pv_bind_u64(&q, limit_of(job) + 1);
-    return list(&q, job, true, res);
+    bind_peer(&q, op->peer);
+    pv_bind_u64(&q, limit_of(op) + 1);
+    return list(&q, op, true, res);
 }
 
 /* A message that was delivered meanwhile needs no note. */
-static int copied(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int copied(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     int r = PV_OK;
-    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_ids; i++) {
         /* The SELECT makes the note only for a message that still waits. */
         struct pv_query q =
             pv_query(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
                          " SELECT peer, id FROM chat_message"
                          " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
-        bind_peer(&q, job->peer);
-        bind_id(&q, job->ids[i]);
+        bind_peer(&q, op->peer);
+        bind_id(&q, op->ids[i]);
         r = pv_query_run(&q);
     }
-    return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
+    return r < 0 ? r : mark(db, op, PV_CHAT_SENT, res);
 }
 
 /* The message with this id, in this conversation, or whoever sent it. Every conversation with
@@ -409,7 +409,7 @@ static int find_upto(sqlite3 *db, const struct pv_chat_record *msg, struct pv_ch
     return pv_query_u64(&q, &res->upto);
 }
 
-static int inbox(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int inbox(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message"
@@ -418,61 +418,59 @@ static int inbox(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_resu
                      " AND (?4 = 0 OR n <= coalesce((" GIVEN_PLACE "),"
                      " (" FIRST_INCOMING " AND state = 3)))"
                      " ORDER BY n LIMIT ?6");
-    pv_bind_u64(&q, job->of_peer);
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
-    pv_bind_u64(&q, job->after);
-    pv_bind_u64(&q, job->through);
-    pv_bind_blob(&q, job->id, sizeof(job->id));
-    pv_bind_u64(&q, limit_of(job) + 1);
-    pv_bind_u64(&q, job->upto);
-    int r = list(&q, job, true, res);
+    pv_bind_u64(&q, op->peer != NULL);
+    bind_peer(&q, op->peer);
+    pv_bind_u64(&q, op->after);
+    pv_bind_u64(&q, op->through);
+    bind_id(&q, op->id);
+    pv_bind_u64(&q, limit_of(op) + 1);
+    pv_bind_u64(&q, op->upto);
+    int r = list(&q, op, true, res);
     if (r == PV_OK && res->n_msgs > 0)
         r = find_upto(db, &res->msgs[res->n_msgs - 1], res);
     /* The messages are marked in the transaction that reads them: none that comes in between is
      * marked unseen. */
-    for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
-        struct pv_chatop one = {.kind = PV_CHATOP_SEEN};
+    for (size_t i = 0; r == PV_OK && op->mark_read && i < res->n_msgs; i++) {
+        const struct pv_chatop one = {.peer = res->msgs[i].peer, .id = res->msgs[i].id};
         struct pv_chatop_result unused = {0};
-        memcpy(one.peer, res->msgs[i].peer, sizeof(one.peer));
-        memcpy(one.id, res->msgs[i].id, sizeof(one.id));
         r = seen(db, &one, &unused);
     }
     return r;
 }
 
-static int history(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int history(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     const char *sql =
         /* The newest rows are the wanted ones, so the query goes backwards. */
-        job->all_peers ? "SELECT " COLUMNS " FROM chat_message WHERE hidden = 0"
-                         " AND (?1 = 0 OR n < ?1) ORDER BY n DESC LIMIT ?2"
-        : !job->before ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
-                         " ORDER BY n DESC LIMIT ?"
-                       /* An unknown id makes the coalesce() bound the largest integer: the answer
-                        * then begins at the newest. "+" keeps MIN() from reading the conversation
-                        * from its beginning. */
-                       : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
-                         " AND n < coalesce((SELECT MIN(+n)"
-                         " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
-                         " ORDER BY n DESC LIMIT ?";
+        op->all_peers ? "SELECT " COLUMNS " FROM chat_message WHERE hidden = 0"
+                        " AND (?1 = 0 OR n < ?1) ORDER BY n DESC LIMIT ?2"
+        : !op->before ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
+                        " ORDER BY n DESC LIMIT ?"
+                      /* An unknown id makes the coalesce() bound the largest integer: the answer
+                       * then begins at the newest. "+" keeps MIN() from reading the conversation
+                       * from its beginning. */
+                      : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
+                        " AND n < coalesce((SELECT MIN(+n)"
+                        " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
+                        " ORDER BY n DESC LIMIT ?";
     struct pv_query q = pv_query(db, sql);
-    if (job->all_peers)
-        pv_bind_u64(&q, job->upto);
+    if (op->all_peers)
+        pv_bind_u64(&q, op->upto);
     else
-        bind_peer(&q, job->peer);
-    if (!job->all_peers && job->before) {
-        bind_peer(&q, job->peer);
-        pv_bind_blob(&q, job->id, sizeof(job->id));
+        bind_peer(&q, op->peer);
+    if (!op->all_peers && op->before) {
+        bind_peer(&q, op->peer);
+        bind_id(&q, op->id);
     }
-    pv_bind_u64(&q, limit_of(job) + 1);
-    int r = list(&q, job, true, res);
+    pv_bind_u64(&q, limit_of(op) + 1);
+    int r = list(&q, op, true, res);
     /* Readers want the oldest first. */
     for (size_t i = 0; i < res->n_msgs / 2; i++) {
         struct pv_chat_record swap = res->msgs[i];
         res->msgs[i] = res->msgs[res->n_msgs - 1 - i];
         res->msgs[res->n_msgs - 1 - i] = swap;
     }
-    return r == PV_OK && job->all_peers && res->n_msgs > 0 ? find_upto(db, &res->msgs[0], res) : r;
+    return r == PV_OK && op->all_peers && res->n_msgs > 0 ? find_upto(db, &res->msgs[0], res) : r;
 }
 
 static int backlog(sqlite3 *db, struct pv_chatop_result *res)
@@ -504,7 +502,7 @@ static int backlog(sqlite3 *db, struct pv_chatop_result *res)
     return r < 0 ? r : end;
 }
 
-static int counts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int counts(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
@@ -515,30 +513,29 @@ static int counts(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_res
     return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
 }
 
-static int recopy(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int recopy(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "DELETE FROM chat_kept");
     int r = pv_query_run(&q);
-    return r < 0 ? r : counts(db, job, res);
+    return r < 0 ? r : counts(db, op, res);
 }
 
-static int room(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int room(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    return job->room == NULL ? PV_ERR_MALFORMED
-                             : pv_store_room_run(db, job->room, &job->terms, res);
+    return op->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, op->room, &op->terms, res);
 }
 
-static int put(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int put(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "INSERT OR REPLACE INTO chat_value(name, value) VALUES(?1, ?2)");
-    pv_bind_text(&q, job->value_name);
-    pv_bind_view(&q, pv_view(job->value, job->n_value));
+    pv_bind_text(&q, op->value_name);
+    pv_bind_view(&q, op->value);
     return pv_query_run(&q);
 }
 
 /* Names that no part reads any longer are passed over there. */
-static int values(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int values(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT name, value FROM chat_value ORDER BY name");
     size_t cap = 0;
@@ -567,8 +564,8 @@ static int values(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_res
     return r != PV_OK ? r : end;
 }
 
-/* The functions that serve each kind of job. */
-static int (*const HANDLERS[PV_CHATOP_KINDS])(sqlite3 *db, const struct pv_chatop *job,
+/* The functions that serve each kind of op. */
+static int (*const HANDLERS[PV_CHATOP_KINDS])(sqlite3 *db, const struct pv_chatop *op,
                                               struct pv_chatop_result *res) = {
     [PV_CHATOP_ENQUEUE] = enqueue,
     [PV_CHATOP_COMMIT] = commit,
@@ -610,7 +607,7 @@ static bool is_meant(const struct pv_chat_record *rec, const char *word)
 
 /* The side of a conversation may have had several names. All messages are looked at: words that
  * this machine's network does not know are rare. */
-static int find_conversation(sqlite3 *db, const char *word, struct pv_chatop *found,
+static int find_conversation(sqlite3 *db, const char *word, uint8_t ret_peer[static PV_SIGN_PK_LEN],
                              bool *ret_is_there)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS ", MAX(n) AS newest FROM chat_message"
@@ -622,38 +619,34 @@ static int find_conversation(sqlite3 *db, const char *word, struct pv_chatop *fo
         r = get_record(&q, false, &rec);
         *ret_is_there = r == PV_OK && is_meant(&rec, word);
     }
-    memcpy(found->peer, rec.peer, *ret_is_there ? sizeof(found->peer) : 0);
+    memcpy(ret_peer, rec.peer, *ret_is_there ? PV_SIGN_PK_LEN : 0);
     int ended = pv_query_end(&q);
     return r < 0 ? r : ended;
 }
 
 /* Without a conversation of its word there is nothing to do. */
-static int run_sought(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result *res)
+static int run_sought(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    struct pv_chatop found = *job;
+    struct pv_chatop found = *op;
     bool is_there;
-    int r = find_conversation(db, job->word, &found, &is_there);
-    if (r == PV_OK && !is_there)
-        memcpy(res->word, job->word, sizeof(res->word));
+    int r = find_conversation(db, op->word, res->peer, &is_there);
+    res->has_none = r == PV_OK && !is_there;
     if (r < 0 || !is_there)
         return r;
-    memcpy(res->peer, found.peer, sizeof(res->peer));
-    return HANDLERS[job->kind](db, &found, res);
+    found.peer = res->peer;
+    return HANDLERS[op->kind](db, &found, res);
 }
 
-int pv_store_chat_run(sqlite3 *db, const struct pv_chatop *job, struct pv_chatop_result **ret)
+int pv_store_chat_run(sqlite3 *db, const struct pv_chatop *op, struct pv_chatop_result *ret)
 {
-    struct pv_chatop_result *res = calloc(1, sizeof(*res));
-    if (res == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(res->peer, job->peer, sizeof(res->peer));
-    int r = !pv_store_chat_serves(job->kind) ? PV_ERR_MALFORMED
-            : job->word[0] != '\0'           ? run_sought(db, job, res)
-                                             : HANDLERS[job->kind](db, job, res);
-    /* The result is the caller's only when the job succeeded. */
+    *ret = (struct pv_chatop_result){.has_none = false};
+    if (op->peer != NULL)
+        memcpy(ret->peer, op->peer, sizeof(ret->peer));
+    int r = !pv_store_chat_serves(op->kind) ? PV_ERR_MALFORMED
+            : op->word != NULL              ? run_sought(db, op, ret)
+                                            : HANDLERS[op->kind](db, op, ret);
+    /* The caller must not see rows of a change that is taken back. */
     if (r < 0)
-        pv_chatop_result_free(res);
-    else
-        *ret = res;
+        pv_chatop_result_done(ret);
     return r;
 }

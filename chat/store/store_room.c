@@ -73,10 +73,10 @@ static int load_logs(sqlite3 *db, struct pv_roomop_room *room)
     return pv_query_end(&q);
 }
 
-static int load(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop_result *out)
+static int load(sqlite3 *db, const struct pv_roomop *op, struct pv_roomop_result *out)
 {
     struct pv_query q = pv_query(db, "SELECT id FROM room WHERE network = ?");
-    pv_bind_blob(&q, job->network, sizeof(job->network));
+    pv_bind_blob(&q, op->network, PV_ROOM_NETWORK_LEN);
     out->rooms = calloc(PV_ROOM_MAX_LOADED, sizeof(*out->rooms));
     if (out->rooms == NULL) {
         (void)pv_query_end(&q);
@@ -98,7 +98,7 @@ static int load(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop_resul
 
 /* --- KEEP ---------------------------------------------------------------------------------- */
 
-static int keep_record(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_raw *raw)
+static int keep_record(sqlite3 *db, const struct pv_roomop *op, const struct pv_room_raw *raw)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     struct pv_query q;
@@ -110,38 +110,38 @@ static int keep_record(sqlite3 *db, const struct pv_roomop *job, const struct pv
                          " WHERE room = ? AND hash = ?");
         pv_bind_blob(&q, hash, sizeof(hash));
         pv_bind_blob(&q, raw->bytes, raw->len);
-        bind_room(&q, job->room);
+        bind_room(&q, op->room);
         pv_bind_blob(&q, raw->replaced, sizeof(raw->replaced));
         return pv_query_run(&q);
     }
     q = pv_query(db, "INSERT OR IGNORE INTO room_record (room, hash, raw) VALUES (?, ?, ?)");
-    bind_room(&q, job->room);
+    bind_room(&q, op->room);
     pv_bind_blob(&q, hash, sizeof(hash));
     pv_bind_blob(&q, raw->bytes, raw->len);
     return pv_query_run(&q);
 }
 
-static int keep(sqlite3 *db, const struct pv_roomop *job)
+static int keep(sqlite3 *db, const struct pv_roomop *op)
 {
     struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO room (id, network) VALUES (?, ?)");
-    bind_room(&q, job->room);
-    pv_bind_blob(&q, job->network, sizeof(job->network));
+    bind_room(&q, op->room);
+    pv_bind_blob(&q, op->network, PV_ROOM_NETWORK_LEN);
     int r = pv_query_run(&q);
-    for (size_t i = 0; r == PV_OK && i < job->n_forget; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_forget; i++) {
         q = pv_query(db, "DELETE FROM room_record WHERE room = ? AND hash = ?");
-        bind_room(&q, job->room);
-        pv_bind_blob(&q, job->forget[i], sizeof(job->forget[i]));
+        bind_room(&q, op->room);
+        pv_bind_blob(&q, op->forget[i], sizeof(op->forget[i]));
         r = pv_query_run(&q);
     }
-    for (size_t i = 0; r == PV_OK && i < job->n_records; i++)
-        r = keep_record(db, job, &job->records[i]);
-    for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
-        /* max() keeps the end of a log from going back, whatever order jobs come in. */
+    for (size_t i = 0; r == PV_OK && i < op->n_records; i++)
+        r = keep_record(db, op, &op->records[i]);
+    for (size_t i = 0; r == PV_OK && i < op->n_haves; i++) {
+        /* max() keeps the end of a log from going back, whatever order operations come in. */
         q = pv_query(db, "INSERT INTO room_log (room, author, last) VALUES (?, ?, ?) ON CONFLICT"
                          " (room, author) DO UPDATE SET last = max(last, excluded.last)");
-        bind_room(&q, job->room);
-        bind_author(&q, job->haves[i].author);
-        pv_bind_u64(&q, job->haves[i].seq);
+        bind_room(&q, op->room);
+        bind_author(&q, op->haves[i].author);
+        pv_bind_u64(&q, op->haves[i].seq);
         r = pv_query_run(&q);
     }
     return r;
@@ -150,7 +150,7 @@ static int keep(sqlite3 *db, const struct pv_roomop *job)
 /* --- TAKE ---------------------------------------------------------------------------------- */
 
 /* Moves the end of the author's log from seq - 1 to seq, or over those that are done without. */
-static int advance(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
+static int advance(sqlite3 *db, const struct pv_roomop *op, const struct pv_room_text *t,
                    bool *ret_next)
 {
     const char *sql =
@@ -163,7 +163,7 @@ static int advance(sqlite3 *db, const struct pv_roomop *job, const struct pv_roo
                       : "UPDATE room_log SET last = ?3"
                         " WHERE room = ?1 AND author = ?2 AND last = ?3 - 1";
     struct pv_query q = pv_query(db, sql);
-    bind_room(&q, job->room);
+    bind_room(&q, op->room);
     bind_author(&q, t->author);
     pv_bind_u64(&q, t->seq);
     int r = pv_query_run(&q);
@@ -173,7 +173,7 @@ static int advance(sqlite3 *db, const struct pv_roomop *job, const struct pv_roo
 
 /* The text is a message like any other, in the conversation of the room's key; the signature, which
  * only rooms need, lies beside it. */
-static int take_message(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
+static int take_message(sqlite3 *db, const struct pv_roomop *op, const struct pv_room_text *t,
                         uint64_t now_s, bool muted)
 {
     uint8_t key[PV_SIGN_PK_LEN];
@@ -181,7 +181,7 @@ static int take_message(sqlite3 *db, const struct pv_roomop *job, const struct p
         pv_query(db, "INSERT INTO chat_message"
                      " (id, peer, peer_name, outgoing, state, seq, time_ms, text, author,"
                      " arrived_s) VALUES (?,?,?,?,?,?,?,?,?,?)");
-    pv_room_key(job->room, key);
+    pv_room_key(op->room, key);
     pv_bind_blob(&q, t->id, sizeof(t->id));
     bind_author(&q, key);
     pv_bind_text(&q, t->author_name);
@@ -198,7 +198,7 @@ static int take_message(sqlite3 *db, const struct pv_roomop *job, const struct p
     /* last_insert_rowid() below is that of the message above: nothing is inserted between. */
     q = pv_query(db, "INSERT INTO room_text (room, author, seq, n, sig, said)"
                      " VALUES (?,?,?,?,?,?)");
-    bind_room(&q, job->room);
+    bind_room(&q, op->room);
     bind_author(&q, t->author);
     pv_bind_u64(&q, t->seq);
     pv_bind_u64(&q, (uint64_t)sqlite3_last_insert_rowid(db));
@@ -208,7 +208,7 @@ static int take_message(sqlite3 *db, const struct pv_roomop *job, const struct p
     return pv_query_run(&q);
 }
 
-static int tell_taken(const struct pv_roomop *job, const struct pv_room_text *t, bool muted,
+static int tell_taken(const struct pv_roomop *op, const struct pv_room_text *t, bool muted,
                       struct pv_chatop_result *res)
 {
     struct pv_chat_record *m = &res->msgs[res->n_msgs];
@@ -216,7 +216,7 @@ static int tell_taken(const struct pv_roomop *job, const struct pv_room_text *t,
     if (m->text == NULL)
         return PV_ERR_NOMEM;
     memcpy(m->id, t->id, sizeof(m->id));
-    pv_room_key(job->room, m->peer);
+    pv_room_key(op->room, m->peer);
     snprintf(m->peer_name, sizeof(m->peer_name), "%s", t->author_name);
     m->outgoing = t->own;
     m->in_room = true;
@@ -229,7 +229,7 @@ static int tell_taken(const struct pv_roomop *job, const struct pv_room_text *t,
 }
 
 /* May the text be stored? Own ones always: what this node's users write is theirs to decide. */
-static int may_take(sqlite3 *db, const struct pv_roomop *job, const struct pv_room_text *t,
+static int may_take(sqlite3 *db, const struct pv_roomop *op, const struct pv_room_text *t,
                     const struct pv_chatop_terms *terms, enum pv_chat_later *ret_later)
 {
     struct pv_store_budget budget;
@@ -237,42 +237,42 @@ static int may_take(sqlite3 *db, const struct pv_roomop *job, const struct pv_ro
     *ret_later = PV_CHAT_LATER_NO;
     if (t->own)
         return PV_OK;
-    pv_room_key(job->room, key);
+    pv_room_key(op->room, key);
     int r = pv_store_budget_read(db, key, t->author, terms, &budget);
     if (r == PV_OK)
         *ret_later = pv_store_budget_take(&budget, strlen(t->text));
     return r;
 }
 
-static int take(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+static int take(sqlite3 *db, const struct pv_roomop *op, const struct pv_chatop_terms *terms,
                 struct pv_chatop_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
     bool room_muted = false;
-    pv_room_key(job->room, key);
+    pv_room_key(op->room, key);
     /* "+ 1" because calloc(0) may return NULL. */
-    res->msgs = calloc(job->n_texts + 1, sizeof(*res->msgs));
+    res->msgs = calloc(op->n_texts + 1, sizeof(*res->msgs));
     if (res->msgs == NULL)
         return PV_ERR_NOMEM;
     int r = pv_store_is_muted(db, key, &room_muted);
-    for (size_t i = 0; r == PV_OK && i < job->n_texts; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_texts; i++) {
         enum pv_chat_later later;
         bool next = false;
-        r = may_take(db, job, &job->texts[i], terms, &later);
+        r = may_take(db, op, &op->texts[i], terms, &later);
         /* The author's next one finds a gap before it, and is not taken either. */
         if (later != PV_CHAT_LATER_NO)
             res->later = later;
         if (r == PV_OK && later == PV_CHAT_LATER_NO)
-            r = advance(db, job, &job->texts[i], &next);
+            r = advance(db, op, &op->texts[i], &next);
         /* A text that is not the next of its log is left out; its author or another member sends
          * it again. */
         bool muted = room_muted; /* or its author is */
         if (r == PV_OK && next && !muted)
-            r = pv_store_is_muted(db, job->texts[i].author, &muted);
+            r = pv_store_is_muted(db, op->texts[i].author, &muted);
         if (r == PV_OK && next)
-            r = take_message(db, job, &job->texts[i], terms->now_s, muted);
+            r = take_message(db, op, &op->texts[i], terms->now_s, muted);
         if (r == PV_OK && next)
-            r = tell_taken(job, &job->texts[i], muted, res);
+            r = tell_taken(op, &op->texts[i], muted, res);
     }
     return r;
 }
@@ -280,18 +280,18 @@ static int take(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop
 /* --- READ ---------------------------------------------------------------------------------- */
 
 /* The row of the first text that is asked for; 0: there is none. */
-static int first_row(sqlite3 *db, const struct pv_roomop *job, uint64_t *ret_n)
+static int first_row(sqlite3 *db, const struct pv_roomop *op, uint64_t *ret_n)
 {
     uint64_t first = 0;
     int r = PV_OK;
     /* The first row over all authors: from there on one scan in the order of arrival serves all of
      * them. */
-    for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_haves; i++) {
         struct pv_query q = pv_query(db, "SELECT n FROM room_text WHERE room = ? AND author = ?"
                                          " AND seq > ? ORDER BY seq LIMIT 1");
-        bind_room(&q, job->room);
-        bind_author(&q, job->haves[i].author);
-        pv_bind_u64(&q, job->haves[i].seq);
+        bind_room(&q, op->room);
+        bind_author(&q, op->haves[i].author);
+        pv_bind_u64(&q, op->haves[i].seq);
         if (pv_query_next(&q)) {
             uint64_t n = pv_column_u64(&q, 0);
             first = first == 0 || n < first ? n : first;
@@ -302,16 +302,16 @@ static int first_row(sqlite3 *db, const struct pv_roomop *job, uint64_t *ret_n)
     return r;
 }
 
-static bool is_wanted(const struct pv_roomop *job, const struct pv_room_text *t)
+static bool is_wanted(const struct pv_roomop *op, const struct pv_room_text *t)
 {
-    for (size_t i = 0; i < job->n_haves; i++) {
-        if (memcmp(job->haves[i].author, t->author, sizeof(t->author)) == 0)
-            return t->seq > job->haves[i].seq;
+    for (size_t i = 0; i < op->n_haves; i++) {
+        if (memcmp(op->haves[i].author, t->author, sizeof(t->author)) == 0)
+            return t->seq > op->haves[i].seq;
     }
     return false;
 }
 
-static int read_rows(struct pv_query *q, const struct pv_roomop *job, struct pv_roomop_result *out)
+static int read_rows(struct pv_query *q, const struct pv_roomop *op, struct pv_roomop_result *out)
 {
     size_t bytes = 0;
     while (out->n_texts < PV_ROOM_FRAME_MAX_RECORDS && pv_query_next(q)) {
@@ -322,7 +322,7 @@ static int read_rows(struct pv_query *q, const struct pv_roomop *job, struct pv_
             return PV_ERR_MALFORMED;
         t->seq = pv_column_u64(q, 1);
         t->time_ms = pv_column_u64(q, 3);
-        if (!is_wanted(job, t))
+        if (!is_wanted(op, t))
             continue;
         /* A page must fit into one frame of the room's protocol. */
         bytes += PV_ROOM_TEXT_OVERHEAD + strlen(text);
@@ -336,23 +336,23 @@ static int read_rows(struct pv_query *q, const struct pv_roomop *job, struct pv_
     return PV_OK;
 }
 
-static int read_texts(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop_result *out)
+static int read_texts(sqlite3 *db, const struct pv_roomop *op, struct pv_roomop_result *out)
 {
     uint64_t first = 0;
     out->texts = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*out->texts));
-    int r = out->texts == NULL ? PV_ERR_NOMEM : first_row(db, job, &first);
+    int r = out->texts == NULL ? PV_ERR_NOMEM : first_row(db, op, &first);
     if (r < 0 || first == 0)
         return r;
     struct pv_query q =
         pv_query(db, "SELECT t.author, t.seq, t.sig, m.time_ms, m.text FROM room_text AS t"
                      " JOIN chat_message AS m ON m.n = t.n"
                      " WHERE t.room = ? AND t.n >= ? ORDER BY t.n LIMIT ?");
-    bind_room(&q, job->room);
+    bind_room(&q, op->room);
     pv_bind_u64(&q, first);
     /* The scan is bounded: rows of texts that nobody asked for would otherwise keep the store
      * busy. */
     pv_bind_u64(&q, PV_ROOMOP_MAX_SCAN);
-    r = read_rows(&q, job, out);
+    r = read_rows(&q, op, out);
     int end = pv_query_end(&q);
     return r < 0 ? r : end;
 }
@@ -360,10 +360,10 @@ static int read_texts(sqlite3 *db, const struct pv_roomop *job, struct pv_roomop
 /* --- MARK ---------------------------------------------------------------------------------- */
 
 /* All own texts up to a number at once: what one member has of a log, it has from the beginning. */
-static int mark(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
+static int mark(sqlite3 *db, const struct pv_roomop *op, struct pv_chatop_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
-    bool sent = job->state == PV_CHAT_SENT;
+    bool sent = op->state == PV_CHAT_SENT;
     struct pv_query q =
         pv_query(db, sent ? "UPDATE chat_message SET sent = 1 WHERE peer = ? AND outgoing = 1"
                             " AND state = 0 AND sent = 0 AND seq > ? AND seq <= ? RETURNING id"
@@ -371,10 +371,10 @@ static int mark(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_resul
                             " AND state = 0 AND seq > ? AND seq <= ? RETURNING id");
     int r = PV_OK;
     size_t cap = 0;
-    pv_room_key(job->room, key);
+    pv_room_key(op->room, key);
     bind_author(&q, key);
-    pv_bind_u64(&q, job->above);
-    pv_bind_u64(&q, job->seq);
+    pv_bind_u64(&q, op->above);
+    pv_bind_u64(&q, op->seq);
     while (r == PV_OK && pv_query_next(&q)) {
         void *grown = pv_vec_room(res->msgs, res->n_msgs, &cap, 16, sizeof(res->msgs[0]));
         if (grown == NULL) {
@@ -386,7 +386,7 @@ static int mark(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_resul
         memset(m, 0, sizeof(*m));
         /* Rooms mark only this node's own texts. */
         m->outgoing = m->in_room = true;
-        m->state = job->state;
+        m->state = op->state;
         memcpy(m->peer, key, sizeof(m->peer));
         if (pv_column_bytes(&q, 0, m->id, sizeof(m->id)))
             res->n_msgs++;
@@ -414,52 +414,52 @@ static int get_said(const struct pv_query *q, const uint8_t *room, struct pv_cha
     return m->text == NULL ? PV_ERR_NOMEM : PV_OK;
 }
 
-static int find_said(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
+static int find_said(sqlite3 *db, const struct pv_roomop *op, struct pv_chatop_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT m.id, m.peer_name, m.author, m.seq, m.time_ms, m.text,"
                      " CASE m.state WHEN 0 THEN m.sent ELSE m.state + 1 END FROM room_text AS t"
                      " JOIN chat_message AS m ON m.n = t.n WHERE t.room = ? AND t.said = ?");
-    bind_room(&q, job->room);
-    pv_bind_blob(&q, job->said, sizeof(job->said));
+    bind_room(&q, op->room);
+    pv_bind_blob(&q, op->said, PV_CHAT_ID_LEN);
     int r = PV_OK;
     if (pv_query_next(&q)) {
         res->msgs = calloc(1, sizeof(*res->msgs));
-        r = res->msgs == NULL ? PV_ERR_NOMEM : get_said(&q, job->room, &res->msgs[0]);
+        r = res->msgs == NULL ? PV_ERR_NOMEM : get_said(&q, op->room, &res->msgs[0]);
         res->n_msgs = r == PV_OK ? 1 : 0;
     }
     int end = pv_query_end(&q);
     return r < 0 ? r : end;
 }
 
-static int drop_texts(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+static int drop_texts(sqlite3 *db, const struct pv_roomop *op, const struct pv_chatop_terms *terms,
                       struct pv_chatop_result *res);
 
-static int forget_rooms(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res);
+static int forget_rooms(sqlite3 *db, const struct pv_roomop *op, struct pv_chatop_result *res);
 
-int pv_store_room_run(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+int pv_store_room_run(sqlite3 *db, const struct pv_roomop *op, const struct pv_chatop_terms *terms,
                       struct pv_chatop_result *res)
 {
     res->room = calloc(1, sizeof(*res->room));
     if (res->room == NULL)
         return PV_ERR_NOMEM;
-    switch (job->kind) {
+    switch (op->kind) {
     case PV_ROOMOP_LOAD:
-        return load(db, job, res->room);
+        return load(db, op, res->room);
     case PV_ROOMOP_KEEP:
-        return keep(db, job);
+        return keep(db, op);
     case PV_ROOMOP_TAKE:
-        return take(db, job, terms, res);
+        return take(db, op, terms, res);
     case PV_ROOMOP_READ:
-        return read_texts(db, job, res->room);
+        return read_texts(db, op, res->room);
     case PV_ROOMOP_MARK:
-        return mark(db, job, res);
+        return mark(db, op, res);
     case PV_ROOMOP_SAID:
-        return find_said(db, job, res);
+        return find_said(db, op, res);
     case PV_ROOMOP_DROP:
-        return drop_texts(db, job, terms, res);
+        return drop_texts(db, op, terms, res);
     case PV_ROOMOP_FORGET:
-        return forget_rooms(db, job, res);
+        return forget_rooms(db, op, res);
     }
     return PV_ERR_MALFORMED;
 }
@@ -475,7 +475,7 @@ enum {
 
 struct drop {
     sqlite3 *db;
-    const struct pv_roomop *job;
+    const struct pv_roomop *op;
     const struct pv_chatop_terms *terms;
     struct pv_chatop_result *res;
     uint64_t through; /* there is too much: rows up to this one go */
@@ -490,15 +490,15 @@ static uint64_t ago(const struct drop *d, uint64_t seconds)
 static int hide_old(const struct drop *d)
 {
     uint8_t key[PV_SIGN_PK_LEN];
-    if (d->job->keep_s == 0)
+    if (d->op->keep_s == 0)
         return PV_OK;
     struct pv_query q = pv_query(
         d->db, "UPDATE chat_message SET hidden = 1 WHERE n IN (SELECT n FROM chat_message AS m"
                " WHERE peer = ?1 AND hidden = 0 AND state > 0 AND NOT (outgoing = 0 AND state = 3)"
                " AND arrived_s < ?2 ORDER BY n LIMIT ?3)");
-    pv_room_key(d->job->room, key);
+    pv_room_key(d->op->room, key);
     pv_bind_blob(&q, key, sizeof(key));
-    pv_bind_u64(&q, ago(d, d->job->keep_s));
+    pv_bind_u64(&q, ago(d, d->op->keep_s));
     pv_bind_u64(&q, PV_ROOMOP_MAX_DROP);
     int r = pv_query_run(&q);
     d->res->more = d->res->more || sqlite3_changes(d->db) == PV_ROOMOP_MAX_DROP;
@@ -516,12 +516,12 @@ static int find_end(const struct drop *d, const struct pv_room_have *have, size_
                " AND (m.hidden = 1 OR (t.n <= ?5 AND (?6 OR m.outgoing = 1 OR m.state <> 3)))"
                " FROM room_text AS t JOIN chat_message AS m ON m.n = t.n"
                " WHERE t.room = ?1 AND t.author = ?2 ORDER BY t.seq LIMIT ?7");
-    pv_bind_blob(&q, d->job->room, sizeof(d->job->room));
+    pv_bind_blob(&q, d->op->room, PV_ROOM_ID_LEN);
     pv_bind_blob(&q, have->author, sizeof(have->author));
     pv_bind_u64(&q, have->seq);
     pv_bind_u64(&q, ago(d, (uint64_t)PV_ROOMOP_HOLD_DAYS * DAY_S));
     pv_bind_u64(&q, d->through);
-    pv_bind_u64(&q, d->job->unread);
+    pv_bind_u64(&q, d->op->unread);
     pv_bind_u64(&q, limit);
     *ret_n = 0;
     while (pv_query_next(&q) && pv_column_u64(&q, 1) != 0) {
@@ -535,7 +535,7 @@ static int find_end(const struct drop *d, const struct pv_room_have *have, size_
 static int run_upto(const struct drop *d, const char *sql, const uint8_t *author, uint64_t end)
 {
     struct pv_query q = pv_query(d->db, sql);
-    pv_bind_blob(&q, d->job->room, sizeof(d->job->room));
+    pv_bind_blob(&q, d->op->room, PV_ROOM_ID_LEN);
     pv_bind_blob(&q, author, PV_SIGN_PK_LEN);
     pv_bind_u64(&q, end);
     return pv_query_run(&q);
@@ -559,25 +559,25 @@ static int delete_upto(const struct drop *d, const uint8_t *author, uint64_t end
                           author, end);
 }
 
-/* Serves the job into res, of which room is there. -EIO: SQLite's error is in db. */
-static int drop_texts(sqlite3 *db, const struct pv_roomop *job, const struct pv_chatop_terms *terms,
+/* Serves the operation into res, of which room is there. -EIO: SQLite's error is in db. */
+static int drop_texts(sqlite3 *db, const struct pv_roomop *op, const struct pv_chatop_terms *terms,
                       struct pv_chatop_result *res)
 {
-    struct drop d = {.db = db, .job = job, .terms = terms, .res = res};
-    int r = pv_store_rooms_excess(db, terms, job->unread, &d.through);
+    struct drop d = {.db = db, .op = op, .terms = terms, .res = res};
+    int r = pv_store_rooms_excess(db, terms, op->unread, &d.through);
     if (r == PV_OK)
         r = hide_old(&d);
-    for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
+    for (size_t i = 0; r == PV_OK && i < op->n_haves; i++) {
         size_t left = PV_ROOMOP_MAX_DROP - res->n_deleted, n = 0;
         uint64_t end = 0;
-        r = find_end(&d, &job->haves[i], left, &end, &n);
+        r = find_end(&d, &op->haves[i], left, &end, &n);
         if (r < 0 || n == 0)
             continue;
-        r = delete_upto(&d, job->haves[i].author, end);
-        memcpy(res->room->haves[res->room->n_haves].author, job->haves[i].author, PV_SIGN_PK_LEN);
+        r = delete_upto(&d, op->haves[i].author, end);
+        memcpy(res->room->haves[res->room->n_haves].author, op->haves[i].author, PV_SIGN_PK_LEN);
         res->room->haves[res->room->n_haves++].seq = end;
         res->n_deleted += n;
-        /* Others wait for the store: the rest is another job. */
+        /* Others wait for the store: the rest is another op. */
         res->more = res->more || n == left;
         if (n == left)
             break;
@@ -615,26 +615,26 @@ static int delete_page(sqlite3 *db, const uint8_t *room, const uint8_t *key, uin
     return pv_query_run(&q);
 }
 
-static int forget_rooms(sqlite3 *db, const struct pv_roomop *job, struct pv_chatop_result *res)
+static int forget_rooms(sqlite3 *db, const struct pv_roomop *op, struct pv_chatop_result *res)
 {
     static const char *const tables[] = {
         "DELETE FROM room_text WHERE room = ?", "DELETE FROM room_log WHERE room = ?",
         "DELETE FROM room_record WHERE room = ?", "DELETE FROM room WHERE id = ?"};
     uint8_t key[PV_SIGN_PK_LEN];
     uint64_t through = 0;
-    pv_room_key(job->room, key);
+    pv_room_key(op->room, key);
     int r = find_page(db, key, &through);
     if (r == PV_OK && through > 0)
-        r = delete_page(db, job->room, key, through);
+        r = delete_page(db, op->room, key, through);
     if (r < 0)
         return r;
     res->n_deleted = through > 0 ? (size_t)sqlite3_changes(db) : 0;
-    /* Others wait for the store: the rest is another job. The room goes last, so that a restart in
+    /* Others wait for the store: the rest is another op. The room goes last, so that a restart in
      * between finds it and begins anew. */
     res->more = res->n_deleted == PV_ROOMOP_MAX_DROP;
     for (size_t i = 0; r == PV_OK && !res->more && i < PV_ARRAY_LEN(tables); i++) {
         struct pv_query q = pv_query(db, tables[i]);
-        pv_bind_blob(&q, job->room, sizeof(job->room));
+        pv_bind_blob(&q, op->room, PV_ROOM_ID_LEN);
         r = pv_query_run(&q);
     }
     return r;

@@ -676,9 +676,8 @@ static bool can_deliver(const struct pipe *p, int end)
         return false;
     if (p->sid[end] == 0)
         return true;
-    if ((to->chat == NULL && IS_CHAT(p->sid[end])) || is_blocked(p->node[1 - end], p->node[end]))
-        return false;
-    return !IS_CHAT(p->sid[end]) || !pv_chat_stream_is_full(to->chat, p->sid[end]);
+    return (to->chat != NULL || !IS_CHAT(p->sid[end])) &&
+           !is_blocked(p->node[1 - end], p->node[end]);
 }
 
 static void connect_pipe(struct pipe *p)

@@ -595,7 +595,7 @@ static void forgets(void)
         texts[i]->len = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         world_text_add(texts[i], "", 0);
-    n->opened = n->wanted = n->released = n->passed = n->jobs_done = 0;
+    n->opened = n->wanted = n->released = n->passed = n->ops_done = 0;
 }
 
 /* --- accidents ----------------------------------------------------------------------------- */
@@ -971,12 +971,11 @@ static const struct sentence {
     {"disk of NODE is fine", .with = sets_disk, .arg = WORLD_DISK_FINE},
     {"disk of NODE is low", .with = sets_disk, .arg = WORLD_DISK_LOW},
     {"disk of NODE is full", .with = sets_disk, .arg = WORLD_DISK_FULL},
-    {"disk of NODE is hung", .with = sets_disk, .arg = WORLD_DISK_HUNG},
     {"disk of NODE is off", .with = sets_disk, .arg = WORLD_DISK_OFF},
+    {"disk of NODE is losing", .with = sets_disk, .arg = WORLD_DISK_LOSES},
     {"back up the disk of NODE", .with = backs_up},
     {"bring back the disk of NODE", .with = backs_up, .arg = true},
     {"logs of NODE have NUMBER texts", .does = lengthens},
-    {"store of NODE takes TIME", .sets = offsetof(struct world_node, job_time)},
     {"interface of NODE goes up", .with = sets_interface, .arg = true},
     {"interface of NODE goes down", .with = sets_interface},
     {"clock of NODE jumps TIME", .does = jumps},
@@ -1047,7 +1046,8 @@ static const struct sentence {
     {"NODE opened at most NUMBER connections", .counter = offsetof(struct world_node, opened)},
     {"NODE opened at least NUMBER connections", .counter = offsetof(struct world_node, opened)},
     {"NODE wanted at least NUMBER paths", .counter = offsetof(struct world_node, wanted)},
-    {"store of NODE did at most NUMBER jobs", .counter = offsetof(struct world_node, jobs_done)},
+    {"store of NODE did at most NUMBER operations",
+     .counter = offsetof(struct world_node, ops_done)},
     {"NUMBER copies wait for NODE", .is = copies_wait},
     {"NODE counts NUMBER unread and NUMBER queued", .is = counts},
     {"NODE cannot count", .is = cannot_count},

@@ -111,7 +111,6 @@ void world_settle(struct world_node *n)
     n->settling = true;
     for (bool any = true; any;) {
         uint32_t sid;
-        struct pv_chatop *job;
         const struct pv_files_op *op;
         any = false;
         pv_chat_run(world_chat(n), world.now);
@@ -121,18 +120,74 @@ void world_settle(struct world_node *n)
             overlay_write(n, sid), any = true;
         while (pv_files_part_poll(n->chat, &op))
             overlay_file(n, op), any = true;
-        for (; pv_chat_next_job(n->chat, &job) == PV_OK; any = true) {
-            const pv_ns last = n->n_jobs > 0 ? n->jobs[n->n_jobs - 1].due : world.now;
-            n->jobs = realloc(n->jobs, (n->n_jobs + 1) * sizeof(n->jobs[0]));
-            if (n->jobs == NULL)
-                abort();
-            n->jobs[n->n_jobs++] =
-                (struct world_job){job, (last > world.now ? last : world.now) +
-                                            test_rng_next(&world.rng) % (n->job_time + 1)};
-        }
         read_clients(n);
     }
     n->settling = false;
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
+static bool only_reads(const struct pv_chatop *op)
+{
+    switch (op->kind) {
+    case PV_CHATOP_OUTBOX:
+    case PV_CHATOP_OWED:
+    case PV_CHATOP_HISTORY:
+    case PV_CHATOP_UNCOPIED:
+    case PV_CHATOP_COUNTS:
+    case PV_CHATOP_MUTED:
+    case PV_CHATOP_VALUES:
+        return true;
+    case PV_CHATOP_INBOX:
+        return !op->mark_read;
+    default:
+        return false;
+    }
+}
+
+static int run_op(struct pv_chat_store *store, const struct pv_chatop *op,
+                  struct pv_chatop_result *ret)
+{
+    struct world_node *n = store->self;
+    struct pv_chatop with = *op;
+    with.terms = (struct pv_chatop_terms){.now_s = wall_us(n) / 1000000,
+                                          .max_bytes = n->max_bytes,
+                                          .low_disk = n->disk == WORLD_DISK_LOW};
+    *ret = (struct pv_chatop_result){.msgs = NULL};
+    store->off = n->disk == WORLD_DISK_OFF;
+    n->ops_done++;
+    if (store->off || (n->disk == WORLD_DISK_FULL && !only_reads(op))) {
+        snprintf(store->error, sizeof(store->error), "chat.db: %s: free some space",
+                 store->off ? "cannot be opened" : "disk full");
+        return -ENOSPC;
+    }
+    int r = chat_db_run(n->db, &with, ret);
+    if (r < 0)
+        snprintf(store->error, sizeof(store->error), "chat.db: refused");
+    return r;
+}
+
+/* The tables are in a transaction: what was written since the last call can be lost. */
+static int settle(struct pv_chat_store *store)
+{
+    struct world_node *n = store->self;
+    if (n->disk != WORLD_DISK_LOSES) {
+        chat_db_sql(n->db, "COMMIT");
+        chat_db_sql(n->db, "BEGIN");
+        return PV_OK;
+    }
+    chat_db_sql(n->db, "ROLLBACK");
+    chat_db_sql(n->db, "BEGIN");
+    n->disk = WORLD_DISK_OFF;
+    store->off = true;
+    snprintf(store->error, sizeof(store->error), "chat.db: the disk did not keep it: restart");
+    return -EIO;
+}
+
+static struct pv_chat_store *store_of(struct world_node *n)
+{
+    n->store = (struct pv_chat_store){.self = n, .run = run_op, .settle = settle};
+    return &n->store;
 }
 
 static void take_log(void *ctx, enum pv_log_level level, const char *line)
@@ -170,6 +225,7 @@ void world_start(struct world_node *n)
     const struct pv_chat_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &world.rng},
                                        .log = log,
                                        .overlay = &n->overlay,
+                                       .store = store_of(n),
                                        .ctl = n->ctl,
                                        .events = &n->events,
                                        .given = n->given,
@@ -188,20 +244,10 @@ void world_start(struct world_node *n)
     world_changed();
 }
 
-static void forget_jobs(struct world_node *n)
-{
-    for (size_t i = 0; i < n->n_jobs; i++)
-        pv_chatop_free(n->jobs[i].job);
-    free(n->jobs);
-    n->jobs = NULL;
-    n->n_jobs = 0;
-}
-
 void world_kill(struct world_node *n)
 {
     if (n->chat == NULL)
         return;
-    forget_jobs(n);
     n->chat = pv_chat_free(n->chat);
     n->ctl = pv_ctlsrv_free(n->ctl);
     pv_streams_done(&n->ctl_streams);
@@ -306,28 +352,13 @@ const uint8_t *world_room(const char *name)
     return id;
 }
 
-static bool is_counted;
-static struct pv_asked_counts counts;
-
-static void take_counts(void *self, uint64_t tag, const struct pv_asked_counts *c, pv_ns now)
-{
-    is_counted = c != NULL;
-    counts = c == NULL ? (struct pv_asked_counts){0} : *c;
-    *(bool *)self = true;
-}
-
 bool world_count(struct world_node *n, uint64_t *ret_unread, uint64_t *ret_queued)
 {
-    const pv_ns end = world.now + PV_S(10);
-    static bool answered;
-    answered = false;
-    assert_true(pv_asked_count(world_chat(n), take_counts, &answered, 5, world.now));
-    world_settle(n);
-    while (!answered && world_step(end)) {
-    }
+    struct pv_asked_counts counts;
+    const bool good = pv_asked_count(world_chat(n), &counts);
     *ret_unread = counts.unread;
     *ret_queued = counts.queued;
-    return answered && is_counted;
+    return good;
 }
 
 void world_leave_room(struct world_node *n, const struct world_node *of, unsigned messages)
@@ -341,11 +372,13 @@ void world_back_up(struct world_node *n, bool restore)
     sqlite3 **to = restore ? &n->db : &n->backup;
     if (from == NULL)
         fail_msg("%s has no backup", n->handle);
+    chat_db_sql(n->db, "COMMIT");
     sqlite3_close(*to);
     assert_int_equal(sqlite3_open(":memory:", to), SQLITE_OK);
     sqlite3_backup *copy = sqlite3_backup_init(*to, "main", from, "main");
     assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
     sqlite3_backup_finish(copy);
+    chat_db_sql(n->db, "BEGIN");
 }
 
 void world_lengthen_logs(struct world_node *n, uint64_t texts)
@@ -399,59 +432,6 @@ const char *world_status(struct world_node *n)
     return text.text;
 }
 
-/* --- the store ----------------------------------------------------------------------------- */
-
-static bool only_reads(const struct pv_chatop *job)
-{
-    switch (job->kind) {
-    case PV_CHATOP_OUTBOX:
-    case PV_CHATOP_OWED:
-    case PV_CHATOP_HISTORY:
-    case PV_CHATOP_UNCOPIED:
-    case PV_CHATOP_COUNTS:
-    case PV_CHATOP_MUTED:
-    case PV_CHATOP_VALUES:
-        return true;
-    case PV_CHATOP_INBOX:
-        return !job->mark_read;
-    default:
-        return false;
-    }
-}
-
-static void do_job(struct world_node *n, struct pv_chatop *job)
-{
-    struct pv_chatqueue_result result = {.id = job->number};
-    job->terms = (struct pv_chatop_terms){.now_s = wall_us(n) / 1000000,
-                                          .max_bytes = n->max_bytes,
-                                          .low_disk = n->disk == WORLD_DISK_LOW};
-    result.off = n->disk == WORLD_DISK_OFF;
-    if (result.off || (n->disk == WORLD_DISK_FULL && !only_reads(job))) {
-        result.status = -ENOSPC;
-        snprintf(result.error, sizeof(result.error), "chat.db: %s: free some space",
-                 result.off ? "cannot be opened" : "disk full");
-    } else {
-        result.status = chat_db_run(n->db, job, &result.answer);
-        if (result.status < 0)
-            snprintf(result.error, sizeof(result.error), "chat.db: refused");
-    }
-    n->jobs_done++;
-    pv_chatop_free(job);
-    pv_chat_handle_result(world_chat(n), &result, world.now);
-}
-
-static bool run_jobs(struct world_node *n)
-{
-    if (n->n_jobs == 0 || n->jobs[0].due > world.now || n->disk == WORLD_DISK_HUNG)
-        return false;
-    struct pv_chatop *job = n->jobs[0].job;
-    n->n_jobs--;
-    memmove(n->jobs, n->jobs + 1, n->n_jobs * sizeof(n->jobs[0]));
-    do_job(n, job);
-    world_settle(n);
-    return true;
-}
-
 /* --- time ---------------------------------------------------------------------------------- */
 
 static pv_ns next_of(const struct world_node *n)
@@ -460,8 +440,6 @@ static pv_ns next_of(const struct world_node *n)
     if (n->chat == NULL)
         return next;
     next = pv_chat_next_timeout(n->chat);
-    if (n->n_jobs > 0 && n->disk != WORLD_DISK_HUNG)
-        next = pv_min_ns(next, n->jobs[0].due);
     return next;
 }
 
@@ -481,8 +459,6 @@ bool world_step(pv_ns end)
         if (n->chat != NULL && pv_chat_next_timeout(n->chat) <= world.now) {
             pv_chat_handle_timeout(world_chat(n), world.now);
             world_settle(n);
-        }
-        while (n->chat != NULL && run_jobs(n)) {
         }
     }
     return true;
@@ -523,8 +499,8 @@ struct world_node *world_add(const char *name)
     n->joined_s = wall_us(n) / 1000000;
     n->up = true;
     n->given.store = true;
-    n->job_time = PV_MS(2);
     n->db = chat_db_open();
+    chat_db_sql(n->db, "BEGIN");
     return n;
 }
 

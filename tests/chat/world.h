@@ -24,15 +24,10 @@ enum {
 /* The state of the store of one machine. */
 enum world_disk {
     WORLD_DISK_FINE,
-    WORLD_DISK_LOW,  /* nearly full: nothing of others is taken */
-    WORLD_DISK_FULL, /* writes fail */
-    WORLD_DISK_HUNG, /* jobs wait until it is another */
-    WORLD_DISK_OFF,  /* the database cannot be opened */
-};
-
-struct world_job {
-    struct pv_chatop *job; /* owned */
-    pv_ns due;
+    WORLD_DISK_LOW,   /* nearly full: nothing of others is taken */
+    WORLD_DISK_FULL,  /* writes fail */
+    WORLD_DISK_OFF,   /* the database cannot be opened */
+    WORLD_DISK_LOSES, /* it does not keep what is written to it: all of this life is gone */
 };
 
 /* A file as a machine's disk has it. */
@@ -80,13 +75,11 @@ struct world_node {
     uint64_t request;         /* number of the last */
     /* what is seen of it */
     struct world_text answer, heard, log, ran;
-    unsigned opened, wanted, released, passed, jobs_done;
+    unsigned opened, wanted, released, passed, ops_done;
     sqlite3 *db, *backup;
+    struct pv_chat_store store; /* db, as chat calls it */
     enum world_disk disk;
-    pv_ns job_time;
     bool settling;
-    struct world_job *jobs; /* owned; in order */
-    size_t n_jobs;
     struct world_part parts[16];
     size_t n_parts;
 };

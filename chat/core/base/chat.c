@@ -140,29 +140,38 @@ static uint64_t wall_us(const struct pv_chat *c, pv_ns now)
     return c->wall_us + (now > c->wall_at ? (now - c->wall_at) / PV_US(1) : 0);
 }
 
-void pv_chat_tell(const struct pv_chat *c, const struct pv_event *event, json_t *body, pv_ns now)
+void pv_chat_held_done(struct pv_chat_held *held)
 {
-    const struct pv_overlay *o = c->overlay;
-    if (o->tell == NULL) {
-        pv_events_tell(c->events, c->ctl, wall_us(c, now), event, body);
+    free(held->who);
+    free(held->text);
+}
+
+static void hold(struct pv_chat *c, struct pv_chat_held *held)
+{
+    if (pv_fifo_put(&c->held, held, sizeof(*held)) == PV_OK)
         return;
-    }
-    /* Followers are the node's clients, listeners of chat are chat's. */
-    if (event->kind != NULL) {
-        char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-        const bool fits = text != NULL && strlen(text) <= PV_OVERLAY_BODY_MAX;
-        const struct pv_overlay_event e = {.kind = event->kind,
-                                           .what = event->what,
-                                           .who = event->who == NULL ? "" : event->who,
-                                           .text = event->text == NULL ? "" : event->text,
-                                           .body = fits ? text : ""};
-        o->tell(o->node, &e, now);
-        if (text != NULL)
-            explicit_bzero(text, strlen(text));
-        free(text);
-    }
-    const struct pv_event heard = {.chat = event->chat};
-    pv_events_tell(c->events, c->ctl, wall_us(c, now), &heard, body);
+    if (held->handle != 0)
+        pv_ctlsrv_fail(c->ctl, held->handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+    json_decref(held->body);
+    pv_chat_held_done(held);
+}
+
+void pv_chat_answer(struct pv_chat *c, uint64_t handle, json_t *body)
+{
+    hold(c, &(struct pv_chat_held){.handle = handle, .body = body});
+}
+
+static char *copy_of(const char *text)
+{
+    return text == NULL ? NULL : strdup(text);
+}
+
+void pv_chat_tell(struct pv_chat *c, const struct pv_event *event, json_t *body, pv_ns now)
+{
+    struct pv_chat_held held = {.wall_us = wall_us(c, now), .event = *event, .body = body};
+    held.event.who = held.who = copy_of(event->who);
+    held.event.text = held.text = copy_of(event->text);
+    hold(c, &held);
 }
 
 /* --- time and log -------------------------------------------------------------------------- */
@@ -192,30 +201,23 @@ void pv_chat_stored(struct pv_chat *c, int status, pv_ns now)
         c->store_at = pv_min_ns(c->store_at, now + STORE_AGAIN);
 }
 
-static void value_stored(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
+int pv_chat_put_value(struct pv_chat *c, const char *name, struct pv_view value, pv_ns now)
 {
-    pv_chat_stored(wait->self, result == NULL ? PV_ERR_TIMEOUT : result->status, now);
+    const struct pv_chatop op = {.kind = PV_CHATOP_PUT, .value_name = name, .value = value};
+    struct pv_chatop_result unused;
+    int r = pv_chat_do(c, &op, &unused);
+    pv_chatop_result_done(&unused);
+    pv_chat_stored(c, r, now);
+    return r;
 }
 
-void pv_chat_put_value(struct pv_chat *c, const char *name, struct pv_view value,
-                       const struct pv_chat_kept *kept, pv_ns now)
+/* Parts that rest on what is lost hear of it in this turn, before anything else leaves. */
+bool pv_chat_settle(struct pv_chat *c)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_PUT);
-    /* One byte more, for malloc(0) may return NULL, which would look like a lack of memory. */
-    if (job != NULL)
-        job->value = malloc(value.len + 1);
-    if (job == NULL || job->value == NULL) {
-        pv_chatop_free(job);
-        pv_chat_stored(c, PV_ERR_NOMEM, now);
-        return;
+    if (c->unsettled && c->store.settle(&c->store) != PV_OK) {
+        pv_chat_raise(c, PV_CHAT_FACT_LOST);
+        return false;
     }
-    snprintf(job->value_name, sizeof(job->value_name), "%s", name);
-    if (value.len > 0)
-        memcpy(job->value, value.ptr, value.len);
-    job->n_value = value.len;
-    const struct pv_chat_kept own = {.done = value_stored, .self = c};
-    if (kept == NULL)
-        kept = &own;
-    if (!pv_chatqueue_submit(&c->jobs, job, kept->done, kept->self, kept->tag))
-        pv_chat_stored(c, PV_ERR_NOMEM, now);
+    c->unsettled = false;
+    return true;
 }

@@ -14,7 +14,7 @@
 #include "base/repeats.h"
 #include "base/streams.h"
 #include "chat/core/base/chatpart.h"
-#include "chat/core/base/chatqueue.h"
+#include "chat/core/base/chatstore.h"
 #include "chat/node.h"
 #include "proto/control/appsigner.h"
 #include "proto/local/ctlsrv.h"
@@ -27,6 +27,7 @@ struct pv_rooms;
 enum pv_chat_fact {
     PV_CHAT_FACT_ROOMS = 1u << 16, /* a room was made, accepted or left, or who is in it changed */
     PV_CHAT_FACT_STORE = 1u << 17, /* a write failed: write again all that is to be kept */
+    PV_CHAT_FACT_LOST = 1u << 18,  /* what was stored in this turn may not be on the disk */
 };
 
 /* The sources of lines in the log that nobody here asked for, each bounded by itself. */
@@ -42,6 +43,15 @@ enum {
     PV_CHAT_MORE = 28,              /* bytes of the end of a line in the log, with the NUL */
 };
 
+/* An answer or an event that may say that something is stored. */
+struct pv_chat_held {
+    uint64_t handle; /* of the request; 0: it is an event */
+    uint64_t wall_us;
+    struct pv_event event; /* its texts are who and text here */
+    char *who, *text;      /* owned */
+    json_t *body;          /* owned */
+};
+
 struct pv_chat {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -51,13 +61,16 @@ struct pv_chat {
     pv_ns wall_at;    /* at this time */
 
     /* services */
-    struct pv_chatqueue jobs;
+    struct pv_chat_store store; /* the engine's, around the one that it was given */
+    bool unsettled;             /* something may be written that is not on the disk yet */
+    struct pv_fifo held;        /* struct pv_chat_held: goes to clients when it is */
     struct pv_streams streams;
     struct pv_ctlsrv *ctl;    /* borrowed */
     struct pv_events *events; /* borrowed */
     struct pv_repeats repeats[PV_CHAT_FROM_COUNT];
     /* Why chat's database cannot be used, and what to do; "": it can, as far as is known. */
-    char off[PV_CHATQUEUE_ERROR];
+    char off[PV_CHAT_STORE_ERROR];
+    bool full;      /* an operation found the disk full; whoever tells the node resets it */
     pv_ns store_at; /* a write failed: all is written again then; PV_NEVER: none did */
 
     /* each written by the part around it */
@@ -155,8 +168,11 @@ bool pv_chat_find(const struct pv_chat *c, const char *word, struct pv_overlay_m
 /* Returns true if a rule keeps this node from the service, and then answers the request with it. */
 bool pv_chat_refuse(const struct pv_chat *c, const struct pv_overlay_member *m,
                     enum pv_overlay_service service, const char *what, uint64_t handle);
-/* Something happens now: tells clients that listen, and takes body. */
-void pv_chat_tell(const struct pv_chat *c, const struct pv_event *event, json_t *body, pv_ns now);
+/* Answers the request, once all that was stored in this turn is on the disk; takes body (NULL:
+ * there is no memory). */
+void pv_chat_answer(struct pv_chat *c, uint64_t handle, json_t *body);
+/* Something happens now: tells clients that listen, likewise, and takes body. */
+void pv_chat_tell(struct pv_chat *c, const struct pv_event *event, json_t *body, pv_ns now);
 
 /* --- time and log -------------------------------------------------------------------------- */
 
@@ -169,15 +185,19 @@ PV_MUST_CHECK bool pv_chat_may_log(struct pv_chat *c, enum pv_chat_source source
 
 /* --- what is kept -------------------------------------------------------------------------- */
 
-/* The function that is told the result of a write, and what it is given. */
-struct pv_chat_kept {
-    pv_chatqueue_done_fn *done;
-    void *self;
-    uint64_t tag;
-};
-/* Has the store keep one named value, which is copied. kept may be NULL. After a failure
- * PV_CHAT_FACT_STORE asks every part, a little later, to write again what it keeps. */
-void pv_chat_put_value(struct pv_chat *c, const char *name, struct pv_view value,
-                       const struct pv_chat_kept *kept, pv_ns now);
-/* A write ended so; who gives pv_chat_put_value() a function of its own calls this. */
+/* Frees what it owns but the body. */
+void pv_chat_held_done(struct pv_chat_held *held);
+/* Does one operation of the store. */
+static inline int pv_chat_do(struct pv_chat *c, const struct pv_chatop *op,
+                             struct pv_chatop_result *ret)
+{
+    return pv_chat_store_run(&c->store, op, ret);
+}
+/* Brings to the disk what was stored in this turn. False: it is not there, and nothing that rests
+ * on it may leave the process. */
+PV_MUST_CHECK bool pv_chat_settle(struct pv_chat *c);
+/* Has the store keep one named value. After a failure PV_CHAT_FACT_STORE asks every part, a little
+ * later, to write again what it keeps. */
+int pv_chat_put_value(struct pv_chat *c, const char *name, struct pv_view value, pv_ns now);
+/* A write that a part repeats ended so. */
 void pv_chat_stored(struct pv_chat *c, int status, pv_ns now);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chatop.c - who owns what in jobs of chat and their results. */
+/* chatop.c - who owns what in results of the store. */
 #include "chat/core/base/chatop.h"
 
 #include <stdlib.h>
@@ -7,48 +7,18 @@
 
 #include "chat/core/base/roomop.h"
 
-struct pv_chatop *pv_chatop_new(enum pv_chatop_kind kind)
-{
-    struct pv_chatop *job = calloc(1, sizeof(*job));
-    if (job != NULL)
-        job->kind = kind;
-    return job;
-}
-
 /* Also of a list whose allocation failed, so that callers need not look. */
-static void records_free(struct pv_chat_record *recs, size_t n)
+void pv_chatop_result_done(struct pv_chatop_result *result)
 {
-    for (size_t i = 0; recs != NULL && i < n; i++)
-        free(recs[i].text);
-    free(recs);
-}
-
-/* The control thread frees a job after its result was taken: the store's thread only borrows it. */
-struct pv_chatop *pv_chatop_free(struct pv_chatop *job)
-{
-    if (job == NULL)
-        return NULL;
-    records_free(job->msgs, job->n_msgs);
-    free(job->ids);
-    pv_roomop_free(job->room);
-    free(job->value);
-    free(job);
-    return NULL;
-}
-
-/* Results of other kinds have none, nor has one whose job could not begin. */
-struct pv_chatop_result *pv_chatop_result_free(struct pv_chatop_result *result)
-{
-    if (result == NULL)
-        return NULL;
-    records_free(result->msgs, result->n_msgs);
+    for (size_t i = 0; result->msgs != NULL && i < result->n_msgs; i++)
+        free(result->msgs[i].text);
+    free(result->msgs);
     free(result->backlog);
     pv_roomop_result_free(result->room);
     for (size_t i = 0; i < result->n_values; i++)
         free(result->values[i].bytes);
     free(result->values);
-    free(result);
-    return NULL;
+    *result = (struct pv_chatop_result){.msgs = NULL};
 }
 
 /* *dst is written last: a copy that fails leaves nothing to free. */

@@ -2,9 +2,8 @@
 /*
  * chatop.h - what chat asks of the store: a short list of typed operations, each atomic.
  *
- * Served by chat/store/store_chat.c. Jobs are done in the order they were emitted. Every
- * operation may be repeated after its result was lost: the second time changes nothing and answers
- * the same. Not thread-safe; a job or result belongs to one thread at a time.
+ * Served by chat/store/store_chat.c, at once (chatstore.h). Every operation may be repeated after
+ * its result was lost: the second time changes nothing and answers the same.
  */
 #pragma once
 
@@ -19,7 +18,7 @@ struct pv_roomop_result;
 
 enum {
     PV_CHATOP_MAX_LIST = 1000,     /* messages of one answer */
-    PV_CHATOP_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one job */
+    PV_CHATOP_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one operation */
     PV_CHATOP_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
     PV_CHATOP_MAX_PEERS = 16384,   /* peers listed by COUNTS */
     PV_CHATOP_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
@@ -38,11 +37,11 @@ enum {
                                     of it are kept for 14 days at most */
     PV_CHATOP_VALUE_NAME = 32,  /* bytes of a value's name, with the NUL */
     PV_CHATOP_MAX_VALUE = 16 << 20, /* bytes of a value */
-    PV_CHATOP_MAX_PURGE = 1000,     /* messages deleted by one job: others wait for the store */
+    PV_CHATOP_MAX_PURGE = 1000, /* messages deleted by one operation: others wait for the store */
 };
 #define PV_CHATOP_MAX_TOTAL (UINT64_C(1) << 30) /* bytes of all messages, when nothing is set */
 
-/* Under which circumstances a job is done: written by whoever serves it. */
+/* Under which circumstances an operation is done: written by whoever serves it. */
 struct pv_chatop_terms {
     uint64_t now_s;     /* by the clock that what is stored grows old by, Unix seconds */
     uint64_t max_bytes; /* of all messages; 0: PV_CHATOP_MAX_TOTAL */
@@ -81,11 +80,11 @@ enum pv_chatop_kind {
     /* Undelivered messages to peer with seq > after_seq, ascending. In: peer, after_seq, limit.
      * Out: msgs, more. */
     PV_CHATOP_OUTBOX,
-    /* Unread messages of all peers or (of_peer) of one, oldest first; with mark_read they are READ
+    /* Unread messages of all peers or of one, oldest first; with mark_read they are READ
      * afterwards, and the read receipts are owed, in the same transaction. after: only those that
      * came later than the message id; through: only up to it (none when it is not unread). A sender
      * may give the same id in two conversations, so whoever lists all of them goes by upto instead.
-     * In: of_peer and peer, mark_read, limit, after or through and id or upto. Out: msgs (state
+     * In: peer or NULL, mark_read, limit, after or through and id or upto. Out: msgs (state
      * UNREAD, as found), more, upto. */
     PV_CHATOP_INBOX,
     /* One incoming message was shown (chat): READ, receipt owed. In: peer, id. Out: changed. */
@@ -135,39 +134,37 @@ enum pv_chatop_kind {
     PV_CHATOP_KINDS, /* no kind: how many there are */
 };
 
+/* All that it points to is the caller's. */
 struct pv_chatop {
-    uint64_t number; /* written by the queue */
     enum pv_chatop_kind kind;
-    uint8_t peer[PV_SIGN_PK_LEN]; /* all of one peer; INBOX with of_peer */
+    const uint8_t *peer; /* PV_SIGN_PK_LEN bytes: all of one peer; INBOX: of all when NULL */
     /* The conversation is not known, as one of a network that was left, and is looked for by a
      * name at its lines, by a key or the beginning of one ("key:AbCd"), or of a room's id
-     * ("#~AbCd"); "": it is peer's. Of several it is the one with the newest line. */
-    char word[PV_NAME_BUF];
-    bool all_peers;                       /* HISTORY */
-    bool of_peer;                         /* INBOX */
-    bool before;                          /* HISTORY */
-    bool mark_read;                       /* INBOX */
-    bool mute;                            /* MUTE */
-    bool gone;                            /* CLEAR: nobody is there any more to deliver it to */
-    char peer_name[PV_NAME_BUF];          /* MUTE: as it is shown in the list */
-    uint64_t keep_s;                      /* PURGE */
-    uint8_t network[PV_ROOM_NETWORK_LEN]; /* CLEAR: the present one; zeros: none */
+     * ("#~AbCd"); NULL: it is peer's. Of several it is the one with the newest line. */
+    const char *word;
+    bool all_peers;         /* HISTORY, CLEAR */
+    bool before;            /* HISTORY */
+    bool mark_read;         /* INBOX */
+    bool mute;              /* MUTE */
+    bool gone;              /* CLEAR: nobody is there any more to deliver it to */
+    const char *peer_name;  /* MUTE: as it is shown in the list */
+    uint64_t keep_s;        /* PURGE */
+    const uint8_t *network; /* CLEAR: the present one, PV_ROOM_NETWORK_LEN bytes; zeros: none */
     struct pv_chatop_terms terms;
-    bool after, through;         /* INBOX, one of them at most */
-    uint64_t upto;               /* INBOX with after, through: of an earlier result; 0: go by id.
-                                    HISTORY with all_peers: the same; 0: from the newest on */
-    enum pv_chat_state state;    /* MARK */
-    uint8_t id[PV_CHAT_ID_LEN];  /* SEEN, HISTORY with before, INBOX with after, through */
-    uint64_t after_seq;          /* OUTBOX; 0 = from the beginning */
-    uint32_t limit;              /* 1..PV_CHATOP_MAX_LIST; 0 = PV_CHATOP_MAX_LIST */
-    struct pv_chat_record *msgs; /* ENQUEUE, COMMIT: owned, with their texts */
+    bool after, through;      /* INBOX, one of them at most */
+    uint64_t upto;            /* INBOX with after, through: of an earlier result; 0: go by id.
+                                 HISTORY with all_peers: the same; 0: from the newest on */
+    enum pv_chat_state state; /* MARK */
+    const uint8_t *id;        /* SEEN, HISTORY with before, INBOX with after, through */
+    uint64_t after_seq;       /* OUTBOX; 0 = from the beginning */
+    uint32_t limit;           /* 1..PV_CHATOP_MAX_LIST; 0 = PV_CHATOP_MAX_LIST */
+    const struct pv_chat_record *msgs; /* ENQUEUE, COMMIT */
     size_t n_msgs;
-    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED: owned */
+    const uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED */
     size_t n_ids;
-    struct pv_roomop *room;                /* ROOM: owned */
-    char value_name[PV_CHATOP_VALUE_NAME]; /* PUT */
-    uint8_t *value;                        /* PUT: owned; n_value bytes */
-    size_t n_value;
+    const struct pv_roomop *room; /* ROOM */
+    const char *value_name;       /* PUT */
+    struct pv_view value;         /* PUT */
 };
 
 /* A named value of a part. */
@@ -186,8 +183,8 @@ struct pv_chat_backlog {
 };
 
 struct pv_chatop_result {
-    uint8_t peer[PV_SIGN_PK_LEN]; /* the job's, or whose the conversation of its word is */
-    char word[PV_NAME_BUF];       /* the job's, when there is no such conversation; else "" */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* the operation's, or whose the conversation of its word is */
+    bool has_none;                /* there is no conversation of its word */
     bool changed;
     bool more;                   /* the list was cut by limit or PV_CHATOP_MAX_BYTES */
     uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival.
@@ -205,11 +202,8 @@ struct pv_chatop_result {
     size_t n_values;
 };
 
-/* A zeroed job of this kind; NULL without memory. */
-struct pv_chatop *pv_chatop_new(enum pv_chatop_kind kind);
-/* Frees job and what it owns; NULL is fine; returns NULL. */
-struct pv_chatop *pv_chatop_free(struct pv_chatop *job);
-struct pv_chatop_result *pv_chatop_result_free(struct pv_chatop_result *result);
+/* Frees what a result owns, and zeroes it. */
+void pv_chatop_result_done(struct pv_chatop_result *result);
 
 /* --- messages ------------------------------------------------------------------------------ */
 

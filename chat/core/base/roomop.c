@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* roomop.c - who owns what in jobs of rooms and their results. */
+/* roomop.c - who owns what in results of operations on rooms. */
 #include "chat/core/base/roomop.h"
 
 #include <stdlib.h>
@@ -17,17 +17,6 @@ void pv_room_texts_free(struct pv_room_text *texts, size_t n)
     for (size_t i = 0; texts != NULL && i < n; i++)
         free(texts[i].text);
     free(texts);
-}
-
-struct pv_roomop *pv_roomop_free(struct pv_roomop *job)
-{
-    if (job == NULL)
-        return NULL;
-    pv_room_raws_free(job->records, job->n_records);
-    free(job->forget);
-    pv_room_texts_free(job->texts, job->n_texts);
-    free(job);
-    return NULL;
 }
 
 struct pv_roomop_result *pv_roomop_result_free(struct pv_roomop_result *result)

@@ -16,7 +16,7 @@ enum {
 #else
     PV_ROOMOP_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
 #endif
-    PV_ROOMOP_MAX_TEXTS = 256, /* of one job */
+    PV_ROOMOP_MAX_TEXTS = 256, /* of one operation */
     PV_ROOMOP_MAX_SCAN = 4096, /* rows looked at by one READ */
     PV_ROOMOP_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
                                    copies of messages are kept for who is away */
@@ -74,23 +74,23 @@ struct pv_room_text {
     char *text; /* owned */
 };
 
+/* All that it points to is the caller's. */
 struct pv_roomop {
     enum pv_roomop_kind kind;
-    uint8_t network[PV_ROOM_NETWORK_LEN];
-    uint8_t room[PV_ROOM_ID_LEN];
-    struct pv_room_raw *records; /* owned */
+    const uint8_t *network, *room;     /* PV_ROOM_NETWORK_LEN, PV_ROOM_ID_LEN bytes */
+    const struct pv_room_raw *records; /* KEEP */
     size_t n_records;
-    uint8_t (*forget)[PV_BLAKE2B_LEN]; /* owned */
+    const uint8_t (*forget)[PV_BLAKE2B_LEN]; /* KEEP */
     size_t n_forget;
-    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    const struct pv_room_have *haves; /* at most PV_ROOM_MAX_MEMBERS */
     size_t n_haves;
-    struct pv_room_text *texts; /* owned */
+    const struct pv_room_text *texts; /* TAKE */
     size_t n_texts;
-    uint64_t above, seq;
-    enum pv_chat_state state;
-    uint64_t keep_s;
-    bool unread;
-    uint8_t said[PV_CHAT_ID_LEN];
+    uint64_t above, seq;      /* MARK */
+    enum pv_chat_state state; /* MARK */
+    uint64_t keep_s;          /* DROP */
+    bool unread;              /* DROP */
+    const uint8_t *said;      /* SAID: PV_CHAT_ID_LEN bytes */
 };
 
 struct pv_roomop_room {
@@ -112,8 +112,6 @@ struct pv_roomop_result {
     bool over; /* DROP */
 };
 
-/* Frees job and what it owns; NULL is fine; returns NULL. */
-struct pv_roomop *pv_roomop_free(struct pv_roomop *job);
 struct pv_roomop_result *pv_roomop_result_free(struct pv_roomop_result *result);
 /* Frees a list of n and what its entries own; NULL is fine. */
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);

@@ -122,14 +122,6 @@ static void look_at(struct files *f, const struct pv_overlay_member *m, pv_ns no
     pv_filelink_set_peer(f->link, &peer, now);
 }
 
-static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
-{
-    struct files *f = wait->self;
-    pv_chat_stored(f->chat, result->status, now);
-    if (result->status == PV_OK)
-        pv_filelink_kept(f->link, wait->tag, now);
-}
-
 /* The whole table each time. */
 static void save(struct files *f, pv_ns now)
 {
@@ -140,8 +132,8 @@ static void save(struct files *f, pv_ns now)
         return;
     }
     size_t len = pv_filelink_save(f->link, buf, &number);
-    pv_chat_put_value(f->chat, VALUE_FILES, pv_view(buf, len),
-                      &(struct pv_chat_kept){on_job, f, number}, now);
+    if (pv_chat_put_value(f->chat, VALUE_FILES, pv_view(buf, len), now) == PV_OK)
+        pv_filelink_kept(f->link, number, now);
     free(buf);
 }
 
@@ -152,7 +144,7 @@ static void save_pins(struct files *f, pv_ns now)
     if (pins == NULL)
         pv_chat_stored(f->chat, PV_ERR_NOMEM, now);
     else
-        pv_chat_put_value(f->chat, VALUE_PINS, pv_view(pins, len), NULL, now);
+        pv_chat_put_value(f->chat, VALUE_PINS, pv_view(pins, len), now);
     free(pins);
 }
 
@@ -495,8 +487,7 @@ static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
         return;
     }
     const struct pv_chatjson_file file = shown(f->chat, entry, &names);
-    pv_ctlsrv_answer(f->chat->ctl, handle,
-                     pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
+    pv_chat_answer(f->chat, handle, pv_ctlapi_pack("{s:o}", "file", pv_chatjson_write_file(&file)));
 }
 
 /* False: the client was told that there is no such room. One that hands a file over again comes
@@ -575,7 +566,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, const struct pv_
         const struct pv_chatjson_file file = shown(f->chat, entry, &names);
         pv_ctlapi_put(&out, "files", pv_chatjson_write_file(&file));
     }
-    pv_ctlsrv_answer(f->chat->ctl, handle, out);
+    pv_chat_answer(f->chat, handle, out);
 }
 
 /* Gives the client the received file: its descriptor goes out with the answer. */

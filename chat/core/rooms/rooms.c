@@ -26,16 +26,25 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     return PV_OK;
 }
 
-/* Before another network, or none: results of jobs that are out find nobody. */
-static void forget_all(struct pv_rooms *rs)
+/* A look that was begun begins anew with the rooms that are loaded; a room that was not forgotten
+ * whole gives way again. */
+void pv_rooms_drop_all(struct pv_rooms *rs)
 {
     while (rs->n_rooms > 0)
         pv_rooms_room_free(rs, rs->rooms[rs->n_rooms - 1]);
-    pv_rooms_drop_jobs(rs);
     pv_rooms_drop_lines(rs);
+    rs->sweep.again = rs->sweep.again || rs->sweep.on;
+    rs->sweep.on = false;
+    rs->n_forgetting = 0;
+    rs->loaded = rs->doubt = false;
+}
+
+/* Before another network, or none. */
+static void forget_all(struct pv_rooms *rs)
+{
+    pv_rooms_drop_all(rs);
     while (rs->peers != NULL)
         pv_rooms_peer_free(rs, rs->peers);
-    rs->loaded = false;
     rs->load_at = PV_NEVER;
 }
 
@@ -49,6 +58,7 @@ struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms)
         pv_chat_record_done(&e.msg);
     pv_heap_done(&rooms->timers);
     free(rooms->rooms);
+    free(rooms->forgetting);
     free(rooms);
     return NULL;
 }
@@ -57,12 +67,15 @@ void pv_rooms_set_network(struct pv_rooms *rooms, const uint8_t *network, const 
                           pv_ns now)
 {
     rooms->now = now;
-    forget_all(rooms);
+    if (rooms->in_network)
+        forget_all(rooms);
+    else /* who is there came before the network */
+        pv_rooms_drop_all(rooms);
     rooms->in_network = network != NULL;
     memcpy(rooms->cfg.own_pk, own_pk, sizeof(rooms->cfg.own_pk));
     if (network != NULL) {
         memcpy(rooms->network, network, sizeof(rooms->network));
-        pv_rooms_ask_load(rooms);
+        pv_rooms_load(rooms);
     }
 }
 
@@ -174,9 +187,9 @@ static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
                                                                         : (int)len;
 }
 
-/* Adds the record in rs->raw, len bytes, and has it stored; DONE with tag follows. */
+/* Adds the record in rs->raw, len bytes, and stores it. */
 static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
-                   const struct pv_room_record *rec, size_t len, uint64_t tag)
+                   const struct pv_room_record *rec, size_t len)
 {
     struct pv_room_raw *raw = calloc(1, sizeof(*raw));
     if (raw != NULL)
@@ -194,14 +207,11 @@ static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
         return r;
     }
     pv_rooms_settle(room);
-    r = pv_rooms_keep(rs, room, raw, 1, rec, tag);
-    if (r < 0) /* what is here is not what is there */
-        pv_rooms_reload(rs, rs->now);
-    return r;
+    return pv_rooms_keep(rs, room, raw, 1, rec);
 }
 
-int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64_t wall_ms,
-                  pv_ns now)
+int pv_rooms_open(struct pv_rooms *rooms, const char *name, uint64_t wall_ms, pv_ns now,
+                  uint8_t ret_room[static PV_ROOM_ID_LEN])
 {
     struct pv_room_record rec = {.type = PV_ROOM_CREATE, .time_ms = wall_ms};
     struct pv_rooms_room *room = NULL;
@@ -224,12 +234,12 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
         return len;
     int r = pv_rooms_room_new(rooms, rec.room, &room);
     if (r == PV_OK) {
-        r = add_own(rooms, room, &rec, (size_t)len, tag);
-        /* A reload in add_own() has freed the room already. */
-        if (r < 0 && rooms->loaded)
+        r = add_own(rooms, room, &rec, (size_t)len);
+        if (r < 0)
             pv_rooms_room_free(rooms, room);
-        else if (r >= 0)
+        else
             pv_rooms_name_new(rooms, room);
+        memcpy(ret_room, rec.room, sizeof(rec.room));
     }
     return r;
 }
@@ -256,8 +266,8 @@ static uint64_t end_of_log(const struct pv_rooms *rs, const struct pv_rooms_room
     return end;
 }
 
-int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const uint8_t *pk,
-                    uint64_t wall_ms, pv_ns now)
+int pv_rooms_invite(struct pv_rooms *rooms, const uint8_t *id, const uint8_t *pk, uint64_t wall_ms,
+                    pv_ns now)
 {
     struct pv_room_have base[PV_ROOM_MAX_MEMBERS];
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
@@ -287,11 +297,10 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     if (len < 0)
         return len;
     const int r = pv_rooms_accept(rooms, id, now); /* whoever invites wants to be in it */
-    return r < 0 ? r : add_own(rooms, room, &rec, (size_t)len, tag);
+    return r < 0 ? r : add_own(rooms, room, &rec, (size_t)len);
 }
 
-int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint64_t wall_ms,
-                   pv_ns now)
+int pv_rooms_leave(struct pv_rooms *rooms, const uint8_t *id, uint64_t wall_ms, pv_ns now)
 {
     struct pv_room_record rec = {.type = PV_ROOM_LEAVE, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
@@ -299,142 +308,71 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     if (room == NULL || !room_is_in(room->self))
         return PV_ERR_STATE;
     rec.round = room->self->round;
-    /* Texts on their way to the store count as said: others must accept them after the LEAVE. */
-    rec.seq = room->self->taken;
+    rec.seq = room->self->last;
     int len = make_record(rooms, room, &rec, NULL, 0);
     if (len < 0)
         return len;
-    return add_own(rooms, room, &rec, (size_t)len, tag);
+    return add_own(rooms, room, &rec, (size_t)len);
 }
 
 /* --- what they say ------------------------------------------------------------------------- */
 
-/* Memory for one more who waits for a text. */
-static int reserve_say(struct pv_rooms_room *room)
-{
-    void *grown = pv_vec_room(room->says, room->n_says, &room->cap_says, 16, sizeof(room->says[0]));
-    if (grown == NULL)
-        return PV_ERR_NOMEM;
-    room->says = grown;
-    return PV_OK;
-}
-
-static struct pv_rooms_say_item item_of(uint64_t tag, const struct pv_rooms_say *say)
-{
-    struct pv_rooms_say_item item = {.tag = tag, .has_id = say->id != NULL};
-    if (item.has_id)
-        memcpy(item.id, say->id, sizeof(item.id));
-    pv_blake2b(item.sum, pv_view(say->text, strlen(say->text)), pv_view(NULL, 0), pv_view(NULL, 0));
-    return item;
-}
-
-/* Is the text with this id on its way to the store? Then this client waits for it too.
- * PV_ERR_NOT_FOUND; PV_ERR_EXISTS: another text has the id. */
-static int join_say(struct pv_rooms_room *room, struct pv_rooms_say_item item)
-{
-    for (size_t i = 0; i < room->n_says; i++) {
-        const struct pv_rooms_say_item *other = &room->says[i];
-        if (!item.has_id || !other->has_id || memcmp(item.id, other->id, sizeof(item.id)) != 0)
-            continue;
-        if (memcmp(item.sum, other->sum, sizeof(item.sum)) != 0)
-            return PV_ERR_EXISTS;
-        item.seq = other->seq;
-        room->says[room->n_says++] = item;
-        return PV_OK;
-    }
-    return PV_ERR_NOT_FOUND;
-}
-
-/* Signs the text and hands it to the store. Memory comes first: once the text is in the batch
- * nothing may fail, or its sender would never hear of it. */
-static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag,
-                   const struct pv_rooms_say *say, uint64_t wall_ms)
+/* Signs the text and stores it. */
+static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, const struct pv_rooms_say *say,
+                   uint64_t wall_ms, struct pv_chat_record *ret_said)
 {
     struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
-    struct pv_rooms_say_item item = item_of(tag, say);
     if (!room_is_in(room->self) || pv_rooms_is_behind_itself(room, rs->now))
         return PV_ERR_STATE;
-    if (room->self->taken >= PV_ROOM_MAX_TEXTS)
+    if (room->self->last >= PV_ROOM_MAX_TEXTS)
         return PV_ERR_LIMIT;
-    int r = reserve_say(room);
-    if (r == PV_OK)
-        r = join_say(room, item);
-    if (r != PV_ERR_NOT_FOUND)
-        return r;
-    rec.seq = room->self->taken + 1;
+    rec.seq = room->self->last + 1;
     rec.text = pv_view(say->text, strlen(say->text));
     int len = make_record(rs, room, &rec, NULL, 0);
     if (len < 0)
         return len;
     pv_rooms_refute_claims(room);
-    r = pv_rooms_batch(rs, room, room->self, &rec, rs->raw + len - PV_SIGN_LEN);
+    int r = pv_rooms_batch(rs, room, room->self, &rec, rs->raw + len - PV_SIGN_LEN);
     if (r < 0)
         return r;
-    item.seq = rec.seq;
-    if (item.has_id) {
+    if (say->id != NULL) {
         struct pv_room_text *t = &room->batch[room->n_batch - 1];
         memcpy(t->said, say->id, sizeof(t->said));
         t->has_said = true;
     }
-    room->says[room->n_says++] = item;
-    pv_rooms_take(rs, room);
-    return PV_OK;
+    return pv_rooms_take(rs, room, ret_said);
 }
 
-/* Asks the store whether the text was said before. */
-static int look_for_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag,
-                         const struct pv_rooms_say *say, uint64_t wall_ms)
+/* Was the text said before? Then it is *ret_said. PV_ERR_EXISTS: another one has its id. */
+static int look_for_said(struct pv_rooms *rs, const struct pv_rooms_say *say,
+                         struct pv_chat_record *ret_said)
 {
-    char *text = strdup(say->text);
-    struct pv_chatop *job = text == NULL ? NULL : pv_rooms_job_new(rs, PV_ROOMOP_SAID, room->id);
-    if (job != NULL)
-        memcpy(job->room->said, say->id, sizeof(job->room->said));
-    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
-    if (entry == NULL) {
-        free(text);
-        return PV_ERR_NOMEM;
+    struct pv_roomop op = {.kind = PV_ROOMOP_SAID, .room = say->room, .said = say->id};
+    struct pv_chatop_result done;
+    int r = pv_rooms_do(rs, &op, &done);
+    if (r == PV_OK && done.n_msgs == 0) {
+        r = PV_ERR_NOT_FOUND;
+    } else if (r == PV_OK && strcmp(done.msgs[0].text, say->text) != 0) {
+        r = PV_ERR_EXISTS;
+    } else if (r == PV_OK) {
+        *ret_said = done.msgs[0];
+        done.msgs[0].text = NULL;
     }
-    entry->has_user = true;
-    entry->wait.tag = tag;
-    entry->text = text;
-    entry->wall_ms = wall_ms;
-    memcpy(entry->id, say->id, sizeof(entry->id));
-    return PV_OK;
+    pv_chatop_result_done(&done);
+    return r;
 }
 
-int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
-                 uint64_t wall_ms, pv_ns now)
+int pv_rooms_say(struct pv_rooms *rooms, const struct pv_rooms_say *say, uint64_t wall_ms,
+                 pv_ns now, struct pv_chat_record *ret_said)
 {
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, say->room) : NULL;
     int r = pv_rooms_accept(rooms, say->room, now);
     if (r < 0)
         return r;
-    /* Its form is seen to before the store is asked: the client hears of it at once. */
     if (!pv_text_is_valid(pv_view(say->text, strlen(say->text))))
         return PV_ERR_MALFORMED;
-    return say->id == NULL ? say_now(rooms, room, tag, say, wall_ms)
-                           : look_for_said(rooms, room, tag, say, wall_ms);
-}
-
-void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
-                          const struct pv_rooms_job *entry, int status,
-                          const struct pv_chatop_result *result, pv_ns now)
-{
-    struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->wait.tag, .status = status};
-    memcpy(e.room, entry->room, sizeof(e.room));
-    rs->now = now;
-    if (status == PV_OK && result->n_msgs > 0 && strcmp(result->msgs[0].text, entry->text) != 0) {
-        e.status = PV_ERR_EXISTS;
-    } else if (status == PV_OK && result->n_msgs > 0) {
-        e.status = pv_chat_record_copy(&e.msg, &result->msgs[0]);
-    } else if (status == PV_OK) {
-        const struct pv_rooms_say say = {.room = entry->room, .text = entry->text, .id = entry->id};
-        e.status =
-            room == NULL ? PV_ERR_STATE : say_now(rs, room, entry->wait.tag, &say, entry->wall_ms);
-        if (e.status == PV_OK)
-            return; /* the event comes when it is stored */
-    }
-    pv_rooms_event_push(rs, &e);
+    r = say->id == NULL ? PV_ERR_NOT_FOUND : look_for_said(rooms, say, ret_said);
+    return r == PV_ERR_NOT_FOUND ? say_now(rooms, room, say, wall_ms, ret_said) : r;
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
@@ -443,8 +381,12 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
 {
     struct pv_heap_node *node;
     rooms->now = now;
-    if (now >= rooms->load_at && rooms->in_network)
-        pv_rooms_ask_load(rooms);
+    if (rooms->doubt)
+        pv_rooms_reload(rooms, now);
+    if (now >= rooms->load_at)
+        pv_rooms_load(rooms);
+    pv_rooms_sweep_page(rooms);
+    pv_rooms_forget_page(rooms);
     while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
         struct pv_rooms_room *room = PV_CONTAINER_OF(node, struct pv_rooms_room, timer);
         /* A room that closes is freed only here: callers of frames still hold pointers to it when
@@ -458,5 +400,7 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
 
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms)
 {
+    if (rooms->doubt || rooms->sweep.on || rooms->n_forgetting > 0)
+        return 0; /* the next page in the next turn of the loop */
     return pv_min_ns(pv_heap_next(&rooms->timers), rooms->load_at);
 }

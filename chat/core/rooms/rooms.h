@@ -24,8 +24,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "chat/core/base/chatop.h"
-#include "chat/core/base/chatqueue.h"
+#include "chat/core/base/chatstore.h"
 #include "chat/node.h"
 #include "chat/proto/room.h"
 
@@ -59,8 +58,8 @@ struct pv_rooms_config {
     struct pv_rng rng;
     struct pv_appsigner signer; /* as the node own_pk */
     uint8_t own_pk[PV_SIGN_PK_LEN];
-    struct pv_chatqueue *jobs; /* borrowed: to the store */
-    const struct pv_log *log;  /* borrowed; may be NULL */
+    struct pv_chat_store *store; /* borrowed */
+    const struct pv_log *log;    /* borrowed; may be NULL */
     /* The machine pk, whatever became of it. Returns false if nothing is known of it. */
     bool (*known)(const void *owner, const uint8_t *pk, struct pv_overlay_member *ret_member);
     /* May the member chat with this node? The texts of one that may not wait with the others, and
@@ -86,6 +85,9 @@ struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms); /* NULL is fine; returns
  * in none. own_pk: it may be another one by now. Loads its rooms. */
 void pv_rooms_set_network(struct pv_rooms *rooms, const uint8_t *network, const uint8_t *own_pk,
                           pv_ns now);
+/* The store may have lost what was stored last: forgets everything and loads it again after a
+ * while. */
+void pv_rooms_reload(struct pv_rooms *rooms, pv_ns now);
 /* Are the rooms loaded? */
 bool pv_rooms_are_ready(const struct pv_rooms *rooms);
 
@@ -157,27 +159,27 @@ void pv_rooms_set_marks(struct pv_rooms *rooms, struct pv_view saved);
 size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
                            uint8_t ret_list[static PV_ROOMS_MARKS_LEN]);
 
-/* A user who speaks in a room, or invites, has accepted it. All four: the event DONE or SENT with
- * this tag follows once it is on disk, or SENT with why not. wall_ms: wall clock, Unix
- * milliseconds. Without an event: PV_ERR_STATE (no network, not loaded, not in that room),
- * PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (in a room of that name, or invited to one; a
- * member already), PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of
- * the network), PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name,
-                                uint64_t wall_ms, pv_ns now);
-PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
-                                  const uint8_t *pk, uint64_t wall_ms, pv_ns now);
-PV_MUST_CHECK int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
-                                 uint64_t wall_ms, pv_ns now);
+/* A user who speaks in a room, or invites, has accepted it. All four are stored when they return;
+ * the event DONE follows the first three. wall_ms: wall clock, Unix milliseconds. PV_ERR_STATE (no
+ * network, not loaded, not in that room), PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (in a room
+ * of that name, or invited to one; a member already), PV_ERR_LIMIT (rooms, members, texts),
+ * PV_ERR_NOT_FOUND (the node is no member of the network), PV_ERR_NOMEM, an error of the store. */
+PV_MUST_CHECK int pv_rooms_open(struct pv_rooms *rooms, const char *name, uint64_t wall_ms,
+                                pv_ns now, uint8_t ret_room[static PV_ROOM_ID_LEN]);
+PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, const uint8_t *room, const uint8_t *pk,
+                                  uint64_t wall_ms, pv_ns now);
+PV_MUST_CHECK int pv_rooms_leave(struct pv_rooms *rooms, const uint8_t *room, uint64_t wall_ms,
+                                 pv_ns now);
 struct pv_rooms_say {
     const uint8_t *room;
     const char *text;
     const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send: what was said in this room with it
-                          is not said again, SENT has that, or PV_ERR_EXISTS when it is another
-                          text; NULL: always a new one */
+                          is not said again, and given, or PV_ERR_EXISTS when it is another text;
+                          NULL: always a new one */
 };
-PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
-                               uint64_t wall_ms, pv_ns now);
+/* *ret_said is the caller's (pv_chat_record_done()). */
+PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, const struct pv_rooms_say *say,
+                               uint64_t wall_ms, pv_ns now, struct pv_chat_record *ret_said);
 
 /* Whose texts are left for later now, because their author has as much here as it may: the author
  * and the room of one, borrowed until the next call. False: nobody's. */
@@ -198,8 +200,7 @@ void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now);
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
 
 enum pv_rooms_event_type {
-    PV_ROOMS_DONE,    /* tag, status, room; 0: did, and node as below (LEFT: this one) */
-    PV_ROOMS_SENT,    /* tag, status; 0: msg is stored */
+    PV_ROOMS_DONE,    /* a user here has changed room: did, and node as below (LEFT: this one) */
     PV_ROOMS_MESSAGE, /* msg came in and is stored */
     PV_ROOMS_STATE,   /* our text msg.id got to msg.state */
     PV_ROOMS_INVITED, /* room: node was invited by `by` (node may be this one) */
@@ -208,8 +209,6 @@ enum pv_rooms_event_type {
 };
 struct pv_rooms_event {
     enum pv_rooms_event_type type;
-    uint64_t tag;
-    int status;
     enum pv_room_type did;
     uint8_t room[PV_ROOM_ID_LEN];
     uint8_t node[PV_SIGN_PK_LEN], by[PV_SIGN_PK_LEN];

@@ -99,16 +99,6 @@ bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq)
            (author->skip_to > author->taken && seq == author->skip_to + 1);
 }
 
-/* Did our user say it in this life? Otherwise it was fetched from others. */
-static bool is_said(const struct pv_rooms_room *room, uint64_t seq)
-{
-    for (size_t i = 0; i < room->n_says; i++) {
-        if (room->says[i].seq == seq)
-            return true;
-    }
-    return false;
-}
-
 /* A member that says that our own log is longer shows texts of it: it has more time. */
 static void believe_claims(struct pv_rooms_room *room, pv_ns now)
 {
@@ -119,7 +109,7 @@ static void believe_claims(struct pv_rooms_room *room, pv_ns now)
 }
 
 void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatop_result *result,
-                        pv_ns now)
+                        bool said, pv_ns now)
 {
     for (size_t i = 0; i < result->n_msgs; i++) {
         const struct pv_chat_record *msg = &result->msgs[i];
@@ -128,7 +118,7 @@ void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatop_resul
             continue;
         if (msg->seq > m->last + 1)
             m->low = msg->seq - 1;
-        if (m == room->self && !is_said(room, msg->seq))
+        if (m == room->self && !said)
             believe_claims(room, now);
         m->last = msg->seq;
         m->refused = 0;
@@ -212,27 +202,55 @@ static uint64_t settled(const struct pv_rooms *rs, const struct pv_rooms_room *r
                                                : a->last - 1;
 }
 
-/* Asks the store to look at the next room; without one the look ends. */
-static void sweep_next(struct pv_rooms *rs)
+/* So much of the room is deleted. */
+static void note_dropped(struct pv_rooms_room *room, const struct pv_roomop_result *dropped)
+{
+    for (size_t i = 0; i < dropped->n_haves; i++) {
+        struct pv_rooms_node *m = pv_rooms_member_find(room, dropped->haves[i].author);
+        if (m != NULL && dropped->haves[i].seq > m->low)
+            m->low = dropped->haves[i].seq;
+    }
+}
+
+static int drop_texts(struct pv_rooms *rs, const struct pv_rooms_room *room,
+                      struct pv_chatop_result *ret)
+{
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    struct pv_roomop op = {.kind = PV_ROOMOP_DROP,
+                           .room = room->id,
+                           .keep_s = rs->sweep.keep_s,
+                           .unread = rs->sweep.unread,
+                           .haves = haves,
+                           .n_haves = room->n_members};
+    for (size_t i = 0; i < room->n_members; i++) {
+        memcpy(haves[i].author, room->members[i]->pk, PV_SIGN_PK_LEN);
+        haves[i].seq = settled(rs, room, i);
+    }
+    return pv_rooms_do(rs, &op, ret);
+}
+
+void pv_rooms_sweep_page(struct pv_rooms *rs)
 {
     struct pv_rooms_sweep *s = &rs->sweep;
-    while (s->next < rs->n_rooms && (rs->rooms[s->next]->pending || rs->rooms[s->next]->closed))
+    struct pv_chatop_result done;
+    while (s->on && s->next < rs->n_rooms &&
+           (rs->rooms[s->next]->pending || rs->rooms[s->next]->closed))
         s->next++;
-    s->on = s->next < rs->n_rooms;
+    s->on = s->on && s->next < rs->n_rooms;
     if (!s->on)
         return;
-    const struct pv_rooms_room *room = rs->rooms[s->next];
-    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_DROP, room->id);
-    if (job != NULL) {
-        job->room->keep_s = s->keep_s;
-        job->room->unread = s->unread;
-        job->room->n_haves = room->n_members;
-        for (size_t i = 0; i < room->n_members; i++) {
-            memcpy(job->room->haves[i].author, room->members[i]->pk, PV_SIGN_PK_LEN);
-            job->room->haves[i].seq = settled(rs, room, i);
-        }
+    struct pv_rooms_room *room = rs->rooms[s->next];
+    s->on = drop_texts(rs, room, &done) == PV_OK; /* else the next look is in an hour */
+    if (!s->on)
+        return;
+    note_dropped(room, done.room);
+    s->next += !done.more;
+    if (s->next >= rs->n_rooms && (s->again || (done.room->over && !s->unread))) {
+        s->unread = !s->again;
+        s->again = false;
+        s->next = 0;
     }
-    s->on = pv_rooms_emit(rs, job) != NULL;
+    pv_chatop_result_done(&done);
 }
 
 void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now)
@@ -244,28 +262,5 @@ void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now)
         return;
     rooms->sweep.next = 0;
     rooms->sweep.unread = false;
-    sweep_next(rooms);
-}
-
-void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                             const struct pv_chatop_result *result)
-{
-    struct pv_rooms_sweep *s = &rs->sweep;
-    if (status < 0 || result->room == NULL) {
-        s->on = false; /* the next look is in an hour */
-        return;
-    }
-    for (size_t i = 0; room != NULL && i < result->room->n_haves; i++) {
-        struct pv_rooms_node *m = pv_rooms_member_find(room, result->room->haves[i].author);
-        if (m != NULL && result->room->haves[i].seq > m->low)
-            m->low = result->room->haves[i].seq;
-    }
-    s->next += !result->more;
-    bool end = s->next >= rs->n_rooms;
-    if (end && (s->again || (result->room->over && !s->unread))) {
-        s->unread = !s->again;
-        s->again = false;
-        s->next = 0;
-    }
-    sweep_next(rs);
+    rooms->sweep.on = true;
 }

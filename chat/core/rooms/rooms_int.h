@@ -21,8 +21,7 @@ struct pv_rooms_node {
 
     uint64_t last;                 /* how far its log goes on our disk, */
     uint64_t low;                  /* and up to where it is deleted there */
-    uint64_t flight;               /* how far once the TAKE job that is under way is done */
-    uint64_t taken;                /* how far once the batch behind that job is stored, too */
+    uint64_t taken;                /* how far once the batch is stored, too */
     pv_ns asked_until;             /* somebody was asked for more of it: */
     uint8_t asked[PV_SIGN_PK_LEN]; /* who; zeros: nobody since it grew */
     pv_ns full_until;              /* the store takes no more of it before */
@@ -44,7 +43,6 @@ struct pv_rooms_node {
     size_t handed_for;              /* it had so many then */
     pv_ns list_at;                  /* the same list for the same digest is not sent to it before */
     uint8_t listed[PV_BLAKE2B_LEN], listed_for[PV_BLAKE2B_LEN];
-    bool reading; /* texts are being fetched for it */
 };
 
 /* One record, texts excepted. */
@@ -54,21 +52,11 @@ struct pv_rooms_record {
     struct pv_room_record rec; /* its views point into raw */
 };
 
-/* A text on its way to the store, and who waits for it. */
-struct pv_rooms_say_item {
-    uint64_t tag;
-    uint64_t seq;
-    bool has_id;
-    uint8_t id[PV_CHAT_ID_LEN];  /* what the client calls it */
-    uint8_t sum[PV_BLAKE2B_LEN]; /* of its text */
-};
-
 struct pv_rooms_room {
     uint8_t id[PV_ROOM_ID_LEN];
     bool pending, closed;         /* closed: PENDING and over, freed at the next timeout */
     uint8_t from[PV_SIGN_PK_LEN]; /* PENDING: who told us */
     pv_ns pending_until;
-    unsigned saving;                 /* KEEP jobs under way: nothing is told meanwhile */
     struct pv_rooms_record *records; /* owned; in an order in which they can be checked */
     size_t n_records;
     uint8_t digest[PV_BLAKE2B_LEN];
@@ -80,28 +68,12 @@ struct pv_rooms_room {
     uint64_t delivered_above, delivered; /* and of those above the one up to the other: the disk
                                             has more of them */
 
-    struct pv_room_text *batch; /* PV_ROOMOP_MAX_TEXTS, owned; NULL when empty */
-    size_t n_batch;
-    struct pv_rooms_say_item *says; /* own texts in batch and in flight; owned */
-    size_t n_says, cap_says;
-    bool taking;                    /* a TAKE job is under way */
-    size_t n_flight;                /* texts in that job */
+    struct pv_room_text *batch;     /* PV_ROOMOP_MAX_TEXTS, owned; NULL when empty */
+    size_t n_batch;                 /* only while a frame or a user's text is taken */
     uint8_t source[PV_SIGN_PK_LEN]; /* who gave us the last texts */
     bool has_source;
     pv_ns ask_at; /* look for more to ask for */
     struct pv_heap_node timer;
-};
-
-struct pv_rooms_job {
-    struct pv_chatwait wait; /* its tag: has_user: of a request */
-    bool has_user;
-    enum pv_roomop_kind kind;
-    uint8_t room[PV_ROOM_ID_LEN];
-    uint8_t pk[PV_SIGN_PK_LEN]; /* READ: for whom; KEEP of an own INVITE: who is invited */
-    enum pv_room_type did;      /* KEEP, has_user */
-    char *text;                 /* SAID: what is said when it was not; owned */
-    uint8_t id[PV_CHAT_ID_LEN]; /* SAID */
-    uint64_t wall_ms;           /* SAID */
 };
 
 /* One look after the other at what may be deleted, room by room. */
@@ -139,7 +111,8 @@ struct pv_rooms {
     bool in_network;
     uint8_t network[PV_OVERLAY_NETWORK_LEN]; /* its id */
     bool loaded;
-    pv_ns load_at; /* PV_NEVER: loaded, or under way */
+    bool doubt;    /* the store failed: what is in memory may not be there, and is loaded again */
+    pv_ns load_at; /* PV_NEVER: loaded, or in no network */
     pv_ns now;     /* of the call under way */
     bool any_wanted;
 
@@ -156,6 +129,8 @@ struct pv_rooms {
     struct pv_fifo events; /* of struct pv_rooms_event */
     struct pv_rooms_counts counts;
     struct pv_rooms_sweep sweep;
+    uint8_t (*forgetting)[PV_ROOM_ID_LEN]; /* owned: rooms that the store deletes page by page */
+    size_t n_forgetting, cap_forgetting;
 
     struct pv_room_frame in, out; /* scratch */
     size_t n_ahead;               /* records of in that were not looked at yet */
@@ -220,20 +195,10 @@ void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* They are asked for that anew. */
 void pv_rooms_note_again(struct pv_rooms_room *room);
-/* Texts for a peer were read. */
-void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
-                       const struct pv_roomop_result *result);
 /* May it chat with this node (pv_rooms_config.admits)? This one asks no rule of itself. */
 bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk);
 /* A member of the network that is not revoked? */
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
-
-/* --- rooms.c: what users say --------------------------------------------------------------- */
-
-/* Whether the text was said before is known now: says it, or tells the client that it was. */
-void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
-                          const struct pv_rooms_job *entry, int status,
-                          const struct pv_chatop_result *result, pv_ns now);
 
 /* --- rooms_age.c: what is deleted, here and elsewhere; who is asked ------------------------- */
 
@@ -247,17 +212,17 @@ bool pv_rooms_find_source(struct pv_rooms *rs, struct pv_rooms_room *room, size_
                           struct pv_rooms_source *ret_source);
 /* Does the text with this number come next in the author's log here? */
 bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq);
-/* Texts were stored: where a log begins behind a gap, what is missing counts as deleted. */
+/* Texts were stored: where a log begins behind a gap, what is missing counts as deleted. said: our
+ * user said the own one just now, it was not fetched from others. */
 void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatop_result *result,
-                        pv_ns now);
+                        bool said, pv_ns now);
 /* Do others have more of our own log than we? */
 bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns now);
 /* The next text of ours is to get its number. */
 void pv_rooms_refute_claims(struct pv_rooms_room *room);
-/* The texts that the store deleted of a room; status < 0: the look ends. */
-void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                             const struct pv_chatop_result *result);
+/* Goes on with the look, if there is one: one page of one room. */
+void pv_rooms_sweep_page(struct pv_rooms *rs);
 
 /* --- rooms_set.c: how many rooms there may be ------------------------------------------------ */
 
@@ -271,9 +236,8 @@ bool pv_rooms_has_place_back(const struct pv_rooms *rs, const struct pv_rooms_ro
 bool pv_rooms_make_pending_place(struct pv_rooms *rs, const uint8_t *pk);
 /* Of too many rooms that were left some are forgotten, not `kept` (NULL: any). */
 void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept);
-/* A part of a room is deleted on disk; status < 0: it is not. */
-void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
-                               const struct pv_chatop_result *result, pv_ns now);
+/* Goes on with deleting a room on disk: one page. */
+void pv_rooms_forget_page(struct pv_rooms *rs);
 /* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
@@ -302,28 +266,30 @@ void pv_rooms_note_loaded(struct pv_rooms *rs);
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
 /* Takes it out of the table and frees it. */
 void pv_rooms_peer_free(struct pv_rooms *rs, struct pv_rooms_peer *peer);
-/* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */
-struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatop *job);
-/* A job of this kind for room; NULL without memory. */
-struct pv_chatop *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomop_kind kind,
-                                   const uint8_t *room);
-void pv_rooms_drop_jobs(struct pv_rooms *rs);
+/* Does one operation of the store; writes its network. */
+int pv_rooms_do(struct pv_rooms *rs, struct pv_roomop *op, struct pv_chatop_result *ret);
 /* Queues rs->out as a line for pk. */
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk);
 void pv_rooms_drop_lines(struct pv_rooms *rs);
 /* Queues an event; *msg may be NULL and is taken. */
 void pv_rooms_event_push(struct pv_rooms *rs, const struct pv_rooms_event *event);
-/* Hands the batch of texts to the store. */
-void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room);
+/* Stores the batch of texts. ret_said: the one that a user here said, and alone in it; NULL: all
+ * came from others. An error of the store's TAKE; then none is stored. */
+int pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_chat_record *ret_said);
 /* Adds a text to the batch: it follows its author's last. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room,
                                  struct pv_rooms_node *author, const struct pv_room_record *rec,
                                  const uint8_t *sig);
-/* Emits KEEP for these raws (taken, also on failure) and for where logs begin. own: the only one,
- * which the request with this tag waits for; NULL: none does. PV_ERR_NOMEM. */
+/* Stores these raws (taken, also on failure) and where logs begin, and tells others. own: the only
+ * one, which a user here made; NULL: others did. An error of the store's KEEP: what is in memory is
+ * loaded again before anything is told. */
 PV_MUST_CHECK int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room,
                                 struct pv_room_raw *raws, size_t n,
-                                const struct pv_room_record *own, uint64_t tag);
-/* The store failed: forgets everything and loads it again after a while. */
-void pv_rooms_reload(struct pv_rooms *rs, pv_ns now);
-void pv_rooms_ask_load(struct pv_rooms *rs);
+                                const struct pv_room_record *own);
+/* Own texts above `above` and up to seq got that far. */
+void pv_rooms_mark(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t above, uint64_t seq,
+                   enum pv_chat_state state);
+/* Loads the rooms of the network, or tries again after a while. */
+void pv_rooms_load(struct pv_rooms *rs);
+/* Forgets the rooms, and what waits for peers of them. */
+void pv_rooms_drop_all(struct pv_rooms *rs);

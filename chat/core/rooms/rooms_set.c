@@ -57,7 +57,6 @@ void pv_rooms_room_free(struct pv_rooms *rs, struct pv_rooms_room *room)
     for (size_t i = 0; i < room->n_members; i++)
         free(room->members[i]);
     pv_room_texts_free(room->batch, room->n_batch);
-    free(room->says);
     free(room);
 }
 
@@ -625,8 +624,7 @@ static struct pv_rooms_room *find_least(const struct pv_rooms *rs, const struct 
     struct worth least_worth = {0};
     for (size_t i = 0; i < rs->n_rooms; i++) {
         struct pv_rooms_room *room = rs->rooms[i];
-        /* A job on its way to the store comes back and must find its room. */
-        if (!is_left(room) || room == kept || room->saving > 0 || room->taking || room->n_batch > 0)
+        if (!is_left(room) || room == kept || room->n_batch > 0)
             continue;
         const struct worth worth = worth_of(rs, room);
         if (least != NULL && !goes_before(&worth, &least_worth))
@@ -637,9 +635,15 @@ static struct pv_rooms_room *find_least(const struct pv_rooms *rs, const struct 
     return least;
 }
 
-static bool emit_forget(struct pv_rooms *rs, const uint8_t *id)
+static bool begin_forgetting(struct pv_rooms *rs, const uint8_t *id)
 {
-    return pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMOP_FORGET, id)) != NULL;
+    void *grown = pv_vec_room(rs->forgetting, rs->n_forgetting, &rs->cap_forgetting, 4,
+                              sizeof(rs->forgetting[0]));
+    if (grown == NULL)
+        return false;
+    rs->forgetting = grown;
+    memcpy(rs->forgetting[rs->n_forgetting++], id, sizeof(rs->forgetting[0]));
+    return true;
 }
 
 void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
@@ -648,27 +652,30 @@ void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
     for (; left > PV_ROOM_MAX_LEFT; left--) {
         struct pv_rooms_room *room = find_least(rs, kept);
         /* Without memory it stays until the next one is left. */
-        if (room == NULL || !emit_forget(rs, room->id))
+        if (room == NULL || !begin_forgetting(rs, room->id))
             return;
         pv_rooms_room_free(rs, room);
     }
 }
 
-void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
-                               const struct pv_chatop_result *result, pv_ns now)
+void pv_rooms_forget_page(struct pv_rooms *rs)
 {
-    /* The store may have all of it yet: it is loaded again, and gives way again. */
-    if (status < 0 || (result->more && !emit_forget(rs, id)))
-        pv_rooms_reload(rs, now);
+    struct pv_roomop op = {.kind = PV_ROOMOP_FORGET};
+    struct pv_chatop_result done;
+    if (rs->n_forgetting == 0)
+        return;
+    op.room = rs->forgetting[0];
+    /* After a failure the store may have all of it yet: it is loaded again, and gives way again. */
+    rs->doubt = pv_rooms_do(rs, &op, &done) != PV_OK;
+    if (!rs->doubt && !done.more)
+        memmove(rs->forgetting, rs->forgetting + 1, --rs->n_forgetting * sizeof(rs->forgetting[0]));
+    pv_chatop_result_done(&done);
 }
 
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id)
 {
-    for (struct pv_chatwait *wait = rs->cfg.jobs->waits; wait != NULL; wait = wait->hh.next) {
-        const struct pv_rooms_job *job = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
-        if (wait->self == rs && job->kind == PV_ROOMOP_FORGET &&
-            memcmp(job->room, id, sizeof(job->room)) == 0)
+    for (size_t i = 0; i < rs->n_forgetting; i++)
+        if (memcmp(rs->forgetting[i], id, sizeof(rs->forgetting[i])) == 0)
             return true;
-    }
     return false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rooms_store.c - queues of rooms: store jobs and their results, lines, events. */
+/* rooms_store.c - what rooms have stored and load again; queues of lines and events. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,75 +7,22 @@
 #include "chat/core/rooms/rooms_int.h"
 
 enum {
-    /* Of text in one TAKE job. The check comes before a text is added, so one text may
+    /* Of text in one TAKE. The check comes before a text is added, so one text may
      * exceed it. */
     MAX_BATCH_BYTES = 1048576,
     RELOAD_S = 5,       /* ours: after the store failed */
-    JOB_S = 30,         /* a job without a result for so long has failed */
     FULL_S = 600,       /* ours: until an author whose texts were not taken is asked for again */
     DISK_S = 30,        /* ours: the same, when the disk had no room: after 30, 60, 120, 240 s, */
     DISK_DOUBLINGS = 4, /* then every 480 s; what comes for nothing costs others, too */
     HAND_ON_MS = 40000, /* texts of others are offered to those who may lack them within this */
 };
 
-/* --- jobs ---------------------------------------------------------------------------------- */
-
-static pv_chatqueue_done_fn job_done;
-
 /* Rows name their network: rooms of another one that this node was in are not found. */
-struct pv_chatop *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomop_kind kind,
-                                   const uint8_t *room)
+int pv_rooms_do(struct pv_rooms *rs, struct pv_roomop *op, struct pv_chatop_result *ret)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_ROOM);
-    if (job != NULL)
-        job->room = calloc(1, sizeof(*job->room));
-    if (job == NULL || job->room == NULL)
-        return pv_chatop_free(job);
-    job->room->kind = kind;
-    memcpy(job->room->network, rs->network, sizeof(job->room->network));
-    if (room != NULL)
-        memcpy(job->room->room, room, sizeof(job->room->room));
-    return job;
-}
-
-struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatop *job)
-{
-    struct pv_rooms_job *entry =
-        pv_chatqueue_add(rs->cfg.jobs, job, job_done, rs, rs->now + PV_S(JOB_S), sizeof(*entry));
-    if (entry == NULL)
-        return NULL;
-    entry->kind = job->room->kind;
-    memcpy(entry->room, job->room->room, sizeof(entry->room));
-    return entry;
-}
-
-static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int status)
-{
-    struct pv_rooms_event e = {.type =
-                                   entry->kind == PV_ROOMOP_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
-                               .tag = entry->wait.tag,
-                               .status = status,
-                               .did = entry->did};
-    memcpy(e.room, entry->room, sizeof(e.room));
-    memcpy(e.node, entry->pk, sizeof(e.node));
-    memcpy(e.by, rs->cfg.own_pk, sizeof(e.by));
-    if (entry->has_user)
-        pv_rooms_event_push(rs, &e);
-}
-
-static void give_up_job(struct pv_chatwait *wait)
-{
-    struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
-    tell_done(wait->self, entry, PV_ERR_CLOSED);
-    free(entry->text);
-}
-
-void pv_rooms_drop_jobs(struct pv_rooms *rs)
-{
-    /* A look that was begun begins anew with the rooms that are loaded. */
-    rs->sweep.again = rs->sweep.again || rs->sweep.on;
-    rs->sweep.on = false;
-    pv_chatqueue_forget(rs->cfg.jobs, rs, give_up_job);
+    const struct pv_chatop carrier = {.kind = PV_CHATOP_ROOM, .room = op};
+    op->network = rs->network;
+    return pv_chat_store_run(rs->cfg.store, &carrier, ret);
 }
 
 /* --- lines and events ---------------------------------------------------------------------- */
@@ -132,6 +79,8 @@ bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now)
 {
     struct pv_rooms_line line;
     struct pv_rooms_event event;
+    if (rooms->doubt)
+        pv_rooms_reload(rooms, now);
     while (pv_fifo_take(&rooms->events, &event) == PV_OK) {
         rooms->cfg.tell(rooms->cfg.owner, &event, now);
         pv_chat_record_done(&event.msg);
@@ -177,79 +126,18 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     return PV_OK;
 }
 
-/* Own texts up to seq of the log are stored (msg), or failed. */
-static void tell_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq, int status,
-                      const struct pv_chat_record *msg)
+/* Nothing of the batch is stored: the disk has the truth, and the texts are asked for again from
+ * there. */
+static void untake(struct pv_rooms_room *room)
 {
-    size_t left = 0;
-    for (size_t i = 0; i < room->n_says; i++) {
-        struct pv_rooms_event e = {
-            .type = PV_ROOMS_SENT, .tag = room->says[i].tag, .status = status};
-        if (status == PV_OK && room->says[i].seq != seq) {
-            room->says[left++] = room->says[i];
-            continue;
-        }
-        memcpy(e.room, room->id, sizeof(e.room));
-        if (status == PV_OK && msg != NULL && pv_chat_record_copy(&e.msg, msg) < 0)
-            e.status = PV_ERR_NOMEM;
-        pv_rooms_event_push(rs, &e);
-    }
-    room->n_says = left;
-}
-
-/* Nothing of what was on the way to the store is there. */
-static void untake(struct pv_rooms *rs, struct pv_rooms_room *room, int status)
-{
-    pv_room_texts_free(room->batch, room->n_batch);
-    room->batch = NULL;
-    room->n_batch = 0;
     for (size_t i = 0; i < room->n_members; i++)
-        /* The disk has the truth: the texts are asked for again from there. */
-        room->members[i]->taken = room->members[i]->flight = room->members[i]->last;
-    tell_said(rs, room, 0, status, NULL);
-}
-
-void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room)
-{
-    /* One TAKE job at a time: when one fails, a second one behind it would leave a gap in the log
-     * on disk. Texts also wait for the records on which they rest (saving). */
-    if (room->taking || room->n_batch == 0 || room->saving > 0)
-        return;
-    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_TAKE, room->id);
-    size_t n = room->n_batch;
-    if (job != NULL) {
-        job->room->texts = room->batch;
-        job->room->n_texts = n;
-        room->batch = NULL;
-        room->n_batch = 0;
-    }
-    if (pv_rooms_emit(rs, job) == NULL) {
-        untake(rs, room, PV_ERR_NOMEM);
-        return;
-    }
-    room->taking = true;
-    room->n_flight = n;
-    for (size_t i = 0; i < room->n_members; i++)
-        room->members[i]->flight = room->members[i]->taken;
-}
-
-/* Texts of the author that wait behind those that were not taken go too: they would leave a gap. */
-static void forget_batch_of(struct pv_rooms_room *room, const uint8_t *author)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < room->n_batch; i++) {
-        if (pv_rooms_same(room->batch[i].author, author))
-            free(room->batch[i].text);
-        else
-            room->batch[left++] = room->batch[i];
-    }
-    room->n_batch = left;
+        room->members[i]->taken = room->members[i]->last;
 }
 
 /* The store took less than it was given: an author has as much here as it may. Its log ends where
  * it ends on disk, and it is not asked for more of it for a while. */
 static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
-                      const struct pv_chatop_result *result, pv_ns now)
+                      const struct pv_chatop_result *result)
 {
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
@@ -258,50 +146,41 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
             const struct pv_chat_record *msg = &result->msgs[k];
             end = pv_rooms_same(msg->author, m->pk) && msg->seq > end ? msg->seq : end;
         }
-        if (end == m->flight)
+        if (end == m->taken)
             continue;
         pv_log(rs->cfg.log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",
                result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
                                                    : "their author has as many here as it may");
-        forget_batch_of(room, m->pk);
-        m->flight = m->taken = end;
+        m->taken = end;
         m->full = result->later == PV_CHAT_LATER_FULL;
-        m->full_until = now + PV_S(m->full ? FULL_S : DISK_S << m->refused);
+        m->full_until = rs->now + PV_S(m->full ? FULL_S : DISK_S << m->refused);
         m->refused += !m->full && m->refused < DISK_DOUBLINGS ? 1 : 0;
     }
 }
 
-static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
-                         struct pv_chatop_result *result, pv_ns now)
+/* Tells what is stored now; ret_said: the text that our user said, NULL: others said all. */
+static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room,
+                         struct pv_chatop_result *result, struct pv_chat_record *ret_said)
 {
     bool own = false;
-    room->taking = false;
-    if (status < 0) {
-        untake(rs, room, status);
-        return;
-    }
-    if (result->later != PV_CHAT_LATER_NO) {
-        hold_back(rs, room, result, now);
-    } else if (result->n_msgs != room->n_flight) { /* what is here is not what is there */
-        pv_rooms_reload(rs, now);
-        return;
-    }
-    pv_rooms_note_gaps(room, result, now);
-    for (size_t i = 0; i < room->n_members; i++) {
-        struct pv_rooms_node *m = room->members[i];
-        m->last = m->flight;
-    }
+    const pv_ns now = rs->now;
+    if (result->later != PV_CHAT_LATER_NO)
+        hold_back(rs, room, result);
+    pv_rooms_note_gaps(room, result, ret_said != NULL, now);
+    for (size_t i = 0; i < room->n_members; i++)
+        room->members[i]->last = room->members[i]->taken;
     for (size_t i = 0; i < result->n_msgs; i++) {
-        struct pv_rooms_event e = {.type = PV_ROOMS_MESSAGE, .msg = result->msgs[i]};
-        memcpy(e.room, room->id, sizeof(e.room));
-        own = own || result->msgs[i].outgoing;
-        if (result->msgs[i].outgoing) {
-            tell_said(rs, room, result->msgs[i].seq, PV_OK, &result->msgs[i]);
+        struct pv_chat_record *msg = &result->msgs[i];
+        struct pv_rooms_event e = {.type = PV_ROOMS_MESSAGE, .msg = *msg};
+        own = own || msg->outgoing;
+        if (msg->outgoing && ret_said == NULL) /* our own, that others had kept for us */
             continue;
-        }
-        /* The event owns the strings now: the result must not free them. */
-        memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
-        pv_rooms_event_push(rs, &e);
+        if (msg->outgoing)
+            *ret_said = *msg;
+        msg->text = NULL; /* the result must not free it */
+        memcpy(e.room, room->id, sizeof(e.room));
+        if (!msg->outgoing)
+            pv_rooms_event_push(rs, &e);
     }
     room->version++;
     if (own)
@@ -314,77 +193,97 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
     /* Texts of others are offered late. Their author tells all whom it can reach, and we serve only
      * the rest. */
     pv_rooms_tell_all(rs, room, own ? 0 : PV_MS(HAND_ON_MS), now);
-    pv_rooms_take(rs, room);
     pv_rooms_ask(rs, room, now);
     pv_rooms_run(rs, room, now);
 }
 
+int pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_chat_record *ret_said)
+{
+    const size_t n = room->n_batch;
+    struct pv_roomop op = {
+        .kind = PV_ROOMOP_TAKE, .room = room->id, .texts = room->batch, .n_texts = n};
+    struct pv_chatop_result done;
+    if (n == 0)
+        return PV_OK;
+    int r = pv_rooms_do(rs, &op, &done);
+    pv_room_texts_free(room->batch, n);
+    room->batch = NULL;
+    room->n_batch = 0;
+    if (r == PV_OK && done.later == PV_CHAT_LATER_NO && done.n_msgs != n) {
+        rs->doubt = true; /* what is here is not what is there */
+        r = PV_ERR_STATE;
+    }
+    if (r == PV_OK)
+        handle_taken(rs, room, &done, ret_said);
+    else
+        untake(room);
+    pv_chatop_result_done(&done);
+    return r;
+}
+
 /* --- records ------------------------------------------------------------------------------- */
 
-int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_raw *raws,
-                  size_t n, const struct pv_room_record *own, uint64_t tag)
+/* Where each author's log goes to. */
+static size_t list_haves(const struct pv_rooms_room *room,
+                         struct pv_room_have ret_haves[static PV_ROOM_MAX_MEMBERS])
 {
-    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_KEEP, room->id);
-    if (job == NULL) {
-        pv_room_raws_free(raws, n);
-        return PV_ERR_NOMEM;
-    }
-    /* The job owns raws from here: emitting it takes them also when it fails. */
-    job->room->records = raws;
-    job->room->n_records = n;
-    if (rs->n_forgotten > 0) { /* without memory: they give way again after the next start */
-        size_t len = rs->n_forgotten * sizeof(*job->room->forget);
-        job->room->forget = malloc(len);
-        if (job->room->forget != NULL) {
-            memcpy(job->room->forget, rs->forgotten, len);
-            job->room->n_forget = rs->n_forgotten;
-        }
-        rs->n_forgotten = 0;
-    }
+    size_t n = 0;
     for (size_t i = 0; i < room->n_members; i++) {
-        struct pv_room_have *h = &job->room->haves[job->room->n_haves];
         if (room->members[i]->last == 0)
             continue;
-        memcpy(h->author, room->members[i]->pk, sizeof(h->author));
-        h->seq = room->members[i]->last;
-        job->room->n_haves++;
+        memcpy(ret_haves[n].author, room->members[i]->pk, sizeof(ret_haves[n].author));
+        ret_haves[n++].seq = room->members[i]->last;
     }
-    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
-    if (entry == NULL)
-        return PV_ERR_NOMEM;
-    entry->has_user = own != NULL;
-    entry->wait.tag = tag;
-    if (own != NULL) {
-        entry->did = own->type;
-        memcpy(entry->pk, own->type == PV_ROOM_INVITE ? own->node : own->signer, sizeof(entry->pk));
+    return n;
+}
+
+static void tell_done(struct pv_rooms *rs, const struct pv_rooms_room *room,
+                      const struct pv_room_record *own)
+{
+    struct pv_rooms_event e = {.type = PV_ROOMS_DONE, .did = own->type};
+    memcpy(e.room, room->id, sizeof(e.room));
+    memcpy(e.node, own->type == PV_ROOM_INVITE ? own->node : own->signer, sizeof(e.node));
+    memcpy(e.by, rs->cfg.own_pk, sizeof(e.by));
+    pv_rooms_event_push(rs, &e);
+}
+
+int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_raw *raws,
+                  size_t n, const struct pv_room_record *own)
+{
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    struct pv_roomop op = {.kind = PV_ROOMOP_KEEP,
+                           .room = room->id,
+                           .records = raws,
+                           .n_records = n,
+                           .forget = (const uint8_t(*)[PV_BLAKE2B_LEN])rs->forgotten,
+                           .n_forget = rs->n_forgotten,
+                           .haves = haves,
+                           .n_haves = list_haves(room, haves)};
+    struct pv_chatop_result unused;
+    int r = pv_rooms_do(rs, &op, &unused);
+    pv_chatop_result_done(&unused);
+    pv_room_raws_free(raws, n);
+    rs->n_forgotten = 0;
+    if (r != PV_OK) {
+        rs->doubt = true; /* what is here is not what is there */
+        return r;
     }
-    room->saving++;
+    if (own != NULL)
+        tell_done(rs, room, own);
+    pv_rooms_note_left(rs, room);
+    pv_rooms_tell_all(rs, room, 0, rs->now); /* behind what is said of the frame at hand */
+    pv_rooms_forget_left(rs, room);
     return PV_OK;
 }
 
 /* --- loading ------------------------------------------------------------------------------- */
 
-void pv_rooms_ask_load(struct pv_rooms *rs)
-{
-    rs->load_at = PV_NEVER;
-    if (pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMOP_LOAD, NULL)) == NULL)
-        rs->load_at = rs->now + PV_S(RELOAD_S);
-}
-
-/* Nobody knows what the disk has of what is in memory, so all of it is given up, and whoever waits
- * for a text of his own to be stored is told. */
+/* Nobody knows what the disk has of what is in memory, so all of it is given up. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 {
     pv_log(rs->cfg.log, PV_LOG_WARN, "what=\"rooms are loaded again\" why=\"the store failed\"");
-    while (rs->n_rooms > 0) {
-        struct pv_rooms_room *room = rs->rooms[rs->n_rooms - 1];
-        tell_said(rs, room, 0, PV_ERR_CLOSED, NULL);
-        pv_rooms_room_free(rs, room);
-    }
-    pv_rooms_drop_jobs(rs);
-    pv_rooms_drop_lines(rs);
-    rs->loaded = false;
-    rs->load_at = now + PV_S(RELOAD_S);
+    pv_rooms_drop_all(rs);
+    rs->load_at = rs->in_network ? now + PV_S(RELOAD_S) : PV_NEVER;
 }
 
 /* A room as it is on disk; what is damaged in it is left out. PV_ERR_NOMEM: it is not whole. */
@@ -416,106 +315,60 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomop_room *from)
         struct pv_rooms_node *m = pv_rooms_member_find(room, from->haves[i].author);
         if (m == NULL)
             continue;
-        m->last = m->flight = m->taken = from->haves[i].seq;
+        m->last = m->taken = from->haves[i].seq;
         m->low = from->gone[i];
     }
     pv_rooms_settle(room);
     return PV_OK;
 }
 
-static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatop_result *result,
-                          pv_ns now)
+/* Peers may have come before the rooms were there. Each is treated as if it came now. */
+static void meet_all(struct pv_rooms *rs)
 {
-    if (status < 0 || result->room == NULL) {
-        rs->load_at = now + PV_S(RELOAD_S);
-        return;
+    for (struct pv_rooms_peer *peer = rs->peers; peer != NULL; peer = peer->hh.next) {
+        if (peer->up)
+            pv_rooms_peer_up(rs, peer->pk, true, rs->now);
+        else if (peer->online)
+            (void)!pv_rooms_peer_online(rs, peer->pk, true, rs->now);
     }
-    for (size_t i = 0; i < result->room->n_rooms; i++) {
+}
+
+void pv_rooms_load(struct pv_rooms *rs)
+{
+    struct pv_roomop op = {.kind = PV_ROOMOP_LOAD};
+    struct pv_chatop_result done;
+    int r = pv_rooms_do(rs, &op, &done);
+    rs->load_at = r == PV_OK ? PV_NEVER : rs->now + PV_S(RELOAD_S);
+    rs->loaded = r == PV_OK;
+    for (size_t i = 0; rs->loaded && i < done.room->n_rooms; i++)
         /* A room that is not whole would tell the others less than it has, and refuse its users. */
-        if (load_room(rs, &result->room->rooms[i]) == PV_ERR_NOMEM) {
-            pv_rooms_reload(rs, now);
-            return;
-        }
-    }
-    rs->loaded = true;
+        if (load_room(rs, &done.room->rooms[i]) == PV_ERR_NOMEM)
+            pv_rooms_reload(rs, rs->now);
+    pv_chatop_result_done(&done);
+    if (!rs->loaded)
+        return;
     pv_rooms_note_loaded(rs);
     pv_rooms_forget_left(rs, NULL);
     if (rs->sweep.again)
-        pv_rooms_sweep(rs, rs->sweep.keep_s, now);
-    /* Peers may have come before the rooms were there. Each is treated as if it came now. */
-    for (struct pv_rooms_peer *peer = rs->peers; peer != NULL; peer = peer->hh.next) {
-        if (peer->up)
-            pv_rooms_peer_up(rs, peer->pk, true, now);
-        else if (peer->online)
-            (void)!pv_rooms_peer_online(rs, peer->pk, true, now);
-    }
+        pv_rooms_sweep(rs, rs->sweep.keep_s, rs->now);
+    meet_all(rs);
 }
 
-/* --- results ------------------------------------------------------------------------------- */
+/* --- states -------------------------------------------------------------------------------- */
 
-static void handle_marked(struct pv_rooms *rs, struct pv_chatop_result *result)
+void pv_rooms_mark(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t above, uint64_t seq,
+                   enum pv_chat_state state)
 {
-    for (size_t i = 0; i < result->n_msgs; i++) {
-        struct pv_rooms_event e = {.type = PV_ROOMS_STATE, .msg = result->msgs[i]};
-        memcpy(e.room, result->msgs[i].peer, sizeof(e.room));
-        memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
+    struct pv_roomop op = {
+        .kind = PV_ROOMOP_MARK, .room = room->id, .above = above, .seq = seq, .state = state};
+    struct pv_chatop_result done;
+    if (pv_rooms_do(rs, &op, &done) != PV_OK)
+        pv_rooms_note_again(room);
+    for (size_t i = 0; i < done.n_msgs; i++) {
+        struct pv_rooms_event e = {.type = PV_ROOMS_STATE, .msg = done.msgs[i]};
+        memcpy(e.room, room->id, sizeof(e.room));
+        done.msgs[i].text = NULL;
         pv_rooms_event_push(rs, &e);
     }
-}
-
-static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int status, pv_ns now)
-{
-    if (status < 0) {
-        pv_rooms_reload(rs, now);
-        return;
-    }
-    pv_rooms_note_left(rs, room);
-    /* Only the last of several saves ends the silence: all records that we tell are then
-     * on disk. */
-    if (--room->saving > 0)
-        return;
-    pv_rooms_tell_all(rs, room, 0, now);
-    pv_rooms_take(rs, room);
-    pv_rooms_run(rs, room, now);
-}
-
-/* A reload or another network drops all jobs: nobody is called for those any more. */
-static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *done, pv_ns now)
-{
-    struct pv_rooms *rooms = wait->self;
-    struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
-    rooms->now = now;
-    /* A job that never ends leaves memory and disk in doubt, so all rooms are loaded anew. */
-    if (done == NULL) {
-        pv_rooms_reload(rooms, now);
-        return;
-    }
-    struct pv_chatop_result *result = pv_chatop_result_of(done);
-    /* A success without a result breaks the store's contract. Treating it as a failure spares every
-     * handler the check. */
-    int status = done->status == PV_OK && result == NULL ? PV_ERR_STATE : done->status;
-    struct pv_rooms_room *room = pv_rooms_room_find(rooms, entry->room);
-    if (entry->kind == PV_ROOMOP_LOAD) {
-        handle_loaded(rooms, status, result, now);
-    } else if (entry->kind == PV_ROOMOP_KEEP) {
-        tell_done(rooms, entry, status);
-        if (room != NULL)
-            handle_kept(rooms, room, status, now);
-        pv_rooms_forget_left(rooms, pv_rooms_room_find(rooms, entry->room));
-    } else if (entry->kind == PV_ROOMOP_FORGET) {
-        pv_rooms_handle_forgotten(rooms, entry->room, status, result, now);
-    } else if (entry->kind == PV_ROOMOP_MARK && status == PV_OK) {
-        handle_marked(rooms, result);
-    } else if (entry->kind == PV_ROOMOP_MARK && room != NULL) {
-        pv_rooms_note_again(room);
-    } else if (entry->kind == PV_ROOMOP_TAKE && room != NULL) {
-        handle_taken(rooms, room, status, result, now);
-    } else if (entry->kind == PV_ROOMOP_SAID) {
-        pv_rooms_handle_said(rooms, room, entry, status, result, now);
-    } else if (entry->kind == PV_ROOMOP_DROP) {
-        pv_rooms_handle_dropped(rooms, room, status, result);
-    } else if (entry->kind == PV_ROOMOP_READ && room != NULL) {
-        pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
-    }
-    free(entry->text);
+    pv_chatop_result_done(&done);
 }

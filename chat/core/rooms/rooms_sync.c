@@ -64,9 +64,8 @@ static bool lacks(const struct pv_rooms_room *room, const struct pv_rooms_node *
 
 void pv_rooms_rearm(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
-    /* Nothing is told while records are being saved. The end of the saving arms the timer again. */
     pv_ns next = pv_min_ns(room->ask_at, room->pending_until);
-    for (size_t i = 0; room->saving == 0 && i < room->n_members; i++)
+    for (size_t i = 0; i < room->n_members; i++)
         next = pv_min_ns(next, room->members[i]->tell_at);
     pv_heap_set(&rs->timers, &room->timer, next);
 }
@@ -223,7 +222,7 @@ void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now)
 
 void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
-    for (size_t i = 0; room->saving == 0 && i < room->n_members; i++) {
+    for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
         if (m->tell_at > now)
             continue;
@@ -242,26 +241,13 @@ void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
     pv_rooms_rearm(rs, room);
 }
 
-/* Own texts above `above` and up to seq got that far. */
-static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t above,
-                 uint64_t seq, enum pv_chat_state state)
-{
-    struct pv_chatop *job = pv_rooms_job_new(rs, PV_ROOMOP_MARK, room->id);
-    if (job != NULL) {
-        job->room->above = above;
-        job->room->seq = seq;
-        job->room->state = state;
-    }
-    (void)pv_rooms_emit(rs, job);
-}
-
 /* Our own texts got somewhere. */
 static void note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq)
 {
     if (seq <= room->sent)
         return;
     room->sent = seq;
-    mark(rs, room, 0, seq, PV_CHAT_SENT);
+    pv_rooms_mark(rs, room, 0, seq, PV_CHAT_SENT);
 }
 
 /* The member has our texts above `above` and up to seq. */
@@ -270,7 +256,7 @@ static void note_delivered_to(struct pv_rooms *rs, struct pv_rooms_room *room, u
 {
     if (above >= room->delivered_above && seq <= room->delivered)
         return; /* another one said so */
-    mark(rs, room, above, seq, PV_CHAT_DELIVERED);
+    pv_rooms_mark(rs, room, above, seq, PV_CHAT_DELIVERED);
     const bool meets = above <= room->delivered && seq >= room->delivered_above;
     room->delivered_above = meets && room->delivered_above < above ? room->delivered_above : above;
     room->delivered = meets && room->delivered > seq ? room->delivered : seq;
@@ -360,54 +346,14 @@ static void handle_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
 
 /* --- hearing: WANT ------------------------------------------------------------------------- */
 
-static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
-                        const struct pv_room_frame *f)
+/* Hands the texts to the member that asked for them. */
+static void hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
+                     const struct pv_roomop_result *result)
 {
-    if (!room_is_in(m) || room->saving > 0) {
-        rs->counts.strangers += !room_is_in(m);
-        return;
-    }
-    bool outdated = false;
-    struct pv_chatop *job = m->reading ? NULL : pv_rooms_job_new(rs, PV_ROOMOP_READ, room->id);
-    for (size_t i = 0; job != NULL && i < f->n_have; i++) {
-        size_t author = pv_rooms_index(room, f->have[i].author);
-        if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
-            continue;
-        struct pv_room_have h = f->have[i];
-        if (m->base[author] > h.seq) /* from before it was invited */
-            h.seq = m->base[author];
-        if (h.seq < room->members[author]->low)
-            outdated = true;
-        else
-            job->room->haves[job->room->n_haves++] = h;
-    }
-    /* It does not know yet what is deleted here, and must ask somebody else. */
-    if (outdated) {
-        m->told = 0;
-        pv_rooms_tell(room, m, rs->now);
-        pv_rooms_rearm(rs, room);
-    }
-    if (job != NULL && job->room->n_haves == 0)
-        job = pv_chatop_free(job);
-    /* The mark on m comes only with the job: without memory for the job no result would ever clear
-     * it. */
-    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
-    if (entry == NULL)
-        return;
-    m->reading = true;
-    memcpy(entry->pk, m->pk, sizeof(entry->pk));
-}
-
-void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
-                       const struct pv_roomop_result *result)
-{
-    struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
     struct pv_rooms_peer *peer = pv_rooms_peer_find(rs, pk);
     uint64_t own = 0;
     size_t used = 0;
-    if (m != NULL)
-        m->reading = false;
-    if (m == NULL || peer == NULL || result == NULL || result->n_texts == 0 || !peer->up)
+    if (peer == NULL || result->n_texts == 0 || !peer->up)
         return;
     begin_frame(rs, room, PV_ROOM_F_RECORDS);
     for (size_t i = 0; i < result->n_texts; i++) {
@@ -434,6 +380,42 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         return; /* it asks again */
     pv_rooms_put(rs, pk);
     note_sent(rs, room, own);
+}
+
+static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
+                        const struct pv_room_frame *f)
+{
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    struct pv_roomop op = {.kind = PV_ROOMOP_READ, .room = room->id, .haves = haves};
+    struct pv_chatop_result done;
+    bool outdated = false;
+    if (!room_is_in(m)) {
+        rs->counts.strangers++;
+        return;
+    }
+    for (size_t i = 0; i < f->n_have; i++) {
+        size_t author = pv_rooms_index(room, f->have[i].author);
+        if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
+            continue;
+        struct pv_room_have h = f->have[i];
+        if (m->base[author] > h.seq) /* from before it was invited */
+            h.seq = m->base[author];
+        if (h.seq < room->members[author]->low)
+            outdated = true;
+        else
+            haves[op.n_haves++] = h;
+    }
+    /* It does not know yet what is deleted here, and must ask somebody else. */
+    if (outdated) {
+        m->told = 0;
+        pv_rooms_tell(room, m, rs->now);
+        pv_rooms_rearm(rs, room);
+    }
+    if (op.n_haves == 0)
+        return;
+    if (pv_rooms_do(rs, &op, &done) == PV_OK)
+        hand_out(rs, room, m->pk, done.room);
+    pv_chatop_result_done(&done);
 }
 
 /* --- hearing: LIST ------------------------------------------------------------------------- */
@@ -465,7 +447,7 @@ static void handle_list(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
 {
     size_t used = 0;
     begin_frame(rs, room, PV_ROOM_F_RECORDS);
-    for (size_t i = 0; room->saving == 0 && i < room->n_records; i++) {
+    for (size_t i = 0; i < room->n_records; i++) {
         const struct pv_rooms_record *r = &room->records[i];
         /* The order of records[] stays: a record comes behind those on which it rests. */
         if (has_prefix(f, r->rec.hash))
@@ -626,7 +608,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
     room->pending_until = PV_NEVER;
     pv_rooms_settle(room);
     pv_rooms_begin_logs(room);
-    if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL, 0) < 0)
+    if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL) < 0)
         return false;
     pv_rooms_name_new(rs, room);
     if (invitation != NULL)
@@ -653,12 +635,8 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     } else if (n > 0 || rs->n_forgotten > 0) {
         pv_rooms_settle(room);
         pv_rooms_begin_logs(room);
-        /* Records that are in memory but not on disk must not be told to anybody. The
-         * disk decides. */
-        if (pv_rooms_keep(rs, room, raws, n, NULL, 0) < 0) {
-            pv_rooms_reload(rs, now);
+        if (pv_rooms_keep(rs, room, raws, n, NULL) < 0)
             return;
-        }
     } else {
         free(raws);
     }
@@ -704,7 +682,7 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     settle_records(rs, room, raws, n, now);
     room = pv_rooms_room_find(rs, f->room);
     if (room != NULL) {
-        pv_rooms_take(rs, room);
+        (void)pv_rooms_take(rs, room, NULL); /* else the texts are asked for again */
         struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (n > 0 && m != NULL && memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
             send_list(rs, room, pk); /* until the lists are the same, or nothing new comes */
@@ -842,7 +820,6 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
         memset(m->digest, 0, sizeof(m->digest));
         m->told = 0;
         m->list_at = 0;
-        m->reading = false;
         if (room_is_in(m))
             pv_rooms_tell(room, m, now);
         pv_rooms_run(rooms, room, now);

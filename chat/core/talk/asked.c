@@ -8,15 +8,6 @@
 #include "chat/core/talk/chatlink.h"
 #include "chat/core/talk/tell.h"
 
-#define COUNTS_WAIT PV_S(2) /* ours: `status` waits for the counts of messages */
-
-/* One COUNTS job. */
-struct counting {
-    struct pv_chatwait wait;
-    const struct pv_chat *chat;
-    pv_asked_counted *done;
-};
-
 static const char *why_later(enum pv_chat_later held)
 {
     return held == PV_CHAT_LATER_DISK ? "its disk is nearly full"
@@ -58,28 +49,13 @@ static uint64_t count_queued(const struct pv_chat *n, const struct pv_chatop_res
     return queued;
 }
 
-static void take_counts(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
+bool pv_asked_count(struct pv_chat *n, struct pv_asked_counts *ret_counts)
 {
-    const struct counting *c = PV_CONTAINER_OF(wait, struct counting, wait);
-    if (wait->late && result != NULL)
-        return; /* done was called */
-    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
-    struct pv_asked_counts counts;
-    bool good = result != NULL && result->status == PV_OK && chat != NULL;
-    if (good)
-        counts =
-            (struct pv_asked_counts){.unread = chat->unread, .queued = count_queued(c->chat, chat)};
-    c->done(wait->self, wait->tag, good ? &counts : NULL, now);
-}
-
-bool pv_asked_count(struct pv_chat *n, pv_asked_counted *done, void *self, uint64_t tag, pv_ns now)
-{
-    struct counting *c = pv_chatqueue_add(&n->jobs, pv_chatop_new(PV_CHATOP_COUNTS), take_counts,
-                                          self, now + COUNTS_WAIT, sizeof(*c));
-    if (c == NULL)
-        return false;
-    c->wait.tag = tag;
-    c->chat = n;
-    c->done = done;
-    return true;
+    const struct pv_chatop op = {.kind = PV_CHATOP_COUNTS};
+    struct pv_chatop_result counts;
+    int r = pv_chat_do(n, &op, &counts);
+    *ret_counts =
+        (struct pv_asked_counts){.unread = counts.unread, .queued = count_queued(n, &counts)};
+    pv_chatop_result_done(&counts);
+    return r == PV_OK;
 }

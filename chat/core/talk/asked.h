@@ -11,15 +11,10 @@ struct pv_asked_counts {
     uint64_t unread, queued;
 };
 
-/* The messages are counted; counts is NULL if the store failed or is slow. */
-typedef void pv_asked_counted(void *self, uint64_t tag, const struct pv_asked_counts *counts,
-                              pv_ns now);
-
 /* Returns true if messages to the member wait although it is there, and says why in a sentence. */
 bool pv_asked_held(const struct pv_chat *n, const struct pv_overlay_member *m,
                    char ret_why[static PV_CTLAPI_ERROR_BUF]);
 /* Returns true if the text, which names no peer, names a room. */
 bool pv_asked_is_room(const struct pv_chat *n, const char *text);
-/* Counts messages and calls done once, after 2 s at the latest. Returns false if done will not be
- * called. */
-bool pv_asked_count(struct pv_chat *n, pv_asked_counted *done, void *self, uint64_t tag, pv_ns now);
+/* Counts messages. Returns false if the store failed. */
+bool pv_asked_count(struct pv_chat *n, struct pv_asked_counts *ret_counts);

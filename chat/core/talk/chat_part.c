@@ -2,14 +2,12 @@
 /* chat_part.c - connects chatlink with peers, streams, the store and control clients. */
 #include "chat/core/talk/chat_part.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "chat/core/talk/chatlink_int.h"
-#include "chat/core/talk/copies.h"
 #include "chat/core/talk/tell.h"
 #include "proto/local/ctlapi_pack.h"
 
@@ -38,7 +36,7 @@ static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
     struct pv_chat *n = part;
     struct pv_chatlink_config lc = {.rng = n->rng,
                                     .log = n->log,
-                                    .jobs = &n->jobs,
+                                    .store = &n->store,
                                     .streams = &n->streams,
                                     .keys = pair_key,
                                     .plain_off = n->given.plain_off,
@@ -77,6 +75,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct pv_overlay_member m;
     if ((facts & PV_OVERLAY_RULES) != 0)
         pv_chatlink_rules_changed(n->link, now);
+    if ((facts & PV_CHAT_FACT_LOST) != 0)
+        pv_chatlink_interface_gone(n->link);
     if ((facts & PV_OVERLAY_OVERLAY) == 0)
         return;
     if (!pv_chat_own(n)->on_overlay)
@@ -142,26 +142,6 @@ int pv_chat_part_accepted(struct pv_chat *n, const struct pv_addr *remote, uint3
     return pv_chatlink_accepted(n->link, &source, now, ret_sid);
 }
 
-/* --- what chatlink says ---------------------------------------------------------------------- */
-
-static void answer_failed(struct pv_chat *n, const struct pv_chatlink_event *ev)
-{
-    if (pv_tell_off(n, "send", ev->tag))
-        return;
-    if (ev->status == PV_ERR_EXISTS)
-        pv_tell_taken(n, ev->tag);
-    else if (ev->status == PV_ERR_LIMIT)
-        pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
-                        "send: too many messages wait for this peer (%s): wait until it is back",
-                        pv_strstatus(ev->status));
-    else
-        pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
-                        "send: the message could not be stored: %s: %s", pv_strstatus(ev->status),
-                        ev->status == -ENOSPC || ev->status == -EDQUOT
-                            ? "free some space"
-                            : "is the disk in order? p2pvpnd's log says more");
-}
-
 /* --- events ----------------------------------------------------------------------------------- */
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
@@ -174,21 +154,8 @@ static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
     case PV_CHATLINK_STATE:
         pv_tell_state(n, &ev->msg, now);
         break;
-    case PV_CHATLINK_SENT:
-        pv_tell_sent(n, ev->tag, &ev->msg, pv_chat_own(n)->up && pv_chat_is_there(n, ev->msg.peer),
-                     NULL, now);
-        break;
-    case PV_CHATLINK_SEND_FAILED:
-        answer_failed(n, ev);
-        break;
     case PV_CHATLINK_NO_KEY:
         pv_chat_want(n, ev->msg.peer, "a message waits", now);
-        break;
-    case PV_CHATLINK_QUEUED:
-        pv_copies_queued(n, ev->msg.peer);
-        break;
-    case PV_CHATLINK_COPY:
-        pv_copies_committed(n, ev->tag, ev->status, now);
         break;
     case PV_CHATLINK_UP:
     case PV_CHATLINK_DOWN:

@@ -33,7 +33,6 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
             return PV_ERR_NOMEM;
         memcpy(peer->pk, pk, sizeof(peer->pk));
         snprintf(peer->name, sizeof(peer->name), "%s", name);
-        peer->pending_end = &peer->pending;
         peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
         peer->silent_since = PV_NEVER;
         PV_MAP_ADD(&link->peer_map, link->peers, pk, peer, r);
@@ -49,7 +48,7 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
 /* The window is only a copy of what the store has; the next connection starts from the store. */
 static void forget_window(struct pv_chatlink_peer *peer)
 {
-    if (peer->n_window > 0 || peer->load != PV_CHATLINK_LOAD_IDLE)
+    if (peer->n_window > 0)
         peer->more_queued = true;
     for (size_t i = 0; i < peer->n_window; i++)
         pv_chat_record_done(&peer->window[i]);
@@ -59,28 +58,11 @@ static void forget_window(struct pv_chatlink_peer *peer)
     peer->loaded_seq = 0;
 }
 
-void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
-{
-    pv_chatlink_discharge(link, peer, pv_chatlink_cost(peer->n_pending, peer->pending_bytes));
-    while (peer->pending != NULL) {
-        struct pv_chatlink_pending *p = peer->pending;
-        peer->pending = p->next;
-        pv_chat_record_done(&p->rec);
-        free(p);
-    }
-    peer->pending_end = &peer->pending;
-    peer->n_pending = peer->pending_bytes = 0;
-}
-
 static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     while (peer->conns != NULL)
         pv_chatlink_conn_free(link, peer->conns);
     forget_window(peer);
-    pv_chatlink_drop_pending(link, peer);
-    free(peer->delivered.id);
-    free(peer->read.id);
-    free(peer->noted.id);
     pv_heap_set(&link->peer_timers, &peer->timer, PV_NEVER);
     PV_MAP_DEL(link->peers, peer);
     free(peer);
@@ -88,10 +70,9 @@ static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 
 /* Frees the entry of a peer with whom nothing goes on: a network may have thousands of members, and
  * the store knows all that must be kept. */
-static void free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
+void pv_chatlink_free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
-    if (!peer->online && peer->conns == NULL && peer->pending == NULL && !peer->committing &&
-        !peer->marking && !pv_chatlink_has_work(peer))
+    if (!peer->online && peer->conns == NULL && !pv_chatlink_has_work(peer))
         peer_free(link, peer);
 }
 
@@ -150,21 +131,8 @@ static void close_all(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
     forget_window(peer);
 }
 
-/* Drops the messages that wait for the store, and tells whoever gave us a stored copy. */
-static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
+static void chatlink_drop(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    for (const struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
-        if (p->copy != 0)
-            pv_chatlink_tell(link, PV_CHATLINK_COPY, p->copy, PV_ERR_CLOSED, NULL, now);
-    }
-    pv_chatlink_drop_pending(link, peer);
-}
-
-void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
-{
-    /* Nothing of it was acknowledged, so an honest sender says all of it again. */
-    lose_pending(link, peer, now);
-    peer->delivered.n = peer->read.n = peer->noted.n = 0;
     close_all(link, peer);
     pv_chatlink_back_off(link, peer, now);
 }
@@ -175,7 +143,7 @@ void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     pv_log(link->cfg.log, PV_LOG_WARN,
            "peer=%s what=\"chat begins anew\" why=\"the store failed: %s\"", peer->name,
            pv_strstatus(status));
-    pv_chatlink_refuse_peer(link, peer, now);
+    chatlink_drop(link, peer, now);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -190,17 +158,9 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->conn_map = pv_map_make(&link->cfg.rng, PV_CHATLINK_MAX_CONNS);
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
-    pv_chatlink_ask_for_backlog(link, now);
+    pv_chatlink_count(link, now);
     *ret_link = link;
     return PV_OK;
-}
-
-static pv_chatqueue_done_fn job_done;
-
-static void end_job(struct pv_chatwait *wait)
-{
-    if (wait->done == job_done)
-        free(PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait)->acks);
 }
 
 /* The peers go first, and their connections with them, which stand in both heaps. Then what nobody
@@ -212,7 +172,6 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         return NULL;
     while (link->peers != NULL)
         peer_free(link, link->peers);
-    pv_chatqueue_forget(link->cfg.jobs, link, end_job);
     while (pv_fifo_take(link->cfg.lines, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
     pv_heap_done(&link->peer_timers);
@@ -238,7 +197,7 @@ void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 {
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer != NULL)
-        pv_chatlink_refuse_peer(link, peer, now);
+        chatlink_drop(link, peer, now);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
@@ -259,7 +218,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     pv_chatlink_make_place(link, peer, false, now);
     r = pv_chatlink_conn_new(link, peer, &c);
     if (r < 0) {
-        free_if_idle(link, peer);
+        pv_chatlink_free_if_idle(link, peer);
         return r;
     }
     c->stream = PV_CHATLINK_OPEN;
@@ -296,21 +255,12 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
     struct pv_chatlink_peer *peer = c->peer;
     c->last_heard = now;
     c->last_wall_ms = wall_ms;
-    /* The acknowledgements are gathered over all lines of these bytes: one job for the store, not
-     * one for each line. */
     if (pv_chatlink_handle_input(link, c, bytes, now))
         pv_chatlink_conn_rearm(link, c);
     else
         pv_chatlink_lost_conn(link, c, true, now);
-    pv_chatlink_flush_acks(link, peer, now);
-    pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
-    free_if_idle(link, peer);
-}
-
-static bool has_waiting_input(const struct pv_chatlink_conn *c)
-{
-    return c->waits;
+    pv_chatlink_free_if_idle(link, peer);
 }
 
 /* "printf hello | nc": the last line of plain text may have no newline. */
@@ -320,49 +270,16 @@ static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
 }
 
-/* The input that waits on c has its turn. */
-static void release(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
-{
-    struct pv_chatlink_peer *peer = c->peer;
-    bool good = pv_chatlink_release_input(link, c, now);
-    if (good && c->stream == PV_CHATLINK_ENDED && !has_waiting_input(c))
-        take_last_line(link, c, now);
-    if (good && (c->stream != PV_CHATLINK_ENDED || has_waiting_input(c)))
-        pv_chatlink_conn_rearm(link, c);
-    else
-        pv_chatlink_lost_conn(link, c, c->stream != PV_CHATLINK_ENDED, now);
-    pv_chatlink_flush_acks(link, peer, now);
-    pv_chatlink_commit(link, peer, now);
-    pv_chatlink_pump(link, peer, now);
-    free_if_idle(link, peer);
-}
-
-/* There may be more room than before: connections that wait for their share take their turns. Each
- * takes at least one message or has no more, so this ends. */
-static void give_turns(struct pv_chatlink *link, pv_ns now)
-{
-    struct pv_chatlink_conn *c;
-    while ((c = pv_chatlink_next_turn(link)) != NULL)
-        release(link, c, now);
-}
-
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
 {
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL)
         return;
     struct pv_chatlink_peer *peer = c->peer;
-    if (!has_waiting_input(c))
-        take_last_line(link, c, now);
-    /* Frames are repeated by who sent them; plain text waits for its time here. */
-    if (has_waiting_input(c) && !c->speaks) {
-        c->stream = PV_CHATLINK_ENDED;
-        return;
-    }
+    take_last_line(link, c, now);
     pv_chatlink_lost_conn(link, c, false, now);
-    pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
-    free_if_idle(link, peer);
+    pv_chatlink_free_if_idle(link, peer);
 }
 
 void pv_chatlink_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
@@ -435,7 +352,7 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
     peer->wanted = false; /* who wants it says so again when it is back */
     peer->was_away = true;
     pv_chatlink_pump(link, peer, now);
-    free_if_idle(link, peer);
+    pv_chatlink_free_if_idle(link, peer);
 }
 
 void pv_chatlink_peer_gone(void *part, const uint8_t *pk, pv_ns now)
@@ -444,7 +361,6 @@ void pv_chatlink_peer_gone(void *part, const uint8_t *pk, pv_ns now)
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL)
         return;
-    lose_pending(link, peer, now);
     close_all(link, peer);
     pv_chatlink_peer_offline(link, pk, now);
 }
@@ -474,86 +390,7 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
     return link->counts;
 }
 
-/* --- store jobs and time ------------------------------------------------------------------- */
-
-static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job *job, int status,
-                          struct pv_chatop_result *result, pv_ns now)
-{
-    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, job->pk);
-    if (job->kind == PV_CHATOP_COUNTS)
-        pv_chatlink_handle_backlog(link, status, result, now);
-    else if (job->kind == PV_CHATOP_ENQUEUE)
-        pv_chatlink_handle_enqueued(link, job, status, result, now);
-    else if (job->kind == PV_CHATOP_MARK)
-        pv_chatlink_handle_marked(link, job, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATOP_OUTBOX)
-        pv_chatlink_handle_outbox(link, job, peer, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATOP_COMMIT)
-        pv_chatlink_handle_committed(link, peer, job, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATOP_OWED)
-        pv_chatlink_handle_owed(link, peer, status, result, now);
-    else if (peer != NULL && job->kind == PV_CHATOP_TOLD && status < 0)
-        pv_chatlink_give_up(link, peer, status, now); /* they are told again, but not at once */
-    else if (peer != NULL && job->kind == PV_CHATOP_SEEN && status == PV_OK && result->changed)
-        pv_chatlink_owe(peer);
-    /* The handlers may have freed the peer: it is looked up again. */
-    peer = pv_chatlink_peer_find(link, job->pk);
-    if (peer != NULL) {
-        pv_chatlink_pump(link, peer, now);
-        free_if_idle(link, peer);
-    }
-}
-
-/* The peer of a COMMIT stays while one is out. */
-static void end_charge(struct pv_chatlink *link, const struct pv_chatlink_job *job)
-{
-    if (job->unstored > 0)
-        pv_chatlink_discharge(link, pv_chatlink_peer_find(link, job->pk), job->unstored);
-}
-
-/* When nothing was heard of the job in time it counts as failed, for a peer would otherwise wait
- * for it for ever. Its contents stay in memory until the store is done with them. */
-static void job_done(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
-{
-    struct pv_chatlink *link = wait->self;
-    struct pv_chatlink_job *job = PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait);
-    struct pv_chatop_result *chat = pv_chatop_result_of(result);
-    int status = result == NULL ? PV_ERR_TIMEOUT : result->status;
-    if (wait->late && result != NULL) {
-        link->unstored -= job->unstored;
-    } else {
-        link->n_jobs--;
-        end_charge(link, job);
-        if (wait->late)
-            link->unstored += job->unstored;
-        handle_result(link, job, status == PV_OK && chat == NULL ? PV_ERR_STATE : status, chat,
-                      now);
-        free(job->acks);
-        job->acks = NULL;
-    }
-    give_turns(link, now);
-}
-
-/* The entry stays until the result, when job itself is long with the store: so it has a copy of
- * what the result is handled by. The limit bounds what a store that hangs lets pile up. */
-int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatop *job, pv_ns now,
-                         struct pv_chatlink_job **ret_job)
-{
-    if (job != NULL && link->n_jobs >= PV_CHATLINK_MAX_JOBS) {
-        pv_chatop_free(job);
-        return PV_ERR_LIMIT;
-    }
-    struct pv_chatlink_job *entry = pv_chatqueue_add(link->cfg.jobs, job, job_done, link,
-                                                     now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
-    if (entry == NULL)
-        return PV_ERR_NOMEM;
-    entry->kind = job->kind;
-    memcpy(entry->pk, job->peer, sizeof(entry->pk));
-    link->n_jobs++;
-    if (ret_job != NULL)
-        *ret_job = entry;
-    return PV_OK;
-}
+/* --- time ---------------------------------------------------------------------------------- */
 
 void pv_chatlink_handle_timeout(void *part, pv_ns now)
 {
@@ -567,12 +404,12 @@ void pv_chatlink_handle_timeout(void *part, pv_ns now)
             continue; /* heard of meanwhile */
         pv_chatlink_lost_conn(link, c, true, now);
         pv_chatlink_pump(link, peer, now);
-        free_if_idle(link, peer);
+        pv_chatlink_free_if_idle(link, peer);
     }
     while ((node = pv_heap_pop_due(&link->peer_timers, now)) != NULL)
         pv_chatlink_pump(link, PV_CONTAINER_OF(node, struct pv_chatlink_peer, timer), now);
     if (now >= link->count_at)
-        pv_chatlink_ask_for_backlog(link, now);
+        pv_chatlink_count(link, now);
 }
 
 pv_ns pv_chatlink_next_timeout(const void *part)

@@ -34,8 +34,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/streams.h"
-#include "chat/core/base/chatop.h"
-#include "chat/core/base/chatqueue.h"
+#include "chat/core/base/chatstore.h"
 #include "chat/node.h"
 #include "proto/control/proof.h"
 
@@ -48,24 +47,11 @@ enum {
     PV_CHATLINK_MAX_CONNS = 256,   /* of all peers */
     PV_CHATLINK_MAX_UNPROVEN = 64, /* of all peers: the rest is for daemons */
 #endif
-    PV_CHATLINK_MAX_PEER_CONNS = 8, /* with one peer: its daemon and a few nc */
-    PV_CHATLINK_MAX_PROVEN = 2,     /* with one peer: both sides may open one at once */
-    PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
-    /* Received and not yet given to the store, per peer; more waits. */
-    PV_CHATLINK_MAX_PENDING = PV_CHATOP_MAX_BATCH,
-    PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
-    /* Received and not yet on the disk, of all peers, a text with MESSAGE_BYTES more for what is
-     * kept beside it; who gets how much of it: chatlink_share.c. */
-    PV_CHATLINK_MAX_UNSTORED = 33554432,
-    PV_CHATLINK_SHARE = 65536, /* of it each peer's own */
-    PV_CHATLINK_MESSAGE_BYTES = 512,
-    PV_CHATLINK_MAX_WAITING = 196608, /* input of one connection that waits for its share; more
-                                         closes it */
+    PV_CHATLINK_MAX_PEER_CONNS = 8,   /* with one peer: its daemon and a few nc */
+    PV_CHATLINK_MAX_PROVEN = 2,       /* with one peer: both sides may open one at once */
+    PV_CHATLINK_WINDOW = 16,          /* messages sent and not acknowledged, per peer */
     PV_CHATLINK_MAX_OUT = 262144,     /* bytes waiting on one connection; more closes it */
-    PV_CHATLINK_MAX_JOBS = 4096,      /* store jobs not answered */
-    PV_CHATLINK_MAX_ACKS = 2048,   /* acknowledgements of one kind and peer not stored; more closes
-                                      the connection */
-    PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
+    PV_CHATLINK_USELESS_RATE = 20,    /* receipts a second and peer that tell nothing new; */
     PV_CHATLINK_USELESS_BURST = 1000, /* more closes its connections */
     /* Plain text of a peer, in bytes as they are stored:
      * so much a second, which is 1 MiB a day, and so much at once. More closes its connection. */
@@ -80,17 +66,15 @@ enum {
     PV_CHATLINK_LATER_MAX_S = 600,
     PV_CHATLINK_ACK_S = 30,   /* no acknowledgement for so long: the connection is dead */
     PV_CHATLINK_IDLE_S = 600, /* nothing said: closed */
-    PV_CHATLINK_JOB_S = 30,   /* a job without a result for so long has failed */
 };
 
 struct pv_chatlink_event;
 struct pv_chatlink_config {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
-    const struct pv_log *log;   /* borrowed; may be NULL */
-    struct pv_chatqueue *jobs;  /* borrowed: to the store. Until a job has its result, what it
-                                  carries counts as memory that is used */
-    struct pv_streams *streams; /* borrowed: those to be opened, closed and written */
+    const struct pv_log *log;    /* borrowed; may be NULL */
+    struct pv_chat_store *store; /* borrowed */
+    struct pv_streams *streams;  /* borrowed: those to be opened, closed and written */
     /* The key of the pair, as struct pv_overlay's link() (chat/node.h). NULL: connections are taken
      * unproven. */
     enum pv_overlay_link (*keys)(const void *owner, const uint8_t *pk, uint8_t *ret_key);
@@ -112,7 +96,7 @@ struct pv_chatlink_config {
 /* Opaque; the part "chat" is this machine, and functions that take it as void * are the part's. */
 struct pv_chatlink;
 
-/* Asks the store for the backlog at once. PV_ERR_NOMEM. */
+/* Asks the store for what waits. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_new(struct pv_chatlink **ret_link,
                                   const struct pv_chatlink_config *cfg, pv_ns now);
 struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link); /* NULL is fine; returns NULL */
@@ -151,28 +135,27 @@ struct pv_chatlink_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send; NULL: a new one */
     uint64_t wall_ms;  /* wall clock, Unix milliseconds */
 };
-/* Stores msg and sends it when it can; what is stored with that id already is not stored again. The
- * event SENT or SEND_FAILED with this tag follows. PV_ERR_MALFORMED (the text), PV_ERR_REFUSED (own
- * key), PV_ERR_LIMIT, PV_ERR_NOMEM: nothing follows. */
-PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag,
-                                   const struct pv_chatlink_message *msg, pv_ns now);
-/* The owner ran an INBOX job with mark_read and these messages were in its result: tell their
+/* Stores msg and sends it when it can; what is stored with that id already is not stored again.
+ * *ret_stored is the caller's (pv_chat_record_done()). PV_ERR_MALFORMED (the text), PV_ERR_REFUSED
+ * (own key), an error of the store's ENQUEUE. */
+PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, const struct pv_chatlink_message *msg,
+                                   pv_ns now, struct pv_chat_record *ret_stored);
+/* The owner ran an INBOX operation with mark_read and these messages were in its result: tell their
  * senders. */
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatop_result *inbox, pv_ns now);
 /* One message of the event MESSAGE was shown to somebody: mark it read and tell its sender. */
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now);
 
-/* A copy of a message from the member pk came from where it was kept (its author is proven); number
- * is not 0 and comes back in the event COPY once the message is on disk, new or known, or could not
- * be put there. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_REFUSED (own key): nothing follows. */
+/* A copy of a message from the member pk came from where it was kept; its author is proven. */
 struct pv_chatlink_copy {
     const uint8_t *pk;
     const char *name;
     const uint8_t *id;
     uint64_t seq, time_ms;
     struct pv_view text; /* pv_text_is_valid() */
-    uint64_t number;
 };
+/* Stores it, new or known. PV_ERR_LIMIT: its author has no more room here for now; PV_ERR_REFUSED
+ * (own key); PV_ERR_NOMEM, or an error of the store's COMMIT. */
 PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
                                         const struct pv_chatlink_copy *copy, pv_ns now);
 
@@ -219,9 +202,6 @@ void pv_chatlink_connected(void *link, uint32_t sid, pv_ns now);
 /* wall_ms: wall clock, Unix milliseconds: the time of plain text lines. */
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
                               uint64_t wall_ms, pv_ns now);
-/* No more bytes of the stream are wanted for now: its sender shall wait. The stream is woken when
- * this changes. */
-bool pv_chatlink_is_full(void *link, uint32_t sid);
 /* The stream is gone or could not be opened; the sid is forgotten. */
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
 
@@ -243,20 +223,14 @@ void pv_chatlink_handle_timeout(void *link, pv_ns now);
 pv_ns pv_chatlink_next_timeout(const void *link);
 
 enum pv_chatlink_event_type {
-    PV_CHATLINK_MESSAGE,     /* msg came in and is stored */
-    PV_CHATLINK_STATE,       /* our message msg.id to msg.peer got to msg.state (no text) */
-    PV_CHATLINK_SENT,        /* tag: msg is stored and will be delivered */
-    PV_CHATLINK_SEND_FAILED, /* tag: status says why */
-    PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
-    PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
-    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms */
-    PV_CHATLINK_QUEUED,      /* msg.peer: a message for it was stored */
-    PV_CHATLINK_NO_KEY,      /* msg.peer: what waits needs a path, on which a key is agreed */
-    PV_CHATLINK_COPY,        /* tag: number of a copy that came; status 0: its message is on disk */
+    PV_CHATLINK_MESSAGE, /* msg came in and is stored */
+    PV_CHATLINK_STATE,   /* our message msg.id to msg.peer got to msg.state (no text) */
+    PV_CHATLINK_UP,      /* msg.peer: a connection that carries frames is there, a new one */
+    PV_CHATLINK_DOWN,    /* msg.peer: the last one is gone */
+    PV_CHATLINK_LINE,    /* msg.peer sent msg.text, a line of rooms */
+    PV_CHATLINK_NO_KEY,  /* msg.peer: what waits needs a path, on which a key is agreed */
 };
 struct pv_chatlink_event {
     enum pv_chatlink_event_type type;
-    uint64_t tag;
-    int status;
     struct pv_chat_record msg;
 };

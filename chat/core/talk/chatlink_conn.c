@@ -105,7 +105,6 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
     pv_streams_forget(link->cfg.streams, &c->turn);
     if (peer->active == c)
         peer->active = NULL;
-    link->n_waiting -= c->waits;
     pv_heap_set(&link->conn_timers, &c->timer, PV_NEVER);
     PV_MAP_DEL(link->conns, c);
     pv_outbuf_done(&c->out);
@@ -132,8 +131,6 @@ void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c
     pv_chatlink_conn_free(link, c);
 }
 
-static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
-
 int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, const char *bytes,
                          size_t len)
 {
@@ -141,26 +138,8 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
     if (r < 0)
         return r;
     c->out_put += len;
-    wake(link, c);
-    return PV_OK;
-}
-
-/* Has the shell look at it. */
-static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
-{
     pv_streams_wake(link->cfg.streams, &c->turn, PV_CHAT_STREAM_TALK, c->sid);
-}
-
-void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits)
-{
-    if (c->waits == waits)
-        return;
-    c->waits = waits;
-    if (waits)
-        link->n_waiting++;
-    else
-        link->n_waiting--;
-    wake(link, c);
+    return PV_OK;
 }
 
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c)
@@ -170,13 +149,6 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
     bool ready = c->speaks || !c->opened;
     pv_ns silence = PV_S(ready ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
     pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
-}
-
-bool pv_chatlink_is_full(void *part, uint32_t sid)
-{
-    const struct pv_chatlink *link = part;
-    const struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
-    return c != NULL && c->waits;
 }
 
 struct pv_view pv_chatlink_out(void *part, uint32_t sid)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chatlink_int.h - what the files of chatlink share: its tables, connections and jobs. Nobody else
+ * chatlink_int.h - what the files of chatlink share: its tables and connections. Nobody else
  * includes it.
  */
 #pragma once
@@ -23,16 +23,9 @@ struct pv_chatlink_sent {
     uint64_t end;
 };
 
-/* Ids that came in and wait for a store job. */
-struct pv_chatlink_ids {
-    uint8_t (*id)[PV_CHAT_ID_LEN]; /* owned */
-    size_t n, cap;
-};
-
 enum pv_chatlink_stream {
     PV_CHATLINK_OPENING,
     PV_CHATLINK_OPEN,
-    PV_CHATLINK_ENDED, /* only input that waits is left of it */
 };
 
 /* One TCP connection. */
@@ -48,7 +41,6 @@ struct pv_chatlink_conn {
     bool asked;  /* own_nonce went out */
     uint8_t own_nonce[PV_PROOF_NONCE_LEN], peer_nonce[PV_PROOF_NONCE_LEN];
     uint8_t key_tag[PV_PROOF_TAG_LEN];
-    bool waits; /* for its share of memory, and its input with it */
     pv_ns last_heard;
     uint64_t last_wall_ms; /* at the last bytes */
     uint64_t refused_seq;  /* not 0: messages from there on were left for later, and none behind is
@@ -69,29 +61,6 @@ struct pv_chatlink_conn {
     UT_hash_handle hh; /* by sid */
 };
 
-/* A message received and not yet given to the store. */
-struct pv_chatlink_pending {
-    struct pv_chatlink_pending *next;
-    uint32_t sid;
-    bool wants_ack;
-    uint64_t copy; /* not 0: it came as a copy of this number, and not on a connection */
-    struct pv_chat_record rec;
-};
-
-/* The question to the store for the window. */
-enum pv_chatlink_load {
-    PV_CHATLINK_LOAD_IDLE,
-    PV_CHATLINK_LOADING,        /* an OUTBOX job is out */
-    PV_CHATLINK_LOADING_MISSED, /* one was stored meanwhile */
-};
-
-/* Read receipts for the peer. */
-enum pv_chatlink_receipts {
-    PV_CHATLINK_RECEIPTS_NONE,
-    PV_CHATLINK_RECEIPTS_OWED,
-    PV_CHATLINK_RECEIPTS_LOADING, /* an OWED job is out */
-};
-
 struct pv_chatlink_peer {
     uint8_t pk[PV_SIGN_PK_LEN];
     char name[PV_NAME_BUF];
@@ -104,27 +73,18 @@ struct pv_chatlink_peer {
     /* Outbox: the oldest undelivered messages, ascending; empty while there is no connection. */
     struct pv_chat_record *window; /* PV_CHATLINK_WINDOW, owned; NULL without a connection */
     size_t n_window;
-    uint64_t loaded_seq; /* highest seq that was in the window */
-    bool more_queued;    /* the store has, or may have, undelivered ones above loaded_seq */
-    enum pv_chatlink_load load;
+    uint64_t loaded_seq;     /* highest seq that was in the window */
+    bool more_queued;        /* the store has, or may have, undelivered ones above loaded_seq */
     enum pv_chat_later held; /* why the peer takes no more messages for now */
     pv_ns held_until;        /* it is not tried before */
     unsigned held_s;         /* length of the next pause */
     bool wanted;             /* others have something to say to it */
-    enum pv_chatlink_receipts receipts;
+    bool owes;               /* the store has, or may have, read receipts for it */
 
     /* Inbox. */
-    struct pv_chatlink_pending *pending;
-    struct pv_chatlink_pending **pending_end;
-    size_t n_pending, pending_bytes;
-    size_t unstored; /* what these and those with the store cost */
-    bool committing;
-    enum pv_chat_later holding; /* the last commit left messages of it for later */
-    struct pv_chatlink_ids delivered, read, noted; /* acknowledgements */
-    uint32_t read_sid;                             /* the connection on which `read` came last */
-    bool marking;                                  /* a job with `read` is out */
-    struct pv_bucket plain;                        /* text that nobody proved */
-    struct pv_bucket useless;                      /* of receipts that tell nothing new */
+    enum pv_chat_later holding; /* why its last message was left for later */
+    struct pv_bucket plain;     /* text that nobody proved */
+    struct pv_bucket useless;   /* of receipts that tell nothing new */
 
     unsigned backoff_s; /* before the next attempt when this one fails */
     pv_ns retry_at;     /* no attempt before it */
@@ -134,27 +94,6 @@ struct pv_chatlink_peer {
     bool barred;        /* the rules let nothing go to it, when they were asked last */
     struct pv_heap_node timer;
     UT_hash_handle hh; /* by pk */
-};
-
-/* The answer that a commit owes when it is done. */
-struct pv_chatlink_ack {
-    uint64_t copy; /* not 0: the number of a copy, told by an event */
-    uint64_t seq;  /* 0: plain text, of which nothing is owed but an end when it is not taken */
-    uint32_t sid;
-    uint8_t id[PV_CHAT_ID_LEN];
-};
-
-/* A store job that has no result yet. */
-struct pv_chatlink_job {
-    struct pv_chatwait wait; /* its tag: ENQUEUE: of the send */
-    enum pv_chatop_kind kind;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    enum pv_chat_state state;     /* MARK */
-    size_t n_ids;                 /* MARK */
-    uint64_t after_seq;           /* OUTBOX */
-    struct pv_chatlink_ack *acks; /* COMMIT, MARK of READ: owned */
-    size_t n_acks;
-    size_t unstored; /* COMMIT: what its messages cost; of all peers while it is late */
 };
 
 /* An event that others can cause is logged once a minute, and counted meanwhile: over all peers,
@@ -175,12 +114,6 @@ struct pv_chatlink {
 
     bool counted; /* the backlog is known; nothing is sent before */
     pv_ns count_at;
-
-    size_t n_jobs; /* of ours, without those that are late */
-
-    size_t unstored;  /* of all peers, and of late jobs */
-    size_t beyond;    /* what peers have beyond their shares */
-    size_t n_waiting; /* connections */
 
     struct pv_chatlink_counts counts;
     struct pv_chatlink_quiet refused, floods;
@@ -207,30 +140,18 @@ PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatl
 /* Queues an event for rooms and takes text; without memory it is lost, and said again. */
 void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
                             const uint8_t *pk, char *text);
-/* The connection begins, or ends, to wait for its share: its stream is not read meanwhile. */
-void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits);
 /* Arms its timer for the earliest of its deadlines. */
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* Asks the shell to connect it. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_conn_open(struct pv_chatlink *link, const struct pv_chatlink_conn *c);
 
-/* --- chatlink.c: jobs ---------------------------------------------------------------------- */
-
-/* Emits job (taken, also on failure; NULL fails). *ret_job is the entry until its result came;
- * may be NULL. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatop *job, pv_ns now,
-                                       struct pv_chatlink_job **ret_job);
-
 /* --- events -------------------------------------------------------------------------------- */
 
-/* Tells the owner of an event; msg NULL: it is about no message. */
+/* Tells the owner of an event. */
 static inline void pv_chatlink_tell(struct pv_chatlink *link, enum pv_chatlink_event_type type,
-                                    uint64_t tag, int status, const struct pv_chat_record *msg,
-                                    pv_ns now)
+                                    const struct pv_chat_record *msg, pv_ns now)
 {
-    struct pv_chatlink_event event = {.type = type, .tag = tag, .status = status};
-    if (msg != NULL)
-        event.msg = *msg;
+    const struct pv_chatlink_event event = {.type = type, .msg = *msg};
     if (link->cfg.tell != NULL)
         link->cfg.tell(link->cfg.owner, &event, now);
 }
@@ -241,7 +162,7 @@ static inline void pv_chatlink_tell_of(struct pv_chatlink *link, enum pv_chatlin
 {
     struct pv_chat_record rec = {.text = NULL};
     memcpy(rec.peer, pk, sizeof(rec.peer));
-    pv_chatlink_tell(link, type, 0, PV_OK, &rec, now);
+    pv_chatlink_tell(link, type, &rec, now);
 }
 
 /* --- chatlink.c: peers --------------------------------------------------------------------- */
@@ -250,19 +171,12 @@ struct pv_chatlink_peer *pv_chatlink_peer_find(const struct pv_chatlink *link, c
 /* The peer, made when it is new (name is for that case). PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk,
                                        const char *name, struct pv_chatlink_peer **ret_peer);
-/* Messages received and not yet given to the store are forgotten. */
-void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer);
-/* It is owed a receipt more; the store knows which. */
-static inline void pv_chatlink_owe(struct pv_chatlink_peer *peer)
-{
-    if (peer->receipts == PV_CHATLINK_RECEIPTS_NONE)
-        peer->receipts = PV_CHATLINK_RECEIPTS_OWED;
-}
+/* Frees the entry of a peer with whom nothing goes on. */
+void pv_chatlink_free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer);
 /* Is there something to tell the peer? */
 static inline bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer)
 {
-    return peer->n_window > 0 || peer->more_queued || peer->receipts != PV_CHATLINK_RECEIPTS_NONE ||
-           peer->wanted;
+    return peer->n_window > 0 || peer->more_queued || peer->owes || peer->wanted;
 }
 /* The last attempt failed or its connection ended: the next one waits, longer each time. */
 void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
@@ -274,12 +188,10 @@ void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
                          pv_ns now);
 
-/* The peer does what no honest node does: all its connections are closed. */
-void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
-
 /* --- chatlink_send.c ----------------------------------------------------------------------- */
 
-void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now);
+/* Asks the store for whom something waits. */
+void pv_chatlink_count(struct pv_chatlink *link, pv_ns now);
 /* Does the next thing that can be done for peer. Called after anything that may have changed what
  * there is to say or the way to say it. */
 void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
@@ -290,16 +202,6 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
                               const struct pv_chat_frame *f, pv_ns now);
 /* Until when something must come back on c. */
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now);
-/* Results of the store jobs; status < 0: failed, result NULL. */
-void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                                 int status, struct pv_chatop_result *result, pv_ns now);
-void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                               struct pv_chatlink_peer *peer, int status,
-                               struct pv_chatop_result *result, pv_ns now);
-void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
-                                const struct pv_chatop_result *result, pv_ns now);
-void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
-                             const struct pv_chatop_result *result, pv_ns now);
 
 /* --- proof of the other side: chatlink_conn.c ------------------------------------------------ */
 
@@ -325,33 +227,17 @@ PV_MUST_CHECK bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_
 void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *peer, bool opened,
                             pv_ns now);
 
-/* --- chatlink_recv.c: shares of memory ----------------------------------------------------- */
-
-/* The memory that n messages with so many bytes of text cost. */
-size_t pv_chatlink_cost(size_t n, size_t text_bytes);
-/* So much is in memory for peer no more. */
-void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
-/* Which connection that waits has its turn now; NULL: none. */
-struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link);
-
 /* --- chatlink_recv.c: input ---------------------------------------------------------------- */
 
 /* Bytes from the connection. False when it must be closed: not a frame, too long, too fast. */
 bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                               struct pv_view bytes, pv_ns now);
-/* Gives the store the acknowledgements that have come in. */
-void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
-/* Takes the input that waited for its share. False when the
- * connection must be closed. */
-bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
-/* One line of it. When c waits afterwards, the line was not taken, and comes again. */
+/* One line of it. */
 bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                              struct pv_view line, pv_ns now);
-/* Gives the store what has come in, all of it as one transaction; one at a time per peer, so that
- * order is kept when one fails. */
-void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
-void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
-                                  const struct pv_chatlink_job *job, int status,
-                                  struct pv_chatop_result *result, pv_ns now);
-void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                               int status, struct pv_chatop_result *result, pv_ns now);
+/* Our messages to the peer got to the state: stores it, and tells those that had not yet. */
+int pv_chatlink_mark(struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
+                     enum pv_chat_state state, const uint8_t (*ids)[PV_CHAT_ID_LEN], size_t n,
+                     size_t *ret_changed, pv_ns now);
+/* The place of our message in the window; n_window: it does not wait there. */
+size_t pv_chatlink_find_waiting(const struct pv_chatlink_peer *peer, const uint8_t *id);

@@ -13,46 +13,74 @@ enum {
     RECOUNT_S = 5,         /* until the store is asked for the backlog again */
 };
 
-void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
+/* Refills the window when half of it is acknowledged. False: the store failed. */
+static bool load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    link->count_at = PV_NEVER;
-    if (pv_chatlink_job_emit(link, pv_chatop_new(PV_CHATOP_COUNTS), now, NULL) < 0)
-        link->count_at = now + PV_S(RECOUNT_S);
+    const struct pv_chatop op = {.kind = PV_CHATOP_OUTBOX,
+                                 .peer = peer->pk,
+                                 .after_seq = peer->loaded_seq,
+                                 .limit = (uint32_t)(PV_CHATLINK_WINDOW - peer->n_window)};
+    struct pv_chatop_result list;
+    if (!peer->more_queued || peer->n_window > PV_CHATLINK_WINDOW / 2)
+        return true;
+    int r = pv_chat_store_run(link->cfg.store, &op, &list);
+    if (r != PV_OK) {
+        pv_chatlink_give_up(link, peer, r, now);
+        return false;
+    }
+    for (size_t i = 0; i < list.n_msgs && peer->n_window < PV_CHATLINK_WINDOW; i++) {
+        peer->loaded_seq = list.msgs[i].seq;
+        peer->window[peer->n_window++] = list.msgs[i];
+        list.msgs[i].text = NULL; /* the window owns it */
+    }
+    peer->more_queued = list.more;
+    pv_chatop_result_done(&list);
+    return true;
 }
 
-/* Refills the window when half of it is acknowledged: one job a few messages, not one each. */
-static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
+/* Writes the receipts; true: some. */
+static bool write_receipts(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                           const struct pv_chatop_result *list)
 {
-    if (!peer->more_queued || peer->load != PV_CHATLINK_LOAD_IDLE ||
-        peer->n_window > PV_CHATLINK_WINDOW / 2)
-        return;
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_OUTBOX);
-    if (job != NULL) {
-        memcpy(job->peer, peer->pk, sizeof(job->peer));
-        job->after_seq = peer->loaded_seq;
-        job->limit = (uint32_t)(PV_CHATLINK_WINDOW - peer->n_window);
+    free(c->told);
+    c->told = calloc(list->n_msgs, sizeof(*c->told));
+    for (size_t i = 0; c->told != NULL && i < list->n_msgs; i++) {
+        size_t len = 0;
+        if (pv_chat_write_ack(list->msgs[i].id, PV_CHAT_READ, link->line, &len) < 0 ||
+            pv_chatlink_conn_put(link, c, link->line, len) < 0)
+            break;
+        memcpy(c->told[c->n_told++], list->msgs[i].id, PV_CHAT_ID_LEN);
     }
-    struct pv_chatlink_job *entry = NULL;
-    if (pv_chatlink_job_emit(link, job, now, &entry) == PV_OK)
-        peer->load = PV_CHATLINK_LOADING;
-    if (entry != NULL)
-        entry->after_seq = peer->loaded_seq;
+    return c->n_told > 0;
 }
 
-/* Read receipts are told in batches, and the next batch once the last is noted by the other side:
- * a receipt that is lost is still owed in the store. */
-static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
+/* Read receipts are told in batches, and the next batch once the last is noted by the other side: a
+ * receipt that is lost is still owed in the store. False: the connection is gone. */
+static bool tell_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    if (peer->receipts != PV_CHATLINK_RECEIPTS_OWED || peer->active->n_told > 0 ||
-        peer->noted.n > 0)
-        return;
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_OWED);
-    if (job != NULL) {
-        memcpy(job->peer, peer->pk, sizeof(job->peer));
-        job->limit = RECEIPTS_AT_ONCE;
+    const struct pv_chatop op = {
+        .kind = PV_CHATOP_OWED, .peer = peer->pk, .limit = RECEIPTS_AT_ONCE};
+    struct pv_chatlink_conn *c = peer->active;
+    struct pv_chatop_result list;
+    if (!peer->owes || c->n_told > 0)
+        return true;
+    int r = pv_chat_store_run(link->cfg.store, &op, &list);
+    if (r != PV_OK) {
+        pv_chatlink_give_up(link, peer, r, now);
+        return false;
     }
-    if (pv_chatlink_job_emit(link, job, now, NULL) == PV_OK)
-        peer->receipts = PV_CHATLINK_RECEIPTS_LOADING;
+    bool good = true;
+    peer->owes = list.n_msgs > 0;
+    if (peer->owes && write_receipts(link, c, &list)) {
+        pv_chatlink_expect(c, now);
+        pv_chatlink_conn_rearm(link, c);
+    } else if (peer->owes) {
+        /* Nothing was written: without an end the connection would stall with them. */
+        pv_chatlink_lost_conn(link, c, true, now);
+        good = false;
+    }
+    pv_chatop_result_done(&list);
+    return good;
 }
 
 /* Packets that rules keep in are no sign of what the peer does with them, so none are sent;
@@ -112,23 +140,15 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         n++;
     if (n == 0)
         return;
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MARK);
-    if (job != NULL)
-        job->ids = calloc(n, sizeof(*job->ids));
-    if (job != NULL && job->ids != NULL) {
-        memcpy(job->peer, c->peer->pk, sizeof(job->peer));
-        job->state = PV_CHAT_SENT;
-        job->n_ids = n;
-        for (size_t i = 0; i < n; i++)
-            memcpy(job->ids[i], c->sent[i].id, sizeof(c->sent[i].id));
-    } else {
-        job = pv_chatop_free(job);
-    }
-    struct pv_chatlink_job *entry = NULL;
-    if (pv_chatlink_job_emit(link, job, now, &entry) == PV_OK) /* else they are said to be queued */
-        entry->state = PV_CHAT_SENT;
+    uint8_t ids[PV_CHATLINK_WINDOW][PV_CHAT_ID_LEN];
+    size_t changed;
+    for (size_t i = 0; i < n; i++)
+        memcpy(ids[i], c->sent[i].id, sizeof(ids[i]));
     c->n_sent -= n;
     memmove(c->sent, c->sent + n, c->n_sent * sizeof(c->sent[0]));
+    /* After a failure they are said to be queued. */
+    (void)pv_chatlink_mark(link, c->peer, PV_CHAT_SENT, (const uint8_t(*)[PV_CHAT_ID_LEN])ids, n,
+                           &changed, now);
 }
 
 void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
@@ -136,9 +156,7 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
 {
     struct pv_chatlink_conn *c = peer->active;
     struct pv_chat_record told = {.outgoing = true, .state = PV_CHAT_QUEUED};
-    size_t i = 0;
-    while (i < peer->n_window && memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
-        i++;
+    const size_t i = pv_chatlink_find_waiting(peer, f->id);
     /* An older answer, or one to nothing of ours. */
     if (c == NULL || i == peer->n_window || peer->window[i].seq > c->sent_seq)
         return;
@@ -154,7 +172,7 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
     memcpy(told.peer, peer->pk, sizeof(told.peer));
     memcpy(told.id, f->id, sizeof(told.id));
     snprintf(told.peer_name, sizeof(told.peer_name), "%s", peer->name);
-    pv_chatlink_tell(link, PV_CHATLINK_STATE, 0, PV_OK, &told, now);
+    pv_chatlink_tell(link, PV_CHATLINK_STATE, &told, now);
 }
 
 /* Nothing that the peer sends on a connection of its own comes in any more, not even that it has
@@ -282,9 +300,8 @@ void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
     if (!link->counted || !pv_chatlink_has_work(peer))
         return;
     if (has_conn(peer)) {
-        load_more(link, peer, now);
-        load_receipts(link, peer, now);
-        write_window(link, peer, now);
+        if (load_more(link, peer, now) && tell_receipts(link, peer, now))
+            write_window(link, peer, now);
     } else if (peer->online && !is_opening(peer) && !is_barred(link, peer)) {
         if (now >= peer->retry_at)
             open_conn(link, peer, now);
@@ -293,165 +310,81 @@ void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
     }
 }
 
+/* The message joins the window when that has everything before it. */
+static void add_to_window(struct pv_chatlink_peer *peer, const struct pv_chat_record *m)
+{
+    bool next = peer->active != NULL && !peer->more_queued && peer->n_window < PV_CHATLINK_WINDOW &&
+                m->seq > peer->loaded_seq;
+    if (next && pv_chat_record_copy(&peer->window[peer->n_window], m) == PV_OK) {
+        peer->n_window++;
+        peer->loaded_seq = m->seq;
+    } else {
+        peer->more_queued = true;
+    }
+}
+
 /* Nothing is sent from here. The message goes to the disk, and the outbox of its peer takes it from
  * there: what the user was told is sent cannot be lost by a power cut. */
-int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_chatlink_message *msg,
-                     pv_ns now)
+int pv_chatlink_send(struct pv_chatlink *link, const struct pv_chatlink_message *msg, pv_ns now,
+                     struct pv_chat_record *ret_stored)
 {
+    struct pv_chat_record m = {.outgoing = true, .time_ms = msg->wall_ms};
+    const struct pv_chatop op = {
+        .kind = PV_CHATOP_ENQUEUE, .peer = msg->pk, .msgs = &m, .n_msgs = 1};
+    struct pv_chatlink_peer *peer = NULL;
+    struct pv_chatop_result done;
     if (!pv_text_is_valid(pv_view(msg->text, strlen(msg->text))))
         return PV_ERR_MALFORMED;
     if (memcmp(msg->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_ENQUEUE);
-    if (job == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(job->peer, msg->pk, sizeof(job->peer));
-    job->msgs = calloc(1, sizeof(*job->msgs));
-    if (job->msgs != NULL) {
-        struct pv_chat_record *m = job->msgs;
-        job->n_msgs = 1;
-        if (msg->id != NULL)
-            memcpy(m->id, msg->id, sizeof(m->id));
-        else
-            pv_rng_fill(&link->cfg.rng, m->id, sizeof(m->id));
-        memcpy(m->peer, msg->pk, sizeof(m->peer));
-        snprintf(m->peer_name, sizeof(m->peer_name), "%s", msg->name);
-        m->outgoing = true;
-        m->time_ms = msg->wall_ms;
-        m->text = strdup(msg->text);
-    }
-    if (job->msgs == NULL || job->msgs->text == NULL) {
-        pv_chatop_free(job);
-        return PV_ERR_NOMEM;
-    }
-    struct pv_chatlink_job *entry = NULL;
-    int r = pv_chatlink_job_emit(link, job, now, &entry);
-    if (r == PV_OK)
-        entry->wait.tag = tag;
-    return r;
-}
-
-/* A message was stored for peer: it joins the window when that has everything before it. */
-void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                                 int status, struct pv_chatop_result *result, pv_ns now)
-{
-    struct pv_chatlink_peer *peer = NULL;
-    if (status < 0 || result->n_msgs != 1) {
-        pv_chatlink_tell(link, PV_CHATLINK_SEND_FAILED, job->wait.tag,
-                         status < 0 ? status : PV_ERR_STATE, NULL, now);
-        return;
-    }
-    struct pv_chat_record *m = &result->msgs[0];
-    /* A send that was repeated may find its message delivered long ago. */
-    if (m->state <= PV_CHAT_SENT &&
-        pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
-        /* The message may join directly only when nothing older is left in the store: order is
-         * kept. */
-        bool next = peer->active != NULL && !peer->more_queued &&
-                    peer->load == PV_CHATLINK_LOAD_IDLE && peer->n_window < PV_CHATLINK_WINDOW &&
-                    m->seq > peer->loaded_seq;
-        if (next && pv_chat_record_copy(&peer->window[peer->n_window], m) == PV_OK) {
-            peer->n_window++;
-            peer->loaded_seq = m->seq;
-        } else {
-            peer->more_queued = true;
-            /* The job under way may have looked before this message was stored: its answer "no
-             * more" must not count. */
-            if (peer->load == PV_CHATLINK_LOADING)
-                peer->load = PV_CHATLINK_LOADING_MISSED;
-        }
-    }
-    pv_chatlink_tell_of(link, PV_CHATLINK_QUEUED, m->peer, now);
-    pv_chatlink_tell(link, PV_CHATLINK_SENT, job->wait.tag, PV_OK, m, now);
-    if (peer != NULL)
+    if (msg->id != NULL)
+        memcpy(m.id, msg->id, sizeof(m.id));
+    else
+        pv_rng_fill(&link->cfg.rng, m.id, sizeof(m.id));
+    memcpy(m.peer, msg->pk, sizeof(m.peer));
+    snprintf(m.peer_name, sizeof(m.peer_name), "%s", msg->name);
+    m.text = strdup(msg->text);
+    int r = m.text == NULL ? PV_ERR_NOMEM : pv_chat_store_run(link->cfg.store, &op, &done);
+    free(m.text);
+    if (r != PV_OK)
+        return r;
+    *ret_stored = done.msgs[0];
+    done.msgs[0].text = NULL;
+    pv_chatop_result_done(&done);
+    /* A send that was repeated may find its message delivered long ago. Without memory for the peer
+     * the message waits for the next count. */
+    if (ret_stored->state <= PV_CHAT_SENT &&
+        pv_chatlink_peer_get(link, msg->pk, msg->name, &peer) == PV_OK) {
+        add_to_window(peer, ret_stored);
         pv_chatlink_pump(link, peer, now);
-}
-
-void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
-                               struct pv_chatlink_peer *peer, int status,
-                               struct pv_chatop_result *result, pv_ns now)
-{
-    bool missed = peer->load == PV_CHATLINK_LOADING_MISSED;
-    peer->load = PV_CHATLINK_LOAD_IDLE;
-    if (status < 0) {
-        pv_chatlink_give_up(link, peer, status, now);
-        return;
     }
-    /* The window it was for is gone with its connection: the next load starts at the beginning. */
-    if (peer->active == NULL || job->after_seq != peer->loaded_seq) {
-        peer->more_queued = true;
-        return;
-    }
-    for (size_t i = 0; i < result->n_msgs && peer->n_window < PV_CHATLINK_WINDOW; i++) {
-        if (result->msgs[i].seq <= peer->loaded_seq)
-            continue;
-        peer->loaded_seq = result->msgs[i].seq;
-        peer->window[peer->n_window++] = result->msgs[i];
-        /* The window owns the text now: the result must not free it. */
-        memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
-    }
-    peer->more_queued = result->more || missed;
+    return PV_OK;
 }
 
 /* The backlog of an earlier run of the daemon: who still has to get messages, or receipts for what
  * was read. A store that fails is asked again, as those messages would wait for the next new
  * one. */
-void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
-                                const struct pv_chatop_result *result, pv_ns now)
+void pv_chatlink_count(struct pv_chatlink *link, pv_ns now)
 {
+    const struct pv_chatop op = {.kind = PV_CHATOP_COUNTS};
+    struct pv_chatop_result counts;
     struct pv_chatlink_peer *peer, *next;
-    if (status < 0) {
-        link->count_at = now + PV_S(RECOUNT_S);
-        return;
-    }
-    link->counted = true;
-    for (size_t i = 0; i < result->n_backlog; i++) {
-        const struct pv_chat_backlog *b = &result->backlog[i];
+    link->counted = pv_chat_store_run(link->cfg.store, &op, &counts) == PV_OK;
+    link->count_at = link->counted ? PV_NEVER : now + PV_S(RECOUNT_S);
+    for (size_t i = 0; i < counts.n_backlog; i++) {
+        const struct pv_chat_backlog *b = &counts.backlog[i];
         if (pv_chatlink_peer_get(link, b->peer, b->peer_name, &peer) < 0)
             continue;
         peer->more_queued = peer->more_queued || b->queued > 0;
-        if (b->owed > 0)
-            pv_chatlink_owe(peer);
+        peer->owes = peer->owes || b->owed > 0;
     }
+    pv_chatop_result_done(&counts);
     HASH_ITER(hh, link->peers, peer, next) {
         pv_chatlink_pump(link, peer, now);
     }
 }
 
 /* --- read receipts ------------------------------------------------------------------------- */
-
-void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
-                             const struct pv_chatop_result *result, pv_ns now)
-{
-    struct pv_chatlink_conn *c = peer->active;
-    if (peer->receipts == PV_CHATLINK_RECEIPTS_LOADING)
-        peer->receipts = PV_CHATLINK_RECEIPTS_OWED;
-    if (status < 0)
-        pv_chatlink_give_up(link, peer, status, now);
-    if (status < 0 || c == NULL || c->n_told > 0)
-        return;
-    if (result->n_msgs == 0) {
-        peer->receipts = PV_CHATLINK_RECEIPTS_NONE;
-        return;
-    }
-    free(c->told);
-    c->told = calloc(result->n_msgs, sizeof(*c->told));
-    for (size_t i = 0; c->told != NULL && i < result->n_msgs; i++) {
-        size_t len = 0;
-        if (pv_chat_write_ack(result->msgs[i].id, PV_CHAT_READ, link->line, &len) < 0 ||
-            pv_chatlink_conn_put(link, c, link->line, len) < 0)
-            break;
-        memcpy(c->told[c->n_told++], result->msgs[i].id, PV_CHAT_ID_LEN);
-    }
-    /* Receipts are still owed and nothing was written: without an end the connection would stall
-     * with them. */
-    if (c->n_told == 0) {
-        pv_chatlink_lost_conn(link, c, true, now);
-        return;
-    }
-    pv_chatlink_expect(c, now);
-    pv_chatlink_conn_rearm(link, c);
-}
 
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatop_result *inbox, pv_ns now)
 {
@@ -461,19 +394,24 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatop_result *i
         if (m->seq == 0 || m->in_room ||
             pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) < 0)
             continue; /* nobody waits for receipts of plain text, nor in rooms */
-        pv_chatlink_owe(peer);
+        peer->owes = true;
         pv_chatlink_pump(link, peer, now);
     }
 }
 
+/* Called by the owner while it is told of the message, so the receipt leaves a little later. */
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_SEEN);
-    if (job == NULL)
-        return;
-    memcpy(job->peer, pk, sizeof(job->peer));
-    memcpy(job->id, id, sizeof(job->id));
-    if (pv_chatlink_job_emit(link, job, now, NULL) < 0)
-        pv_log(link->cfg.log, PV_LOG_DEBUG,
-               "what=\"message stays unread\" why=\"too many store jobs\"");
+    const struct pv_chatop op = {.kind = PV_CHATOP_SEEN, .peer = pk, .id = id};
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
+    struct pv_chatop_result done;
+    int r = pv_chat_store_run(link->cfg.store, &op, &done);
+    if (r != PV_OK)
+        pv_log(link->cfg.log, PV_LOG_DEBUG, "what=\"message stays unread\" why=\"%s\"",
+               pv_strstatus(r));
+    if (peer != NULL && done.changed) {
+        peer->owes = true;
+        pv_heap_set(&link->peer_timers, &peer->timer, now);
+    }
+    pv_chatop_result_done(&done);
 }

@@ -32,13 +32,6 @@ enum {
 #define RECOPY_FIRST PV_S(3600)
 #define RECOPY_EVERY PV_S(86400)
 
-/* The purpose of a job: its tag. */
-enum job {
-    JOB_AWAY,   /* messages for away.peer without a copy */
-    JOB_RECOPY, /* for whom messages wait, of which copies are stored anew */
-    JOB_NOTED,  /* a copy is there: the message is SENT, which is told */
-};
-
 struct copies {
     struct pv_chat *chat;
     bool enabled;    /* [chat] store = coordinator: own messages may wait there */
@@ -47,12 +40,12 @@ struct copies {
     /* One message on its way there. */
     uint8_t (*waiting)[PV_SIGN_PK_LEN]; /* owned: peers that are away, for whom some may wait */
     size_t n_waiting, cap;
-    bool sending;                  /* copies of peer's messages are made */
-    uint8_t peer[PV_SIGN_PK_LEN];  /* receiver of those */
-    struct pv_chatop_result *list; /* owned: its messages; NULL: asked for, or none */
-    size_t at;                     /* in list: the one under way */
-    pv_ns send_at;                 /* not before */
-    pv_ns recopy_at;               /* what waits is stored there anew */
+    bool sending;                 /* copies of peer's messages are made */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* receiver of those */
+    struct pv_chatop_result list; /* owned: its messages */
+    size_t at;                    /* in list: the one under way */
+    pv_ns send_at;                /* not before */
+    pv_ns recopy_at;              /* what waits is stored there anew */
     /* One copy on its way from there. */
     bool collecting;  /* a request or a commit is under way */
     bool again;       /* news came meanwhile */
@@ -65,17 +58,11 @@ static bool is_away(const struct pv_overlay_member *m)
     return m->is_peer && m->presence == PV_OVERLAY_OFFLINE && !m->is_there;
 }
 
-static pv_chatqueue_done_fn on_job;
 static void send_later(struct copies *c, enum pv_ctl_error why, pv_ns now);
 
 static bool is_online(const struct copies *c)
 {
     return pv_chat_own(c->chat)->online;
-}
-
-static bool submit(struct copies *c, struct pv_chatop *job, enum job what)
-{
-    return pv_chatqueue_submit(&c->chat->jobs, job, on_job, c, what);
 }
 
 /* --- seals ----------------------------------------------------------------------------------- */
@@ -106,34 +93,22 @@ static int build_parcel(const struct pv_chat *n, const struct pv_chat_record *m,
     return pv_parcel_build(&route, &signer, &parcel, ret_content, ret_len);
 }
 
-/* Gives chatlink the copy, which may wait there until its author is known, or may chat. */
-static int take_copy(struct copies *c, const struct pv_overlay_copy *copy, pv_ns now)
+/* Opens the copy. PV_ERR_AGAIN: it stays where it is; PV_ERR_LIMIT: likewise, for a rule;
+ * PV_ERR_NOMEM; all else: it is forged. */
+static int open_copy(const struct copies *c, const struct pv_overlay_copy *copy,
+                     struct pv_overlay_member *ret_from, struct pv_parcel *ret_parcel)
 {
-    struct pv_chat *n = c->chat;
+    const struct pv_chat *n = c->chat;
     struct pv_signal_route route = route_of(n, copy->from, NULL);
-    struct pv_overlay_member m;
-    struct pv_parcel parcel;
-    /* An author who is not in the member list yet may come with the next one: the copy stays where
-     * it is. */
-    if (!pv_chat_known(n, copy->from, &m))
+    /* An author who is not in the member list yet may come with the next one. */
+    if (!pv_chat_known(n, copy->from, ret_from))
         return PV_ERR_AGAIN;
-    if (m.kind == PV_OVERLAY_REMOVED)
+    if (ret_from->is_self || ret_from->kind == PV_OVERLAY_REMOVED)
         return PV_ERR_REFUSED;
     if (!pv_chat_may(n, copy->from))
-        return PV_ERR_LIMIT; /* it stays there: a rule may go */
-    int r = copy->status;
-    if (r == PV_OK)
-        r = pv_parcel_parse(&route, copy->content, &parcel);
-    if (r != PV_OK)
-        return r;
-    const struct pv_chatlink_copy in = {.pk = copy->from,
-                                        .name = m.name,
-                                        .id = parcel.id,
-                                        .seq = parcel.seq,
-                                        .time_ms = parcel.time_ms,
-                                        .text = parcel.text,
-                                        .number = copy->number};
-    return pv_chatlink_take_copy(n->link, &in, now);
+        return PV_ERR_LIMIT; /* a rule may go */
+    return copy->status != PV_OK ? copy->status
+                                 : pv_parcel_parse(&route, copy->content, ret_parcel);
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
@@ -162,7 +137,7 @@ static void note_away(struct copies *c, const struct pv_overlay_member *p)
 static void stop_sending(struct copies *c)
 {
     c->sending = false;
-    c->list = pv_chatop_result_free(c->list);
+    pv_chatop_result_done(&c->list);
     c->at = 0;
 }
 
@@ -193,29 +168,16 @@ static void fail_one(struct copies *c, int status, pv_ns now)
     send_later(c, PV_CTL_E_NONE, now);
 }
 
-static bool ask_for_list(struct copies *c)
-{
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_UNCOPIED);
-    if (job == NULL)
-        return false;
-    memcpy(job->peer, c->peer, sizeof(job->peer));
-    job->limit = AT_ONCE;
-    return submit(c, job, JOB_AWAY);
-}
-
 static void go_on(struct copies *c, pv_ns now);
 
 /* Has the message under way sealed and kept; on_kept() follows. */
 static void send_one(struct copies *c, pv_ns now)
 {
-    const struct pv_chat_record *m = &c->list->msgs[c->at];
+    const struct pv_chat_record *m = &c->list.msgs[c->at];
     const struct pv_overlay *o = c->chat->overlay;
     size_t len = 0;
     uint8_t *content = malloc(PV_PARCEL_CONTENT_MAX);
-    /* A list that was asked for another peer may come late: its texts are not for this one. */
-    int r = memcmp(m->peer, c->peer, sizeof(m->peer)) != 0 ? PV_ERR_STATE
-            : content == NULL                              ? PV_ERR_NOMEM
-                                                           : PV_OK;
+    int r = content == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK)
         r = build_parcel(c->chat, m, content, &len);
     if (r == PV_OK)
@@ -236,69 +198,67 @@ static void go_on(struct copies *c, pv_ns now)
         stop_sending(c); /* it is back: what waits goes there directly */
         return;
     }
-    if (c->at < c->list->n_msgs) {
+    if (c->at < c->list.n_msgs) {
         send_one(c, now);
         return;
     }
     /* The flag is read first: stop_sending() frees the list. */
-    bool more = c->list->more;
+    bool more = c->list.more;
     stop_sending(c);
     if (more)
         note_away(c, &p);
 }
 
-static void take_list(struct copies *c, struct pv_chatqueue_result *result, pv_ns now)
+/* Begins with the messages for c->peer of which there is no copy. */
+static void begin_sending(struct copies *c, pv_ns now)
 {
-    if (!c->sending || c->list != NULL)
-        return; /* the connection ended meanwhile */
-    struct pv_chatop_result *list = pv_chatop_result_of(result);
-    if (result->status != PV_OK || list == NULL || !is_online(c)) {
-        send_later(c, PV_CTL_E_NONE, now);
-        return;
-    }
-    c->list = list;
-    result->answer = NULL;
+    const struct pv_chatop op = {.kind = PV_CHATOP_UNCOPIED, .peer = c->peer, .limit = AT_ONCE};
+    c->sending = true;
     c->at = 0;
-    go_on(c, now);
+    if (pv_chat_do(c->chat, &op, &c->list) == PV_OK)
+        go_on(c, now);
+    else
+        send_later(c, PV_CTL_E_NONE, now);
 }
 
-static void take_recopy(struct copies *c, const struct pv_chatop_result *counts)
+static void copy_anew(struct copies *c)
 {
-    for (size_t i = 0; counts != NULL && i < counts->n_backlog; i++) {
-        const struct pv_chat_backlog *b = &counts->backlog[i];
+    const struct pv_chatop op = {.kind = PV_CHATOP_RECOPY};
+    struct pv_chatop_result counts;
+    (void)pv_chat_do(c->chat, &op, &counts);
+    for (size_t i = 0; i < counts.n_backlog; i++) {
+        const struct pv_chat_backlog *b = &counts.backlog[i];
         struct pv_overlay_member p;
         if (b->queued > 0 && pv_chat_peer(c->chat, b->peer, &p))
             note_away(c, &p);
     }
+    pv_chatop_result_done(&counts);
 }
 
-static void note_stored(struct copies *c, const struct pv_chat_record *m)
+/* A copy is there: the message is SENT. After a failure it is stored once more: the same key, no
+ * harm. */
+static void note_stored(struct copies *c, const struct pv_chat_record *m, pv_ns now)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_COPIED);
-    if (job != NULL)
-        job->ids = calloc(1, sizeof(*job->ids));
-    if (job == NULL || job->ids == NULL) { /* it is stored once more: the same key, no harm */
-        pv_chatop_free(job);
-        return;
-    }
-    memcpy(job->peer, m->peer, sizeof(job->peer));
-    memcpy(job->ids[0], m->id, sizeof(job->ids[0]));
-    job->n_ids = 1;
-    (void)submit(c, job, JOB_NOTED);
+    const struct pv_chatop op = {
+        .kind = PV_CHATOP_COPIED, .peer = m->peer, .ids = &m->id, .n_ids = 1};
+    struct pv_chatop_result changed;
+    if (pv_chat_do(c->chat, &op, &changed) == PV_OK)
+        pv_tell_states(c->chat, &changed, now);
+    pv_chatop_result_done(&changed);
 }
 
 static void on_kept(void *part, int status, enum pv_ctl_error error, pv_ns now)
 {
     struct copies *c = part;
     /* An answer may come after its task ended: it must not count for another message. */
-    if (!c->sending || c->list == NULL || c->at >= c->list->n_msgs)
+    if (!c->sending || c->at >= c->list.n_msgs)
         return;
     if (status != PV_OK) {
         fail_one(c, status, now);
         return;
     }
     if (error == PV_CTL_E_NONE) {
-        note_stored(c, &c->list->msgs[c->at++]);
+        note_stored(c, &c->list.msgs[c->at++], now);
         go_on(c, now);
         return;
     }
@@ -349,6 +309,36 @@ static void leave_there(struct copies *c, uint64_t number, pv_ns now)
     collect(c, number, 0, now);
 }
 
+/* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same copy
+ * again. */
+static void store_copy(struct copies *c, const struct pv_overlay_copy *in,
+                       const struct pv_overlay_member *from, const struct pv_parcel *parcel,
+                       pv_ns now)
+{
+    const struct pv_chatlink_copy copy = {.pk = in->from,
+                                          .name = from->name,
+                                          .id = parcel->id,
+                                          .seq = parcel->seq,
+                                          .time_ms = parcel->time_ms,
+                                          .text = parcel->text};
+    int r = pv_chatlink_take_copy(c->chat->link, &copy, now);
+    if (r == PV_OK && pv_chat_settle(c->chat))
+        collect(c, in->number, in->number, now);
+    else if (r == PV_ERR_LIMIT)
+        leave_there(c, in->number, now);
+}
+
+/* A forged copy is deleted there, that of an author who may become known is passed over. */
+static void pass_over(struct copies *c, uint64_t number, int why, pv_ns now)
+{
+    char more[PV_CHAT_MORE];
+    c->forged += why != PV_ERR_AGAIN;
+    if (pv_chat_may_log(c->chat, PV_CHAT_FROM_COPIES, pv_strstatus(why), now, more))
+        pv_log(c->chat->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
+               pv_strstatus(why), more);
+    collect(c, number, why == PV_ERR_AGAIN ? 0 : number, now);
+}
+
 static void on_collected(void *part, const struct pv_overlay_copy *in, pv_ns now)
 {
     struct copies *c = part;
@@ -374,32 +364,15 @@ static void on_collected(void *part, const struct pv_overlay_copy *in, pv_ns now
             collect(c, 0, 0, now);
         return;
     }
-    int r = take_copy(c, in, now);
-    if (r == PV_OK || r == PV_ERR_NOMEM)
-        return; /* goes on when it is on disk, or later */
-    if (r == PV_ERR_LIMIT) {
-        leave_there(c, in->number, now); /* its author sends more than is taken at a time */
-        return;
-    }
-    c->forged += r != PV_ERR_AGAIN;
-    /* A forged copy is deleted there, that of an author who may become known is passed over. */
-    char more[PV_CHAT_MORE];
-    if (pv_chat_may_log(c->chat, PV_CHAT_FROM_COPIES, pv_strstatus(r), now, more))
-        pv_log(c->chat->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
-               pv_strstatus(r), more);
-    collect(c, in->number, r == PV_ERR_AGAIN ? 0 : in->number, now);
-}
-
-static void take_committed(struct copies *c, uint64_t number, int status, pv_ns now)
-{
-    /* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same
-     * copy again. */
-    if (!c->collecting || !is_online(c))
-        return;
-    if (status == PV_OK)
-        collect(c, number, number, now);
-    else if (status == PV_ERR_REFUSED)
-        leave_there(c, number, now);
+    struct pv_overlay_member from;
+    struct pv_parcel parcel;
+    int r = open_copy(c, in, &from, &parcel);
+    if (r == PV_OK)
+        store_copy(c, in, &from, &parcel, now);
+    else if (r == PV_ERR_LIMIT)
+        leave_there(c, in->number, now);
+    else if (r != PV_ERR_NOMEM) /* which passes: collect_at asks for the same copy again */
+        pass_over(c, in->number, r, now);
 }
 
 /* --- the connection -------------------------------------------------------------------------- */
@@ -433,7 +406,7 @@ static void go_on_there(struct copies *c, pv_ns now)
     }
     if (c->enabled && now >= c->recopy_at) {
         c->recopy_at = now + RECOPY_EVERY;
-        (void)submit(c, pv_chatop_new(PV_CHATOP_RECOPY), JOB_RECOPY);
+        copy_anew(c);
     }
     while (!c->sending && c->n_waiting > 0 && now >= c->send_at) {
         memcpy(c->peer, c->waiting[0], sizeof(c->peer));
@@ -441,7 +414,8 @@ static void go_on_there(struct copies *c, pv_ns now)
         struct pv_overlay_member p;
         /* The peer may be back or gone since it was put on the list: then the next one is tried at
          * once. */
-        c->sending = pv_chat_peer(c->chat, c->peer, &p) && is_away(&p) && ask_for_list(c);
+        if (pv_chat_peer(c->chat, c->peer, &p) && is_away(&p))
+            begin_sending(c, now);
     }
 }
 
@@ -496,25 +470,6 @@ static void on_member(void *part, const struct pv_overlay_member *m, unsigned ne
     if ((news & (PV_OVERLAY_NEWS_PATH | PV_OVERLAY_NEWS_PRESENCE | PV_OVERLAY_NEWS_MEMBER |
                  PV_OVERLAY_NEWS_AWAY)) != 0)
         note_away(c, m);
-}
-
-static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
-{
-    struct copies *c = wait->self;
-    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
-    if (wait->tag == JOB_AWAY)
-        take_list(c, result, now);
-    else if (wait->tag == JOB_RECOPY)
-        take_recopy(c, chat);
-    else if (result->status == PV_OK && chat != NULL)
-        pv_tell_states(c->chat, chat, now);
-}
-
-void pv_copies_committed(struct pv_chat *n, uint64_t number, int status, pv_ns now)
-{
-    struct copies *c = pv_chat_part(n, &pv_chatpart_copies);
-    if (c != NULL)
-        take_committed(c, number, status, now);
 }
 
 void pv_copies_queued(struct pv_chat *n, const uint8_t *pk)

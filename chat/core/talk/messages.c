@@ -5,10 +5,12 @@
  */
 #include "chat/core/talk/messages.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "chat/core/talk/chatlink.h"
+#include "chat/core/talk/copies.h"
 #include "chat/core/talk/retention.h"
 #include "chat/core/talk/rooms_part.h"
 #include "chat/core/talk/tell.h"
@@ -17,19 +19,31 @@
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
-/* The part has no state but the node: a job's tag is the handle of the request that waits for it,
- * and in its lowest bits what that wants. */
-enum asked {
-    ASKED_LIST,
-    ASKED_INBOX, /* what it lists is read by that */
-    ASKED_READ,
-};
-static uint64_t tag_of(uint64_t handle, enum asked what)
-{
-    return handle << 2 | (uint64_t)what;
-}
+/* The part has no state but the chat. */
 
 /* --- send ------------------------------------------------------------------------------------ */
+
+static void answer_failed(struct pv_chat *n, int status, uint64_t handle)
+{
+    if (pv_tell_off(n, "send", handle))
+        return;
+    if (status == PV_ERR_EXISTS)
+        pv_tell_taken(n, handle);
+    else if (status == PV_ERR_LIMIT)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "send: too many messages wait for this peer (%s): wait until it is back",
+                        pv_strstatus(status));
+    else if (status == PV_ERR_MALFORMED || status == PV_ERR_REFUSED || status == PV_ERR_NOMEM)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "send: %s: %s", pv_strstatus(status),
+                        status == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8"
+                                                   : "try again");
+    else
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "send: the message could not be stored: %s: %s", pv_strstatus(status),
+                        status == -ENOSPC || status == -EDQUOT
+                            ? "free some space"
+                            : "is the disk in order? p2pvpnd's log says more");
+}
 
 static void send_to(struct pv_chat *n, const struct pv_overlay_member *m,
                     const struct pv_ctlapi_request *req, const uint8_t *id, uint64_t handle,
@@ -40,14 +54,15 @@ static void send_to(struct pv_chat *n, const struct pv_overlay_member *m,
                                             .text = req->text,
                                             .id = id,
                                             .wall_ms = pv_chat_wall_ms(n, now)};
-    int r = pv_chatlink_send(n->link, handle, &msg, now);
+    struct pv_chat_record stored;
+    int r = pv_chatlink_send(n->link, &msg, now, &stored);
     if (r != PV_OK) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "send: %s: %s", pv_strstatus(r),
-                        r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8"
-                                              : "try again");
+        answer_failed(n, r, handle);
         return;
     }
-    /* A path is sought while the message is on its way to the disk. */
+    pv_copies_queued(n, m->key);
+    pv_tell_sent(n, handle, &stored, pv_chat_own(n)->up && pv_chat_is_there(n, m->key), NULL, now);
+    pv_chat_record_done(&stored);
     pv_chat_want(n, m->key, "a message waits", now);
 }
 
@@ -103,36 +118,6 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req,
 
 /* --- inbox, history -------------------------------------------------------------------------- */
 
-/* Makes the job that asks the store for messages: of this conversation, or of all (NULL). */
-static struct pv_chatop *make_job(const struct pv_ctlapi_request *req,
-                                  const struct pv_conversation *of)
-{
-    bool inbox = req->cmd != PV_CTLAPI_HISTORY;
-    struct pv_chatop *job = pv_chatop_new(inbox ? PV_CHATOP_INBOX : PV_CHATOP_HISTORY);
-    if (job == NULL)
-        return NULL;
-    if (of != NULL)
-        memcpy(job->peer, of->key, sizeof(job->peer));
-    if (of != NULL && of->sought)
-        memcpy(job->word, of->name, sizeof(job->word));
-    if (inbox) {
-        job->mark_read = !req->u.list.peek;
-        job->of_peer = of != NULL;
-        job->after = pv_chat_id_parse(req->u.list.after, job->id) == PV_OK;
-        job->through =
-            req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->u.list.through, job->id) == PV_OK;
-        job->upto = req->u.list.upto;
-    } else {
-        job->all_peers = of == NULL;
-        job->upto = req->u.list.upto;
-        job->limit = req->u.list.limit;
-        job->before = pv_chat_id_parse(req->u.list.before, job->id) == PV_OK;
-    }
-    return job;
-}
-
-static pv_chatqueue_done_fn on_job;
-
 /* A client that began before a member was renamed has the former name, and a person may know no
  * other. Commands that change more than that something is read want the present one. */
 static const char *present_name(const struct pv_chat *n, const char *name,
@@ -143,30 +128,6 @@ static const char *present_name(const struct pv_chat *n, const char *name,
                    pv_overlay_by_word(n->overlay, PV_OVERLAY_BY_RENAMED, name, m)
                ? m->name
                : name;
-}
-
-static void cmd_list(void *part, struct pv_ctlapi_request *req,
-                     const struct pv_overlay_member *none, uint64_t handle, pv_ns now)
-{
-    struct pv_chat *n = part;
-    uint8_t id[PV_CHAT_ID_LEN];
-    struct pv_conversation of;
-    struct pv_overlay_member m;
-    const enum asked what = req->cmd == PV_CTLAPI_READ                         ? ASKED_READ
-                            : req->cmd == PV_CTLAPI_INBOX && !req->u.list.peek ? ASKED_INBOX
-                                                                               : ASKED_LIST;
-    /* Without this everything would be read. */
-    if (what == ASKED_READ && pv_chat_id_parse(req->u.list.through, id) != PV_OK) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");
-        return;
-    }
-    const bool all = req->peer[0] == '\0';
-    if (!all && !pv_retention_conversation(n, present_name(n, req->peer, &m),
-                                           pv_ctlapi_cmd_name(req->cmd), handle, now, &of))
-        return;
-    if (!pv_chatqueue_submit(&n->jobs, make_job(req, all ? NULL : &of), on_job, n,
-                             tag_of(handle, what)))
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
 /* Says so when the name of the conversation's other side was another machine's before, also where
@@ -195,33 +156,70 @@ static json_t *shown_list(const struct pv_chat *n, const struct pv_chatop_result
     return out;
 }
 
-/* INBOX and READ make messages read, which their senders are told; a list makes none. */
-static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
+/* The store's answer to `inbox`, `read` and `history`. The first two make messages read, which
+ * their senders are told. */
+static void answer_list(struct pv_chat *n, const struct pv_ctlapi_request *req,
+                        const struct pv_chatop_result *list, uint64_t handle, pv_ns now)
 {
-    struct pv_chat *n = wait->self;
-    uint64_t handle = wait->tag >> 2;
-    struct pv_chatop_result *chat = pv_chatop_result_of(result);
-    if (result->status != PV_OK || chat == NULL) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
-        return;
-    }
-    if (chat->word[0] != '\0') {
-        const char *what = wait->tag == tag_of(handle, ASKED_READ)    ? "read"
-                           : wait->tag == tag_of(handle, ASKED_INBOX) ? "inbox"
-                                                                      : "history";
-        pv_retention_has_none(n, chat->word, what, handle, now);
-        return;
-    }
-    if (wait->tag == tag_of(handle, ASKED_READ))
-        pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_pack("{s:I, s:b}", "read", (json_int_t)chat->n_msgs, "more",
-                                        (int)chat->more));
+    if (req->cmd == PV_CTLAPI_READ)
+        pv_chat_answer(n, handle,
+                       pv_ctlapi_pack("{s:I, s:b}", "read", (json_int_t)list->n_msgs, "more",
+                                      (int)list->more));
     else
-        pv_ctlsrv_answer(n->ctl, handle, shown_list(n, chat));
-    if (wait->tag == tag_of(handle, ASKED_LIST))
+        pv_chat_answer(n, handle, shown_list(n, list));
+    if (req->cmd == PV_CTLAPI_HISTORY || (req->cmd == PV_CTLAPI_INBOX && req->u.list.peek))
         return;
-    pv_chatlink_read(n->link, chat, now);
-    pv_tell_read(n, chat->msgs, chat->n_msgs, now);
+    pv_chatlink_read(n->link, list, now);
+    pv_tell_read(n, list->msgs, list->n_msgs, now);
+}
+
+/* Asks the store for messages: of this conversation, or of all (NULL). */
+static void ask(struct pv_chat *n, const struct pv_ctlapi_request *req,
+                const struct pv_conversation *of, uint64_t handle, pv_ns now)
+{
+    const bool inbox = req->cmd != PV_CTLAPI_HISTORY;
+    uint8_t id[PV_CHAT_ID_LEN];
+    struct pv_chatop_result list;
+    struct pv_chatop op = {.kind = inbox ? PV_CHATOP_INBOX : PV_CHATOP_HISTORY,
+                           .peer = of == NULL ? NULL : of->key,
+                           .word = of != NULL && of->sought ? of->name : NULL,
+                           .id = id,
+                           .upto = req->u.list.upto};
+    if (inbox) {
+        op.mark_read = !req->u.list.peek;
+        op.after = pv_chat_id_parse(req->u.list.after, id) == PV_OK;
+        op.through =
+            req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->u.list.through, id) == PV_OK;
+    } else {
+        op.all_peers = of == NULL;
+        op.limit = req->u.list.limit;
+        op.before = pv_chat_id_parse(req->u.list.before, id) == PV_OK;
+    }
+    if (pv_chat_do(n, &op, &list) != PV_OK)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, n->store.error);
+    else if (list.has_none)
+        pv_retention_has_none(n, of->name, pv_ctlapi_cmd_name(req->cmd), handle, now);
+    else
+        answer_list(n, req, &list, handle, now);
+    pv_chatop_result_done(&list);
+}
+
+static void cmd_list(void *part, struct pv_ctlapi_request *req,
+                     const struct pv_overlay_member *none, uint64_t handle, pv_ns now)
+{
+    struct pv_chat *n = part;
+    uint8_t id[PV_CHAT_ID_LEN];
+    struct pv_conversation of;
+    struct pv_overlay_member m;
+    /* Without this everything would be read. */
+    if (req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->u.list.through, id) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");
+        return;
+    }
+    const bool all = req->peer[0] == '\0';
+    if (all || pv_retention_conversation(n, present_name(n, req->peer, &m),
+                                         pv_ctlapi_cmd_name(req->cmd), handle, now, &of))
+        ask(n, req, all ? NULL : &of, handle, now);
 }
 
 static const struct pv_chat_command commands[] = {

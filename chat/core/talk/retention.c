@@ -16,13 +16,7 @@ enum {
     RETRY_S = 60,   /* ours: after a look that failed */
 };
 
-/* The tags of jobs for this part itself: the one that lists who is muted, and those that mute and
- * unmute somebody beside whom the user named. */
-#define TAG_MUTED  UINT64_MAX
-#define TAG_BESIDE (UINT64_MAX - 1)
-
-/* A request under way: a job's tag is its handle, and 0 the purge, which nobody waits for. Handles
- * are none of these. */
+/* `history clear` under way: one page of deletions a turn, others get theirs in between. */
 struct clearing {
     struct clearing *next;
     uint64_t handle;
@@ -61,22 +55,20 @@ static void free_retention(void *part)
     free(r->muted);
 }
 
-static pv_chatqueue_done_fn on_job;
-
-static bool submit(struct retention *r, struct pv_chatop *job, uint64_t tag)
-{
-    return pv_chatqueue_submit(&r->chat->jobs, job, on_job, r, tag);
-}
-
 /* --- the purge ----------------------------------------------------------------------------- */
 
+/* One page; the next one in another turn of the loop. */
 static void purge(struct retention *r, pv_ns now)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_PURGE);
-    if (job != NULL)
-        job->keep_s = r->keep_s;
-    r->purge_at = now + PV_S(PURGE_S);
-    (void)submit(r, job, 0); /* without memory: in an hour */
+    const struct pv_chatop op = {.kind = PV_CHATOP_PURGE, .keep_s = r->keep_s};
+    struct pv_chatop_result gone;
+    int status = pv_chat_do(r->chat, &op, &gone);
+    const bool again = status == PV_OK && gone.more && gone.n_deleted > 0;
+    /* After a failure the store may work before the hour is over. */
+    r->purge_at = again ? now : now + PV_S(status == PV_OK ? PURGE_S : RETRY_S);
+    if (status == PV_OK && !again)
+        pv_rooms_sweep(r->chat->rooms, r->keep_s, now);
+    pv_chatop_result_done(&gone);
 }
 
 /* --- history clear ------------------------------------------------------------------------- */
@@ -87,21 +79,6 @@ static bool is_over(const struct pv_chat *n, const struct clearing *c)
     return !c->all && !c->of.sought &&
            (c->of.name[0] == '#' ? pv_rooms_part_is_over(n, c->of.key)
                                  : !pv_chat_has_network(n) || pv_tell_is_gone(n, c->of.key));
-}
-
-static bool submit_clear(struct retention *r, const struct clearing *c)
-{
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_CLEAR);
-    if (job != NULL) {
-        job->all_peers = c->all;
-        job->gone = is_over(r->chat, c);
-        if (c->of.sought)
-            memcpy(job->word, c->of.name, sizeof(job->word));
-        _Static_assert((int)PV_OVERLAY_NETWORK_LEN == (int)PV_ROOM_NETWORK_LEN, "one id");
-        memcpy(job->network, pv_chat_own(r->chat)->network, sizeof(job->network));
-        memcpy(job->peer, c->of.key, sizeof(job->peer));
-    }
-    return submit(r, job, c->handle);
 }
 
 /* No name of a peer or room is longer. */
@@ -158,6 +135,55 @@ bool pv_retention_conversation(struct pv_chat *n, const char *name, const char *
     return true;
 }
 
+/* Deletes one page. True: there is more to delete. */
+static bool delete_page(struct retention *r, struct clearing *c, struct pv_chatop_result *ret,
+                        int *ret_status)
+{
+    _Static_assert((int)PV_OVERLAY_NETWORK_LEN == (int)PV_ROOM_NETWORK_LEN, "one id");
+    const struct pv_chatop op = {.kind = PV_CHATOP_CLEAR,
+                                 .peer = c->of.key,
+                                 .word = c->of.sought ? c->of.name : NULL,
+                                 .all_peers = c->all,
+                                 .gone = is_over(r->chat, c),
+                                 .network = pv_chat_own(r->chat)->network};
+    const bool sought = c->of.sought;
+    *ret_status = pv_chat_do(r->chat, &op, ret);
+    if (*ret_status != PV_OK || ret->has_none)
+        return false;
+    c->deleted += ret->n_deleted;
+    if (!sought)
+        return ret->more;
+    /* The store has found the conversation: what waits in it stays, or goes now. */
+    memcpy(c->of.key, ret->peer, sizeof(c->of.key));
+    c->of.sought = false;
+    return ret->more || is_over(r->chat, c);
+}
+
+/* The next page of the request that came last: asks for another turn, or answers. A client that has
+ * gone meanwhile wanted all of it deleted all the same. */
+static void clear_page(struct retention *r, pv_ns now)
+{
+    struct pv_chat *n = r->chat;
+    struct clearing *c = r->clearings;
+    struct pv_chatop_result page;
+    int status;
+    if (!delete_page(r, c, &page, &status)) {
+        if (status != PV_OK)
+            pv_ctlsrv_fail(n->ctl, c->handle, PV_CTLAPI_FAILED, n->store.error);
+        else if (page.has_none)
+            pv_retention_has_none(n, c->of.name, "history clear", c->handle, now);
+        else
+            pv_chat_answer(n, c->handle,
+                           pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));
+        /* Texts of rooms are only hidden until it is known who lacks them. */
+        if (status == PV_OK && !page.has_none)
+            pv_rooms_sweep(n->rooms, r->keep_s, now);
+        r->clearings = c->next;
+        free(c);
+    }
+    pv_chatop_result_done(&page);
+}
+
 static void cmd_clear(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
                       uint64_t handle, pv_ns now)
 {
@@ -174,54 +200,9 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, const struct pv
         free(c);
         return;
     }
-    if (!submit_clear(r, c)) {
-        free(c);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
-        return;
-    }
     c->next = r->clearings;
     r->clearings = c;
-}
-
-/* The store has found the conversation: what waits in it stays, or goes now. */
-static bool take_found(struct retention *r, struct clearing *c,
-                       const struct pv_chatop_result *found)
-{
-    memcpy(c->of.key, found->peer, sizeof(c->of.key));
-    c->of.sought = false;
-    return is_over(r->chat, c);
-}
-
-/* One page is gone: asks for the next one, or answers. A client that has gone meanwhile wanted all
- * of it deleted all the same. */
-static void cleared(struct retention *r, uint64_t handle, const struct pv_chatqueue_result *result,
-                    pv_ns now)
-{
-    struct pv_chat *n = r->chat;
-    struct clearing **at = &r->clearings;
-    while (*at != NULL && (*at)->handle != handle)
-        at = &(*at)->next;
-    struct clearing *c = *at;
-    if (c == NULL)
-        return;
-    const struct pv_chatop_result *chat = pv_chatop_result_of(result);
-    bool ok = result->status == PV_OK && chat != NULL;
-    if (ok && chat->word[0] != '\0' && c->deleted == 0) {
-        pv_retention_has_none(n, c->of.name, "history clear", handle, now);
-    } else if (ok) {
-        c->deleted += chat->n_deleted;
-        const bool again = c->of.sought && take_found(r, c, chat);
-        if ((again || chat->more) && submit_clear(r, c))
-            return;
-        pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));
-        /* Texts of rooms are only hidden until it is known who lacks them. */
-        pv_rooms_sweep(n->rooms, r->keep_s, now);
-    } else {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
-    }
-    *at = c->next;
-    free(c);
+    clear_page(r, now);
 }
 
 /* --- who is muted ---------------------------------------------------------------------------- */
@@ -251,64 +232,56 @@ static bool came_after(const struct pv_overlay_member *m, const struct pv_overla
            m->joined >= before->gone;
 }
 
-/* Mutes or unmutes a member beside whom the user named. */
-static void mute_beside(struct retention *r, const struct pv_overlay_member *m, bool mute)
+/* Mutes or unmutes a conversation. */
+static int set_mute(struct retention *r, const uint8_t *key, const char *name, bool mute,
+                    bool *ret_changed)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MUTE);
-    if (job != NULL) {
-        job->mute = mute;
-        memcpy(job->peer, m->key, sizeof(job->peer));
-        snprintf(job->peer_name, sizeof(job->peer_name), "%s", m->name);
-    }
-    (void)submit(r, job, TAG_BESIDE); /* without memory: when the list is read next */
+    const struct pv_chatop op = {
+        .kind = PV_CHATOP_MUTE, .peer = key, .peer_name = name, .mute = mute};
+    struct pv_chatop_result done;
+    int status = pv_chat_do(r->chat, &op, &done);
+    *ret_changed = done.changed;
+    pv_chatop_result_done(&done);
+    return status;
 }
 
 /* Muting somebody would be of no use if it could leave and come back by the token it has. */
-static void inherit_mute(struct retention *r, const uint8_t *key)
+static bool inherit_mute(struct retention *r, const uint8_t *key)
 {
     struct pv_overlay_member m, muted;
     if (r->n_muted == 0 || pv_retention_is_muted(r->chat, key) || !find_story(r->chat, key, &m) ||
         !pv_overlay_is_in(&m))
-        return;
+        return false;
     for (size_t i = 0; i < r->n_muted; i++) {
         if (!find_story(r->chat, r->muted[i], &muted) || !came_after(&m, &muted))
             continue;
         pv_log(r->chat->log, PV_LOG_INFO, "peer=%s what=\"muted: came by the token of %s\"", m.name,
                PV_CHAT_WHO_STR(r->chat, r->muted[i]));
-        mute_beside(r, &m, true);
-        return;
+        bool changed;
+        return set_mute(r, m.key, m.name, true, &changed) == PV_OK && changed;
     }
+    return false;
 }
 
 /* A member that is unmuted stays so: those whose place it took are not looked at any more. */
 static void unmute_former(struct retention *r, const uint8_t *pk)
 {
     struct pv_overlay_member m, muted;
+    bool changed;
     const bool is_member = find_story(r->chat, pk, &m) && pv_overlay_is_in(&m);
     for (size_t i = 0; is_member && i < r->n_muted; i++) {
         if (find_story(r->chat, r->muted[i], &muted) && came_after(&m, &muted))
-            mute_beside(r, &muted, false);
+            (void)set_mute(r, muted.key, muted.name, false, &changed);
     }
 }
 
-static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
-{
-    if ((news & PV_OVERLAY_NEWS_MEMBER) != 0)
-        inherit_mute(part, m->key);
-}
-
-static void ask_for_muted(struct retention *r)
-{
-    r->knows_muted = submit(r, pv_chatop_new(PV_CHATOP_MUTED), TAG_MUTED);
-}
-
 /* The store's word stands until somebody is muted or unmuted. A list that could not be read is
- * asked for again with the next purge; until then the one before tells more than none. */
+ * read again with the next purge; until then the one before tells more than none. */
 static void keep_muted(struct retention *r, const struct pv_chatop_result *list)
 {
-    size_t n = list != NULL ? list->n_backlog : 0;
+    const size_t n = list->n_backlog;
     uint8_t(*muted)[PV_SIGN_PK_LEN] = n > 0 ? calloc(n, sizeof(*muted)) : NULL;
-    r->knows_muted = list != NULL && (n == 0 || muted != NULL);
+    r->knows_muted = n == 0 || muted != NULL;
     if (!r->knows_muted)
         return;
     for (size_t i = 0; i < n; i++)
@@ -316,27 +289,49 @@ static void keep_muted(struct retention *r, const struct pv_chatop_result *list)
     free(r->muted);
     r->muted = muted;
     r->n_muted = n;
-    /* Members may have come while nobody looked. */
-    struct pv_overlay_member m;
+}
+
+/* Members may have come while nobody looked: those that inherit a mute lengthen the list. */
+static void read_muted(struct retention *r)
+{
+    const struct pv_chatop op = {.kind = PV_CHATOP_MUTED};
     const struct pv_overlay *o = r->chat->overlay;
-    for (bool is = n > 0 && o->next(o->node, NULL, &m); is; is = o->next(o->node, m.key, &m))
-        inherit_mute(r, m.key);
+    struct pv_chatop_result list;
+    struct pv_overlay_member m;
+    bool longer;
+    do {
+        longer = r->knows_muted = false;
+        if (pv_chat_do(r->chat, &op, &list) == PV_OK)
+            keep_muted(r, &list);
+        const bool any = r->knows_muted && list.n_backlog > 0;
+        pv_chatop_result_done(&list);
+        for (bool is = any && o->next(o->node, NULL, &m); is; is = o->next(o->node, m.key, &m))
+            longer = inherit_mute(r, m.key) || longer;
+    } while (longer);
+}
+
+static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
+{
+    if ((news & PV_OVERLAY_NEWS_MEMBER) != 0 && inherit_mute(part, m->key))
+        read_muted(part);
 }
 
 static void handle_timeout(void *part, pv_ns now)
 {
     struct retention *r = part;
+    if (r->clearings != NULL)
+        clear_page(r, now);
     if (now < r->purge_at)
         return;
     purge(r, now);
     if (!r->knows_muted)
-        ask_for_muted(r);
+        read_muted(r);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct retention *r = part;
-    return r->purge_at;
+    return r->clearings != NULL ? 0 : r->purge_at;
 }
 
 /* --- mute ---------------------------------------------------------------------------------- */
@@ -357,26 +352,16 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, const struct pv_
         pv_retention_has_none(n, of.name, what, handle, now);
         return;
     }
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_MUTE);
-    if (job == NULL) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+    const bool mute = req->cmd == PV_CTLAPI_MUTE;
+    bool changed = false;
+    if (!mute)
+        unmute_former(r, of.key);
+    if (set_mute(r, of.key, of.name, mute, &changed) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, n->store.error);
         return;
     }
-    job->mute = req->cmd == PV_CTLAPI_MUTE;
-    memcpy(job->peer, of.key, sizeof(job->peer));
-    memcpy(job->peer_name, of.name, sizeof(job->peer_name));
-    if (!job->mute)
-        unmute_former(r, job->peer);
-    if (!submit(r, job, handle))
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
-}
-
-static void cmd_muted(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
-                      uint64_t handle, pv_ns now)
-{
-    struct retention *r = part;
-    if (!submit(r, pv_chatop_new(PV_CHATOP_MUTED), handle))
-        pv_ctlsrv_fail(r->chat->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+    pv_chat_answer(n, handle, pv_ctlapi_pack("{s:b}", "changed", changed));
+    read_muted(r);
 }
 
 /* A peer may have another name than when it was muted, or be gone. */
@@ -393,37 +378,17 @@ static json_t *muted_list(const struct pv_chat *n, const struct pv_chatop_result
     return out;
 }
 
-static void on_job(struct pv_chatwait *wait, struct pv_chatqueue_result *result, pv_ns now)
+static void cmd_muted(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *m,
+                      uint64_t handle, pv_ns now)
 {
-    struct retention *r = wait->self;
-    struct pv_chat *n = r->chat;
-    const struct pv_chatop_result *res =
-        result->status == PV_OK ? pv_chatop_result_of(result) : NULL;
-    bool is_clearing = false;
-    for (const struct clearing *c = r->clearings; c != NULL; c = c->next)
-        is_clearing = is_clearing || c->handle == wait->tag;
-    if (wait->tag == 0) {
-        /* The next page at once: others get their turn between two jobs. */
-        if (res != NULL && res->more && res->n_deleted > 0)
-            purge(r, now);
-        else if (res != NULL)
-            pv_rooms_sweep(n->rooms, r->keep_s, now);
-        else /* the store may work before the hour is over */
-            r->purge_at = pv_min_ns(r->purge_at, now + PV_S(RETRY_S));
-    } else if (wait->tag == TAG_MUTED) {
-        keep_muted(r, res);
-    } else if (wait->tag == TAG_BESIDE) {
-        ask_for_muted(r);
-    } else if (is_clearing) {
-        cleared(r, wait->tag, result, now);
-    } else if (res == NULL) {
-        pv_ctlsrv_fail(n->ctl, wait->tag, PV_CTLAPI_FAILED, result->error);
-    } else if (res->backlog != NULL) {
-        pv_ctlsrv_answer(n->ctl, wait->tag, muted_list(n, res));
-    } else {
-        pv_ctlsrv_answer(n->ctl, wait->tag, pv_ctlapi_pack("{s:b}", "changed", res->changed));
-        ask_for_muted(r);
-    }
+    struct retention *r = part;
+    const struct pv_chatop op = {.kind = PV_CHATOP_MUTED};
+    struct pv_chatop_result list;
+    if (pv_chat_do(r->chat, &op, &list) == PV_OK)
+        pv_chat_answer(r->chat, handle, muted_list(r->chat, &list));
+    else
+        pv_ctlsrv_fail(r->chat->ctl, handle, PV_CTLAPI_FAILED, r->chat->store.error);
+    pv_chatop_result_done(&list);
 }
 
 static const struct pv_chat_command commands[] = {

@@ -20,8 +20,8 @@ bool pv_retention_is_muted(const struct pv_chat *n, const uint8_t *pk);
 struct pv_conversation {
     uint8_t key[PV_SIGN_PK_LEN];
     char name[PV_NAME_BUF]; /* of a room or a peer */
-    bool sought; /* neither is called so here: key is zeros, and a job with name as its word asks
-                    the store, which may have messages of a network that was left */
+    bool sought; /* neither is called so here: key is zeros, and the store is asked by name as its
+                    word, since it may have messages of a network that was left */
 };
 /* Finds it, also that of a room that was left and of a peer that has gone. what: the command.
  * False: there is none, and nothing is to be sought; the client is told. */

@@ -38,7 +38,7 @@ static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
     struct rooms_part *r = part;
     struct pv_rooms_config rc = {.rng = r->chat->rng,
                                  .signer = pv_chat_signer(r->chat),
-                                 .jobs = &r->chat->jobs,
+                                 .store = &r->chat->store,
                                  .log = r->chat->log,
                                  .known = find_known,
                                  .admits = pv_chat_may,
@@ -54,30 +54,6 @@ static int start(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
     return PV_OK;
 }
 
-static void on_values(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
-{
-    struct rooms_part *r = part;
-    r->has_marks = true;
-    pv_rooms_set_marks(r->rooms, pv_chatpart_value(cfg, VALUE_MARKS));
-}
-
-/* The whole list each time. Without it users are asked once more. */
-static void save_marks(struct rooms_part *r, bool again, pv_ns now)
-{
-    uint8_t list[PV_ROOMS_MARKS_LEN];
-    if (!r->has_marks) /* a shorter list must not take the place of the kept one */
-        return;
-    size_t len = pv_rooms_take_marks(r->rooms, again, list);
-    if (len > 0)
-        pv_chat_put_value(r->chat, VALUE_MARKS, pv_view(list, len), NULL, now);
-}
-
-static void free_rooms(void *part)
-{
-    struct rooms_part *r = part;
-    r->chat->rooms = pv_rooms_free(r->rooms);
-}
-
 /* --- who is there ---------------------------------------------------------------------------- */
 
 static void look_at(struct rooms_part *r, const struct pv_overlay_member *m, pv_ns now)
@@ -91,26 +67,67 @@ static void look_at(struct rooms_part *r, const struct pv_overlay_member *m, pv_
                pv_strstatus(status));
 }
 
+static void look_at_all(struct rooms_part *r, pv_ns now)
+{
+    struct pv_overlay_member m;
+    for (bool is = pv_chat_next_node(r->chat, NULL, &m); is;
+         is = pv_chat_next_node(r->chat, &m, &m))
+        look_at(r, &m, now);
+}
+
+/* Rooms are loaded with their marks, so not before these are there. */
+static void enter_network(struct rooms_part *r, pv_ns now)
+{
+    const struct pv_overlay_own *own = pv_chat_own(r->chat);
+    pv_rooms_set_network(r->rooms, own->standing == PV_OVERLAY_NO_NETWORK ? NULL : own->network,
+                         own->key, now);
+    look_at_all(r, now);
+}
+
+/* --- what is kept ---------------------------------------------------------------------------- */
+
+static void on_values(void *part, const struct pv_chatpart_config *cfg, pv_ns now)
+{
+    struct rooms_part *r = part;
+    r->has_marks = true;
+    pv_rooms_set_marks(r->rooms, pv_chatpart_value(cfg, VALUE_MARKS));
+    enter_network(r, now);
+}
+
+/* The whole list each time. Without it users are asked once more. */
+static void save_marks(struct rooms_part *r, bool again, pv_ns now)
+{
+    uint8_t list[PV_ROOMS_MARKS_LEN];
+    if (!r->has_marks) /* a shorter list must not take the place of the kept one */
+        return;
+    size_t len = pv_rooms_take_marks(r->rooms, again, list);
+    if (len > 0)
+        pv_chat_put_value(r->chat, VALUE_MARKS, pv_view(list, len), now);
+}
+
+static void free_rooms(void *part)
+{
+    struct rooms_part *r = part;
+    r->chat->rooms = pv_rooms_free(r->rooms);
+}
+
+/* --- what changes ---------------------------------------------------------------------------- */
+
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct rooms_part *r = part;
-    struct pv_overlay_member m;
     if ((facts & PV_OVERLAY_RESUMED) != 0)
         pv_rooms_woke(r->rooms, now);
-    if ((facts & PV_OVERLAY_NETWORK) != 0) {
-        const struct pv_overlay_own *own = pv_chat_own(r->chat);
-        pv_rooms_set_network(r->rooms, own->standing == PV_OVERLAY_NO_NETWORK ? NULL : own->network,
-                             own->key, now);
-    }
+    if ((facts & PV_OVERLAY_NETWORK) != 0 && r->has_marks)
+        enter_network(r, now);
+    if ((facts & PV_CHAT_FACT_LOST) != 0)
+        pv_rooms_reload(r->rooms, now);
     if ((facts & PV_CHAT_FACT_STORE) != 0)
         save_marks(r, true, now);
     if ((facts & PV_OVERLAY_RULES) != 0)
         pv_rooms_ask_all(r->rooms, now);
-    if ((facts & (PV_OVERLAY_NETWORK | PV_OVERLAY_OVERLAY)) == 0)
-        return;
-    for (bool is = pv_chat_next_node(r->chat, NULL, &m); is;
-         is = pv_chat_next_node(r->chat, &m, &m))
-        look_at(r, &m, now);
+    if ((facts & PV_OVERLAY_OVERLAY) != 0)
+        look_at_all(r, now);
 }
 
 static void on_member(void *part, const struct pv_overlay_member *m, unsigned news, pv_ns now)
@@ -191,8 +208,6 @@ static const char *remedy(int status)
         return "only members of the network can be invited: `p2pvpnctl peers` lists them";
     case PV_ERR_NOMEM:
         return "try again";
-    case PV_ERR_CLOSED:
-        return "look whether it is done (`p2pvpnctl room list`, `history`), else try again";
     case -ENOSPC:
     case -EDQUOT:
         return "free some space";
@@ -205,12 +220,8 @@ static void answer_failed(struct pv_chat *n, const char *what, int status, uint6
 {
     if (pv_tell_off(n, what, handle))
         return;
-    /* A change of a room on its way to the store is given up when that fails, or the network is
-     * left.
-     */
-    const char *why =
-        status == PV_ERR_CLOSED ? "given up before the store answered" : pv_strstatus(status);
-    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, why, remedy(status));
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, pv_strstatus(status),
+                    remedy(status));
 }
 
 static bool is_invited_to(const struct pv_chat *n, const char *name)
@@ -264,10 +275,10 @@ static json_t *address_json(const uint8_t *id)
     return json_string(pv_rooms_address(id, (char[PV_ROOMS_NAME_BUF]){0}));
 }
 
-static void answer_room(const struct pv_chat *n, const uint8_t *id, uint64_t handle)
+static void answer_room(struct pv_chat *n, const uint8_t *id, uint64_t handle)
 {
-    pv_ctlsrv_answer(
-        n->ctl, handle,
+    pv_chat_answer(
+        n, handle,
         pv_ctlapi_pack("{s:s, s:o}", "room", PV_ROOM_STR(n->rooms, id), "id", id_json(id)));
 }
 
@@ -368,36 +379,17 @@ static json_t *denied_members(const struct pv_chat *n, const uint8_t *room)
     return NULL;
 }
 
-/* The machine's event goes to the clients it concerns: an answer to the client whose request has
- * this tag, everything else to all who watch. */
 static void take_event(void *chat, const struct pv_rooms_event *ev, pv_ns now)
 {
     struct pv_chat *n = chat;
     switch (ev->type) {
-    case PV_ROOMS_DONE:
-        if (ev->status != PV_OK)
-            answer_failed(n, "room", ev->status, ev->tag);
-        else {
-            answer_room(n, ev->room, ev->tag);
-            tell_room(n, ev, now);
-            pv_chat_raise(n, PV_CHAT_FACT_ROOMS);
-        }
-        break;
-    case PV_ROOMS_SENT:
-        if (ev->status == PV_ERR_EXISTS)
-            pv_tell_taken(n, ev->tag);
-        else if (ev->status != PV_OK)
-            answer_failed(n, "send", ev->status, ev->tag);
-        else
-            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room),
-                         denied_members(n, ev->room), now);
-        break;
     case PV_ROOMS_MESSAGE:
         pv_tell_message(n, &ev->msg, now);
         break;
     case PV_ROOMS_STATE:
         pv_tell_state(n, &ev->msg, now);
         break;
+    case PV_ROOMS_DONE:
     case PV_ROOMS_INVITED:
     case PV_ROOMS_LEFT:
     case PV_ROOMS_JOINED:
@@ -528,9 +520,17 @@ void pv_rooms_part_send(struct pv_chat *n, const struct pv_ctlapi_request *req, 
                         PV_ROOM_STR(n->rooms, say.room), rule);
         return;
     }
-    int r = pv_rooms_say(n->rooms, handle, &say, pv_chat_wall_ms(n, now), now);
-    if (r != PV_OK)
+    struct pv_chat_record said = {.text = NULL};
+    uint8_t room[PV_ROOM_ID_LEN];
+    memcpy(room, say.room, sizeof(room)); /* it lives until the next call only */
+    int r = pv_rooms_say(n->rooms, &say, pv_chat_wall_ms(n, now), now, &said);
+    if (r == PV_ERR_EXISTS)
+        pv_tell_taken(n, handle);
+    else if (r != PV_OK)
         answer_failed(n, "send", r, handle);
+    else
+        pv_tell_sent(n, handle, &said, is_anybody_there(n, room), denied_members(n, room), now);
+    pv_chat_record_done(&said);
 }
 
 /* A machine that was removed, or left the network, keeps its place in the room's records, too. */
@@ -562,7 +562,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, const struct pv_
                                      info.invited));
     }
     pv_jsonline_set(&out, "loaded", json_boolean(pv_rooms_are_ready(r->rooms)));
-    pv_ctlsrv_answer(r->chat->ctl, handle, out);
+    pv_chat_answer(r->chat, handle, out);
 }
 
 /* A peer that has left keeps its place in the room's records, but is no member. Online is one
@@ -604,7 +604,7 @@ static void cmd_members(void *part, struct pv_ctlapi_request *req,
     const uint8_t *id = pv_rooms_part_need(r->chat, req->u.room.name, false,
                                            pv_ctlapi_cmd_name(req->cmd), handle, now);
     if (id != NULL)
-        pv_ctlsrv_answer(r->chat->ctl, handle, shown_members(r->chat, id));
+        pv_chat_answer(r->chat, handle, shown_members(r->chat, id));
 }
 
 static void cmd_accept(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
@@ -624,7 +624,7 @@ static void cmd_accept(void *part, struct pv_ctlapi_request *req, const struct p
         answer_refused(r->chat, req, status, handle);
 }
 
-/* The other commands change the room: rooms answer by an event once that is stored, or refuse. */
+/* The other commands change the room. */
 static void cmd_change(void *part, struct pv_ctlapi_request *req, const struct pv_overlay_member *p,
                        uint64_t handle, pv_ns now)
 {
@@ -633,7 +633,7 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, const struct p
     uint8_t id[PV_ROOM_ID_LEN];
     int status;
     if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
-        status = pv_rooms_open(r->rooms, handle, req->u.room.name, wall, now);
+        status = pv_rooms_open(r->rooms, req->u.room.name, wall, now, id);
     } else {
         const char *what = pv_ctlapi_cmd_name(req->cmd);
         const uint8_t *found =
@@ -647,10 +647,14 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, const struct p
         /* A member that gets nothing of ours would not hear of it either. */
         if (p != NULL && pv_chat_refuse(r->chat, p, PV_OVERLAY_CHAT, "room", handle))
             return;
-        status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, p->key, wall, now)
-                           : pv_rooms_leave(r->rooms, handle, id, wall, now);
+        status = p != NULL ? pv_rooms_invite(r->rooms, id, p->key, wall, now)
+                           : pv_rooms_leave(r->rooms, id, wall, now);
     }
-    if (status != PV_OK)
+    if (status == PV_OK)
+        answer_room(r->chat, id, handle);
+    else if (status > PV_ERR_AGAIN || r->chat->off[0] != '\0') /* the store failed */
+        answer_failed(r->chat, "room", status, handle);
+    else
         answer_refused(r->chat, req, status, handle);
 }
 

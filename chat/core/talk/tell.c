@@ -218,10 +218,10 @@ void pv_tell_sent(struct pv_chat *n, uint64_t handle, const struct pv_chat_recor
 {
     struct pv_tell_names names;
     const struct pv_chatjson_message msg = pv_tell_shown(n, rec, &names);
-    pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:o, s:b, s:b, s:o*}", "message",
-                                    pv_chatjson_write_message(&msg), "online", online, "down",
-                                    !pv_chat_own(n)->up, "denied", denied));
+    pv_chat_answer(n, handle,
+                   pv_ctlapi_pack("{s:o, s:b, s:b, s:o*}", "message",
+                                  pv_chatjson_write_message(&msg), "online", online, "down",
+                                  !pv_chat_own(n)->up, "denied", denied));
     /* The sender's other screens show it too. This one knows it by its answer. */
     pv_tell_message(n, rec, now);
 }

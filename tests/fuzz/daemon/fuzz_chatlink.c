@@ -11,7 +11,6 @@
 #include "chat/core/talk/chatlink.h"
 #include "crypto/ct.h"
 #include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/chat/chat_jobs.h"
 #include "tests/unit/chat/overlay_of.h"
 #include "tests/unit/slots.h"
 
@@ -23,7 +22,8 @@ enum {
 
 static struct {
     struct pv_chatlink *link;
-    struct pv_chatqueue queue;
+    struct pv_chat_store store;
+    unsigned fails_for;      /* operations of the store that fail from now on */
     struct pv_streams shell; /* what it is asked for */
     struct pv_fifo lines;
     struct pv_linkkeys *keys;
@@ -31,7 +31,7 @@ static struct {
     struct pv_proof_secret ours;       /* the last that keys sent */
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
     pv_ns now;
-    uint64_t rng, queue_rng;
+    uint64_t rng;
     uint32_t streams[MAX_STREAMS];
     size_t n_streams;
     struct pv_chat_record stored[STORED];
@@ -196,7 +196,9 @@ static void know_peers(void)
 static void call_send(void)
 {
     struct pv_chatlink_message msg = {.pk = peer(), .name = "bob", .text = "hello"};
-    (void)!pv_chatlink_send(f.link, 1, &msg, f.now);
+    struct pv_chat_record stored;
+    if (pv_chatlink_send(f.link, &msg, f.now, &stored) == PV_OK)
+        pv_chat_record_done(&stored);
 }
 
 static void call_online(void)
@@ -225,11 +227,11 @@ static void give(struct pv_chatop_result *res, const struct pv_chat_record *m)
 }
 
 /* ENQUEUE, COMMIT: all of them, as far as there is room; each once. */
-static int store(const struct pv_chatop *job, struct pv_chatop_result *res)
+static int store(const struct pv_chatop *op, struct pv_chatop_result *res)
 {
-    bool outgoing = job->kind == PV_CHATOP_ENQUEUE;
-    for (size_t i = 0; i < job->n_msgs; i++, res->n_taken++) {
-        struct pv_chat_record m = job->msgs[i];
+    bool outgoing = op->kind == PV_CHATOP_ENQUEUE;
+    for (size_t i = 0; i < op->n_msgs; i++, res->n_taken++) {
+        struct pv_chat_record m = op->msgs[i];
         const struct pv_chat_record *known = find(m.peer, m.id, outgoing);
         if (known != NULL && outgoing)
             give(res, known);
@@ -249,32 +251,32 @@ static int store(const struct pv_chatop *job, struct pv_chatop_result *res)
 }
 
 /* MARK, COPIED; of an incoming one SEEN, and TOLD, behind which it is owed no more. */
-static void mark(const struct pv_chatop *job, const uint8_t *id, struct pv_chatop_result *res)
+static void mark(const struct pv_chatop *op, const uint8_t *id, struct pv_chatop_result *res)
 {
-    bool outgoing = job->kind == PV_CHATOP_MARK || job->kind == PV_CHATOP_COPIED;
-    struct pv_chat_record *m = find(job->peer, id, outgoing);
-    enum pv_chat_state state = job->kind == PV_CHATOP_MARK ? job->state : PV_CHAT_SENT;
+    bool outgoing = op->kind == PV_CHATOP_MARK || op->kind == PV_CHATOP_COPIED;
+    struct pv_chat_record *m = find(op->peer, id, outgoing);
+    enum pv_chat_state state = op->kind == PV_CHATOP_MARK ? op->state : PV_CHAT_SENT;
     if (m == NULL)
         return;
     if (outgoing && m->state < state) {
         m->state = state;
         give(res, m);
-    } else if (job->kind == PV_CHATOP_SEEN) {
+    } else if (op->kind == PV_CHATOP_SEEN) {
         res->changed = m->state == PV_CHAT_UNREAD;
         m->state = PV_CHAT_READ;
-    } else if (job->kind == PV_CHATOP_TOLD) {
+    } else if (op->kind == PV_CHATOP_TOLD) {
         m->seq = 0;
     }
 }
 
-static void list(const struct pv_chatop *job, struct pv_chatop_result *res)
+static void list(const struct pv_chatop *op, struct pv_chatop_result *res)
 {
     for (size_t i = 0; i < f.n_stored; i++) {
         const struct pv_chat_record *m = &f.stored[i];
         bool owed = !m->outgoing && m->state == PV_CHAT_READ && m->seq > 0;
-        bool waits = m->outgoing && m->state <= PV_CHAT_SENT && m->seq > job->after_seq;
-        if (memcmp(m->peer, job->peer, sizeof(m->peer)) == 0 &&
-            (job->kind == PV_CHATOP_OWED ? owed : waits))
+        bool waits = m->outgoing && m->state <= PV_CHAT_SENT && m->seq > op->after_seq;
+        if (memcmp(m->peer, op->peer, sizeof(m->peer)) == 0 &&
+            (op->kind == PV_CHATOP_OWED ? owed : waits))
             give(res, m);
     }
 }
@@ -291,46 +293,38 @@ static void count(struct pv_chatop_result *res)
     }
 }
 
-static int run_job(const struct pv_chatop *job, struct pv_chatop_result **ret_result)
+static int run_op(struct pv_chat_store *of, const struct pv_chatop *op,
+                  struct pv_chatop_result *ret)
 {
-    struct pv_chatop_result *res = calloc(1, sizeof(*res));
     int r = PV_OK;
-    must(res != NULL);
-    if (job->kind == PV_CHATOP_ENQUEUE || job->kind == PV_CHATOP_COMMIT)
-        r = store(job, res);
-    else if (job->kind == PV_CHATOP_COUNTS || job->kind == PV_CHATOP_RECOPY)
-        count(res);
-    else if (job->kind == PV_CHATOP_SEEN)
-        mark(job, job->id, res);
-    else if (job->n_ids == 0)
-        list(job, res);
-    for (size_t i = 0; i < job->n_ids; i++)
-        mark(job, job->ids[i], res);
-    *ret_result = r == PV_OK ? res : pv_chatop_result_free(res);
+    *ret = (struct pv_chatop_result){.msgs = NULL};
+    if (f.fails_for > 0) {
+        f.fails_for--;
+        return PV_ERR_NO_SPACE;
+    }
+    if (op->kind == PV_CHATOP_ENQUEUE || op->kind == PV_CHATOP_COMMIT)
+        r = store(op, ret);
+    else if (op->kind == PV_CHATOP_COUNTS || op->kind == PV_CHATOP_RECOPY)
+        count(ret);
+    else if (op->kind == PV_CHATOP_SEEN)
+        mark(op, op->id, ret);
+    else if (op->n_ids == 0)
+        list(op, ret);
+    for (size_t i = 0; i < op->n_ids; i++)
+        mark(op, op->ids[i], ret);
+    if (r != PV_OK)
+        pv_chatop_result_done(ret);
     return r;
 }
 
-static void call_jobs(void)
+static void call_store(void)
 {
-    uint8_t how = next();
-    uint64_t tag = 0;
-    struct pv_chatop *job = NULL;
-    for (unsigned n = how % 8; n > 0 && take_chat_job(&f.queue, &tag, &job); n--) {
-        struct pv_chatop_result *result = NULL;
-        int r = how < 200 ? run_job(job, &result) : PV_ERR_NO_SPACE;
-        if (how < 240) /* else its answer is lost */
-            answer_chat_job(&f.queue, tag, r, result, f.now);
-        if (result != NULL && job->kind == PV_CHATOP_OUTBOX)
-            pv_chatlink_read(f.link, result, f.now);
-        pv_chatop_result_free(result);
-        pv_chatop_free(job);
-    }
+    f.fails_for = next() % 8;
 }
 
 static void call_time(void)
 {
     f.now += PV_MS(next() * 200u);
-    pv_chatqueue_handle_timeout(&f.queue, f.now);
     for (int n = 0; pv_chatlink_next_timeout(f.link) <= f.now; n++) {
         must(n <= 1000);
         pv_chatlink_handle_timeout(f.link, f.now);
@@ -364,12 +358,8 @@ static void drain(void)
 static void call_copy(void)
 {
     const uint8_t id[PV_CHAT_ID_LEN] = {next()};
-    const struct pv_chatlink_copy copy = {.pk = peer(),
-                                          .name = "bob",
-                                          .id = id,
-                                          .seq = 1 + next() % 4,
-                                          .text = pv_view("copied", 6),
-                                          .number = 1};
+    const struct pv_chatlink_copy copy = {
+        .pk = peer(), .name = "bob", .id = id, .seq = 1 + next() % 4, .text = pv_view("copied", 6)};
     (void)!pv_chatlink_take_copy(f.link, &copy, f.now);
 }
 
@@ -465,7 +455,7 @@ static void step(void)
         call_send();
         break;
     case 9:
-        call_jobs();
+        call_store();
         break;
     case 10:
         call_time();
@@ -505,8 +495,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     f.in = pv_view(data, len);
     f.now = PV_S(10);
     must(pv_crypto_init() == PV_OK);
-    pv_chatqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
-    cfg.jobs = &f.queue;
+    f.store = (struct pv_chat_store){.run = run_op};
+    cfg.store = &f.store;
     cfg.streams = &f.shell;
     cfg.lines = &f.lines;
     cfg.tell = tell;
@@ -517,7 +507,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         step();
     pv_chatlink_free(f.link);
     pv_streams_done(&f.shell);
-    pv_chatqueue_done(&f.queue);
     slots_clear(&f.keyed, end_peer);
     pv_linkkeys_free(f.keys);
     for (size_t i = 0; i < f.n_stored; i++)

@@ -5,7 +5,7 @@
  * who helps her, in any order, what the two said before, claims of what she has, and bytes.
  *
  * Each byte of the input is an operation, its arguments follow; missing ones are zero. Users open
- * and leave rooms, invite and talk, disks fill up or are slow, nodes start again and sleep. The
+ * and leave rooms, invite and talk, disks fill up, nodes start again and sleep. The
  * output is bounded and in its form, time goes on, tables stay within their limits, and all is
  * freed (ASan).
  */
@@ -20,7 +20,6 @@
 #include "daemon/store/schema.h"
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/chat/chat_jobs.h"
 #include "tests/unit/chat/overlay_of.h"
 #include "tests/unit/chat/store/chat_db.h"
 
@@ -33,7 +32,6 @@ enum {
     KEYS = 5,
     IDS = 8,
     RECORDS = 16, /* that eve has */
-    JOBS = 16,    /* that a slow disk keeps */
     MAX_OPS = 300,
     MAX_LINES = 300, /* of a run, which then ends: days in which two talk find no more than hours */
 };
@@ -52,26 +50,18 @@ static struct {
     sqlite3 *db[NODES];
 } once;
 
-struct job {
-    uint64_t tag;
-    struct pv_chatop *job;
-};
-
 struct node {
     struct pv_rooms *rooms;
-    struct pv_chatqueue queue;
-    bool full, low_disk, slow;
-    struct job jobs[JOBS]; /* while it is slow: in their order */
-    size_t n_jobs;
+    struct pv_chat_store store;
+    bool full, low_disk;
 };
 
 static struct {
     struct node n[NODES];
     bool up[NODES + 1][NODES + 1]; /* eve is the last one */
     struct pv_view in;
-    uint64_t random, queue_random;
+    uint64_t random;
     pv_ns now;
-    uint64_t tag;
     uint8_t ids[IDS][PV_ROOM_ID_LEN]; /* of rooms that eve has heard of */
     size_t n_ids;
     struct {
@@ -155,10 +145,23 @@ static bool find_known(const void *owner, const uint8_t *pk, struct pv_overlay_m
     return overlay_of_roster(once.roster, pk, ret_member);
 }
 
+/* The whole run is one transaction, which is taken back; each operation is one within it. */
+static int run_op(struct pv_chat_store *store, const struct pv_chatop *op,
+                  struct pv_chatop_result *ret)
+{
+    const struct node *n = store->self;
+    struct pv_chatop with = *op;
+    with.terms =
+        (struct pv_chatop_terms){.now_s = WALL_S + w.now / PV_S(1), .low_disk = n->low_disk};
+    *ret = (struct pv_chatop_result){.msgs = NULL};
+    return n->full ? PV_ERR_NO_SPACE : chat_db_run(once.db[n - w.n], &with, ret);
+}
+
 static void start(int i)
 {
+    w.n[i].store = (struct pv_chat_store){.self = &w.n[i], .run = run_op};
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
-                                  .jobs = &w.n[i].queue,
+                                  .store = &w.n[i].store,
                                   .signer = pv_appsigner_of(once.keys[i].sk),
                                   .known = find_known,
                                   .say = say_line,
@@ -166,38 +169,13 @@ static void start(int i)
                                   .tell = take_event,
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, once.keys[i].pk, sizeof(cfg.own_pk));
-    pv_chatqueue_init(&w.n[i].queue,
-                      &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.queue_random}, NULL);
     must(pv_rooms_new(&w.n[i].rooms, &cfg) == PV_OK);
     pv_rooms_set_network(w.n[i].rooms, pv_roster_network_id(once.roster), once.keys[i].pk, w.now);
 }
 
-/* The whole run is one transaction, which is taken back; each job is one within it. */
-static void run_job(struct node *n, const struct job *j)
-{
-    struct pv_chatop_result *res = NULL;
-    j->job->terms =
-        (struct pv_chatop_terms){.now_s = WALL_S + w.now / PV_S(1), .low_disk = n->low_disk};
-    int r = n->full ? PV_ERR_NO_SPACE : chat_db_run(once.db[n - w.n], j->job, &res);
-    answer_chat_job(&n->queue, j->tag, r, res, w.now);
-    pv_chatop_free(j->job);
-    pv_chatop_result_free(res);
-}
-
-static void run_kept_jobs(struct node *n)
-{
-    for (size_t i = 0; i < n->n_jobs; i++)
-        run_job(n, &n->jobs[i]);
-    n->n_jobs = 0;
-}
-
 static void stop(int i)
 {
-    struct node *n = &w.n[i];
-    while (n->n_jobs > 0) /* they were not done yet, or nobody heard that they were */
-        pv_chatop_free(n->jobs[--n->n_jobs].job);
-    pv_rooms_free(n->rooms);
-    pv_chatqueue_done(&n->queue);
+    pv_rooms_free(w.n[i].rooms);
 }
 
 static int index_of(const uint8_t *pk)
@@ -288,20 +266,7 @@ static void want_peer(void *owner, const uint8_t *pk, pv_ns now)
 
 static bool drain(int i)
 {
-    struct node *n = &w.n[i];
-    struct job j;
-    while (n->n_jobs < JOBS && take_chat_job(&n->queue, &j.tag, &j.job)) {
-        if (n->slow)
-            n->jobs[n->n_jobs++] = j;
-        else
-            run_job(n, &j);
-    }
-    return pv_rooms_speak(n->rooms, w.now);
-}
-
-static pv_ns next_timeout(const struct node *n)
-{
-    return pv_min_ns(pv_rooms_next_timeout(n->rooms), pv_chatqueue_next_timeout(&n->queue));
+    return pv_rooms_speak(w.n[i].rooms, w.now);
 }
 
 static void pass(pv_ns duration)
@@ -312,14 +277,14 @@ static void pass(pv_ns duration)
         bool any = drain(ANNA);
         any = drain(BOB) || any;
         must(turns < 20000 && w.lines < 1000); /* or somebody says things for ever */
-        pv_ns due = pv_min_ns(next_timeout(&w.n[ANNA]), next_timeout(&w.n[BOB]));
+        pv_ns due = pv_min_ns(pv_rooms_next_timeout(w.n[ANNA].rooms),
+                              pv_rooms_next_timeout(w.n[BOB].rooms));
         if (any)
             continue;
         if (due > end)
             break;
         w.now = due > w.now ? due : w.now;
         for (int i = 0; i < NODES; i++) {
-            pv_chatqueue_handle_timeout(&w.n[i].queue, w.now);
             if (pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
                 pv_rooms_handle_timeout(w.n[i].rooms, w.now);
         }
@@ -440,18 +405,18 @@ static void user(struct node *n)
 {
     uint8_t id[PV_CHAT_ID_LEN] = {0};
     struct pv_rooms_say say = {.text = "hello"};
+    struct pv_chat_record said = {.text = NULL};
     uint64_t wall_ms = WALL_S * 1000 + w.now / PV_MS(1);
     switch (next() % 6) {
     case 0:
-        (void)!pv_rooms_open(n->rooms, ++w.tag, name(), wall_ms, w.now);
+        (void)!pv_rooms_open(n->rooms, name(), wall_ms, w.now, id);
         break;
     case 1:
         say.room = room_of(n);
-        (void)!pv_rooms_invite(n->rooms, ++w.tag, say.room, once.keys[next() % KEYS].pk, wall_ms,
-                               w.now);
+        (void)!pv_rooms_invite(n->rooms, say.room, once.keys[next() % KEYS].pk, wall_ms, w.now);
         break;
     case 2:
-        (void)!pv_rooms_leave(n->rooms, ++w.tag, room_of(n), wall_ms, w.now);
+        (void)!pv_rooms_leave(n->rooms, room_of(n), wall_ms, w.now);
         break;
     case 3:
         pv_rooms_sweep(n->rooms, next() * UINT64_C(3600), w.now);
@@ -460,7 +425,8 @@ static void user(struct node *n)
         say.room = room_of(n);
         id[0] = next();
         say.id = id[0] < 64 ? id : NULL;
-        (void)!pv_rooms_say(n->rooms, ++w.tag, &say, wall_ms, w.now);
+        (void)!pv_rooms_say(n->rooms, &say, wall_ms, w.now, &said);
+        pv_chat_record_done(&said);
         break;
     }
 }
@@ -490,9 +456,6 @@ static void set_disk(struct node *n)
     uint8_t how = next();
     n->full = (how & 1) != 0;
     n->low_disk = (how & 2) != 0;
-    n->slow = (how & 4) != 0;
-    if (!n->slow)
-        run_kept_jobs(n);
 }
 
 static void start_again(int i)

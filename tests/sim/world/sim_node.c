@@ -199,7 +199,8 @@ static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
 void sim_node_start(struct sim_node *n)
 {
     load_transport(n);
-    const struct pv_bind_chat_config chat = {.given = {.keep_s = n->chat_keep_s, .store = true}};
+    const struct pv_bind_chat_config chat = {.given = {.keep_s = n->chat_keep_s, .store = true},
+                                             .store = sim_node_chat_store(n)};
     struct pv_engine_config cfg = {
         .app = &pv_bind_chat,
         .app_config = &chat,
@@ -442,9 +443,7 @@ static void carry_out(struct sim_node *n, const struct pv_engine_order *order)
     case PV_ORDER_JOB:
         sim_node_take_job(n, order->u.job);
         break;
-    case PV_ORDER_PART:
-        sim_node_take_order(n, order->u.part.is);
-        break;
+    case PV_ORDER_PART:   /* nobody has files here */
     case PV_ORDER_RELOAD: /* nobody asks for it here */
     case PV_ORDER_TYPES:
         break;

@@ -6,7 +6,8 @@
  *
  *   - datagrams go through pv_fp_rx(), packets of the host through pv_fp_tx(), both with the newest
  *     snapshot, synchronously; punts go to the engine;
- *   - store and chat jobs are served from memory, in order, each a moment after it was asked for;
+ *   - jobs of the store are served from memory, in order, each a moment after it was asked for;
+ *     chat's store is called directly;
  *     what was done survives a kill, what was not may or may not have been;
  *   - chat streams are opened only once a packet has gone through the overlay and an answer has
  *     come back, as TCP would; then they are sim_net's;
@@ -70,7 +71,7 @@ void sim_node_links_changed(struct sim_node *n);
 /* The router of its default route from now on; no family: none. */
 void sim_node_set_router(struct sim_node *n, const struct pv_addr *router);
 void sim_node_hide_links(struct sim_node *n, bool hidden);
-/* Every store and chat job fails with "disk full" while this is on. */
+/* Every job of the store and operation of chat's fails with "disk full" while this is on. */
 void sim_node_set_disk_full(struct sim_node *n, bool full);
 /* Each store job takes 0 to that long; 2 ms without this call. */
 void sim_node_set_job_delay(struct sim_node *n, pv_ns delay);

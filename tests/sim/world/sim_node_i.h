@@ -26,8 +26,7 @@ enum {
 };
 
 struct sim_job {
-    struct pv_job *job;     /* owned; NULL: chat's */
-    struct pv_chatop *chat; /* owned; NULL: the node's */
+    struct pv_job *job; /* owned */
     pv_ns due;
 };
 
@@ -108,14 +107,15 @@ struct sim_node {
     struct pv_identity identity;
     uint8_t first_key[PV_DH_LEN]; /* the transport key until others are saved */
     struct sim_store *store;
-    sqlite3 *chat; /* the daemon's own tables, in memory */
+    sqlite3 *chat;                   /* the daemon's own tables, in memory, */
+    struct pv_chat_store chat_store; /* as chat calls them */
     bool disk_full;
 
     /* running */
     struct pv_engine *engine; /* NULL: off */
     struct pv_fp_worker *worker;
     struct pv_fp_snapshot *snap;
-    struct sim_job jobs[SIM_MAX_JOBS]; /* of the node and of chat */
+    struct sim_job jobs[SIM_MAX_JOBS];
     size_t n_jobs;
     struct sim_link links[SIM_MAX_LINKS];
     size_t n_links;
@@ -203,8 +203,8 @@ void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_vi
 
 /* sim_node_io.c: jobs and streams. */
 void sim_node_take_job(struct sim_node *n, struct pv_job *job);
-/* An order of chat's part. */
-void sim_node_take_order(struct sim_node *n, const struct pv_bind_order *order);
+/* The store that chat of this node calls. */
+struct pv_chat_store *sim_node_chat_store(struct sim_node *n);
 bool sim_node_run_jobs(struct sim_node *n);
 void sim_node_lose_jobs(struct sim_node *n, bool some_done);
 pv_ns sim_node_io_timeout(const struct sim_node *n);

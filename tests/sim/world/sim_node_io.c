@@ -19,21 +19,20 @@ enum {
 
 static bool is_stored(const struct sim_job *j)
 {
-    return j->chat != NULL || sim_store_serves(j->job);
+    return sim_store_serves(j->job);
 }
 
 /* One thread does what is stored, another what the helper does, each in the order of the wishes. */
 static bool is_behind(const struct sim_job *j, const struct sim_job *before)
 {
     return is_stored(j) ? is_stored(before)
-                        : j->job->kind == PV_JOB_NETPLAN && before->chat == NULL &&
-                              before->job->kind == PV_JOB_NETPLAN;
+                        : j->job->kind == PV_JOB_NETPLAN && before->job->kind == PV_JOB_NETPLAN;
 }
 
 static pv_ns due_of(struct sim_node *n, const struct sim_job *j)
 {
     pv_ns due = sim_node_now(n);
-    if (j->chat == NULL && j->job->kind == PV_JOB_IFACE_UP)
+    if (j->job->kind == PV_JOB_IFACE_UP)
         return due + n->iface_delay;
     if (n->job_delay > 0)
         due += pv_natrng_u64(&n->gen) % n->job_delay;
@@ -62,12 +61,6 @@ void sim_node_take_job(struct sim_node *n, struct pv_job *job)
     if (job->kind == PV_JOB_IFACE_UP && !n->tun)
         n->iface_from = sim_node_now(n);
     queue_job(n, (struct sim_job){.job = job});
-}
-
-void sim_node_take_order(struct sim_node *n, const struct pv_bind_order *order)
-{
-    if (order->job != NULL) /* nobody has files here */
-        queue_job(n, (struct sim_job){.chat = order->job});
 }
 
 static void set_error(struct pv_job_result *res, int status, const char *text)
@@ -112,23 +105,36 @@ static void take_names(const struct pv_job_names *file)
         abort();
 }
 
-/* As the store does it: what a failed job did goes back. */
-static void do_chat(struct sim_node *n, struct pv_chatop *job, struct pv_chatqueue_result *res)
+/* As the store does it: what a failed operation did goes back. */
+static int run_chat(struct pv_chat_store *store, const struct pv_chatop *op,
+                    struct pv_chatop_result *ret)
 {
-    *res = (struct pv_chatqueue_result){.id = job->number};
+    struct sim_node *n = store->self;
+    struct pv_chatop now = *op;
+    *ret = (struct pv_chatop_result){.msgs = NULL};
     if (n->disk_full || sim_fault(SIM_FAULT_STORE)) {
-        res->status = -ENOSPC;
-        snprintf(res->error, sizeof(res->error), "store: disk full: free some space");
-        return;
+        snprintf(store->error, sizeof(store->error), "store: disk full: free some space");
+        return -ENOSPC;
     }
-    job->terms = (struct pv_chatop_terms){.now_s = sim_node_wall_us(n) / 1000000};
+    now.terms = (struct pv_chatop_terms){.now_s = sim_node_wall_us(n) / 1000000};
     if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         abort();
-    res->status = pv_store_chat_run(n->chat, job, &res->answer);
-    if (sqlite3_exec(n->chat, res->status < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) !=
-            SQLITE_OK ||
-        res->status == -EIO)
+    int r = pv_store_chat_run(n->chat, &now, ret);
+    if (sqlite3_exec(n->chat, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
+        r == -EIO)
         abort();
+    return r;
+}
+
+static int settle_chat(struct pv_chat_store *store)
+{
+    return PV_OK;
+}
+
+struct pv_chat_store *sim_node_chat_store(struct sim_node *n)
+{
+    n->chat_store = (struct pv_chat_store){.self = n, .run = run_chat, .settle = settle_chat};
+    return &n->chat_store;
 }
 
 static void resolve(struct sim_node *n, const struct pv_job *job, struct pv_job_result *res)
@@ -184,14 +190,6 @@ bool sim_node_run_jobs(struct sim_node *n)
         struct pv_job *job = first.job;
         memmove(n->jobs, n->jobs + 1, --n->n_jobs * sizeof(n->jobs[0]));
         any = true;
-        if (first.chat != NULL) {
-            struct pv_chatqueue_result stored;
-            do_chat(n, first.chat, &stored);
-            pv_chatop_free(first.chat);
-            pv_engine_report(n->engine, &pv_bind_chat, &(struct pv_bind_report){.result = &stored},
-                             sim_node_now(n));
-            continue;
-        }
         do_job(n, job, &res);
         bool is_iface = job->kind == PV_JOB_IFACE_UP;
         pv_job_free(job);
@@ -208,15 +206,9 @@ void sim_node_lose_jobs(struct sim_node *n, bool some_done)
         some_done && n->n_jobs > 0 ? pv_natrng_below(&n->gen, (uint32_t)n->n_jobs + 1) : 0;
     for (size_t i = 0; i < n->n_jobs; i++) {
         struct pv_job_result res;
-        struct pv_chatqueue_result stored;
         const struct sim_job *j = &n->jobs[i];
-        if (i < done && j->chat != NULL) {
-            do_chat(n, j->chat, &stored);
-            pv_chatqueue_result_done(&stored);
-        } else if (i < done && is_stored(j)) {
+        if (i < done && is_stored(j))
             do_job(n, j->job, &res);
-        }
-        pv_chatop_free(j->chat);
         pv_job_free(j->job);
     }
     n->n_jobs = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chat_db.h - a daemon's tables of chat in memory, and its jobs on them as daemon/store/store.c
+ * chat_db.h - a daemon's tables of chat in memory, and operations on them as chat/store/chatstore.c
  * does them. They survive their users: a test that drops a machine and makes a new one on the same
  * tables plays a restart. Aborts where SQLite fails.
  */
@@ -12,6 +12,7 @@
 
 #include <sqlite3.h>
 
+#include "chat/core/base/chatstore.h"
 #include "chat/store/chatschema.h"
 #include "chat/store/store_chat.h"
 
@@ -31,16 +32,21 @@ static inline void chat_db_sql(sqlite3 *db, const char *text)
     sqlite3_finalize(q);
 }
 
-/* A job that fails takes back what it did. */
-static inline int chat_db_run(sqlite3 *db, const struct pv_chatop *job,
-                              struct pv_chatop_result **ret_result)
+/* An operation that fails takes back what it did. */
+static inline int chat_db_run(sqlite3 *db, const struct pv_chatop *op,
+                              struct pv_chatop_result *ret_result)
 {
-    chat_db_sql(db, "SAVEPOINT job");
-    int r = pv_store_chat_run(db, job, ret_result);
+    chat_db_sql(db, "SAVEPOINT op");
+    int r = pv_store_chat_run(db, op, ret_result);
     if (r < 0)
-        chat_db_sql(db, "ROLLBACK TO job");
-    chat_db_sql(db, "RELEASE job");
+        chat_db_sql(db, "ROLLBACK TO op");
+    chat_db_sql(db, "RELEASE op");
     return r;
+}
+
+static inline int chat_db_settle(struct pv_chat_store *store)
+{
+    return PV_OK;
 }
 
 static inline size_t chat_db_count(sqlite3 *db)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Chat's database: what happens to jobs while it cannot be opened, and when that is over. */
+/* Chat's database: what happens to operations while it cannot be opened, and when that is over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -39,44 +39,39 @@ static void restart(void)
 }
 
 /* A message for BOB; its sequence number. */
-static uint64_t enqueue(uint8_t number, struct pv_chatqueue_result *result)
+static int enqueue(uint8_t number, uint64_t *ret_seq)
 {
-    struct pv_chatop *chat = pv_chatop_new(PV_CHATOP_ENQUEUE);
-    assert_non_null(chat);
-    struct pv_chat_record *rec = test_alloc(sizeof(*rec));
-    memcpy(rec->peer, BOB, sizeof(BOB));
-    rec->id[0] = number;
-    rec->text = strdup("text");
-    snprintf(rec->peer_name, sizeof(rec->peer_name), "bob");
-    memcpy(chat->peer, BOB, sizeof(BOB));
-    chat->msgs = rec;
-    chat->n_msgs = 1;
-    pv_chatstore_run(store, &chat, result, 1);
-    pv_chatop_free(chat);
-    assert_int_equal(result->status < 0, result->error[0] != '\0');
-    const struct pv_chatop_result *answer = pv_chatop_result_of(result);
-    uint64_t seq = answer == NULL ? 0 : answer->msgs[0].seq;
-    pv_chatqueue_result_done(result);
-    return seq;
+    struct pv_chat_record rec = {.peer_name = "bob", .text = strdup("text")};
+    const struct pv_chatop op = {.kind = PV_CHATOP_ENQUEUE, .peer = BOB, .msgs = &rec, .n_msgs = 1};
+    struct pv_chat_store *calls = pv_chatstore_calls(store);
+    struct pv_chatop_result done;
+    memcpy(rec.peer, BOB, sizeof(BOB));
+    rec.id[0] = number;
+    calls->error[0] = '\0';
+    int r = pv_chat_store_run(calls, &op, &done);
+    assert_int_equal(r < 0, calls->error[0] != '\0');
+    *ret_seq = r < 0 ? 0 : done.msgs[0].seq;
+    pv_chatop_result_done(&done);
+    pv_chat_record_done(&rec);
+    return r;
 }
 
 static void expect_works(uint8_t number, uint64_t seq)
 {
-    struct pv_chatqueue_result result;
-    uint64_t got = enqueue(number, &result);
-    assert_string_equal(result.error, "");
-    assert_false(result.off);
+    uint64_t got;
+    assert_ok(enqueue(number, &got));
+    assert_false(pv_chatstore_calls(store)->off);
     assert_int_equal(got, seq);
+    assert_ok(pv_chatstore_calls(store)->settle(pv_chatstore_calls(store)));
 }
 
 static void expect_off(int status)
 {
-    struct pv_chatqueue_result result;
-    enqueue(99, &result);
-    assert_int_equal(result.status, status);
-    assert_true(result.off);
+    uint64_t seq;
+    assert_int_equal(enqueue(99, &seq), status);
+    assert_true(pv_chatstore_calls(store)->off);
     test_shows_as(path, "PATH");
-    assert_shows("chat", result.error);
+    assert_shows("chat", pv_chatstore_calls(store)->error);
 }
 
 static void damage(void)
@@ -169,31 +164,22 @@ PV_TEST(a_start_that_breaks_off_leaves_the_database_whole)
 PV_TEST(values_of_parts_are_kept_by_name)
 {
     static const char *const texts[] = {"old", "", "new"};
-    struct pv_chatqueue_result result;
-    struct pv_chatop *job;
+    struct pv_chatop_result result;
+    struct pv_chatop op = {.kind = PV_CHATOP_PUT};
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
-        job = pv_chatop_new(PV_CHATOP_PUT);
-        assert_non_null(job);
-        snprintf(job->value_name, sizeof(job->value_name), i == 1 ? "b" : "a");
-        job->value = (uint8_t *)strdup(texts[i]);
-        job->n_value = strlen(texts[i]);
-        pv_chatstore_run(store, &job, &result, 1);
-        assert_ok(result.status);
-        pv_chatqueue_result_done(&result);
-        pv_chatop_free(job);
+        op.value_name = i == 1 ? "b" : "a";
+        op.value = pv_view(texts[i], strlen(texts[i]));
+        assert_ok(pv_chat_store_run(pv_chatstore_calls(store), &op, &result));
+        pv_chatop_result_done(&result);
     }
     restart();
-    job = pv_chatop_new(PV_CHATOP_VALUES);
-    assert_non_null(job);
-    pv_chatstore_run(store, &job, &result, 1);
-    assert_ok(result.status);
-    const struct pv_chatop_result *r = pv_chatop_result_of(&result);
-    assert_int_equal(r->n_values, 2);
-    assert_string_equal(r->values[0].name, "a");
-    assert_int_equal(r->values[0].len, 3);
-    assert_memory_equal(r->values[0].bytes, "new", 3);
-    assert_string_equal(r->values[1].name, "b");
-    assert_int_equal(r->values[1].len, 0);
-    pv_chatqueue_result_done(&result);
-    pv_chatop_free(job);
+    op.kind = PV_CHATOP_VALUES;
+    assert_ok(pv_chat_store_run(pv_chatstore_calls(store), &op, &result));
+    assert_int_equal(result.n_values, 2);
+    assert_string_equal(result.values[0].name, "a");
+    assert_int_equal(result.values[0].len, 3);
+    assert_memory_equal(result.values[0].bytes, "new", 3);
+    assert_string_equal(result.values[1].name, "b");
+    assert_int_equal(result.values[1].len, 0);
+    pv_chatop_result_done(&result);
 }

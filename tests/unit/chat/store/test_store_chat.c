@@ -13,11 +13,12 @@
 
 /* --- the tables, and the jobs that most tests begin with ------------------------------------- */
 
+static const uint8_t NOWHERE[PV_ROOM_NETWORK_LEN];
 static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
 
 static sqlite3 *db;
-static struct pv_chatop_result *result; /* of the newest job */
+static struct pv_chatop_result result; /* of the newest operation */
 
 static inline void sql(const char *text)
 {
@@ -27,10 +28,9 @@ static inline void sql(const char *text)
 /* Does it; the result is there until the next call. */
 static inline const struct pv_chatop_result *must(const struct pv_chatop *job)
 {
-    result = pv_chatop_result_free(result);
+    pv_chatop_result_done(&result);
     assert_ok(chat_db_run(db, job, &result));
-    assert_non_null(result);
-    return result;
+    return &result;
 }
 
 static inline struct pv_chat_record record(const uint8_t *peer, uint8_t id, char *text)
@@ -73,12 +73,21 @@ static inline size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint6
     return res->n_msgs;
 }
 
+/* The id that begins with this byte. */
+static const uint8_t *id_of(uint8_t first)
+{
+    static uint8_t ids[256][PV_CHAT_ID_LEN];
+    ids[first][0] = first;
+    return ids[first];
+}
+
+/* INBOX is of all peers. */
 static inline struct pv_chatop job_of(enum pv_chatop_kind kind, const uint8_t *peer, uint8_t id)
 {
-    struct pv_chatop job = {.kind = kind};
-    memcpy(job.peer, peer, sizeof(job.peer));
-    job.id[0] = id;
-    return job;
+    return (struct pv_chatop){.kind = kind,
+                              .peer = kind == PV_CHATOP_INBOX ? NULL : peer,
+                              .id = id_of(id),
+                              .network = NOWHERE};
 }
 
 static inline bool changes(struct pv_chatop job)
@@ -88,7 +97,7 @@ static inline bool changes(struct pv_chatop job)
 
 static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
 {
-    uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
+    const uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
     struct pv_chatop job = job_of(PV_CHATOP_MARK, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
@@ -132,7 +141,7 @@ static inline void assert_inbox(bool mark_read, uint32_t limit, const char *want
 /* A copy of the message is kept elsewhere; did that change its state? */
 static bool keep(const uint8_t *peer, uint8_t id)
 {
-    uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
+    const uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
     struct pv_chatop job = job_of(PV_CHATOP_COPIED, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
@@ -153,7 +162,7 @@ void test_before_each(void)
 
 void test_after_each(void)
 {
-    result = pv_chatop_result_free(result);
+    pv_chatop_result_done(&result);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -180,9 +189,9 @@ PV_TEST(an_id_that_was_taken_with_another_text_is_refused)
     struct pv_chat_record m = record(BOB, 1, text);
     struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
     assert_int_equal(enqueue(BOB, 1), 1);
-    struct pv_chatop_result *none = NULL;
+    struct pv_chatop_result none;
     assert_int_equal(chat_db_run(db, &job, &none), PV_ERR_EXISTS);
-    assert_null(none);
+    assert_null(none.msgs);
     assert_int_equal(enqueue(CAROL, 1), 1);
     assert_outbox(BOB, 0, 0, "1");
 }
@@ -294,7 +303,8 @@ PV_TEST(inbox_of_one_peer_leaves_the_others_unread)
     struct pv_chatop job = job_of(PV_CHATOP_INBOX, BOB, 0);
     commit(BOB, 1, 2, 1);
     commit(CAROL, 3, 1, 1);
-    job.of_peer = job.mark_read = true;
+    job.peer = BOB;
+    job.mark_read = true;
     assert_list(job, "1 2");
     assert_list(job, "");
     assert_inbox(false, 0, "3");
@@ -308,16 +318,16 @@ PV_TEST(the_inbox_is_read_as_far_as_the_client_says)
     commit(CAROL, 4, 2, 1);
     job.after = true;
     assert_list(job, "3 4 5");
-    job.id[0] = 99; /* one that is not known: from the beginning */
+    job.id = id_of(99); /* one that is not known: from the beginning */
     assert_list(job, "1 2 3 4 5");
     job = job_of(PV_CHATOP_INBOX, BOB, 4);
     job.through = job.mark_read = true;
-    job.of_peer = true;
+    job.peer = BOB;
     assert_list(job, ""); /* none of this conversation */
-    job.id[0] = 3;
+    job.id = id_of(3);
     assert_list(job, "1 2 3");
-    job.of_peer = false;
-    job.id[0] = 4;
+    job.peer = NULL;
+    job.id = id_of(4);
     assert_list(job, "4");
     assert_list(job, ""); /* told twice */
     assert_inbox(false, 0, "5");
@@ -345,11 +355,11 @@ PV_TEST(an_id_that_is_there_twice_holds_up_nobody)
     job.upto = upto_of(&job, 2);
     job.after = true;
     assert_list(job, "3");
-    job.of_peer = true; /* within a conversation an id is enough */
-    memcpy(job.peer, CAROL, sizeof(job.peer));
+    job.peer = CAROL; /* within a conversation an id is enough */
     job.upto = 0;
     assert_list(job, "3");
-    job.of_peer = job.after = false;
+    job.peer = NULL;
+    job.after = false;
     job.limit = 4;
     job.upto = upto_of(&job, 2);
     job.through = job.mark_read = true;
@@ -398,7 +408,7 @@ PV_TEST(receipts_are_owed_until_told)
     assert_false(changes(job_of(PV_CHATOP_SEEN, CAROL, 1)));
     assert_inbox(false, 0, "1 3");
     assert_owed(BOB, "2");
-    uint8_t ids[2][PV_CHAT_ID_LEN] = {{2}, {77}};
+    const uint8_t ids[2][PV_CHAT_ID_LEN] = {{2}, {77}};
     struct pv_chatop told = job_of(PV_CHATOP_TOLD, BOB, 0);
     told.ids = ids;
     told.n_ids = 2;
@@ -427,14 +437,14 @@ PV_TEST(history_gives_the_newest_oldest_first)
     job.limit = 2;
     assert_list(job, "2 4!");
     job.before = true; /* page by page */
-    job.id[0] = 4;
+    job.id = id_of(4);
     job.limit = 1;
     assert_list(job, "2!");
-    job.id[0] = 2;
+    job.id = id_of(2);
     assert_list(job, "1");
-    job.id[0] = 1;
+    job.id = id_of(1);
     assert_list(job, "");
-    job.id[0] = 3; /* not of this conversation */
+    job.id = id_of(3); /* not of this conversation */
     job.limit = 2;
     assert_list(job, "2 4!");
     job.before = false;
@@ -497,7 +507,7 @@ PV_TEST(lists_are_limited_in_bytes_too)
 
 PV_TEST(a_job_without_its_message_is_refused)
 {
-    struct pv_chatop_result *res = NULL;
+    struct pv_chatop_result res;
     struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE};
     assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
     job.kind = PV_CHATOP_COMMIT;
@@ -511,7 +521,7 @@ PV_TEST(a_failed_commit_changes_nothing)
     char text[] = "in", bad[] = "second";
     struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
     struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = 2};
-    struct pv_chatop_result *res = NULL;
+    struct pv_chatop_result res;
     sql(test_given("CREATE TRIGGER t BEFORE INSERT"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
@@ -524,7 +534,7 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
     char text[] = "out";
     struct pv_chat_record m = record(BOB, 1, text);
     struct pv_chatop job = {.kind = PV_CHATOP_ENQUEUE, .msgs = &m, .n_msgs = 1};
-    struct pv_chatop_result *res = NULL;
+    struct pv_chatop_result res;
     sql(test_given("CREATE TRIGGER t BEFORE INSERT 2"));
     assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
@@ -534,7 +544,7 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
 PV_TEST(a_damaged_row_is_an_error_and_no_message)
 {
     struct pv_chatop job = {.kind = PV_CHATOP_INBOX};
-    struct pv_chatop_result *res = NULL;
+    struct pv_chatop_result res;
     commit(BOB, 1, 1, 1);
     sql("UPDATE chat_message SET id = x'00'");
     assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
@@ -568,7 +578,7 @@ static unsigned steps_of(struct pv_chatop job)
 static unsigned work_of_a_day(uint8_t id)
 {
     unsigned n = 0;
-    uint8_t text_id[1][PV_CHAT_ID_LEN] = {{id}};
+    const uint8_t text_id[1][PV_CHAT_ID_LEN] = {{id}};
     struct pv_chat_record m = {.outgoing = true, .peer_name = "bob", .text = (char[]){"hi"}};
     memcpy(m.peer, BOB, sizeof(m.peer));
     m.id[0] = id;
@@ -620,7 +630,7 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
 {
     struct pv_chatop mute = job_of(PV_CHATOP_MUTE, BOB, 0);
     mute.mute = true;
-    snprintf(mute.peer_name, sizeof(mute.peer_name), "bob");
+    mute.peer_name = "bob";
     assert_true(changes(mute));
     assert_false(changes(mute));
 
@@ -724,11 +734,11 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
         memcpy(msgs[i].id, &msgs[i].seq, sizeof(msgs[i].seq)); /* any id of its own */
     }
     struct pv_chatop job = {.kind = PV_CHATOP_COMMIT, .msgs = msgs, .n_msgs = n, .terms = *terms};
-    struct pv_chatop_result *res = NULL;
+    struct pv_chatop_result res;
     int r = chat_db_run(db, &job, &res);
-    size_t taken = res == NULL ? 0 : res->n_taken;
-    later = res == NULL ? PV_CHAT_LATER_NO : res->later;
-    pv_chatop_result_free(res);
+    size_t taken = res.n_taken;
+    later = res.later;
+    pv_chatop_result_done(&res);
     free(text);
     free(msgs);
     assert_ok(r);
@@ -754,7 +764,8 @@ PV_TEST_WHOLE(a_sender_has_so_many_unread_messages_and_no_more)
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Reading makes room. */
     struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
-    inbox.of_peer = inbox.mark_read = true;
+    inbox.peer = BOB;
+    inbox.mark_read = true;
     inbox.limit = 10;
     (void)must(&inbox);
     assert_int_equal(flood(BOB, 10001, 11, 4, &terms), 10);
@@ -999,7 +1010,8 @@ static const struct pv_chatop_result *must_room(enum pv_roomop_kind kind, const 
     struct pv_chatop outer = {.kind = PV_CHATOP_ROOM, .room = job};
     outer.terms.now_s = 1790000000;
     job->kind = kind;
-    memcpy(job->room, room, sizeof(job->room));
+    job->room = room;
+    job->network = NOWHERE;
     return must(&outer);
 }
 
@@ -1036,9 +1048,7 @@ static bool forget(const uint8_t *room, size_t *ret_deleted)
 
 static struct pv_chatop sought(enum pv_chatop_kind kind, const char *word)
 {
-    struct pv_chatop job = {.kind = kind};
-    snprintf(job.word, sizeof(job.word), "%s", word);
-    return job;
+    return (struct pv_chatop){.kind = kind, .word = word, .network = NOWHERE};
 }
 
 /* As one of a network that was left, which the node knows by no other word. */
@@ -1058,13 +1068,13 @@ PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
         struct pv_chatop job = sought(PV_CHATOP_HISTORY, words[i]);
         assert_list(job, "1 4");
         assert_memory_equal(must(&job)->peer, BOB, PV_SIGN_PK_LEN);
-        assert_string_equal(must(&job)->word, "");
+        assert_false(must(&job)->has_none);
     }
     assert_list(sought(PV_CHATOP_HISTORY, "carol"), "2");
     struct pv_chatop in_room = sought(PV_CHATOP_HISTORY, PV_STR("#~%.4s", PV_KEY_STR(room_key)));
     assert_int_equal(must(&in_room)->n_msgs, 1);
     struct pv_chatop inbox = sought(PV_CHATOP_INBOX, "bob");
-    inbox.of_peer = inbox.mark_read = true;
+    inbox.mark_read = true;
     assert_list(inbox, "4");
     assert_list(inbox, "");
     for (size_t i = 0; i < 3; i++) {
@@ -1072,7 +1082,7 @@ PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
         struct pv_chatop job = sought(PV_CHATOP_CLEAR, none[i]);
         job.gone = true;
         assert_int_equal(must(&job)->n_deleted, 0);
-        assert_string_equal(must(&job)->word, none[i]);
+        assert_true(must(&job)->has_none);
     }
     struct pv_chatop clear = sought(PV_CHATOP_CLEAR, "bob");
     clear.gone = true;
@@ -1102,7 +1112,6 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     assert_int_equal(number("SELECT count(*) FROM chat_message"), 3);
     /* The unread are counted without it, and so is the room of its author. */
     struct pv_chatop inbox = job_of(PV_CHATOP_INBOX, BOB, 0);
-    inbox.of_peer = false;
     assert_int_equal(must(&inbox)->n_msgs, 3);
     assert_int_equal(number(test_given("SELECT bytes FROM chat_usage 2")),
                      3 * (4 + PV_CHATOP_ROW_BYTES));
@@ -1176,7 +1185,7 @@ PV_TEST(clearing_one_conversation_does_not_read_the_others)
 PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 {
     add_long_history();
-    struct pv_chatop job = {.kind = PV_CHATOP_CLEAR, .all_peers = true};
+    struct pv_chatop job = {.kind = PV_CHATOP_CLEAR, .all_peers = true, .network = NOWHERE};
     unsigned first = steps_of(job);
     sql("DELETE FROM chat_message WHERE n > 3000");
     unsigned last = steps_of(job);

@@ -88,22 +88,6 @@ static struct pv_job *meta_job(unsigned op)
     return job;
 }
 
-static struct pv_chatop *message_job(unsigned op, enum pv_chatop_kind kind)
-{
-    struct pv_chatop *chat = pv_chatop_new(kind);
-    assert_non_null(chat);
-    chat->msgs = calloc(1, sizeof(*chat->msgs));
-    chat->n_msgs = 1;
-    memcpy(chat->peer, BOB, sizeof(BOB));
-    memcpy(chat->msgs[0].peer, BOB, sizeof(BOB));
-    chat->msgs[0].id[0] = (uint8_t)op;
-    chat->msgs[0].seq = kind == PV_CHATOP_COMMIT ? op : 0;
-    chat->msgs[0].time_ms = op;
-    chat->msgs[0].text = strdup("text");
-    snprintf(chat->msgs[0].peer_name, sizeof(chat->msgs[0].peer_name), "bob");
-    return chat;
-}
-
 static struct pv_job *job_of(unsigned op)
 {
     return op % N_KINDS == STATEMENT ? statement_job(op) : meta_job(op);
@@ -144,32 +128,37 @@ static void run_network(struct stores s, unsigned first, unsigned last)
     }
 }
 
-/* The same of those for chat. */
-static void run_chat(struct stores s, unsigned first, unsigned last)
+static void run_message(struct pv_chat_store *calls, unsigned op, enum pv_chatop_kind kind)
 {
-    struct pv_chatop *jobs[N_KINDS];
-    struct pv_chatqueue_result results[N_KINDS];
-    unsigned ops[N_KINDS];
-    size_t n = 0;
-    assert_true(last - first < N_KINDS);
-    for (unsigned op = first; op <= last; op++) {
-        if (!is_chat(op))
-            continue;
-        ops[n] = op;
-        jobs[n++] = message_job(op, op % N_KINDS == ENQUEUE ? PV_CHATOP_ENQUEUE : PV_CHATOP_COMMIT);
-    }
-    if (n > 0)
-        pv_chatstore_run(s.chat, jobs, results, n);
-    for (size_t i = 0; i < n; i++) {
-        note(ops[i], results[i].status, results[i].error);
-        if (ops[i] <= OPS && ops[i] % N_KINDS == ENQUEUE)
-            seqs[ops[i]] = pv_chatop_result_of(&results[i])->msgs[0].seq;
-        pv_chatqueue_result_done(&results[i]);
-        pv_chatop_free(jobs[i]);
-    }
+    struct pv_chat_record rec = {.seq = kind == PV_CHATOP_COMMIT ? op : 0,
+                                 .time_ms = op,
+                                 .peer_name = "bob",
+                                 .text = strdup("text")};
+    const struct pv_chatop of = {.kind = kind, .peer = BOB, .msgs = &rec, .n_msgs = 1};
+    struct pv_chatop_result done;
+    memcpy(rec.peer, BOB, sizeof(BOB));
+    rec.id[0] = (uint8_t)op;
+    note(op, pv_chat_store_run(calls, &of, &done), calls->error);
+    if (op <= OPS && kind == PV_CHATOP_ENQUEUE)
+        seqs[op] = done.msgs[0].seq;
+    pv_chatop_result_done(&done);
+    pv_chat_record_done(&rec);
 }
 
-/* Each database has a thread of its own, so either may be the first. */
+/* The same of those for chat, as one turn: they are answered at its end. */
+static void run_chat(struct stores s, unsigned first, unsigned last)
+{
+    struct pv_chat_store *calls = pv_chatstore_calls(s.chat);
+    for (unsigned op = first; op <= last; op++)
+        if (is_chat(op))
+            run_message(calls, op, op % N_KINDS == ENQUEUE ? PV_CHATOP_ENQUEUE : PV_CHATOP_COMMIT);
+    assert_ok(calls->settle(calls));
+    for (unsigned op = first; op <= last; op++)
+        if (is_chat(op))
+            note(op, PV_OK, "");
+}
+
+/* Each database is written by itself, so either may be the first. */
 static void run(struct stores s, unsigned first, unsigned last)
 {
     const bool chat_first = first % 8 < 4;
@@ -212,17 +201,13 @@ static void check_roster(struct pv_store *s, size_t cut)
 
 static void check_messages(struct pv_chatstore *s, size_t cut)
 {
-    struct pv_chatop *job = pv_chatop_new(PV_CHATOP_HISTORY);
-    struct pv_chatqueue_result result;
-    assert_non_null(job);
-    memcpy(job->peer, BOB, sizeof(BOB));
-    pv_chatstore_run(s, &job, &result, 1);
-    assert_ok(result.status);
-    const struct pv_chatop_result *chat = pv_chatop_result_of(&result);
+    const struct pv_chatop all = {.kind = PV_CHATOP_HISTORY, .peer = BOB};
+    struct pv_chatop_result chat;
+    assert_ok(pv_chat_store_run(pv_chatstore_calls(s), &all, &chat));
     for (unsigned op = 1; op <= OPS; op++) {
         unsigned n = 0;
-        for (size_t i = 0; i < chat->n_msgs; i++) {
-            const struct pv_chat_record *m = &chat->msgs[i];
+        for (size_t i = 0; i < chat.n_msgs; i++) {
+            const struct pv_chat_record *m = &chat.msgs[i];
             if (m->id[0] != op)
                 continue;
             n++;
@@ -233,8 +218,7 @@ static void check_messages(struct pv_chatstore *s, size_t cut)
         if (cut >= answered[op] && (op % N_KINDS == ENQUEUE || op % N_KINDS == COMMIT))
             assert_int_equal(n, 1);
     }
-    pv_chatqueue_result_done(&result);
-    pv_chatop_free(job);
+    pv_chatop_result_done(&chat);
 }
 
 static void check_state(size_t cut, unsigned left)

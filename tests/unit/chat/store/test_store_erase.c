@@ -65,16 +65,13 @@ static size_t count_texts(unsigned peer)
     return found;
 }
 
-static void run(struct pv_chatop *job, bool *ret_more)
+static bool run(const struct pv_chatop *op)
 {
-    struct pv_chatqueue_result result;
-    pv_chatstore_run(chat, &job, &result, 1);
-    assert_string_equal(result.error, "");
-    assert_ok(result.status);
-    if (ret_more != NULL)
-        *ret_more = pv_chatop_result_of(&result)->more;
-    pv_chatqueue_result_done(&result);
-    pv_chatop_free(job);
+    struct pv_chatop_result result;
+    assert_ok(pv_chat_store_run(pv_chatstore_calls(chat), op, &result));
+    const bool more = result.more;
+    pv_chatop_result_done(&result);
+    return more;
 }
 
 static void run_network(struct pv_job *job)
@@ -86,37 +83,29 @@ static void run_network(struct pv_job *job)
     pv_job_free(job);
 }
 
-static struct pv_chatop *chat_job(enum pv_chatop_kind kind, unsigned peer)
-{
-    struct pv_chatop *job = pv_chatop_new(kind);
-    assert_non_null(job);
-    memcpy(job->peer, PEERS[peer], sizeof(PEERS[peer]));
-    return job;
-}
-
 static void store_message(unsigned peer, unsigned number)
 {
-    struct pv_chatop *job = chat_job(PV_CHATOP_COMMIT, peer);
-    struct pv_chat_record *rec = test_alloc(sizeof(*rec));
-    memcpy(rec->peer, PEERS[peer], sizeof(rec->peer));
-    memcpy(rec->id, &number, sizeof(number));
-    rec->seq = number + 1;
-    rec->time_ms = number;
-    rec->text = strdup(PV_STR(TEXT, peer));
-    snprintf(rec->peer_name, sizeof(rec->peer_name), "peer%u", peer);
-    job->msgs = rec;
-    job->n_msgs = 1;
-    run(job, NULL);
+    struct pv_chat_record rec = {
+        .seq = number + 1, .time_ms = number, .text = strdup(PV_STR(TEXT, peer))};
+    const struct pv_chatop op = {
+        .kind = PV_CHATOP_COMMIT, .peer = PEERS[peer], .msgs = &rec, .n_msgs = 1};
+    memcpy(rec.peer, PEERS[peer], sizeof(rec.peer));
+    memcpy(rec.id, &number, sizeof(number));
+    snprintf(rec.peer_name, sizeof(rec.peer_name), "peer%u", peer);
+    (void)run(&op);
+    pv_chat_record_done(&rec);
 }
 
 static void clear(unsigned peer, bool all)
 {
-    for (bool more = true; more;) {
-        struct pv_chatop *job = chat_job(PV_CHATOP_CLEAR, peer);
-        job->all_peers = all;
-        job->gone = true;
-        run(job, &more);
-    }
+    static const uint8_t none[PV_ROOM_NETWORK_LEN];
+    const struct pv_chatop op = {.kind = PV_CHATOP_CLEAR,
+                                 .peer = PEERS[peer],
+                                 .all_peers = all,
+                                 .gone = true,
+                                 .network = none};
+    while (run(&op))
+        ;
 }
 
 PV_TEST(a_history_that_is_cleared_is_on_the_disk_no_longer)

@@ -4,7 +4,7 @@
 #include "tests/unit/test_util.h"
 
 static struct test_rng rng;
-static struct pv_chatqueue jobs;
+static struct pv_chat_store store;
 static struct pv_rooms *rooms;
 
 static bool knows(const void *owner, const uint8_t *pk, struct pv_overlay_member *ret_member)
@@ -13,15 +13,22 @@ static bool knows(const void *owner, const uint8_t *pk, struct pv_overlay_member
     return true;
 }
 
+static int run_op(struct pv_chat_store *of, const struct pv_chatop *op,
+                  struct pv_chatop_result *ret)
+{
+    *ret = (struct pv_chatop_result){.msgs = NULL};
+    return PV_ERR_STATE;
+}
+
 void test_before_each(void)
 {
     static const uint8_t network[PV_ROOM_NETWORK_LEN] = {1}, sk[PV_SIGN_SK_LEN];
     const struct pv_rooms_config cfg = {.rng = test_rng_make(&rng, 1),
-                                        .jobs = &jobs,
+                                        .store = &store,
                                         .signer = pv_appsigner_of(sk),
                                         .known = knows,
                                         .own_pk = {9}};
-    pv_chatqueue_init(&jobs, &cfg.rng, NULL);
+    store = (struct pv_chat_store){.run = run_op};
     assert_ok(pv_rooms_new(&rooms, &cfg));
     pv_rooms_set_network(rooms, network, cfg.own_pk, PV_S(1));
 }
@@ -29,7 +36,6 @@ void test_before_each(void)
 void test_after_each(void)
 {
     rooms = pv_rooms_free(rooms);
-    pv_chatqueue_done(&jobs);
 }
 
 static const uint8_t *member(unsigned i)
