@@ -43,15 +43,23 @@ static bool is_same(const uint8_t *a, const uint8_t *b)
     return memcmp(a, b, PV_STATEMENT_HASH_LEN) == 0;
 }
 
-/* Each has its own time, from the first other rules that it names on: nobody uses up, or ends, that
- * of another. */
-static void note_other(struct pv_peer_rules *r, const uint8_t *own, const uint8_t *named, pv_ns now)
+static void look_soon(struct pv_closed *c, pv_ns now)
 {
-    if (!is_same(own, named) && r->ask_until == 0)
-        r->ask_until = now + PV_CLOSED_ASK;
+    c->look_at = pv_min_ns(c->look_at, now + PV_CLOSED_LOOK);
 }
 
-void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+/* Each has its own time, from the first other rules that it names on: nobody uses up, or ends, that
+ * of another. */
+static void note_other(struct pv_closed *c, struct pv_peer_rules *r, const uint8_t *own,
+                       const uint8_t *named, pv_ns now)
+{
+    if (is_same(own, named) || r->ask_until != 0)
+        return;
+    r->ask_until = now + PV_CLOSED_ASK;
+    look_soon(c, now);
+}
+
+void pv_closed_named(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
                      const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now)
 {
     struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
@@ -61,7 +69,7 @@ void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct 
     pv_roster_rules(n->roster, own);
     r->is_named = true;
     memcpy(r->named, rules, sizeof(r->named));
-    note_other(r, own, rules, now);
+    note_other(c, r, own, rules, now);
 }
 
 static void ask(const struct pv_node *n, struct pv_peer *p)
@@ -71,12 +79,14 @@ static void ask(const struct pv_node *n, struct pv_peer *p)
     pv_peer_notes(p)->rules.is_asked = true;
 }
 
-void pv_closed_meets(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
-                     pv_ns now)
+/* Only admins are worth a look each second: other members have ask_until. */
+void pv_closed_meets(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p, pv_ns now)
 {
-    if (c->is && n->roster != NULL && !pv_peer_notes(p)->rules.is_asked && is_admin(n, p) &&
-        pv_peer_can_talk(p, now))
+    if (!c->is || n->roster == NULL || !is_admin(n, p) || !pv_peer_can_talk(p, now))
+        return;
+    if (!pv_peer_notes(p)->rules.is_asked)
         ask(n, p);
+    look_soon(c, now);
 }
 
 static void tell(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p)
@@ -98,7 +108,7 @@ static void take_word(struct pv_closed *c, const struct pv_node *n, struct pv_pe
     pv_roster_head(n->roster, own);
     c->listed = c->listed || (is_admin(n, p) && is_same(own, head));
     pv_roster_rules(n->roster, own);
-    note_other(r, own, rules, now);
+    note_other(c, r, own, rules, now);
 }
 
 void pv_closed_take(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
@@ -193,27 +203,31 @@ static void wake_admins(const struct pv_node *n, pv_ns now)
     }
 }
 
-/* Asked again each time: its rules may be others by now, as it may hear of more itself. */
-static void ask_admins(const struct pv_node *n, pv_ns now)
+/* Asked again each time: its rules may be others by now, as it may hear of more itself. Returns
+ * true if somebody is being asked, so that the next look is worth it. */
+static bool ask_admins(const struct pv_node *n, pv_ns now)
 {
+    bool asking = false;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
-        if (pv_peer_can_talk(p, now) && is_admin(n, p))
+        const bool admin = pv_peer_can_talk(p, now) && is_admin(n, p);
+        if (admin)
             ask(n, p);
+        asking = asking || admin || now < pv_peer_notes_of(p)->rules.ask_until;
     }
+    return asking;
 }
 
 void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_ns now)
 {
     if (!c->is || now < c->look_at)
         return;
-    c->look_at = now + PV_CLOSED_LOOK;
-    if (n->roster != NULL)
-        ask_admins(n, now);
-    if (now < c->wake_at)
-        return;
-    c->wake_at = now + PV_CLOSED_WAKE;
-    if (n->roster != NULL && n->up)
-        wake_admins(n, now);
+    const bool asking = n->roster != NULL && ask_admins(n, now);
+    if (now >= c->wake_at) {
+        c->wake_at = now + PV_CLOSED_WAKE;
+        if (n->roster != NULL && n->up)
+            wake_admins(n, now);
+    }
+    c->look_at = asking ? now + PV_CLOSED_LOOK : c->wake_at;
 }
 
 pv_ns pv_closed_next_timeout(const struct pv_closed *c)

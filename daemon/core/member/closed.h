@@ -27,7 +27,8 @@ struct pv_peer;
 
 #define PV_CLOSED_ASK  PV_S(10) /* ours: the rules go there and back within seconds */
 #define PV_CLOSED_WAKE PV_S(10) /* ours: between wishes for paths to admins */
-#define PV_CLOSED_LOOK PV_S(1)  /* ours: between looks at what no fact tells */
+/* Ours: between looks at what no fact tells, while somebody is being asked. */
+#define PV_CLOSED_LOOK PV_S(1)
 
 struct pv_closed {
     bool is;
@@ -44,11 +45,10 @@ void pv_closed_begin(struct pv_closed *c, const struct pv_node *n,
 /* The kept state of the store: a node that was closed is closed. */
 void pv_closed_restore(struct pv_closed *c, struct pv_view kept, pv_ns now);
 /* A description of a member named its rules. */
-void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+void pv_closed_named(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
                      const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now);
 /* Something is new about a peer: an admin that can be talked to now is asked. */
-void pv_closed_meets(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
-                     pv_ns now);
+void pv_closed_meets(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p, pv_ns now);
 /* In-band type 13, of whoever asks and whoever is asked. */
 void pv_closed_take(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
                     struct pv_view body, pv_ns now);

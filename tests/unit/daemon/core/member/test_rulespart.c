@@ -399,6 +399,30 @@ PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
     assert_false(is_closed());
 }
 
+/* The turns that the part wants in that time. */
+static unsigned turns_within(pv_ns t)
+{
+    unsigned n = 0;
+    const pv_ns end = node->now + t;
+    for (pv_ns next; (next = pv_part_next_timeout(node->part, node->self)) <= end; n++)
+        fake_node_wait(node, next > node->now ? next - node->now : 1);
+    return n;
+}
+
+PV_TEST_IN(a_closed_node_with_nobody_to_ask_wakes_for_the_wishes_alone, start, stop)
+{
+    const struct item it = deny_ssh();
+    uint8_t other[PV_STATEMENT_HASH_LEN] = {1};
+    join_by_token_of(&it);
+    fake_node_wait(node, PV_S(5));
+    assert_in_range(turns_within(PV_S(60)), 1, 6);
+    pv_rules_named(&node->node, bob, other, node->now);
+    assert_in_range(turns_within(PV_CLOSED_ASK), 9, 11); /* bob is asked */
+    fake_node_wait(node, PV_CLOSED_LOOK);
+    assert_in_range(turns_within(PV_S(60)), 1, 6);
+    assert_true(is_closed());
+}
+
 PV_TEST_IN(a_member_that_names_other_rules_is_asked_first_for_a_while, start, stop)
 {
     const struct item it = deny_ssh();
