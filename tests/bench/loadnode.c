@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "crypto/ct.h"
+#include "crypto/hash.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"
 #include "sys/proc/clock.h"
@@ -208,6 +209,18 @@ static void start(struct load_node *n, enum pv_ctl_role role, bool has_network, 
     load_check(pv_coordclient_start(n->client, &target, &at, 1, now), "coordinator's key");
 }
 
+/* The token vouches that there are no rules, as the daemon's do: a daemon that joins by another one
+ * stays closed, and calls the admin, who does not answer, over and over. */
+static void make_invite(struct load_network *net, struct pv_rng *rng)
+{
+    uint8_t rules[PV_STATEMENT_HASH_LEN];
+    pv_rng_fill(rng, net->invite_seed, sizeof(net->invite_seed));
+    pv_blake2b(rules, pv_view(NULL, 0), pv_view(NULL, 0), pv_view(NULL, 0));
+    pv_token_rules(net->made.network_id, rules,
+                   net->invite_seed + PV_SIGN_SEED_LEN - PV_TOKEN_RULES_LEN);
+    pv_sign_keypair(net->invite_seed, net->invite_sk, net->invite_pk);
+}
+
 static void make_network(struct load_node *n)
 {
     struct load_network *net = n->net;
@@ -215,8 +228,6 @@ static void make_network(struct load_node *n)
     struct pv_writer w = pv_writer(list, sizeof(list));
     pv_rng_fill(&n->load->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, net->root_sk, net->root_pk);
-    pv_rng_fill(&n->load->rng, net->invite_seed, sizeof(net->invite_seed));
-    pv_sign_keypair(net->invite_seed, net->invite_sk, net->invite_pk);
     pv_coordlist_put(&w, n->load->url.pk, &n->load->url.addr, 1);
     const struct pv_create create = {
         .root = pv_signer_sk(net->root_sk),
@@ -229,6 +240,7 @@ static void make_network(struct load_node *n)
         .wall = (uint64_t)time(NULL),
     };
     load_check(pv_make_create(&create, &net->made), "create");
+    make_invite(net, &n->load->rng);
     net->admin = n;
 }
 
