@@ -366,16 +366,16 @@ const struct pv_command pv_cmds_ssh[] = {
             "                     itself within a minute\n"
             "  announce FILE...   tell members the keys in these .pub files instead\n"
             "    --none           tell members no host key\n"
-            "  keys               list the keys by which users of this machine log in elsewhere\n"
+            "  keys               list the keys by which users of this machine log in\n"
             "  keys add [FILE...] tell members these .pub files, or those in your ~/.ssh\n"
             "  keys remove FILE... or all\n"
-            "  enable USER...     have sshd ask p2pvpn which keys of members open these accounts,\n"
-            "                     and no others; a rule has to name them, too (allow ... "
-            "ssh:USER)\n"
+            "  enable USER...     have sshd ask p2pvpn which keys of members open these\n"
+            "                     accounts, and no others; a rule must also name them (allow\n"
+            "                     ... ssh:USER)\n"
             "  disable            have sshd ask about no account\n"
             "    --all            of any network of this machine\n"
-            "  authorized-keys    for sshd: print the key of this fingerprint if a member may log\n"
-            "                     in with it; the exit code is 0 whatever happens\n",
+            "  authorized-keys    for sshd: print the key of this fingerprint if a member may\n"
+            "                     log in with it; the exit code is 0 whatever happens\n",
         .example = "p2pvpnctl ssh known-hosts pi",
         .options = {[OPT_NONE] = {"none", 0, false}, [OPT_ALL] = {"all", 0, false}},
         .words = {1, PV_ARGS_MAX_WORDS},

@@ -745,7 +745,9 @@ static int next_reply(struct pv_cli *cli, struct pv_ctlapi_reply *ret_reply)
 int pv_cli_begin(struct pv_cli *cli, const struct pv_ctlapi_request *req,
                  struct pv_ctlapi_reply *ret_reply)
 {
-    const pv_ns until = pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S)) - PV_MS(AGAIN_MS);
+    /* The last attempt has time for its answer. */
+    const pv_ns until =
+        pv_min_ns(cli->deadline, pv_clock_now() + PV_S(WAIT_S)) - 2 * PV_MS(AGAIN_MS);
     for (;;) {
         bool sent_away = false;
         int r = pv_client_send(&cli->client, req, cli->deadline);

@@ -23,6 +23,7 @@ static int begin(void **state)
     int r = setup(state);
     answers("rules", OK_V1("'rules':[],'default':'allow','firewall':null"));
     answers("ip", OK("'ip4':null,'ip6':null"));
+    answers("peers", OK("'peers':[]"));
     return r;
 }
 
