@@ -92,7 +92,7 @@ void pv_routes_tried(struct pv_node *n, const struct pv_addr *to, bool came, pv_
 {
     struct pv_routes *r = of(n);
     struct pv_route *best = NULL;
-    for (size_t i = 0; i < r->n; i++) {
+    for (size_t i = 0; r != NULL && i < r->n; i++) {
         struct pv_route *route = &r->all[i];
         if (route->why == PV_ROUTE_USED && pv_prefix_contains(&route->prefix, to) &&
             (best == NULL || route->prefix.bits > best->prefix.bits))

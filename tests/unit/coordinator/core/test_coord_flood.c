@@ -452,7 +452,7 @@ PV_TEST(strangers_leave_members_their_stun_answers)
 enum {
     NETWORKS = 8,
     MEMBERS = 10,
-    NETWORK_BYTES = 12 * 1024, /* before its members, at most */
+    NETWORK_BYTES = 13 * 1024, /* before its members, at most; 12,352 with its log */
     MEMBER_BYTES = 3 * 1024,
 };
 
