@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
+#include "base/text.h"
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
 #include "coordinator/store/store_sqlite.h"
@@ -38,19 +40,19 @@ static const struct kept_file {
                   {certificate, 0}};
 
 static int fail(int r, char error[static PV_BACKUP_ERROR_MAX], const char *what, const char *name,
-                const char *why)
+                struct pv_reason why)
 {
-    snprintf(error, PV_BACKUP_ERROR_MAX, "%s %.200s: %s", what, name, why);
+    snprintf(error, PV_BACKUP_ERROR_MAX, "%s %.200s: %s", what, name, PV_REASON_STR(why));
     return r;
 }
 
 static int fail_errno(int r, char error[static PV_BACKUP_ERROR_MAX], const char *what,
                       const char *name)
 {
-    return fail(r, error, what, name,
-                r == -ENOSPC || r == -EDQUOT ? "the disk is full: free some space"
-                : r > -1000                  ? strerror(-r)
-                                             : pv_strstatus(r));
+    struct pv_reason why = {pv_strstatus(r), PV_DO_NOTHING};
+    if (r == -ENOSPC || r == -EDQUOT)
+        why = (struct pv_reason){"the disk is full", PV_DO(free_disk)};
+    return fail(r, error, what, name, why);
 }
 
 static uint64_t number_of(sqlite3 *db, const char *sql)
@@ -80,7 +82,7 @@ static int check_directory(const char *file, char error[static PV_BACKUP_ERROR_M
     return access(directory, F_OK) == 0
                ? PV_OK
                : fail(-errno, error, "write", file,
-                      "its directory is not there: make it, or name another place");
+                      (struct pv_reason){"its directory is not there", PV_DO(make_directory)});
 }
 
 /* An older backup may be replaced, as by a nightly job; a name typed wrong must not cost a file. */
@@ -99,8 +101,9 @@ static int check_target(const char *file, char error[static PV_BACKUP_ERROR_MAX]
     if (n == (ssize_t)sizeof(head) && memcmp(head, magic, sizeof(magic)) == 0 &&
         memcmp(head + ID_AT, id, sizeof(id)) == 0)
         return PV_OK;
-    return fail(-EEXIST, error, "write", file,
-                "it is there and no backup of a coordinator: choose another name");
+    return fail(
+        -EEXIST, error, "write", file,
+        (struct pv_reason){"it is there and no backup of a coordinator", PV_DO(other_file)});
 }
 
 struct adding {
@@ -161,7 +164,7 @@ static int explain_open(int r, const char *state, char error[static PV_BACKUP_ER
         snprintf(path, sizeof(path), "%s/%s", state, PV_COORDSTORE_FILE) >= (int)sizeof(path) ||
         faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || errno != EACCES)
         return r;
-    return fail(r, error, "read", path, "not permitted: ask as root or as the coordinator's user");
+    return fail(r, error, "read", path, (struct pv_reason){"not permitted", PV_DO(ask_as_owner)});
 }
 
 int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv_backup *ret_backup,
@@ -177,11 +180,8 @@ int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv
             pv_sqlite_open_beside(&db, &pv_coordstore_kind, state, PV_COORDSTORE_FILE, ret_error),
             state, ret_error);
     if (r == PV_ERR_NOT_FOUND)
-        snprintf(
-            ret_error, PV_BACKUP_ERROR_MAX,
-            "open %.200s/%s: there is no database: name another directory with --state; one in "
-            "PostgreSQL is backed up by pg_dump, beside the keys",
-            state, PV_COORDSTORE_FILE);
+        snprintf(ret_error, PV_BACKUP_ERROR_MAX, "open %.200s/%s: there is no database: %s", state,
+                 PV_COORDSTORE_FILE, PV_DO_STR(name_database));
     if (r < 0)
         return r;
     const struct pv_sqlcopy copy = {.from = pv_sqlite_handle(db),
@@ -237,19 +237,19 @@ static int check_backup(sqlite3 *db, const char *file, char error[static PV_BACK
     uint64_t version = number_of(db, "PRAGMA user_version");
     if (number_of(db, "PRAGMA application_id") != BACKUP_ID)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
-                    "not a backup of a coordinator: name a file of `p2pvpn-coordinator backup`");
+                    (struct pv_reason){"not a backup of a coordinator", PV_DO(name_backup)});
     if (version != PV_COORDSTORE_SCHEMA) {
-        const char *why =
-            PV_STR("made by a%s p2pvpn-coordinator (schema %llu; this one knows %d): %s",
-                   version > PV_COORDSTORE_SCHEMA ? " newer" : "nother version of",
-                   (unsigned long long)version, PV_COORDSTORE_SCHEMA,
-                   version > PV_COORDSTORE_SCHEMA ? "upgrade p2pvpn-coordinator"
-                                                  : "name a backup of this version");
-        return fail(PV_ERR_UNSUPPORTED, error, "restore", file, why);
+        const char *why = PV_STR("made by a%s p2pvpn-coordinator (schema %llu; this one knows %d)",
+                                 version > PV_COORDSTORE_SCHEMA ? " newer" : "nother version of",
+                                 (unsigned long long)version, PV_COORDSTORE_SCHEMA);
+        return fail(PV_ERR_UNSUPPORTED, error, "restore", file,
+                    (struct pv_reason){why, version > PV_COORDSTORE_SCHEMA
+                                                ? PV_DO(upgrade, "p2pvpn-coordinator")
+                                                : PV_DO(name_same_version)});
     }
     if (!pv_sqlite_is_whole(db) || check_files(db) < 0)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
-                    "the backup is damaged: take an older one");
+                    (struct pv_reason){"the backup is damaged", PV_DO(older_backup)});
     return PV_OK;
 }
 
@@ -261,17 +261,18 @@ static int open_backup(const char *file, sqlite3 **ret_db, struct pv_backup *b,
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? fail(PV_ERR_NOT_FOUND, error, "restore", file,
-                                      "no such file: is the path right?")
+                                      (struct pv_reason){"no such file", PV_DO(name_backup)})
                                : fail_errno(-errno, error, "restore", file);
     bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     close(fd);
     if (!regular)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
-                    "not a regular file: name a file of `p2pvpn-coordinator backup`");
+                    (struct pv_reason){"not a regular file", PV_DO(name_backup)});
     b->bytes = (uint64_t)st.st_size;
     if (sqlite3_open_v2(file, ret_db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                         pv_sqlite_vfs()) != SQLITE_OK)
-        return fail(-EIO, error, "restore", file, sqlite3_errmsg(*ret_db));
+        return fail(-EIO, error, "restore", file,
+                    (struct pv_reason){sqlite3_errmsg(*ret_db), PV_DO_NOTHING});
     int r = check_backup(*ret_db, file, error);
     if (r == PV_OK) {
         count_rows(*ret_db, b);

@@ -9,19 +9,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "coordinator/keys.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
-
-/* Explains why a file of the state directory cannot be written; returns status. */
-static int explain_cert(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
-{
-    snprintf(error, PV_COORDCERT_ERROR_MAX,
-             "write %.200s: %s: check space, owner, mode and mount of the state directory", file,
-             pv_strstatus(status));
-    return status;
-}
 
 /* --- our own --------------------------------------------------------------------------------- */
 
@@ -33,7 +25,10 @@ static int write_own(const char *file, const struct pv_tlscert *made,
     int n = snprintf(text, sizeof(text), "%s%s", made->key, made->cert);
     int r = pv_file_write(file, pv_view(text, (size_t)n), 0600);
     pv_wipe(text, sizeof(text));
-    return r < 0 ? explain_cert(error, file, r) : PV_OK;
+    if (r < 0)
+        snprintf(error, PV_COORDCERT_ERROR_MAX, "write %.200s: %s", file,
+                 PV_REASON_STR(pv_coordkeys_unwritten(r)));
+    return r;
 }
 
 /* The names are for clients other than ours; nodes check the pin. made holds the private
@@ -82,8 +77,9 @@ static int load_cert(const char *cert_file, const char *key_file, bool own,
     char why[PV_TLS_ERROR_MAX] = "out of memory";
     int r = pv_tls_ctx_new_server(ret_ctx, cert_file, key_file, why);
     if (r < 0)
-        snprintf(error, PV_COORDCERT_ERROR_MAX, "%s%.300s%s", own ? "" : "tls-cert, tls-key: ", why,
-                 own ? ": restore it from a backup, or delete it and a new one is made" : "");
+        snprintf(error, PV_COORDCERT_ERROR_MAX, "%s%.300s%s%s",
+                 own ? "" : "tls-cert, tls-key: ", why, own ? ": " : "",
+                 own ? PV_DO_STR(restore_or_delete) : "");
     return r;
 }
 

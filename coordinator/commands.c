@@ -12,6 +12,7 @@
 
 #include "base/harmless.h"
 #include "base/jsonread.h"
+#include "base/remedy.h"
 #include "base/text.h"
 #include "coordinator/backup.h"
 #include "coordinator/core/report.h"
@@ -177,17 +178,15 @@ int pv_coord_status(const struct pv_coordset *set)
 
 int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
-    char why[1200] = "out of memory: try again";
+    char why[1200] = "out of memory";
     json_t *doc = NULL;
     int r = request == NULL ? PV_ERR_NOMEM
                             : pv_ctlsock_ask(set->state, request, &doc, why, sizeof(why));
     json_decref(request);
     *ret_status = r;
     if (r == PV_ERR_NOT_FOUND)
-        snprintf(why, sizeof(why),
-                 "no coordinator runs with this state directory (%.200s): start it, or name "
-                 "another with --state",
-                 set->state);
+        snprintf(why, sizeof(why), "no coordinator runs with this state directory (%.200s): %s",
+                 set->state, PV_DO_STR(start_coordinator));
     if (r < 0) {
         if (r != PV_ERR_NOT_FOUND || set->action != PV_COORDSET_SECRET)
             (void)pv_coord_print_error(why);

@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
+#include "base/text.h"
 #include "proto/local/harmless.h"
 #include "sys/net/stream.h"
 #include "sys/net/unixsock.h"
@@ -195,15 +197,15 @@ void pv_ctlsock_done(struct pv_ctlsock *s)
 static int explain_failure(int r, const char *path, char *why, size_t cap)
 {
     if (r == PV_ERR_NOT_FOUND)
-        snprintf(why, cap,
-                 "no coordinator runs with this state directory (%.200s): start it, or name "
-                 "another with --state",
-                 path);
+        snprintf(why, cap, "no coordinator runs with this state directory (%.200s): %s", path,
+                 PV_DO_STR(start_coordinator));
     else
         snprintf(why, cap, "%.200s: %s", path,
-                 r == -EACCES           ? "not permitted: ask as root or as the coordinator's user"
-                 : r == PV_ERR_NO_SPACE ? "the path is too long for a socket: use a shorter --state"
-                 : r == PV_ERR_TIMEOUT  ? "the coordinator does not answer: look at its log"
+                 r == -EACCES ? PV_STR("not permitted: %s", PV_DO_STR(ask_as_owner))
+                 : r == PV_ERR_NO_SPACE
+                     ? PV_STR("the path is too long for a socket: %s", PV_DO_STR(shorter_state))
+                 : r == PV_ERR_TIMEOUT
+                     ? PV_STR("the coordinator does not answer: %s", PV_DO_STR(restart_hung))
                  : r == PV_ERR_MALFORMED ? "the answer is not understood: is it of this version?"
                                          : pv_strstatus(r));
     return r;

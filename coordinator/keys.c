@@ -28,6 +28,16 @@ static void key_path(const char *dir, const char *name, char path[static PATH_MA
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
 
+struct pv_reason pv_coordkeys_unwritten(int status)
+{
+    struct pv_reason reason = {pv_strstatus(status), PV_DO_NOTHING};
+    if (status == -ENOSPC || status == -EDQUOT)
+        reason.todo = PV_DO(free_disk);
+    else if (pv_unless_exhausted(status, "x")[0] != '\0')
+        reason.todo = PV_DO(check_directory);
+    return reason;
+}
+
 /* One attempt. */
 static int try_lock(const char *dir, int *ret_lock_fd,
                     char ret_error[static PV_COORDKEYS_ERROR_MAX])
@@ -36,25 +46,21 @@ static int try_lock(const char *dir, int *ret_lock_fd,
     int r = pv_dir_make(dir, 0700);
     if (r < 0) {
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "state directory %.200s: %s%s", dir,
-                 pv_strstatus(r),
-                 pv_unless_exhausted(r, ": choose another one with --state, or run as a user who "
-                                        "may write there"));
+                 pv_strstatus(r), pv_unless_exhausted(r, PV_STR(": %s", PV_DO_STR(as_owner))));
         return r;
     }
     key_path(dir, "lock", path);
     r = pv_file_lock(path, ret_lock_fd);
     if (r == PV_ERR_EXISTS)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "state directory %.200s: in use: another p2pvpn-coordinator runs there: end that "
-                 "one first",
-                 dir);
-    else if (r < 0)
-        snprintf(
-            ret_error, PV_COORDKEYS_ERROR_MAX, "lock %.200s: %s%s", path, pv_strstatus(r),
-            r == -EACCES
-                ? ": run it as root or as the owner of the state directory, or name another "
-                  "with --state"
-                : pv_unless_exhausted(r, ": check owner, mode and mount of the state directory"));
+                 "state directory %.200s: in use: another p2pvpn-coordinator runs there: %s", dir,
+                 PV_DO_STR(end_lock));
+    if (r < 0 && r != PV_ERR_EXISTS) {
+        struct pv_reason why = pv_coordkeys_unwritten(r);
+        if (r == -EACCES)
+            why.todo = PV_DO(as_owner);
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "lock %.200s: %s", path, PV_REASON_STR(why));
+    }
     return r;
 }
 
@@ -76,6 +82,13 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
     return r;
 }
 
+/* A damaged file is never replaced here; what its operator can do depends on what it is. */
+static struct pv_reason no_key(const char *name)
+{
+    return (struct pv_reason){"not a key", strcmp(name, secret_file) == 0 ? PV_DO(restore_url)
+                                                                          : PV_DO(restore_key)};
+}
+
 /* Reads len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error, since it means the
  * first start. */
 static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t len,
@@ -90,21 +103,18 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     if (r == PV_ERR_NOT_FOUND)
         return r;
     if (r < 0) {
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s%s", path,
-                 r == PV_ERR_LIMIT ? "not a file with a key" : pv_strstatus(r),
-                 r == PV_ERR_LIMIT ? ": restore it from a backup"
-                 : r == -EACCES    ? ": ask as root or as the coordinator's user"
-                                   : "");
+        struct pv_reason why =
+            r == PV_ERR_LIMIT ? no_key(name) : (struct pv_reason){pv_strstatus(r), PV_DO_NOTHING};
+        if (r == -EACCES)
+            why.todo = PV_DO(ask_as_owner);
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path, PV_REASON_STR(why));
         return r;
     }
     r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);
     if (r < 0 || got != len) {
         r = PV_ERR_MALFORMED;
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "read %.200s: not a key: restore it from a backup%s", path,
-                 strcmp(name, secret_file) == 0
-                     ? ", or delete it: then the URL is another one"
-                     : " (with a new one, nodes would not know this coordinator any more)");
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path,
+                 PV_REASON_STR(no_key(name)));
     }
     pv_file_free(text, text_len);
     return r;
@@ -125,9 +135,8 @@ static int write_secret(const char *dir, const char *name, const uint8_t *src, s
     }
     pv_wipe(text, sizeof(text));
     if (r < 0)
-        snprintf(
-            ret_error, PV_COORDKEYS_ERROR_MAX, "write %.200s: %s%s", path, pv_strstatus(r),
-            pv_unless_exhausted(r, ": check space, owner, mode and mount of the state directory"));
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "write %.200s: %s", path,
+                 PV_REASON_STR(pv_coordkeys_unwritten(r)));
     return r;
 }
 

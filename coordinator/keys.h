@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/pv.h"
+#include "base/remedy.h"
 #include "crypto/sign.h"
 #include "proto/control/ctlmsg.h"
 
@@ -54,6 +55,10 @@ PV_MUST_CHECK int pv_coordkeys_get(const char *dir, const struct pv_rng *rng,
 PV_MUST_CHECK int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,
                                       uint8_t ret_secret[static PV_CTL_SECRET_LEN],
                                       char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+
+/* Says why a file of the state directory cannot be written, and what to do about it; text is
+ * pv_strstatus()'s. */
+PV_MUST_CHECK struct pv_reason pv_coordkeys_unwritten(int status);
 
 /* Is this what a file has in it whose key has len bytes? */
 PV_MUST_CHECK bool pv_coordkeys_is_key(struct pv_view text, size_t len);

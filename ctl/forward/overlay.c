@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
 #include "ctl/lib/enter.h"
 #include "sys/net/inside.h"
 #include "sys/net/sockaddr.h"
@@ -110,8 +111,7 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     const char *tun = pv_json_text(json_object_get(status, "interface"), "name", "");
     int pid = (int)pv_json_real(status, "inside", 0);
     if (pv_json_is(status, "state", "down"))
-        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
-                           "this machine is down: `sudo p2pvpnctl up` first");
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "this machine is down: %s", PV_DO_STR(up));
     if (tun[0] == '\0' || strlen(tun) >= sizeof(o->tun))
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
                            "this node is not up: `p2pvpnctl status` says what is missing");

@@ -269,7 +269,24 @@
     X(proxy_start, "see that a proxy runs at %s and takes connections of this machine; "           \
                    "p2pvpnd tries again by itself")                                                \
     X(proxy_correct, "correct proxy in [coordinator] of p2pvpnd.conf, then "                       \
-                     "`sudo p2pvpnctl reload`")
+                     "`sudo p2pvpnctl reload`")                                                    \
+    X(as_owner,                                                                                    \
+      "run it as root or as the owner of the state directory, or name another with --state")       \
+    X(ask_as_owner, "ask as root or as the coordinator's user")                                    \
+    X(restore_key,                                                                                 \
+      "restore it from a backup; with a new one, nodes would not know this coordinator")           \
+    X(restore_url, "restore it from a backup, or delete it and the URL becomes another one")       \
+    X(restore_or_delete, "restore it from a backup, or delete it and a new one is made")           \
+    X(make_directory, "make it, or name another place")                                            \
+    X(other_file, "choose another name")                                                           \
+    X(name_database, "name another directory with --state; one in PostgreSQL is backed up by "     \
+                     "pg_dump, beside the keys")                                                   \
+    X(name_backup, "name a file of `p2pvpn-coordinator backup`")                                   \
+    X(name_same_version, "name a backup of this version")                                          \
+    X(older_backup, "take an older one")                                                           \
+    X(start_coordinator, "start it, or name another with --state")                                 \
+    X(shorter_state, "use a shorter --state")                                                      \
+    X(restart_hung, "restart it; its log may say why it hangs")
 
 #define PV_REMEDY_ENUMERATOR(name, text) PV_REMEDY_##name,
 enum pv_remedy_id {

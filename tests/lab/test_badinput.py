@@ -562,9 +562,9 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     check(r.code != 0 and "p2pvpnctl up" in r.err, f"down: {r}")
     for words in (("nc", "b", "80"), ("forward", "8080", "b:80")):
         r = a.ctl(*words, code=1)
-        check("this machine is down: `sudo p2pvpnctl up` first" in r.err, f"{words}: {r}")
+        check("this machine is down: `sudo p2pvpnctl up`" in r.err, f"{words}: {r}")
     r = b.ctl("down") and b.ctl("leave", check_rc=False)
-    check(r.code == 9 and "`sudo p2pvpnctl up` first" in r.err, f"leaving while it is down: {r}")
+    check(r.code == 9 and "while this node is down: `sudo p2pvpnctl up`" in r.err, f"leaving while it is down: {r}")
     b.run("mount", "--bind", "/var/lib/p2pvpn", "/var/lib/p2pvpn")
     b.run("mount", "-o", "remount,ro,bind", "/var/lib/p2pvpn")
     r = b.ctl("doctor", "-l", check_rc=False)

@@ -151,7 +151,7 @@ static void hold(struct pv_chat *c, struct pv_chat_held *held)
     if (pv_fifo_put(&c->held, held, sizeof(*held)) == PV_OK)
         return;
     if (held->handle != 0)
-        pv_ctlsrv_fail(c->ctl, held->handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+        pv_ctlsrv_fail(c->ctl, held->handle, PV_CTLAPI_FAILED, "chat: out of memory");
     json_decref(held->body);
     pv_chat_held_done(held);
 }

@@ -483,7 +483,7 @@ static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
     struct names names;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL) {
-        pv_ctlsrv_fail(f->chat->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
+        pv_ctlsrv_fail(f->chat->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory");
         return;
     }
     const struct pv_chatjson_file file = shown(f->chat, entry, &names);

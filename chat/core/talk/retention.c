@@ -191,7 +191,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, const struct pv
     struct pv_chat *n = r->chat;
     struct clearing *c = calloc(1, sizeof(*c));
     if (c == NULL) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory");
         return;
     }
     c->handle = handle;

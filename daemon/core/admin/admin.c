@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/remedy.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/admin/rulesedit.h"
@@ -85,8 +86,8 @@ static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code c
 static bool is_up(struct admin *a, const char *what, uint64_t handle)
 {
     if (!a->node->up)
-        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
-                        "%s: this node is down: `sudo p2pvpnctl up` first", what);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "%s: this node is down: %s", what,
+                        PV_DO_STR(up));
     return a->node->up;
 }
 
@@ -199,7 +200,7 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
     a->node->leaving = false;
     a->unforgotten = true;
     if (job == NULL) {
-        answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory");
         return;
     }
     job->u.forget = what;
@@ -809,12 +810,11 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         return;
     }
     if (alone && !req->u.leave.forget) {
-        answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
-                     n->up
-                         ? "leave: neither the coordinator nor a member can be told: try again "
-                           "when one is there"
-                         : "leave: nobody can be told while this node is down: `sudo p2pvpnctl up` "
-                           "first");
+        answer_error(
+            a, handle, PV_CTLAPI_UNREACHABLE,
+            n->up ? "leave: neither the coordinator nor a member can be told: try again "
+                    "when one is there"
+                  : PV_STR("leave: nobody can be told while this node is down: %s", PV_DO_STR(up)));
         return;
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
@@ -825,7 +825,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),
                       pv_node_wall_s(n, now), &made) != PV_OK) {
-        answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory");
         return;
     }
     n->leaving = true;

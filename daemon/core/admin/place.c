@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/remedy.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
@@ -50,7 +51,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
     self = pv_node_self(n);
     if (self != NULL && (req->peer[0] == '\0' || pv_node_is_self(n, req->peer))) {
         if (!n->up)
-            fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `sudo p2pvpnctl up` first");
+            fail(n, handle, PV_CTLAPI_FAILED, what, PV_STR("this node is down: %s", PV_DO_STR(up)));
         return n->up ? self : NULL;
     }
     p = pv_peer_need(n, req->peer, what, PV_NEEDS_MEMBER, handle);

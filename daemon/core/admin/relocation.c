@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/remedy.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/admin/rootkey.h"
@@ -690,6 +691,7 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     const char *why = NULL;
     const char *no_key =
         PV_STR("the root key of the network is not on this machine: %s", PV_DO_STR(use_root));
+    const char *down = PV_STR("this node is down: %s", PV_DO_STR(up));
     if (!pv_node_need_network(n, "network coordinators", handle))
         return false;
     if (pv_node_self(n) == NULL)
@@ -697,7 +699,7 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     else if (!pv_rootkey_is_here(n))
         why = no_key;
     else if (!n->up)
-        why = "this node is down: `sudo p2pvpnctl up` first";
+        why = down;
     else if (x->step != NONE)
         why = "another change is under way: wait for it";
     if (why == NULL)
@@ -820,7 +822,7 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (r == PV_OK)
         pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_pack("{s:s}", "token", text));
     else
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory");
 }
 
 static bool is_newer(const struct pv_movetoken *token)

@@ -253,7 +253,7 @@ static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv
     k->saving = pv_jobqueue_submit(&n->jobs, job, on_job, k, 0);
     k->handle = handle;
     if (!k->saving)
-        answer_error(k, handle, PV_CTLAPI_FAILED, "root import: out of memory: try again");
+        answer_error(k, handle, PV_CTLAPI_FAILED, "root import: out of memory");
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

@@ -297,7 +297,7 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (x->node->app_hooks == NULL)
         answer_status(x, handle, NULL, now);
     else if (!x->node->app_hooks->count(x->node, answer_status, x, handle, now))
-        pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
+        pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory");
 }
 
 /* The groups that its programs want on the LAN, by its word. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/remedy.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
@@ -306,8 +307,8 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 {
     struct waits *ws = part;
     if (!ws->node->up) {
-        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED,
-                       "ping: this machine is down: `sudo p2pvpnctl up` first");
+        pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED, "ping: this machine is down: %s",
+                        PV_DO_STR(up));
         return;
     }
     if (pv_rules_refuse(ws->node, p, PV_SERVICE_PING, "ping", handle))

@@ -90,7 +90,8 @@ static inline bool is_applicant(const struct pv_enrol *x)
     return x->step != NO_STEP && x->step < SAVE;
 }
 
-/* Ends the attempt: back to what was before. The user reads "WHAT: why: remedy". */
+/* Ends the attempt: back to what was before. The user reads "WHAT: why: remedy".
+ * remedy NULL: nothing can be done. */
 static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const char *why,
                  const char *remedy);
 /* Of the jobs whose results end this step; their tag is the attempt's number. */
@@ -447,7 +448,7 @@ static void save(struct pv_enrol *x, pv_ns now)
         return;
     }
     if (!submit_statements(x)) {
-        fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+        fail(x, PV_CTLAPI_FAILED, now, "out of memory", NULL);
         return;
     }
     x->step = SAVE;
@@ -469,7 +470,7 @@ static void save_network(struct pv_enrol *x, pv_ns now)
     x->step = NETWORK;
     x->jobs = 1;
     if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
-        fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+        fail(x, PV_CTLAPI_FAILED, now, "out of memory", NULL);
 }
 
 /* A receipt that does not verify would be refused by every member, so nothing is stored of it. */
@@ -587,7 +588,8 @@ static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const 
 {
     struct pv_node *n = x->node;
     uint64_t handle = x->handle;
-    const char *text = PV_STR("%s: %s: %s", x->create ? "create" : "join", why, remedy);
+    const char *text = PV_STR("%s: %s%s%s", x->create ? "create" : "join", why,
+                              remedy == NULL ? "" : ": ", remedy == NULL ? "" : remedy);
     pv_log(n->log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"", x->create ? "create" : "join",
            text);
     give_back(x);
@@ -718,7 +720,7 @@ static void have_root(struct pv_enrol *x, pv_ns now)
     x->step = ROOT;
     x->jobs = 1;
     if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
-        fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+        fail(x, PV_CTLAPI_FAILED, now, "out of memory", NULL);
 }
 
 /* Root signs the network, and then others may hear of it. */

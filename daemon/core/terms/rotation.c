@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/remedy.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
@@ -502,7 +503,7 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
     r->waiting = true;
     r->handle = handle;
     if (!r->node->up)
-        answer_error(r, PV_CTLAPI_FAILED, "this node is down: `sudo p2pvpnctl up` first");
+        answer_error(r, PV_CTLAPI_FAILED, PV_STR("this node is down: %s", PV_DO_STR(up)));
     else if (r->given)
         answer_error(r, PV_CTLAPI_REFUSED,
                      "the key is that of [interface] private-key-file, which only you replace: "
@@ -515,7 +516,7 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
     else if (next_place(r) != NONE)
         r->stored = true; /* an announcement failed: the same key again */
     else if (!begin(r, now))
-        answer_error(r, PV_CTLAPI_FAILED, "out of memory: try again");
+        answer_error(r, PV_CTLAPI_FAILED, "out of memory");
 }
 
 /* The client is gone; the change goes on. */

@@ -369,7 +369,7 @@ static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view li
                  pv_ctlapi_cmd_name(req.cmd));
         refuse(srv, c, id, PV_CTLAPI_BUSY, why);
     } else if ((added = add_request(srv, c, id, req.cmd)) == NULL) {
-        refuse(srv, c, id, PV_CTLAPI_FAILED, "request refused: out of memory: try again later");
+        refuse(srv, c, id, PV_CTLAPI_FAILED, "request refused: out of memory");
     } else {
         serve(arg, &req, added->handle); /* which may end it */
     }
@@ -451,8 +451,7 @@ void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body)
     if (r == NULL)
         json_decref(body);
     else if (body == NULL)
-        pv_ctlsrv_fail(srv, handle, PV_CTLAPI_FAILED,
-                       "request failed: out of memory: try again later");
+        pv_ctlsrv_fail(srv, handle, PV_CTLAPI_FAILED, "request failed: out of memory");
     else
         finish(srv, r, pv_ctlapi_answer(r->id, body));
 }

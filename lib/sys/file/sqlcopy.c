@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/remedy.h"
+#include "base/text.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlquery.h"
 
@@ -100,8 +102,9 @@ int pv_sqlcopy(const struct pv_sqlcopy *copy, char ret_error[static PV_SQLCOPY_E
         if (made)
             remove_part(part);
         snprintf(ret_error, PV_SQLCOPY_ERROR_MAX, "copy the database to %.120s: %s", copy->path,
-                 r == -ENOSPC || r == -EDQUOT ? "the disk is full: free some space"
-                 : r == -EBUSY       ? "another program keeps the database locked: end that program"
+                 r == -ENOSPC || r == -EDQUOT ? PV_STR("the disk is full: %s", PV_DO_STR(free_disk))
+                 : r == -EBUSY
+                     ? PV_STR("another program keeps the database locked: %s", PV_DO_STR(end_lock))
                  : r == PV_ERR_NOMEM ? "out of memory or path too long"
                  : r > -1000         ? strerror(-r)
                                      : pv_strstatus(r));

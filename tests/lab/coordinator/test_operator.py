@@ -110,7 +110,7 @@ def a_lost_coordinator_comes_back_from_its_backup(lab):
     c.join(a.ctl("invite").out.strip())
     a.wait_peer(c)
     a.ctl("remove", "b")
-    check("end that one first" in run(coordinator, "restore", "/etc/p2pvpn/coordinator.backup", code=1).err, "no reason")
+    check("end that program" in run(coordinator, "restore", "/etc/p2pvpn/coordinator.backup", code=1).err, "no reason")
     coordinator.end(signal.SIGKILL)
     host.run("sh", "-c", f"rm -rf {STATE}/*")
     r = run(coordinator, "restore", "/etc/p2pvpn/coordinator.backup")

@@ -31,6 +31,23 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 s.sendto(sys.argv[1].encode(), (sys.argv[1], 7778))
 """
 
+# A command under the part of docker's filter that keeps users from namespaces: clone(2) and unshare(2) with
+# CLONE_NEWUSER are not permitted, and clone3(2), whose flags a filter cannot read, is not there.
+AS_IN_DOCKER = ["/usr/bin/python3", "-c", """
+import ctypes, os, struct, sys
+clone, unshare = (56, 272) if os.uname().machine == 'x86_64' else (220, 97)
+load, equal, bits, answer = 0x20, 0x15, 0x45, 0x06
+rows = [(load, 0, 0, 0), (equal, 4, 0, 435), (equal, 1, 0, clone), (equal, 0, 4, unshare),
+        (load, 0, 0, 16), (bits, 1, 2, 0x10000000), (answer, 0, 0, 0x50000 | 38), (answer, 0, 0, 0x50000 | 1),
+        (answer, 0, 0, 0x7fff0000)]
+filter = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *r) for r in rows))
+prog = struct.pack('HxxxxxxP', len(rows), ctypes.addressof(filter))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(prog), 0, 0):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""]
+
 # A p2pvpnd that was taken over: it names a process in namespaces of its own as the one in the inside.
 LIAR = """
 import ctypes, json, os, socket, subprocess, sys
@@ -494,8 +511,19 @@ def a_start_that_fails_says_why(lab):
     # Root of a user namespace, which is nobody's but its own.
     inside = ["unshare", "--user", "--map-root-user", "--"]
     refused("does not exist in this user namespace", *inside, daemon, "--state", "/run/other")
-    refused("user.max_user_namespaces", *inside, "env", "HOME=/run/third", "sh", "-c",
-            f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user --stack kernel")
+    none = "echo 0 >/proc/sys/user/max_user_namespaces;"
+    refused("as root: sysctl user.max_user_namespaces=1000", *inside, "env", "HOME=/run/third", "sh", "-c",
+            f"{none} exec {daemon} --user --stack kernel")
+    r = b.run(*inside, "env", "HOME=/run/third", "sh", "-c",  # remedy: sysctl_as_root
+              f"{none} sysctl -w user.max_user_namespaces=1000; exec timeout 3 {daemon} --user --stack kernel",
+              check_rc=False)
+    check(r.code == 124 and "namespaces" not in r.err, f"it does not run with some: {r}")
+    # What the profile of docker does: no namespace of users by clone(2) and unshare(2).
+    b.before = mine
+    refused("seccomp=unconfined", *AS_IN_DOCKER, daemon, "--user", "--stack", "kernel")
+    r = b.run("timeout", "3", daemon, "--user", "--stack", "kernel", check_rc=False)  # remedy: allow_namespaces
+    check(r.code == 124 and "namespaces" not in r.err, f"it does not run without the filter: {r}")
+    b.before = []
 
 
 @scenario(whole="a demo and a lab in the lab")

@@ -112,12 +112,14 @@ PV_TEST(the_state_before_is_kept_beside_it)
     assert_int_equal(system(script), 0);
 }
 
+/* remedy: end_lock */
 PV_TEST(a_running_coordinator_is_not_replaced)
 {
     make_backup();
     struct program p = start_listening();
-    expect(1, "end that one first", "restore", in_dir("b.p2pvpn"), NULL);
+    expect(1, "runs there: end that program", "restore", in_dir("b.p2pvpn"), NULL);
     assert_int_equal(stop(&p), 0);
+    expect(0, "2 statements", "restore", in_dir("b.p2pvpn"), NULL);
 }
 
 /* Nothing in the state has changed. */
@@ -131,27 +133,32 @@ static void expect_refusal(const char *part, const char *file)
     free(after);
 }
 
+/* remedy: name_backup, name_same_version, older_backup, upgrade */
 PV_TEST(a_file_that_is_no_backup_is_refused)
 {
     make_backup();
-    expect_refusal("no such file: is the path right?", "none");
+    expect(0, "2 statements", "backup", in_dir("older"), NULL);
+    expect_refusal("no such file: name a file", "none");
     expect_refusal("not a regular file: name a file", "s");
     write_text("text", "hello\n");
-    expect_refusal("not a backup of a coordinator", "text");
+    expect_refusal("not a backup of a coordinator: name a file", "text");
     database_exec(in_dir("plain.db"), test_given("a database of the same kind"));
     expect_refusal("not a backup of a coordinator", "plain.db");
     database_exec(in_dir("b.p2pvpn"), test_given("damage the key"));
-    expect_refusal("is damaged", "b.p2pvpn");
+    expect_refusal("is damaged: take an older one", "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), test_given("delete create.key"));
     expect_refusal("is damaged", "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
     expect_refusal(test_given("newer"), "b.p2pvpn");
     database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 2");
     expect_refusal(test_given("another version"), "b.p2pvpn");
+    expect_refusal("): name a backup of this version", "b.p2pvpn");
     assert_int_equal(truncate(in_dir("b.p2pvpn"), 9000), 0);
     expect_refusal("restore ", "b.p2pvpn");
+    expect(0, "2 statements", "restore", in_dir("older"), NULL); /* as all of them say */
 }
 
+/* remedy: other_file, make_directory, name_database */
 PV_TEST(a_backup_goes_over_a_backup_and_over_nothing_else)
 {
     make_backup();
@@ -159,8 +166,13 @@ PV_TEST(a_backup_goes_over_a_backup_and_over_nothing_else)
     write_text("thesis.txt", "years of work\n");
     expect(1, test_given("not a backup"), "backup", in_dir("thesis.txt"), NULL);
     assert_string_equal(read_text("thesis.txt"), "years of work\n");
+    expect(0, "2 statements", "backup", in_dir("thesis.p2pvpn"), NULL);
     expect(1, "its directory is not there: make it", "backup", in_dir("missing/b"), NULL);
+    assert_int_equal(mkdir(in_dir("missing"), 0700), 0);
+    expect(0, "2 statements", "backup", in_dir("missing/b"), NULL);
     expect(2, "backup FILE: is missing", "backup", NULL, NULL);
     assert_int_equal(rename(in_dir("s"), in_dir("elsewhere")), 0);
-    expect(1, "there is no database", "backup", in_dir("b.p2pvpn"), NULL);
+    expect(1, "there is no database: name another directory", "backup", in_dir("b.p2pvpn"), NULL);
+    struct program p = START("backup", in_dir("b.p2pvpn"), "--state", in_dir("elsewhere"));
+    assert_int_equal(finish(&p), 0);
 }

@@ -284,7 +284,8 @@ PV_TEST_IN(its_own_certificate_stays_over_restarts, setup, teardown)
         assert_int_equal(stop(&p), 0);
     }
     assert_memory_equal(first, again, sizeof(first));
-    /* A broken one is named and left alone; without it there is a new one. */
+    /* A broken one is named and left alone; without it there is a new one.
+     * remedy: restore_or_delete */
     assert_ok(pv_file_write(path, pv_view("junk", 4), 0600));
     struct program p = START("--listen", "127.0.0.1:0");
     assert_int_equal(finish(&p), 1);

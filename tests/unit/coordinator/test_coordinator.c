@@ -204,6 +204,7 @@ PV_TEST(a_second_one_in_the_same_directory_or_port_is_refused)
     assert_int_equal(stop(&p), 0);
 }
 
+/* remedy: as_owner, ask_as_owner */
 PV_TEST(a_state_directory_without_rights_is_named)
 {
     if (geteuid() != 0) {
@@ -221,6 +222,8 @@ PV_TEST(a_state_directory_without_rights_is_named)
     p = start_as(65534, (const char *const[9]){"url", "--public", "192.0.2.1"});
     assert_int_equal(finish(&p), 5);
     assert_has(p.text, "ask as root");
+    p = START("url", "--public", "192.0.2.1");
+    assert_int_equal(finish(&p), 0);
     p = start_as(65534, (const char *const[9]){"backup", "/tmp/nobody.backup"});
     assert_int_equal(finish(&p), 5);
     assert_has(p.text, test_given("not permitted"));
@@ -228,6 +231,9 @@ PV_TEST(a_state_directory_without_rights_is_named)
     assert_int_equal(finish(&p), 1);
     assert_has(p.text, "run it as root or as the owner");
     assert_has(p.text, "--state");
+    p = START("--listen", "127.0.0.1:0");
+    (void)listening(&p);
+    assert_int_equal(stop(&p), 0);
 }
 
 PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
@@ -257,6 +263,38 @@ PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
     }
 }
 
+/* Each is moved back, as from a backup, and then deleted if the text says so.
+ * remedy: restore_key, restore_url */
+PV_TEST(what_is_said_of_a_broken_key_mends_it)
+{
+    static const struct {
+        const char *name, *said;
+    } keys[] = {{"coordinator.key", "not a key: restore it from a backup; with a new one"},
+                {"create.key", "not a key: restore it from a backup, or delete it"}};
+    const char *kept = PV_STR("%s/kept", dir);
+    struct program p = START("url", "--public", "192.0.2.1");
+    assert_int_equal(finish(&p), 0);
+    for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
+        const char *path = PV_STR("%s/s/%s", dir, keys[i].name);
+        assert_int_equal(rename(path, kept), 0);
+        test_write(path, "junk\n");
+        struct program broken = START("url", "--public", "192.0.2.1");
+        assert_int_equal(finish(&broken), 1);
+        assert_has(broken.text, keys[i].said);
+        assert_int_equal(rename(kept, path), 0);
+        struct program again = START("url", "--public", "192.0.2.1");
+        assert_int_equal(finish(&again), 0);
+        assert_has(p.text, again.text); /* that says besides that keys were made */
+    }
+    const char *path = PV_STR("%s/s/create.key", dir);
+    test_write(path, "junk\n");
+    assert_int_equal(unlink(path), 0);
+    struct program other = START("url", "--public", "192.0.2.1");
+    assert_int_equal(finish(&other), 0);
+    assert_string_not_equal(other.text, p.text);
+}
+
+/* remedy: start_coordinator, restart_hung */
 PV_TEST(status_asks_the_one_that_runs)
 {
     struct stat st;
@@ -310,8 +348,13 @@ PV_TEST(status_asks_the_one_that_runs)
     kill(p.pid, SIGSTOP); /* it hangs: nobody waits for ever */
     q = START("status");
     assert_int_equal(finish(&q), 1);
-    assert_has(q.text, "does not answer");
-    kill(p.pid, SIGCONT);
+    assert_has(q.text, "does not answer: restart it");
+    kill(p.pid, SIGKILL);
+    assert_int_equal(finish(&p), 1000 + SIGKILL);
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    q = START("status");
+    assert_int_equal(finish(&q), 0);
     assert_int_equal(stop(&p), 0);
 }
 
@@ -349,7 +392,7 @@ PV_TEST(status_answers_while_all_descriptors_are_in_use)
     assert_int_equal(stop(&p), 0);
 }
 
-/* A path of 107 bytes is the longest that a socket can have. */
+/* A path of 107 bytes is the longest that a socket can have. remedy: shorter_state */
 PV_TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop)
 {
     char deep[128];
@@ -363,6 +406,11 @@ PV_TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop)
     assert_has(q.text, "use a shorter --state");
     assert_int_equal(stop(&p), 0);
     assert_has(p.text, "the path is too long for a socket");
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    q = START("status");
+    assert_int_equal(finish(&q), 0);
+    assert_int_equal(stop(&p), 0);
 }
 
 /* --- spoken to ----------------------------------------------------------------------------- */

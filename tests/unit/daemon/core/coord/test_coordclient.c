@@ -1115,6 +1115,20 @@ PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].why.todo.id, PV_REMEDY_tell_operator);
 }
 
+/* remedy: hybrid_or_off */
+PV_TEST(a_client_that_wants_hybrid_keys_meets_one_without_when_it_need_not_have_them)
+{
+    start(1);
+    after(PV_S(1), "state online");
+    pv_coordclient_set_must_hybrid(w->client, true); /* `pq = require` */
+    hang_up(the_stream());
+    pass(PV_S(5));
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].why.todo.id, PV_REMEDY_hybrid_or_off);
+    assert_int_not_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    pv_coordclient_set_must_hybrid(w->client, false); /* `pq = on` */
+    after(PV_S(60), "state online");
+}
+
 /* Its operator mends that. remedy: tell_operator */
 PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
 {

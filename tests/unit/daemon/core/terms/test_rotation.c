@@ -530,6 +530,6 @@ PV_TEST(a_key_of_the_configuration_is_not_replaced)
 PV_TEST(a_node_that_is_down_is_told_to_go_up)
 {
     x.f.node.up = false;
-    assert_has(ask(false), "`sudo p2pvpnctl up` first");
+    assert_has(ask(false), "this node is down: `sudo p2pvpnctl up`");
     assert_null(next_job());
 }
