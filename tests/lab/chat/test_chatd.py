@@ -70,6 +70,35 @@ def killed_again_and_again(lab):
 
 
 @scenario
+def a_hundred_restarts_cost_the_network_nothing(lab):
+    """ping and a TCP stream go on; each line that was taken arrives once and in order, whatever ended chat."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.flags = ["--no-chatd"]
+    chat = a.start(lab.bin("p2pvpn-chatd"), name="chatd")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    address = str(a.addr(b))
+    b.start("iperf3", "-s", "-1", "-B", address, name="iperf3-server")
+    wait("iperf3 to listen", lambda: b.listens(5201))
+    flow = a.start("iperf3", "-J", "-t", "3600", "-b", "2M", "-c", address, name="iperf3")
+    ping = a.start("ping", "-n", "-i", "0.01", "-q", address, name="ping")
+    before, taken = a.p2pvpnd.pid, []
+    for i in range(100):
+        wait("it to take a line", lambda i=i: a.ctl("send", "b", f"line {i}", check_rc=False).code == 0)
+        taken.append(f"line {i}")
+        chat.end(signal.SIGKILL if i % 2 else signal.SIGTERM)
+        chat = a.start(lab.bin("p2pvpn-chatd"), name="chatd")
+    wait("all of them", lambda: len(texts(b, "-n", "200")) >= len(taken), 60)
+    equal(texts(b, "-n", "200"), taken, "what b has, once each and in order")
+    ping.end(signal.SIGINT)
+    check(" 0% packet loss" in ping.text(), ping.text())
+    check(flow.popen.poll() is None, f"the stream broke: {flow.text()}")
+    flow.end(signal.SIGINT)
+    equal(a.p2pvpnd.pid, before, "p2pvpnd")
+
+
+@scenario
 def stopped_it_holds_nobody_up(lab):
     _, a, b = start(lab)
     pid = chatd(a)
