@@ -80,8 +80,8 @@ def programs_and_devices_that_are_missing(lab):  # remedy: install_ip, install_n
 @scenario
 def disks_that_take_nothing(lab):  # remedy: mount_for_writing, delete_small_files, free_space
     a, b = lab.host("a"), lab.host("b")
-    a.run("mkdir", "-p", STATE)
-    a.run("mount", "-t", "tmpfs", "-o", "size=80m,nr_inodes=200,mode=0700", "tmpfs", STATE)
+    a.run("mount", "-t", "tmpfs", "-o", "size=80m,nr_inodes=200,mode=0755", "tmpfs", os.path.dirname(STATE))
+    a.run("mkdir", "-m", "700", STATE)
     lab.network(lab.coordinator(), [a, b])
     a.run("mount", "--bind", STATE, STATE)
     a.run("mount", "-o", "remount,ro,bind", STATE)

@@ -88,18 +88,19 @@ def answer(rng, depth=2):
 
 
 class Liar:
-    """One socket; how it answers is set from outside."""
+    """p2pvpnd's socket and p2pvpn-chatd's beside it; how they answer is set from outside."""
 
     def __init__(self, path):
         self.path, self.mode, self.seed = path, "ok", 0
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(path)
-        self.socket.listen(64)
-        threading.Thread(target=self.serve, daemon=True).start()
+        for at in (path, path + ".chat"):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(at)
+            listener.listen(64)
+            threading.Thread(target=self.serve, args=(listener,), daemon=True).start()
 
-    def serve(self):
+    def serve(self, listener):
         while True:
-            c, _ = self.socket.accept()
+            c, _ = listener.accept()
             threading.Thread(target=self.talk, args=(c,), daemon=True).start()
 
     def lines(self, request):
