@@ -456,6 +456,8 @@ void pv_bind_tell_facts(const struct pv_bind_overlay *b, unsigned facts, pv_ns n
         own_facts |= PV_OVERLAY_RULES;
     if ((facts & PV_FACT_RESUMED) != 0)
         own_facts |= PV_OVERLAY_RESUMED;
+    if ((facts & PV_FACT_ROSTER) != 0)
+        own_facts |= PV_OVERLAY_NAMES;
     if (own_facts != 0)
         b->told.own(b->told.chat, own_facts, now);
 }

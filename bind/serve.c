@@ -52,7 +52,6 @@ struct bind {
     bool hangs;                   /* the last question had no answer in time */
     pv_ns away_since;             /* while it is away */
     size_t n_connects;            /* under way */
-    char words[WORDS_MAX][PV_OVERLAY_EVENT_BUF];
 };
 
 struct slot {
@@ -87,17 +86,18 @@ static int connect_to(void *node, uint32_t stream, const struct pv_addr *to, pv_
     return r;
 }
 
-/* A word that is kept for good, as those of events are (events.h). NULL: it is none, or there are
- * too many. */
-static const char *keep_word(struct bind *b, const char *word)
+/* Returns the word, kept as long as the process: events (events.h) are handed to the next engine
+ * and only point to their words. NULL: it is none, or there are too many. */
+static const char *keep_word(const char *word)
 {
+    static char words[WORDS_MAX][PV_OVERLAY_EVENT_BUF];
     if (word[0] == '\0' || word[strspn(word, "abcdefghijklmnopqrstuvwxyz-")] != '\0')
         return NULL;
     for (size_t i = 0; i < WORDS_MAX; i++) {
-        if (b->words[i][0] == '\0')
-            snprintf(b->words[i], sizeof(b->words[i]), "%s", word);
-        if (strcmp(b->words[i], word) == 0)
-            return b->words[i];
+        if (words[i][0] == '\0')
+            snprintf(words[i], sizeof(words[i]), "%s", word);
+        if (strcmp(words[i], word) == 0)
+            return words[i];
     }
     return NULL;
 }
@@ -107,7 +107,7 @@ static void tell(void *node, const struct pv_overlay_event *e, pv_ns now)
 {
     static const char *const kinds[] = {"message", "state", "read", "room", "file"};
     struct bind *b = node;
-    const char *kind = NULL, *what = keep_word(b, e->what);
+    const char *kind = NULL, *what = keep_word(e->what);
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
         if (strcmp(kinds[i], e->kind) == 0)
             kind = kinds[i];

@@ -133,6 +133,7 @@ enum pv_overlay_fact {
                                       answer any more */
     PV_OVERLAY_RULES = 1u << 4,    /* answers of may() may be others */
     PV_OVERLAY_RESUMED = 1u << 5,  /* the machine woke up: timers of others may be over */
+    PV_OVERLAY_NAMES = 1u << 6,    /* names or addresses of members are others, this node's too */
 };
 
 /* Changes of a member: a set of these bits. */

@@ -32,7 +32,7 @@ endforeach()
 # Directories of that name go once they are empty, their examples and modules first.
 foreach(file ${files})
     cmake_path(GET file PARENT_PATH dir)
-    while(dir MATCHES "/p2pvpn[^/]*(/examples(/ssh)?|/modules)?$" AND IS_DIRECTORY "$ENV{DESTDIR}${dir}")
+    while(dir MATCHES "/p2pvpn[^/]*(/examples(/ssh)?|/guide|/modules)?$" AND IS_DIRECTORY "$ENV{DESTDIR}${dir}")
         file(GLOB left "$ENV{DESTDIR}${dir}/*")
         if(left)
             break()

@@ -338,7 +338,7 @@ def names_and_addresses_change_hands_as_told(lab):
 
     # A machine that died comes back as itself: another key, the same place.
     b.stop_daemon()
-    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/* /var/lib/p2pvpn.chat/*")
     token = a.ctl("invite").out.strip()
     b.daemon()
     b.ctl("join", token, "--name", "rob-2")
@@ -407,7 +407,7 @@ def both_histories_keep_who_is_who(lab):
           "b's history: one conversation, by the machine and not by its name")
 
     b.stop_daemon()
-    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/* /var/lib/p2pvpn.chat/*")
     token = a.ctl("invite").out.strip()
     b.daemon()
     b.ctl("join", token, "--name", "bert-2")

@@ -69,7 +69,7 @@ def opened(host, online):
 def becomes_another(a, b):
     """The machine of b is set up anew: another member, b-2, beside a b that has gone."""
     b.stop_daemon()
-    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/* /var/lib/p2pvpn.chat/*")
     token = a.ctl("invite").out.strip()
     b.daemon()
     b.ctl("join", token, "--name", "b-2")
