@@ -129,7 +129,7 @@ def the_state_of_root_is_handed_over(lab):
     a = lab.host("a")
     lab.network(coordinator, [a])
     equal(owner(a, STATE), f"{UID} 700", "the state directory")
-    for name in ("identity.key", "transport.key", "p2pvpnd.db", "chat.db", "lock", "port"):
+    for name in ("identity.key", "transport.key", "p2pvpnd.db", "lock", "port"):
         equal(owner(a, f"{STATE}/{name}"), f"{UID} 600", name)
     names = "/run/p2pvpn/p2pvpnd.names"  # the helper writes it a moment after the network was made
     wait("the names file", lambda: a.run("test", "-e", names, check_rc=False).code == 0)

@@ -178,7 +178,7 @@ def too_few_files_may_be_open(lab):
     """The text is about the limit, and blames no path, no matter which file cannot be opened first."""
     coordinator = lab.host("coord")
     a = lab.host("a")
-    for host, program, options in ((a, "p2pvpnd", ()), (coordinator, "p2pvpn-coordinator", ("--public", coordinator.ip4))):
+    for host, program, options in ((a, "p2pvpnd", ("--no-chatd",)), (coordinator, "p2pvpn-coordinator", ("--public", coordinator.ip4))):
         for limit in (8, 12, 16, 20, 24):
             host.before = ["prlimit", f"--nofile={limit}:{limit}"]
             p = host.start(lab.bin(program), *options, name=f"{program}{limit}")

@@ -79,6 +79,11 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
+        if (sqlite3_system_errno(db->db) == EMFILE) {
+            snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: %s", what, db->path,
+                     pv_strstatus(-EMFILE));
+            return -EMFILE;
+        }
         if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode)) {
             snprintf(ret_error, PV_SQLITE_ERROR_MAX,
                      "%s %.120s: a directory has the database's name: %s", what, db->path,

@@ -1,35 +1,13 @@
 # SPDX-License-Identifier: MIT
 """p2pvpn-chatd is a process of its own: what is wrong with it stays there, and no line is lost or doubled."""
-import glob
 import os
 import signal
 import sys
 
+from chatlab import chatd
 from lab import check, equal, scenario, wait
 
 IMPOSTOR = os.path.join(os.path.dirname(__file__), "..", "programs", "chatimpostor.py")
-
-
-def parent_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        return int(f.read().rpartition(")")[2].split()[1])
-
-
-def chatd(host):
-    """The pid of the p2pvpn-chatd that this host's p2pvpnd started; None: there is none now."""
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        pid = int(path.split("/")[2])
-        try:
-            with open(path, "rb") as f:
-                if not f.read().startswith(b"p2pvpn-chatd\0"):
-                    continue
-            starter = parent_of(pid)  # of the usher and its porters it is p2pvpn-chatd
-            with open(f"/proc/{starter}/comm", encoding="utf-8") as f:
-                if f.read().strip() == "pv-chat-start" and parent_of(starter) == host.p2pvpnd.pid:
-                    return pid
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return None
 
 
 def start(lab):
