@@ -170,11 +170,15 @@ static void last_words(const struct pv_launch *l, int log, char *dst, size_t cap
             snprintf(dst, cap, "it said nothing in %s: run p2pvpnd by hand", l->log);
         return;
     }
-    while (n > 0 && tail[n - 1] == '\n')
-        n--;
-    tail[n] = '\0';
-    const char *nl = strrchr(tail, '\n');
-    const char *line = nl == NULL ? tail : nl + 1;
+    const char *line;
+    do { /* p2pvpn-chatd ends later, and says so in the same file */
+        while (n > 0 && tail[n - 1] == '\n')
+            n--;
+        tail[n] = '\0';
+        const char *nl = strrchr(tail, '\n');
+        line = nl == NULL ? tail : nl + 1;
+        n = (size_t)(line - tail);
+    } while (n > 0 && strstr(line, " p2pvpn-chatd: ") != NULL);
     pv_harmless_show(pv_view(line, strlen(line)), dst, cap);
 }
 
