@@ -255,6 +255,8 @@ void pv_hostprobe_routes(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
     json_t *body = NULL;
     size_t n = 0, lost = 0;
+    if (cli->node.is_user)
+        return; /* its routes are in a network of its own, which this process is not in */
     pv_cli_hush(cli, true);
     const int code = pv_cli_ask(cli, &req, &body);
     pv_cli_hush(cli, false);
