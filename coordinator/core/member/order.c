@@ -315,8 +315,9 @@ static int begin_batch(struct pv_order *o, uint64_t wall)
 {
     if (o->batch.n > 0 || o->waiting.n == 0)
         return PV_OK;
-    while (o->waiting.n > 0 && o->batch.n < PV_ORDER_BATCH)
-        asks_add(&o->batch, asks_pop(&o->waiting));
+    struct ask *next;
+    while (o->batch.n < PV_ORDER_BATCH && (next = asks_pop(&o->waiting)) != NULL)
+        asks_add(&o->batch, next);
     int r = append_batch(o, wall);
     if (r == PV_OK)
         return r;
