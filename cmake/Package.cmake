@@ -66,10 +66,10 @@ file(STRINGS ${MINIUPNPC_INCLUDEDIR}/miniupnpc/miniupnpc.h upnp_api REGEX "defin
 string(REGEX MATCH "[0-9]+$" upnp_api "${upnp_api}")
 pv_package(node p2pvpn "iproute2, passwd"
     "peer-to-peer virtual LAN, by direct encrypted paths"
-    "p2pvpnd gives this machine an address in a private network, and finds direct paths\n\
-to the other members through the NATs between them. p2pvpnctl manages it. The\n\
-package p2pvpn-chat adds messages, rooms and files. Installing starts and joins\n\
-nothing."
+    "p2pvpnd gives this machine an address in a private network, and finds direct\n\
+paths to the other members through the NATs between them. p2pvpnctl manages it.\n\
+The package p2pvpn-chat adds messages, rooms and files. Installing starts and\n\
+joins nothing."
     "nftables, libminiupnpc${upnp_api}, libqrencode4, p2pvpn-chat")
 # Both programs speak a language that has no versions (chat/nodewire.h).
 pv_package(chat p2pvpn-chat "p2pvpn (= ${CPACK_PACKAGE_VERSION}-1${PV_SUITE}), passwd"
