@@ -139,8 +139,8 @@ static void read_settings(struct chatd *d)
 {
     d->set = pv_chatset_default();
     int r = pv_chatset_load(&d->set, d->config != NULL ? d->config : DEFAULT_CONFIG, d->fault);
-    if (r == PV_ERR_NOT_FOUND && d->config == NULL)
-        d->fault[0] = '\0';
+    if (r == PV_ERR_NOT_FOUND)
+        d->fault[0] = '\0'; /* p2pvpnd refuses a start with a file that is missing and was named */
 }
 
 static int find_paths(struct chatd *d)

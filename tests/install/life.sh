@@ -123,13 +123,16 @@ usermod -aG p2pvpn me
 su me -c 'p2pvpnctl peers' >"$out/peers" 2>&1 || fail "a member of the group may not use the socket"
 if su me -c 'p2pvpnctl down' >"$out/down" 2>&1; then fail "a member of the group may change the node"; fi
 until_true 10 sh -c "getent hosts lap | grep -q lap.home.p2p"
+until_true 10 p2pvpnctl inbox
+# There is no p2pvpnd.conf, and nothing needs one.
+if p2pvpnctl status | grep '^problem:' >"$out/problems"; then fail "a new node has a problem"; fi
 ok "used, by root and by a member of the group"
 
 # ---- upgrade ----
 newer=$(mktemp -d)
-for package in p2pvpn p2pvpn-coordinator p2pvpn-coordinator-postgres; do
+for package in p2pvpn p2pvpn-chat p2pvpn-coordinator p2pvpn-coordinator-postgres; do
     dpkg-deb -R "$(ls "$debs"/*/"${package}_${version}_$arch.deb")" "$newer/$package"
-    sed -i "s/^Version: .*/&+later/;s/p2pvpn-coordinator (= [^)]*/&+later/" "$newer/$package/DEBIAN/control"
+    sed -i "s/^Version: .*/&+later/;s/p2pvpn\(-coordinator\)* (= [^)]*/&+later/" "$newer/$package/DEBIAN/control"
     dpkg-deb --root-owner-group -b "$newer/$package" "$newer/$package.deb" >/dev/null
 done
 before=$(identity)
@@ -191,7 +194,7 @@ grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo n
 [ "$(ls "$logins")" = p2pvpn-logins-mine.conf ] || fail "removing leaves accounts open: $(ls "$logins")"
 rm "$logins/p2pvpn-logins-mine.conf"
 ok "removed; state stays"
-apt-get purge -y -q p2pvpn p2pvpn-coordinator p2pvpn-coordinator-postgres >"$out/apt" 2>&1 || fail "apt-get purge"
+apt-get purge -y -q p2pvpn p2pvpn-chat p2pvpn-coordinator p2pvpn-coordinator-postgres >"$out/apt" 2>&1 || fail "apt-get purge"
 left=$(find / -xdev \( -path /proc -o -path /src -o -path /tmp -o -path /var/log \) -prune -o -name '*p2pvpn*' -print)
 for key in $left; do
     case $key in
