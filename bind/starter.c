@@ -199,19 +199,19 @@ void pv_starter_stop(struct pv_starter *s)
 
 bool pv_starter_find(char *ret_path)
 {
-    static const char *const places[] = {"", "../lib/p2pvpn/", "../bin/", "../sbin/"};
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n <= 0)
         return false;
     self[n] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash == NULL)
-        return false;
 #ifdef PV_STATIC /* it is this program, by another name (docs/adr/0072) */
     snprintf(ret_path, PATH_MAX, "%s", self);
     return true;
 #else
+    static const char *const places[] = {"", "../lib/p2pvpn/", "../bin/", "../sbin/"};
+    char *slash = strrchr(self, '/');
+    if (slash == NULL)
+        return false;
     slash[1] = '\0';
     for (size_t i = 0; i < PV_ARRAY_LEN(places); i++) {
         const int len = snprintf(ret_path, PATH_MAX, "%s%sp2pvpn-chatd", self, places[i]);
