@@ -18,7 +18,9 @@ struct pv_starter {
 
 #define PV_STARTER_NONE ((struct pv_starter){.fd = -1, .pid = -1})
 
-/* Forks, before there are keys, threads and descriptors; nothing is started yet. -errno. */
+/* Forks, before there are keys, threads and descriptors; nothing is started yet. The process keeps
+ * root's rights and runs the first program that it is told: pv_starter_start() or pv_starter_stop()
+ * has to follow before this process gives up its own rights. -errno. */
 PV_MUST_CHECK int pv_starter_fork(struct pv_starter *s);
 /* Starts the program with these arguments; argv[0] is its name. In the end the sockets are removed,
  * if nobody listens there. Both lists end with NULL. -errno, PV_ERR_LIMIT: they are too long. */

@@ -1053,15 +1053,19 @@ static void find_chat_user(struct daemon *d)
     d->chat.uid = user.uid;
 }
 
-/* One that is not installed is not missed. */
+/* Has the starter start p2pvpn-chatd. If it is not installed, nobody misses it. The starter has
+ * root's rights and runs what it is told first, so it must not wait for that until this process
+ * reads its first packet: without a word it ends. */
 static void start_chat(struct daemon *d)
 {
     char program[PATH_MAX], state[PATH_MAX];
     size_t len = strlen(d->state);
     while (len > 1 && d->state[len - 1] == '/')
         len--;
-    if (d->no_chatd || !pv_starter_find(program))
+    if (d->no_chatd || !pv_starter_find(program)) {
+        pv_starter_stop(&d->starter);
         return;
+    }
     snprintf(state, sizeof(state), "%.*s.chat", (int)len, d->state);
     const char *const argv[] = {"p2pvpn-chatd",
                                 "--node",
@@ -1080,6 +1084,8 @@ static void start_chat(struct daemon *d)
     if (r == PV_OK)
         r = pv_starter_start(&d->starter, program, argv, sockets);
     d->chat.served.expected = r == PV_OK;
+    if (r < 0)
+        pv_starter_stop(&d->starter);
     if (r < 0)
         pv_log(&d->log, PV_LOG_ERROR, "what=\"p2pvpn-chatd is not started\" why=\"%s\"",
                pv_strstatus(r));

@@ -152,3 +152,15 @@ def one_that_was_taken_over_gets_nothing_else(lab):
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     r = a.run(*nobody, sys.executable, IMPOSTOR, "/run/p2pvpn/p2pvpnd.node", "nobody", check_rc=False)
     check("sent away" in r.out, f"{r}")
+
+
+@scenario
+def a_starter_without_a_program_ends(lab):
+    """It has root's rights, and would run whatever a captured p2pvpnd told it."""
+    a = lab.host("a")
+    a.run("sh", "-c", f"mkdir /run/alone && cp -L {lab.bin('p2pvpnd')} /run/alone/p2pvpnd")
+    a.p2pvpnd = a.start("/run/alone/p2pvpnd", name="p2pvpnd")
+    wait("it to be ready", lambda: "ready:" in a.p2pvpnd.text())
+    names = [open(f"/proc/{pid}/comm", encoding="utf-8").read().strip()
+             for pid in a.run("sh", "-c", f"cat /proc/{a.p2pvpnd.pid}/task/*/children").out.split()]
+    check(names and "pv-chat-start" not in names, f"what p2pvpnd has beside it: {names}")
