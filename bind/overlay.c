@@ -375,7 +375,7 @@ void pv_bind_overlay_collect(struct pv_bind_overlay *b, bool on)
     pv_boxes_use(b->node, on ? &functions : NULL, on ? b : NULL);
 }
 
-/* The daemon has no more kinds of chat's streams. */
+/* The daemon has no other kinds of chat's streams. */
 static bool kind_of_stream(uint32_t stream, enum pv_stream_kind *ret_kind)
 {
     *ret_kind = pv_sid_kind(stream) == PV_BIND_TALK ? PV_STREAM_APP1 : PV_STREAM_APP2;

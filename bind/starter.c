@@ -46,7 +46,7 @@ static pid_t run(const struct what *w, int *ret_pidfd)
             signal(usual[i], SIG_DFL);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        setsid(); /* a terminal's Ctrl-C is p2pvpnd's, which ends this one in order */
+        setsid(); /* a terminal's Ctrl-C is for p2pvpnd, which ends chat in order */
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         (void)close_range(STDERR_FILENO + 1, ~0u, 0);
         execv(w->words, w->argv);

@@ -146,7 +146,7 @@ struct pv_chatop {
     bool before;            /* HISTORY */
     bool mark_read;         /* INBOX */
     bool mute;              /* MUTE */
-    bool gone;              /* CLEAR: nobody is there any more to deliver it to */
+    bool gone;              /* CLEAR: the member is gone, so nothing can be delivered to it */
     const char *peer_name;  /* MUTE: as it is shown in the list */
     uint64_t keep_s;        /* PURGE */
     const uint8_t *network; /* CLEAR: the present one, PV_ROOM_NETWORK_LEN bytes; zeros: none */

@@ -343,7 +343,7 @@ static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, const struct
     return pv_rooms_take(rs, room, ret_said);
 }
 
-/* Was the text said before? Then it is *ret_said. PV_ERR_EXISTS: another one has its id. */
+/* Looks for a text that was said before, *ret_said. PV_ERR_EXISTS: another text has its id. */
 static int look_for_said(struct pv_rooms *rs, const struct pv_rooms_say *say,
                          struct pv_chat_record *ret_said)
 {

@@ -154,7 +154,7 @@ struct pv_chatlink_copy {
     uint64_t seq, time_ms;
     struct pv_view text; /* pv_text_is_valid() */
 };
-/* Stores it, new or known. PV_ERR_LIMIT: its author has no more room here for now; PV_ERR_REFUSED
+/* Stores the copy, new or known. PV_ERR_LIMIT: its author has used up the room here; PV_ERR_REFUSED
  * (own key); PV_ERR_NOMEM, or an error of the store's COMMIT. */
 PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
                                         const struct pv_chatlink_copy *copy, pv_ns now);

@@ -235,7 +235,8 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
 /* One line of it. */
 bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                              struct pv_view line, pv_ns now);
-/* Our messages to the peer got to the state: stores it, and tells those that had not yet. */
+/* Stores that our messages to the peer have reached the state, and tells the messages that had
+ * not. */
 int pv_chatlink_mark(struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
                      enum pv_chat_state state, const uint8_t (*ids)[PV_CHAT_ID_LEN], size_t n,
                      size_t *ret_changed, pv_ns now);

@@ -35,7 +35,7 @@ static bool store_failed(struct pv_chatlink *link, const struct pv_chatlink_peer
     return false;
 }
 
-/* Stores a message that came, unless its sender has no more room here for now (*ret_later). */
+/* Stores a message that came, unless its sender has used up its room here (*ret_later). */
 static int store_message(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
                          const struct pv_chat_record *msg, enum pv_chat_later *ret_later, pv_ns now)
 {
@@ -151,7 +151,7 @@ int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_cop
 
 /* --- acknowledgements ---------------------------------------------------------------------- */
 
-/* Our messages to the peer got that far: those that had not yet are told. */
+/* Our messages to the peer got that far. Tells the messages that had not yet. */
 int pv_chatlink_mark(struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
                      enum pv_chat_state state, const uint8_t (*ids)[PV_CHAT_ID_LEN], size_t n,
                      size_t *ret_changed, pv_ns now)

@@ -41,7 +41,7 @@ struct copies {
     uint8_t (*waiting)[PV_SIGN_PK_LEN]; /* owned: peers that are away, for whom some may wait */
     size_t n_waiting, cap;
     bool sending;                 /* copies of peer's messages are made */
-    uint8_t peer[PV_SIGN_PK_LEN]; /* receiver of those */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* receiver of these copies */
     struct pv_chatop_result list; /* owned: its messages */
     size_t at;                    /* in list: the one under way */
     pv_ns send_at;                /* not before */
@@ -328,7 +328,8 @@ static void store_copy(struct copies *c, const struct pv_overlay_copy *in,
         leave_there(c, in->number, now);
 }
 
-/* A forged copy is deleted there, that of an author who may become known is passed over. */
+/* A forged copy is deleted at the coordinator. A copy of an author who may become known is passed
+ * over. */
 static void pass_over(struct copies *c, uint64_t number, int why, pv_ns now)
 {
     char more[PV_CHAT_MORE];
